@@ -1,0 +1,33 @@
+"""`python -m demo`: plays the whole story once, in a fresh folder, and says what held."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import grpc
+
+from demo.stage import Stage, StepFailed
+from demo.story import STEPS
+
+
+def main() -> int:
+    state = Path(__file__).parent / "state"
+    shutil.rmtree(state, ignore_errors=True)
+    state.with_suffix(".log").unlink(missing_ok=True)
+    stage = Stage(state)
+    began = time.monotonic()
+    try:
+        for step in STEPS:
+            step(stage)
+    except (StepFailed, TimeoutError, grpc.RpcError) as error:
+        stage.check("the story", False, str(error))
+    finally:
+        stage.stop_gateway()
+    held = stage.show_table()
+    stage.console.print(f"{time.monotonic() - began:.0f} seconds; everything is in {state}")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The demo's stage: runs the real command line and a real gateway, and keeps what held."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from rich.console import Console
+from rich.table import Table
+
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.remote import Profile, connect
+
+_START_SECONDS = 30
+
+
+class StepFailed(Exception):
+    """A step that everything after it needs did not go through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    step: str
+    found: str
+    held: bool
+
+
+def free_ports() -> int:
+    """A port of loopback that is free together with its successor."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+class Stage:
+    """One installation in `state`, played on by the `sealgate` command as a user would."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.console = Console(highlight=False)
+        self.results: list[Result] = []
+        self._gateway: subprocess.Popen[bytes] | None = None
+        self._log = state.with_suffix(".log")
+
+    def title(self, text: str) -> None:
+        self.console.print(f"\n[bold]{text}[/bold]")
+
+    def say(self, command: str) -> None:
+        """Prints the command that is being played."""
+        self.console.print(f"  [dim]$ {command}[/dim]", soft_wrap=True)
+
+    def check(self, step: str, held: bool, found: str) -> None:
+        """Prints and keeps one finding."""
+        mark = "[green]held[/green]" if held else "[red]DID NOT HOLD[/red]"
+        self.console.print(f"  {mark}  {step}: {found}")
+        self.results.append(Result(step, found, held))
+
+    def command(self, *words: str, person: str | None = None) -> Any:
+        """Runs one `sealgate` command; returns what it prints with --json.
+
+        Raises: StepFailed where it fails.
+        """
+        done = self._run(words, person)
+        if done.returncode:
+            raise StepFailed(f"sealgate {' '.join(words)}: {done.stderr.strip()}")
+        return json.loads(done.stdout) if "--json" in words else done.stdout
+
+    def refused(self, *words: str, person: str | None = None) -> str:
+        """Runs a command that should be refused; returns the reason's name."""
+        done = self._run(words, person)
+        if not done.returncode:
+            return "it went through"
+        return done.stderr.rpartition("Error: ")[2].partition(":")[0].strip()
+
+    def _run(self, words: tuple[str, ...], person: str | None) -> subprocess.CompletedProcess[str]:
+        speaker = ["--as", person] if person else []
+        shown = [word for word in words if word != "--json"]
+        self.say(" ".join(["sealgate", *speaker, *shown]))
+        return subprocess.run(
+            [*_SEALGATE, "--state", str(self.state), *speaker, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def start_gateway(self) -> None:
+        """Starts `sealgate serve` and waits until it is up. Raises: StepFailed."""
+        self.say("sealgate serve &")
+        with self._log.open("ab") as log:
+            self._gateway = subprocess.Popen(
+                [*_SEALGATE, "--state", str(self.state), "serve"], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        with connect(self.profile("client")) as channel:
+            stub = GRPCInferenceServiceStub(channel)
+            while True:
+                try:
+                    stub.ServerLive(oip.ServerLiveRequest(), timeout=1)
+                    return
+                except grpc.RpcError as error:
+                    if self._gateway.poll() is not None or time.monotonic() > deadline:
+                        raise StepFailed(f"the gateway did not start; see {self._log}") from error
+                    time.sleep(0.05)
+
+    def wait(self) -> None:
+        """Returns when the gateway ends."""
+        if self._gateway is not None:
+            self._gateway.wait()
+
+    def stop_gateway(self) -> int:
+        """Stops the gateway as a service manager would; returns its exit status."""
+        if self._gateway is None:
+            return 0
+        self._gateway.terminate()
+        status = self._gateway.wait(timeout=30)
+        self._gateway = None
+        return status
+
+    def profile(self, person: str) -> Profile:
+        return Profile.read(self.state / "people" / person / "profile.toml")
+
+    def show_table(self) -> bool:
+        """Prints every finding; returns whether all held."""
+        table = Table(title="What the demo showed", title_justify="left", header_style="bold")
+        for column in ("step", "found", ""):
+            table.add_column(column, overflow="fold")
+        for result in self.results:
+            mark = "[green]held[/green]" if result.held else "[red]DID NOT HOLD[/red]"
+            table.add_row(result.step, result.found, mark)
+        self.console.print()
+        self.console.print(table)
+        return all(result.held for result in self.results)
+
+
+_SEALGATE = (sys.executable, "-m", "sealgate.cli.main")
+os.environ.setdefault("OMP_NUM_THREADS", "1")

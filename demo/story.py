@@ -1,0 +1,300 @@
+"""The story that `make demo` plays, a function for each step, every claim checked as it happens."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from safetensors.numpy import load_file
+
+from demo.questions import Load, ask_each, question, reason_for, share_refused
+from demo.stage import Stage, free_ports
+from inference.model_config import ModelConfig
+from inference.screening.attack import PGD_SHARE, PGD_STEPS, feeds, fgsm, pgd
+from sealgate.governance import Governance
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.reasons import Reason
+from sealgate.remote import Profile, connect
+from sealgate.setup.tokens import mint_token, new_issuer_key
+from sealgate.trust import canonical
+
+HERE = Path(__file__).parent
+MODELS = HERE / "models"
+DATA = HERE / "data"
+FOLDERS = {"digits-1": "digits", "digits-2": "digits", "breast-cancer-1": "breast-cancer"}
+
+_FGSM_EPS = (0.1, 0.2)
+_PGD_EPS = 0.2
+# The share of clean inputs that screening may refuse, with room for chance on a few hundred.
+_FALSE_ALARMS = {"digits": 0.03, "breast-cancer": 0.12}
+_ACCURACY = 0.93
+_ROLLBACK_SECONDS = 1.0
+
+Array = npt.NDArray[Any]
+
+
+def initialise(stage: Stage) -> None:
+    stage.title("1. Make an installation: keys, certificates, people, a signed policy")
+    stage.command("init", "--name", "demo", "--port", str(free_ports()))
+    people = sorted(path.name for path in (stage.state / "people").iterdir())
+    stage.check("installation", len(people) == 6, ", ".join(people))
+    stage.start_gateway()
+
+
+def publish(stage: Stage) -> None:
+    stage.title("2. Publish: commit, mark, quantize, golden answers, calibrate, sign, register")
+    for folder, model in FOLDERS.items():
+        published = stage.command(
+            *("model", "publish", str(MODELS / folder)),
+            *("--data", str(DATA / f"{model}.safetensors"), "--json"),
+            person="publisher",
+        )
+        stage.check(
+            f"publish {folder}",
+            published["watermark_z_int8"] >= 12,
+            f"version {published['version']}, mark read from the INT8 file at "
+            f"z = {published['watermark_z_int8']:.1f}, accuracy "
+            f"{published['accuracy_int8']:.3f} (before: {published['accuracy_source']:.3f})",
+        )
+
+
+def promote(stage: Stage) -> None:
+    stage.title("3. Promote: one approval is refused, two go through")
+    proposal = _propose(stage, "digits", 1)
+    _approve(stage, proposal, "approver-1")
+    reason = stage.refused(*_promotion(proposal), person="admin")
+    stage.check("one approval", reason == Reason.APPROVALS_MISSING.name, f"refused, {reason}")
+    reason = stage.refused(
+        *("model", "approve", proposal, "--meaning", "approved again"), person="approver-1"
+    )
+    stage.check("the same approver twice", reason == Reason.APPROVAL_EXISTS.name, reason)
+    _approve(stage, proposal, "approver-2")
+    pointer = stage.command(*_promotion(proposal), "--json", person="admin")
+    stage.check("two approvals", pointer["version"] == 1, "digits 1 is in production")
+    promote_approved(stage, "breast-cancer", 1)
+
+
+def ask(stage: Stage) -> None:
+    stage.title("4. Ask: clean inputs, attacks, and requests that must be refused")
+    with connect(stage.profile("client")) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        _await_models(stub, ("digits", "breast-cancer"))
+        for model in ("digits", "breast-cancer"):
+            _screen(stage, stub, model)
+        _refusals(stage, stub)
+
+
+def roll_back(stage: Stage) -> None:
+    stage.title("5. Promote version 2, then roll it back under load")
+    rows = load_file(DATA / "digits.safetensors")["x_test"].astype(np.float32)
+    with (
+        connect(stage.profile("client")) as channel,
+        Load(GRPCInferenceServiceStub(channel), "digits", rows) as load,
+    ):
+        load.wait_for("1")
+        promote_approved(stage, "digits", 2)
+        load.wait_for("2")
+        with connect(stage.profile("admin")) as admin:
+            # In this process, so that the time to start a command is not counted.
+            governance = Governance(admin, stage.profile("admin"), lambda: datetime.now(UTC))
+            stage.say("sealgate --as admin model rollback digits 1 --reason demo")
+            governance.rollback("digits", "production", 1, "demo")
+        returned = time.monotonic()
+        time.sleep(0.5)
+    answers = sum(load.versions.values())
+    stage.check(
+        "answers lost",
+        not load.failures,
+        f"{sum(load.failures.values())} of {answers} {dict(load.failures) or ''}",
+    )
+    late = (load.last_answer["2"] - returned) * 1000
+    stage.check(
+        "last answer of version 2",
+        late < _ROLLBACK_SECONDS * 1000,
+        f"{late:+.0f} ms after the rollback was confirmed",
+    )
+
+
+def tamper(stage: Stage) -> None:
+    stage.title("6. Flip one byte of a stored model")
+    manifest = stage.command("model", "show", "breast-cancer", "1", "--json", person="auditor")
+    served = next(f for f in manifest["files"] if f["file"] == "model.int8.onnx")
+    _flip_byte(stage.state / "artifacts", served["digest"])
+    stage.stop_gateway()
+    stage.start_gateway()
+    rows = load_file(DATA / "digits.safetensors")["x_test"][:1].astype(np.float32)
+    with connect(stage.profile("client")) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        _await_models(stub, ("digits",))
+        digits = reason_for(stub, question("digits", rows))
+        cancer = reason_for(stub, question("breast-cancer", test_rows("breast-cancer")[:1]))
+    stage.check(
+        "tampered model", cancer is not None, f"refused, {cancer.name if cancer else 'answered'}"
+    )
+    stage.check("the other model", digits is None, "goes on answering")
+
+
+def prove(stage: Stage) -> None:
+    stage.title("7. Prove: one receipt offline, then both logs from end to end")
+    row, receipt = stage.state / "row.npy", stage.state / "receipt.json"
+    np.save(row, test_rows("digits")[:1])
+    stage.command(
+        *("infer", "digits", "--input", str(row), "--receipt", str(receipt)), person="client"
+    )
+    logs = stage.command("audit", "verify", "--json", person="auditor")
+    found = ", ".join(f"{log['entries']} entries in {log['log']}" for log in logs)
+    stage.check("logs", len(logs) == 2 and all(log["found"] == "intact" for log in logs), found)
+    status = stage.stop_gateway()
+    stage.check("shutdown", status == 0, f"exit status {status}")
+    opened = stage.command("receipt", "verify", str(receipt), "--json", person="client")
+    stage.check(
+        "receipt, offline",
+        opened["proof"] == "holds" and opened["outcome"] == "answered",
+        f"digits {opened['version']} answered at {opened['time']}",
+    )
+    forged = receipt.with_name("forged.json")
+    document = canonical.decode(receipt.read_bytes())
+    document["opened"]["version"]["value"] = "2"
+    forged.write_bytes(canonical.encode(document))
+    reason = stage.refused("receipt", "verify", str(forged), person="client")
+    stage.check("receipt, forged", reason == Reason.PROOF_INVALID.name, f"refused, {reason}")
+
+
+STEPS: tuple[Callable[[Stage], None], ...] = (
+    initialise,
+    publish,
+    promote,
+    ask,
+    roll_back,
+    tamper,
+    prove,
+)
+
+
+def _propose(stage: Stage, model: str, version: int) -> str:
+    words = ("model", "propose", model, str(version), "--json")
+    return str(stage.command(*words, person="publisher")["proposal"])
+
+
+def _approve(stage: Stage, proposal: str, approver: str) -> None:
+    stage.command("model", "approve", proposal, "--meaning", "reviewed for use", person=approver)
+
+
+def _promotion(proposal: str) -> tuple[str, ...]:
+    return ("model", "promote", proposal, "--reason", "demo")
+
+
+def promote_approved(stage: Stage, model: str, version: int) -> None:
+    proposal = _propose(stage, model, version)
+    for approver in ("approver-1", "approver-2"):
+        _approve(stage, proposal, approver)
+    stage.command(*_promotion(proposal), person="admin")
+
+
+def _await_models(stub: GRPCInferenceServiceStub, models: tuple[str, ...]) -> None:
+    deadline = time.monotonic() + 15
+    for model in models:
+        while reason_for(stub, question(model, test_rows(model)[:1])) is not None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{model} does not answer")
+            time.sleep(0.05)
+
+
+def test_rows(model: str) -> Array:
+    rows: Array = load_file(DATA / f"{model}.safetensors")["x_test"].astype(np.float32)
+    return rows
+
+
+def _screen(stage: Stage, stub: GRPCInferenceServiceStub, model: str) -> None:
+    data = load_file(DATA / f"{model}.safetensors")
+    rows, labels = data["x_test"].astype(np.float32), data["y_test"]
+    found = ask_each(stub, model, rows)
+    answered = [(got, want) for got, want in zip(found, labels, strict=True) if type(got) is int]
+    accuracy = float(np.mean([got == want for got, want in answered])) if answered else 0.0
+    alarms = share_refused(found)
+    stage.check(
+        f"{model}, clean",
+        accuracy >= _ACCURACY and len(answered) > len(found) / 2,
+        f"{len(found)} held-out inputs, accuracy {accuracy:.3f}",
+    )
+    stage.check(f"{model}, false alarms", alarms <= _FALSE_ALARMS[model], f"{alarms:.1%}")
+    folder = MODELS / f"{model}-1"
+    config = ModelConfig.read((folder / "model.json").read_bytes())
+    session = onnxruntime.InferenceSession(
+        folder / "response.onnx", providers=["CPUExecutionProvider"]
+    )
+    for name, attacked in _attacks(session, rows, labels, config):
+        fooled = attacked[_answers(session, attacked, config) != labels]
+        share = share_refused(ask_each(stub, model, fooled))
+        stage.check(
+            f"{model}, {name}",
+            share > alarms,
+            f"{len(fooled)} of {len(rows)} fool the model; {share:.1%} of these refused",
+        )
+
+
+def _attacks(
+    session: Any, rows: Array, labels: Array, config: ModelConfig
+) -> list[tuple[str, Array]]:
+    domain = (config.domain.min, config.domain.max)
+    attacks = [(f"FGSM {eps}", fgsm(session, rows, eps, *domain)) for eps in _FGSM_EPS]
+    step = _PGD_EPS / PGD_SHARE
+    strong = pgd(session, rows, labels, _PGD_EPS, step, PGD_STEPS, *domain)
+    return [*attacks, (f"PGD {_PGD_EPS}", strong)]
+
+
+def _answers(session: Any, rows: Array, config: ModelConfig) -> Array:
+    """The classes that the attacker's own copy of the model answers."""
+    found = session.run(["logits"], feeds(rows, config.eps, config.domain.min, config.domain.max))
+    answers: Array = found[0].argmax(axis=1)
+    return answers
+
+
+def _refusals(stage: Stage, stub: GRPCInferenceServiceStub) -> None:
+    rows = test_rows("digits")[:1]
+    wrong_shape = question("digits", rows[:, :10])
+    wrong_type = question("digits", rows)
+    wrong_type.inputs[0].datatype = "FP64"
+    malformed = question("digits", rows)
+    malformed.raw_input_contents[0] = malformed.raw_input_contents[0][:-1]
+    nan = question("digits", np.full_like(rows, np.nan))
+    unknown = question("no-such-model", rows)
+    for name, request, expected in (
+        ("a wrong shape", wrong_shape, Reason.TENSOR_SHAPE),
+        ("a truncated tensor", malformed, Reason.TENSOR_BYTES),
+        ("a wrong data type", wrong_type, Reason.TENSOR_BYTES),
+        ("NaN", nan, Reason.TENSOR_NOT_FINITE),
+        ("an unknown model", unknown, Reason.MODEL_UNKNOWN),
+    ):
+        _expect(stage, name, reason_for(stub, request), expected)
+    wrong = stage.state / "wrong.jwt"
+    stranger = new_issuer_key()
+    wrong.write_text(mint_token(stranger, "client", datetime.now(UTC), timedelta(hours=1)))
+    with connect(_with_token(stage.profile("client"), wrong)) as channel:
+        reason = reason_for(GRPCInferenceServiceStub(channel), question("digits", rows))
+    _expect(stage, "a wrong token", reason, Reason.TOKEN_SIGNATURE)
+    with connect(stage.profile("auditor")) as channel:
+        reason = reason_for(GRPCInferenceServiceStub(channel), question("digits", rows))
+    _expect(stage, "a wrong role", reason, Reason.ROLE_TOO_LOW)
+
+
+def _expect(stage: Stage, name: str, reason: Reason | None, expected: Reason) -> None:
+    stage.check(name, reason is expected, f"refused, {reason.name if reason else 'not at all'}")
+
+
+def _with_token(profile: Profile, token: Path) -> Profile:
+    return replace(profile, token=token)
+
+
+def _flip_byte(artifacts: Path, digest: str) -> None:
+    name = digest.removeprefix("sha256:")
+    (path,) = (p for p in artifacts.rglob("*") if p.is_file() and name.endswith(p.name))
+    path.chmod(0o600)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)

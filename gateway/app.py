@@ -1,0 +1,168 @@
+"""Builds a gateway from its configuration: the one place where its parts are joined."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from gateway.authenticate import CallAuthenticator
+from gateway.config import GatewayConfig
+from gateway.front_door import FrontDoor
+from gateway.inference_service import InferenceService
+from gateway.listeners import listen, new_server
+from gateway.log_service import LogService
+from gateway.predict import Predict
+from gateway.recorder import Recorder
+from gateway.registry_service import RegistryService
+from gateway.tokens import Issuer, TokenVerifier
+from gateway.watch import Watch
+from inference.cpu import CpuSettings
+from inference.engine import Engine, TrustAnchor
+from inference.seen import SeenFile
+from registry.artifacts import ArtifactStore
+from registry.database import Database
+from registry.log.answer_log import AnswerLog
+from registry.policies import PinnedRoot
+from registry.registry import Registry
+from registry.subjects import SubjectKeys
+from sealgate.oip import grpc_service_pb2
+from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.keys import PublicKey, load_private_key
+from sealgate.trust.policy import Policy
+from sealgate.trust.receipt import Receipt
+from sealgate.v1 import log_pb2, registry_pb2
+from sealgate.v1.log_pb2_grpc import add_LogServiceServicer_to_server
+from sealgate.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
+
+SERVICES = (
+    grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
+    registry_pb2.DESCRIPTOR.services_by_name["RegistryService"],
+    log_pb2.DESCRIPTOR.services_by_name["LogService"],
+    health_pb2.DESCRIPTOR.services_by_name["Health"],
+    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
+)
+"""Every service that the gateway offers; each of their methods has a rule in `gateway.rules`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """What lies on disk, opened."""
+
+    roots: Mapping[str, PublicKey]
+    registry: Registry
+    answers: AnswerLog
+    subjects: SubjectKeys
+
+    @classmethod
+    def open(cls, config: GatewayConfig) -> "_Store":
+        keys = [PublicKey.from_pem(path.read_text()) for path in config.trust.root_keys]
+        roots = {key.keyid: key for key in keys}
+        registry = Registry.open(
+            Database.open(config.registry.database, "registry"),
+            ArtifactStore(config.registry.artifacts),
+            origin=config.registry.origin,
+            log_signer=load_private_key(config.registry.log_key),
+            freshness_signer=load_private_key(config.registry.freshness_key),
+            root=PinnedRoot(roots, config.trust.threshold),
+            clock=now,
+        )
+        if not registry.log.size():
+            registry.policies.accept("init", config.trust.policy.read_bytes())
+        answers = AnswerLog.open(
+            config.answers.database,
+            config.answers.origin,
+            load_private_key(config.answers.log_key),
+            known=registry.anchors.newest(config.answers.origin),
+        )
+        return cls(roots, registry, answers, SubjectKeys.open(config.answers.subjects))
+
+    def close(self) -> None:
+        self.answers.close()
+        self.subjects.close()
+        self.registry.close()
+
+
+class Gateway:
+    """A gateway with all its parts. `ports` has the port of each listener, once started."""
+
+    def __init__(self, config: GatewayConfig, store: _Store) -> None:
+        self._limits = config.limits
+        self._store = store
+        self.engine = Engine(
+            TrustAnchor(store.roots, config.trust.threshold),
+            SeenFile.open(config.trust.seen),
+            now,
+            CpuSettings.detect(),
+        )
+        self.recorder = Recorder(store.answers, store.subjects)
+        issuers = [Issuer.from_file(i.url, i.audience, i.key_set) for i in config.tokens]
+        front_door = FrontDoor(CallAuthenticator(TokenVerifier(issuers)), self.policy)
+        self._watch = Watch(
+            store.registry,
+            self.engine,
+            store.answers,
+            front_door.anonymous_refusals,
+            config.limits.anchor_every,
+        )
+        self._health = health.HealthServicer()
+        self._server = new_server(config.limits, front_door)
+        self._add_services()
+        self.ports = listen(self._server, config)
+
+    def policy(self) -> Policy:
+        """The policy in force. Raises: POLICY_INVALID where none could be established."""
+        policy = self.engine.policy
+        if policy is None:
+            raise Refusal(Reason.POLICY_INVALID, "none could be established")
+        return policy
+
+    def start(self) -> None:
+        """Load what is live, then answer. Raises: POLICY_INVALID and whatever the registry says."""
+        self._watch.start()
+        self.policy()
+        for service in ("", *(service.full_name for service in SERVICES)):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._server.start()
+
+    def stop(self) -> None:
+        """Drain: answer what is in progress, refuse the rest, record everything, and end."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self._limits.drain).wait()
+        self.engine.close(self._limits.drain)
+        self.recorder.close(self._limits.drain)
+        self._watch.stop()
+        self._store.close()
+
+    def _add_services(self) -> None:
+        predict = Predict(self.engine, self.recorder, self.policy, now, self._limits.deadline)
+        add_GRPCInferenceServiceServicer_to_server(
+            InferenceService(self.engine, predict), self._server
+        )
+        registry = self._store.registry
+        add_RegistryServiceServicer_to_server(RegistryService(registry), self._server)
+        logs = {log.origin: log for log in (registry.log, self._store.answers.reader)}
+        add_LogServiceServicer_to_server(LogService(logs, self._open_answer), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            [service.full_name for service in SERVICES], self._server
+        )
+
+    def _open_answer(self, origin: str, index: int) -> Receipt:
+        if origin != self._store.answers.origin:
+            raise Refusal(Reason.LOG_UNKNOWN)
+        return self.recorder.open(index)
+
+
+def build(config: GatewayConfig) -> Gateway:
+    """Opens everything and binds the listeners; `start` begins to answer.
+
+    Raises: ConfigError, Refusal.
+    """
+    return Gateway(config, _Store.open(config))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,84 @@
+"""The server's sockets: TLS for callers with tokens, mutual TLS for callers with certificates.
+
+gRPC's TLS speaks 1.2 and 1.3 and nothing older.
+"""
+
+import logging
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+
+from gateway.config import ConfigError, GatewayConfig, Limits
+
+_log = logging.getLogger(__name__)
+
+# Metadata is read before anyone is authenticated.
+_METADATA_BYTES = 16 * 1024
+
+
+def new_server(limits: Limits, front_door: grpc.ServerInterceptor) -> grpc.Server:
+    """A server whose memory, streams and calls in flight are bounded. It does not listen yet.
+
+    Calls beyond `concurrent_calls` are refused with RESOURCE_EXHAUSTED.
+    """
+    return grpc.server(
+        futures.ThreadPoolExecutor(limits.threads, thread_name_prefix="call"),
+        interceptors=[front_door],
+        maximum_concurrent_rpcs=limits.concurrent_calls,
+        options=[
+            ("grpc.max_receive_message_length", limits.message_bytes),
+            ("grpc.max_send_message_length", limits.message_bytes),
+            ("grpc.max_concurrent_streams", limits.streams_per_connection),
+            ("grpc.max_metadata_size", _METADATA_BYTES),
+            # Two gateways must not share a port unnoticed.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+
+
+def listen(server: grpc.Server, config: GatewayConfig) -> dict[str, int]:
+    """Binds every configured address; returns the port of each listener by its name.
+
+    Raises: ConfigError where an address cannot be bound or a certificate cannot be read.
+    """
+    ports: dict[str, int] = {}
+    if config.listen.tls:
+        credentials = grpc.ssl_server_credentials([_pair(config)])
+        ports["tls"] = _bind(server, config.listen.tls, credentials)
+    if config.listen.mutual:
+        credentials = grpc.ssl_server_credentials(
+            [_pair(config)],
+            root_certificates=_read(config.tls.client_authority),
+            require_client_auth=True,
+        )
+        ports["mutual"] = _bind(server, config.listen.mutual, credentials)
+    if config.listen.insecure:
+        _log.warning("serving %s WITHOUT TLS, on loopback only", config.listen.insecure)
+        ports["insecure"] = _bind(server, config.listen.insecure, None)
+    return ports
+
+
+def _bind(server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"cannot listen on {address}: is another gateway using it, "
+            "or are certificate and key not a pair?"
+        ) from error
+
+
+def _pair(config: GatewayConfig) -> tuple[bytes, bytes]:
+    return _read(config.tls.key), _read(config.tls.certificate)
+
+
+def _read(path: Path | None) -> bytes:
+    if path is None:
+        raise ConfigError("[tls] is incomplete")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error

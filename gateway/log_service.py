@@ -1,0 +1,61 @@
+"""The logs' service: checkpoints, entries and proofs of every log behind this gateway."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from gateway.front_door import Call
+from registry.log.reader import LogReader
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.receipt import Receipt
+from sealgate.v1 import log_pb2 as messages
+from sealgate.v1.log_pb2_grpc import LogServiceServicer
+
+
+class LogService(LogServiceServicer):
+    """Reads logs by their origin. `open_answer` makes a receipt with every field opened."""
+
+    def __init__(
+        self, logs: Mapping[str, LogReader], open_answer: Callable[[str, int], Receipt]
+    ) -> None:
+        self._logs = logs
+        self._open_answer = open_answer
+
+    def ListLogs(self, request: messages.ListLogsRequest, call: Call) -> messages.ListLogsResponse:
+        return messages.ListLogsResponse(origins=sorted(self._logs))
+
+    def GetCheckpoint(
+        self, request: messages.GetCheckpointRequest, call: Call
+    ) -> messages.GetCheckpointResponse:
+        return messages.GetCheckpointResponse(note=self._log(request.origin).checkpoint())
+
+    def GetEntry(self, request: messages.GetEntryRequest, call: Call) -> messages.GetEntryResponse:
+        return messages.GetEntryResponse(leaf=self._log(request.origin).entry(request.index))
+
+    def StreamEntries(
+        self, request: messages.StreamEntriesRequest, call: Call
+    ) -> Iterator[messages.StreamEntriesResponse]:
+        for leaves in self._log(request.origin).entries(request.start, request.end):
+            yield messages.StreamEntriesResponse(leaves=leaves)
+
+    def OpenEntry(
+        self, request: messages.OpenEntryRequest, call: Call
+    ) -> messages.OpenEntryResponse:
+        receipt = self._open_answer(request.origin, request.index)
+        return messages.OpenEntryResponse(receipt=receipt.encode())
+
+    def GetInclusionProof(
+        self, request: messages.GetInclusionProofRequest, call: Call
+    ) -> messages.GetInclusionProofResponse:
+        hashes = self._log(request.origin).inclusion(request.index, request.size)
+        return messages.GetInclusionProofResponse(hashes=hashes)
+
+    def GetConsistencyProof(
+        self, request: messages.GetConsistencyProofRequest, call: Call
+    ) -> messages.GetConsistencyProofResponse:
+        hashes = self._log(request.origin).consistency(request.old_size, request.new_size)
+        return messages.GetConsistencyProofResponse(hashes=hashes)
+
+    def _log(self, origin: str) -> LogReader:
+        log = self._logs.get(origin)
+        if log is None:
+            raise Refusal(Reason.LOG_UNKNOWN)
+        return log

@@ -1,0 +1,149 @@
+"""The path of a request, top to bottom.
+
+The front door has authenticated the caller and found that the policy lets them ask. Then:
+
+1. read what was asked: model, version or alias, parameters;
+2. resolve it to the live version;
+3. read the tensors and hold them against the version's signature;
+4. screen and infer, one batched trip to the engine room;
+5. decide by the policy whether the answer may leave;
+6. record, durably, before anything is answered;
+7. answer, with the receipt where it was asked for.
+
+A refusal in steps 2 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.front_door import Call, RecordedRefusal
+from gateway.inputs import model_input, wanted_outputs
+from gateway.question import Question, read_question
+from gateway.recorder import Outcome, Recorder
+from inference.engine import Answer, Engine, Live
+from inference.screening.detector import Verdict
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor, read_inputs, write_outputs
+from sealgate.trust.answer import tensors_digest
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy_parts import BLOCK, RECORD
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What is known of a request so far; a refusal is recorded with whatever there is."""
+
+    live: Live | None = None
+    input_digest: str = ""
+    answer: Answer | None = None
+
+
+class Predict:
+    """Answers ModelInfer. `longest` is the time in seconds a call without a deadline may take."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        recorder: Recorder,
+        policy: Callable[[], Policy],
+        clock: Callable[[], datetime],
+        longest: float,
+    ) -> None:
+        self._engine = engine
+        self._recorder = recorder
+        self._policy = policy
+        self._clock = clock
+        self._longest = longest
+
+    def __call__(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
+        """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
+        now = self._clock()
+        findings = _Findings()
+        question = None
+        try:
+            question = read_question(request)  # 1
+            outputs = self._answer(question, request, call, findings)  # 2 to 5
+        except Refusal as refusal:
+            outcome = self._outcome(now, call, question, findings, refusal.reason.name, "")
+            receipt = self._recorder.record(outcome)
+            wanted = question is not None and question.receipt
+            raise RecordedRefusal(refusal, receipt.encode() if wanted else None) from refusal
+        digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
+        outcome = self._outcome(now, call, question, findings, "answered", digest)
+        receipt = self._recorder.record(outcome)  # 6
+        response = oip.ModelInferResponse(  # 7
+            model_name=question.model,
+            model_version=str(findings.live.version) if findings.live else "",
+            id=request.id,
+        )
+        write_outputs(response, outputs)
+        if question.receipt:
+            response.parameters["receipt"].string_param = receipt.encode().decode()
+        return response
+
+    def _answer(
+        self,
+        question: Question,
+        request: oip.ModelInferRequest,
+        call: Call,
+        findings: _Findings,
+    ) -> list[Tensor]:
+        live = self._engine.resolve(question.model, question.version, question.alias)  # 2
+        findings.live = live
+        tensors = read_inputs(request)  # 3
+        findings.input_digest = tensors_digest(
+            (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
+        )
+        array = model_input(live.config, tensors)
+        wanted = wanted_outputs(live.config, question.outputs)
+        answer = self._engine.infer(live, array, self._deadline(call), call.is_active)  # 4
+        findings.answer = answer
+        if _withheld(self._policy(), answer.verdict):  # 5
+            raise Refusal(Reason.ADVERSARIAL_INPUT)
+        return [Tensor.of(name, answer.outputs[name]) for name in wanted]
+
+    def _deadline(self, call: Call) -> float:
+        remaining = call.time_remaining()
+        granted = self._longest if remaining is None else min(remaining, self._longest)
+        return time.monotonic() + granted
+
+    def _outcome(
+        self,
+        now: datetime,
+        call: Call,
+        question: Question | None,
+        findings: _Findings,
+        outcome: str,
+        output_digest: str,
+    ) -> Outcome:
+        live, answer = findings.live, findings.answer
+        principal = call.principal.name
+        return Outcome(
+            subject=question.subject if question and question.subject else principal,
+            time=now,
+            principal=principal,
+            model=question.model if question else "",
+            version=str(live.version) if live else "",
+            version_digest=live.digest if live else "",
+            pointer_sequence=str(live.sequence) if live else "",
+            policy_digest=live.policy if live else self._policy().digest,
+            input=findings.input_digest,
+            output=output_digest,
+            outcome=outcome,
+            verdict=answer.verdict.value if answer else "",
+            score=repr(answer.score) if answer else "",
+            threshold=repr(answer.threshold) if answer else "",
+        )
+
+
+def _withheld(policy: Policy, verdict: Verdict) -> bool:
+    """Whether the policy keeps an answer with this verdict from its caller."""
+    actions = {
+        Verdict.CLEAN: RECORD,
+        Verdict.SUSPECT: policy.rules.suspect,
+        Verdict.ADVERSARIAL: policy.rules.adversarial,
+    }
+    return actions[verdict] == BLOCK

@@ -1,0 +1,75 @@
+"""What a ModelInfer request asks for, apart from its tensors."""
+
+import re
+from dataclasses import dataclass
+
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.names import check_name
+
+DEFAULT_ALIAS = "production"
+
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_SUBJECT = re.compile(r"[!-~]{1,128}")
+_LONGEST_ID = 128
+# The parameters that tritonclient always knows how to send, with the type each must have.
+_KINDS = {"alias": "string_param", "receipt": "bool_param", "subject": "string_param"}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request's addressee and parameters.
+
+    Either `version` or `alias` is given, never both. `subject` is the opaque name of the person
+    whom the data is about, empty where none was named. `outputs` are those asked for, empty for
+    all of them.
+    """
+
+    model: str
+    version: int | None
+    alias: str | None
+    outputs: tuple[str, ...]
+    receipt: bool
+    subject: str
+
+
+def read_question(request: oip.ModelInferRequest) -> Question:
+    """Raises: NAME_MALFORMED, VERSION_MALFORMED, PARAMETER_MALFORMED, TENSOR_DUPLICATE."""
+    if len(request.id) > _LONGEST_ID or not request.id.isprintable():
+        raise Refusal(Reason.PARAMETER_MALFORMED, "id")
+    model = check_name(request.model_name, Reason.NAME_MALFORMED)
+    parameters = {name: _parameter(name, value) for name, value in request.parameters.items()}
+    version = read_version(request.model_version)
+    alias = None
+    if version is None:
+        alias = check_name(str(parameters.get("alias", DEFAULT_ALIAS)), Reason.NAME_MALFORMED)
+    elif "alias" in parameters:
+        raise Refusal(Reason.PARAMETER_MALFORMED, "both a version and an alias")
+    outputs = tuple(output.name for output in request.outputs)
+    if len(set(outputs)) != len(outputs):
+        raise Refusal(Reason.TENSOR_DUPLICATE)
+    subject = str(parameters.get("subject", ""))
+    if "subject" in parameters and not _SUBJECT.fullmatch(subject):
+        raise Refusal(Reason.PARAMETER_MALFORMED, "subject")
+    receipt = bool(parameters.get("receipt", False))
+    return Question(model, version, alias, outputs, receipt, subject)
+
+
+def read_version(text: str) -> int | None:
+    """A version as the protocol writes it; None where the server is to pick.
+
+    Raises: VERSION_MALFORMED.
+    """
+    if not text:
+        return None
+    if not _VERSION.fullmatch(text):
+        raise Refusal(Reason.VERSION_MALFORMED)
+    return int(text)
+
+
+def _parameter(name: str, value: oip.InferParameter) -> str | bool:
+    kind = _KINDS.get(name)
+    if kind is None or value.WhichOneof("parameter_choice") != kind:
+        raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
+    parameter: str | bool = getattr(value, kind)
+    return parameter

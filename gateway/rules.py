@@ -1,0 +1,71 @@
+"""Who may call what: one rule for each method of each service that the gateway offers.
+
+A method that has no rule is refused, and a test walks the services' descriptors so that none is
+forgotten. Roles come from the signed policy alone.
+"""
+
+from collections.abc import Mapping
+
+ANYONE: frozenset[str] = frozenset()
+"""Marks the few methods that need no credential; they tell nothing but whether we are up."""
+
+_CLIENT = frozenset({"client"})
+_PUBLISHER = frozenset({"publisher"})
+_ADMIN = frozenset({"admin"})
+_APPROVER = frozenset({"approver"})
+_AUDITOR = frozenset({"auditor"})
+_STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
+_ALL = _STAFF | _CLIENT
+
+_INFERENCE = {
+    "ServerLive": ANYONE,
+    "ServerReady": ANYONE,
+    "ModelReady": _ALL,
+    "ServerMetadata": _ALL,
+    "ModelMetadata": _ALL,
+    "ModelInfer": _CLIENT,
+}
+_REGISTRY = {
+    "GetPolicy": _ALL,
+    "CreateModel": _PUBLISHER,
+    "ListModels": _STAFF,
+    "CommitWatermark": _PUBLISHER,
+    "UploadVersion": _PUBLISHER,
+    "GetVersion": _STAFF,
+    "ListVersions": _STAFF,
+    "DownloadFile": _STAFF,
+    "CreateProposal": _PUBLISHER | _ADMIN,
+    "GetProposal": _STAFF,
+    "ListProposals": _STAFF,
+    "CreateApproval": _APPROVER,
+    "Promote": _ADMIN,
+    "Rollback": _ADMIN,
+    "RevokeVersion": _ADMIN,
+    "GetPointer": _STAFF,
+    "ListPointers": _STAFF,
+}
+# Checkpoints and proofs hold hashes only, so every caller may be a witness; entries are the
+# auditor's.
+_LOG = {
+    "ListLogs": _ALL,
+    "GetCheckpoint": _ALL,
+    "GetInclusionProof": _ALL,
+    "GetConsistencyProof": _ALL,
+    "GetEntry": _AUDITOR,
+    "StreamEntries": _AUDITOR,
+    "OpenEntry": _AUDITOR,
+}
+_HEALTH = {"Check": ANYONE, "Watch": ANYONE, "List": ANYONE}
+_REFLECTION = {"ServerReflectionInfo": _ALL}
+
+RULES: Mapping[str, frozenset[str]] = {
+    f"/{service}/{method}": roles
+    for service, methods in {
+        "inference.GRPCInferenceService": _INFERENCE,
+        "sealgate.v1.RegistryService": _REGISTRY,
+        "sealgate.v1.LogService": _LOG,
+        "grpc.health.v1.Health": _HEALTH,
+        "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,
+    }.items()
+    for method, roles in methods.items()
+}

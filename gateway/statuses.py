@@ -1,0 +1,56 @@
+"""From a refusal to what a gRPC client sees: one status for each kind, one reason, no free text."""
+
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from sealgate.reasons import Kind, Reason
+
+DOMAIN = "sealgate"
+
+STATUS: dict[Kind, grpc.StatusCode] = {
+    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Kind.DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Kind.EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    Kind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Kind.STALE: grpc.StatusCode.ABORTED,
+    Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Kind.TOO_LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Kind.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
+    Kind.DATA_LOSS: grpc.StatusCode.DATA_LOSS,
+    Kind.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+
+# Long enough for a full queue of the largest batches to move on, short enough not to idle.
+_RETRY_AFTER_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RichStatus(grpc.Status):
+    """A status with its details, and whatever else goes into the trailing metadata."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def grpc_status(reason: Reason, *metadata: tuple[str, str | bytes]) -> RichStatus:
+    """The google.rpc.Status of a reason: its ErrorInfo and, for a full queue, when to retry.
+
+    Aborting with a status drops the trailing metadata that was set before, so more of it is
+    passed in here.
+    """
+    code = STATUS[reason.kind]
+    status = status_pb2.Status(code=code.value[0], message=reason.sentence)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN))
+    if reason.kind is Kind.EXHAUSTED:
+        delay = duration_pb2.Duration(nanos=_RETRY_AFTER_MS * 1_000_000)
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    details = rpc_status.to_status(status).trailing_metadata
+    return RichStatus(STATUS[reason.kind], status.message, (*details, *metadata))

@@ -1,0 +1,119 @@
+"""Keeps the engine in step with the registry: a poll of 20 ms, cheap while nothing changes.
+
+Also renews the statement of freshness before it runs out, and now and then anchors the answer log
+in the registry's log together with the counts of anonymous refusals.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from gateway.handover import Handover
+from inference.engine import Engine
+from registry.log.answer_log import AnswerLog
+from registry.registry import Registry
+from sealgate.reasons import Refusal
+from sealgate.trust.checkpoint import open_checkpoint
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.02
+# A registry that failed is asked again after this long.
+_RETRY_SECONDS = 1.0
+_UPKEEP_SECONDS = 5.0
+# In whose name the registry's log holds what the gateway itself reports.
+_SERVICE = "gateway"
+
+
+class Watch:
+    """A thread that follows the registry for an engine."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        engine: Engine,
+        answers: AnswerLog,
+        anonymous_refusals: Counter[str],
+        anchor_every: float,
+    ) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._answers = answers
+        self._anonymous_refusals = anonymous_refusals
+        self._anchor_every = anchor_every
+        self._anchored_at = time.monotonic()
+        self._anchored_refusals: Mapping[str, int] = {}
+        self._token: object = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Bring the engine up to date once, then go on in a thread of its own."""
+        self._upkeep()
+        self._follow()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Anchor what the answer log holds, and end."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._guarded(self._anchor)
+
+    def _run(self) -> None:
+        upkeep_at = time.monotonic() + _UPKEEP_SECONDS
+        while not self._stopping.wait(_POLL_SECONDS):
+            if not self._guarded(self._follow):
+                self._stopping.wait(_RETRY_SECONDS)
+            if time.monotonic() >= upkeep_at:
+                self._guarded(self._upkeep)
+                upkeep_at = time.monotonic() + _UPKEEP_SECONDS
+
+    def _guarded(self, step: Callable[[], None]) -> bool:
+        """Whether the step went well. What the engine has goes on answering if it did not."""
+        try:
+            step()
+        except Refusal as refusal:
+            _log.error("following the registry: %s", refusal)
+            return False
+        return True
+
+    def _follow(self) -> None:
+        token = self._registry.change_token()
+        if token == self._token:
+            return
+        handover = Handover.of(self._registry.snapshot(), self._registry.artifacts)
+        update = self._engine.update(handover, handover)
+        self._token = token
+        if update.refused is not None:
+            _log.error("the registry's state is refused: %s", update.refused)
+        for rejected in update.rejected:
+            _log.error(
+                "%s/%s is not loaded: %s %s",
+                rejected.model,
+                rejected.alias,
+                rejected.reason.name,
+                rejected.detail,
+            )
+        for model, alias in update.loaded:
+            live = self._engine.live()[model, alias]
+            _log.info("%s/%s is version %d, %s", model, alias, live.version, live.digest)
+
+    def _upkeep(self) -> None:
+        self._registry.refresh()
+        if time.monotonic() - self._anchored_at >= self._anchor_every:
+            self._anchor()
+
+    def _anchor(self) -> None:
+        self._anchored_at = time.monotonic()
+        checkpoint = open_checkpoint(self._answers.note, self._answers.reader.vkey)
+        before = self._registry.anchors.newest(self._answers.origin)
+        old = before.size if before is not None else 0
+        refusals = dict(self._anonymous_refusals)
+        if checkpoint.size == old and refusals == self._anchored_refusals:
+            return
+        proof = self._answers.reader.consistency(old, checkpoint.size) if old else ()
+        self._registry.anchors.add(_SERVICE, self._answers.note, proof)
+        self._anchored_refusals = refusals

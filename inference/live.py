@@ -1,0 +1,126 @@
+"""What is live: an immutable table that requests read while the engine prepares the next one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Self
+
+from inference.model_config import ModelConfig
+from inference.standing import Place
+from inference.version import ReadyVersion
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.policy import Policy
+
+DEFAULT_ALIAS = "production"
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A version that an alias names, and what an entry of the answer log says of it.
+
+    `digest` is the version's, `pointer` the pointer's, `policy` that of the policy in force.
+    `until` is when it ceases to be covered, in seconds of the epoch. Whoever holds a Live can
+    still be answered by it, though the alias has moved on.
+    """
+
+    model: str
+    alias: str
+    version: int
+    digest: str
+    sequence: int
+    pointer: str
+    policy: str
+    until: float
+    ready: ReadyVersion
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.ready.config
+
+    @property
+    def threshold(self) -> float:
+        """Above this score a row is adversarial."""
+        return self.ready.detector.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """An alias that answers nothing, and why. `version` is 0 where it is not known."""
+
+    version: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Aliases and versions by name. `floor` and `policy_until` are in seconds of the epoch.
+
+    `floor` is the latest time that a signed document bore: it is not earlier than that, whatever
+    the clock says.
+    """
+
+    policy: Policy | None
+    policy_until: float
+    floor: float
+    lives: Mapping[Place, Live]
+    closed: Mapping[Place, Closed]
+    models: frozenset[str]
+    versions: Mapping[tuple[str, int], Live]
+
+    @classmethod
+    def of(
+        cls,
+        policy: Policy | None,
+        policy_until: float,
+        floor: float,
+        lives: Mapping[Place, Live],
+        closed: Mapping[Place, Closed],
+    ) -> Self:
+        """The table of these aliases; one that is live is not closed."""
+        closed = {place: item for place, item in closed.items() if place not in lives}
+        # Where several aliases name a version, the longest covered speaks for it, or the default.
+        ordered = sorted(lives.values(), key=lambda live: (live.until, live.alias == DEFAULT_ALIAS))
+        return cls(
+            policy=policy,
+            policy_until=policy_until,
+            floor=floor,
+            lives=MappingProxyType(dict(lives)),
+            closed=MappingProxyType(closed),
+            models=frozenset(model for model, _ in (*lives, *closed)),
+            versions=MappingProxyType({(live.model, live.version): live for live in ordered}),
+        )
+
+    def resolve(self, model: str, version: int | None, alias: str | None, clock: float) -> Live:
+        """The version to answer; by default that of the alias `production`.
+
+        Where both a version and an alias are given, the alias must name the version.
+        Raises: MODEL_UNKNOWN, ALIAS_UNKNOWN, VERSION_NOT_LIVE, VERSION_REVOKED, POLICY_EXPIRED,
+        POINTER_STALE.
+        """
+        if version is not None and alias is None:
+            live = self.versions.get((model, version))
+        else:
+            live = self.lives.get((model, alias or DEFAULT_ALIAS))
+        if live is None:
+            raise self._absent(model, version, alias)
+        if version is not None and live.version != version:
+            raise Refusal(Reason.VERSION_NOT_LIVE)
+        now = max(clock, self.floor)
+        if now >= self.policy_until:
+            raise Refusal(Reason.POLICY_EXPIRED)
+        if now >= live.until:
+            raise Refusal(Reason.POINTER_STALE)
+        return live
+
+    def _absent(self, model: str, version: int | None, alias: str | None) -> Refusal:
+        if model not in self.models:
+            return Refusal(Reason.MODEL_UNKNOWN)
+        if version is not None and alias is None:
+            named = [item for place, item in self.closed.items() if place[0] == model]
+            reasons = [item.reason for item in named if item.version == version]
+            return Refusal(reasons[0] if reasons else Reason.VERSION_NOT_LIVE)
+        closed = self.closed.get((model, alias or DEFAULT_ALIAS))
+        return Refusal(closed.reason if closed else Reason.ALIAS_UNKNOWN)
+
+
+EMPTY = Table.of(None, 0.0, 0.0, {}, {})

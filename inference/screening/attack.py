@@ -1,0 +1,77 @@
+"""Attacks made by the response graph itself, with no torch: FGSM and PGD.
+
+They serve to fit a detector, to report what it catches, and to show it. FGSM is Goodfellow et al.
+(arXiv 1412.6572), PGD Madry et al. (arXiv 1706.06083), both in the L-infinity norm.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.screening import contract
+
+Rows = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+# PGD with 20 steps of a sixth of eps reaches any corner of the ball from any other.
+PGD_STEPS = 20
+PGD_SHARE = 6
+
+
+class Session(Protocol):
+    """What is needed of a runtime: an ONNX Runtime session is one."""
+
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> Any: ...
+
+
+def feeds(
+    x: Rows, eps: float, clip_min: float, clip_max: float, labels: Labels | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """The inputs of a response graph; without labels the model's own predictions are used."""
+    if labels is None:
+        labels = np.full(len(x), contract.OWN_PREDICTION, np.int64)
+    return {
+        contract.X: x,
+        contract.LABEL: labels,
+        contract.EPS: np.array(eps, np.float32),
+        contract.CLIP_MIN: np.array(clip_min, np.float32),
+        contract.CLIP_MAX: np.array(clip_max, np.float32),
+    }
+
+
+def fgsm(
+    session: Session,
+    x: Rows,
+    eps: float,
+    clip_min: float,
+    clip_max: float,
+    labels: Labels | None = None,
+) -> Rows:
+    """One step of size eps away from the labels; rows x [n, ...], labels [n]."""
+    (moved,) = session.run([contract.X_ADV], feeds(x, eps, clip_min, clip_max, labels))
+    return np.asarray(moved, np.float32)
+
+
+def pgd(
+    session: Session,
+    x: Rows,
+    labels: Labels,
+    eps: float,
+    step: float,
+    steps: int,
+    clip_min: float,
+    clip_max: float,
+    start: Rows | None = None,
+) -> Rows:
+    """Many steps away from labels that stay fixed, within eps of x and within the domain.
+
+    The label must not follow the answer: an attack that does turns back as soon as it succeeds.
+    `start` is where the walk begins, x itself if not given.
+    """
+    low = np.maximum(x - np.float32(eps), np.float32(clip_min))
+    high = np.minimum(x + np.float32(eps), np.float32(clip_max))
+    moved = np.clip(x if start is None else start, low, high)
+    for _ in range(steps):
+        moved = np.clip(fgsm(session, moved, step, clip_min, clip_max, labels), low, high)
+    return moved

@@ -1,0 +1,158 @@
+"""What this engine has seen already, kept apart from the database: nothing lower is believed again.
+
+A database that was restored, or stolen and replayed, shows statements that were all valid once
+(the rollback and freeze attacks of The Update Framework, section 5.3 of its specification). So
+the engine keeps the highest policy, freshness statement and pointers that it has verified, the
+latest time that any of them was signed at, and every version that was ever revoked.
+
+The file is canonical JSON, replaced as a whole; one engine writes it. Where it is lost, the engine
+starts from its root keys as if new.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, fields
+from sealgate.trust.digest import check_digest
+from sealgate.trust.times import format_time, parse_time
+
+TYPE = "sealgate/seen/v1"
+_LARGEST_FILE = 1 << 24
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A number that only grows, and the digest of the document that bore it."""
+
+    number: int
+    digest: str
+
+    def then(self, later: "Mark", reason: Reason) -> "Mark":
+        """`later`, unless it is lower or another document of the same number (refused)."""
+        if later.number < self.number:
+            raise Refusal(reason, f"{later.number} after {self.number}")
+        if later.number == self.number and later.digest != self.digest:
+            raise Refusal(reason, f"two documents are number {later.number}")
+        return later
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The engine's memory. Immutable: what follows from a document is a new value."""
+
+    policy: Mark | None = None
+    freshness: Mark | None = None
+    pointers: Mapping[str, Mark] = field(default_factory=lambda: MappingProxyType({}))
+    revoked: frozenset[str] = frozenset()
+    time: datetime = _LONG_AGO
+
+    def now(self, clock: datetime) -> datetime:
+        """The time to judge by: the clock's, unless signed documents say that it is later."""
+        return max(clock, self.time)
+
+    def with_policy(self, mark: Mark, issued: datetime) -> "Seen":
+        """Raises Refusal(POLICY_ROLLED_BACK)."""
+        after = self.policy.then(mark, Reason.POLICY_ROLLED_BACK) if self.policy else mark
+        return replace(self, policy=after, time=max(self.time, issued))
+
+    def with_freshness(self, mark: Mark, issued: datetime, revoked: frozenset[str]) -> "Seen":
+        """Raises Refusal(POINTER_STALE)."""
+        after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark
+        time = max(self.time, issued)
+        return replace(self, freshness=after, time=time, revoked=self.revoked | revoked)
+
+    def with_pointer(self, name: str, mark: Mark) -> "Seen":
+        """`name` is `model/alias`. Raises Refusal(SEQUENCE_STALE)."""
+        before = self.pointers.get(name)
+        after = before.then(mark, Reason.SEQUENCE_STALE) if before else mark
+        return replace(self, pointers=MappingProxyType({**self.pointers, name: after}))
+
+    def encode(self) -> bytes:
+        """Return the canonical JSON."""
+        return canonical.encode(
+            {
+                "type": TYPE,
+                "policy": _mark_value(self.policy),
+                "freshness": _mark_value(self.freshness),
+                "pointers": {name: _mark_value(mark) for name, mark in self.pointers.items()},
+                "revoked": sorted(self.revoked),
+                "time": format_time(self.time),
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read what `encode` wrote. Raises Refusal(DOCUMENT_MALFORMED)."""
+        names = ("policy", "freshness", "pointers", "revoked", "time")
+        top = fields.record(canonical.decode(data), names, TYPE)
+        pointers = fields.mapping(top["pointers"]).items()
+        return cls(
+            policy=_mark(top["policy"]),
+            freshness=_mark(top["freshness"]),
+            pointers=MappingProxyType(
+                {name: mark for name, value in pointers if (mark := _mark(value))}
+            ),
+            revoked=frozenset(check_digest(item) for item in fields.items(top["revoked"])),
+            time=parse_time(top["time"]),
+        )
+
+
+class SeenFile:
+    """The memory on disk."""
+
+    def __init__(self, path: Path, seen: Seen) -> None:
+        self._path = path
+        self.seen = seen
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the file, or start anew where there is none.
+
+        Raises: DOCUMENT_MALFORMED for a damaged file; OSError for one that cannot be read.
+        """
+        try:
+            with path.open("rb") as file:
+                data = file.read(_LARGEST_FILE)
+        except FileNotFoundError:
+            return cls(path, Seen())
+        return cls(path, Seen.decode(data))
+
+    def save(self, seen: Seen) -> None:
+        """Keep `seen`, durably, before anyone acts on it. Raises OSError where it cannot."""
+        if seen == self.seen:
+            return
+        descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".seen-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(seen.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self.seen = seen
+
+
+def _mark_value(mark: Mark | None) -> dict[str, Any] | None:
+    return {"number": mark.number, "digest": mark.digest} if mark else None
+
+
+def _mark(value: Any) -> Mark | None:
+    if value is None:
+        return None
+    item = fields.record(value, ("number", "digest"))
+    return Mark(fields.integer(item["number"], least=1), check_digest(item["digest"]))

@@ -1,0 +1,85 @@
+"""What a detector catches and what it disturbs, measured on rows that it never saw.
+
+The report is evidence beside a version. Attacks count where they changed the answer; benign noise
+is reported beside them, since a detector of noise would look good on attacks alone.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from inference.model_config import Domain
+from inference.screening.attack import Rows, Session
+from inference.screening.detector import Detector, Floats
+from publishing.calibrate import NOISE, Probe
+
+
+def screening_report(
+    session: Session,
+    detector: Detector,
+    x_test: Rows,
+    domain: Domain,
+    eps: float,
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    """Return a JSON value: false alarms on clean rows and under noise, and detection per attack.
+
+    `auroc`, `caught_at_1_percent` and `caught_at_5_percent` set the threshold on these test rows,
+    to compare with what others report; `flagged` and `at_least_suspect` use the detector's own
+    thresholds; `succeeded` is the share of rows whose answer the attack changed.
+    """
+    probe = Probe(session, eps, domain)
+    own = probe.answers(x_test)
+    clean = detector.scores(probe.measure(x_test)[1])
+    report: dict[str, Any] = {
+        "rows": len(x_test),
+        "clean": _flags(detector, clean),
+        "noise": {},
+        "attacks": {},
+    }
+    for size in NOISE:
+        logits, features = probe.measure(probe.noise(x_test, size, generator))
+        report["noise"][f"noise-{size:g}"] = {
+            "answers_changed": _share(logits.argmax(axis=1) != own),
+            **_flags(detector, detector.scores(features)),
+        }
+    for name, moved in probe.attacks(x_test):
+        logits, features = probe.measure(moved)
+        changed = logits.argmax(axis=1) != own
+        scores = detector.scores(features[changed])
+        report["attacks"][name] = {"succeeded": _share(changed), **_caught(detector, clean, scores)}
+    return report
+
+
+def _caught(detector: Detector, clean: Floats, scores: Floats) -> dict[str, float]:
+    if not len(scores):
+        return {}
+    return {
+        "auroc": auroc(clean, scores),
+        "caught_at_1_percent": _share(scores > np.quantile(clean, 0.99, method="higher")),
+        "caught_at_5_percent": _share(scores > np.quantile(clean, 0.95, method="higher")),
+        **_flags(detector, scores),
+    }
+
+
+def auroc(negative: Floats, positive: Floats) -> float:
+    """The chance that a positive scores above a negative, ties counting half."""
+    ordered = np.sort(negative)
+    below = np.searchsorted(ordered, positive, side="left")
+    level = np.searchsorted(ordered, positive, side="right") - below
+    return _rounded(float(np.mean(below + level / 2)) / len(negative))
+
+
+def _flags(detector: Detector, scores: Floats) -> dict[str, float]:
+    return {
+        "flagged": _share(scores > detector.threshold),
+        "at_least_suspect": _share(scores > detector.suspect_threshold),
+    }
+
+
+def _share(chosen: np.ndarray) -> float:
+    return _rounded(float(np.mean(chosen)))
+
+
+def _rounded(value: float) -> float:
+    return round(value, 4)

@@ -1,0 +1,87 @@
+"""The folder that a trained model is published from: what training wrote, read strictly."""
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.model_config import ModelConfig
+from inference.screening.contract import check_response_graph, check_same_parameters
+from publishing.graphs import parse_model
+from sealgate.reasons import Reason, Refusal
+
+CONFIG, SERVING, RESPONSE = NAMES = ("model.json", "serving.onnx", "response.onnx")
+# A protobuf message, and so an ONNX file without external data, cannot be larger.
+LARGEST_FILE = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFolder:
+    """A model's description, its serving graph (fp32 ONNX) and the response graph beside it."""
+
+    config: ModelConfig
+    serving: bytes
+    response: bytes
+
+    @classmethod
+    def read(cls, path: Path) -> "SourceFolder":
+        """Reads exactly `model.json`, `serving.onnx` and `response.onnx`, and checks them.
+
+        Raises: FILE_MISSING, FILE_SURPLUS, PATH_UNSAFE for what is not a plain file,
+        FILE_TOO_LARGE, and what `check` raises.
+        """
+        try:
+            present = {entry.name for entry in path.iterdir()}
+        except OSError as error:
+            raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error
+        if surplus := sorted(present - set(NAMES)):
+            raise Refusal(Reason.FILE_SURPLUS, f"{path}: {surplus}")
+        source = cls(
+            config=ModelConfig.read(read_plain_file(path / CONFIG)),
+            serving=read_plain_file(path / SERVING),
+            response=read_plain_file(path / RESPONSE),
+        )
+        source.check()
+        return source
+
+    def check(self) -> None:
+        """Checks that the graphs are the described model's, and one another's.
+
+        1. Both are whole ONNX models (FORMAT_REFUSED, EXTERNAL_DATA).
+        2. The serving graph has the described input and output (GRAPH_MISMATCH).
+        3. The response graph meets its contract for these sizes (GRAPH_MISMATCH).
+        4. Both hold the same weights under the same names (GRAPH_MISMATCH).
+        """
+        # 1.
+        serving = parse_model(self.serving)
+        response = parse_model(self.response)
+        # 2.
+        for values, spec in (
+            (serving.graph.input, self.config.input),
+            (serving.graph.output, self.config.output),
+        ):
+            if [value.name for value in values] != [spec.name]:
+                raise Refusal(Reason.GRAPH_MISMATCH, f"the serving graph lacks {spec.name}")
+            dims = values[0].type.tensor_type.shape.dim
+            stated = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+            if stated != spec.shape:
+                raise Refusal(Reason.GRAPH_MISMATCH, f"{spec.name} is {stated}, not {spec.shape}")
+        # 3.
+        check_response_graph(response, self.config.input.row, len(self.config.labels))
+        # 4.
+        check_same_parameters(serving, response)
+
+
+def read_plain_file(path: Path) -> bytes:
+    """A file's bytes; no link is followed, so that nothing outside the folder is published.
+
+    Raises: FILE_MISSING, PATH_UNSAFE, FILE_TOO_LARGE.
+    """
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Refusal(Reason.PATH_UNSAFE, f"{path} is not a plain file")
+        if status.st_size > LARGEST_FILE:
+            raise Refusal(Reason.FILE_TOO_LARGE, f"{path}: {status.st_size} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error

@@ -1,0 +1,143 @@
+"""The entries of the registry's log: one for each change of state, made from the row it made.
+
+An entry is canonical JSON: type, event, time, principal, subject, body. It follows from its row
+alone, so that rows and entries can be compared byte for byte. What is large stands in it by its
+digest.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Table
+
+from registry import schema
+from sealgate.trust import canonical
+from sealgate.trust.digest import sha256
+
+TYPE = "sealgate/entry/v1"
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A kind of change: its name, the table of its rows, and what an entry tells of a row."""
+
+    name: str
+    table: Table
+    subject: Callable[[Values], str]
+    body: Callable[[Values], dict[str, Any]]
+
+    def entry(self, row: Values) -> bytes:
+        """Return the entry of a row, which has at least `time` and `principal` beside its own."""
+        return canonical.encode(
+            {
+                "type": TYPE,
+                "event": self.name,
+                "time": row["time"],
+                "principal": row["principal"],
+                "subject": self.subject(row),
+                "body": self.body(row),
+            }
+        )
+
+
+def _model(row: Values) -> str:
+    return f"models/{row['model']}"
+
+
+def _version(row: Values) -> str:
+    return f"models/{row['model']}/versions/{row['version']}"
+
+
+def _alias(row: Values) -> str:
+    return f"models/{row['model']}/aliases/{row['alias']}"
+
+
+POLICY_ACCEPTED = Event(
+    "policy.accepted",
+    schema.POLICIES,
+    lambda row: f"policies/{row['version']}",
+    lambda row: {"digest": row["digest"], "envelope": sha256(row["envelope"])},
+)
+
+MODEL_CREATED = Event("model.created", schema.MODELS, _model, lambda row: {})
+
+WATERMARK_COMMITTED = Event(
+    "watermark.committed",
+    schema.COMMITMENTS,
+    _model,
+    lambda row: {"commitment": row["commitment"]},
+)
+
+VERSION_REGISTERED = Event(
+    "version.registered",
+    schema.VERSIONS,
+    _version,
+    lambda row: {
+        "digest": row["digest"],
+        "manifest": sha256(row["manifest"]),
+        "signature": sha256(row["signature"]),
+        "evidence": row["evidence"].split(),
+        "commitment": row["commitment"],
+    },
+)
+
+PROPOSAL_CREATED = Event(
+    "proposal.created",
+    schema.PROPOSALS,
+    _alias,
+    lambda row: {
+        "proposal": row["digest"],
+        "version": row["version"],
+        "envelope": sha256(row["envelope"]),
+    },
+)
+
+APPROVAL_ADDED = Event(
+    "approval.added",
+    schema.APPROVALS,
+    lambda row: f"proposals/{row['proposal']}",
+    lambda row: {"approval": row["digest"], "envelope": sha256(row["envelope"])},
+)
+
+POINTER_MOVED = Event(
+    "pointer.moved",
+    schema.POINTERS,
+    _alias,
+    lambda row: {
+        "action": row["action"],
+        "sequence": row["sequence"],
+        "pointer": row["digest"],
+        "version": row["version"],
+        "digest": row["version_digest"],
+        "bundle": sha256(row["bundle"]),
+    },
+)
+
+VERSION_REVOKED = Event(
+    "version.revoked",
+    schema.REVOCATIONS,
+    _version,
+    lambda row: {"digest": row["version_digest"], "envelope": sha256(row["envelope"])},
+)
+
+ANSWERS_ANCHORED = Event(
+    "answers.anchored",
+    schema.ANCHORS,
+    lambda row: f"logs/{row['origin']}",
+    lambda row: {"size": row["size"], "checkpoint": row["note"]},
+)
+
+EVENTS = (
+    POLICY_ACCEPTED,
+    MODEL_CREATED,
+    WATERMARK_COMMITTED,
+    VERSION_REGISTERED,
+    PROPOSAL_CREATED,
+    APPROVAL_ADDED,
+    POINTER_MOVED,
+    VERSION_REVOKED,
+    ANSWERS_ANCHORED,
+)

@@ -1,0 +1,139 @@
+"""The freshness statement: an online key's word on which pointers and revocations are the newest.
+
+It is signed again in the transaction of every move, revocation and policy, and from time to time
+without one. The key signs only what goes forward from its last statement, so that an edited
+database cannot have an older state declared fresh.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from registry.schema import FRESHNESS, POINTERS, REVOCATIONS
+from registry.unit_of_work import Ledger, UnitOfWork
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import dsse
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import Signer
+from sealgate.trust.policy import Policy
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import Freshness
+from sealgate.trust.times import format_time, parse_time
+
+_SLOT = 1
+
+Pointers = tuple[tuple[str, int, str], ...]
+
+
+class FreshnessKeeper:
+    """Signs freshness statements with `signer`, a key of a principal of the role `freshness`."""
+
+    def __init__(self, ledger: Ledger, signer: Signer) -> None:
+        self._ledger = ledger
+        self._signer = signer
+        self._last: Freshness | None = None
+
+    def check_key(self, policy: Policy) -> None:
+        """Check that the policy gives the key its role. Raises Refusal(POLICY_INVALID)."""
+        holder = policy.holder(self._signer.public.keyid)
+        if holder is None or "freshness" not in holder.roles:
+            raise Refusal(Reason.POLICY_INVALID, "the freshness key has not the role")
+
+    def is_due(self, connection: Connection, policy: Policy) -> bool:
+        """Say whether a quarter of the statement's time has gone, or there is none."""
+        statement = self._stored(connection)
+        if statement is None:
+            return True
+        issued, expires = parse_time(statement.issued), parse_time(statement.expires)
+        longest = timedelta(seconds=policy.rules.freshness_seconds)
+        return self._ledger.clock() >= issued + min(expires - issued, longest) / 4
+
+    def renew(self, unit: UnitOfWork, policy: Policy) -> None:
+        """Sign what is live now, in the transaction of `unit`.
+
+        Raises Refusal(LOG_INCONSISTENT) when an alias's pointer or a revocation of the last
+        statement is gone or older.
+        """
+        previous = self._last or self._stored(unit.connection)
+        pointers, revoked = newest_state(unit.connection)
+        if previous is not None:
+            _check_goes_forward(previous, pointers, revoked)
+        expires = unit.now + timedelta(seconds=policy.rules.freshness_seconds)
+        statement = Freshness(
+            sequence=previous.sequence + 1 if previous else 1,
+            pointers=pointers,
+            revoked=revoked,
+            issued=format_time(unit.now),
+            expires=format_time(expires),
+        )
+        row = {
+            "sequence": statement.sequence,
+            "envelope": sign_statement(statement, self._signer).encode(),
+        }
+        here = FRESHNESS.c.slot == _SLOT
+        if unit.connection.execute(update(FRESHNESS).where(here), row).rowcount == 0:
+            unit.connection.execute(insert(FRESHNESS), {"slot": _SLOT, **row})
+        unit.afterwards(lambda: self._remember(statement))
+
+    def check_state(self, connection: Connection) -> None:
+        """Check that the stored statement is ours and says what the tables say.
+
+        Raises Refusal(LOG_INCONSISTENT).
+        """
+        statement = self._stored(connection)
+        pointers, revoked = newest_state(connection)
+        if statement is None or (statement.pointers, statement.revoked) != (pointers, revoked):
+            raise Refusal(Reason.LOG_INCONSISTENT, "the freshness statement says something else")
+
+    def _remember(self, statement: Freshness) -> None:
+        self._last = statement
+
+    def _stored(self, connection: Connection) -> Freshness | None:
+        envelope = stored_envelope(connection)
+        if envelope is None:
+            return None
+        opened = Envelope.decode(envelope)
+        own = self._signer.public
+        try:
+            dsse.verify(opened, Freshness.PAYLOAD_TYPE, {own.keyid: own})
+        except Refusal as error:
+            raise Refusal(Reason.LOG_INCONSISTENT, "a freshness statement not ours") from error
+        return Freshness.decode(opened.payload)
+
+
+def stored_envelope(connection: Connection) -> bytes | None:
+    """Return the newest freshness envelope, if there is one."""
+    envelope = connection.scalar(select(FRESHNESS.c.envelope).where(FRESHNESS.c.slot == _SLOT))
+    return None if envelope is None else bytes(envelope)
+
+
+def newest_state(connection: Connection) -> tuple[Pointers, tuple[str, ...]]:
+    """Return the newest pointer of each alias and the revoked digests, as a statement has them."""
+    table = POINTERS
+    newest = (
+        select(table.c.model, table.c.alias, func.max(table.c.sequence).label("sequence"))
+        .group_by(table.c.model, table.c.alias)
+        .subquery()
+    )
+    query = select(table.c.model, table.c.alias, table.c.sequence, table.c.digest).join(
+        newest,
+        (table.c.model == newest.c.model)
+        & (table.c.alias == newest.c.alias)
+        & (table.c.sequence == newest.c.sequence),
+    )
+    pointers = [
+        (f"{row.model}/{row.alias}", int(row.sequence), row.digest)
+        for row in connection.execute(query)
+    ]
+    revoked = connection.scalars(select(REVOCATIONS.c.version_digest).distinct())
+    return tuple(sorted(pointers)), tuple(sorted(revoked))
+
+
+def _check_goes_forward(previous: Freshness, pointers: Pointers, revoked: tuple[str, ...]) -> None:
+    now = {place: (sequence, digest) for place, sequence, digest in pointers}
+    for place, sequence, digest in previous.pointers:
+        found = now.get(place, (0, ""))
+        if found[0] < sequence or (found[0] == sequence and found[1] != digest):
+            raise Refusal(Reason.LOG_INCONSISTENT, f"{place} went back from {sequence}")
+    if not set(previous.revoked) <= set(revoked):
+        raise Refusal(Reason.LOG_INCONSISTENT, "a revocation is gone")

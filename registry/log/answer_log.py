@@ -1,0 +1,122 @@
+"""An answer log: what a gateway answered or refused, in a SQLite file of its own.
+
+A group of answers is one transaction, one signature and one durable write. Beside each leaf,
+which holds commitments alone, the file keeps what they commit to, so that an auditor can be shown
+more than the caller's receipt opens.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import insert, select
+
+from registry.database import Database
+from registry.log.reader import LogReader
+from registry.log.tables import ANSWERS, OPENINGS
+from registry.log.tile_log import Appended, TileLog
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.answer import FIELDS
+from sealgate.trust.checkpoint import Checkpoint
+from sealgate.trust.keys import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a leaf commits to: a value for each of `answer.FIELDS`, and what its salts derive
+    from, a nonce and the subject whose key it is.
+    """
+
+    fields: tuple[str, ...]
+    nonce: bytes
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer or refusal to be recorded: the leaf and its opening."""
+
+    leaf: bytes
+    opening: Opening
+
+
+class AnswerLog:
+    """The one writer of an answer log, and its reader."""
+
+    def __init__(self, database: Database, log: TileLog) -> None:
+        self._database = database
+        self._log = log
+        self._add_opening = insert(OPENINGS)
+        self.reader = LogReader(database, ANSWERS, log.vkey)
+
+    @classmethod
+    def open(
+        cls, path: Path, origin: str, signer: Signer, *, known: Checkpoint | None = None
+    ) -> "AnswerLog":
+        """Open the log in the file `path`, or begin it; see `TileLog.open`.
+
+        `known` is the newest checkpoint that the registry's log has anchored. Raises Refusal:
+        LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
+        """
+        database = Database.open_file(path, "answers")
+        try:
+            return cls(database, TileLog.open(database, ANSWERS, origin, signer, known=known))
+        except Refusal:
+            database.close()
+            raise
+
+    @property
+    def origin(self) -> str:
+        return self._log.origin
+
+    @property
+    def note(self) -> str:
+        """The newest signed checkpoint, from memory."""
+        return self._log.note
+
+    @property
+    def size(self) -> int:
+        """How many answers are recorded, from memory."""
+        return self._log.size
+
+    def append(self, answers: Sequence[Answer]) -> Appended:
+        """Record 1 to 256 answers together; on return they are on the disk.
+
+        Raises Refusal: RECORD_FAILED or REGISTRY_UNAVAILABLE, and then nothing is recorded;
+        LOG_FENCED, LOG_INCONSISTENT.
+        """
+        with self._log.lock, self._database.writing() as connection:
+            self._log.check_turn(connection)
+            appended = self._log.append(connection, [answer.leaf for answer in answers])
+            rows = [
+                _row(index, answer.opening) for index, answer in enumerate(answers, appended.first)
+            ]
+            connection.execute(self._add_opening, rows)
+            connection.commit()
+            self._log.settle(appended)
+        return appended
+
+    def opening(self, index: int) -> Opening:
+        """Return what entry `index` commits to. Raises Refusal(ENTRY_UNKNOWN)."""
+        query = select(OPENINGS).where(OPENINGS.c.index == index)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise Refusal(Reason.ENTRY_UNKNOWN, f"{self.origin} has no opening of {index}")
+        fields = json.loads(row.fields)
+        if len(fields) != len(FIELDS):
+            raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
+        return Opening(tuple(fields), bytes(row.nonce), row.subject)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _row(index: int, opening: Opening) -> dict[str, object]:
+    return {
+        "index": index,
+        "fields": json.dumps(opening.fields),
+        "nonce": opening.nonce,
+        "subject": opening.subject,
+    }

@@ -1,0 +1,77 @@
+"""Reading a log's rows within somebody's transaction."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Row, func, select
+
+from registry.log.tables import LogTables
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.merkle import HASH_SIZE
+
+_BLOCK = 1024
+
+
+class Newest(NamedTuple):
+    """The newest checkpoint: the size that it states and its signed note."""
+
+    size: int
+    note: str
+
+
+class TileRows:
+    """The stored tiles, as `sealgate.trust.tiles` reads them."""
+
+    def __init__(self, connection: Connection, tables: LogTables) -> None:
+        self._connection = connection
+        self._tiles = tables.tiles
+
+    def read(self, level: int, index: int, width: int) -> bytes:
+        """Return the first `width` hashes of a tile. Raises Refusal(LOG_INCONSISTENT)."""
+        hashes = self.stored(level, index)
+        if len(hashes) < width * HASH_SIZE:
+            raise inconsistent(f"tile {level}/{index} has fewer than {width} hashes")
+        return hashes[: width * HASH_SIZE]
+
+    def stored(self, level: int, index: int) -> bytes:
+        """Return a tile as it is stored, or nothing."""
+        where = (self._tiles.c.level == level, self._tiles.c.index == index)
+        return bytes(self._connection.scalar(select(self._tiles.c.hashes).where(*where)) or b"")
+
+
+def newest_checkpoint(connection: Connection, tables: LogTables) -> Newest | None:
+    """Return the newest checkpoint, if the log was ever opened."""
+    table = tables.checkpoints
+    query = select(table.c.size, table.c.note).order_by(table.c.size.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Newest(row.size, row.note)
+
+
+def next_index(connection: Connection, tables: LogTables) -> int:
+    """Return one more than the largest index of a leaf."""
+    largest = connection.scalar(select(func.max(tables.leaves.c.index)))
+    return 0 if largest is None else int(largest) + 1
+
+
+def leaves(
+    connection: Connection, tables: LogTables, start: int, end: int
+) -> Iterator[list[bytes]]:
+    """Yield the leaves from `start` up to `end` in blocks, in order.
+
+    Raises Refusal(LOG_INCONSISTENT) when one is missing.
+    """
+    table = tables.leaves
+    for first in range(start, end, _BLOCK):
+        last = min(first + _BLOCK, end)
+        query = select(table.c.index, table.c.data).order_by(table.c.index)
+        rows: list[Row] = list(
+            connection.execute(query.where(table.c.index >= first, table.c.index < last))
+        )
+        if [row.index for row in rows] != list(range(first, last)):
+            raise inconsistent(f"a leaf between {first} and {last} is missing")
+        yield [bytes(row.data) for row in rows]
+
+
+def inconsistent(detail: str) -> Refusal:
+    """Return the refusal of a log that contradicts itself."""
+    return Refusal(Reason.LOG_INCONSISTENT, detail)

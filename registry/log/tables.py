@@ -1,0 +1,85 @@
+"""The tables of one tile log. Leaves, full tiles and checkpoints are only ever added."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+)
+
+# SQLite makes a column its row id only if the type is spelled INTEGER.
+Count = BigInteger().with_variant(Integer(), "sqlite")
+
+# Names that a later migration can refer to, on any database.
+CONSTRAINT_NAMES = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogTables:
+    """`leaves`: what was recorded. `tiles`: 32-byte hashes, 256 in a full tile (C2SP tiles).
+
+    `checkpoints`: a signed note for each size that was ever signed. `writer`: one row; whoever
+    raised `epoch` last may append.
+    """
+
+    leaves: Table
+    tiles: Table
+    checkpoints: Table
+    writer: Table
+
+
+def log_tables(metadata: MetaData) -> LogTables:
+    """Define the tables of a log in `metadata`."""
+    return LogTables(
+        leaves=Table(
+            "log_leaves",
+            metadata,
+            Column("index", Count, primary_key=True, autoincrement=False),
+            Column("data", LargeBinary, nullable=False),
+        ),
+        tiles=Table(
+            "log_tiles",
+            metadata,
+            Column("level", SmallInteger, primary_key=True, autoincrement=False),
+            Column("index", Count, primary_key=True, autoincrement=False),
+            Column("hashes", LargeBinary, nullable=False),
+        ),
+        checkpoints=Table(
+            "log_checkpoints",
+            metadata,
+            Column("size", Count, primary_key=True, autoincrement=False),
+            Column("note", Text, nullable=False),
+        ),
+        writer=Table(
+            "log_writer",
+            metadata,
+            Column("origin", Text, primary_key=True),
+            Column("epoch", Count, nullable=False),
+        ),
+    )
+
+
+ANSWERS_METADATA = MetaData(naming_convention=CONSTRAINT_NAMES)
+ANSWERS = log_tables(ANSWERS_METADATA)
+
+# What an answer's leaf commits to: the values in their fixed order, one a line, and what its
+# salts derive from. Kept apart from the leaves, which hold commitments alone.
+OPENINGS = Table(
+    "log_openings",
+    ANSWERS_METADATA,
+    Column("index", Count, primary_key=True, autoincrement=False),
+    Column("fields", Text, nullable=False),
+    Column("nonce", LargeBinary, nullable=False),
+    Column("subject", Text, nullable=False),
+)

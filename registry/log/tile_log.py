@@ -1,0 +1,228 @@
+"""The writer of a tile log: appends leaves and signs the tree that results.
+
+The log keeps its right edge (a `Frontier`) in memory. An append writes leaves, tiles and a signed
+checkpoint in the caller's transaction; only when that is committed does the caller `settle` it,
+so a failed commit leaves the log as it was. One writer is let in at a time: whoever opened the
+log last, by an epoch that each append looks at in its own transaction.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Executable, bindparam, insert, select, update
+
+from registry.database import Database
+from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
+from registry.log.tables import LogTables
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from sealgate.trust.frontier import Frontier
+from sealgate.trust.keys import Signer
+from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash
+from sealgate.trust.note import vkey
+from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, partial_width, tree_root
+
+LARGEST_GROUP = 256
+LARGEST_LEAF = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an append wrote: the index of its first leaf, the tree's size after it, the signed
+    checkpoint (a C2SP note), and for each leaf its inclusion proof into that checkpoint.
+    """
+
+    first: int
+    size: int
+    note: str
+    proofs: tuple[tuple[bytes, ...], ...]
+    frontier: Frontier = field(repr=False, compare=False)
+
+
+class TileLog:
+    """The one writer of a log. `lock` is held from an append until it is settled or dropped."""
+
+    def __init__(
+        self,
+        tables: LogTables,
+        origin: str,
+        signer: Signer,
+        epoch: int,
+        frontier: Frontier,
+        note: str,
+    ) -> None:
+        self.origin = origin
+        self.vkey = vkey(origin, signer.public)
+        self.lock = threading.Lock()
+        self._signer = signer
+        self._epoch = epoch
+        self._frontier = frontier
+        self._note = note
+        self._unsettled: Appended | None = None
+        self._statements = _Statements(tables, origin)
+
+    @classmethod
+    def open(
+        cls,
+        database: Database,
+        tables: LogTables,
+        origin: str,
+        signer: Signer,
+        *,
+        known: Checkpoint | None = None,
+    ) -> "TileLog":
+        """Become the log's writer; an earlier one can append no more.
+
+        1. The newest checkpoint is signed by this log's key.
+        2. There are as many leaves as it says.
+        3. The tiles lead to its root.
+        4. It extends `known`, a checkpoint that somebody else remembers (an anchor, a witness).
+
+        A log without a checkpoint is new, must be empty, and signs the empty tree. Raises
+        Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
+        """
+        with database.writing() as connection:
+            epoch = _take_epoch(connection, tables, origin)
+            frontier, note = _load(connection, tables, origin, signer)
+            if known is not None:
+                _check_extends(connection, tables, frontier.size, known)
+            connection.commit()
+        return cls(tables, origin, signer, epoch, frontier, note)
+
+    @property
+    def size(self) -> int:
+        """How many leaves there are."""
+        return self._frontier.size
+
+    @property
+    def note(self) -> str:
+        """The newest signed checkpoint."""
+        return self._note
+
+    def check_turn(self, connection: Connection) -> None:
+        """Check that this is still the log's writer, and keep others out until the commit.
+
+        Raises Refusal: LOG_FENCED when another writer has taken over, LOG_INCONSISTENT when the
+        database's newest checkpoint is not the one that was signed last.
+        """
+        row = connection.execute(self._statements.turn).one_or_none()
+        if row is None or row.epoch != self._epoch:
+            raise Refusal(Reason.LOG_FENCED, f"epoch {self._epoch} of {self.origin} is over")
+        if row.note != self._note and self._unsettled and row.note == self._unsettled.note:
+            # That commit was reported as failed, yet it had reached the database.
+            self.settle(self._unsettled)
+        if row.note != self._note:
+            raise inconsistent(f"{self.origin}: not the checkpoint that was signed last")
+
+    def append(self, connection: Connection, leaves: Sequence[bytes]) -> Appended:
+        """Append 1 to 256 leaves of at most 65,535 bytes in the caller's transaction.
+
+        Call it with `lock` held and after `check_turn`; commit, then `settle`. Raises ValueError
+        for a group of another size.
+        """
+        if not 1 <= len(leaves) <= LARGEST_GROUP or max(map(len, leaves)) > LARGEST_LEAF:
+            raise ValueError("a group has 1 to 256 leaves, each of at most 65535 bytes")
+        first = self._frontier.size
+        frontier = self._frontier.append([leaf_hash(leaf) for leaf in leaves])
+        size = frontier.size
+        note = sign_checkpoint(Checkpoint(self.origin, size, frontier.root), self._signer)
+        rows = [{"index": index, "data": data} for index, data in enumerate(leaves, first)]
+        connection.execute(self._statements.add_leaf, rows)
+        for tile in frontier.tiles:
+            connection.execute(*self._statements.store(tile, first))
+        connection.execute(self._statements.add_checkpoint, {"size": size, "note": note})
+        proofs = tuple([tuple(frontier.inclusion_proof(index)) for index in range(first, size)])
+        appended = Appended(first, size, note, proofs, frontier)
+        self._unsettled = appended
+        return appended
+
+    def settle(self, appended: Appended) -> None:
+        """Take over what an append wrote, after its commit."""
+        self._frontier = appended.frontier
+        self._note = appended.note
+        self._unsettled = None
+
+
+class _Statements:
+    """The statements of an append, built once."""
+
+    def __init__(self, tables: LogTables, origin: str) -> None:
+        checkpoints, tiles, writer = tables.checkpoints, tables.tiles, tables.writer
+        newest = select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1)
+        self.turn = (
+            select(writer.c.epoch, newest.scalar_subquery().label("note"))
+            .where(writer.c.origin == origin)
+            .with_for_update()
+        )
+        self.add_leaf = insert(tables.leaves)
+        self.add_checkpoint = insert(checkpoints)
+        self._add_tile = insert(tiles)
+        self._widen_tile = (
+            update(tiles)
+            .where(tiles.c.level == bindparam("at_level"), tiles.c.index == bindparam("at_index"))
+            .values(hashes=bindparam("wider"))
+        )
+
+    def store(self, tile: Tile, size: int) -> tuple[Executable, dict[str, Any]]:
+        """Return the statement that stores a tile, and its parameters.
+
+        `size` is the tree's before the append: an unfinished tile of that tree is overwritten.
+        """
+        unfinished = (size >> HEIGHT * tile.level) // WIDTH == tile.index
+        if unfinished and partial_width(tile.level, size):
+            at = {"at_level": tile.level, "at_index": tile.index}
+            return self._widen_tile, {**at, "wider": tile.hashes}
+        row = {"level": tile.level, "index": tile.index, "hashes": tile.hashes}
+        return self._add_tile, row
+
+
+def _take_epoch(connection: Connection, tables: LogTables, origin: str) -> int:
+    writer = tables.writer
+    row = connection.execute(select(writer).with_for_update()).one_or_none()
+    if row is None:
+        connection.execute(insert(writer), {"origin": origin, "epoch": 1})
+        return 1
+    if row.origin != origin:
+        raise inconsistent(f"these are the tables of {row.origin}")
+    epoch = int(row.epoch) + 1
+    connection.execute(update(writer).where(writer.c.origin == origin).values(epoch=epoch))
+    return epoch
+
+
+def _load(
+    connection: Connection, tables: LogTables, origin: str, signer: Signer
+) -> tuple[Frontier, str]:
+    """Rebuild the frontier and check it against the newest checkpoint; the steps are `open`'s."""
+    count = next_index(connection, tables)
+    newest = newest_checkpoint(connection, tables)
+    if newest is None:
+        if count:
+            raise inconsistent(f"{origin}: {count} leaves without a checkpoint")
+        note = sign_checkpoint(Checkpoint(origin, 0, EMPTY_ROOT), signer)
+        connection.execute(insert(tables.checkpoints), {"size": 0, "note": note})
+        return Frontier.empty(), note
+    # 1.
+    signed = _open_own(newest.note, origin, signer)
+    # 2.
+    if not count == signed.size == newest.size:
+        raise inconsistent(f"{origin}: {count} leaves under a checkpoint of {signed.size}")
+    # 3.
+    frontier = Frontier.load(TileRows(connection, tables), count)
+    if frontier.root != signed.root:
+        raise inconsistent(f"{origin}: the tiles lead to another root")
+    return frontier, newest.note
+
+
+def _open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
+    try:
+        return open_checkpoint(note, vkey(origin, signer.public))
+    except Refusal as error:
+        raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error
+
+
+def _check_extends(connection: Connection, tables: LogTables, size: int, known: Checkpoint) -> None:
+    # 4.
+    if known.size > size or tree_root(TileRows(connection, tables), known.size) != known.root:
+        raise inconsistent(f"{known.origin}: does not extend a checkpoint of {known.size}")

@@ -1,0 +1,126 @@
+"""Recomputing a log from its leaves, against everything that is stored beside them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from registry.log import rows
+from registry.log.rows import TileRows, inconsistent
+from registry.log.tables import LogTables
+from sealgate.reasons import Refusal
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.frontier import Frontier
+from sealgate.trust.merkle import leaf_hash
+from sealgate.trust.tiles import WIDTH, Tile
+
+# Called with how many leaves have been checked and how many there are.
+Progress = Callable[[int, int], None]
+# Called with the index and the bytes of each leaf, in order.
+Visit = Callable[[int, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was checked: leaves, stored checkpoints, the root, and the newest signed note."""
+
+    size: int
+    checkpoints: int
+    root: bytes
+    note: str
+
+
+def verify_log(
+    connection: Connection,
+    tables: LogTables,
+    vkey: str,
+    *,
+    progress: Progress | None = None,
+    visit: Visit | None = None,
+) -> Verified:
+    """Check the whole log in the transaction of `connection`.
+
+    1. The newest checkpoint covers every leaf, and no leaf is missing.
+    2. Every stored checkpoint is signed by `vkey` and states the root of the leaves up to its
+       size.
+    3. Every stored tile holds the hashes of what it covers, and none is missing or surplus.
+
+    Raises Refusal(LOG_INCONSISTENT).
+    """
+    # 1.
+    size = rows.next_index(connection, tables)
+    notes = _checkpoints(connection, tables)
+    if not notes or notes[-1].size != size:
+        raise inconsistent(f"{size} leaves under another newest checkpoint")
+    # 2.
+    check = _Recomputation(connection, tables, vkey, visit)
+    for newest in notes:
+        for block in _groups(connection, tables, check.frontier.size, newest.size):
+            check.extend(block)
+        check.compare(newest)
+        if progress is not None:
+            progress(newest.size, size)
+    # 3.
+    check.compare_tiles_left()
+    return Verified(size, len(notes), check.frontier.root, notes[-1].note)
+
+
+class _Recomputation:
+    """The tree so far, rebuilt from the leaves alone."""
+
+    def __init__(
+        self, connection: Connection, tables: LogTables, vkey: str, visit: Visit | None
+    ) -> None:
+        self.frontier = Frontier.empty()
+        self._connection = connection
+        self._tables = tables
+        self._stored = TileRows(connection, tables)
+        self._vkey = vkey
+        self._visit = visit
+        self._unfinished: dict[int, Tile] = {}
+        self._tiles = 0
+
+    def extend(self, block: Sequence[bytes]) -> None:
+        if self._visit is not None:
+            for index, leaf in enumerate(block, self.frontier.size):
+                self._visit(index, leaf)
+        self.frontier = self.frontier.append([leaf_hash(leaf) for leaf in block])
+        for tile in self.frontier.tiles:
+            self._unfinished[tile.level] = tile
+            if tile.width == WIDTH:
+                self._compare_tile(self._unfinished.pop(tile.level))
+
+    def compare(self, newest: rows.Newest) -> None:
+        try:
+            signed = open_checkpoint(newest.note, self._vkey)
+        except Refusal as error:
+            raise inconsistent(f"the checkpoint of {newest.size} is not signed") from error
+        if signed.size != newest.size or signed.root != self.frontier.root:
+            raise inconsistent(f"the checkpoint of {newest.size} states another root")
+
+    def compare_tiles_left(self) -> None:
+        for tile in self._unfinished.values():
+            self._compare_tile(tile)
+        stored = self._connection.scalar(select(func.count()).select_from(self._tables.tiles))
+        if stored != self._tiles:
+            raise inconsistent(f"{stored} tiles where {self._tiles} belong")
+
+    def _compare_tile(self, tile: Tile) -> None:
+        self._tiles += 1
+        if self._stored.stored(tile.level, tile.index) != tile.hashes:
+            raise inconsistent(f"tile {tile.level}/{tile.index} holds other hashes")
+
+
+def _checkpoints(connection: Connection, tables: LogTables) -> list[rows.Newest]:
+    table = tables.checkpoints
+    query = select(table.c.size, table.c.note).order_by(table.c.size)
+    return [rows.Newest(row.size, row.note) for row in connection.execute(query)]
+
+
+def _groups(
+    connection: Connection, tables: LogTables, start: int, end: int
+) -> Iterator[list[bytes]]:
+    """The leaves from `start` up to `end`, at most 256 at a time."""
+    for block in rows.leaves(connection, tables, start, end):
+        for at in range(0, len(block), WIDTH):
+            yield block[at : at + WIDTH]

@@ -1,0 +1,188 @@
+"""Moving an alias: promotions that people approved, and rollbacks to what was live before."""
+
+from sqlalchemy import Connection, RowMapping, select
+
+from registry.events import POINTER_MOVED
+from registry.freshness import FreshnessKeeper
+from registry.models import check_model
+from registry.policies import PolicyBook, PolicyChain
+from registry.proposals import check_sequence, find_proposal
+from registry.records import PointerRecord
+from registry.schema import APPROVALS, POINTERS
+from registry.statements import open_own
+from registry.unit_of_work import Ledger, UnitOfWork
+from registry.versions import Versions, check_version
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.promotion import verify_pointer
+from sealgate.trust.statements import PROMOTE, ROLLBACK, Pointer, PointerBundle
+from sealgate.trust.times import parse_time
+
+
+class Pointers:
+    """The use cases around pointers."""
+
+    def __init__(
+        self, ledger: Ledger, book: PolicyBook, freshness: FreshnessKeeper, versions: Versions
+    ) -> None:
+        self._ledger = ledger
+        self._book = book
+        self._freshness = freshness
+        self._versions = versions
+
+    def promote(self, principal: str, envelope: bytes) -> PointerRecord:
+        """Move an alias to a version that enough people have approved.
+
+        1. The version's stored bytes are those registered (VERSION_UNKNOWN, VERSION_ALTERED).
+        2. The caller, an admin, has signed the pointer, a promotion under the newest policy
+           (POINTER_INVALID, reasons of `open_own` and `PolicyChain.check_named`).
+        3. The version has the pointer's digest and is not revoked (VERSION_UNKNOWN,
+           VERSION_REVOKED); the sequence is the alias's next (SEQUENCE_STALE).
+        4. The proposal is known (PROPOSAL_UNKNOWN), and by our own clock its time has not run
+           out (PROPOSAL_EXPIRED); the approvals that the pointer names are known
+           (APPROVALS_MISSING).
+        5. The pointer follows from them (reasons of `verify_pointer`).
+        """
+        opened = Envelope.decode(envelope)
+        # 1.
+        claimed = Pointer.decode(opened.payload)
+        self._versions.check_bytes(claimed.model, claimed.version)
+        with self._ledger.change(principal) as unit:
+            chain = self._book.read(unit.connection)
+            # 2. and 3.
+            pointer, version = self._open(unit, chain, opened, PROMOTE, ("admin",))
+            # 4.
+            bundle = _bundle(unit, opened, pointer)
+            # 5.
+            self._move(unit, chain, bundle, pointer, version)
+        return self.get(pointer.model, pointer.alias)
+
+    def rollback(self, principal: str, envelope: bytes) -> PointerRecord:
+        """Move an alias back to a version that it pointed at before, on one signature.
+
+        1. to 3. As in `promote`; a principal of the role `rollback` may sign too.
+        4. What it returns to is a promotion of this alias (ROLLBACK_TARGET).
+        5. The pointer follows from that (reasons of `verify_pointer`).
+        """
+        opened = Envelope.decode(envelope)
+        # 1.
+        claimed = Pointer.decode(opened.payload)
+        self._versions.check_bytes(claimed.model, claimed.version)
+        with self._ledger.change(principal) as unit:
+            chain = self._book.read(unit.connection)
+            # 2. and 3.
+            pointer, version = self._open(unit, chain, opened, ROLLBACK, ("admin", "rollback"))
+            # 4.
+            target = _find_target(unit.connection, pointer)
+            # 5.
+            bundle = PointerBundle.rollback(opened, target)
+            self._move(unit, chain, bundle, pointer, version)
+        return self.get(pointer.model, pointer.alias)
+
+    def get(self, model: str, alias: str) -> PointerRecord:
+        """Return an alias's newest pointer. Raises Refusal: MODEL_UNKNOWN, ALIAS_UNKNOWN."""
+        return self.history(model, alias)[0]
+
+    def history(self, model: str, alias: str) -> tuple[PointerRecord, ...]:
+        """Return every move of an alias, newest first.
+
+        Raises Refusal: MODEL_UNKNOWN, ALIAS_UNKNOWN for an alias that never moved.
+        """
+        here = (POINTERS.c.model == model, POINTERS.c.alias == alias)
+        query = select(POINTERS).where(*here).order_by(POINTERS.c.sequence.desc())
+        with self._ledger.view() as connection:
+            check_model(connection, model)
+            rows = connection.execute(query).mappings().all()
+        if not rows:
+            raise Refusal(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
+        return tuple(_record(row) for row in rows)
+
+    def _open(
+        self,
+        unit: UnitOfWork,
+        chain: PolicyChain,
+        opened: Envelope,
+        action: str,
+        roles: tuple[str, ...],
+    ) -> tuple[Pointer, RowMapping]:
+        """The steps 2 and 3 of a move; return the pointer and the row of its version."""
+        # 2.
+        pointer = open_own(unit.principal, opened, Pointer, chain.current(unit.now), roles)
+        if pointer.action != action:
+            raise Refusal(Reason.POINTER_INVALID, f"a {pointer.action} where a {action} belongs")
+        chain.check_named(pointer.policy)
+        # 3.
+        connection = unit.connection
+        version = check_version(connection, pointer.model, pointer.version, pointer.digest)
+        check_sequence(connection, pointer.model, pointer.alias, pointer.sequence)
+        return pointer, version
+
+    def _move(
+        self,
+        unit: UnitOfWork,
+        chain: PolicyChain,
+        bundle: PointerBundle,
+        pointer: Pointer,
+        version: RowMapping,
+    ) -> None:
+        policy = chain.current(unit.now)
+        verify_pointer(bundle, chain.by_digest, policy, version["principal"], unit.now)
+        unit.add(
+            POINTER_MOVED,
+            model=pointer.model,
+            alias=pointer.alias,
+            sequence=pointer.sequence,
+            digest=bundle.pointer.payload_digest,
+            action=pointer.action,
+            version=pointer.version,
+            version_digest=pointer.digest,
+            bundle=bundle.encode(),
+        )
+        self._freshness.renew(unit, policy)
+        unit.commit()
+
+
+def _bundle(unit: UnitOfWork, opened: Envelope, pointer: Pointer) -> PointerBundle:
+    row, proposal = find_proposal(unit.connection, pointer.proposal)
+    if unit.now >= parse_time(proposal.not_after):
+        raise Refusal(Reason.PROPOSAL_EXPIRED, proposal.not_after)
+    query = select(APPROVALS.c.digest, APPROVALS.c.envelope).where(
+        APPROVALS.c.proposal == pointer.proposal
+    )
+    stored = {known.digest: bytes(known.envelope) for known in unit.connection.execute(query)}
+    if not stored.keys() >= set(pointer.approvals):
+        raise Refusal(Reason.APPROVALS_MISSING, "an approval that is named was never handed in")
+    approvals = tuple(Envelope.decode(stored[digest]) for digest in pointer.approvals)
+    return PointerBundle(opened, Envelope.decode(bytes(row["envelope"])), approvals)
+
+
+def _find_target(connection: Connection, pointer: Pointer) -> PointerBundle:
+    here = (
+        POINTERS.c.digest == pointer.returns_to,
+        POINTERS.c.model == pointer.model,
+        POINTERS.c.alias == pointer.alias,
+        POINTERS.c.action == PROMOTE,
+    )
+    bundle = connection.scalar(select(POINTERS.c.bundle).where(*here))
+    if bundle is None:
+        raise Refusal(Reason.ROLLBACK_TARGET, "no such promotion of this alias")
+    return PointerBundle.decode(bytes(bundle))
+
+
+def _record(row: RowMapping) -> PointerRecord:
+    bundle = bytes(row["bundle"])
+    pointer = Pointer.decode(PointerBundle.decode(bundle).pointer.payload)
+    return PointerRecord(
+        model=row["model"],
+        alias=row["alias"],
+        sequence=row["sequence"],
+        digest=row["digest"],
+        action=row["action"],
+        version=row["version"],
+        version_digest=row["version_digest"],
+        admin=row["principal"],
+        time=row["time"],
+        reason=pointer.reason,
+        bundle=bundle,
+        entry=row["entry"],
+    )

@@ -1,0 +1,136 @@
+"""The chain of policies, followed from root keys that the operator pinned in configuration.
+
+What the database holds is followed anew whenever it differs from what was followed last; it is
+never believed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from registry.events import POLICY_ACCEPTED
+from registry.freshness import FreshnessKeeper
+from registry.schema import POLICIES
+from registry.unit_of_work import Ledger
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.policy import Policy, next_policy, open_policy, open_policy_history
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedRoot:
+    """The keys, by key id, of which `threshold` must have signed the first policy."""
+
+    keys: Mapping[str, PublicKey]
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChain:
+    """Policies with their envelopes, oldest first. Raises Refusal(POLICY_INVALID) for none."""
+
+    policies: tuple[Policy, ...]
+    envelopes: tuple[bytes, ...]
+    by_digest: Mapping[str, Policy] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.policies:
+            raise Refusal(Reason.POLICY_INVALID, "no policy has been accepted yet")
+        table = {policy.digest: policy for policy in self.policies}
+        object.__setattr__(self, "by_digest", table)
+
+    @property
+    def newest(self) -> Policy:
+        """The newest policy, expired or not."""
+        return self.policies[-1]
+
+    def current(self, now: datetime) -> Policy:
+        """The newest policy. Raises Refusal(POLICY_EXPIRED)."""
+        self.newest.check_unexpired(now)
+        return self.newest
+
+    def check_named(self, digest: str) -> None:
+        """Check that a document names the newest policy.
+
+        Raises Refusal: POLICY_ROLLED_BACK for an older one, POLICY_INVALID for an unknown one.
+        """
+        if digest not in self.by_digest:
+            raise Refusal(Reason.POLICY_INVALID, "a document names an unknown policy")
+        if digest != self.newest.digest:
+            raise Refusal(Reason.POLICY_ROLLED_BACK, "a document names an older policy")
+
+
+class PolicyBook:
+    """Reads the chain from the database, and follows it."""
+
+    def __init__(self, root: PinnedRoot) -> None:
+        self._root = root
+        self._followed: PolicyChain | None = None
+
+    def read(self, connection: Connection) -> PolicyChain:
+        """Return the chain. Raises Refusal: POLICY_INVALID for none, or as it fails to follow."""
+        query = select(POLICIES.c.envelope).order_by(POLICIES.c.version)
+        envelopes = tuple(bytes(envelope) for envelope in connection.scalars(query))
+        followed = self._followed
+        if followed is None or followed.envelopes != envelopes:
+            followed = PolicyChain(self._follow(envelopes), envelopes)
+            self._followed = followed
+        return followed
+
+    def open_next(self, connection: Connection, envelope: Envelope, now: datetime) -> Policy:
+        """Return the policy that `envelope` adds to the chain. Raises Refusal."""
+        if connection.scalar(select(POLICIES.c.version).limit(1)) is None:
+            return open_policy(envelope, self._root.keys, self._root.threshold, now)
+        return next_policy(self.read(connection).newest, envelope, now)
+
+    def _follow(self, envelopes: tuple[bytes, ...]) -> tuple[Policy, ...]:
+        if not envelopes:
+            return ()
+        opened = [Envelope.decode(envelope) for envelope in envelopes]
+        return open_policy_history(opened, self._root.keys, self._root.threshold)
+
+
+class Policies:
+    """The use cases around the policy."""
+
+    def __init__(self, ledger: Ledger, book: PolicyBook, freshness: FreshnessKeeper) -> None:
+        self._ledger = ledger
+        self._book = book
+        self._freshness = freshness
+
+    def accept(self, principal: str, envelope: bytes) -> Policy:
+        """Add a policy to the chain and sign what is live under it.
+
+        1. The envelope is in its canonical form (DOCUMENT_MALFORMED).
+        2. It follows from the pinned root keys, or from the newest policy (reasons of
+           `open_policy` and `next_policy`).
+        3. It names this registry's log and its key, and gives the freshness key the role
+           `freshness` (POLICY_INVALID): a registry could not go on under another one.
+        """
+        # 1.
+        opened = Envelope.decode(envelope)
+        with self._ledger.change(principal) as unit:
+            # 2.
+            policy = self._book.open_next(unit.connection, opened, unit.now)
+            # 3.
+            if policy.registry_log != self._ledger.log.vkey:
+                raise Refusal(Reason.POLICY_INVALID, "it names another registry log or key")
+            self._freshness.check_key(policy)
+            unit.add(
+                POLICY_ACCEPTED, version=policy.version, digest=policy.digest, envelope=envelope
+            )
+            self._freshness.renew(unit, policy)
+            unit.commit()
+        return policy
+
+    def chain(self) -> PolicyChain:
+        """Return all policies, oldest first. Raises Refusal(POLICY_INVALID) before the first."""
+        with self._ledger.view() as connection:
+            return self._book.read(connection)
+
+    def current(self) -> Policy:
+        """Return the newest policy. Raises Refusal: POLICY_INVALID, POLICY_EXPIRED."""
+        return self.chain().current(self._ledger.clock())

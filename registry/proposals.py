@@ -1,0 +1,166 @@
+"""Proposals to promote a version, and the approvals that people sign on their own machines."""
+
+from sqlalchemy import Connection, RowMapping, func, select
+
+from registry.events import APPROVAL_ADDED, PROPOSAL_CREATED
+from registry.models import check_model
+from registry.policies import PolicyBook
+from registry.records import ProposalRecord
+from registry.schema import APPROVALS, POINTERS, PROPOSALS
+from registry.statements import open_own
+from registry.unit_of_work import Ledger
+from registry.versions import check_version, evidence_of
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.statements import Approval, Proposal
+from sealgate.trust.times import parse_time
+
+
+class Proposals:
+    """The use cases around proposals and approvals."""
+
+    def __init__(self, ledger: Ledger, book: PolicyBook) -> None:
+        self._ledger = ledger
+        self._book = book
+
+    def create(self, principal: str, envelope: bytes) -> ProposalRecord:
+        """Take in a proposal; one that is known already is returned as it is.
+
+        1. The caller, a publisher or an admin, has signed it (reasons of `open_own`).
+        2. It names the newest policy (reasons of `PolicyChain.check_named`), which has a rule
+           for the alias (ALIAS_UNKNOWN).
+        3. The version exists with this digest (VERSION_UNKNOWN), not revoked (VERSION_REVOKED).
+        4. Its evidence is all the evidence of the version (EVIDENCE_MISMATCH): whoever approves
+           has been told of every item.
+        5. It follows the alias's newest pointer (SEQUENCE_STALE).
+        6. Its time has not run out (PROPOSAL_EXPIRED).
+        """
+        opened = Envelope.decode(envelope)
+        with self._ledger.change(principal) as unit:
+            connection = unit.connection
+            chain = self._book.read(connection)
+            policy = chain.current(unit.now)
+            # 1.
+            proposal = open_own(principal, opened, Proposal, policy, ("publisher", "admin"))
+            if _find(connection, opened.payload_digest) is not None:
+                return _record(connection, opened.payload_digest)
+            # 2.
+            chain.check_named(proposal.policy)
+            policy.approvals_for(proposal.alias)
+            # 3.
+            check_version(connection, proposal.model, proposal.version, proposal.digest)
+            # 4.
+            known = evidence_of(connection, proposal.model, proposal.version)
+            if proposal.evidence != tuple(sorted((row["kind"], row["digest"]) for row in known)):
+                raise Refusal(Reason.EVIDENCE_MISMATCH, "not all of the evidence, or other")
+            # 5.
+            check_sequence(connection, proposal.model, proposal.alias, proposal.predecessor + 1)
+            # 6.
+            if unit.now >= parse_time(proposal.not_after):
+                raise Refusal(Reason.PROPOSAL_EXPIRED, proposal.not_after)
+            unit.add(
+                PROPOSAL_CREATED,
+                digest=opened.payload_digest,
+                model=proposal.model,
+                alias=proposal.alias,
+                version=proposal.version,
+                envelope=envelope,
+            )
+            unit.commit()
+        return self.get(opened.payload_digest)
+
+    def approve(self, principal: str, envelope: bytes) -> ProposalRecord:
+        """Take in one person's approval.
+
+        1. The caller, an approver, has signed it (reasons of `open_own`).
+        2. The proposal is known (PROPOSAL_UNKNOWN), and names the newest policy.
+        3. The caller has not published the version nor proposed it (SELF_APPROVAL), and has not
+           approved before (APPROVAL_EXISTS).
+        4. The version is not revoked (VERSION_REVOKED), the alias has not moved (SEQUENCE_STALE),
+           the proposal's time has not run out (PROPOSAL_EXPIRED).
+        """
+        opened = Envelope.decode(envelope)
+        with self._ledger.change(principal) as unit:
+            connection = unit.connection
+            chain = self._book.read(connection)
+            # 1.
+            policy = chain.current(unit.now)
+            approval = open_own(principal, opened, Approval, policy, ("approver",))
+            # 2.
+            row, proposal = find_proposal(connection, approval.proposal)
+            chain.check_named(proposal.policy)
+            # 3.
+            version = check_version(connection, proposal.model, proposal.version, proposal.digest)
+            if principal in (version["principal"], row["principal"]):
+                raise Refusal(Reason.SELF_APPROVAL, principal)
+            here = (APPROVALS.c.proposal == approval.proposal, APPROVALS.c.principal == principal)
+            if connection.scalar(select(APPROVALS.c.entry).where(*here)) is not None:
+                raise Refusal(Reason.APPROVAL_EXISTS, principal)
+            # 4.
+            check_sequence(connection, proposal.model, proposal.alias, proposal.predecessor + 1)
+            if unit.now >= parse_time(proposal.not_after):
+                raise Refusal(Reason.PROPOSAL_EXPIRED, proposal.not_after)
+            unit.add(
+                APPROVAL_ADDED,
+                digest=opened.payload_digest,
+                proposal=approval.proposal,
+                envelope=envelope,
+            )
+            unit.commit()
+        return self.get(approval.proposal)
+
+    def get(self, digest: str) -> ProposalRecord:
+        """Return a proposal by the digest of its payload. Raises Refusal(PROPOSAL_UNKNOWN)."""
+        with self._ledger.view() as connection:
+            return _record(connection, digest)
+
+    def list(self, model: str) -> tuple[ProposalRecord, ...]:
+        """Return a model's proposals, oldest first. Raises Refusal(MODEL_UNKNOWN)."""
+        query = select(PROPOSALS.c.digest).where(PROPOSALS.c.model == model)
+        with self._ledger.view() as connection:
+            check_model(connection, model)
+            digests = connection.scalars(query.order_by(PROPOSALS.c.entry)).all()
+            return tuple(_record(connection, digest) for digest in digests)
+
+
+def find_proposal(connection: Connection, digest: str) -> tuple[RowMapping, Proposal]:
+    """Return a proposal's row and content. Raises Refusal(PROPOSAL_UNKNOWN)."""
+    row = _find(connection, digest)
+    if row is None:
+        raise Refusal(Reason.PROPOSAL_UNKNOWN, digest)
+    return row, Proposal.decode(Envelope.decode(bytes(row["envelope"])).payload)
+
+
+def newest_sequence(connection: Connection, model: str, alias: str) -> int:
+    """Return the sequence of an alias's newest pointer, 0 if it has none."""
+    here = (POINTERS.c.model == model, POINTERS.c.alias == alias)
+    return connection.scalar(select(func.max(POINTERS.c.sequence)).where(*here)) or 0
+
+
+def check_sequence(connection: Connection, model: str, alias: str, sequence: int) -> None:
+    """Check that `sequence` is the alias's next. Raises Refusal(SEQUENCE_STALE)."""
+    newest = newest_sequence(connection, model, alias)
+    if sequence != newest + 1:
+        raise Refusal(Reason.SEQUENCE_STALE, f"{sequence} after {newest}")
+
+
+def _find(connection: Connection, digest: str) -> RowMapping | None:
+    query = select(PROPOSALS).where(PROPOSALS.c.digest == digest)
+    return connection.execute(query).mappings().one_or_none()
+
+
+def _record(connection: Connection, digest: str) -> ProposalRecord:
+    row, _ = find_proposal(connection, digest)
+    query = select(APPROVALS.c.envelope).where(APPROVALS.c.proposal == digest)
+    approvals = connection.scalars(query.order_by(APPROVALS.c.entry))
+    return ProposalRecord(
+        digest=digest,
+        model=row["model"],
+        alias=row["alias"],
+        version=row["version"],
+        proposer=row["principal"],
+        time=row["time"],
+        envelope=bytes(row["envelope"]),
+        approvals=tuple(bytes(approval) for approval in approvals),
+        entry=row["entry"],
+    )

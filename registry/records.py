@@ -1,0 +1,99 @@
+"""What the registry tells about itself: plain records, read in one view.
+
+Times are text (RFC 3339, seconds, UTC). `entry` is the index of the record's entry in the
+registry's log. Envelopes, manifests, signatures and bundles are the bytes that were signed.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """A model; `latest_version` is 0 before the first."""
+
+    model: str
+    creator: str
+    time: str
+    latest_version: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A version. `watermark_entry` is the log entry that committed its watermark's key.
+
+    `evidence` holds the envelopes in the order of registration. `revocation_reason` is empty
+    while the version is not revoked.
+    """
+
+    model: str
+    version: int
+    digest: str
+    publisher: str
+    time: str
+    manifest: bytes
+    signature: bytes
+    evidence: tuple[bytes, ...]
+    revocation_reason: str
+    commitment: str
+    watermark_entry: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRecord:
+    """A proposal with the approvals that it has so far, oldest first."""
+
+    digest: str
+    model: str
+    alias: str
+    version: int
+    proposer: str
+    time: str
+    envelope: bytes
+    approvals: tuple[bytes, ...]
+    entry: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointerRecord:
+    """One move of an alias. `digest` is the pointer's own, `version_digest` the version's."""
+
+    model: str
+    alias: str
+    sequence: int
+    digest: str
+    action: str
+    version: int
+    version_digest: str
+    admin: str
+    time: str
+    reason: str
+    bundle: bytes
+    entry: int
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What an alias points at, with all that an engine needs to check it for itself.
+
+    The publisher is whoever's key made `signature` (an OMS bundle) over `manifest`.
+    """
+
+    model: str
+    alias: str
+    version: int
+    bundle: bytes
+    manifest: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent state: the policy chain, every alias's newest pointer, and the statement
+    that they are the newest. All of it is to be verified by whoever acts on it.
+    """
+
+    policies: tuple[bytes, ...]
+    live: tuple[Live, ...]
+    freshness: bytes

@@ -1,0 +1,170 @@
+"""The registry: its use cases, put together over one database, one log and one artifact store.
+
+The gateway passes in who is calling, authenticated, with roles checked. Signatures and the
+separation of duties are checked here again, from the signed documents alone.
+"""
+
+from sqlalchemy import Connection, select
+
+from registry.anchors import Anchors
+from registry.artifacts import ArtifactStore
+from registry.database import ChangeToken, Database
+from registry.freshness import FreshnessKeeper, newest_state, stored_envelope
+from registry.log.reader import LogReader
+from registry.log.rows import newest_checkpoint
+from registry.log.tile_log import TileLog
+from registry.log.verification import Progress, Verified
+from registry.models import Models
+from registry.pointers import Pointers
+from registry.policies import PinnedRoot, Policies, PolicyBook
+from registry.proposals import Proposals
+from registry.reconcile import reconcile
+from registry.records import Live, Snapshot
+from registry.revocations import Revocations
+from registry.schema import FRESHNESS, LOG, POINTERS, VERSIONS
+from registry.unit_of_work import Clock, Ledger
+from registry.versions import Versions
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.keys import Signer
+
+
+class Registry:
+    """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
+    `revocations`, `anchors`; `artifacts` and `log` (a reader) beside them.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts: ArtifactStore,
+        log: TileLog,
+        freshness_signer: Signer,
+        root: PinnedRoot,
+        clock: Clock,
+    ) -> None:
+        """Put the registry together. `open` does that too, and checks the whole record first."""
+        ledger = Ledger(database, log, clock)
+        book = PolicyBook(root)
+        freshness = FreshnessKeeper(ledger, freshness_signer)
+        self._ledger = ledger
+        self._book = book
+        self._freshness = freshness
+        self._freshness_key = freshness_signer.public
+        self.artifacts = artifacts
+        self.log = LogReader(database, LOG, log.vkey)
+        self.policies = Policies(ledger, book, freshness)
+        self.models = Models(ledger, book)
+        self.versions = Versions(ledger, book, artifacts)
+        self.proposals = Proposals(ledger, book)
+        self.pointers = Pointers(ledger, book, freshness, self.versions)
+        self.revocations = Revocations(ledger, book, freshness, self.versions)
+        self.anchors = Anchors(ledger, book)
+
+    @classmethod
+    def open(
+        cls,
+        database: Database,
+        artifacts: ArtifactStore,
+        *,
+        origin: str,
+        log_signer: Signer,
+        freshness_signer: Signer,
+        root: PinnedRoot,
+        clock: Clock,
+    ) -> "Registry":
+        """Become the writer of the registry's log under `origin`, and check the record.
+
+        Raises Refusal: as `TileLog.open` and `verify` do.
+        """
+        log = TileLog.open(database, LOG, origin, log_signer)
+        registry = cls(database, artifacts, log, freshness_signer, root, clock)
+        registry.verify()
+        return registry
+
+    def verify(self, progress: Progress | None = None) -> Verified:
+        """Check the whole record.
+
+        1. State and log agree in everything (see `reconcile`).
+        2. The policies follow from the pinned root keys (reasons of `open_policy_history`).
+        3. The freshness statement says what the tables say.
+
+        Raises Refusal: LOG_INCONSISTENT, or as a policy fails to follow.
+        """
+        with self._ledger.view() as connection:
+            # 1.
+            verified = reconcile(connection, self.log.vkey, progress)
+            if verified.size:
+                # 2.
+                self._book.read(connection)
+                # 3.
+                self._freshness.check_state(connection)
+        return verified
+
+    def refresh(self) -> bool:
+        """Sign the freshness statement again if a quarter of its time has gone; say whether.
+
+        Raises Refusal: POLICY_INVALID, POLICY_EXPIRED, LOG_INCONSISTENT when the state went
+        back, REGISTRY_UNAVAILABLE or RECORD_FAILED.
+        """
+        with self._ledger.view() as connection:
+            policy = self._book.read(connection).current(self._ledger.clock())
+            if not self._freshness.is_due(connection, policy):
+                return False
+        holder = policy.holder(self._freshness_key.keyid)
+        with self._ledger.change(holder.name if holder else "") as unit:
+            policy = self._book.read(unit.connection).current(unit.now)
+            self._freshness.renew(unit, policy)
+            unit.commit()
+        return True
+
+    def snapshot(self) -> Snapshot:
+        """Return one consistent state. Raises Refusal: POLICY_INVALID before the first policy."""
+        with self._ledger.view() as connection:
+            chain = self._book.read(connection)
+            freshness = stored_envelope(connection)
+            if freshness is None:
+                raise Refusal(Reason.POINTER_STALE, "there is no freshness statement")
+            return Snapshot(chain.envelopes, _live(connection), freshness)
+
+    def change_token(self) -> ChangeToken:
+        """A value that differs after every change of state, by whatever process; cheap.
+
+        Raises Refusal(REGISTRY_UNAVAILABLE).
+        """
+        token = self._ledger.database.change_token()
+        if token:
+            return token
+        with self._ledger.view() as connection:
+            newest = newest_checkpoint(connection, LOG)
+            sequence = connection.scalar(select(FRESHNESS.c.sequence))
+        return (newest.size if newest else 0, sequence or 0)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._ledger.database.close()
+
+
+def _live(connection: Connection) -> tuple[Live, ...]:
+    pointers, _ = newest_state(connection)
+    live = []
+    for _, _, digest in pointers:
+        query = (
+            select(POINTERS, VERSIONS.c.manifest, VERSIONS.c.signature)
+            .join(
+                VERSIONS,
+                (VERSIONS.c.model == POINTERS.c.model) & (VERSIONS.c.version == POINTERS.c.version),
+            )
+            .where(POINTERS.c.digest == digest)
+        )
+        row = connection.execute(query).one()
+        live.append(
+            Live(
+                model=row.model,
+                alias=row.alias,
+                version=row.version,
+                bundle=bytes(row.bundle),
+                manifest=bytes(row.manifest),
+                signature=bytes(row.signature),
+            )
+        )
+    return tuple(live)

@@ -1,0 +1,48 @@
+"""Revoking a version: an admin's signed word that it must never answer again."""
+
+from registry.events import VERSION_REVOKED
+from registry.freshness import FreshnessKeeper
+from registry.policies import PolicyBook
+from registry.records import VersionRecord
+from registry.statements import open_own
+from registry.unit_of_work import Ledger
+from registry.versions import Versions, check_version
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.statements import Revocation
+
+
+class Revocations:
+    """The use case of revoking."""
+
+    def __init__(
+        self, ledger: Ledger, book: PolicyBook, freshness: FreshnessKeeper, versions: Versions
+    ) -> None:
+        self._ledger = ledger
+        self._book = book
+        self._freshness = freshness
+        self._versions = versions
+
+    def revoke(self, principal: str, envelope: bytes) -> VersionRecord:
+        """Revoke a version, and the same bytes wherever else they are registered.
+
+        1. The caller, an admin, has signed it (reasons of `open_own`).
+        2. The version exists with this digest (VERSION_UNKNOWN), not revoked (VERSION_REVOKED).
+        """
+        opened = Envelope.decode(envelope)
+        with self._ledger.change(principal) as unit:
+            policy = self._book.read(unit.connection).current(unit.now)
+            # 1.
+            revocation = open_own(principal, opened, Revocation, policy, ("admin",))
+            # 2.
+            model, version, digest = revocation.model, revocation.version, revocation.digest
+            check_version(unit.connection, model, version, digest)
+            unit.add(
+                VERSION_REVOKED,
+                model=model,
+                version=version,
+                version_digest=digest,
+                envelope=envelope,
+            )
+            self._freshness.renew(unit, policy)
+            unit.commit()
+        return self._versions.get(model, version)

@@ -1,0 +1,144 @@
+"""The registry's tables (SQLAlchemy Core).
+
+Every table of state is only ever added to, and each row stems from one entry of the registry's
+log: `entry` is that entry's index, `time` and `principal` are the entry's own. So the rows and
+the entries can be compared one by one (see `reconcile`). Only `freshness` is overwritten.
+"""
+
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from registry.log.tables import CONSTRAINT_NAMES, Count, log_tables
+
+METADATA = MetaData(naming_convention=CONSTRAINT_NAMES)
+LOG = log_tables(METADATA)
+
+
+def _state(name: str, *parts: Column | UniqueConstraint | ForeignKeyConstraint) -> Table:
+    columns = [part for part in parts if isinstance(part, Column)]
+    # Checked at the commit, for the entries of a transaction are appended last.
+    entry = ForeignKey("log_leaves.index", deferrable=True, initially="DEFERRED")
+    return Table(
+        name,
+        METADATA,
+        *columns,
+        Column("entry", Count, entry, nullable=False, unique=True),
+        Column("time", Text, nullable=False),
+        Column("principal", Text, nullable=False),
+        *(part for part in parts if not isinstance(part, Column)),
+    )
+
+
+def _number(name: str, *, key: bool = False) -> Column:
+    return Column(name, Count, primary_key=key, nullable=False, autoincrement=False)
+
+
+def _text(name: str, *, key: bool = False, unique: bool = False) -> Column:
+    return Column(name, Text, primary_key=key, nullable=False, unique=unique or None)
+
+
+def _bytes(name: str) -> Column:
+    return Column(name, LargeBinary, nullable=False)
+
+
+POLICIES = _state("policies", _number("version", key=True), _text("digest"), _bytes("envelope"))
+
+MODELS = _state("models", _text("model", key=True))
+
+COMMITMENTS = _state(
+    "commitments",
+    _text("commitment", key=True),
+    Column("model", Text, ForeignKey("models.model"), nullable=False, index=True),
+)
+
+VERSIONS = _state(
+    "versions",
+    Column("model", Text, ForeignKey("models.model"), primary_key=True),
+    _number("version", key=True),
+    _text("digest"),
+    _bytes("manifest"),
+    _bytes("signature"),
+    # Digests of the evidence envelopes, in order, one a line.
+    _text("evidence"),
+    Column("commitment", Text, ForeignKey("commitments.commitment"), nullable=False, unique=True),
+    UniqueConstraint("model", "digest"),
+)
+
+EVIDENCE = Table(
+    "evidence",
+    METADATA,
+    _text("model", key=True),
+    _number("version", key=True),
+    _number("position", key=True),
+    _text("kind"),
+    # The digest of the payload, by which a proposal refers to it.
+    _text("digest"),
+    _text("maker"),
+    _bytes("envelope"),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+)
+
+PROPOSALS = _state(
+    "proposals",
+    _text("digest", key=True),
+    Column("model", Text, nullable=False, index=True),
+    _text("alias"),
+    _number("version"),
+    _bytes("envelope"),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+)
+
+APPROVALS = _state(
+    "approvals",
+    _text("digest", key=True),
+    Column("proposal", Text, ForeignKey("proposals.digest"), nullable=False),
+    _bytes("envelope"),
+    UniqueConstraint("proposal", "principal"),
+)
+
+POINTERS = _state(
+    "pointers",
+    _text("model", key=True),
+    _text("alias", key=True),
+    _number("sequence", key=True),
+    _text("digest", unique=True),
+    _text("action"),
+    _number("version"),
+    _text("version_digest"),
+    _bytes("bundle"),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+)
+
+REVOCATIONS = _state(
+    "revocations",
+    _text("model", key=True),
+    _number("version", key=True),
+    _text("version_digest"),
+    _bytes("envelope"),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+)
+
+ANCHORS = _state(
+    "anchors",
+    _text("origin", key=True),
+    _number("size", key=True),
+    _text("note"),
+)
+
+# One row at most: the newest statement of what is live and what is revoked.
+FRESHNESS = Table(
+    "freshness",
+    METADATA,
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    _number("sequence"),
+    _bytes("envelope"),
+)

@@ -1,0 +1,80 @@
+"""One change of state: a transaction that holds its rows and their entries in the log.
+
+A unit of work rolls back unless it is committed. Its rows are added through `add`, which makes
+the entry too, so that neither can be without the other.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from registry.database import Database
+from registry.events import Event
+from registry.log.tile_log import TileLog
+from sealgate.trust.times import format_time
+
+Clock = Callable[[], datetime]
+
+
+class UnitOfWork:
+    """The change that `principal` makes at `now`, which is fixed once."""
+
+    def __init__(self, connection: Connection, log: TileLog, principal: str, now: datetime) -> None:
+        self.connection = connection
+        self.principal = principal
+        self.now = now
+        self._log = log
+        self._time = format_time(now)
+        self._entries: list[bytes] = []
+        self._afterwards: list[Callable[[], None]] = []
+
+    def add(self, event: Event, **values: Any) -> int:
+        """Add a row and its entry; return the index that the entry will have in the log."""
+        index = self._log.size + len(self._entries)
+        row = {**values, "entry": index, "time": self._time, "principal": self.principal}
+        self._entries.append(event.entry(row))
+        self.connection.execute(insert(event.table), row)
+        return index
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Have `action` called once the change is on the disk, and not otherwise."""
+        self._afterwards.append(action)
+
+    def commit(self) -> None:
+        """Make the change durable, all of it. Raises Refusal(RECORD_FAILED)."""
+        if self._entries:
+            appended = self._log.append(self.connection, self._entries)
+            self.connection.commit()
+            self._log.settle(appended)
+        else:
+            self.connection.commit()
+        for action in self._afterwards:
+            action()
+
+
+class Ledger:
+    """The registry's database together with its log: where changes begin."""
+
+    def __init__(self, database: Database, log: TileLog, clock: Clock) -> None:
+        self.database = database
+        self.log = log
+        self.clock = clock
+
+    @contextmanager
+    def change(self, principal: str) -> Iterator[UnitOfWork]:
+        """Begin a change; other writers, here and elsewhere, wait until it ends.
+
+        Raises Refusal: REGISTRY_UNAVAILABLE, RECORD_FAILED, LOG_FENCED or LOG_INCONSISTENT.
+        """
+        with self.log.lock, self.database.writing() as connection:
+            self.log.check_turn(connection)
+            yield UnitOfWork(connection, self.log, principal, self.clock())
+
+    @contextmanager
+    def view(self) -> Iterator[Connection]:
+        """One consistent view of the state. Raises Refusal(REGISTRY_UNAVAILABLE)."""
+        with self.database.reading() as connection:
+            yield connection

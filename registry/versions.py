@@ -1,0 +1,236 @@
+"""Versions: registering one, and reading what was registered."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping, func, insert, select
+
+from registry import formats
+from registry.artifacts import ArtifactStore
+from registry.events import VERSION_REGISTERED
+from registry.evidence import EvidenceItem, open_evidence
+from registry.models import check_model
+from registry.policies import PolicyBook
+from registry.records import VersionRecord
+from registry.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS
+from registry.unit_of_work import Ledger, UnitOfWork
+from registry.uploads import Upload
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import oms
+from sealgate.trust.digest import check_digest, sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Revocation
+
+LARGEST_VERSION = 8 << 30
+
+
+class Versions:
+    """The use cases around versions."""
+
+    def __init__(self, ledger: Ledger, book: PolicyBook, artifacts: ArtifactStore) -> None:
+        self._ledger = ledger
+        self._book = book
+        self._artifacts = artifacts
+
+    def start_upload(self, model: str, manifest: bytes) -> Upload:
+        """Begin to take a version's files, before any of their bytes is stored.
+
+        Raises Refusal: MODEL_UNKNOWN, VERSION_EXISTS, like `Manifest.decode` and `Upload`.
+        """
+        decoded = Manifest.decode(manifest)
+        with self._ledger.view() as connection:
+            check_model(connection, model)
+            _check_new(connection, model, decoded.digest)
+        return Upload(decoded, self._artifacts, largest=LARGEST_VERSION)
+
+    def register(
+        self,
+        principal: str,
+        model: str,
+        manifest: bytes,
+        signature: bytes,
+        evidence: Sequence[bytes],
+        commitment: str,
+    ) -> VersionRecord:
+        """Register files that the artifact store holds as the model's next version.
+
+        1. The manifest is strict (reasons of `Manifest.decode`).
+        2. Every file is there (FILE_MISSING), whole (VERSION_ALTERED), and of an accepted format
+           (FORMAT_REFUSED, EXTERNAL_DATA).
+        3. The files are signed by a key of the publishing principal (reasons of `oms.verify`).
+        4. Every item of evidence is about this version and signed by its maker (reasons of
+           `open_evidence`).
+        5. The model exists (MODEL_UNKNOWN), and has no version of these bytes (VERSION_EXISTS).
+        6. The watermark commitment is one of this model's (COMMITMENT_UNKNOWN) and stands for no
+           other version (COMMITMENT_USED).
+        """
+        check_digest(commitment)
+        # 1.
+        decoded = Manifest.decode(manifest)
+        # 2.
+        self._check_files(decoded)
+        with self._ledger.change(principal) as unit:
+            policy = self._book.read(unit.connection).current(unit.now)
+            # 3.
+            oms.verify(signature, decoded, policy.keys_of(principal).values())
+            # 4.
+            items = open_evidence(evidence, decoded.digest, policy)
+            # 5.
+            check_model(unit.connection, model)
+            _check_new(unit.connection, model, decoded.digest)
+            # 6.
+            _check_commitment(unit.connection, model, commitment)
+            version = _next_version(unit.connection, model)
+            unit.add(
+                VERSION_REGISTERED,
+                model=model,
+                version=version,
+                digest=decoded.digest,
+                manifest=manifest,
+                signature=signature,
+                evidence=evidence_text([item.envelope for item in items]),
+                commitment=commitment,
+            )
+            _add_evidence(unit, model, version, items)
+            unit.commit()
+        return self.get(model, version)
+
+    def get(self, model: str, version: int) -> VersionRecord:
+        """Return one version. Raises Refusal: MODEL_UNKNOWN, VERSION_UNKNOWN."""
+        with self._ledger.view() as connection:
+            check_model(connection, model)
+            return _record(connection, find_version(connection, model, version))
+
+    def list(self, model: str) -> tuple[VersionRecord, ...]:
+        """Return a model's versions, oldest first. Raises Refusal(MODEL_UNKNOWN)."""
+        query = select(VERSIONS).where(VERSIONS.c.model == model).order_by(VERSIONS.c.version)
+        with self._ledger.view() as connection:
+            check_model(connection, model)
+            rows = connection.execute(query).mappings().all()
+            return tuple(_record(connection, row) for row in rows)
+
+    def read_file(self, model: str, version: int, path: str) -> bytes:
+        """Return the bytes of one file, hashed again.
+
+        Raises Refusal: VERSION_UNKNOWN, FILE_SURPLUS for a path that the version does not have,
+        VERSION_ALTERED.
+        """
+        entry = Manifest.decode(self.get(model, version).manifest).entry(path)
+        return self._artifacts.read(entry.digest, entry.size)
+
+    def check_bytes(self, model: str, version: int) -> None:
+        """Hash every stored file of a version. Raises Refusal: VERSION_UNKNOWN, VERSION_ALTERED."""
+        with self._ledger.view() as connection:
+            row = find_version(connection, model, version)
+        manifest = Manifest.decode(bytes(row["manifest"]))
+        if manifest.digest != row["digest"]:
+            raise Refusal(Reason.VERSION_ALTERED, "the manifest is not the one registered")
+        for entry in manifest.files:
+            self._artifacts.check(entry.digest, entry.size)
+
+    def _check_files(self, manifest: Manifest) -> None:
+        for entry in manifest.files:
+            formats.check_name(entry.path)
+            if entry.digest not in self._artifacts:
+                raise Refusal(Reason.FILE_MISSING, entry.path)
+            formats.check_file(entry.path, self._artifacts.read(entry.digest, entry.size))
+
+
+def find_version(connection: Connection, model: str, version: int) -> RowMapping:
+    """Return a version's row. Raises Refusal(VERSION_UNKNOWN)."""
+    here = (VERSIONS.c.model == model, VERSIONS.c.version == version)
+    row = connection.execute(select(VERSIONS).where(*here)).mappings().one_or_none()
+    if row is None:
+        raise Refusal(Reason.VERSION_UNKNOWN, "no such version")
+    return row
+
+
+def check_version(connection: Connection, model: str, version: int, digest: str) -> RowMapping:
+    """Return the row of a version that a document names, if it may still be used.
+
+    Raises Refusal: VERSION_UNKNOWN for another digest too, VERSION_REVOKED for bytes that were
+    revoked under whatever name.
+    """
+    row = find_version(connection, model, version)
+    if row["digest"] != digest:
+        raise Refusal(Reason.VERSION_UNKNOWN, "the version has another digest")
+    revoked = select(REVOCATIONS.c.version).where(REVOCATIONS.c.version_digest == digest)
+    if connection.scalar(revoked.limit(1)) is not None:
+        raise Refusal(Reason.VERSION_REVOKED, digest)
+    return row
+
+
+def evidence_of(connection: Connection, model: str, version: int) -> list[RowMapping]:
+    """Return the rows of a version's evidence, in the order of registration."""
+    here = (EVIDENCE.c.model == model, EVIDENCE.c.version == version)
+    query = select(EVIDENCE).where(*here).order_by(EVIDENCE.c.position)
+    return list(connection.execute(query).mappings())
+
+
+def evidence_text(envelopes: Sequence[bytes]) -> str:
+    """Return how a version's row refers to its evidence: digests of the envelopes, one a line."""
+    return "\n".join(sha256(envelope) for envelope in envelopes)
+
+
+def _check_new(connection: Connection, model: str, digest: str) -> None:
+    here = (VERSIONS.c.model == model, VERSIONS.c.digest == digest)
+    if connection.scalar(select(VERSIONS.c.version).where(*here)) is not None:
+        raise Refusal(Reason.VERSION_EXISTS, digest)
+
+
+def _check_commitment(connection: Connection, model: str, commitment: str) -> None:
+    table = COMMITMENTS
+    here = (table.c.commitment == commitment, table.c.model == model)
+    if connection.scalar(select(table.c.entry).where(*here)) is None:
+        raise Refusal(Reason.COMMITMENT_UNKNOWN, commitment)
+    used = select(VERSIONS.c.version).where(VERSIONS.c.commitment == commitment)
+    if connection.scalar(used) is not None:
+        raise Refusal(Reason.COMMITMENT_USED, commitment)
+
+
+def _next_version(connection: Connection, model: str) -> int:
+    newest = select(func.max(VERSIONS.c.version)).where(VERSIONS.c.model == model)
+    return (connection.scalar(newest) or 0) + 1
+
+
+def _add_evidence(
+    unit: UnitOfWork, model: str, version: int, items: Sequence[EvidenceItem]
+) -> None:
+    rows = [
+        {
+            "model": model,
+            "version": version,
+            "position": position,
+            "kind": item.kind,
+            "digest": item.digest,
+            "maker": item.maker,
+            "envelope": item.envelope,
+        }
+        for position, item in enumerate(items)
+    ]
+    if rows:
+        unit.connection.execute(insert(EVIDENCE), rows)
+
+
+def _record(connection: Connection, row: RowMapping) -> VersionRecord:
+    model, version = row["model"], row["version"]
+    here = (REVOCATIONS.c.model == model, REVOCATIONS.c.version == version)
+    revocation = connection.scalar(select(REVOCATIONS.c.envelope).where(*here))
+    reason = ""
+    if revocation is not None:
+        reason = Revocation.decode(Envelope.decode(bytes(revocation)).payload).reason
+    committed = select(COMMITMENTS.c.entry).where(COMMITMENTS.c.commitment == row["commitment"])
+    return VersionRecord(
+        model=model,
+        version=version,
+        digest=row["digest"],
+        publisher=row["principal"],
+        time=row["time"],
+        manifest=bytes(row["manifest"]),
+        signature=bytes(row["signature"]),
+        evidence=tuple(bytes(item["envelope"]) for item in evidence_of(connection, model, version)),
+        revocation_reason=reason,
+        commitment=row["commitment"],
+        watermark_entry=connection.scalars(committed).one(),
+        entry=row["entry"],
+    )

@@ -1,0 +1,80 @@
+"""An auditor's checks of the logs: everything is recomputed here, from entries to signed root.
+
+Only the root keys are trusted. The policy that they sign names the logs and their keys.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import grpc
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import merkle
+from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
+from sealgate.trust.policy import Policy
+from sealgate.v1 import log_pb2 as messages
+from sealgate.v1.log_pb2_grpc import LogServiceStub
+
+
+@dataclass(frozen=True, slots=True)
+class LogFinding:
+    """A log whose every entry was hashed again and led to the signed root."""
+
+    origin: str
+    size: int
+    root: str
+
+
+class Auditor:
+    """Reads and checks the logs behind one gateway."""
+
+    def __init__(self, channel: grpc.Channel, policy: Policy) -> None:
+        self.logs = LogServiceStub(channel)
+        self._policy = policy
+
+    def origins(self) -> list[str]:
+        """The logs that the gateway has; each must be one that the policy names."""
+        origins = list(self.logs.ListLogs(messages.ListLogsRequest()).origins)
+        for origin in origins:
+            self._policy.log_key(origin)
+        return origins
+
+    def checkpoint(self, origin: str) -> Checkpoint:
+        """The log's newest checkpoint, its signature verified."""
+        note = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin)).note
+        return open_checkpoint(note, self._policy.log_key(origin))
+
+    def verify(self, origin: str, progress: Callable[[int, int], None]) -> LogFinding:
+        """Hashes every entry up to the newest checkpoint and compares the roots.
+
+        `progress` is told how many of how many entries are done. Raises: SIGNATURE_INVALID,
+        LOG_INCONSISTENT.
+        """
+        checkpoint = self.checkpoint(origin)
+        hashes = []
+        for leaf in self.entries(origin, checkpoint.size):
+            hashes.append(merkle.leaf_hash(leaf))
+            progress(len(hashes), checkpoint.size)
+        if len(hashes) != checkpoint.size or merkle.root(hashes) != checkpoint.root:
+            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
+        return LogFinding(origin, checkpoint.size, checkpoint.root.hex())
+
+    def entries(self, origin: str, end: int, start: int = 0) -> Iterator[bytes]:
+        request = messages.StreamEntriesRequest(origin=origin, start=start, end=end)
+        for part in self.logs.StreamEntries(request):
+            yield from part.leaves
+
+    def verify_consistency(self, origin: str, old: Checkpoint) -> Checkpoint:
+        """Shows that the log only grew since `old`; returns the newest checkpoint.
+
+        Raises: PROOF_INVALID, LOG_INCONSISTENT.
+        """
+        new = self.checkpoint(origin)
+        if new.size < old.size:
+            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin} has shrunk")
+        request = messages.GetConsistencyProofRequest(
+            origin=origin, old_size=old.size, new_size=new.size
+        )
+        proof = list(self.logs.GetConsistencyProof(request).hashes)
+        merkle.verify_consistency(old.size, old.root, new.size, new.root, proof)
+        return new

@@ -1,0 +1,84 @@
+"""`sealgate audit`: the logs checked from end to end, and single entries shown."""
+
+import json
+from datetime import UTC, datetime
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from sealgate.audit import Auditor
+from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.output import json_option, show_fields, show_rows
+from sealgate.cli.people import connected, profile
+from sealgate.governance import Governance
+from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.v1 import log_pb2 as messages
+
+
+@click.group(cls=HelpfulGroup)
+def audit() -> None:
+    """Check the logs, and look into them."""
+
+
+@audit.command(epilog="\b\nExample:\n  sealgate audit verify")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, as_json: bool) -> None:
+    """Hash every entry of every log again and compare with the signed checkpoints."""
+    person = profile(ctx, "auditor")
+    findings = []
+    with connected(person) as channel:
+        policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
+        auditor = Auditor(channel, policy)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, transient=True, disable=as_json) as progress:
+            for origin in auditor.origins():
+                task = progress.add_task(origin)
+                findings.append(
+                    auditor.verify(
+                        origin,
+                        lambda done, total, task=task: progress.update(  # type: ignore[misc]
+                            task, completed=done, total=total
+                        ),
+                    )
+                )
+    rows = [
+        {"log": f.origin, "entries": f.size, "root": f.root, "found": "intact"} for f in findings
+    ]
+    show_rows(rows, ("log", "entries", "root", "found"), as_json)
+
+
+@audit.command(
+    epilog="\b\nExamples:\n  sealgate audit show registry 3\n  sealgate audit show answers 12"
+)
+@click.argument("log")
+@click.argument("index", type=click.IntRange(0))
+@json_option
+@click.pass_context
+def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
+    """Show entry INDEX of LOG: an origin, or the end of one such as `registry` or `answers`."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
+        auditor = Auditor(channel, policy)
+        origin = _origin(auditor, log)
+        if policy.is_answer_log(origin):
+            request = messages.OpenEntryRequest(origin=origin, index=index)
+            receipt = Receipt.decode(auditor.logs.OpenEntry(request).receipt)
+            show_fields(dict(verify_receipt(receipt, policy).fields), as_json)
+            return
+        entry = auditor.logs.GetEntry(messages.GetEntryRequest(origin=origin, index=index)).leaf
+    document = json.loads(entry)
+    show_fields(document if as_json else _flat(document), as_json)
+
+
+def _origin(auditor: Auditor, name: str) -> str:
+    origins = [o for o in auditor.origins() if o == name or o.endswith(f"/{name}")]
+    if len(origins) != 1:
+        raise click.ClickException(f"{name!r} is not one log; there are {auditor.origins()}")
+    return origins[0]
+
+
+def _flat(document: dict[str, object]) -> dict[str, object]:
+    body = document.pop("body", None)
+    return {**document, **(body if isinstance(body, dict) else {})}

@@ -1,0 +1,39 @@
+"""How a failure looks on the command line: its reason, one sentence, and never a traceback."""
+
+from typing import Any
+
+import click
+import grpc
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote import reason_of
+
+
+class HelpfulGroup(click.Group):
+    """Turns refusals, of our own checks and of the gateway's, into errors with a reason."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Refusal as refusal:
+            raise _failure(refusal.reason, refusal.detail) from refusal
+        except grpc.RpcError as error:
+            reason = reason_of(error)
+            if reason is not None:
+                raise _failure(reason, "") from error
+            raise click.ClickException(_unexplained(error)) from error
+
+
+def _failure(reason: Reason, detail: str) -> click.ClickException:
+    text = f"{reason.name}: {reason.sentence}"
+    return click.ClickException(f"{text} ({detail})" if detail else text)
+
+
+def _unexplained(error: grpc.RpcError) -> str:
+    """For calls that failed before the gateway could give a reason."""
+    if isinstance(error, grpc.Call):
+        code = error.code()
+        if code is grpc.StatusCode.UNAVAILABLE:
+            return f"no gateway answers; is `sealgate serve` running? ({error.details()})"
+        return f"{code.name}: {error.details()}"
+    return str(error)

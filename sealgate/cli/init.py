@@ -1,0 +1,65 @@
+"""`sealgate init` and `sealgate token`: a first installation on one machine."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from sealgate.cli.people import state_folder
+from sealgate.setup.installation import PEOPLE, Installation, Ports
+from sealgate.setup.tokens import mint_token
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate init
+  sealgate --state /srv/sealgate init --name bank --port 9443
+"""
+)
+@click.option("--name", default="sealgate", show_default=True, help="Names logs and authorities.")
+@click.option("--port", type=click.IntRange(1, 65534), default=8443, show_default=True)
+@click.pass_context
+def init(ctx: click.Context, name: str, port: int) -> None:
+    """Make keys, certificates, a first policy and a configuration.
+
+    PORT serves callers with tokens and PORT + 1 callers with certificates, both on loopback.
+    """
+    folder = state_folder(ctx)
+    try:
+        Installation(folder, name, datetime.now(UTC), Ports(port, port + 1)).make()
+    except FileExistsError:
+        raise click.ClickException(f"{folder} is not empty; choose another with --state") from None
+    click.echo(f"Made an installation in {folder}:")
+    click.echo("  roots/    three root keys, two of which sign each policy; take them offline")
+    click.echo(f"  people/   {', '.join(person.name for person in PEOPLE)}")
+    click.echo("  trust/    the pinned root keys and the first policy")
+    click.echo("Next: sealgate serve")
+
+
+@click.command(
+    epilog="""
+\b
+Example:
+  sealgate token client --hours 1
+"""
+)
+@click.argument("subject")
+@click.option("--hours", type=click.FloatRange(0.01, 24 * 31), default=12.0, show_default=True)
+@click.pass_context
+def token(ctx: click.Context, subject: str, hours: float) -> None:
+    """Mint a bearer token for SUBJECT with the installation's own issuer, and print it.
+
+    The token says who SUBJECT is; what they may do, the policy says.
+    """
+    issuer_key = state_folder(ctx) / "issuer" / "issuer.key"
+    click.echo(_mint(issuer_key, subject, hours))
+
+
+def _mint(issuer_key: Path, subject: str, hours: float) -> str:
+    try:
+        key = issuer_key.read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"cannot read {issuer_key}: {error.strerror}") from error
+    return mint_token(key, subject, datetime.now(UTC), timedelta(hours=hours))

@@ -1,0 +1,101 @@
+"""The `sealgate` command. Its commands join by entry point, each from the package that has what it
+needs, so the base install shows them all and says which extra brings those it cannot run.
+"""
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from sealgate.cli.failures import HelpfulGroup
+
+COMMANDS = "sealgate.commands"
+
+
+class JoinedGroup(HelpfulGroup):
+    """A group whose further commands are entry points of the group `joined_by`."""
+
+    joined_by = COMMANDS
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._joined()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        entry = self._joined().get(cmd_name)
+        return _load(entry) if entry is not None else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def _joined(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=self.joined_by)}
+
+
+def _load(entry: EntryPoint) -> click.Command:
+    try:
+        command: click.Command = entry.load()
+    except ModuleNotFoundError as error:
+        if not entry.extras:
+            raise
+        return _missing(entry, error.name or "a package")
+    return command
+
+
+def _missing(entry: EntryPoint, module: str) -> click.Command:
+    extra = entry.extras[0]
+
+    def explain() -> None:
+        raise click.ClickException(
+            f"`{entry.name}` needs {module}, which the {extra} extra brings: "
+            f"pip install 'sealgate[{extra}]'"
+        )
+
+    return click.Command(entry.name, callback=explain, help=f"(needs the {extra} extra)")
+
+
+@click.group(
+    cls=JoinedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""
+\b
+Examples:
+  sealgate init                       make keys, certificates, policy and configuration in ./state
+  sealgate serve                      start the gateway of ./state
+  sealgate --as auditor audit verify  check both logs, trusting nothing but the root keys
+""",
+)
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False),
+    default="state",
+    envvar="SEALGATE_STATE",
+    show_default=True,
+    help="The installation's folder.",
+)
+@click.option(
+    "--as",
+    "person",
+    envvar="SEALGATE_AS",
+    help="Whose profile to use: a folder of STATE/people, or a profile.toml.",
+)
+@click.version_option(package_name="sealgate")
+@click.pass_context
+def main(ctx: click.Context, state: str, person: str | None) -> None:
+    """A model security and governance gateway.
+
+    Only verified models answer, only screened requests ask, and every answer can be proved.
+    """
+    ctx.obj = {"state": state, "person": person}
+
+
+if __name__ == "__main__":
+    main()

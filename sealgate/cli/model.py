@@ -1,0 +1,226 @@
+"""`sealgate model`: versions, proposals, approvals, and the moves of an alias."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import grpc
+
+from sealgate.cli.main import JoinedGroup
+from sealgate.cli.output import json_option, show_fields, show_rows
+from sealgate.cli.people import connected, profile
+from sealgate.governance import Governance, Review
+from sealgate.remote import Profile
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Approval, Evidence, Proposal
+from sealgate.v1 import registry_pb2 as messages
+
+_alias_option = click.option("--alias", default="production", show_default=True)
+
+
+class ModelGroup(JoinedGroup):
+    joined_by = "sealgate.commands.model"
+
+
+@click.group(cls=ModelGroup)
+def model() -> None:
+    """Publish, inspect, approve, promote, roll back and revoke model versions."""
+
+
+def _governance(channel: grpc.Channel, person: Profile) -> Governance:
+    return Governance(channel, person, lambda: datetime.now(UTC))
+
+
+@model.command("list", epilog="\b\nExample:\n  sealgate model list\n  sealgate model list digits")
+@click.argument("name", required=False)
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, name: str | None, as_json: bool) -> None:
+    """List models, or the versions of the model NAME."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        registry = _governance(channel, person).registry
+        if name is None:
+            models = registry.ListModels(messages.ListModelsRequest()).models
+            rows: list[dict[str, Any]] = [
+                {"model": m.name, "versions": m.latest_version, "creator": m.creator}
+                for m in models
+            ]
+            show_rows(rows, ("model", "versions", "creator"), as_json)
+            return
+        versions = registry.ListVersions(messages.ListVersionsRequest(model=name)).versions
+    rows = [
+        {
+            "version": v.name,
+            "digest": v.digest,
+            "publisher": v.publisher,
+            "revoked": v.revocation_reason or "no",
+        }
+        for v in versions
+    ]
+    show_rows(rows, ("version", "digest", "publisher", "revoked"), as_json)
+
+
+@model.command(epilog="\b\nExample:\n  sealgate model show digits 1")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@json_option
+@click.pass_context
+def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
+    """Show one version: its digest, files and evidence."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        request = messages.GetVersionRequest(name=f"models/{name}/versions/{version}")
+        found = _governance(channel, person).registry.GetVersion(request).version
+    show_fields(
+        {
+            "version": found.name,
+            "digest": found.digest,
+            "publisher": found.publisher,
+            "registered": found.create_time,
+            "watermark_entry": found.watermark_entry,
+            "revoked": found.revocation_reason or "no",
+        },
+        as_json=False,
+    ) if not as_json else None
+    files = [
+        {"file": f.path, "bytes": f.size, "digest": f.digest}
+        for f in Manifest.decode(found.manifest).files
+    ]
+    evidence = [Evidence.decode(Envelope.decode(item).payload) for item in found.evidence]
+    if as_json:
+        show_fields(
+            {
+                "version": found.name,
+                "digest": found.digest,
+                "publisher": found.publisher,
+                "registered": found.create_time,
+                "watermark_entry": found.watermark_entry,
+                "revoked": found.revocation_reason,
+                "files": files,
+                "evidence": [{"kind": e.kind, "maker": e.maker, "body": e.body} for e in evidence],
+            },
+            as_json=True,
+        )
+        return
+    show_rows(files, ("file", "bytes", "digest"), False)
+    rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in evidence]
+    show_rows(rows, ("evidence", "maker", "created"), False)
+
+
+@model.command(epilog="\b\nExample:\n  sealgate model propose digits 1 --alias production")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@_alias_option
+@click.option("--days", type=click.IntRange(1, 30), default=7, show_default=True)
+@json_option
+@click.pass_context
+def propose(
+    ctx: click.Context, name: str, version: int, alias: str, days: int, as_json: bool
+) -> None:
+    """Propose VERSION of the model NAME for an alias, for others to approve."""
+    person = profile(ctx, "publisher")
+    with connected(person) as channel:
+        proposal = _governance(channel, person).propose(name, version, alias, timedelta(days=days))
+    show_fields({"proposal": proposal.digest}, as_json)
+
+
+@model.command(epilog="\b\nExample:\n  sealgate --as approver-1 model approve sha256:0123…")
+@click.argument("proposal")
+@click.option("--meaning", help="What your signature means; asked for where it is not given.")
+@json_option
+@click.pass_context
+def approve(ctx: click.Context, proposal: str, meaning: str | None, as_json: bool) -> None:
+    """Check PROPOSAL on this machine, show its evidence, and sign an approval of it."""
+    person = profile(ctx, "approver-1")
+    with connected(person) as channel:
+        governance = _governance(channel, person)
+        review = governance.review(proposal, lambda path: click.echo(f"hashing {path}", err=True))
+        _show_review(review)
+        if meaning is None:
+            meaning = click.prompt("What does your signature mean? (for example: reviewed, safe)")
+        approved = governance.approve(proposal, meaning)
+    approvals = [Approval.decode(Envelope.decode(item).payload) for item in approved.approvals]
+    approvers = ", ".join(item.approver for item in approvals)
+    show_fields({"proposal": proposal, "approved_by": approvers}, as_json)
+
+
+@model.command(
+    epilog="\b\nExample:\n  sealgate model promote sha256:0123… --reason 'quarterly release'"
+)
+@click.argument("proposal")
+@click.option("--reason", required=True)
+@json_option
+@click.pass_context
+def promote(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> None:
+    """Move an alias to what an approved PROPOSAL names."""
+    person = profile(ctx, "admin")
+    with connected(person) as channel:
+        _show_pointer(_governance(channel, person).promote(proposal, reason), as_json)
+
+
+@model.command(epilog="\b\nExample:\n  sealgate model rollback digits 1 --reason 'complaints'")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@_alias_option
+@click.option("--reason", required=True)
+@json_option
+@click.pass_context
+def rollback(
+    ctx: click.Context, name: str, version: int, alias: str, reason: str, as_json: bool
+) -> None:
+    """Return an alias of the model NAME to a VERSION that it named before."""
+    person = profile(ctx, "admin")
+    with connected(person) as channel:
+        pointer = _governance(channel, person).rollback(name, alias, version, reason)
+    _show_pointer(pointer, as_json)
+
+
+@model.command(
+    epilog="\b\nExample:\n  sealgate model revoke digits 2 --reason 'trained on wrong data'"
+)
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@click.option("--reason", required=True)
+@json_option
+@click.pass_context
+def revoke(ctx: click.Context, name: str, version: int, reason: str, as_json: bool) -> None:
+    """Revoke VERSION of the model NAME for good; nothing serves it from then on."""
+    person = profile(ctx, "admin")
+    with connected(person) as channel:
+        revoked = _governance(channel, person).revoke(name, version, reason)
+    show_fields({"revoked": revoked.name, "reason": revoked.revocation_reason}, as_json)
+
+
+@model.command(epilog="\b\nExample:\n  sealgate model history digits")
+@click.argument("name")
+@_alias_option
+@json_option
+@click.pass_context
+def history(ctx: click.Context, name: str, alias: str, as_json: bool) -> None:
+    """List every move of an alias of the model NAME, newest first."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        request = messages.ListPointersRequest(name=f"models/{name}/aliases/{alias}")
+        pointers = _governance(channel, person).registry.ListPointers(request).pointers
+    columns = ("sequence", "action", "version", "admin", "time", "reason")
+    show_rows([{c: getattr(p, c) for c in columns} for p in pointers], columns, as_json)
+
+
+def _show_pointer(pointer: messages.Pointer, as_json: bool) -> None:
+    columns = ("name", "sequence", "action", "version", "digest", "admin", "time")
+    show_fields({c: getattr(pointer, c) for c in columns}, as_json)
+
+
+def _show_review(review: Review) -> None:
+    proposal: Proposal = review.proposal
+    click.echo(
+        f"{proposal.model} version {proposal.version} for {proposal.alias}, "
+        f"published by {review.publisher}, proposed by {proposal.proposer}",
+        err=True,
+    )
+    click.echo(f"digest {proposal.digest}, recomputed here from the files", err=True)
+    for item in review.evidence:
+        summary = item.body.get("summary", "") if isinstance(item.body, dict) else ""
+        click.echo(f"  {item.kind}, by {item.maker}: {summary}", err=True)

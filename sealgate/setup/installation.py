@@ -1,0 +1,218 @@
+"""Makes a new installation in a folder of its own: keys, certificates, first policy, configuration.
+
+One folder stands for several machines here, so that a first day needs only one: `roots/` belongs
+offline, each folder of `people/` on that person's machine, the rest on the gateway's.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sealgate.setup.certificates import Authority
+from sealgate.setup.tokens import AUDIENCE, ISSUER, key_set, mint_token, new_issuer_key
+from sealgate.trust import canonical, dsse, note
+from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, save_private_key
+from sealgate.trust.policy import PAYLOAD_TYPE, TYPE
+from sealgate.trust.times import format_time
+
+_LIFETIME = timedelta(days=365)
+_TOKEN_LIFETIME = timedelta(hours=12)
+_ROOTS = ("root-1", "root-2", "root-3")
+_ROOT_THRESHOLD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    name: str
+    role: str
+    by_token: bool = False
+
+
+PEOPLE = (
+    Person("publisher", "publisher"),
+    Person("approver-1", "approver"),
+    Person("approver-2", "approver"),
+    Person("admin", "admin"),
+    Person("auditor", "auditor"),
+    Person("client", "client", by_token=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the gateway will listen on loopback: callers with tokens, callers with certificates."""
+
+    tls: int = 8443
+    mutual: int = 8444
+
+
+class Installation:
+    """Writes the files of one installation below `folder`, which must not exist or be empty."""
+
+    def __init__(self, folder: Path, name: str, now: datetime, ports: Ports) -> None:
+        self._folder = folder
+        self._name = name
+        self._now = now
+        self._ports = ports
+        self._people_keys: dict[str, list[PrivateKey]] = {}
+
+    def make(self) -> None:
+        """Raises: FileExistsError where the folder already holds something."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(self._folder.iterdir()):
+            raise FileExistsError(self._folder)
+        roots = [self._key(f"roots/{root}.key") for root in _ROOTS]
+        for root, key in zip(_ROOTS, roots, strict=True):
+            self._write(f"trust/{root}.pem", key.public.pem.encode())
+        service = {
+            name: self._key(f"keys/{name}.key") for name in ("registry-log", "answers", "freshness")
+        }
+        issuer_key = new_issuer_key()
+        self._write("issuer/issuer.key", issuer_key)
+        self._write("issuer/jwks.json", key_set(issuer_key))
+        callers = self._certificates()
+        for person in PEOPLE:
+            self._person(person, callers, issuer_key)
+        self._policy(roots, service)
+        self._write("gateway.toml", self._configuration().encode())
+
+    def _certificates(self) -> Authority:
+        servers = Authority(f"{self._name} servers", self._now, _LIFETIME)
+        callers = Authority(f"{self._name} callers", self._now, _LIFETIME)
+        server = servers.server("gateway", ("localhost", "127.0.0.1", "::1"))
+        self._write("tls/servers.pem", servers.pem)
+        self._write("tls/callers.pem", callers.pem)
+        self._write("tls/gateway.pem", server.certificate)
+        self._write("tls/gateway.key", server.key)
+        return callers
+
+    def _person(self, person: Person, callers: Authority, issuer_key: bytes) -> None:
+        home = f"people/{person.name}"
+        keys = self._people_keys[person.name] = []
+        settings = {"name": person.name, "server_authority": "../../tls/servers.pem"}
+        if person.by_token:
+            token = mint_token(issuer_key, person.name, self._now, _TOKEN_LIFETIME)
+            self._write(f"{home}/token.jwt", token.encode())
+            settings |= {"endpoint": f"127.0.0.1:{self._ports.tls}", "token": "token.jwt"}
+        else:
+            caller = callers.caller(person.name)
+            self._write(f"{home}/tls.pem", caller.certificate)
+            self._write(f"{home}/tls.key", caller.key)
+            settings |= {
+                "endpoint": f"127.0.0.1:{self._ports.mutual}",
+                "certificate": "tls.pem",
+                "certificate_key": "tls.key",
+            }
+        if person.role in ("publisher", "approver", "admin"):
+            keys.append(self._key(f"{home}/signing.key"))
+            settings["signing_key"] = "signing.key"
+        if person.role == "publisher":
+            # Verifiers of the Model Signing format take NIST curves only.
+            keys.append(self._key(f"{home}/model-signing.key", ECDSA_P256))
+            settings["model_signing_key"] = "model-signing.key"
+            settings["watermark_keys"] = "watermarks"
+        lines = [f'{key} = "{value}"' for key, value in settings.items()]
+        lines.append(f"root_keys = {[f'../../trust/{root}.pem' for root in _ROOTS]}")
+        lines.append(f"root_threshold = {_ROOT_THRESHOLD}")
+        self._write(f"{home}/profile.toml", "\n".join([*lines, ""]).encode())
+
+    def _policy(self, roots: list[PrivateKey], service: dict[str, PrivateKey]) -> None:
+        people = [
+            {
+                "name": person.name,
+                "roles": [person.role],
+                "keys": [key.public.keyid for key in self._people_keys[person.name]],
+                "identities": [
+                    f"jwt:{ISSUER} {person.name}" if person.by_token else f"mtls:{person.name}"
+                ],
+            }
+            for person in PEOPLE
+        ]
+        freshness = {
+            "name": "freshness",
+            "roles": ["freshness"],
+            "keys": [service["freshness"].public.keyid],
+            "identities": [],
+        }
+        signing = [key for keys in self._people_keys.values() for key in keys]
+        every_key = [*roots, *signing, service["freshness"]]
+        document = {
+            "type": TYPE,
+            "version": 1,
+            "issued": format_time(self._now),
+            "expires": format_time(self._now + _LIFETIME),
+            "keys": {key.public.keyid: key.public.pem for key in every_key},
+            "root": {
+                "keys": sorted(key.public.keyid for key in roots),
+                "threshold": _ROOT_THRESHOLD,
+            },
+            "principals": [*people, freshness],
+            "promotion": {"approvals": {"production": 2, "canary": 1, "shadow": 1}},
+            "screening": {"adversarial": "block", "suspect": "flag"},
+            "pointer": {"freshness_seconds": 3600, "grace_seconds": 86400},
+            "logs": {
+                "registry": note.vkey(self._origin("registry"), service["registry-log"].public),
+                "answers": [note.vkey(self._origin("answers"), service["answers"].public)],
+            },
+        }
+        envelope = dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots[:_ROOT_THRESHOLD])
+        self._write("trust/policy.json", envelope.encode())
+
+    def _configuration(self) -> str:
+        root_keys = [f"trust/{root}.pem" for root in _ROOTS]
+        return f"""\
+# Paths are relative to this file.
+
+[listen]
+# Callers with a bearer token.
+tls = "127.0.0.1:{self._ports.tls}"
+# Callers with a certificate.
+mutual = "127.0.0.1:{self._ports.mutual}"
+
+[tls]
+certificate = "tls/gateway.pem"
+key = "tls/gateway.key"
+client_authority = "tls/callers.pem"
+
+[[tokens]]
+url = "{ISSUER}"
+audience = "{AUDIENCE}"
+key_set = "issuer/jwks.json"
+
+[trust]
+root_keys = {root_keys}
+threshold = {_ROOT_THRESHOLD}
+policy = "trust/policy.json"
+seen = "seen.json"
+
+[registry]
+database = "sqlite:///registry.db"
+artifacts = "artifacts"
+origin = "{self._origin("registry")}"
+log_key = "keys/registry-log.key"
+freshness_key = "keys/freshness.key"
+
+[answers]
+database = "answers.db"
+subjects = "subjects.db"
+origin = "{self._origin("answers")}"
+log_key = "keys/answers.key"
+"""
+
+    def _origin(self, log: str) -> str:
+        return f"{self._name}.localhost/{log}"
+
+    def _key(self, path: str, scheme: str = ED25519) -> PrivateKey:
+        key = PrivateKey.generate(scheme)
+        target = self._folder / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        save_private_key(target, key)
+        return key
+
+    def _write(self, path: str, data: bytes) -> None:
+        target = self._folder / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)

@@ -1,0 +1,214 @@
+"""Tensors on the wire of the Open Inference Protocol, read strictly and written plainly.
+
+Raw contents are little-endian, row-major and unpadded; BYTES elements carry a uint32 length each.
+BF16 has no numpy type: it is the high half of a float32 and is handed on as float32.
+"""
+
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+
+Array = npt.NDArray[Any]
+
+_FLOATS = frozenset({"FP16", "FP32", "FP64", "BF16"})
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+# Which field of InferTensorContents carries a data type; FP16 and BF16 travel raw only.
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+DATATYPES = frozenset(_DTYPES) | {"BF16", "BYTES"}
+# More elements than this cannot be addressed by any array here.
+_MAX_ELEMENTS = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named array as it travels.
+
+    `data` has shape `shape`; `raw` is its wire form, of which digests are taken.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: Array
+    raw: bytes
+
+    @classmethod
+    def of(cls, name: str, data: Array) -> "Tensor":
+        """The tensor for a numpy array of a wire data type, or of bytes objects (BYTES).
+
+        Raises: TENSOR_DATATYPE for any other element type.
+        """
+        if data.dtype == object:
+            return cls(name, "BYTES", data.shape, data, _join_bytes(data.ravel().tolist()))
+        plain = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
+        datatype = _NAMES.get(plain.dtype)
+        if datatype is None:
+            raise Refusal(Reason.TENSOR_DATATYPE, f"no wire type for {data.dtype}")
+        return cls(name, datatype, data.shape, plain.reshape(data.shape), plain.tobytes())
+
+
+def read_inputs(request: oip.ModelInferRequest) -> dict[str, Tensor]:
+    """The request's inputs by name, each with exactly the contents that its type and shape ask for.
+
+    Raises: TENSOR_DUPLICATE, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_BYTES, TENSOR_RANGE,
+    TENSOR_NOT_FINITE, RAW_CONTENTS_MISMATCH.
+    """
+    raws: Sequence[bytes] = request.raw_input_contents
+    if raws and len(raws) != len(request.inputs):
+        raise Refusal(
+            Reason.RAW_CONTENTS_MISMATCH, f"{len(raws)} raw entries, {len(request.inputs)} inputs"
+        )
+    tensors: dict[str, Tensor] = {}
+    for place, message in enumerate(request.inputs):
+        if message.name in tensors:
+            raise Refusal(Reason.TENSOR_DUPLICATE)
+        if raws and message.HasField("contents"):
+            raise Refusal(Reason.RAW_CONTENTS_MISMATCH, "both raw and typed contents")
+        raw = raws[place] if raws else None
+        tensors[message.name] = _read(message, raw)
+    return tensors
+
+
+def read_outputs(response: oip.ModelInferResponse) -> dict[str, Tensor]:
+    """The answer's outputs by name, from their raw form.
+
+    Raises: RAW_CONTENTS_MISMATCH, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_BYTES.
+    """
+    if len(response.raw_output_contents) != len(response.outputs):
+        raise Refusal(Reason.RAW_CONTENTS_MISMATCH)
+    tensors = {}
+    for message, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        tensors[message.name] = _read(message, raw)
+    return tensors
+
+
+def write_outputs(response: oip.ModelInferResponse, tensors: Iterable[Tensor]) -> None:
+    """Appends outputs in raw form, the only one that every client decodes."""
+    for tensor in tensors:
+        response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        response.raw_output_contents.append(tensor.raw)
+
+
+def _read(
+    message: oip.ModelInferRequest.InferInputTensor | oip.ModelInferResponse.InferOutputTensor,
+    raw: bytes | None,
+) -> Tensor:
+    datatype = message.datatype
+    if datatype not in DATATYPES:
+        raise Refusal(Reason.TENSOR_DATATYPE)
+    shape = tuple(message.shape)
+    count = _element_count(shape)
+    if raw is None:
+        data = _from_typed(message.contents, datatype, count)
+        raw = _join_bytes(data.tolist()) if datatype == "BYTES" else data.tobytes()
+    else:
+        data = _from_raw(raw, datatype, count)
+    if datatype in _FLOATS and not np.isfinite(data).all():
+        raise Refusal(Reason.TENSOR_NOT_FINITE)
+    return Tensor(message.name, datatype, shape, data.reshape(shape), raw)
+
+
+def _element_count(shape: Sequence[int]) -> int:
+    if any(size < 0 for size in shape):
+        raise Refusal(Reason.TENSOR_SHAPE, "negative dimension")
+    # Python's integers do not overflow, so the product can be compared as it is.
+    count = math.prod(shape)
+    if count > _MAX_ELEMENTS or any(size > _MAX_ELEMENTS for size in shape):
+        raise Refusal(Reason.TENSOR_SHAPE, "more elements than can be addressed")
+    return count
+
+
+def _from_raw(raw: bytes, datatype: str, count: int) -> Array:
+    if datatype == "BYTES":
+        return _object_array(_split_bytes(raw, count))
+    size = 2 if datatype == "BF16" else _DTYPES[datatype].itemsize
+    if len(raw) != count * size:
+        raise Refusal(Reason.TENSOR_BYTES, f"{len(raw)} bytes for {count} elements of {datatype}")
+    if datatype == "BF16":
+        return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+    if datatype == "BOOL" and raw.translate(None, b"\x00\x01"):
+        raise Refusal(Reason.TENSOR_RANGE, "a BOOL is 0 or 1")
+    return np.frombuffer(raw, _DTYPES[datatype])
+
+
+def _from_typed(contents: oip.InferTensorContents, datatype: str, count: int) -> Array:
+    field = _CONTENTS.get(datatype)
+    if field is None:
+        raise Refusal(Reason.TENSOR_BYTES, f"{datatype} travels in raw contents only")
+    if any(other.name != field for other, _ in contents.ListFields()):
+        raise Refusal(Reason.TENSOR_BYTES, "contents of another type")
+    values = getattr(contents, field)
+    if len(values) != count:
+        raise Refusal(Reason.TENSOR_BYTES, f"{len(values)} values for {count} elements")
+    if datatype == "BYTES":
+        return _object_array(list(values))
+    dtype = _DTYPES[datatype]
+    if dtype.kind in "iu" and count:
+        wide = np.array(values, np.int64 if dtype.kind == "i" else np.uint64)
+        limits = np.iinfo(dtype)
+        if wide.min() < limits.min or wide.max() > limits.max:
+            raise Refusal(Reason.TENSOR_RANGE)
+        return wide.astype(dtype)
+    return np.array(values, dtype)
+
+
+def _split_bytes(raw: bytes, count: int) -> list[bytes]:
+    items: list[bytes] = []
+    offset = 0
+    while offset < len(raw):
+        if len(items) == count or offset + 4 > len(raw):
+            raise Refusal(Reason.TENSOR_BYTES, "surplus or truncated element")
+        (length,) = struct.unpack_from("<I", raw, offset)
+        offset += 4
+        if length > len(raw) - offset:
+            raise Refusal(Reason.TENSOR_BYTES, "an element's length runs past the end")
+        items.append(raw[offset : offset + length])
+        offset += length
+    if len(items) != count:
+        raise Refusal(Reason.TENSOR_BYTES, f"{len(items)} elements, not {count}")
+    return items
+
+
+def _join_bytes(items: Iterable[bytes]) -> bytes:
+    return b"".join(struct.pack("<I", len(item)) + item for item in items)
+
+
+def _object_array(items: list[bytes]) -> Array:
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array

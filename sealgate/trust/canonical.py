@@ -1,0 +1,39 @@
+"""Canonical JSON (RFC 8785), the one form in which Sealgate writes and accepts a document.
+
+Numbers follow the RFC: an integral float is written without its point and reads back as an int,
+and integers end at 2**53 - 1.
+"""
+
+import json
+from typing import Any
+
+import rfc8785
+
+from sealgate.reasons import Reason, Refusal
+
+
+def encode(value: Any) -> bytes:
+    """Return the canonical bytes of a JSON value.
+
+    Raises Refusal(DOCUMENT_MALFORMED) for a value that RFC 8785 cannot express (NaN, a large
+    integer, a lone surrogate, a key that is not text).
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
+        raise Refusal(Reason.DOCUMENT_MALFORMED, f"not expressible: {error}") from error
+
+
+def decode(data: bytes) -> Any:
+    """Return the JSON value of `data`, if `data` is what `encode` would have written.
+
+    Writing it again and comparing rules out repeated keys, other spellings of a number or a
+    string, and anything before or after. Raises Refusal(DOCUMENT_MALFORMED).
+    """
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Refusal(Reason.DOCUMENT_MALFORMED, f"not JSON: {type(error).__name__}") from error
+    if encode(value) != data:
+        raise Refusal(Reason.DOCUMENT_MALFORMED, "JSON, but not in its canonical form")
+    return value

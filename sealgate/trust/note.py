@@ -1,0 +1,119 @@
+"""Signed notes (C2SP signed-note): a text, an empty line, and lines that sign the text.
+
+Only Ed25519 signatures (type 0x01) are made and checked. A line by another key, a witness's
+say, is allowed and counts for nothing here.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import fields
+from sealgate.trust.keys import ED25519, PublicKey, Signer
+
+_ED25519 = b"\x01"
+_NAME = re.compile(r"[^\s+\x00-\x1f\x7f\u2014]{1,255}")
+_LINE = re.compile(r"\u2014 ([^\s+]{1,255}) ([A-Za-z0-9+/]+=*)")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+_MOST_SIGNATURES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """A name with the key that signs under it; `hint` is the four bytes that stand for both."""
+
+    name: str
+    key: PublicKey
+    hint: bytes
+
+    @classmethod
+    def from_vkey(cls, text: str) -> Self:
+        """Read `name+hint+key`, split at the first two `+`. Raises Refusal(DOCUMENT_MALFORMED)."""
+        name, hint, encoded = (*fields.text(text).split("+", 2), "", "")[:3]
+        data = fields.unbase64(encoded)
+        if data[:1] != _ED25519:
+            raise fields.malformed("a verifier key that is not Ed25519")
+        key = PublicKey.from_raw(data[1:])
+        if vkey(name, key) != text:
+            raise fields.malformed("a verifier key whose hint is not its own")
+        return cls(name, key, bytes.fromhex(hint))
+
+
+def vkey(name: str, key: PublicKey) -> str:
+    """Return the verifier key text of an Ed25519 key under a name.
+
+    Raises Refusal(DOCUMENT_MALFORMED) for a name with blanks or `+`, or for another kind of key.
+    """
+    encoded = base64.b64encode(_ED25519 + _raw(key)).decode("ascii")
+    return f"{name}+{_hint(name, key).hex()}+{encoded}"
+
+
+def sign_note(text: str, name: str, signer: Signer) -> str:
+    """Return the note: `text`, which must end in a newline, signed under `name`."""
+    _check_text(text)
+    hint = _hint(name, signer.public)
+    signature = base64.b64encode(hint + signer.sign(text.encode("utf-8"))).decode("ascii")
+    return f"{text}\n\u2014 {name} {signature}\n"
+
+
+def open_note(note: str, verifiers: Iterable[Verifier]) -> str:
+    """Return the text of a note that at least one of the verifiers has signed.
+
+    Raises Refusal: DOCUMENT_MALFORMED for what is not a note, or for two lines of one key;
+    SIGNATURE_INVALID if a verifier's line does not verify, or if none has a line.
+    """
+    known = {(verifier.name, verifier.hint): verifier for verifier in verifiers}
+    head, separator, tail = note.rpartition("\n\n")
+    text = head + "\n"
+    _check_text(text)
+    lines = tail.split("\n")
+    if not separator or lines.pop() != "" or not 1 <= len(lines) <= _MOST_SIGNATURES:
+        raise fields.malformed("not a signed note")
+    seen = set()
+    for line in lines:
+        name, hint, signature = _read_line(line)
+        if (name, hint) in seen:
+            raise fields.malformed("a note is signed twice with one key")
+        seen.add((name, hint))
+        if (name, hint) in known:
+            known[name, hint].key.verify(signature, text.encode("utf-8"))
+    if seen.isdisjoint(known):
+        raise Refusal(Reason.SIGNATURE_INVALID, "a note that no known key has signed")
+    return text
+
+
+def _read_line(line: str) -> tuple[str, bytes, bytes]:
+    match = _LINE.fullmatch(line)
+    if not match:
+        raise fields.malformed("a note's signature line is of another form")
+    data = fields.unbase64(match[2])
+    if len(data) < 5:
+        raise fields.malformed("a note's signature is too short")
+    return match[1], data[:4], data[4:]
+
+
+def _check_text(text: str) -> None:
+    if not text.endswith("\n") or _CONTROL.search(text):
+        raise fields.malformed("a note's text does not end its line, or has control characters")
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a key may have it. Raises Refusal(DOCUMENT_MALFORMED)."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise fields.malformed("a note's name is empty or has characters that a name must not")
+    return name
+
+
+def _hint(name: str, key: PublicKey) -> bytes:
+    check_name(name)
+    return hashlib.sha256(name.encode("utf-8") + b"\n" + _ED25519 + _raw(key)).digest()[:4]
+
+
+def _raw(key: PublicKey) -> bytes:
+    if key.scheme != ED25519:
+        raise fields.malformed("notes are signed with Ed25519 keys")
+    return key.raw

@@ -1,0 +1,237 @@
+"""The policy: who the people are, which keys and roles they have, and what a promotion needs.
+
+A key that a policy lists under `keys`, though no principal has it any more, still vouches for
+what it signed while someone had it; a key that is no longer listed vouches for nothing. How
+trust passes from the root keys to a policy, `open_policy` and its neighbours say.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, dsse, fields
+from sealgate.trust.digest import sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.note import Verifier
+from sealgate.trust.policy_parts import BLOCK, Principal, Root, Rules, invalid
+from sealgate.trust.times import parse_time
+
+TYPE = "sealgate/policy/v1"
+PAYLOAD_TYPE = "application/vnd.sealgate.policy.v1+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy whose content has been checked; whether it is signed, `open_policy` says.
+
+    `issued` and `expires` are times as text. `registry_log` and `answer_logs` are verifier keys
+    of logs (C2SP signed note). Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or
+    POLICY_INVALID.
+    """
+
+    version: int
+    issued: str
+    expires: str
+    keys: Mapping[str, PublicKey]
+    root: Root
+    principals: tuple[Principal, ...]
+    rules: Rules
+    registry_log: str
+    answer_logs: tuple[str, ...]
+    digest: str = field(init=False)
+    _by_name: dict[str, Principal] = field(init=False, repr=False, compare=False)
+    _by_identity: dict[str, Principal] = field(init=False, repr=False, compare=False)
+    _by_key: dict[str, Principal] = field(init=False, repr=False, compare=False)
+    _logs: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        fields.integer(self.version, 1)
+        if parse_time(self.issued) >= parse_time(self.expires):
+            raise invalid("it expires before it is issued")
+        for keyid, key in self.keys.items():
+            if keyid != key.keyid:
+                raise invalid("a key is listed under an id that is not its own")
+        vkeys = (self.registry_log, *self.answer_logs)
+        self._index("_logs", [(Verifier.from_vkey(text).name, text) for text in vkeys])
+        people = self.principals
+        self._index("_by_name", [(p.name, p) for p in people])
+        self._index("_by_identity", [(text, p) for p in people for text in p.identities])
+        self._index("_by_key", [(keyid, p) for p in people for keyid in p.keys])
+        if not self.keys.keys() >= {*self._by_key, *self.root.keys}:
+            raise invalid("a key is used that is not listed")
+        object.__setattr__(self, "digest", sha256(self.encode()))
+
+    def _index(self, name: str, pairs: Sequence[tuple[str, Any]]) -> None:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            raise invalid(f"something occurs twice that must not, in {name.strip('_')}")
+        object.__setattr__(self, name, table)
+
+    def encode(self) -> bytes:
+        """Return the canonical JSON, the payload of a policy's envelope."""
+        document = {
+            "type": TYPE,
+            "version": self.version,
+            "issued": self.issued,
+            "expires": self.expires,
+            "keys": {keyid: key.pem for keyid, key in self.keys.items()},
+            "root": self.root.to_json(),
+            "principals": [principal.to_json() for principal in self.principals],
+            "logs": {"registry": self.registry_log, "answers": list(self.answer_logs)},
+        }
+        return canonical.encode(document | self.rules.to_json())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read what `encode` writes. Raises Refusal like the constructor."""
+        names = ("version", "issued", "expires", "keys", "root", "principals", "logs")
+        outer = fields.record(canonical.decode(payload), (*names, *Rules.FIELDS), TYPE)
+        keys = fields.mapping(outer["keys"])
+        logs = fields.record(outer["logs"], ("registry", "answers"))
+        return cls(
+            version=outer["version"],
+            issued=outer["issued"],
+            expires=outer["expires"],
+            keys={keyid: PublicKey.from_pem(fields.text(pem)) for keyid, pem in keys.items()},
+            root=Root.from_json(outer["root"]),
+            principals=tuple(map(Principal.from_json, fields.items(outer["principals"]))),
+            rules=Rules.from_json({name: outer[name] for name in Rules.FIELDS}),
+            registry_log=fields.text(logs["registry"]),
+            answer_logs=fields.texts(logs["answers"]),
+        )
+
+    def principal(self, name: str) -> Principal:
+        """Return the principal of that name. Raises Refusal(PRINCIPAL_UNKNOWN)."""
+        if name not in self._by_name:
+            raise Refusal(Reason.PRINCIPAL_UNKNOWN, "by name")
+        return self._by_name[name]
+
+    def by_identity(self, identity: str) -> Principal | None:
+        """Return whom `mtls:<common name>` or `jwt:<issuer> <subject>` stands for, if anyone."""
+        return self._by_identity.get(identity)
+
+    def holder(self, keyid: str) -> Principal | None:
+        """Return whose key it is, if anyone's."""
+        return self._by_key.get(keyid)
+
+    def keys_of(self, name: str) -> dict[str, PublicKey]:
+        """Return the keys of a principal by key id; none if there is no such principal."""
+        principal = self._by_name.get(name)
+        return {keyid: self.keys[keyid] for keyid in principal.keys} if principal else {}
+
+    def with_role(self, role: str) -> tuple[Principal, ...]:
+        """Return the principals that have the role."""
+        return tuple(p for p in self.principals if role in p.roles)
+
+    def root_keys(self) -> dict[str, PublicKey]:
+        """Return the keys that sign the next policy, by key id."""
+        return {keyid: self.keys[keyid] for keyid in self.root.keys}
+
+    def approvals_for(self, alias: str) -> int:
+        """Return how many people must approve. Raises Refusal(ALIAS_UNKNOWN) if none is listed."""
+        if alias not in self.rules.approvals:
+            raise Refusal(Reason.ALIAS_UNKNOWN, "the policy has no rule for the alias")
+        return self.rules.approvals[alias]
+
+    def blocks(self, verdict: str) -> bool:
+        """Say whether an answer with this verdict must be withheld."""
+        return self.rules.action(verdict) == BLOCK
+
+    def log_key(self, origin: str) -> str:
+        """Return the verifier key of a log. Raises Refusal(LOG_UNKNOWN)."""
+        if origin not in self._logs:
+            raise Refusal(Reason.LOG_UNKNOWN, "the policy names no such log")
+        return self._logs[origin]
+
+    def is_answer_log(self, origin: str) -> bool:
+        """Say whether the policy names an answer log of that origin."""
+        return origin in self._logs and self._logs[origin] != self.registry_log
+
+    def check_unexpired(self, now: datetime) -> None:
+        """Raises Refusal(POLICY_EXPIRED) once `expires` is reached."""
+        if now >= parse_time(self.expires):
+            raise Refusal(Reason.POLICY_EXPIRED, f"at {self.expires}")
+
+
+def open_policy(
+    envelope: Envelope, root_keys: Mapping[str, PublicKey], threshold: int, now: datetime
+) -> Policy:
+    """Return the policy of an envelope that `threshold` of `root_keys` (by key id) have signed.
+
+    Raises Refusal: SIGNATURE_INVALID, THRESHOLD_NOT_MET, POLICY_EXPIRED, or like `Policy`.
+    """
+    return open_policy_chain([envelope], root_keys, threshold, now)
+
+
+def next_policy(current: Policy, envelope: Envelope, now: datetime) -> Policy:
+    """Return the successor of `current`, which need not be unexpired itself.
+
+    Raises Refusal: POLICY_ROLLED_BACK for a version that is not newer, POLICY_INVALID for one
+    that leaves a version out, and like `open_policy`.
+    """
+    successor = _follow(current, envelope)
+    successor.check_unexpired(now)
+    return successor
+
+
+def open_policy_chain(
+    envelopes: Sequence[Envelope],
+    root_keys: Mapping[str, PublicKey],
+    threshold: int,
+    now: datetime,
+    seen_version: int = 0,
+) -> Policy:
+    """Follow the envelopes, oldest first, and return the newest policy.
+
+    `seen_version` is the newest version that the reader has seen before. Raises like
+    `open_policy_history`, and Refusal: POLICY_EXPIRED for the newest policy alone, and
+    POLICY_ROLLED_BACK if it is older than the version seen before.
+    """
+    newest = open_policy_history(envelopes, root_keys, threshold)[-1]
+    if newest.version < seen_version:
+        raise Refusal(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
+    newest.check_unexpired(now)
+    return newest
+
+
+def open_policy_history(
+    envelopes: Sequence[Envelope], root_keys: Mapping[str, PublicKey], threshold: int
+) -> tuple[Policy, ...]:
+    """Follow the envelopes, oldest first, and return every policy, expired or not.
+
+    1. The first is signed by `threshold` of the reader's own root keys, and by its own root.
+    2. Each further one is signed by its predecessor's root and by its own.
+    3. Versions grow by one.
+
+    Raises Refusal: POLICY_INVALID for no envelope, and like `open_policy` and `next_policy`.
+    """
+    if not envelopes:
+        raise invalid("there is no policy")
+    # 1.
+    dsse.verify(envelopes[0], PAYLOAD_TYPE, root_keys, threshold)
+    history = [Policy.decode(envelopes[0].payload)]
+    _check_own_root(history[0], envelopes[0])
+    # 2. and 3.
+    for envelope in envelopes[1:]:
+        history.append(_follow(history[-1], envelope))
+    return tuple(history)
+
+
+def _follow(current: Policy, envelope: Envelope) -> Policy:
+    dsse.verify(envelope, PAYLOAD_TYPE, current.root_keys(), current.root.threshold)
+    successor = Policy.decode(envelope.payload)
+    _check_own_root(successor, envelope)
+    if successor.version <= current.version:
+        raise Refusal(
+            Reason.POLICY_ROLLED_BACK, f"version {successor.version} after {current.version}"
+        )
+    if successor.version != current.version + 1:
+        raise invalid(f"version {successor.version} after {current.version}")
+    return successor
+
+
+def _check_own_root(policy: Policy, envelope: Envelope) -> None:
+    dsse.verify(envelope, PAYLOAD_TYPE, policy.root_keys(), policy.root.threshold)

@@ -1,0 +1,52 @@
+"""Times as text: RFC 3339 in UTC, to the second in documents, to the microsecond in answers."""
+
+import re
+from datetime import UTC, datetime
+
+from sealgate.reasons import Reason, Refusal
+
+_SECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_MICROS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+
+
+def format_time(moment: datetime) -> str:
+    """Return `2026-11-25T10:00:00Z`; the fraction of a second is dropped.
+
+    Raises ValueError for a naive datetime, which is a mistake of the program.
+    """
+    return _utc(moment).isoformat(timespec="seconds")[:-6] + "Z"
+
+
+def format_micros(moment: datetime) -> str:
+    """Return `2026-11-25T10:00:00.123456Z`. Raises ValueError for a naive datetime."""
+    return _utc(moment).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def parse_time(text: str) -> datetime:
+    """Read what `format_time` writes, and nothing else; the result is aware, in UTC.
+
+    Raises Refusal(DOCUMENT_MALFORMED).
+    """
+    return _parse(text, _SECONDS)
+
+
+def parse_micros(text: str) -> datetime:
+    """Read what `format_micros` writes, and nothing else. Raises Refusal(DOCUMENT_MALFORMED)."""
+    return _parse(text, _MICROS)
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.utcoffset() is None:
+        raise ValueError("a time without a zone")
+    return moment.astimezone(UTC)
+
+
+def _parse(text: str, form: re.Pattern[str]) -> datetime:
+    if not isinstance(text, str) or not form.fullmatch(text):
+        raise Refusal(Reason.DOCUMENT_MALFORMED, "a time is not in its fixed form")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Refusal(Reason.DOCUMENT_MALFORMED, f"no such time: {text}") from error

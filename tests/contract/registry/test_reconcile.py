@@ -1,0 +1,187 @@
+"""State and log tell the same story, and an edited database is found out."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from registry import schema
+from registry.registry import Registry
+from sealgate.reasons import Reason
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.promotion import check_covered, verify_freshness
+from sealgate.trust.statements import Freshness, Pointer, PointerBundle
+from tests.support.bureau import Bureau, pointer_envelope
+from tests.support.people import refused
+
+Edit = Callable[[Connection], object]
+
+
+@pytest.fixture
+def busy_bureau(bureau: Bureau) -> Bureau:
+    """A registry in which something of every kind has happened."""
+    one = bureau.publish("one")
+    first = bureau.release(one)
+    bureau.release(bureau.publish("two"), predecessor=1)
+    bureau.roll_back(first, 3)
+    bureau.revoke(bureau.publish("three"))
+    return bureau
+
+
+def edit(bureau: Bureau, change: Edit) -> None:
+    """Change the database as a thief would, without any key."""
+    with bureau.database.writing() as connection:
+        change(connection)
+        connection.commit()
+
+
+def test_everything_agrees(busy_bureau: Bureau) -> None:
+    told: list[tuple[int, int]] = []
+    verified = busy_bureau.registry.verify(lambda done, total: told.append((done, total)))
+    assert verified.size == busy_bureau.registry.log.size()
+    assert told[-1] == (verified.size, verified.size)
+    busy_bureau.reopen().verify()
+
+
+def test_every_kind_of_row_has_its_entry(busy_bureau: Bureau) -> None:
+    log = busy_bureau.registry.log
+    entries = [leaf for block in log.entries(0, log.size()) for leaf in block]
+    kinds = {leaf.split(b'"event":"')[1].split(b'"')[0].decode() for leaf in entries}
+    assert kinds == {
+        "policy.accepted",
+        "model.created",
+        "watermark.committed",
+        "version.registered",
+        "proposal.created",
+        "approval.added",
+        "pointer.moved",
+        "version.revoked",
+    }
+
+
+_LEAVES, _POINTERS = schema.LOG.leaves, schema.POINTERS
+_NEWEST = _POINTERS.c.sequence == 3
+_EDITS: dict[str, Edit] = {
+    "a pointer deleted": lambda c: c.execute(delete(_POINTERS).where(_NEWEST)),
+    "a pointer renumbered": lambda c: c.execute(
+        update(_POINTERS).where(_NEWEST).values(sequence=4)
+    ),
+    "a pointer to another version": lambda c: c.execute(
+        update(_POINTERS).where(_NEWEST).values(version=2)
+    ),
+    "a revocation deleted": lambda c: c.execute(delete(schema.REVOCATIONS)),
+    "an approval by somebody else": lambda c: c.execute(
+        update(schema.APPROVALS)
+        .where(schema.APPROVALS.c.principal == "anna")
+        .values(principal="carla")
+    ),
+    "an approval deleted": lambda c: c.execute(
+        delete(schema.APPROVALS).where(schema.APPROVALS.c.principal == "anna")
+    ),
+    "a version dated back": lambda c: c.execute(
+        update(schema.VERSIONS).values(time="2026-01-01T00:00:00Z")
+    ),
+    "a version by somebody else": lambda c: c.execute(
+        update(schema.VERSIONS).values(principal="peter")
+    ),
+    "another signature": lambda c: c.execute(update(schema.VERSIONS).values(signature=b"{}")),
+    "evidence deleted": lambda c: c.execute(delete(schema.EVIDENCE)),
+    "evidence of another kind": lambda c: c.execute(update(schema.EVIDENCE).values(kind="other")),
+    "a model added": lambda c: _forge_model(c),
+    "an entry altered": lambda c: c.execute(
+        update(_LEAVES).where(_LEAVES.c.index == 2).values(data=b"{}")
+    ),
+    "a tile altered": lambda c: c.execute(update(schema.LOG.tiles).values(hashes=b"0" * 32)),
+    "a checkpoint deleted": lambda c: c.execute(
+        delete(schema.LOG.checkpoints).where(
+            schema.LOG.checkpoints.c.size
+            == select(_LEAVES.c.index + 1)
+            .order_by(_LEAVES.c.index.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+    ),
+    "the freshness statement deleted": lambda c: c.execute(delete(schema.FRESHNESS)),
+}
+
+
+def _forge_model(connection: Connection) -> None:
+    """A row with an entry, which no checkpoint covers."""
+    index = connection.scalar(select(func.count()).select_from(_LEAVES))
+    row = {"model": "forged", "entry": index, "time": "2026-11-25T10:00:00Z"}
+    connection.execute(insert(_LEAVES), {"index": index, "data": b"{}"})
+    connection.execute(insert(schema.MODELS), {**row, "principal": "paula"})
+
+
+@pytest.mark.parametrize("name", _EDITS)
+def test_an_edited_database_is_found_out(busy_bureau: Bureau, name: str) -> None:
+    edit(busy_bureau, _EDITS[name])
+    with refused(Reason.LOG_INCONSISTENT):
+        busy_bureau.registry.verify()
+    with refused(Reason.LOG_INCONSISTENT):
+        busy_bureau.reopen()
+
+
+def test_an_older_pointer_is_not_declared_fresh(busy_bureau: Bureau) -> None:
+    edit(busy_bureau, _EDITS["a pointer deleted"])
+    busy_bureau.now += timedelta(hours=1)
+    with refused(Reason.LOG_INCONSISTENT):
+        busy_bureau.registry.refresh()
+
+
+def test_a_revoked_version_is_not_declared_fresh(busy_bureau: Bureau) -> None:
+    edit(busy_bureau, _EDITS["a revocation deleted"])
+    busy_bureau.now += timedelta(hours=1)
+    with refused(Reason.LOG_INCONSISTENT):
+        busy_bureau.registry.refresh()
+
+
+def test_an_older_pointer_is_not_covered(busy_bureau: Bureau) -> None:
+    """What an engine sees of a database in which the newest pointer was swapped for an old one."""
+    older = busy_bureau.registry.pointers.history("digits", "production")[1]
+    edit(
+        busy_bureau,
+        lambda c: c.execute(update(_POINTERS).where(_NEWEST).values(bundle=older.bundle)),
+    )
+    pointer, freshness = seen_by_an_engine(busy_bureau)
+    with refused(Reason.POINTER_STALE):
+        check_covered(pointer, freshness)
+
+
+def test_an_older_statement_does_not_cover_it_for_long(busy_bureau: Bureau) -> None:
+    """The freshness statement and the pointer are both replaced by older ones."""
+    newest = busy_bureau.registry.snapshot().freshness
+    busy_bureau.now += timedelta(hours=1)
+    busy_bureau.registry.refresh()
+    edit(busy_bureau, lambda c: c.execute(update(schema.FRESHNESS).values(envelope=newest)))
+    with refused(Reason.POINTER_STALE):
+        seen_by_an_engine(busy_bureau)
+    assert busy_bureau.registry.refresh()
+    pointer, freshness = seen_by_an_engine(busy_bureau)
+    check_covered(pointer, freshness)
+
+
+def seen_by_an_engine(bureau: Bureau) -> tuple[Pointer, Freshness]:
+    snapshot = bureau.registry.snapshot()
+    envelope = Envelope.decode(snapshot.freshness)
+    freshness = verify_freshness(envelope, bureau.policy, bureau.now)
+    bundle = PointerBundle.decode(snapshot.live[0].bundle)
+    return Pointer.decode(bundle.pointer.payload), freshness
+
+
+def test_a_statement_by_another_key_is_not_gone_on_from(busy_bureau: Bureau) -> None:
+    pointer = busy_bureau.registry.pointers.get("digits", "production")
+    forged = pointer_envelope(pointer).encode()
+    edit(busy_bureau, lambda c: c.execute(update(schema.FRESHNESS).values(envelope=forged)))
+    with refused(Reason.LOG_INCONSISTENT):
+        busy_bureau.registry.refresh()
+
+
+def test_an_earlier_registry_is_shut_out(busy_bureau: Bureau) -> None:
+    earlier: Registry = busy_bureau.registry
+    later = busy_bureau.open()
+    with refused(Reason.LOG_FENCED):
+        earlier.models.create("paula", "letters")
+    later.models.create("paula", "letters")
+    later.close()

@@ -1,0 +1,14 @@
+"""One running house for this folder's tests: digits 1 is in production, 2 is registered."""
+
+import pytest
+
+from tests.support.house import House, running
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory) -> House:
+    with running(tmp_path_factory.mktemp("house") / "state") as house:
+        house.publish("digits-1", "digits")
+        house.publish("digits-2", "digits")
+        house.promote("digits", 1)
+        yield house

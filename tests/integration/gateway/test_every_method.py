@@ -1,0 +1,92 @@
+"""Walks every method of every service: who may call it, and that nobody else may.
+
+The list comes from the descriptors, so a method that was forgotten in the rules fails here.
+"""
+
+import grpc
+import pytest
+
+from gateway.app import SERVICES
+from gateway.rules import ANYONE, RULES
+from sealgate.reasons import Reason
+from sealgate.remote import connect, reason_of
+from tests.support.house import refusal
+
+METHODS = [
+    (f"/{service.full_name}/{method.name}", method)
+    for service in SERVICES
+    for method in service.methods
+]
+PEOPLE = {
+    "publisher": "publisher",
+    "approver-1": "approver",
+    "admin": "admin",
+    "auditor": "auditor",
+    "client": "client",
+}
+
+
+def invoke(channel, path, method):
+    """Calls a method with an empty request, whatever its kind."""
+    raw = {"request_serializer": bytes, "response_deserializer": bytes}
+    if method.client_streaming and method.server_streaming:
+        return list(channel.stream_stream(path, **raw)(iter([b""]), timeout=5))
+    if method.client_streaming:
+        return channel.stream_unary(path, **raw)(iter([b""]), timeout=5)
+    if method.server_streaming:
+        call = channel.unary_stream(path, **raw)(b"", timeout=5)
+        try:
+            return next(call)
+        finally:
+            call.cancel()
+    return channel.unary_unary(path, **raw)(b"", timeout=5)
+
+
+def test_every_method_has_a_rule_and_no_rule_is_left_over():
+    offered = {path for path, _ in METHODS}
+    # Older releases of the health service lack one method of the newer ones.
+    assert offered | {"/grpc.health.v1.Health/List"} == set(RULES)
+
+
+def test_few_methods_are_open_to_anyone():
+    assert {path.rpartition("/")[2] for path, roles in RULES.items() if roles == ANYONE} == {
+        "ServerLive",
+        "ServerReady",
+        "Check",
+        "Watch",
+        "List",
+    }
+
+
+@pytest.mark.parametrize(("path", "method"), METHODS, ids=[path for path, _ in METHODS])
+def test_anonymous_callers_are_refused(house, path, method):
+    profile = house.profile("client")
+    credentials = grpc.ssl_channel_credentials(profile.server_authority.read_bytes())
+    with grpc.secure_channel(profile.endpoint, credentials) as channel:
+        if RULES[path] == ANYONE:
+            invoke(channel, path, method)
+        else:
+            assert refusal(invoke, channel, path, method) is Reason.CREDENTIAL_MISSING
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize(("path", "method"), METHODS, ids=[path for path, _ in METHODS])
+def test_roles_decide_before_the_request_is_looked_at(house, path, method, person):
+    with connect(house.profile(person)) as channel:
+        try:
+            invoke(channel, path, method)
+            reason = None
+        except grpc.RpcError as error:
+            reason = reason_of(error)
+            # Our handlers give a reason for everything; foreign ones answer an empty request.
+            assert reason is not None
+        allowed = RULES[path] == ANYONE or PEOPLE[person] in RULES[path]
+        assert (reason is Reason.ROLE_TOO_LOW) is not allowed
+
+
+def test_a_method_that_is_not_offered(house):
+    with connect(house.profile("client")) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelUnload")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"", timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -1,0 +1,140 @@
+"""The door itself: TLS versions, certificates, credentials that contradict each other, bounds."""
+
+import socket
+import ssl
+import time
+from dataclasses import replace
+
+import grpc
+import pytest
+
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.reasons import Reason
+from sealgate.remote import connect
+from sealgate.setup.certificates import Authority
+from sealgate.setup.tokens import mint_token
+from tests.support.house import House, question, refusal, rows
+
+
+def handshake(house: House, version: ssl.TLSVersion) -> str | None:
+    context = ssl.create_default_context(cafile=house.profile("client").server_authority)
+    # Old versions need the old ciphers to be offered at all.
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_alpn_protocols(["h2"])
+    context.minimum_version = context.maximum_version = version
+    host, _, port = house.profile("client").endpoint.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        return secure.version()
+
+
+def test_tls_1_2_and_1_3_are_spoken(house):
+    assert handshake(house, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+    assert handshake(house, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_older_versions_are_not(house, version):
+    with pytest.raises((ssl.SSLError, OSError)):
+        handshake(house, version)
+
+
+def test_plain_text_is_not_answered(house):
+    endpoint = house.profile("client").endpoint
+    with grpc.insecure_channel(endpoint) as channel, pytest.raises(grpc.RpcError) as caught:
+        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=3)
+    assert caught.value.code() in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    )
+
+
+def test_a_certificate_of_another_authority_is_not_let_in(house, tmp_path):
+    from datetime import UTC, datetime, timedelta
+
+    other = Authority("another", datetime.now(UTC), timedelta(days=1)).caller("admin")
+    (tmp_path / "tls.pem").write_bytes(other.certificate)
+    (tmp_path / "tls.key").write_bytes(other.key)
+    profile = replace(
+        house.profile("admin"),
+        certificate=tmp_path / "tls.pem",
+        certificate_key=tmp_path / "tls.key",
+    )
+    with connect(profile) as channel, pytest.raises(grpc.RpcError) as caught:
+        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=3)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def metadata(*values):
+    return [("authorization", value) for value in values]
+
+
+def ask(house, authorization):
+    profile = replace(house.profile("client"), token=None)
+    with connect(profile) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        request = question("digits", rows())
+        return refusal(stub.ModelInfer, request, timeout=5, metadata=authorization)
+
+
+def token(house, subject):
+    from datetime import UTC, datetime, timedelta
+
+    key = (house.state / "issuer" / "issuer.key").read_bytes()
+    return mint_token(key, subject, datetime.now(UTC), timedelta(minutes=5))
+
+
+def test_credentials_that_are_refused(house):
+    good = f"Bearer {token(house, 'client')}"
+    assert ask(house, []) is Reason.CREDENTIAL_MISSING
+    assert ask(house, metadata(good, good)) is Reason.CREDENTIAL_AMBIGUOUS
+    assert ask(house, metadata("Basic YTpi")) is Reason.TOKEN_MALFORMED
+    assert ask(house, metadata("Bearer x")) is Reason.TOKEN_MALFORMED
+    assert ask(house, metadata(f"Bearer {token(house, 'stranger')}")) is Reason.PRINCIPAL_UNKNOWN
+
+
+def test_identity_headers_are_not_looked_at(house):
+    claimed = [("x-forwarded-user", "client"), ("x-principal", "client"), ("x-role", "client")]
+    assert ask(house, claimed) is Reason.CREDENTIAL_MISSING
+
+
+def test_token_and_certificate_must_be_the_same_principal(house):
+    with connect(house.profile("admin")) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        reason = refusal(
+            stub.ServerMetadata,
+            oip.ServerMetadataRequest(),
+            timeout=5,
+            metadata=metadata(f"Bearer {token(house, 'client')}"),
+        )
+    assert reason is Reason.CREDENTIAL_AMBIGUOUS
+
+
+def test_anonymous_refusals_are_counted_not_recorded(house):
+    size = house.gateway.recorder.size
+    ask(house, [])
+    assert house.gateway.recorder.size == size
+
+
+def test_a_short_deadline_is_passed_on(house):
+    with pytest.raises(grpc.RpcError) as caught:
+        house.inference().ModelInfer(question("digits", rows()), timeout=0.0001)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_stopping_drains(tmp_path):
+    """Every request that was let in is answered; afterwards the port is closed."""
+    house = House(tmp_path / "state")
+    house.start()
+    stub = house.inference()
+    stub.ServerLive(oip.ServerLiveRequest(), timeout=5)
+    began = time.monotonic()
+    house.stop()
+    assert time.monotonic() - began < 10
+    with connect(house.profile("client")) as channel, pytest.raises(grpc.RpcError) as caught:
+        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=2)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,138 @@
+"""Uploads: a stream of named files, of which nothing unsafe, missing or altered is taken in."""
+
+import pytest
+
+from sealgate.reasons import Reason
+from sealgate.trust.manifest import Manifest
+from sealgate.v1 import registry_pb2 as messages
+from tests.support.house import refusal
+
+
+@pytest.fixture(scope="module")
+def published(house):
+    """Header and files of digits 1, as its publisher sent them, for a model of no versions."""
+    registry = house.registry("publisher")
+    registry.CreateModel(messages.CreateModelRequest(model="uploads"))
+    name = "models/digits/versions/1"
+    version = registry.GetVersion(messages.GetVersionRequest(name=name)).version
+    header = messages.UploadVersionRequest.Header(
+        model="uploads",
+        manifest=version.manifest,
+        signature=version.signature,
+        evidence=version.evidence,
+        commitment="sha256:" + "0" * 64,
+    )
+    files = {}
+    for entry in Manifest.decode(version.manifest).files:
+        request = messages.DownloadFileRequest(name=name, path=entry.path)
+        files[entry.path] = b"".join(part.chunk for part in registry.DownloadFile(request))
+    return header, files
+
+
+def upload(house, header, files):
+    def parts():
+        yield messages.UploadVersionRequest(header=header)
+        for path, data in files:
+            yield messages.UploadVersionRequest(file=path)
+            yield messages.UploadVersionRequest(chunk=data)
+
+    return refusal(house.registry("publisher").UploadVersion, parts(), timeout=20)
+
+
+def test_the_same_bytes_are_registered_once(house, published):
+    header, files = published
+    again = messages.UploadVersionRequest.Header()
+    again.CopyFrom(header)
+    again.model = "digits"
+    assert upload(house, again, files.items()) is Reason.VERSION_EXISTS
+
+
+def test_a_mark_that_was_never_committed(house, published):
+    header, files = published
+    assert upload(house, header, files.items()) is Reason.COMMITMENT_UNKNOWN
+
+
+def test_a_model_that_nobody_made(house, published):
+    header, files = published
+    other = messages.UploadVersionRequest.Header()
+    other.CopyFrom(header)
+    other.model = "unmade"
+    assert upload(house, other, files.items()) is Reason.MODEL_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "path", ["../model.onnx", "/etc/passwd", "a/b.onnx", "..", "", "a\\b", "a\x00b", ".hidden"]
+)
+def test_paths_that_are_not_plain_names(house, published, path):
+    header, files = published
+    assert upload(house, header, [*files.items(), (path, b"x")]) is Reason.PATH_UNSAFE
+
+
+def test_a_duplicate_name(house, published):
+    header, files = published
+    first = next(iter(files.items()))
+    assert upload(house, header, [*files.items(), first]) is Reason.FILE_DUPLICATE
+
+
+def test_a_file_that_the_manifest_does_not_name(house, published):
+    header, files = published
+    assert upload(house, header, [*files.items(), ("extra.json", b"{}")]) is Reason.FILE_SURPLUS
+
+
+def test_a_missing_file(house, published):
+    header, files = published
+    assert upload(house, header, list(files.items())[1:]) is Reason.FILE_MISSING
+
+
+def test_a_wrong_digest(house, published):
+    header, files = published
+    altered = {path: bytes([data[0] ^ 1]) + data[1:] for path, data in files.items()}
+    assert upload(house, header, altered.items()) is Reason.DIGEST_MISMATCH
+
+
+def test_more_bytes_than_the_manifest_says(house, published):
+    header, files = published
+    longer = {path: data + b"x" for path, data in files.items()}
+    assert upload(house, header, longer.items()) is Reason.FILE_TOO_LARGE
+
+
+def test_a_pickle_renamed(house, published):
+    import pickle
+
+    header, files = published
+    changed = {**files, "model.int8.onnx": pickle.dumps({"weights": [1.0]})}
+    manifest = Manifest.of(changed)
+    other = messages.UploadVersionRequest.Header()
+    other.CopyFrom(header)
+    other.manifest = manifest.encode()
+    assert upload(house, other, changed.items()) is Reason.FORMAT_REFUSED
+
+
+def test_files_without_a_header_and_chunks_without_a_file(house, published):
+    call = house.registry("publisher").UploadVersion
+    for first in (
+        messages.UploadVersionRequest(file="a.onnx"),
+        messages.UploadVersionRequest(chunk=b"x"),
+        messages.UploadVersionRequest(),
+    ):
+        assert refusal(call, iter([first]), timeout=5) is Reason.DOCUMENT_MALFORMED
+    header, _ = published
+    parts = [
+        messages.UploadVersionRequest(header=header),
+        messages.UploadVersionRequest(chunk=b"x"),
+    ]
+    assert refusal(call, iter(parts), timeout=5) is Reason.DOCUMENT_MALFORMED
+
+
+def test_a_signature_over_other_files(house, published):
+    header, files = published
+    other = messages.UploadVersionRequest.Header()
+    other.CopyFrom(header)
+    version_2 = house.registry("publisher").GetVersion(
+        messages.GetVersionRequest(name="models/digits/versions/2")
+    )
+    other.signature = version_2.version.signature
+    assert upload(house, other, files.items()) in (
+        Reason.SIGNATURE_INVALID,
+        Reason.DIGEST_MISMATCH,
+    )

@@ -1,0 +1,34 @@
+"""An engine in front of a registry on paper."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from inference.cpu import CpuSettings
+from inference.engine import Engine
+from inference.seen import SeenFile
+from tests.support.paper_registry import PaperRegistry
+
+Start = Callable[[], Engine]
+
+
+@pytest.fixture
+def registry() -> PaperRegistry:
+    return PaperRegistry()
+
+
+@pytest.fixture
+def start(registry: PaperRegistry, tmp_path: Path) -> Start:
+    """Starts an engine, or starts it again: the memory on the disk is the same."""
+
+    def start() -> Engine:
+        seen = SeenFile.open(tmp_path / "seen.json")
+        return Engine(registry.anchor, seen, registry.clock, CpuSettings(cores=2))
+
+    return start
+
+
+@pytest.fixture
+def engine(start: Start) -> Engine:
+    return start()

@@ -1,0 +1,250 @@
+"""The whole chain on the demo's models: what comes out verifies, repeats, and carries its mark."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference import version
+from publishing import evidence
+from publishing.chain import BuiltVersion, Signers, build_version
+from publishing.data import Dataset, Slice
+from publishing.graphs import parse_model
+from publishing.source import SourceFolder
+from publishing.watermark.detection import Detection, detect
+from publishing.watermark.key import WatermarkKey
+from publishing.watermark.weights import read_carriers
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import dsse, oms
+from sealgate.trust.digest import sha256
+from sealgate.trust.keys import ECDSA_P256, PrivateKey
+from sealgate.trust.statements import EVIDENCE, Evidence
+
+DEMO = Path(__file__).parents[3] / "demo"
+NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
+FILES_KEY = PrivateKey.generate(ECDSA_P256)
+EVIDENCE_KEY = PrivateKey.generate()
+SIGNERS = Signers("publisher", FILES_KEY, EVIDENCE_KEY)
+MODELS = ("digits-1", "digits-2", "breast-cancer-1")
+
+
+class Journal:
+    """Commitments and progress, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def commit(self, model: str, commitment: str) -> int:
+        self.lines.append(f"commit {model} {commitment}")
+        return 7
+
+    def progress(self, step: str, detail: str) -> None:
+        self.lines.append(step)
+
+
+def source(folder: str) -> SourceFolder:
+    return SourceFolder.read(DEMO / "models" / folder)
+
+
+def dataset(folder: str) -> Dataset:
+    return Dataset.read(DEMO / "data" / f"{folder.rpartition('-')[0]}.safetensors")
+
+
+def key(folder: str, secret: bytes = bytes(range(32))) -> WatermarkKey:
+    return WatermarkKey(folder.rpartition("-")[0], secret)
+
+
+def build(
+    origin: SourceFolder,
+    data: Dataset,
+    watermark: WatermarkKey,
+    journal: Journal | None = None,
+    seed: int = 1,
+) -> BuiltVersion:
+    journal = journal or Journal()
+    return build_version(
+        origin,
+        data,
+        watermark,
+        signers=SIGNERS,
+        commitments=journal,
+        clock=lambda: NOW,
+        seed=seed,
+        progress=journal.progress,
+    )
+
+
+def read(model: bytes, watermark: WatermarkKey) -> Detection:
+    return detect([c.values for c in read_carriers(parse_model(model))], watermark)
+
+
+@pytest.fixture(scope="module")
+def built() -> Mapping[str, BuiltVersion]:
+    return {folder: build(source(folder), dataset(folder), key(folder)) for folder in MODELS}
+
+
+@pytest.mark.parametrize("folder", MODELS)
+def test_the_mark_reads_from_each_file_alone(
+    built: Mapping[str, BuiltVersion], folder: str
+) -> None:
+    made = built[folder]
+    for name in (version.FP32, version.INT8, version.RESPONSE):
+        detection = read(made.files[name], key(folder))
+        assert detection.found, name
+        assert detection.z > 15.5
+        wrong = max(
+            read(made.files[name], key(folder, n.to_bytes(32, "big"))).z for n in range(100)
+        )
+        assert wrong < 6
+    assert abs(read(source(folder).serving, key(folder)).z) < 6
+    assert made.report.watermark_int8.z == pytest.approx(
+        read(made.files[version.INT8], key(folder)).z
+    )
+
+
+@pytest.mark.parametrize("folder", MODELS)
+def test_marking_and_quantizing_cost_little_accuracy(
+    built: Mapping[str, BuiltVersion], folder: str
+) -> None:
+    report = built[folder].report
+    assert report.accuracy_source > 0.95
+    assert report.accuracy_fp32 > report.accuracy_source - 0.02
+    assert report.accuracy_int8 > report.accuracy_source - 0.02
+
+
+@pytest.mark.parametrize("folder", MODELS)
+def test_the_signature_is_over_exactly_these_files(
+    built: Mapping[str, BuiltVersion], folder: str
+) -> None:
+    made = built[folder]
+    assert set(made.files) == version.FILES
+    made.manifest.check(made.files)
+    assert oms.verify(made.signature, made.manifest, [FILES_KEY.public]) == FILES_KEY.public
+    with pytest.raises(Refusal) as refused:
+        oms.verify(made.signature, made.manifest, [PrivateKey.generate(ECDSA_P256).public])
+    assert refused.value.reason is Reason.SIGNER_MISMATCH
+
+
+def test_the_evidence_is_signed_and_bound_to_the_version(
+    built: Mapping[str, BuiltVersion],
+) -> None:
+    made = built["digits-1"]
+    items = {}
+    for envelope in made.evidence:
+        dsse.verify(envelope, EVIDENCE, {EVIDENCE_KEY.public.keyid: EVIDENCE_KEY.public})
+        item = Evidence.decode(envelope.payload)
+        assert (item.version_digest, item.maker) == (made.manifest.digest, "publisher")
+        items[item.kind] = item.body
+    assert set(items) == {
+        evidence.FORMAT_SCAN,
+        evidence.GOLDEN_RUN,
+        evidence.ML_BOM,
+        evidence.SCREENING_REPORT,
+        evidence.WATERMARK_CHECK,
+    }
+    assert items[evidence.WATERMARK_CHECK]["commitment"] == made.commitment
+    assert items[evidence.WATERMARK_CHECK]["commitment_entry"] == 7
+    assert items[evidence.WATERMARK_CHECK]["int8"]["z"] >= 12
+    assert set(items[evidence.FORMAT_SCAN]["files"]) == set(made.files)
+    assert items[evidence.ML_BOM]["metadata"]["component"]["name"] == "digits"
+
+
+def test_no_secret_leaves_in_files_or_evidence(built: Mapping[str, BuiltVersion]) -> None:
+    made = built["digits-1"]
+    secret = key("digits-1").secret
+    for data in (*made.files.values(), *(each.payload for each in made.evidence)):
+        assert secret not in data
+        assert secret.hex().encode() not in data
+
+
+def test_the_commitment_comes_before_anything_is_made() -> None:
+    journal = Journal()
+    build(source("breast-cancer-1"), dataset("breast-cancer-1"), key("breast-cancer-1"), journal)
+    commitment = key("breast-cancer-1").commitment
+    assert journal.lines == [
+        f"commit breast-cancer {commitment}",
+        *("commit", "mark", "quantize", "golden", "calibrate", "admit", "sign"),
+    ]
+
+
+def test_the_same_key_and_seed_give_the_same_files(built: Mapping[str, BuiltVersion]) -> None:
+    again = build(source("digits-1"), dataset("digits-1"), key("digits-1"))
+    assert again.files == built["digits-1"].files
+    assert again.evidence == built["digits-1"].evidence
+    other_seed = build(source("digits-1"), dataset("digits-1"), key("digits-1"), seed=2)
+    assert other_seed.files[version.INT8] == again.files[version.INT8]
+    assert other_seed.files[version.GOLDEN] != again.files[version.GOLDEN]
+    other_key = build(source("digits-1"), dataset("digits-1"), key("digits-1", bytes(32)))
+    assert other_key.files[version.FP32] != again.files[version.FP32]
+
+
+def test_a_response_graph_of_another_model_is_refused() -> None:
+    mixed = replace(source("digits-1"), response=source("digits-2").response)
+    _refused(Reason.GRAPH_MISMATCH, mixed, dataset("digits-1"), key("digits-1"))
+
+
+def test_a_response_graph_with_another_forward_is_refused() -> None:
+    origin = source("digits-1")
+    model = parse_model(origin.response)
+    # Biases are no part of the weights that are compared by name: only running it tells.
+    biases = {t.name for t in parse_model(origin.serving).graph.initializer if len(t.dims) == 1}
+    bias = next(t for t in model.graph.initializer if t.name in biases)
+    values = np.frombuffer(bias.raw_data, np.float32) + np.float32(0.01)
+    bias.raw_data = values.tobytes()
+    altered = replace(origin, response=model.SerializeToString())
+    _refused(Reason.GRAPH_MISMATCH, altered, dataset("digits-1"), key("digits-1"))
+
+
+def test_data_of_another_model_is_refused() -> None:
+    _refused(Reason.TENSOR_SHAPE, source("digits-1"), dataset("breast-cancer-1"), key("digits-1"))
+
+
+def test_data_outside_the_domain_is_refused() -> None:
+    data = dataset("digits-1")
+    wide = replace(data, test=Slice(data.test.x * np.float32(2), data.test.y))
+    _refused(Reason.TENSOR_RANGE, source("digits-1"), wide, key("digits-1"))
+
+
+def test_a_watermark_key_of_another_model_is_refused() -> None:
+    _refused(
+        Reason.PARAMETER_MALFORMED,
+        source("digits-1"),
+        dataset("digits-1"),
+        key("breast-cancer-1"),
+    )
+
+
+def test_too_small_a_calibration_slice_is_refused() -> None:
+    data = dataset("breast-cancer-1")
+    few = replace(data, calibration=Slice(data.calibration.x[:20], data.calibration.y[:20]))
+    journal = Journal()
+    _refused(
+        Reason.CALIBRATION_TOO_SMALL,
+        source("breast-cancer-1"),
+        few,
+        key("breast-cancer-1"),
+        journal,
+    )
+    assert journal.lines[-1] == "golden"
+
+
+def test_the_files_are_named_by_their_digests(built: Mapping[str, BuiltVersion]) -> None:
+    made = built["digits-1"]
+    assert {entry.path: entry.digest for entry in made.manifest.files} == {
+        name: sha256(data) for name, data in made.files.items()
+    }
+
+
+def _refused(
+    reason: Reason,
+    origin: SourceFolder,
+    data: Dataset,
+    watermark: WatermarkKey,
+    journal: Journal | None = None,
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        build(origin, data, watermark, journal)
+    assert refused.value.reason is reason

@@ -1,0 +1,94 @@
+"""The response graph's step is CleverHans' own, on the same weights."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
+from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
+
+from inference.screening import attack
+from publishing.calibrate import fit_detector
+from tests.support.demo_models import DemoModel, opened
+from training import mlp
+from training.export import export_response
+
+SIZES = (0.01, 0.03, 0.1, 0.3)
+
+
+def steps_agree(
+    module: torch.nn.Module, session: onnxruntime.InferenceSession, x: np.ndarray, classes: int
+) -> None:
+    labels = np.random.default_rng(8).integers(0, classes, len(x))
+    for eps in SIZES:
+        for given in (None, labels):
+            theirs = fast_gradient_method(
+                module,
+                torch.from_numpy(x),
+                eps,
+                np.inf,
+                clip_min=0.0,
+                clip_max=1.0,
+                y=None if given is None else torch.from_numpy(given),
+            )
+            ours = attack.fgsm(session, x, eps, 0.0, 1.0, given)
+            assert np.abs(ours - theirs.detach().numpy()).max() <= 1e-5
+
+
+def test_steps_of_the_committed_models_agree(demo: DemoModel) -> None:
+    steps_agree(demo.module, demo.session, demo.data["x_test"], len(demo.config.labels))
+
+
+def test_steps_of_a_model_trained_afresh_agree(digits: DemoModel) -> None:
+    x, y = digits.data["x_fit"], digits.data["y_fit"]
+    module = mlp.train(x, y, 10, mlp.Recipe(seed=99, hidden=(48, 40), epochs=15))
+    session = opened(export_response(module, x.shape[1:]))
+    steps_agree(module, session, digits.data["x_test"], 10)
+
+
+def test_the_weights_are_the_serving_graph_s(demo: DemoModel) -> None:
+    served = mlp.rebuild(onnx.load_model_from_string(demo.serving)).state_dict()
+    assert all(torch.equal(served[name], kept) for name, kept in demo.module.state_dict().items())
+
+
+@pytest.mark.parametrize("random_start", [False, True])
+def test_their_walk_is_detected_about_as_well_as_ours(
+    digits: DemoModel, random_start: bool
+) -> None:
+    x, domain, eps = digits.data["x_test"], digits.config.domain, digits.config.eps
+    detector = fit_detector(
+        digits.session,
+        digits.data["x_fit"],
+        digits.data["x_calibration"],
+        domain,
+        eps,
+        np.random.default_rng(0),
+    )
+    own = digits.session.run(["logits"], attack.feeds(x, eps, 0, 1))[0].argmax(axis=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        theirs = projected_gradient_descent(
+            digits.module,
+            torch.from_numpy(x),
+            0.2,
+            0.2 / attack.PGD_SHARE,
+            attack.PGD_STEPS,
+            np.inf,
+            clip_min=0.0,
+            clip_max=1.0,
+            y=torch.from_numpy(own),
+            rand_init=random_start,
+        )
+    ours = attack.pgd(
+        digits.session, x, own, 0.2, 0.2 / attack.PGD_SHARE, attack.PGD_STEPS, 0.0, 1.0
+    )
+    caught = []
+    for moved in (ours, theirs.detach().numpy()):
+        logits, features = digits.session.run(
+            ["logits", "features"], attack.feeds(moved, eps, 0, 1)
+        )
+        changed = logits.argmax(axis=1) != own
+        assert changed.mean() > 0.8
+        caught.append(float(np.mean(detector.scores(features[changed]) > detector.threshold)))
+    assert caught[1] == pytest.approx(caught[0], abs=0.1)

@@ -1,0 +1,130 @@
+"""What the demo's detectors catch, and what they leave alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.screening.detector import Detector
+from publishing.calibrate import fit_detector
+from publishing.screening_report import screening_report
+from tests.support.demo_models import DemoModel, opened
+from training import datasets, demo_models, mlp
+from training.export import export_response
+
+# Each detector's thresholds are drawn from few rows and tested on few: four standard errors.
+ERRORS = 4
+
+
+def fitted(demo: DemoModel) -> Detector:
+    return fit_detector(
+        demo.session,
+        demo.data["x_fit"],
+        demo.data["x_calibration"],
+        demo.config.domain,
+        demo.config.eps,
+        np.random.default_rng(0),
+    )
+
+
+def reported(demo: DemoModel) -> dict[str, Any]:
+    return screening_report(
+        demo.session,
+        fitted(demo),
+        demo.data["x_test"],
+        demo.config.domain,
+        demo.config.eps,
+        np.random.default_rng(1),
+    )
+
+
+def test_clean_rows_are_left_alone(demo: DemoModel) -> None:
+    calibration = fitted(demo).calibration
+    clean, n = reported(demo)["clean"], len(demo.data["x_test"])
+    for found, limit in (
+        (clean["flagged"], calibration.adversarial),
+        (clean["at_least_suspect"], calibration.suspect),
+    ):
+        assert found <= limit.bound + ERRORS * np.sqrt(limit.bound * (1 - limit.bound) / n)
+    if n >= 400:
+        assert (calibration.adversarial.bound, calibration.suspect.bound) == (0.01, 0.05)
+
+
+def test_noise_is_not_taken_for_an_attack(demo: DemoModel) -> None:
+    report = reported(demo)
+    for size in ("0.05", "0.1", "0.2"):
+        noise = report["noise"][f"noise-{size}"]["flagged"]
+        assert noise <= 0.08
+        assert noise < report["attacks"][f"pgd-{size}"]["flagged"] / 4
+
+
+@pytest.mark.parametrize("folder", ["digits-1", "digits-2"])
+def test_digits_are_screened_as_well_as_was_known_to_be_possible(folder: str) -> None:
+    attacks = reported(DemoModel.load(folder))["attacks"]
+    assert attacks["fgsm-0.1"]["auroc"] >= 0.99
+    assert attacks["fgsm-0.1"]["caught_at_1_percent"] >= 0.8
+    assert attacks["pgd-0.2"]["auroc"] >= 0.96
+    assert attacks["pgd-0.2"]["caught_at_1_percent"] >= 0.52
+    assert attacks["pgd-0.2"]["flagged"] >= 0.6
+
+
+def test_a_model_trained_afresh_is_as_good(digits: DemoModel) -> None:
+    data = datasets.digits()
+    part = data.slices["train"]
+    (recipe,) = (m.recipe for m in demo_models.DIGITS if m.folder == "digits-1")
+    module = mlp.train(part.x, part.y, 10, recipe)
+    fresh = DemoModel(
+        digits.config,
+        b"",
+        b"",
+        module,
+        opened(export_response(module, part.x.shape[1:])),
+        digits.data,
+    )
+    test = data.slices["test"]
+    assert demo_models.accuracy(module, test) >= demo_models.accuracy(digits.module, test) - 0.02
+    ours, committed = reported(fresh)["attacks"], reported(digits)["attacks"]
+    for name in ("fgsm-0.1", "pgd-0.2"):
+        assert ours[name]["auroc"] >= committed[name]["auroc"] - 0.02
+
+
+def test_the_committed_data_are_the_slices(demo: DemoModel) -> None:
+    source = {"digits": datasets.digits, "breast-cancer": datasets.breast_cancer}
+    data = source[demo.config.name]()
+    for name in datasets.PUBLISHED:
+        assert np.array_equal(demo.data[f"x_{name}"], data.slices[name].x)
+        assert np.array_equal(demo.data[f"y_{name}"], data.slices[name].y)
+    for part in data.slices.values():
+        assert part.x.min() >= 0
+        assert part.x.max() <= 1
+    assert demo.config.scaling is not None
+    assert (demo.config.scaling.offset, demo.config.scaling.scale) == (data.offset, data.scale)
+    assert len(data.slices["calibration"].x) >= 100
+    assert len(data.slices["test"].x) >= 100
+
+
+def test_no_row_is_in_two_slices() -> None:
+    for data in (datasets.digits(), datasets.breast_cancer()):
+        rows = np.concatenate([part.x for part in data.slices.values()])
+        assert len(np.unique(rows, axis=0)) == len(rows)
+
+
+def test_the_committed_models_are_accurate(demo: DemoModel) -> None:
+    test = datasets.Slice(demo.data["x_test"], demo.data["y_test"])
+    least = {"digits": 0.96, "breast-cancer": 0.95}[demo.config.name]
+    assert demo_models.accuracy(demo.module, test) >= least
+
+
+def test_a_model_is_written_with_all_that_publishing_reads(tmp_path: Path) -> None:
+    (model,) = demo_models.BREAST_CANCER
+    data = datasets.breast_cancer()
+    demo_models.write_data(data, tmp_path / "data")
+    demo_models.write_model(model, data, tmp_path / "models")
+    folder = tmp_path / "models" / model.folder
+    assert {path.name for path in folder.iterdir()} == {
+        "model.json",
+        "serving.onnx",
+        "response.onnx",
+    }
+    assert (tmp_path / "data" / "breast-cancer.safetensors").exists()

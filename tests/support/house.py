@@ -1,0 +1,140 @@
+"""A whole installation for tests: real keys, a real gateway on loopback, people who act on it."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from safetensors.numpy import load_file
+
+from demo.questions import question
+from demo.stage import free_ports
+from gateway.app import Gateway, build
+from gateway.config import GatewayConfig
+from sealgate.cli.main import main
+from sealgate.governance import Governance
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.reasons import Reason
+from sealgate.remote import Profile, connect, reason_of
+from sealgate.setup.installation import Installation, Ports
+from sealgate.v1.log_pb2_grpc import LogServiceStub
+from sealgate.v1.registry_pb2 import Proposal
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "demo" / "models"
+DATA = ROOT / "demo" / "data"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class House:
+    """An installation in `state` and, while it runs, its gateway."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.gateway: Gateway | None = None
+        self._channels = ExitStack()
+        self._proposals = itertools.count()
+        port = free_ports()
+        Installation(state, "house", now(), Ports(port, port + 1)).make()
+
+    def start(self) -> None:
+        self.gateway = build(GatewayConfig.read(self.state / "gateway.toml"))
+        self.gateway.start()
+
+    def stop(self) -> None:
+        self._channels.close()
+        self._channels = ExitStack()
+        if self.gateway is not None:
+            self.gateway.stop()
+            self.gateway = None
+
+    def profile(self, person: str) -> Profile:
+        return Profile.read(self.state / "people" / person / "profile.toml")
+
+    def channel(self, person: str) -> grpc.Channel:
+        return self._channels.enter_context(connect(self.profile(person)))
+
+    def governance(self, person: str) -> Governance:
+        return Governance(self.channel(person), self.profile(person), now)
+
+    def registry(self, person: str) -> RegistryServiceStub:
+        return RegistryServiceStub(self.channel(person))
+
+    def logs(self, person: str = "auditor") -> LogServiceStub:
+        return LogServiceStub(self.channel(person))
+
+    def inference(self, person: str = "client") -> GRPCInferenceServiceStub:
+        return GRPCInferenceServiceStub(self.channel(person))
+
+    def command(self, *words: str, person: str | None = None) -> Result:
+        """Runs `sealgate` in this process."""
+        speaker = ["--as", person] if person else []
+        return CliRunner().invoke(main, ["--state", str(self.state), *speaker, *words])
+
+    def publish(self, folder: str, model: str) -> None:
+        data = DATA / f"{model}.safetensors"
+        result = self.command("model", "publish", str(MODELS / folder), "--data", str(data))
+        assert result.exit_code == 0, result.output
+
+    def propose(self, model: str, version: int, alias: str = "production") -> Proposal:
+        """A new proposal: its time to live differs from that of any before."""
+        lifetime = timedelta(days=1, seconds=next(self._proposals))
+        return self.governance("publisher").propose(model, version, alias, lifetime)
+
+    def approved(self, model: str, version: int, alias: str = "production") -> str:
+        """The digest of a proposal that two people have approved."""
+        proposal = self.propose(model, version, alias)
+        for approver in ("approver-1", "approver-2"):
+            self.governance(approver).approve(proposal.digest, "reviewed")
+        return str(proposal.digest)
+
+    def promote(self, model: str, version: int) -> None:
+        self.governance("admin").promote(self.approved(model, version), "test")
+        self.await_version(model, version)
+
+    def await_version(self, model: str, version: int) -> None:
+        """Waits until the alias `production` answers with the version."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            live = self.gateway.engine.live().get((model, "production"))
+            if live is not None and live.version == version:
+                return
+            time.sleep(0.005)
+        raise TimeoutError(f"{model} {version} is not live")
+
+
+def rows(model: str = "digits", count: int = 1) -> np.ndarray:
+    """Held-out inputs [count, features] of a demo model."""
+    return load_file(DATA / f"{model}.safetensors")["x_test"][:count].astype(np.float32)
+
+
+def refusal(call, *arguments, **options) -> Reason:
+    """The reason with which a remote call is refused."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, **options)
+    reason = reason_of(caught.value)
+    assert reason is not None, caught.value
+    return reason
+
+
+@contextmanager
+def running(state: Path) -> Iterator[House]:
+    house = House(state)
+    house.start()
+    try:
+        yield house
+    finally:
+        house.stop()
+
+
+__all__ = ["DATA", "MODELS", "House", "question", "refusal", "rows", "running"]

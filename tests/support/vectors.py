@@ -1,0 +1,167 @@
+"""Makes the documents of `tests/vectors` from fixed keys.
+
+`python -m tests.support.vectors` writes them again; do so only when a format is meant to change,
+for then every document that exists ceases to verify.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sealgate.trust import answer, dsse, merkle, note, oms
+from sealgate.trust.answer import FIELDS
+from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
+from sealgate.trust.frontier import Frontier
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.policy import Policy
+from sealgate.trust.proof import TlogProof
+from sealgate.trust.receipt import Receipt
+from sealgate.trust.statements import Pointer
+from tests.support.people import (
+    ANSWER_LOG,
+    Office,
+    key,
+    make_policy,
+    p256_key,
+    sign_policy,
+)
+
+FOLDER = Path(__file__).parents[1] / "vectors"
+FILES = {"model.json": b"{}", "model.int8.onnx": bytes(range(64)), "golden.safetensors": b""}
+SUBJECT_KEY = bytes(range(32))
+NONCE = bytes(range(16))
+VALUES = (
+    "2026-11-25T10:00:00.123456Z",
+    "carla",
+    "digits",
+    "1",
+    "sha256:" + "1" * 64,
+    "3",
+    "sha256:" + "2" * 64,
+    "sha256:" + "3" * 64,
+    "sha256:" + "4" * 64,
+    "answered",
+    "clean",
+    "0.125",
+    "1.5",
+)
+TENSORS = (("x", "FP32", (1, 2), bytes(range(8))), ("ids", "INT64", (1,), bytes(8)))
+
+
+def manifest() -> dict[str, Any]:
+    made = Manifest.of(FILES)
+    files = {path: data.hex() for path, data in FILES.items()}
+    return {"files": files, "manifest": made.encode().decode(), "digest": made.digest}
+
+
+def envelope() -> dict[str, Any]:
+    payload_type, payload = "application/vnd.example+json", b'{"hello":"world"}'
+    signers = [key("anna"), key("arne")]
+    return {
+        "payload_type": payload_type,
+        "payload": payload.decode(),
+        "signed_bytes": dsse.pae(payload_type, payload).decode(),
+        "keys": {signer.public.keyid: signer.public.pem for signer in signers},
+        "envelope": dsse.sign(payload_type, payload, *signers).encode().decode(),
+    }
+
+
+def model_signature() -> dict[str, Any]:
+    """The signature differs each time: ECDSA draws a number at random."""
+    signer = p256_key("paula")
+    bundle = oms.sign(Manifest.of(FILES), signer)
+    return {"public_key": signer.public.pem, "bundle": bundle.decode()}
+
+
+def log_proof() -> dict[str, Any]:
+    entries = [b"entry %d" % number for number in range(300)]
+    frontier = Frontier.empty().append([merkle.leaf_hash(entry) for entry in entries])
+    signed = sign_checkpoint(Checkpoint(ANSWER_LOG, 300, frontier.root), key("answer-log"))
+    proof = TlogProof(263, tuple(frontier.inclusion_proof(263)), signed)
+    return {
+        "verifier_key": note.vkey(ANSWER_LOG, key("answer-log").public),
+        "origin": ANSWER_LOG,
+        "size": 300,
+        "root": frontier.root.hex(),
+        "checkpoint": signed,
+        "entry": entries[263].decode(),
+        "proof": proof.encode(),
+    }
+
+
+def receipt() -> dict[str, Any]:
+    salts = answer.salts(SUBJECT_KEY, NONCE)
+    entry = answer.leaf(VALUES, salts)
+    frontier = Frontier.empty().append([merkle.leaf_hash(b"another"), merkle.leaf_hash(entry)])
+    signed = sign_checkpoint(Checkpoint(ANSWER_LOG, 2, frontier.root), key("answer-log"))
+    proof = TlogProof(1, tuple(frontier.inclusion_proof(1)), signed)
+    return {
+        "subject_key": SUBJECT_KEY.hex(),
+        "nonce": NONCE.hex(),
+        "values": dict(zip(FIELDS, VALUES, strict=True)),
+        "salts": {field: salt.hex() for field, salt in zip(FIELDS, salts, strict=True)},
+        "leaf": entry.hex(),
+        "receipt": Receipt.of(entry, VALUES, salts, proof).encode().decode(),
+    }
+
+
+def tensors() -> dict[str, Any]:
+    named = [
+        {"name": name, "datatype": datatype, "shape": list(shape), "raw": raw.hex()}
+        for name, datatype, shape, raw in TENSORS
+    ]
+    return {"tensors": named, "digest": answer.tensors_digest(TENSORS)}
+
+
+def policies() -> dict[str, Any]:
+    first = make_policy()
+    second = make_policy(version=2, answer_logs=())
+    roots = [key(f"root-{number}").public for number in range(3)]
+    return {
+        "root_keys": {public.keyid: public.pem for public in roots},
+        "threshold": 2,
+        "envelopes": [sign_policy(policy).encode().decode() for policy in (first, second)],
+        "digests": [first.digest, second.digest],
+    }
+
+
+def promotion() -> dict[str, Any]:
+    policy: Policy = make_policy()
+    office = Office(policy)
+    promoted = office.promotion()
+    returned = office.rollback(promoted)
+    fresh = office.freshness(Pointer.decode(returned.pointer.payload))
+    return {
+        "publisher": "paula",
+        "promotion": promoted.encode().decode(),
+        "rollback": returned.encode().decode(),
+        "freshness": fresh.encode().decode(),
+    }
+
+
+# What comes out the same each time.
+FIXED = {
+    "manifest": manifest,
+    "dsse": envelope,
+    "tlog-proof": log_proof,
+    "receipt": receipt,
+    "tensors": tensors,
+    "policy": policies,
+    "promotion": promotion,
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    """Read a file of vectors."""
+    value: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return value
+
+
+def main() -> None:
+    for name, make in {**FIXED, "model-signature": model_signature}.items():
+        text = json.dumps(make(), indent=2, ensure_ascii=False)
+        (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

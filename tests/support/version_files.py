@@ -1,0 +1,105 @@
+"""The files of a small but complete version, made without training or publishing."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from inference import version
+from inference.golden import Golden
+from inference.model_config import Batching, Data, Domain, ModelConfig, TensorSpec
+from inference.screening import conformal
+from inference.screening.detector import Calibration, Detector, Limit, Scaling, Weights
+from tests.support.onnx_models import FEATURES, Perceptron
+
+Floats = npt.NDArray[np.float32]
+
+_CLEAN_ROWS = 1000
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFiles:
+    """A version of a perceptron: what its files say, before they are bytes."""
+
+    perceptron: Perceptron
+    config: ModelConfig
+    detector: Detector
+    golden: Golden
+
+    @classmethod
+    def of(cls, perceptron: Perceptron, name: str = "digits", **batching: int) -> "VersionFiles":
+        rows = {"max_rows": 16, "delay_us": 0, "queue_rows": 256} | batching
+        config = ModelConfig(
+            name=name,
+            description="a perceptron with random weights",
+            intended_use="tests",
+            data=Data("random", "CC0-1.0"),
+            input=TensorSpec("x", "FP32", (-1, perceptron.inputs)),
+            output=TensorSpec("logits", "FP32", (-1, perceptron.classes)),
+            labels=tuple(f"class {number}" for number in range(perceptron.classes)),
+            domain=Domain(0.0, 1.0),
+            eps=0.1,
+            batching=Batching(**rows),
+        )
+        x = clean_rows(perceptron, 24)
+        golden = Golden(x, int8_logits(perceptron, x))
+        return cls(perceptron, config, margin_detector(perceptron), golden)
+
+    def encode(self, **replaced: bytes) -> dict[str, bytes]:
+        """The files by path; `replaced` gives other bytes, by the path with `_` for each dot."""
+        files = {
+            version.MODEL: self.config.encode(),
+            version.INT8: self.perceptron.int8(),
+            version.FP32: self.perceptron.serving(),
+            version.RESPONSE: self.perceptron.response(),
+            version.DETECTOR: self.detector.encode(),
+            version.GOLDEN: self.golden.encode(),
+        }
+        other = {name.replace("_", "."): data for name, data in replaced.items()}
+        assert other.keys() <= files.keys()
+        return files | other
+
+    def with_golden_off_by(self, distance: float) -> "VersionFiles":
+        golden = Golden(self.golden.x, self.golden.logits + np.float32(distance))
+        return replace(self, golden=golden)
+
+
+def clean_rows(perceptron: Perceptron, count: int, seed: int = 3) -> Floats:
+    """Rows inside the domain, [count, inputs]."""
+    return np.random.default_rng(seed).random((count, perceptron.inputs), np.float32)
+
+
+def int8_logits(perceptron: Perceptron, x: Floats) -> Floats:
+    """What the INT8 graph answers to all rows at once."""
+    session = onnxruntime.InferenceSession(perceptron.int8(), providers=["CPUExecutionProvider"])
+    logits: Floats = session.run(["logits"], {"x": x})[0]
+    return logits
+
+
+def margin_detector(perceptron: Perceptron) -> Detector:
+    """A detector that looks at the margin alone: the smaller, the higher the score."""
+    margins = margin(perceptron.logits(clean_rows(perceptron, _CLEAN_ROWS)))
+    center, spread = float(margins.mean()), float(margins.std())
+    scores = np.sort((center - margins) / spread)[::-1]
+    limits = [_limit(scores, bound) for bound in (0.01, 0.05)]
+    quadratic = (0.0,) * (FEATURES * (FEATURES + 1) // 2)
+    return Detector(
+        Scaling((center, 0.0, 0.0, 0.0), (spread, 1.0, 1.0, 1.0), 100.0),
+        Weights(0.0, (-1.0, 0.0, 0.0, 0.0), quadratic),
+        Calibration(_CLEAN_ROWS, _CONFIDENCE, limits[0], limits[1]),
+        ("random",),
+    )
+
+
+def margin(logits: Floats) -> npt.NDArray[np.float32]:
+    """The lead of the largest logit over the next, [n]."""
+    ordered = np.sort(logits, axis=1)
+    return ordered[:, -1] - ordered[:, -2]
+
+
+def _limit(scores: npt.NDArray[np.floating[Any]], bound: float) -> Limit:
+    rank = conformal.rank(len(scores), bound, _CONFIDENCE)
+    return Limit(bound, rank, float(scores[rank - 1]))

@@ -1,0 +1,96 @@
+"""The configuration: strict, and nothing is open unless it was asked for in so many words."""
+
+import pytest
+
+from gateway.config import ConfigError, GatewayConfig, is_loopback
+
+GOOD = """
+[listen]
+tls = "127.0.0.1:8443"
+mutual = "127.0.0.1:8444"
+[tls]
+certificate = "gateway.pem"
+key = "gateway.key"
+client_authority = "callers.pem"
+[[tokens]]
+url = "https://issuer.example"
+audience = "sealgate"
+key_set = "jwks.json"
+[trust]
+root_keys = ["root.pem"]
+threshold = 1
+policy = "policy.json"
+seen = "seen.json"
+[registry]
+database = "sqlite:///registry.db"
+artifacts = "artifacts"
+origin = "example/registry"
+log_key = "registry.key"
+freshness_key = "freshness.key"
+[answers]
+database = "answers.db"
+subjects = "subjects.db"
+origin = "example/answers"
+log_key = "answers.key"
+"""
+
+
+def read(tmp_path, text):
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    return GatewayConfig.read(path)
+
+
+def test_paths_start_at_the_file(tmp_path):
+    config = read(tmp_path, GOOD)
+    assert config.tls.key == tmp_path / "gateway.key"
+    assert config.trust.root_keys == (tmp_path / "root.pem",)
+    assert config.registry.database == f"sqlite:///{tmp_path.resolve()}/registry.db"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('tls = "127.0.0.1:8443"', 'insecure = "0.0.0.0:80"', "without TLS beyond this machine"),
+        ('tls = "127.0.0.1:8443"', 'insecure = "[::]:80"', "without TLS beyond this machine"),
+        ('tls = "127.0.0.1:8443"', 'insecure = "gateway.example:80"', "use 127.0.0.1"),
+        ('certificate = "gateway.pem"', "", "certificate and key are needed"),
+        ('client_authority = "callers.pem"', "", "client_authority is needed"),
+        ('key_set = "jwks.json"', "", "key_set"),
+        ("threshold = 1", "threshold = 2", "threshold must lie"),
+        ("threshold = 1", "threshold = 0", "must be positive"),
+        ("threshold = 1", 'threshold = "1"', "must be of type int"),
+        ("threshold = 1", "threshold = true", "must be of type int"),
+        ('seen = "seen.json"', 'sene = "seen.json"', "no setting 'sene'"),
+        ('seen = "seen.json"', "", "seen"),
+        ("[answers]", "[answer]", "unknown section"),
+        ('tls = "127.0.0.1:8443"', 'tls = "127.0.0.1"', "host:port"),
+        ('tls = "127.0.0.1:8443"\nmutual = "127.0.0.1:8444"', "", "names no address"),
+        ("[listen]", "[listen", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, old, new, words):
+    assert old in GOOD
+    with pytest.raises(ConfigError, match=words.replace("[", r"\[")):
+        read(tmp_path, GOOD.replace(old, new))
+
+
+def test_no_issuer_means_nobody_could_authenticate(tmp_path):
+    head, _, tail = GOOD.partition("[[tokens]]")
+    with pytest.raises(ConfigError, match="nobody could authenticate"):
+        read(tmp_path, head + "[trust]" + tail.partition("[trust]")[2])
+
+
+def test_missing_file_names_the_way_out(tmp_path):
+    with pytest.raises(ConfigError, match="sealgate init"):
+        GatewayConfig.read(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"])
+def test_loopback(host):
+    assert is_loopback(f"{host}:1")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "example.com", ""])
+def test_not_loopback(host):
+    assert not is_loopback(f"{host}:1")

@@ -1,0 +1,307 @@
+"""The batcher: what it runs together, what it refuses, and that nobody is left waiting."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from inference.batcher import Batcher, Limits
+from sealgate.reasons import Reason, Refusal
+
+Rows = npt.NDArray[np.float32]
+
+
+class Kitchen:
+    """Work that a test can hold back: doubles each request's rows and remembers the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.fails = False
+
+    def work(self, requests: list[Rows]) -> list[Rows]:
+        self.batches.append([len(rows) for rows in requests])
+        self.entered.release()
+        assert self.open.wait(10)
+        if self.fails:
+            raise ArithmeticError("burnt")
+        return [rows * 2 for rows in requests]
+
+    def wait_entered(self) -> None:
+        assert self.entered.acquire(timeout=10)
+
+
+@pytest.fixture
+def kitchen() -> Kitchen:
+    return Kitchen()
+
+
+def rows(count: int = 1, value: float = 1.0) -> Rows:
+    return np.full((count, 2), value, np.float32)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.001)
+
+
+def queued(batcher: Batcher[Rows], count: int) -> None:
+    until(lambda: len(batcher._queue) == count)
+
+
+def reason(future: "Future[Rows]") -> Reason:
+    error = future.exception(10)
+    assert isinstance(error, Refusal)
+    return error.reason
+
+
+def test_a_lone_request_runs_at_once_on_its_own_thread(kitchen: Kitchen) -> None:
+    kitchen.open.set()
+    threads: list[int] = []
+
+    def work(requests: list[Rows]) -> list[Rows]:
+        threads.append(threading.get_ident())
+        return kitchen.work(requests)
+
+    batcher = Batcher(work, Limits(8, 8, delay=5.0))
+    started = time.monotonic()
+    assert batcher.submit(rows(3)).tolist() == [[2.0, 2.0]] * 3
+    assert time.monotonic() - started < 1
+    assert threads == [threading.get_ident()]
+
+
+def test_who_comes_meanwhile_runs_together(kitchen: Kitchen) -> None:
+    batcher = Batcher(kitchen.work, Limits(4, 100))
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(batcher.submit, rows())
+        kitchen.wait_entered()
+        others = []
+        for number, size in enumerate((1, 2, 3, 1), 1):
+            others.append(pool.submit(batcher.submit, rows(size, number)))
+            queued(batcher, number)
+        kitchen.open.set()
+        assert first.result(10).shape == (1, 2)
+        for number, (size, future) in enumerate(zip((1, 2, 3, 1), others, strict=True), 1):
+            assert np.array_equal(future.result(10), rows(size, 2 * number))
+    # In order, as many as fit into four rows.
+    assert kitchen.batches == [[1], [1, 2], [3, 1]]
+    counts = batcher.counts()
+    assert (counts.requests, counts.batches, counts.rows, counts.dropped) == (5, 3, 8, 0)
+
+
+def test_lanes_run_side_by_side(kitchen: Kitchen) -> None:
+    batcher = Batcher(kitchen.work, Limits(4, 4, lanes=2))
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(batcher.submit, rows()) for _ in range(2)]
+        kitchen.wait_entered()
+        kitchen.wait_entered()
+        futures.append(pool.submit(batcher.submit, rows()))
+        queued(batcher, 1)
+        kitchen.open.set()
+        assert [len(future.result(10)) for future in futures] == [1, 1, 1]
+
+
+def test_the_queue_is_bounded_in_rows(kitchen: Kitchen) -> None:
+    batcher = Batcher(kitchen.work, Limits(4, 5))
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher.submit, rows())
+        kitchen.wait_entered()
+        second = pool.submit(batcher.submit, rows(4))
+        queued(batcher, 1)
+        with pytest.raises(Refusal) as refused:
+            batcher.submit(rows(2))
+        assert refused.value.reason is Reason.QUEUE_FULL
+        third = pool.submit(batcher.submit, rows(1))
+        queued(batcher, 2)
+        kitchen.open.set()
+        assert [len(future.result(10)) for future in (first, second, third)] == [1, 4, 1]
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_a_request_must_fit_a_batch(kitchen: Kitchen, count: int) -> None:
+    with pytest.raises(Refusal) as refused:
+        Batcher(kitchen.work, Limits(4, 8)).submit(rows(count))
+    assert refused.value.reason is Reason.BATCH_TOO_LARGE
+
+
+def test_a_deadline_ends_the_wait_and_the_item_never_runs(kitchen: Kitchen) -> None:
+    batcher = Batcher(kitchen.work, Limits(4, 8))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batcher.submit, rows())
+        kitchen.wait_entered()
+        late = pool.submit(batcher.submit, rows(2), time.monotonic() + 0.02)
+        assert reason(late) is Reason.DEADLINE_TOO_SHORT
+        kitchen.open.set()
+        assert len(first.result(10)) == 1
+    assert kitchen.batches == [[1]]
+    assert batcher._queued_rows == 0
+    assert batcher.counts().dropped == 1
+
+
+def test_a_passed_deadline_is_refused_without_a_run(kitchen: Kitchen) -> None:
+    kitchen.open.set()
+    batcher = Batcher(kitchen.work, Limits(4, 8))
+    with pytest.raises(Refusal) as refused:
+        batcher.submit(rows(), time.monotonic() - 1)
+    assert refused.value.reason is Reason.DEADLINE_TOO_SHORT
+    assert kitchen.batches == []
+    assert len(batcher.submit(rows())) == 1
+
+
+def test_a_deadline_within_the_run_frees_the_caller_alone(kitchen: Kitchen) -> None:
+    held = threading.Event()
+
+    def work(requests: list[Rows]) -> list[Rows]:
+        if len(requests) > 1:
+            assert held.wait(10)
+        return kitchen.work(requests)
+
+    batcher = Batcher(work, Limits(4, 8))
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(batcher.submit, rows())
+        kitchen.wait_entered()
+        leader = pool.submit(batcher.submit, rows())
+        queued(batcher, 1)
+        hurried = pool.submit(batcher.submit, rows(), time.monotonic() + 0.2)
+        queued(batcher, 2)
+        kitchen.open.set()
+        assert len(first.result(10)) == 1
+        assert reason(hurried) is Reason.DEADLINE_TOO_SHORT
+        held.set()
+        assert len(leader.result(10)) == 1
+    assert kitchen.batches == [[1], [1, 1]]
+
+
+def test_work_whose_caller_has_gone_is_dropped(kitchen: Kitchen) -> None:
+    batcher = Batcher(kitchen.work, Limits(4, 8))
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher.submit, rows())
+        kitchen.wait_entered()
+        # The first in the queue is the one that will lead; it must lead though it is not wanted.
+        gone = pool.submit(batcher.submit, rows(), None, lambda: False)
+        queued(batcher, 1)
+        stays = pool.submit(batcher.submit, rows(2), None, lambda: True)
+        queued(batcher, 2)
+        kitchen.open.set()
+        assert reason(gone) is Reason.DEADLINE_TOO_SHORT
+        assert len(first.result(10)) == 1
+        assert len(stays.result(10)) == 2
+    assert kitchen.batches == [[1], [2]]
+
+
+def test_a_failed_batch_fails_its_members_and_no_other(kitchen: Kitchen) -> None:
+    batcher = Batcher(kitchen.work, Limits(4, 8))
+    kitchen.fails = True
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(batcher.submit, rows())]
+        kitchen.wait_entered()
+        for number in (1, 2):
+            futures.append(pool.submit(batcher.submit, rows()))
+            queued(batcher, number)
+        kitchen.open.set()
+        assert [reason(future) for future in futures] == [Reason.INTERNAL] * 3
+        assert len({id(future.exception()) for future in futures}) == 3
+    kitchen.fails = False
+    assert len(batcher.submit(rows())) == 1
+
+
+def test_closing_refuses_the_new_and_finishes_the_queued(kitchen: Kitchen) -> None:
+    batcher = Batcher(kitchen.work, Limits(1, 8))
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(batcher.submit, rows())]
+        kitchen.wait_entered()
+        for number in (1, 2):
+            futures.append(pool.submit(batcher.submit, rows()))
+            queued(batcher, number)
+        assert batcher.close(0.01) is False
+        with pytest.raises(Refusal) as refused:
+            batcher.submit(rows())
+        assert refused.value.reason is Reason.DRAINING
+        kitchen.open.set()
+        assert batcher.close(10) is True
+        assert [len(future.result(0.5)) for future in futures] == [1, 1, 1]
+
+
+def test_an_interrupted_waiter_does_not_keep_the_lane(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        """A gate at which a thread is interrupted once it has been told to lead."""
+
+        def __init__(self) -> None:
+            self._taken = False
+            self._told = threading.Event()
+
+        def acquire(self, timeout: float = -1) -> bool:
+            if self._taken:
+                self._told.wait(10)
+                raise KeyboardInterrupt
+            self._taken = True
+            return True
+
+        def release(self) -> None:
+            self._told.set()
+
+    batcher = Batcher(kitchen.work, Limits(4, 8))
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher.submit, rows())
+        kitchen.wait_entered()
+        with monkeypatch.context() as patch:
+            patch.setattr("inference.batcher.Gate", Interrupted)
+            broken = pool.submit(batcher.submit, rows())
+            queued(batcher, 1)
+        behind = pool.submit(batcher.submit, rows(2))
+        queued(batcher, 2)
+        kitchen.open.set()
+        assert len(first.result(10)) == 1
+        assert isinstance(broken.exception(10), KeyboardInterrupt)
+        assert len(behind.result(10)) == 2
+
+
+def test_a_busy_lane_waits_for_those_on_their_way_back(kitchen: Kitchen) -> None:
+    batcher = Batcher(kitchen.work, Limits(16, 64, delay=5.0))
+    with ThreadPoolExecutor(16) as pool:
+        futures = [pool.submit(batcher.submit, rows())]
+        kitchen.wait_entered()
+        for number in range(8):
+            futures.append(pool.submit(batcher.submit, rows()))
+            queued(batcher, number + 1)
+        kitchen.open.set()
+        for future in futures:
+            future.result(10)
+        kitchen.open.clear()
+        kitchen.wait_entered()
+        # Eight rows ran last; while they run again, one comes, and then the other seven do.
+        held = [pool.submit(batcher.submit, rows(8))]
+        kitchen.wait_entered()
+        held.append(pool.submit(batcher.submit, rows()))
+        queued(batcher, 1)
+        started = time.monotonic()
+        kitchen.open.set()
+        until(lambda: batcher._awaited_rows > 0)
+        held += [pool.submit(batcher.submit, rows()) for _ in range(7)]
+        assert [len(future.result(10)) for future in held] == [8] + [1] * 8
+        assert time.monotonic() - started < 4
+    assert kitchen.batches == [[1], [1] * 8, [8], [1] * 8]
+
+
+def test_many_threads_each_get_their_own_rows_back(kitchen: Kitchen) -> None:
+    kitchen.open.set()
+    batcher = Batcher(kitchen.work, Limits(8, 1000, delay=0.0002, lanes=2))
+
+    def call(number: int) -> bool:
+        x = rows(1 + number % 3, number)
+        return all(np.array_equal(batcher.submit(x), 2 * x) for _ in range(50))
+
+    with ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(call, range(64)))
+    assert batcher.counts().requests == 64 * 50
+    assert max(map(sum, kitchen.batches)) <= 8
+    assert batcher.close(1)

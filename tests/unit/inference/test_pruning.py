@@ -1,0 +1,63 @@
+"""Pruning: what the wanted outputs do not need is gone, what subgraphs read is not."""
+
+import numpy as np
+import onnx
+from onnx import parser
+
+from inference.pruning import prune
+from inference.runtime import Session, scalar
+from tests.support.onnx_models import Perceptron
+
+MODEL = Perceptron.random()
+
+_BRANCHING = """
+<ir_version: 9, opset_import: ["" : 20]>
+branching (float[n, 2] x, bool flag) => (float[n, 2] wanted, float[n, 2] other) {
+    shift = Constant<value: tensor = float[2] {1, 2}>()
+    moved = Add(x, shift)
+    other = Neg(x)
+    wanted = If(flag) <
+        then_branch: graph = yes () => (float[n, 2] a) { a = Mul(moved, moved) },
+        else_branch: graph = no () => (float[n, 2] b) { b = Identity(x) }
+    >
+}
+"""
+
+
+def test_features_come_out_the_same_without_the_other_outputs_nodes() -> None:
+    graph = MODEL.response()
+    pruned = prune(graph, ("features",))
+    before, after = (onnx.load_model_from_string(data).graph for data in (graph, pruned))
+    assert [output.name for output in after.output] == ["features"]
+    assert [value.name for value in after.input] == [value.name for value in before.input]
+    names = {name for node in after.node for name in node.output}
+    # Softmax feeds a feature here; the step of the cross-entropy feeds none.
+    assert "p" in names
+    assert names.isdisjoint({"dz", "g", "s", "step", "moved", "x_adv"})
+    feeds = {
+        "x": np.random.default_rng(0).random((5, MODEL.inputs), np.float32),
+        "label": np.full(5, -1),
+        "eps": scalar(0.1),
+        "clip_min": scalar(0),
+        "clip_max": scalar(1),
+    }
+    (expected,) = Session.open(graph, ("features",)).run(feeds)
+    (found,) = Session.open(pruned, ("features",)).run(feeds)
+    assert np.array_equal(found, expected)
+
+
+def test_unneeded_initializers_are_gone() -> None:
+    graph = MODEL.response()
+    names = {
+        t.name for t in onnx.load_model_from_string(prune(graph, ("logits",))).graph.initializer
+    }
+    assert names == {"w1", "b1", "w2", "b2"}
+
+
+def test_what_only_a_subgraph_reads_stays() -> None:
+    graph = parser.parse_model(_BRANCHING).SerializeToString()
+    pruned = prune(graph, ("wanted",))
+    kinds = [node.op_type for node in onnx.load_model_from_string(pruned).graph.node]
+    assert kinds == ["Constant", "Add", "If"]
+    feeds = {"x": np.array([[1, 1]], np.float32), "flag": np.array(True)}
+    assert Session.open(pruned, ("wanted",)).run(feeds)[0].tolist() == [[4.0, 9.0]]

@@ -1,0 +1,108 @@
+"""Sessions: what is opened from memory, and what never reaches onnxruntime."""
+
+import io
+import pickle
+import zipfile
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from inference.runtime import Session, scalar
+from sealgate.reasons import Reason, Refusal
+from tests.support.onnx_models import Perceptron, constant_model, with_external_data
+
+MODEL = Perceptron.random()
+
+
+def zipped(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("model.onnx", data)
+    return buffer.getvalue()
+
+
+def test_a_graph_runs_from_memory() -> None:
+    x = np.ones((3, MODEL.inputs), np.float32)
+    session = Session.open(MODEL.serving(), ("logits",), threads=2)
+    assert session.inputs == {"x"}
+    (logits,) = session.run({"x": x})
+    assert np.allclose(logits, MODEL.logits(x), atol=1e-5)
+
+
+def test_only_the_outputs_asked_for_are_given() -> None:
+    session = Session.open(MODEL.response(), ("features",))
+    feeds = {
+        "x": np.ones((2, MODEL.inputs), np.float32),
+        "label": np.array([-1, 0]),
+        "eps": scalar(0.1),
+        "clip_min": scalar(0),
+        "clip_max": scalar(1),
+    }
+    assert [part.shape for part in session.run(feeds)] == [(2, 4)]
+    assert [part.shape for part in session.run(feeds, ("logits", "x_adv"))] == [(2, 3), (2, 8)]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", Reason.FORMAT_REFUSED),
+        (b"not a graph at all", Reason.FORMAT_REFUSED),
+        (pickle.dumps({"weights": [1.0, 2.0]}), Reason.FORMAT_REFUSED),
+        (zipped(MODEL.serving()), Reason.FORMAT_REFUSED),
+        (MODEL.serving()[:-40], Reason.FORMAT_REFUSED),
+        (with_external_data(MODEL.serving()), Reason.EXTERNAL_DATA),
+    ],
+    ids=["empty", "text", "pickle", "zip", "truncated", "external"],
+)
+def test_what_is_no_plain_onnx_never_reaches_onnxruntime(
+    data: bytes, reason: Reason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexpected(*_: Any, **__: Any) -> None:
+        raise AssertionError("onnxruntime was asked")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", unexpected)
+    with pytest.raises(Refusal) as refused:
+        Session.open(data, ("logits",))
+    assert refused.value.reason is reason
+
+
+def test_a_missing_output_is_refused() -> None:
+    with pytest.raises(Refusal) as refused:
+        Session.open(constant_model(), ("logits",))
+    assert refused.value.reason is Reason.GRAPH_MISMATCH
+
+
+def test_what_onnxruntime_cannot_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.runtime.check_file", lambda path, data: None)
+    with pytest.raises(Refusal) as refused:
+        Session.open(b"\x00\x01 no graph", ("logits",))
+    assert refused.value.reason is Reason.FORMAT_REFUSED
+
+
+def test_another_provider_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        onnxruntime.InferenceSession,
+        "get_providers",
+        lambda _: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    with pytest.raises(Refusal) as refused:
+        Session.open(MODEL.serving(), ("logits",))
+    assert refused.value.reason is Reason.FORMAT_REFUSED
+
+
+@pytest.mark.parametrize(
+    "feeds",
+    [
+        {"x": np.ones((1, 5), np.float32)},
+        {"x": np.ones((1, 8), np.float64)},
+        {"y": np.ones((1, 8), np.float32)},
+        {},
+    ],
+    ids=["shape", "type", "name", "none"],
+)
+def test_a_run_that_fails_is_ours_to_explain(feeds: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as refused:
+        Session.open(MODEL.serving(), ("logits",)).run(feeds)
+    assert refused.value.reason is Reason.INTERNAL

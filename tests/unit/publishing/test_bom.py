@@ -1,0 +1,61 @@
+"""The bill of materials, held against the format's own schema."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from publishing.bom import DataFile, ml_bom
+from sealgate.trust import canonical
+from sealgate.trust.digest import sha256
+from sealgate.trust.manifest import Manifest
+from tests.support.model_documents import model_config
+
+NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
+MANIFEST = Manifest.of({"model.json": b"{}", "model.int8.onnx": b"weights"})
+DATA = DataFile(sha256(b"rows"), 4)
+
+
+def bill(licence: str = "CC-BY-4.0") -> dict[str, Any]:
+    config = model_config(data={"name": "Digits", "license": licence})
+    return ml_bom(config, MANIFEST, DATA, {"INT8 served": 0.97531}, NOW)
+
+
+@pytest.mark.parametrize("licence", ["CC-BY-4.0", "ours, all rights reserved"])
+def test_the_bill_is_strictly_valid_cyclonedx_1_6(licence: str) -> None:
+    text = canonical.encode(bill(licence)).decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+
+
+def test_the_validator_would_have_noticed() -> None:
+    broken = bill()
+    broken["metadata"]["component"]["modelCard"]["surprise"] = 1
+    text = canonical.encode(broken).decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is not None
+
+
+def test_the_bill_is_deterministic_and_names_the_version() -> None:
+    assert canonical.encode(bill()) == canonical.encode(bill())
+    assert bill()["metadata"]["component"]["version"] == MANIFEST.digest
+    other = ml_bom(model_config(), Manifest.of({"model.json": b"[]"}), DATA, {}, NOW)
+    assert other["serialNumber"] != bill()["serialNumber"]
+
+
+def test_every_file_and_the_data_are_listed_with_their_hashes() -> None:
+    hashes = {each["name"]: each["hashes"][0]["content"] for each in bill()["components"]}
+    assert hashes == {
+        "Digits": DATA.digest.removeprefix("sha256:"),
+        **{entry.path: entry.digest.removeprefix("sha256:") for entry in MANIFEST.files},
+    }
+
+
+def test_the_model_card_holds_task_shapes_and_accuracy() -> None:
+    card = bill()["metadata"]["component"]["modelCard"]
+    assert card["modelParameters"]["inputs"] == [{"format": "FP32 [n, 64]"}]
+    assert card["modelParameters"]["datasets"] == [{"ref": "data"}]
+    assert card["quantitativeAnalysis"]["performanceMetrics"] == [
+        {"type": "accuracy", "value": "0.9753", "slice": "test, INT8 served"}
+    ]
+    assert card["considerations"]["useCases"] == ["Demonstration."]

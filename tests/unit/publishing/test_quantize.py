@@ -1,0 +1,98 @@
+"""Quantization: the same bytes every time, integers inside, answers that stay."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from publishing.graphs import parse_model, serialize_model
+from publishing.quantize import quantize
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
+from tests.support.onnx_models import Perceptron, with_external_data
+
+MODEL = Perceptron.random(3, inputs=64, hidden=256, classes=10)
+ROWS = np.random.default_rng(7).random((300, 64), np.float32)
+_ELSEWHERE = """
+import sys
+import numpy as np
+from publishing.quantize import quantize
+from sealgate.trust.digest import sha256
+rows = np.random.default_rng(7).random((300, 64), np.float32)
+print(sha256(quantize(sys.stdin.buffer.read(), "x", rows)))
+"""
+
+
+def run(model: bytes, rows: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["logits"], {"x": rows})[0])
+
+
+def test_weights_become_integers_of_seven_bits() -> None:
+    tensors = parse_model(quantize(MODEL.serving(), "x", ROWS)).graph.initializer
+    integers = [t for t in tensors if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 2]
+    assert sorted(int(np.prod(t.dims)) for t in integers) == [256 * 10, 64 * 256]
+    for tensor in integers:
+        assert np.abs(onnx.numpy_helper.to_array(tensor)).max() <= 64
+
+
+def test_answers_stay_close_and_do_not_depend_on_the_batch() -> None:
+    int8 = quantize(MODEL.serving(), "x", ROWS)
+    answers = run(int8, ROWS)
+    expected = MODEL.logits(ROWS)
+    assert np.mean(answers.argmax(axis=1) == expected.argmax(axis=1)) > 0.9
+    alone = np.concatenate([run(int8, row[np.newaxis]) for row in ROWS[:20]])
+    np.testing.assert_array_equal(alone, answers[:20])
+
+
+def test_another_process_with_other_hashes_gives_the_same_bytes() -> None:
+    digests = {sha256(quantize(MODEL.serving(), "x", ROWS))}
+    root = Path(__file__).parents[3]
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", _ELSEWHERE],
+            input=MODEL.serving(),
+            capture_output=True,
+            cwd=root,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            check=True,
+            timeout=60,
+        )
+        digests.add(done.stdout.decode().strip())
+    assert len(digests) == 1
+
+
+def test_nothing_of_this_machine_is_left_in_the_file(tmp_path: Path) -> None:
+    noted = parse_model(MODEL.serving())
+    noted.graph.node[0].doc_string = str(tmp_path)
+    noted.metadata_props.add(key="trace", value=str(tmp_path))
+    data = quantize(noted.SerializeToString(), "x", ROWS)
+    assert data == quantize(MODEL.serving(), "x", ROWS)
+    assert tempfile.gettempdir().encode() not in data
+    assert serialize_model(noted) == serialize_model(parse_model(MODEL.serving()))
+    assert {entry.domain for entry in parse_model(data).opset_import} == {""}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\xff\xff", Reason.FORMAT_REFUSED),
+        (with_external_data(MODEL.serving()), Reason.EXTERNAL_DATA),
+    ],
+)
+def test_what_is_no_whole_model_is_refused(data: bytes, reason: Reason) -> None:
+    with pytest.raises(Refusal) as refused:
+        quantize(data, "x", ROWS)
+    assert refused.value.reason is reason
+
+
+def test_rows_of_another_shape_are_refused() -> None:
+    with pytest.raises(Refusal) as refused:
+        quantize(MODEL.serving(), "x", ROWS[:, :5])
+    assert refused.value.reason is Reason.FORMAT_REFUSED

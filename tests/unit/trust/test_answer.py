@@ -1,0 +1,91 @@
+import hashlib
+import hmac
+
+import pytest
+
+from sealgate.reasons import Reason
+from sealgate.trust import answer
+from sealgate.trust.answer import FIELDS, commit, commitments, leaf, salts, tensors_digest
+from tests.support.people import refused
+
+VALUES = tuple(f"value of {field} \u2013 ü" for field in FIELDS)
+SALTS = salts(b"k" * 32, b"n" * 16)
+
+
+def test_salts_are_an_hmac_for_each_field() -> None:
+    for field, salt in zip(FIELDS, SALTS, strict=True):
+        expected = hmac.digest(b"k" * 32, b"n" * 16 + field.encode(), "sha256")[:16]
+        assert salt == expected
+    assert len(set(SALTS)) == len(FIELDS)
+    with pytest.raises(ValueError, match="64 bytes"):
+        salts(b"k" * 65, b"n")
+
+
+def test_a_leaf_is_its_commitments_in_order() -> None:
+    entry = leaf(VALUES, SALTS)
+    assert entry.startswith(b"sealgate/answer/v1\n")
+    assert len(entry) == answer.LEAF_SIZE
+    assert commitments(entry) == tuple(
+        commit(salt, field, value) for salt, field, value in zip(SALTS, FIELDS, VALUES, strict=True)
+    )
+
+
+def test_a_commitment_binds_salt_field_and_value() -> None:
+    value = "1"
+    expected = hashlib.sha256(SALTS[3] + b"\x07version" + b"1").digest()
+    assert commit(SALTS[3], "version", value) == expected
+    others = {
+        commit(SALTS[3], "version", "2"),
+        commit(SALTS[4], "version", value),
+        commit(SALTS[3], "verdict", value),
+    }
+    assert expected not in others
+
+
+def test_a_leaf_needs_every_field() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        leaf(VALUES[1:], SALTS)
+
+
+@pytest.mark.parametrize("entry", [b"", leaf(VALUES, SALTS)[:-1], b"x" + leaf(VALUES, SALTS)[1:]])
+def test_what_is_not_a_leaf_is_refused(entry: bytes) -> None:
+    with refused(Reason.DOCUMENT_MALFORMED):
+        commitments(entry)
+
+
+def test_the_digest_of_tensors() -> None:
+    x = ("x", "FP32", (1, 2), b"\x01" * 8)
+    y = ("y", "INT64", (), b"\x02" * 8)
+    digest = tensors_digest([x, y])
+    assert digest == tensors_digest([y, x])
+
+    def number(n: int) -> bytes:
+        return n.to_bytes(8, "big")
+
+    expected = hashlib.sha256(
+        b"sealgate/tensors/v1\n"
+        + number(2)
+        + (number(1) + b"x" + number(4) + b"FP32" + number(2) + number(1) + number(2))
+        + (number(8) + b"\x01" * 8)
+        + (number(1) + b"y" + number(5) + b"INT64" + number(0))
+        + (number(8) + b"\x02" * 8)
+    )
+    assert digest == "sha256:" + expected.hexdigest()
+
+
+def test_whatever_differs_in_a_tensor_shows_in_the_digest() -> None:
+    tensors: list[list[tuple[str, str, tuple[int, ...], bytes]]] = [
+        [("x", "FP32", (1, 2), b"\x01" * 8)],
+        [("z", "FP32", (1, 2), b"\x01" * 8)],
+        [("x", "INT32", (1, 2), b"\x01" * 8)],
+        [("x", "FP32", (2, 1), b"\x01" * 8)],
+        [("x", "FP32", (2,), b"\x01" * 8)],
+        [("x", "FP32", (1, 2), b"\x02" * 8)],
+        [],
+    ]
+    assert len({tensors_digest(item) for item in tensors}) == len(tensors)
+
+
+def test_a_tensor_named_twice_is_refused() -> None:
+    with refused(Reason.TENSOR_DUPLICATE):
+        tensors_digest([("x", "FP32", (0,), b""), ("x", "FP32", (1,), b"1234")])

@@ -1,0 +1,133 @@
+"""From a torch classifier to the two graphs of a version: serving and response.
+
+Both hold each parameter once, under the module's own name for it, so that whoever marks, signs or
+compares weights finds the same ones in both.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from inference.screening import contract
+from training import decompositions, initializers
+from training.response import respond
+
+OPSET = 20
+_MAX_ROWS = 65536
+# Tracing takes sizes that are equal for the same size: no model should have this one.
+_TRACED_ROWS = 23
+
+
+def export_serving(module: torch.nn.Module, row: Sequence[int]) -> bytes:
+    """Return an ONNX model `x` float32 [n, *row] -> `logits` float32 [n, C].
+
+    `module` is a classifier of rows, in evaluation mode (a ValueError says if not).
+    """
+
+    def forward(call: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> tuple[Any, ...]:
+        return (call(x),)
+
+    return _export(module, forward, (_example(row),), (contract.X,), (contract.LOGITS,))
+
+
+def export_response(module: torch.nn.Module, row: Sequence[int]) -> bytes:
+    """Return the response graph of `inference.screening.contract` for the same module."""
+
+    def forward(call: Callable[[torch.Tensor], torch.Tensor], *given: Any) -> tuple[Any, ...]:
+        return respond(call, *given)
+
+    example = (
+        _example(row),
+        torch.full((_TRACED_ROWS,), contract.OWN_PREDICTION),
+        torch.tensor(0.1),
+        torch.tensor(0.0),
+        torch.tensor(1.0),
+    )
+    data = _export(module, forward, example, contract.INPUTS, contract.OUTPUTS)
+    contract.check_response_graph(data, row)
+    return data
+
+
+def _example(row: Sequence[int]) -> torch.Tensor:
+    return torch.rand(_TRACED_ROWS, *row)
+
+
+def _export(
+    module: torch.nn.Module,
+    function: Callable[..., tuple[Any, ...]],
+    example: tuple[torch.Tensor, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+) -> bytes:
+    """Trace `function(call, *example)` with the module's parameters as further, leading inputs."""
+    if module.training:
+        raise ValueError("the module is in training mode: dropout and norms would be exported so")
+    state = _state(module)
+    names = list(state)
+
+    def traced(*given: torch.Tensor) -> tuple[Any, ...]:
+        bound = dict(zip(names, given, strict=False))
+        return function(
+            lambda x: torch.func.functional_call(module, bound, (x,)), *given[len(names) :]
+        )
+
+    graph = make_fx(
+        traced,
+        decomposition_table=decompositions.table(),
+        tracing_mode="symbolic",
+        _allow_non_fake_inputs=True,
+    )(*state.values(), *example)
+    graph.eval()
+    model = _to_onnx(graph, tuple(state.values()), example, (*names, *inputs), outputs)
+    initializers.bind(model, {name: value.numpy() for name, value in state.items()})
+    initializers.untranspose(model)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters, and buffers such as a norm's running mean, frozen."""
+    found = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: value.detach().clone() for name, value in found.items()}
+
+
+def _to_onnx(
+    graph: torch.fx.GraphModule,
+    state: tuple[torch.Tensor, ...],
+    example: tuple[torch.Tensor, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+) -> onnx.ModelProto:
+    rows = torch.export.Dim("rows", min=1, max=_MAX_ROWS)
+    free = [{0: rows} if value.dim() else None for value in example]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph,
+            (*state, *example),
+            dynamo=True,
+            dynamic_shapes=(*[None] * len(state), *free),
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            external_data=False,
+            verbose=False,
+        )
+    model: onnx.ModelProto = program.model_proto
+    _strip(model)
+    return model
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what the exporter says of our source files: it is long and it names paths."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.ClearField("doc_string")
+    model.graph.ClearField("doc_string")
+    for item in (*model.graph.node, *model.graph.input, *model.graph.output):
+        del item.metadata_props[:]
+        item.ClearField("doc_string")

@@ -1,0 +1,119 @@
+"""A model's response as a torch function: what `inference.screening.contract` asks of the graph.
+
+The step is that of FGSM (Goodfellow et al., arXiv 1412.6572), with the model's own prediction as
+label unless one is given, so that the label does not leak (Kurakin et al., arXiv 1611.01236).
+
+The features follow the margin: the lead of the predicted class. A row that an attack has carried
+over a boundary has a small lead for its slope, bends where it came from, and lies along the slope
+that carried it there. Noise of the same size does none of this.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+# Steps along the sign of the margin's gradient at which the answer is taken again, in eps: a small
+# and a large one to where the margin falls, and a large one to where it grows.
+STEPS = (-1.0, -3.0, 3.0)
+FEATURES = 9 + 5 * len(STEPS)
+# Below any logit, and far enough from float32's end that differences stay finite.
+_FLOOR = -1e30
+_TINY = 1e-6
+
+
+def respond(
+    forward: Forward,
+    x: torch.Tensor,
+    label: torch.Tensor,
+    eps: torch.Tensor,
+    clip_min: torch.Tensor,
+    clip_max: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return logits [n, C], x_adv [n, ...] and features [n, FEATURES]."""
+    x = x.detach().requires_grad_(True)
+    logits = forward(x)
+    classes = torch.arange(logits.shape[1], device=x.device)
+    predicted = logits.argmax(1)
+    attacked = classes == torch.where(label < 0, predicted, label)[:, None]
+    loss = -(functional.log_softmax(logits, 1) * attacked).sum()
+    (slope,) = torch.autograd.grad(loss, x, retain_graph=True)
+    own = classes == predicted[:, None]
+    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x)
+    x, logits = x.detach(), logits.detach()
+    x_adv = torch.clamp(x + eps * slope.sign(), clip_min, clip_max)
+    sizes = torch.tensor(STEPS, device=x.device) * eps
+    steps = sizes.reshape(-1, *[1] * x.dim()) * gradient.sign()
+    moved = torch.clamp(x + steps, clip_min, clip_max)
+    answers = forward(moved.flatten(0, 1)).unflatten(0, (len(STEPS), -1))
+    gradient = gradient.flatten(1)
+    place = ((x - clip_min) / (clip_max - clip_min)).flatten(1)
+    found = [
+        *slope_features(gradient, place),
+        *answer_features(logits, answers, own, gradient, (moved - x).flatten(2), sizes),
+    ]
+    return logits, x_adv, torch.cat(found, 1)
+
+
+def margin(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """The lead [..., n] of the own class over the best other one, negative once it is lost."""
+    return leader(logits, own) - torch.where(own, _FLOOR, logits).amax(-1)
+
+
+def leader(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """The logit [..., n] of the class that `own` [n, C] marks."""
+    return torch.where(own, logits, 0.0).sum(-1)
+
+
+def slope_features(gradient: torch.Tensor, place: torch.Tensor) -> list[torch.Tensor]:
+    """How steep the margin is, [n, 2], and how far the row lies along its gradient, [n, 3].
+
+    `place` is the row within its domain, from 0 to 1. An attack leaves large values where the
+    gradient is positive and small ones where it is negative.
+    """
+    total = gradient.abs().sum(1, keepdim=True)
+    length = (gradient * gradient).sum(1, keepdim=True).sqrt()
+    centered = place - place.mean(1, keepdim=True)
+    return [
+        (total + _TINY).log(),
+        (length + _TINY).log(),
+        (place * gradient).sum(1, keepdim=True) / (total + _TINY),
+        (centered * gradient).sum(1, keepdim=True) / (total + _TINY),
+        (place * gradient.sign()).mean(1, keepdim=True),
+    ]
+
+
+def answer_features(
+    logits: torch.Tensor,
+    answers: torch.Tensor,
+    own: torch.Tensor,
+    gradient: torch.Tensor,
+    taken: torch.Tensor,
+    sizes: torch.Tensor,
+) -> list[torch.Tensor]:
+    """How sure the answer [n, C] is, [n, 4], and what each step changes, [n, 5 S].
+
+    `answers` [S, n, C] are those after the steps `taken` [S, n, D], which the domain may have cut
+    short from `sizes` [S]. For each step: how the margin moves, and how far from what the gradient
+    foretold; how far the logits move; how ill the new probabilities describe the old answer; and
+    how much of the step the domain allowed, weighed by the gradient.
+    """
+    before_and_after = torch.cat([logits[None], answers])
+    margins = margin(before_and_after, own)
+    log_p = functional.log_softmax(before_and_after, -1)
+    surprise = -(log_p[:1].exp() * log_p).sum(-1)
+    total = gradient.abs().sum(1) + _TINY
+    foretold = (gradient * taken).sum(-1)
+    moved = margins[1:] - margins[:1]
+    found = [
+        margins[:1],
+        margins[:1] / total,
+        leader(logits, own)[None] - logits.mean(-1)[None],
+        moved,
+        foretold - moved,
+        ((answers - logits) ** 2).sum(-1).sqrt(),
+        surprise,
+        foretold / (total * sizes[:, None].abs() + _TINY),
+    ]
+    return [value.T for value in found]
