@@ -84,6 +84,7 @@ def _outcome(live: Any, answer: Any) -> Outcome:
         subject="client",
         time=now(),
         principal="client",
+        method="/inference.GRPCInferenceService/ModelInfer",
         model="digits",
         version=str(live.version),
         version_digest=live.digest,

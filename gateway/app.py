@@ -9,12 +9,12 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from gateway.authenticate import CallAuthenticator
 from gateway.config import GatewayConfig
-from gateway.front_door import FrontDoor
+from gateway.front_door import Call, FrontDoor
 from gateway.inference_service import InferenceService
 from gateway.listeners import listen, new_server
 from gateway.log_service import LogService
 from gateway.predict import Predict
-from gateway.recorder import Recorder
+from gateway.recorder import Outcome, Recorder
 from gateway.registry_service import RegistryService
 from gateway.tokens import Issuer, TokenVerifier
 from gateway.watch import Watch
@@ -99,7 +99,9 @@ class Gateway:
         )
         self.recorder = Recorder(store.answers, store.subjects)
         issuers = [Issuer.from_file(i.url, i.audience, i.key_set) for i in config.tokens]
-        front_door = FrontDoor(CallAuthenticator(TokenVerifier(issuers)), self.policy)
+        front_door = FrontDoor(
+            CallAuthenticator(TokenVerifier(issuers)), self.policy, self._record_refusal
+        )
         self._watch = Watch(
             store.registry,
             self.engine,
@@ -148,6 +150,19 @@ class Gateway:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             [service.full_name for service in SERVICES], self._server
+        )
+
+    def _record_refusal(self, call: Call, refusal: Refusal) -> None:
+        principal = call.principal.name
+        self.recorder.record(
+            Outcome(
+                subject=principal,
+                time=now(),
+                principal=principal,
+                method=call.method,
+                policy_digest=self.policy().digest,
+                outcome=refusal.reason.name,
+            )
         )
 
     def _open_answer(self, origin: str, index: int) -> Receipt:

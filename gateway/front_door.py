@@ -40,13 +40,14 @@ class RecordedRefusal(Refusal):
 
 
 class Call:
-    """A gRPC context that knows its verified caller; everything else is the context's own."""
+    """A gRPC context that knows its method and its verified caller; all else is the context's."""
 
-    __slots__ = ("_principal", "context")
+    __slots__ = ("_principal", "context", "method")
 
-    def __init__(self, context: grpc.ServicerContext, principal: Principal | None) -> None:
+    def __init__(self, context: grpc.ServicerContext, method: str) -> None:
         self.context = context
-        self._principal = principal
+        self.method = method
+        self._principal: Principal | None = None
 
     @property
     def principal(self) -> Principal:
@@ -54,6 +55,14 @@ class Call:
         if self._principal is None:
             raise Refusal(Reason.CREDENTIAL_MISSING)
         return self._principal
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self._principal is None
+
+    def identify(self, principal: Principal) -> None:
+        """Says who is calling, once that is verified."""
+        self._principal = principal
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.context, name)
@@ -66,9 +75,15 @@ class FrontDoor(grpc.ServerInterceptor):
     one by one, so that nobody can fill the disk.
     """
 
-    def __init__(self, authenticator: Authenticator, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        policy: Callable[[], Policy],
+        record: Callable[[Call, Refusal], None],
+    ) -> None:
         self._authenticator = authenticator
         self._policy = policy
+        self._record = record
         self._guarded: dict[str, Handler] = {}
         self.anonymous_refusals: Counter[str] = Counter()
 
@@ -111,52 +126,62 @@ class FrontDoor(grpc.ServerInterceptor):
 
     def _guard_single(self, method: str, behavior: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+            call = Call(context, method)
             try:
-                return behavior(request, self._admit(method, context))
+                self._admit(call)
+                return behavior(request, call)
             except Exception as error:
-                self._abort(context, method, error)
+                self._abort(call, error)
 
         return guarded
 
     def _guard_stream(self, method: str, behavior: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            call = Call(context, method)
             try:
-                yield from behavior(request, self._admit(method, context))
+                self._admit(call)
+                yield from behavior(request, call)
             except Exception as error:
-                self._abort(context, method, error)
+                self._abort(call, error)
 
         return guarded
 
-    def _admit(self, method: str, context: grpc.ServicerContext) -> Call:
-        roles = RULES.get(method)
+    def _admit(self, call: Call) -> None:
+        # 1.
+        roles = RULES.get(call.method)
         if roles is None:
-            raise Refusal(Reason.RULE_MISSING, method)
+            raise Refusal(Reason.RULE_MISSING, call.method)
+        # 2.
         if roles == ANYONE:
-            return Call(context, None)
-        principal = self._authenticator.principal(context, self._policy())
-        if roles.isdisjoint(principal.roles):
-            raise Refusal(Reason.ROLE_TOO_LOW, f"{principal.name} on {method}")
-        return Call(context, principal)
+            return
+        # 3.
+        call.identify(self._authenticator.principal(call.context, self._policy()))
+        # 4.
+        if roles.isdisjoint(call.principal.roles):
+            raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {call.method}")
 
-    def _abort(self, context: grpc.ServicerContext, method: str, error: Exception) -> None:
-        """Ends the call with the error's reason; this is the outermost boundary of a call."""
-        code: Callable[[], Any] = context.code  # type: ignore[attr-defined]
+    def _abort(self, call: Call, error: Exception) -> None:
+        """Step 5: ends the call with the error's reason; the outermost boundary of a call."""
+        code: Callable[[], Any] = call.code
         if code() is not None:
             # A handler of a foreign servicer has aborted by itself.
             raise error
-        if isinstance(error, Refusal):
-            reason = error.reason
-            if reason.kind is Kind.UNAUTHENTICATED:
-                self.anonymous_refusals[reason.name] += 1
-            if reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):
-                _log.error("%s failed: %s", method, error, exc_info=error)
+        refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, str(error))
+        if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):
+            _log.error("%s failed: %s", call.method, refusal, exc_info=error)
+        receipt: bytes | None = None
+        if isinstance(refusal, RecordedRefusal):
+            receipt = refusal.receipt
+        elif call.is_anonymous:
+            self.anonymous_refusals[refusal.reason.name] += 1
         else:
-            reason = Reason.INTERNAL
-            _log.error("%s failed", method, exc_info=error)
-        context.abort_with_status(grpc_status(reason, *_receipt(error)))
+            self._record_refusal(call, refusal)
+        metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
+        call.abort_with_status(grpc_status(refusal.reason, *metadata))
 
-
-def _receipt(error: Exception) -> tuple[tuple[str, bytes], ...]:
-    if isinstance(error, RecordedRefusal) and error.receipt is not None:
-        return ((RECEIPT_METADATA, error.receipt),)
-    return ()
+    def _record_refusal(self, call: Call, refusal: Refusal) -> None:
+        try:
+            self._record(call, refusal)
+        except Refusal as failure:
+            # The call is refused as it is; that it was not recorded must show somewhere.
+            _log.error("a refusal of %s is not recorded: %s", call.method, failure)

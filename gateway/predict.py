@@ -125,6 +125,7 @@ class Predict:
             subject=question.subject if question and question.subject else principal,
             time=now,
             principal=principal,
+            method=call.method,
             model=question.model if question else "",
             version=str(live.version) if live else "",
             version_digest=live.digest if live else "",

@@ -31,28 +31,33 @@ class SubjectKeys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished request in the words of `sealgate.trust.answer.FIELDS`, and whom it is about."""
+    """A finished request in the words of `sealgate.trust.answer.FIELDS`, and whom it is about.
+
+    `method` is the path of the gRPC method. What a request never came to is empty.
+    """
 
     subject: str
     time: datetime
     principal: str
-    model: str
-    version: str
-    version_digest: str
-    pointer_sequence: str
+    method: str
     policy_digest: str
-    input: str
-    output: str
     outcome: str
-    verdict: str
-    score: str
-    threshold: str
+    model: str = ""
+    version: str = ""
+    version_digest: str = ""
+    pointer_sequence: str = ""
+    input: str = ""
+    output: str = ""
+    verdict: str = ""
+    score: str = ""
+    threshold: str = ""
 
     def values(self) -> tuple[str, ...]:
         """The values in the order of the leaf's fields."""
         return (
             format_micros(self.time),
             self.principal,
+            self.method,
             self.model,
             self.version,
             self.version_digest,

@@ -16,7 +16,6 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensor
 from sealgate.reasons import Reason, Refusal
 
 LARGEST_JSON = 16 << 20
-_DEEPEST = 64
 # A model starts with its IR version: field 1, a varint.
 _ONNX_START = b"\x08"
 
@@ -89,33 +88,32 @@ _CHECKS: Mapping[str, Callable[[str, bytes], None]] = {
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    yield from _of_graph(model.graph, 0)
+    # Nesting is bounded: protobuf parses no more than a hundred messages within one another.
+    yield from _of_graph(model.graph)
     for info in model.training_info:
-        yield from _of_graph(info.initialization, 0)
-        yield from _of_graph(info.algorithm, 0)
+        yield from _of_graph(info.initialization)
+        yield from _of_graph(info.algorithm)
     for function in model.functions:
         for node in function.node:
-            yield from _of_node(node, 0)
+            yield from _of_node(node)
         for attribute in function.attribute_proto:
-            yield from _of_attribute(attribute, 0)
+            yield from _of_attribute(attribute)
 
 
-def _of_graph(graph: GraphProto, depth: int) -> Iterator[TensorProto]:
-    if depth > _DEEPEST:
-        raise Refusal(Reason.FORMAT_REFUSED, "graphs nested too deep")
+def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from _of_sparse(sparse)
     for node in graph.node:
-        yield from _of_node(node, depth)
+        yield from _of_node(node)
 
 
-def _of_node(node: NodeProto, depth: int) -> Iterator[TensorProto]:
+def _of_node(node: NodeProto) -> Iterator[TensorProto]:
     for attribute in node.attribute:
-        yield from _of_attribute(attribute, depth)
+        yield from _of_attribute(attribute)
 
 
-def _of_attribute(attribute: AttributeProto, depth: int) -> Iterator[TensorProto]:
+def _of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
     # Every field is looked at, whatever type the attribute claims to be of.
     yield attribute.t
     yield from attribute.tensors
@@ -123,7 +121,7 @@ def _of_attribute(attribute: AttributeProto, depth: int) -> Iterator[TensorProto
     for sparse in attribute.sparse_tensors:
         yield from _of_sparse(sparse)
     for graph in (attribute.g, *attribute.graphs):
-        yield from _of_graph(graph, depth + 1)
+        yield from _of_graph(graph)
 
 
 def _of_sparse(sparse: SparseTensorProto) -> Iterator[TensorProto]:

@@ -25,6 +25,7 @@ from registry.schema import FRESHNESS, LOG, POINTERS, VERSIONS
 from registry.unit_of_work import Clock, Ledger
 from registry.versions import Versions
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.keys import Signer
 
 
@@ -71,12 +72,14 @@ class Registry:
         freshness_signer: Signer,
         root: PinnedRoot,
         clock: Clock,
+        known: Checkpoint | None = None,
     ) -> "Registry":
         """Become the writer of the registry's log under `origin`, and check the record.
 
-        Raises Refusal: as `TileLog.open` and `verify` do.
+        `known` is a checkpoint that was seen before, kept outside of the database. Raises
+        Refusal: as `TileLog.open` and `verify` do.
         """
-        log = TileLog.open(database, LOG, origin, log_signer)
+        log = TileLog.open(database, LOG, origin, log_signer, known=known)
         registry = cls(database, artifacts, log, freshness_signer, root, clock)
         registry.verify()
         return registry

@@ -41,19 +41,27 @@ class DemoModel:
 DIGITS = (
     DemoModel(
         "digits-1",
-        Recipe(seed=1, hidden=(128, 64), attack=0.1),
+        Recipe(seed=1, hidden=(128, 64), smoothing=0.05, attack=0.1),
         "A small network that reads handwritten digits of 8 by 8 pixels.",
     ),
     DemoModel(
         "digits-2",
-        Recipe(seed=2, hidden=(128, 64), attack=0.15, noise=0.03),
-        "A small network that reads handwritten digits of 8 by 8 pixels, trained against attacks.",
+        Recipe(seed=2, hidden=(128, 64), smoothing=0.05, attack=0.15, noise=0.03),
+        "A small network that reads handwritten digits of 8 by 8 pixels, hardened further.",
     ),
 )
 BREAST_CANCER = (
     DemoModel(
         "breast-cancer-1",
-        Recipe(seed=1, hidden=(128, 96), epochs=80, learning_rate=2e-3, dropout=0.2, noise=0.02),
+        Recipe(
+            seed=1,
+            hidden=(128, 96),
+            epochs=80,
+            learning_rate=2e-3,
+            dropout=0.2,
+            noise=0.02,
+            smoothing=0.05,
+        ),
         "A small network that tells malignant from benign tumours by 30 measurements of cells.",
     ),
 )

@@ -32,7 +32,8 @@ class Recipe:
     """How a model is trained. Noise and attacks are in units of x, in [0, 1].
 
     `attack` is the largest step of FGSM by which half of each batch is moved (adversarial
-    training, arXiv 1412.6572); 0 leaves it out.
+    training, arXiv 1412.6572); 0 leaves it out. `smoothing` of the labels keeps answers from being
+    all but certain, where neither a margin nor a gradient tells much.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class Recipe:
     dropout: float = 0.0
     noise: float = 0.0
     attack: float = 0.0
+    smoothing: float = 0.0
 
 
 def train(
@@ -84,7 +86,9 @@ def _descend(module: Mlp, x: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> N
     for _ in range(recipe.epochs):
         for chosen in torch.randperm(len(x)).split(recipe.batch):
             rows = _harden(module, x[chosen], y[chosen], recipe)
-            loss = functional.cross_entropy(module(rows), y[chosen])
+            loss = functional.cross_entropy(
+                module(rows), y[chosen], label_smoothing=recipe.smoothing
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

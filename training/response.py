@@ -37,8 +37,9 @@ def respond(
     classes = torch.arange(logits.shape[1], device=x.device)
     predicted = logits.argmax(1)
     attacked = classes == torch.where(label < 0, predicted, label)[:, None]
-    loss = -(functional.log_softmax(logits, 1) * attacked).sum()
-    (slope,) = torch.autograd.grad(loss, x, retain_graph=True)
+    (slope,) = torch.autograd.grad(
+        logits, x, cross_entropy_slope(logits.detach(), attacked), retain_graph=True
+    )
     own = classes == predicted[:, None]
     (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x)
     x, logits = x.detach(), logits.detach()
@@ -54,6 +55,17 @@ def respond(
         *answer_features(logits, answers, own, gradient, (moved - x).flatten(2), sizes),
     ]
     return logits, x_adv, torch.cat(found, 1)
+
+
+def cross_entropy_slope(logits: torch.Tensor, attacked: torch.Tensor) -> torch.Tensor:
+    """The gradient [n, C] of the cross-entropy to the attacked class, by the logits.
+
+    It is the probabilities less one at that class. There the one is not subtracted but the others
+    are summed: for an answer that is all but certain the difference has no digits left, and the
+    step would follow the rounding.
+    """
+    others = torch.where(attacked, 0.0, functional.softmax(logits, 1))
+    return torch.where(attacked, -others.sum(1, keepdim=True), others)
 
 
 def margin(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:

@@ -20,18 +20,23 @@ class Newest(NamedTuple):
 
 
 class TileRows:
-    """The stored tiles, as `sealgate.trust.tiles` reads them."""
+    """The stored tiles, as `sealgate.trust.tiles` reads them.
 
-    def __init__(self, connection: Connection, tables: LogTables) -> None:
+    A tile that has grown wider since serves a smaller tree too, unless `exact` is asked for.
+    """
+
+    def __init__(self, connection: Connection, tables: LogTables, *, exact: bool = False) -> None:
         self._connection = connection
         self._tiles = tables.tiles
+        self._exact = exact
 
     def read(self, level: int, index: int, width: int) -> bytes:
         """Return the first `width` hashes of a tile. Raises Refusal(LOG_INCONSISTENT)."""
         hashes = self.stored(level, index)
-        if len(hashes) < width * HASH_SIZE:
-            raise inconsistent(f"tile {level}/{index} has fewer than {width} hashes")
-        return hashes[: width * HASH_SIZE]
+        size = width * HASH_SIZE
+        if len(hashes) < size or (self._exact and len(hashes) != size):
+            raise inconsistent(f"tile {level}/{index} has not {width} hashes")
+        return hashes[:size]
 
     def stored(self, level: int, index: int) -> bytes:
         """Return a tile as it is stored, or nothing."""

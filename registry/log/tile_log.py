@@ -78,7 +78,8 @@ class TileLog:
         1. The newest checkpoint is signed by this log's key.
         2. There are as many leaves as it says.
         3. The tiles lead to its root.
-        4. It extends `known`, a checkpoint that somebody else remembers (an anchor, a witness).
+        4. It extends `known`, a checkpoint that somebody else remembers (an anchor, a witness);
+           a log put back whole to an older state shows in nothing else.
 
         A log without a checkpoint is new, must be empty, and signs the empty tree. Raises
         Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
@@ -209,7 +210,7 @@ def _load(
     if not count == signed.size == newest.size:
         raise inconsistent(f"{origin}: {count} leaves under a checkpoint of {signed.size}")
     # 3.
-    frontier = Frontier.load(TileRows(connection, tables), count)
+    frontier = Frontier.load(TileRows(connection, tables, exact=True), count)
     if frontier.root != signed.root:
         raise inconsistent(f"{origin}: the tiles lead to another root")
     return frontier, newest.note

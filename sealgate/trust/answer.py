@@ -15,6 +15,7 @@ from sealgate.reasons import Reason, Refusal
 FIELDS = (
     "time",
     "principal",
+    "method",
     "model",
     "version",
     "version_digest",

@@ -3,6 +3,7 @@
 The people are those of `people`; publishers have a P-256 key too, with which they sign models.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -86,7 +87,6 @@ class Bureau:
         self.policy = bureau_policy()
         self.artifacts = ArtifactStore(folder / "artifacts")
         self.registry = self.open()
-        self._commitments = 0
 
     def clock(self) -> datetime:
         return self.now
@@ -127,8 +127,7 @@ class Bureau:
 
     def commitment(self, model: str = "digits", principal: str = "paula") -> str:
         """A new watermark commitment."""
-        self._commitments += 1
-        digest = sha256(f"{id(self)} {self._commitments}".encode())
+        digest = sha256(os.urandom(32))
         self.registry.models.commit_watermark(principal, model, digest)
         return digest
 

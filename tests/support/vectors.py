@@ -33,6 +33,7 @@ NONCE = bytes(range(16))
 VALUES = (
     "2026-11-25T10:00:00.123456Z",
     "carla",
+    "/inference.GRPCInferenceService/ModelInfer",
     "digits",
     "1",
     "sha256:" + "1" * 64,

@@ -52,7 +52,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def queued(batcher: Batcher[Rows], count: int) -> None:
+def queued(batcher: Batcher[Rows, Rows], count: int) -> None:
     until(lambda: len(batcher._queue) == count)
 
 
