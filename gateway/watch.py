@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from gateway.handover import Handover
 from inference.engine import Engine
@@ -44,7 +44,7 @@ class Watch:
         self._anonymous_refusals = anonymous_refusals
         self._anchor_every = anchor_every
         self._anchored_at = time.monotonic()
-        self._anchored_refusals: Mapping[str, int] = {}
+        self._reported: Counter[str] = Counter()
         self._token: object = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -107,13 +107,16 @@ class Watch:
             self._anchor()
 
     def _anchor(self) -> None:
+        """Anchors the answer log where it has grown, and reports the refusals since last time."""
         self._anchored_at = time.monotonic()
-        checkpoint = open_checkpoint(self._answers.note, self._answers.reader.vkey)
-        before = self._registry.anchors.newest(self._answers.origin)
+        note, origin = self._answers.note, self._answers.origin
+        size = open_checkpoint(note, self._answers.reader.vkey).size
+        before = self._registry.anchors.newest(origin)
         old = before.size if before is not None else 0
-        refusals = dict(self._anonymous_refusals)
-        if checkpoint.size == old and refusals == self._anchored_refusals:
-            return
-        proof = self._answers.reader.consistency(old, checkpoint.size) if old else ()
-        self._registry.anchors.add(_SERVICE, self._answers.note, proof)
-        self._anchored_refusals = refusals
+        if size > old:
+            proof = self._answers.reader.consistency(old, size) if old else ()
+            self._registry.anchors.add(_SERVICE, note, proof)
+        refusals = self._anonymous_refusals - self._reported
+        if refusals:
+            self._registry.refusals.count(_SERVICE, origin, refusals)
+            self._reported += refusals

@@ -190,7 +190,7 @@ class _Moves:
         cpu: CpuSettings,
     ) -> None:
         self._standing = standing
-        self._until = standing.until.timestamp()
+        self._until = standing.until
         self._before = table
         self._ready = dict(ready)
         self._cpu = cpu

@@ -7,7 +7,7 @@ but it can neither make nor replay them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from inference.seen import Mark, Seen
@@ -83,10 +83,12 @@ class Standing:
         return self.policies.current
 
     @property
-    def until(self) -> datetime:
-        """When what the statement covers is to be served no longer: its end, and the grace."""
-        grace = timedelta(seconds=self.current.rules.grace_seconds)
-        return parse_time(self.freshness.expires) + grace
+    def until(self) -> float:
+        """When what the statement covers is to be served no longer: its end, and the grace.
+
+        In seconds of the epoch, which no policy's number can overflow.
+        """
+        return parse_time(self.freshness.expires).timestamp() + self.current.rules.grace_seconds
 
 
 def establish_policies(

@@ -130,6 +130,13 @@ ANSWERS_ANCHORED = Event(
     lambda row: {"size": row["size"], "checkpoint": row["note"]},
 )
 
+REFUSALS_COUNTED = Event(
+    "refusals.counted",
+    schema.REFUSALS,
+    lambda row: f"logs/{row['origin']}",
+    lambda row: {"number": row["number"], "counts": canonical.decode(row["counts"].encode())},
+)
+
 EVENTS = (
     POLICY_ACCEPTED,
     MODEL_CREATED,
@@ -140,4 +147,5 @@ EVENTS = (
     POINTER_MOVED,
     VERSION_REVOKED,
     ANSWERS_ANCHORED,
+    REFUSALS_COUNTED,
 )

@@ -1,10 +1,12 @@
 """Proposals to promote a version, and the approvals that people sign on their own machines."""
 
+from datetime import datetime
+
 from sqlalchemy import Connection, RowMapping, func, select
 
 from registry.events import APPROVAL_ADDED, PROPOSAL_CREATED
 from registry.models import check_model
-from registry.policies import PolicyBook
+from registry.policies import PolicyBook, PolicyChain
 from registry.records import ProposalRecord
 from registry.schema import APPROVALS, POINTERS, PROPOSALS
 from registry.statements import open_own
@@ -44,20 +46,8 @@ class Proposals:
             proposal = open_own(principal, opened, Proposal, policy, ("publisher", "admin"))
             if _find(connection, opened.payload_digest) is not None:
                 return _record(connection, opened.payload_digest)
-            # 2.
-            chain.check_named(proposal.policy)
-            policy.approvals_for(proposal.alias)
-            # 3.
-            check_version(connection, proposal.model, proposal.version, proposal.digest)
-            # 4.
-            known = evidence_of(connection, proposal.model, proposal.version)
-            if proposal.evidence != tuple(sorted((row["kind"], row["digest"]) for row in known)):
-                raise Refusal(Reason.EVIDENCE_MISMATCH, "not all of the evidence, or other")
-            # 5.
-            check_sequence(connection, proposal.model, proposal.alias, proposal.predecessor + 1)
-            # 6.
-            if unit.now >= parse_time(proposal.not_after):
-                raise Refusal(Reason.PROPOSAL_EXPIRED, proposal.not_after)
+            # 2. to 6.
+            _check_proposal(connection, chain, proposal, unit.now)
             unit.add(
                 PROPOSAL_CREATED,
                 digest=opened.payload_digest,
@@ -74,10 +64,10 @@ class Proposals:
 
         1. The caller, an approver, has signed it (reasons of `open_own`).
         2. The proposal is known (PROPOSAL_UNKNOWN), and names the newest policy.
-        3. The caller has not published the version nor proposed it (SELF_APPROVAL), and has not
-           approved before (APPROVAL_EXISTS).
-        4. The version is not revoked (VERSION_REVOKED), the alias has not moved (SEQUENCE_STALE),
-           the proposal's time has not run out (PROPOSAL_EXPIRED).
+        3. The version is not revoked (VERSION_REVOKED); the caller has not published nor proposed
+           it (SELF_APPROVAL), and has not approved before (APPROVAL_EXISTS).
+        4. The alias has not moved (SEQUENCE_STALE), and the proposal's time has not run out
+           (PROPOSAL_EXPIRED).
         """
         opened = Envelope.decode(envelope)
         with self._ledger.change(principal) as unit:
@@ -97,9 +87,7 @@ class Proposals:
             if connection.scalar(select(APPROVALS.c.entry).where(*here)) is not None:
                 raise Refusal(Reason.APPROVAL_EXISTS, principal)
             # 4.
-            check_sequence(connection, proposal.model, proposal.alias, proposal.predecessor + 1)
-            if unit.now >= parse_time(proposal.not_after):
-                raise Refusal(Reason.PROPOSAL_EXPIRED, proposal.not_after)
+            _check_open(connection, proposal, unit.now)
             unit.add(
                 APPROVAL_ADDED,
                 digest=opened.payload_digest,
@@ -121,6 +109,30 @@ class Proposals:
             check_model(connection, model)
             digests = connection.scalars(query.order_by(PROPOSALS.c.entry)).all()
             return tuple(_record(connection, digest) for digest in digests)
+
+
+def _check_proposal(
+    connection: Connection, chain: PolicyChain, proposal: Proposal, now: datetime
+) -> None:
+    """The steps 2 to 6 of taking in a proposal."""
+    # 2.
+    chain.check_named(proposal.policy)
+    chain.newest.approvals_for(proposal.alias)
+    # 3.
+    check_version(connection, proposal.model, proposal.version, proposal.digest)
+    # 4.
+    known = evidence_of(connection, proposal.model, proposal.version)
+    if proposal.evidence != tuple(sorted((row["kind"], row["digest"]) for row in known)):
+        raise Refusal(Reason.EVIDENCE_MISMATCH, "not all of the evidence, or other")
+    # 5. and 6.
+    _check_open(connection, proposal, now)
+
+
+def _check_open(connection: Connection, proposal: Proposal, now: datetime) -> None:
+    """Raises Refusal: SEQUENCE_STALE once the alias has moved, PROPOSAL_EXPIRED in the end."""
+    check_sequence(connection, proposal.model, proposal.alias, proposal.predecessor + 1)
+    if now >= parse_time(proposal.not_after):
+        raise Refusal(Reason.PROPOSAL_EXPIRED, proposal.not_after)
 
 
 def find_proposal(connection: Connection, digest: str) -> tuple[RowMapping, Proposal]:

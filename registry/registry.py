@@ -20,6 +20,7 @@ from registry.policies import PinnedRoot, Policies, PolicyBook
 from registry.proposals import Proposals
 from registry.reconcile import reconcile
 from registry.records import Live, Snapshot
+from registry.refusals import Refusals
 from registry.revocations import Revocations
 from registry.schema import FRESHNESS, LOG, POINTERS, VERSIONS
 from registry.unit_of_work import Clock, Ledger
@@ -31,7 +32,7 @@ from sealgate.trust.keys import Signer
 
 class Registry:
     """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
-    `revocations`, `anchors`; `artifacts` and `log` (a reader) beside them.
+    `revocations`, `anchors`, `refusals`; `artifacts` and `log` (a reader) beside them.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Registry:
         self.pointers = Pointers(ledger, book, freshness, self.versions)
         self.revocations = Revocations(ledger, book, freshness, self.versions)
         self.anchors = Anchors(ledger, book)
+        self.refusals = Refusals(ledger, book)
 
     @classmethod
     def open(

@@ -3,6 +3,7 @@
 There are three families of tables: `registry`; `answers` for an answer log's own file; `subjects`.
 """
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -11,6 +12,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 _SCRIPTS = Path(__file__).parent / "migrations"
+# Alembic keeps what it is working on in a module, so one thread at a time.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class RevisionUnknown(Exception):
@@ -26,7 +29,8 @@ def upgrade(connection: Connection, family: str) -> None:
     config.set_main_option("script_location", str(_SCRIPTS / family).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise RevisionUnknown(str(error)) from error
+    with _ONE_AT_A_TIME:
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise RevisionUnknown(str(error)) from error

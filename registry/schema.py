@@ -134,6 +134,14 @@ ANCHORS = _state(
     _text("note"),
 )
 
+# How often callers whom nobody knew were refused, by reason, since the row before.
+REFUSALS = _state(
+    "refusals",
+    _text("origin", key=True),
+    _number("number", key=True),
+    _text("counts"),
+)
+
 # One row at most: the newest statement of what is live and what is revoked.
 FRESHNESS = Table(
     "freshness",

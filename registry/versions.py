@@ -1,6 +1,8 @@
 """Versions: registering one, and reading what was registered."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, select
 
@@ -80,18 +82,8 @@ class Versions:
             _check_new(unit.connection, model, decoded.digest)
             # 6.
             _check_commitment(unit.connection, model, commitment)
-            version = _next_version(unit.connection, model)
-            unit.add(
-                VERSION_REGISTERED,
-                model=model,
-                version=version,
-                digest=decoded.digest,
-                manifest=manifest,
-                signature=signature,
-                evidence=evidence_text([item.envelope for item in items]),
-                commitment=commitment,
-            )
-            _add_evidence(unit, model, version, items)
+            row = {"digest": decoded.digest, "manifest": manifest, "signature": signature}
+            version = _add(unit, model, items, commitment=commitment, **row)
             unit.commit()
         return self.get(model, version)
 
@@ -193,23 +185,16 @@ def _next_version(connection: Connection, model: str) -> int:
     return (connection.scalar(newest) or 0) + 1
 
 
-def _add_evidence(
-    unit: UnitOfWork, model: str, version: int, items: Sequence[EvidenceItem]
-) -> None:
-    rows = [
-        {
-            "model": model,
-            "version": version,
-            "position": position,
-            "kind": item.kind,
-            "digest": item.digest,
-            "maker": item.maker,
-            "envelope": item.envelope,
-        }
-        for position, item in enumerate(items)
-    ]
+def _add(unit: UnitOfWork, model: str, items: Sequence[EvidenceItem], **row: Any) -> int:
+    """Add the row of a version and those of its evidence; return its number."""
+    version = _next_version(unit.connection, model)
+    place = {"model": model, "version": version}
+    evidence = evidence_text([item.envelope for item in items])
+    unit.add(VERSION_REGISTERED, **place, **row, evidence=evidence)
+    rows = [{**place, "position": at, **asdict(item)} for at, item in enumerate(items)]
     if rows:
         unit.connection.execute(insert(EVIDENCE), rows)
+    return version
 
 
 def _record(connection: Connection, row: RowMapping) -> VersionRecord:

@@ -44,7 +44,11 @@ def list_(ctx: click.Context, name: str | None, as_json: bool) -> None:
         if name is None:
             models = registry.ListModels(messages.ListModelsRequest()).models
             rows: list[dict[str, Any]] = [
-                {"model": m.name, "versions": m.latest_version, "creator": m.creator}
+                {
+                    "model": m.name.partition("/")[2],
+                    "versions": m.latest_version,
+                    "creator": m.creator,
+                }
                 for m in models
             ]
             show_rows(rows, ("model", "versions", "creator"), as_json)
@@ -73,40 +77,27 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     with connected(person) as channel:
         request = messages.GetVersionRequest(name=f"models/{name}/versions/{version}")
         found = _governance(channel, person).registry.GetVersion(request).version
-    show_fields(
-        {
-            "version": found.name,
-            "digest": found.digest,
-            "publisher": found.publisher,
-            "registered": found.create_time,
-            "watermark_entry": found.watermark_entry,
-            "revoked": found.revocation_reason or "no",
-        },
-        as_json=False,
-    ) if not as_json else None
+    about = {
+        "version": found.name,
+        "digest": found.digest,
+        "publisher": found.publisher,
+        "registered": found.create_time,
+        "watermark_entry": found.watermark_entry,
+        "revoked": found.revocation_reason or "no",
+    }
     files = [
         {"file": f.path, "bytes": f.size, "digest": f.digest}
         for f in Manifest.decode(found.manifest).files
     ]
-    evidence = [Evidence.decode(Envelope.decode(item).payload) for item in found.evidence]
+    items = [Evidence.decode(Envelope.decode(item).payload) for item in found.evidence]
     if as_json:
-        show_fields(
-            {
-                "version": found.name,
-                "digest": found.digest,
-                "publisher": found.publisher,
-                "registered": found.create_time,
-                "watermark_entry": found.watermark_entry,
-                "revoked": found.revocation_reason,
-                "files": files,
-                "evidence": [{"kind": e.kind, "maker": e.maker, "body": e.body} for e in evidence],
-            },
-            as_json=True,
-        )
+        evidence = [{"kind": e.kind, "maker": e.maker, "body": e.body} for e in items]
+        show_fields({**about, "files": files, "evidence": evidence}, as_json)
         return
-    show_rows(files, ("file", "bytes", "digest"), False)
-    rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in evidence]
-    show_rows(rows, ("evidence", "maker", "created"), False)
+    show_fields(about, as_json)
+    show_rows(files, ("file", "bytes", "digest"), as_json)
+    rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in items]
+    show_rows(rows, ("evidence", "maker", "created"), as_json)
 
 
 @model.command(epilog="\b\nExample:\n  sealgate model propose digits 1 --alias production")

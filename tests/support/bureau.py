@@ -25,7 +25,12 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.manifest import Manifest
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy_parts import Principal
-from sealgate.trust.promotion import sign_statement
+from sealgate.trust.promotion import (
+    check_covered,
+    sign_statement,
+    verify_freshness,
+    verify_pointer,
+)
 from sealgate.trust.statements import (
     Approval,
     Evidence,
@@ -246,3 +251,20 @@ class Bureau:
 def pointer_envelope(record: PointerRecord) -> Envelope:
     """The signed pointer out of a record's bundle."""
     return PointerBundle.decode(record.bundle).pointer
+
+
+def verify_as_an_engine(bureau: Bureau, pointer: PointerRecord) -> None:
+    """Check a snapshot with nothing but the chain, as an engine would."""
+    snapshot = bureau.registry.snapshot()
+    chain = bureau.registry.policies.chain()
+    live = {(item.model, item.alias): item for item in snapshot.live}["digits", "production"]
+    manifest = Manifest.decode(live.manifest)
+    signer = oms.verify(live.signature, manifest, chain.newest.keys.values())
+    publisher = chain.newest.holder(signer.keyid)
+    assert publisher is not None
+    bundle = PointerBundle.decode(live.bundle)
+    verified = verify_pointer(bundle, chain.by_digest, chain.newest, publisher.name, bureau.now)
+    freshness = verify_freshness(Envelope.decode(snapshot.freshness), chain.newest, bureau.now)
+    check_covered(verified, freshness)
+    assert verified.digest == manifest.digest == pointer.version_digest
+    assert verified.sequence == pointer.sequence

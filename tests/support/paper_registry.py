@@ -125,28 +125,8 @@ class PaperRegistry:
         approvers: tuple[str, ...] = ("anna", "abel"),
     ) -> PointerBundle:
         sequence = len(self.history.get((model, alias), [])) + 1
-        proposal = sign_statement(
-            Proposal(
-                model=model,
-                alias=alias,
-                version=version.number,
-                digest=version.digest,
-                evidence=(),
-                predecessor=sequence - 1,
-                policy=self.policy.digest,
-                proposer="adam",
-                created=format_time(self.now),
-                not_after=format_time(self.now + timedelta(days=1)),
-            ),
-            self.keys["adam"],
-        )
-        approvals = [
-            sign_statement(
-                Approval(proposal.payload_digest, name, "I approve.", format_time(self.now)),
-                self.keys[name],
-            )
-            for name in approvers
-        ]
+        proposal = self._propose(version, model, alias, sequence)
+        approvals = [self._approve(proposal, name) for name in approvers]
         approvals.sort(key=lambda envelope: envelope.payload_digest)
         pointer = Pointer(
             action=PROMOTE,
@@ -215,6 +195,26 @@ class PaperRegistry:
         if digest not in self.files:
             raise Refusal(Reason.FILE_MISSING, digest)
         return self.files[digest]
+
+    def _propose(self, version: PaperVersion, model: str, alias: str, sequence: int) -> Envelope:
+        proposal = Proposal(
+            model=model,
+            alias=alias,
+            version=version.number,
+            digest=version.digest,
+            evidence=(),
+            predecessor=sequence - 1,
+            policy=self.policy.digest,
+            proposer="adam",
+            created=format_time(self.now),
+            not_after=format_time(self.now + timedelta(days=1)),
+        )
+        return sign_statement(proposal, self.keys["adam"])
+
+    def _approve(self, proposal: Envelope, name: str) -> Envelope:
+        time = format_time(self.now)
+        approval = Approval(proposal.payload_digest, name, "I approve.", time)
+        return sign_statement(approval, self.keys[name])
 
     def _keys_of(self, name: str) -> list[PrivateKey]:
         return [self.keys[name], *filter(None, [self.oms_keys.get(name)])]

@@ -2,64 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from inference.batcher import Batcher, Limits
 from sealgate.reasons import Reason, Refusal
-
-Rows = npt.NDArray[np.float32]
-
-
-class Kitchen:
-    """Work that a test can hold back: doubles each request's rows and remembers the batches."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.entered = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.fails = False
-
-    def work(self, requests: list[Rows]) -> list[Rows]:
-        self.batches.append([len(rows) for rows in requests])
-        self.entered.release()
-        assert self.open.wait(10)
-        if self.fails:
-            raise ArithmeticError("burnt")
-        return [rows * 2 for rows in requests]
-
-    def wait_entered(self) -> None:
-        assert self.entered.acquire(timeout=10)
+from tests.support.kitchen import Kitchen, Rows, queued, reason, rows, until
 
 
 @pytest.fixture
 def kitchen() -> Kitchen:
     return Kitchen()
-
-
-def rows(count: int = 1, value: float = 1.0) -> Rows:
-    return np.full((count, 2), value, np.float32)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.001)
-
-
-def queued(batcher: Batcher[Rows, Rows], count: int) -> None:
-    until(lambda: len(batcher._queue) == count)
-
-
-def reason(future: "Future[Rows]") -> Reason:
-    error = future.exception(10)
-    assert isinstance(error, Refusal)
-    return error.reason
 
 
 def test_a_lone_request_runs_at_once_on_its_own_thread(kitchen: Kitchen) -> None:
@@ -305,3 +260,31 @@ def test_many_threads_each_get_their_own_rows_back(kitchen: Kitchen) -> None:
     assert batcher.counts().requests == 64 * 50
     assert max(map(sum, kitchen.batches)) <= 8
     assert batcher.close(1)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_whatever_is_refused_no_lane_and_no_place_is_lost(lanes: int) -> None:
+    def work(requests: list[Rows]) -> list[Rows]:
+        time.sleep(0.0002)
+        if len(requests) == 3:
+            raise ArithmeticError("burnt")
+        return requests
+
+    batcher = Batcher(work, Limits(6, 12, delay=0.0002, lanes=lanes))
+    refused: set[Reason] = set()
+
+    def call(number: int) -> None:
+        for turn in range(60):
+            deadline = time.monotonic() + 0.0004 * (turn % 4) if turn % 2 else None
+            x = rows(1 + (number + turn) % 5, number)
+            try:
+                assert np.array_equal(batcher.submit(x, deadline, lambda: number != 7), x)
+            except Refusal as refusal:
+                refused.add(refusal.reason)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(call, range(12)))
+    assert refused <= {Reason.DEADLINE_TOO_SHORT, Reason.QUEUE_FULL, Reason.INTERNAL}
+    assert Reason.DEADLINE_TOO_SHORT in refused
+    assert batcher.close(5)
+    assert (len(batcher._queue), batcher._queued_rows, batcher._free_lanes) == (0, 0, lanes)

@@ -32,6 +32,9 @@ def _create_log() -> None:
 def _create_origins() -> None:
     _create_state("policies", ["version"], _count("version"), _text("digest"), _bytes("envelope"))
     _create_state("anchors", ["origin", "size"], _text("origin"), _count("size"), _text("note"))
+    _create_state(
+        "refusals", ["origin", "number"], _text("origin"), _count("number"), _text("counts")
+    )
     _create_state("models", ["model"], _text("model"))
     _create_state(
         "commitments",

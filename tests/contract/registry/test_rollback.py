@@ -1,0 +1,92 @@
+"""Moving an alias back, and every way in which that is refused."""
+
+from sealgate.reasons import Reason
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import Pointer, PointerBundle, Proposal
+from tests.support.bureau import Bureau, pointer_envelope, verify_as_an_engine
+from tests.support.people import key, refused
+
+
+class TestRollback:
+    def test_returns(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        bureau.release(bureau.publish("two"), predecessor=1)
+        back = bureau.roll_back(first, 3)
+        assert (back.action, back.version, back.sequence) == ("rollback", 1, 3)
+        verify_as_an_engine(bureau, back)
+
+    def test_by_a_service_of_that_role(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        bureau.release(bureau.publish("two"), predecessor=1)
+        assert bureau.roll_back(first, 3, admin="guard").version == 1
+
+    def test_by_an_approver(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        with refused(Reason.ROLE_TOO_LOW):
+            bureau.roll_back(first, 2, admin="anna")
+
+    def test_survives_a_new_policy(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        bureau.accept()
+        bureau.release(bureau.publish("two"), predecessor=1)
+        assert bureau.roll_back(first, 3).version == 1
+
+    def test_to_what_never_was(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.roll_back(first, 2, returns_to="sha256:" + "0" * 64)
+
+    def test_to_another_alias(self, bureau: Bureau) -> None:
+        version = bureau.publish("one")
+        record = bureau.approve(bureau.propose(version, alias="canary"), "anna")
+        canary = bureau.promote(record)
+        bureau.release(version)
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.roll_back(canary, 2, alias="production")
+
+    def test_to_a_rollback(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        bureau.release(bureau.publish("two"), predecessor=1)
+        back = bureau.roll_back(first, 3)
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.roll_back(back, 4)
+
+    def test_to_another_version(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        two = bureau.publish("two")
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.roll_back(first, 2, version=2, digest=two.digest)
+
+    def test_to_a_revoked_version(self, bureau: Bureau) -> None:
+        one = bureau.publish("one")
+        first = bureau.release(one)
+        bureau.release(bureau.publish("two"), predecessor=1)
+        bureau.revoke(one)
+        with refused(Reason.VERSION_REVOKED):
+            bureau.roll_back(first, 3)
+
+    def test_stale(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        bureau.release(bureau.publish("two"), predecessor=1)
+        bureau.roll_back(first, 3)
+        with refused(Reason.SEQUENCE_STALE):
+            bureau.roll_back(first, 3)
+
+    def test_as_a_promotion(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        pointer = bureau.return_to(first, 2)
+        with refused(Reason.POINTER_INVALID):
+            bureau.registry.pointers.promote("otto", sign_statement(pointer, key("otto")).encode())
+
+    def test_signed_by_another(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        pointer = bureau.return_to(first, 2)
+        with refused(Reason.SIGNER_MISMATCH):
+            bureau.registry.pointers.rollback("otto", sign_statement(pointer, key("anna")).encode())
+
+    def test_keeps_what_was_said(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        envelope = pointer_envelope(first)
+        assert Pointer.decode(envelope.payload).reason == first.reason
+        proposal = PointerBundle.decode(first.bundle).proposal
+        assert Proposal.decode(proposal.payload).model == "digits"

@@ -1,0 +1,153 @@
+"""The command line as people use it: what each command prints, and how it fails."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sealgate.reasons import Reason
+from tests.support.house import House, rows, running
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("cli") / "state") as house:
+        house.publish("digits-1", "digits")
+        yield house
+
+
+def shown(house: House, *words: str, person: str | None = None):
+    result = house.command(*words, "--json", person=person)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_whole_way_from_proposal_to_receipt(house, tmp_path):
+    proposal = shown(house, "model", "propose", "digits", "1")["proposal"]
+    for approver in ("approver-1", "approver-2"):
+        approved = shown(house, "model", "approve", proposal, "--meaning", "fit", person=approver)
+    assert approved["approved_by"] == "approver-1, approver-2"
+    pointer = shown(house, "model", "promote", proposal, "--reason", "first")
+    assert (pointer["sequence"], pointer["action"], pointer["version"]) == (1, "promote", 1)
+    house.await_version("digits", 1)
+    np.savetxt(tmp_path / "rows.csv", rows(count=2), delimiter=",")
+    receipt = tmp_path / "receipt.json"
+    words = ("infer", "digits", "--input", str(tmp_path / "rows.csv"), "--receipt", str(receipt))
+    assert len(shown(house, *words)) == 2
+    verified = shown(house, "receipt", "verify", str(receipt))
+    assert (verified["proof"], verified["model"], verified["outcome"]) == (
+        "holds",
+        "digits",
+        "answered",
+    )
+    index = json.loads(receipt.read_text())["proof"].splitlines()[1].removeprefix("index ")
+    answer = shown(house, "audit", "show", "answers", index)
+    assert (answer["principal"], answer["outcome"]) == ("client", "answered")
+    assert float(answer["score"]) <= float(answer["threshold"])
+    entry = shown(house, "audit", "show", "registry", "0")
+    assert entry["event"] == "policy.accepted"
+    assert [log["found"] for log in shown(house, "audit", "verify")] == ["intact", "intact"]
+    (move,) = shown(house, "model", "history", "digits")
+    assert move["reason"] == "first"
+
+
+def test_what_is_listed_and_shown(house):
+    assert shown(house, "model", "list")[0]["model"] == "digits"
+    (version,) = shown(house, "model", "list", "digits")
+    assert version["publisher"] == "publisher"
+    found = shown(house, "model", "show", "digits", "1")
+    assert {item["file"] for item in found["files"]} >= {"model.int8.onnx", "golden.safetensors"}
+    assert {item["kind"] for item in found["evidence"]} >= {"mlbom", "watermark-check"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model", "list"),
+        ("model", "list", "digits"),
+        ("model", "show", "digits", "1"),
+        ("audit", "verify"),
+    ],
+)
+def test_tables_are_for_people(house, words):
+    result = house.command(*words)
+    assert result.exit_code == 0, result.output
+    assert "digits" in result.output or "intact" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "person", "said"),
+    [
+        (("model", "show", "digits", "9"), None, Reason.VERSION_UNKNOWN.name),
+        (("model", "list", "none"), None, Reason.MODEL_UNKNOWN.name),
+        (("model", "promote", "sha256:" + "0" * 64, "--reason", "x"), None, "PROPOSAL_UNKNOWN"),
+        (("model", "list"), "client", Reason.ROLE_TOO_LOW.name),
+        (("model", "rollback", "digits", "7", "--reason", "x"), None, "ROLLBACK_TARGET"),
+        (("audit", "show", "nothing", "0"), None, "is not one log"),
+        (("model", "list"), "nobody", "name a person with --as"),
+        (("modle",), None, "Did you mean 'model'?"),
+        (("model", "promot"), None, "Did you mean 'promote'?"),
+        (("serve", "--config", "nowhere.toml"), None, "sealgate init"),
+        (("init",), None, "is not empty"),
+    ],
+)
+def test_errors_help(house, words, person, said):
+    result = house.command(*words, person=person)
+    assert result.exit_code != 0
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_receipt_that_is_none(house, tmp_path):
+    path = tmp_path / "receipt.json"
+    path.write_text("{}")
+    result = house.command("receipt", "verify", str(path))
+    assert result.exit_code == 1
+    assert Reason.DOCUMENT_MALFORMED.name in result.output
+
+
+def test_input_that_is_no_table(house, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n")
+    result = house.command("infer", "digits", "--input", str(path))
+    assert result.exit_code == 1
+    assert "does not hold rows of numbers" in result.output
+
+
+def test_without_a_gateway_it_says_so(tmp_path):
+    house = House(tmp_path / "state")
+    result = house.command("model", "list")
+    assert result.exit_code == 1
+    assert "is `sealgate serve` running?" in result.output
+
+
+def commands(house: House) -> list[tuple[str, ...]]:
+    top = ("audit", "infer", "init", "model", "receipt", "serve", "token")
+    model = ("publish", "list", "show", "propose", "approve", "promote", "rollback", "revoke")
+    return [
+        *((name,) for name in top),
+        *(("model", name) for name in (*model, "history")),
+        ("audit", "verify"),
+        ("audit", "show"),
+        ("receipt", "verify"),
+    ]
+
+
+def test_every_command_has_help_with_an_example(house):
+    for words in commands(house):
+        result = house.command(*words, "--help")
+        assert result.exit_code == 0, words
+        if words not in (("audit",), ("model",), ("receipt",)):
+            assert "Example" in result.output, words
+
+
+def test_a_token_for_another_subject(house):
+    result = house.command("token", "client", "--hours", "1")
+    assert result.exit_code == 0
+    assert result.output.count(".") == 2
+
+
+def test_keys_are_private_and_the_roots_apart(house):
+    for path in house.state.rglob("*.key"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert len(list((house.state / "roots").iterdir())) == 3
