@@ -1,47 +1,51 @@
 """A graph without what its wanted outputs do not need.
 
-onnxruntime computes every node of a graph, whatever outputs are asked for. A response graph also
-holds the cross-entropy's gradient, which an auditor wants and a request does not.
+onnxruntime computes every node of a graph, whatever is asked of it. A response graph also holds
+the cross-entropy's gradient, which an auditor wants and a request does not, so the graph is cut
+before it is loaded.
 """
 
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
-from typing import TypeVar
+from collections.abc import Collection
 
 import onnx
 
-Message = TypeVar("Message")
 
+def keep_outputs(graph: bytes, wanted: Collection[str]) -> bytes:
+    """Return the ONNX model with the wanted outputs alone, and what they need.
 
-def prune(graph: bytes, outputs: Iterable[str]) -> bytes:
-    """The ONNX model with only these outputs, and only the nodes and initializers they need.
-
-    `graph` has been checked (see `registry.formats`); inputs stay as they are.
+    Inputs stay declared, read or not, so the cut graph is fed as the whole one is. `graph` has been
+    checked before; an output that it does not have is ignored.
     """
     model = onnx.load_model_from_string(graph)
-    needed = set(outputs)
-    _keep(model.graph.output, lambda item: item.name in needed)
-    # Nodes are in topological order: from the end, whoever needs one comes before it.
-    for place in reversed(range(len(model.graph.node))):
-        node = model.graph.node[place]
-        if needed.isdisjoint(node.output):
-            del model.graph.node[place]
-        else:
-            needed.update(_reads(node))
-    _keep(model.graph.initializer, lambda item: item.name in needed)
-    return bytes(model.SerializeToString())
+    kept = [value for value in model.graph.output if value.name in wanted]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    drop_unread(model.graph)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """What a node reads, by itself or inside its subgraphs, which see the names around them."""
-    yield from node.input
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Remove nodes and initializers that nothing reads, in place."""
+    read = {value.name for value in graph.output}
+    kept = []
+    # Last node first: nodes stand in the order of their dependence, so whole chains go.
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            kept.append(node)
+            read.update(_inputs(node))
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    initializers = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(initializers)
+
+
+def _inputs(node: onnx.NodeProto) -> set[str]:
+    """What a node reads, the bodies of its branches and loops included."""
+    found = set(node.input)
     for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs):
-            yield from (output.name for output in inner.output)
-            for nested in inner.node:
-                yield from _reads(nested)
-
-
-def _keep(field: MutableSequence[Message], wanted: Callable[[Message], bool]) -> None:
-    for place in reversed(range(len(field))):
-        if not wanted(field[place]):
-            del field[place]
+        for body in (attribute.g, *attribute.graphs):
+            for inner in body.node:
+                found |= _inputs(inner)
+            found.update(value.name for value in body.output)
+    return found

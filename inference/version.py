@@ -22,7 +22,7 @@ from inference.batcher import Batcher, Limits
 from inference.cpu import CpuSettings
 from inference.golden import Golden
 from inference.model_config import ModelConfig
-from inference.pruning import prune
+from inference.pruning import keep_outputs
 from inference.runtime import Session, scalar
 from inference.screening import contract
 from inference.screening.detector import Detector, Verdict
@@ -121,7 +121,7 @@ class ReadyVersion:
         float32 = _classifier(files[FP32], config, spread.threads)
         outputs = (contract.LOGITS, contract.FEATURES)
         whole = Session.open(files[RESPONSE], outputs, spread.threads)
-        features = prune(files[RESPONSE], (contract.FEATURES,))
+        features = keep_outputs(files[RESPONSE], (contract.FEATURES,))
         response = Session.open(features, (contract.FEATURES,), spread.threads)
         # 3.
         classes = config.output.row[0]

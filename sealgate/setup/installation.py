@@ -4,7 +4,6 @@ One folder stands for several machines here, so that a first day needs only one:
 offline, each folder of `people/` on that person's machine, the rest on the gateway's.
 """
 
-import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from sealgate.setup.certificates import Authority
 from sealgate.setup.tokens import AUDIENCE, ISSUER, key_set, mint_token, new_issuer_key
 from sealgate.trust import canonical, dsse, note
-from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, save_private_key
+from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
 from sealgate.trust.policy import PAYLOAD_TYPE, TYPE
 from sealgate.trust.times import format_time
 
@@ -205,14 +204,10 @@ log_key = "keys/answers.key"
 
     def _key(self, path: str, scheme: str = ED25519) -> PrivateKey:
         key = PrivateKey.generate(scheme)
-        target = self._folder / path
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        save_private_key(target, key)
+        self._write(path, key.to_pem())
         return key
 
     def _write(self, path: str, data: bytes) -> None:
         target = self._folder / path
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        write_private_file(target, data)

@@ -168,7 +168,17 @@ class PrivateKey:
 
 
 def save_private_key(path: Path, key: PrivateKey, passphrase: bytes | None = None) -> None:
-    """Write a key to a new file that only its owner can read; a file is never overwritten.
+    """Write a key to a new private file. Raises like `write_private_file`."""
+    write_private_file(path, key.to_pem(passphrase))
+
+
+def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
+    """Read a key from a private file. Raises like `read_private_file` and `from_pem`."""
+    return PrivateKey.from_pem(read_private_file(path), passphrase)
+
+
+def write_private_file(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read; a file is never overwritten.
 
     Raises Refusal(KEY_FILE_EXISTS), and OSError where the folder cannot be written.
     """
@@ -177,16 +187,16 @@ def save_private_key(path: Path, key: PrivateKey, passphrase: bytes | None = Non
     except FileExistsError as error:
         raise Refusal(Reason.KEY_FILE_EXISTS, str(path)) from error
     with os.fdopen(descriptor, "wb") as file:
-        file.write(key.to_pem(passphrase))
+        file.write(data)
         file.flush()
         os.fsync(descriptor)
 
 
-def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
-    """Read a key from a file that nobody but its owner can reach.
+def read_private_file(path: Path) -> bytes:
+    """Read a file that nobody but its owner can reach.
 
     The open file is asked for its mode, not the path, so that no swap can come between. Raises
-    Refusal(KEY_FILE_EXPOSED), or Refusal(KEY_UNREADABLE) where there is no such file or key.
+    Refusal: KEY_FILE_EXPOSED, or KEY_UNREADABLE where there is no such plain file.
     """
     try:
         with open(path, "rb") as file:
@@ -196,7 +206,6 @@ def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
             if status.st_mode & 0o077:
                 mode = stat.filemode(status.st_mode)
                 raise Refusal(Reason.KEY_FILE_EXPOSED, f"{path} has mode {mode}")
-            pem = file.read(_LARGEST_FILE)
+            return file.read(_LARGEST_FILE)
     except OSError as error:
         raise Refusal(Reason.KEY_UNREADABLE, f"{path}: {error.strerror}") from error
-    return PrivateKey.from_pem(pem, passphrase)

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import parser
 
-from inference.pruning import prune
+from inference.pruning import drop_unread, keep_outputs
 from inference.runtime import Session, scalar
 from tests.support.onnx_models import Perceptron
 
@@ -26,7 +26,7 @@ branching (float[n, 2] x, bool flag) => (float[n, 2] wanted, float[n, 2] other) 
 
 def test_features_come_out_the_same_without_the_other_outputs_nodes() -> None:
     graph = MODEL.response()
-    pruned = prune(graph, ("features",))
+    pruned = keep_outputs(graph, ("features",))
     before, after = (onnx.load_model_from_string(data).graph for data in (graph, pruned))
     assert [output.name for output in after.output] == ["features"]
     assert [value.name for value in after.input] == [value.name for value in before.input]
@@ -49,15 +49,23 @@ def test_features_come_out_the_same_without_the_other_outputs_nodes() -> None:
 def test_unneeded_initializers_are_gone() -> None:
     graph = MODEL.response()
     names = {
-        t.name for t in onnx.load_model_from_string(prune(graph, ("logits",))).graph.initializer
+        t.name
+        for t in onnx.load_model_from_string(keep_outputs(graph, ("logits",))).graph.initializer
     }
     assert names == {"w1", "b1", "w2", "b2"}
 
 
 def test_what_only_a_subgraph_reads_stays() -> None:
     graph = parser.parse_model(_BRANCHING).SerializeToString()
-    pruned = prune(graph, ("wanted",))
+    pruned = keep_outputs(graph, ("wanted",))
     kinds = [node.op_type for node in onnx.load_model_from_string(pruned).graph.node]
     assert kinds == ["Constant", "Add", "If"]
     feeds = {"x": np.array([[1, 1]], np.float32), "flag": np.array(True)}
     assert Session.open(pruned, ("wanted",)).run(feeds)[0].tolist() == [[4.0, 9.0]]
+
+
+def test_dropping_in_place_keeps_what_branches_read() -> None:
+    model = parser.parse_model(_BRANCHING)
+    del model.graph.output[1]
+    drop_unread(model.graph)
+    assert [node.op_type for node in model.graph.node] == ["Constant", "Add", "If"]
