@@ -3,7 +3,7 @@
 Only the root keys are trusted. The policy that they sign names the logs and their keys.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -51,18 +51,19 @@ class Auditor:
         LOG_INCONSISTENT.
         """
         checkpoint = self.checkpoint(origin)
-        hashes = []
-        for leaf in self.entries(origin, checkpoint.size):
-            hashes.append(merkle.leaf_hash(leaf))
+        hashes: list[bytes] = []
+        for leaves in self.entries(origin, checkpoint.size):
+            hashes.extend(map(merkle.leaf_hash, leaves))
             progress(len(hashes), checkpoint.size)
         if len(hashes) != checkpoint.size or merkle.root(hashes) != checkpoint.root:
             raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
         return LogFinding(origin, checkpoint.size, checkpoint.root.hex())
 
-    def entries(self, origin: str, end: int, start: int = 0) -> Iterator[bytes]:
+    def entries(self, origin: str, end: int, start: int = 0) -> Iterator[Sequence[bytes]]:
+        """The entries from `start` up to `end`, in groups."""
         request = messages.StreamEntriesRequest(origin=origin, start=start, end=end)
         for part in self.logs.StreamEntries(request):
-            yield from part.leaves
+            yield part.leaves
 
     def verify_consistency(self, origin: str, old: Checkpoint) -> Checkpoint:
         """Shows that the log only grew since `old`; returns the newest checkpoint.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from sealgate.audit import Auditor
+from sealgate.audit import Auditor, LogFinding
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
@@ -26,22 +26,12 @@ def audit() -> None:
 def verify(ctx: click.Context, as_json: bool) -> None:
     """Hash every entry of every log again and compare with the signed checkpoints."""
     person = profile(ctx, "auditor")
-    findings = []
     with connected(person) as channel:
         policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
         auditor = Auditor(channel, policy)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, transient=True, disable=as_json) as progress:
-            for origin in auditor.origins():
-                task = progress.add_task(origin)
-                findings.append(
-                    auditor.verify(
-                        origin,
-                        lambda done, total, task=task: progress.update(  # type: ignore[misc]
-                            task, completed=done, total=total
-                        ),
-                    )
-                )
+            findings = [_verify(auditor, origin, progress) for origin in auditor.origins()]
     rows = [
         {"log": f.origin, "entries": f.size, "root": f.root, "found": "intact"} for f in findings
     ]
@@ -70,6 +60,15 @@ def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
         entry = auditor.logs.GetEntry(messages.GetEntryRequest(origin=origin, index=index)).leaf
     document = json.loads(entry)
     show_fields(document if as_json else _flat(document), as_json)
+
+
+def _verify(auditor: Auditor, origin: str, progress: Progress) -> LogFinding:
+    task = progress.add_task(origin)
+
+    def advance(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    return auditor.verify(origin, advance)
 
 
 def _origin(auditor: Auditor, name: str) -> str:
