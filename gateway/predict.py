@@ -23,13 +23,11 @@ from gateway.inputs import model_input, wanted_outputs
 from gateway.question import Question, read_question
 from gateway.recorder import Outcome, Recorder
 from inference.engine import Answer, Engine, Live
-from inference.screening.detector import Verdict
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 from sealgate.trust.answer import tensors_digest
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import BLOCK, RECORD
 
 
 @dataclass(slots=True)
@@ -101,7 +99,7 @@ class Predict:
         wanted = wanted_outputs(live.config, question.outputs)
         answer = self._engine.infer(live, array, self._deadline(call), call.is_active)  # 4
         findings.answer = answer
-        if _withheld(self._policy(), answer.verdict):  # 5
+        if self._policy().blocks(answer.verdict):  # 5
             raise Refusal(Reason.ADVERSARIAL_INPUT)
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
 
@@ -138,13 +136,3 @@ class Predict:
             score=repr(answer.score) if answer else "",
             threshold=repr(answer.threshold) if answer else "",
         )
-
-
-def _withheld(policy: Policy, verdict: Verdict) -> bool:
-    """Whether the policy keeps an answer with this verdict from its caller."""
-    actions = {
-        Verdict.CLEAN: RECORD,
-        Verdict.SUSPECT: policy.rules.suspect,
-        Verdict.ADVERSARIAL: policy.rules.adversarial,
-    }
-    return actions[verdict] == BLOCK
