@@ -38,13 +38,23 @@ class Reason(StrEnum):
     TOKEN_NOT_YET_VALID = auto()
     TOKEN_AUDIENCE = auto()
     TOKEN_ISSUER = auto()
+    TOKEN_BINDING = auto()
+    KEY_SET_UNREACHABLE = auto()
+    KEY_SET_REFUSED = auto()
+    API_KEY_MALFORMED = auto()
+    API_KEY_INVALID = auto()
+    API_KEY_EXPIRED = auto()
+    API_KEY_REVOKED = auto()
     PRINCIPAL_UNKNOWN = auto()
     # may they
     ROLE_TOO_LOW = auto()
     RULE_MISSING = auto()
     SIGNER_MISMATCH = auto()
     SELF_APPROVAL = auto()
+    PROMOTION_ONLY = auto()
     # the request
+    MESSAGE_MALFORMED = auto()
+    MESSAGE_TOO_LARGE = auto()
     NAME_MALFORMED = auto()
     VERSION_MALFORMED = auto()
     PARAMETER_MALFORMED = auto()
@@ -74,6 +84,8 @@ class Reason(StrEnum):
     SIGNATURE_INVALID = auto()
     THRESHOLD_NOT_MET = auto()
     PROOF_INVALID = auto()
+    RECEIPT_MISSING = auto()
+    RECEIPT_MISMATCH = auto()
     KEY_FILE_EXPOSED = auto()
     KEY_FILE_EXISTS = auto()
     KEY_UNREADABLE = auto()
@@ -84,6 +96,7 @@ class Reason(StrEnum):
     ALIAS_UNKNOWN = auto()
     PROPOSAL_UNKNOWN = auto()
     COMMITMENT_UNKNOWN = auto()
+    API_KEY_UNKNOWN = auto()
     LOG_UNKNOWN = auto()
     ENTRY_UNKNOWN = auto()
     MODEL_EXISTS = auto()
@@ -92,6 +105,8 @@ class Reason(StrEnum):
     COMMITMENT_EXISTS = auto()
     COMMITMENT_USED = auto()
     # state
+    API_KEY_ENDED = auto()
+    API_KEYS_OFF = auto()
     VERSION_NOT_LIVE = auto()
     VERSION_REVOKED = auto()
     VERSION_ALTERED = auto()
@@ -116,6 +131,7 @@ class Reason(StrEnum):
     RECORD_FAILED = auto()
     LOG_FENCED = auto()
     METHOD_UNIMPLEMENTED = auto()
+    CALL_FAILED = auto()
     LOG_INCONSISTENT = auto()
     INTERNAL = auto()
 
@@ -138,11 +154,27 @@ _TABLE: dict[Reason, tuple[Kind, str]] = {
     Reason.TOKEN_NOT_YET_VALID: (Kind.UNAUTHENTICATED, "The token is not valid yet."),
     Reason.TOKEN_AUDIENCE: (Kind.UNAUTHENTICATED, "The token is meant for another audience."),
     Reason.TOKEN_ISSUER: (Kind.UNAUTHENTICATED, "The token's issuer is not trusted."),
+    Reason.TOKEN_BINDING: (
+        Kind.UNAUTHENTICATED,
+        "The token is bound to a certificate that was not shown.",
+    ),
+    Reason.KEY_SET_UNREACHABLE: (Kind.UNAVAILABLE, "The issuer's keys cannot be fetched."),
+    Reason.KEY_SET_REFUSED: (Kind.UNAVAILABLE, "The issuer's key set is not one to be used."),
+    Reason.API_KEY_MALFORMED: (Kind.UNAUTHENTICATED, "The API key is not of the right form."),
+    Reason.API_KEY_INVALID: (Kind.UNAUTHENTICATED, "The API key is not one that was issued here."),
+    Reason.API_KEY_EXPIRED: (Kind.UNAUTHENTICATED, "The API key has expired."),
+    Reason.API_KEY_REVOKED: (Kind.UNAUTHENTICATED, "The API key has been revoked."),
     Reason.PRINCIPAL_UNKNOWN: (Kind.UNAUTHENTICATED, "The policy names no such principal."),
     Reason.ROLE_TOO_LOW: (Kind.DENIED, "The caller's roles do not allow this."),
     Reason.RULE_MISSING: (Kind.DENIED, "No rule allows this method."),
     Reason.SIGNER_MISMATCH: (Kind.DENIED, "The document is not signed by its author."),
     Reason.SELF_APPROVAL: (Kind.DENIED, "Who published or proposed a version cannot approve it."),
+    Reason.PROMOTION_ONLY: (
+        Kind.DENIED,
+        "What is loaded follows from promotions: promote, roll back or revoke a version instead.",
+    ),
+    Reason.MESSAGE_TOO_LARGE: (Kind.INVALID, "The request is larger than the gateway takes."),
+    Reason.MESSAGE_MALFORMED: (Kind.INVALID, "The request is not a message of this method."),
     Reason.NAME_MALFORMED: (Kind.INVALID, "A name must match [a-z][a-z0-9-]{0,62}."),
     Reason.VERSION_MALFORMED: (Kind.INVALID, "A version must be a positive decimal number."),
     Reason.PARAMETER_MALFORMED: (Kind.INVALID, "A request parameter has the wrong type or value."),
@@ -177,6 +209,8 @@ _TABLE: dict[Reason, tuple[Kind, str]] = {
     Reason.SIGNATURE_INVALID: (Kind.INVALID, "A signature does not verify."),
     Reason.THRESHOLD_NOT_MET: (Kind.INVALID, "Too few distinct keys have signed."),
     Reason.PROOF_INVALID: (Kind.INVALID, "A proof does not verify."),
+    Reason.RECEIPT_MISSING: (Kind.INVALID, "An answer came without its receipt."),
+    Reason.RECEIPT_MISMATCH: (Kind.INVALID, "A receipt stands for another call."),
     Reason.KEY_FILE_EXPOSED: (Kind.PRECONDITION, "A private key's file can be read by others."),
     Reason.KEY_FILE_EXISTS: (Kind.EXISTS, "A key's file is never overwritten."),
     Reason.KEY_UNREADABLE: (Kind.PRECONDITION, "A private key cannot be read."),
@@ -186,6 +220,7 @@ _TABLE: dict[Reason, tuple[Kind, str]] = {
     Reason.ALIAS_UNKNOWN: (Kind.NOT_FOUND, "The model has no such alias."),
     Reason.PROPOSAL_UNKNOWN: (Kind.NOT_FOUND, "There is no such proposal."),
     Reason.COMMITMENT_UNKNOWN: (Kind.NOT_FOUND, "There is no such watermark commitment."),
+    Reason.API_KEY_UNKNOWN: (Kind.NOT_FOUND, "There is no API key of that id."),
     Reason.LOG_UNKNOWN: (Kind.NOT_FOUND, "There is no log of that origin here."),
     Reason.ENTRY_UNKNOWN: (Kind.NOT_FOUND, "The log has no such entry or size."),
     Reason.MODEL_EXISTS: (Kind.EXISTS, "A model of that name exists."),
@@ -193,7 +228,12 @@ _TABLE: dict[Reason, tuple[Kind, str]] = {
     Reason.APPROVAL_EXISTS: (Kind.EXISTS, "This person has approved the proposal already."),
     Reason.COMMITMENT_EXISTS: (Kind.EXISTS, "Somebody else made this commitment already."),
     Reason.COMMITMENT_USED: (Kind.EXISTS, "The commitment stands for another version already."),
-    Reason.VERSION_NOT_LIVE: (Kind.PRECONDITION, "No live pointer names this version."),
+    Reason.API_KEY_ENDED: (Kind.PRECONDITION, "The API key has been revoked already."),
+    Reason.API_KEYS_OFF: (Kind.PRECONDITION, "This gateway has no key for API keys."),
+    Reason.VERSION_NOT_LIVE: (
+        Kind.PRECONDITION,
+        "No live pointer names this version, or it could not be loaded.",
+    ),
     Reason.VERSION_REVOKED: (Kind.PRECONDITION, "The version has been revoked."),
     Reason.VERSION_ALTERED: (Kind.PRECONDITION, "The stored bytes are not those that were signed."),
     Reason.GOLDEN_MISMATCH: (Kind.PRECONDITION, "The version's golden answers do not come out."),
@@ -222,6 +262,7 @@ _TABLE: dict[Reason, tuple[Kind, str]] = {
     Reason.RECORD_FAILED: (Kind.UNAVAILABLE, "The request could not be recorded, so it fails."),
     Reason.LOG_FENCED: (Kind.UNAVAILABLE, "Another writer has taken over the log."),
     Reason.METHOD_UNIMPLEMENTED: (Kind.UNIMPLEMENTED, "This method is not offered."),
+    Reason.CALL_FAILED: (Kind.UNAVAILABLE, "The gateway cannot be reached, or gave no reason."),
     Reason.LOG_INCONSISTENT: (Kind.DATA_LOSS, "A log contradicts what it has signed."),
     Reason.INTERNAL: (Kind.INTERNAL, "Something went wrong; the gateway's log says what."),
 }

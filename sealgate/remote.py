@@ -1,11 +1,16 @@
 """A connection to a gateway: TLS, a credential, and the reasons that come back."""
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
+import jwt
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -15,9 +20,84 @@ from sealgate.trust.keys import PublicKey
 _DOMAIN = "sealgate"
 _LARGEST_MESSAGE = 64 * 1024 * 1024
 
+# Where the receipt of a refusal travels.
+RECEIPT_METADATA = "sealgate-receipt-bin"
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+    ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+)
+
 
 class ProfileError(Exception):
     """A profile is unusable; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where a gateway is, and what shows who is calling; certificates and keys are PEM.
+
+    `server_authority` signs the gateway's certificate; None: any authority that the system
+    trusts. `token` is a bearer token, or is asked for one before each call.
+    """
+
+    endpoint: str
+    server_authority: bytes | None = None
+    token: str | Callable[[], str] | None = None
+    certificate: bytes | None = None
+    certificate_key: bytes | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """TLS, mutual where there is a certificate, with the token on each call."""
+        credentials = grpc.ssl_channel_credentials(
+            self.server_authority, self.certificate_key, self.certificate
+        )
+        if self.token is None:
+            return credentials
+        bearer = (
+            grpc.access_token_call_credentials(self.token)
+            if isinstance(self.token, str)
+            else grpc.metadata_call_credentials(_AskedToken(self.token))
+        )
+        return grpc.composite_channel_credentials(credentials, bearer)
+
+    def identities(self) -> tuple[str, ...]:
+        """By what the policy may know the caller: by certificate, by token, or by both.
+
+        Nothing is verified: the caller's own credentials are read, not another's.
+        """
+        found = [] if self.certificate is None else _names(self.certificate)
+        if self.token is not None:
+            token = self.token if isinstance(self.token, str) else self.token()
+            try:
+                claims = jwt.decode(token, options={"verify_signature": False})
+                found.append(f"jwt:{claims['iss']} {claims['sub']}")
+            except (jwt.InvalidTokenError, KeyError):
+                # Some tokens tell nothing to those who hold them.
+                pass
+        return tuple(found)
+
+
+def _names(certificate: bytes) -> list[str]:
+    """`spiffe:<SPIFFE ID>`, or else `mtls:<common name>`, as the gateway reads them."""
+    read = x509.load_pem_x509_certificate(certificate)
+    try:
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except x509.ExtensionNotFound:
+        uris = []
+    workloads = [f"spiffe:{uri}" for uri in uris if uri.lower().startswith("spiffe://")]
+    common = read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return workloads or [f"mtls:{name.value!s}" for name in common]
+
+
+class _AskedToken(grpc.AuthMetadataPlugin):
+    def __init__(self, token: Callable[[], str]) -> None:
+        self._token = token
+
+    def __call__(
+        self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback
+    ) -> None:
+        callback((("authorization", f"Bearer {self._token()}"),), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +105,7 @@ class Profile:
     """What a person has on their own machine: endpoint, credential, keys, and whom they trust.
 
     Either `token`, or `certificate` with `certificate_key`, is the credential. `root_keys` are
-    the pinned keys of the policy's root.
+    the pinned keys of the policy's root. `witness` keeps what was last seen of each log.
     """
 
     name: str
@@ -39,6 +119,7 @@ class Profile:
     signing_key: Path | None = None
     model_signing_key: Path | None = None
     watermark_keys: Path | None = None
+    witness: Path | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Profile":
@@ -70,32 +151,39 @@ class Profile:
         return {key.keyid: key for key in keys}
 
 
+def access_of(profile: Profile) -> Access:
+    """Reads the profile's credential."""
+    return Access(
+        endpoint=profile.endpoint,
+        server_authority=profile.server_authority.read_bytes(),
+        token=profile.token.read_text().strip() if profile.token else None,
+        certificate=profile.certificate.read_bytes() if profile.certificate else None,
+        certificate_key=profile.certificate_key.read_bytes() if profile.certificate_key else None,
+    )
+
+
 def connect(profile: Profile) -> grpc.Channel:
     """Opens a TLS channel that carries the profile's credential."""
-    certificate = profile.certificate.read_bytes() if profile.certificate else None
-    key = profile.certificate_key.read_bytes() if profile.certificate_key else None
-    credentials = grpc.ssl_channel_credentials(
-        profile.server_authority.read_bytes(), key, certificate
-    )
-    if profile.token is not None:
-        token = profile.token.read_text().strip()
-        credentials = grpc.composite_channel_credentials(
-            credentials, grpc.access_token_call_credentials(token)
-        )
-    options = [
-        ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
-        ("grpc.max_send_message_length", _LARGEST_MESSAGE),
-    ]
-    return grpc.secure_channel(profile.endpoint, credentials, options)
+    access = access_of(profile)
+    return grpc.secure_channel(access.endpoint, access.credentials(), CHANNEL_OPTIONS)
 
 
 def reason_of(error: grpc.RpcError) -> Reason | None:
     """The reason that the gateway gave, or None where the call failed on its way."""
-    if not isinstance(error, grpc.Call):
-        return None
-    status = rpc_status.from_call(error)
+    status = status_of(error)
     info = error_details_pb2.ErrorInfo()
     for detail in status.details if status is not None else ():
         if detail.Unpack(info) and info.domain == _DOMAIN and info.reason in Reason.__members__:
             return Reason[info.reason]
     return None
+
+
+def status_of(error: grpc.RpcError) -> Any:
+    """The google.rpc.Status of a failed call, of either API of gRPC; None without a valid one."""
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return None
+    try:
+        return rpc_status.from_call(error)
+    except (ValueError, DecodeError):
+        # It contradicts the status that it travels with, or is none at all.
+        return None

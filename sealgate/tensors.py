@@ -50,8 +50,9 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 DATATYPES = frozenset(_DTYPES) | {"BF16", "BYTES"}
-# More elements than this cannot be addressed by any array here.
+# More elements than this cannot be addressed by any array here, nor more dimensions.
 _MAX_ELEMENTS = 2**31 - 1
+_MAX_DIMENSIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,13 @@ def read_outputs(response: oip.ModelInferResponse) -> dict[str, Tensor]:
     return tensors
 
 
+def write_inputs(request: oip.ModelInferRequest, tensors: Iterable[Tensor]) -> None:
+    """Appends inputs in raw form."""
+    for tensor in tensors:
+        request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        request.raw_input_contents.append(tensor.raw)
+
+
 def write_outputs(response: oip.ModelInferResponse, tensors: Iterable[Tensor]) -> None:
     """Appends outputs in raw form, the only one that every client decodes."""
     for tensor in tensors:
@@ -144,13 +152,16 @@ def _read(
 
 
 def _element_count(shape: Sequence[int]) -> int:
+    # First of all: to multiply the sizes that fit into a message would take minutes.
+    if len(shape) > _MAX_DIMENSIONS:
+        raise Refusal(Reason.TENSOR_SHAPE, f"{len(shape)} dimensions")
     if any(size < 0 for size in shape):
         raise Refusal(Reason.TENSOR_SHAPE, "negative dimension")
-    # Python's integers do not overflow, so the product can be compared as it is.
-    count = math.prod(shape)
-    if count > _MAX_ELEMENTS or any(size > _MAX_ELEMENTS for size in shape):
+    # Python's integers do not overflow, so the product can be compared as it is. A size of zero
+    # does not make room for the others.
+    if math.prod(size or 1 for size in shape) > _MAX_ELEMENTS:
         raise Refusal(Reason.TENSOR_SHAPE, "more elements than can be addressed")
-    return count
+    return math.prod(shape)
 
 
 def _from_raw(raw: bytes, datatype: str, count: int) -> Array:

@@ -24,7 +24,7 @@ def audit() -> None:
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, as_json: bool) -> None:
-    """Hash every entry of every log again and compare with the signed checkpoints."""
+    """Check every entry of every log against the signed checkpoints."""
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
@@ -46,7 +46,10 @@ def verify(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
-    """Show entry INDEX of LOG: an origin, or the end of one such as `registry` or `answers`."""
+    """Show entry INDEX of LOG.
+
+    LOG is an origin, or the end of one such as `registry` or `answers`.
+    """
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
@@ -74,7 +77,8 @@ def _verify(auditor: Auditor, origin: str, progress: Progress) -> LogFinding:
 def _origin(auditor: Auditor, name: str) -> str:
     origins = [o for o in auditor.origins() if o == name or o.endswith(f"/{name}")]
     if len(origins) != 1:
-        raise click.ClickException(f"{name!r} is not one log; there are {auditor.origins()}")
+        there = ", ".join(auditor.origins())
+        raise click.ClickException(f"{name!r} is not one log; there are {there}")
     return origins[0]
 
 

@@ -1,5 +1,6 @@
 """How a failure looks on the command line: its reason, one sentence, and never a traceback."""
 
+import errno
 from typing import Any
 
 import click
@@ -7,6 +8,11 @@ import grpc
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
+
+_HINTS = {
+    Reason.CALL_FAILED: "is `sealgate serve` running?",
+    Reason.TOKEN_EXPIRED: "`sealgate token NAME` prints another, for the profile's token.jwt",
+}
 
 
 class HelpfulGroup(click.Group):
@@ -22,9 +28,14 @@ class HelpfulGroup(click.Group):
             if reason is not None:
                 raise _failure(reason, "") from error
             raise click.ClickException(_unexplained(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            raise click.ClickException(f"{error.filename or 'a file'}: {error.strerror}") from error
 
 
 def _failure(reason: Reason, detail: str) -> click.ClickException:
+    detail = "; ".join(text for text in (detail, _HINTS.get(reason)) if text)
     text = f"{reason.name}: {reason.sentence}"
     return click.ClickException(f"{text} ({detail})" if detail else text)
 

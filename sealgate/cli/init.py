@@ -19,12 +19,18 @@ Examples:
 """
 )
 @click.option("--name", default="sealgate", show_default=True, help="Names logs and authorities.")
-@click.option("--port", type=click.IntRange(1, 65534), default=8443, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65534),
+    default=8443,
+    show_default=True,
+    help="For callers with tokens; the next one is for callers with certificates.",
+)
 @click.pass_context
 def init(ctx: click.Context, name: str, port: int) -> None:
     """Make keys, certificates, a first policy and a configuration.
 
-    PORT serves callers with tokens and PORT + 1 callers with certificates, both on loopback.
+    The gateway that they are for listens on loopback only.
     """
     folder = state_folder(ctx)
     try:
@@ -41,17 +47,25 @@ def init(ctx: click.Context, name: str, port: int) -> None:
 @click.command(
     epilog="""
 \b
-Example:
+Examples:
   sealgate token client --hours 1
+  sealgate token client > state/people/client/token.jwt
 """
 )
 @click.argument("subject")
-@click.option("--hours", type=click.FloatRange(0.01, 24 * 31), default=12.0, show_default=True)
+@click.option(
+    "--hours",
+    type=click.FloatRange(0.01, 24 * 31),
+    default=12.0,
+    show_default=True,
+    help="How long it is valid.",
+)
 @click.pass_context
 def token(ctx: click.Context, subject: str, hours: float) -> None:
-    """Mint a bearer token for SUBJECT with the installation's own issuer, and print it.
+    """Print a new bearer token for SUBJECT.
 
-    The token says who SUBJECT is; what they may do, the policy says.
+    The installation's own issuer signs it. It says who SUBJECT is; what they may do, the policy
+    says.
     """
     issuer_key = state_folder(ctx) / "issuer" / "issuer.key"
     click.echo(_mint(issuer_key, subject, hours))

@@ -3,7 +3,7 @@ needs, so the base install shows them all and says which extra brings those it c
 """
 
 import difflib
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 
 import click
 
@@ -56,10 +56,23 @@ def _missing(entry: EntryPoint, module: str) -> click.Command:
     def explain() -> None:
         raise click.ClickException(
             f"`{entry.name}` needs {module}, which the {extra} extra brings: "
-            f"pip install 'sealgate[{extra}]'"
+            f"pip install '.[{extra}]' in Sealgate's folder"
         )
 
-    return click.Command(entry.name, callback=explain, help=f"(needs the {extra} extra)")
+    return click.Command(
+        entry.name,
+        callback=explain,
+        help=f"(needs the {extra} extra)",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+
+
+def _distribution() -> str:
+    """What is installed here: the whole, or the client's wheel alone."""
+    try:
+        return str(distribution("sealgate").metadata["Name"])
+    except PackageNotFoundError:
+        return "sealgate-client"
 
 
 @click.group(
@@ -68,9 +81,9 @@ def _missing(entry: EntryPoint, module: str) -> click.Command:
     epilog="""
 \b
 Examples:
-  sealgate init                       make keys, certificates, policy and configuration in ./state
-  sealgate serve                      start the gateway of ./state
-  sealgate --as auditor audit verify  check both logs, trusting nothing but the root keys
+  sealgate init                       make an installation in ./state
+  sealgate serve                      start its gateway
+  sealgate --as auditor audit verify  check its logs against the root keys
 """,
 )
 @click.option(
@@ -87,7 +100,7 @@ Examples:
     envvar="SEALGATE_AS",
     help="Whose profile to use: a folder of STATE/people, or a profile.toml.",
 )
-@click.version_option(package_name="sealgate")
+@click.version_option(package_name=_distribution())
 @click.pass_context
 def main(ctx: click.Context, state: str, person: str | None) -> None:
     """A model security and governance gateway.

@@ -9,14 +9,18 @@ import grpc
 from sealgate.cli.main import JoinedGroup
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
-from sealgate.governance import Governance, Review
+from sealgate.cli.review import show_review
+from sealgate.governance import Governance
 from sealgate.remote import Profile
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Approval, Evidence, Proposal
+from sealgate.trust.statements import Approval, Evidence
 from sealgate.v1 import registry_pb2 as messages
 
-_alias_option = click.option("--alias", default="production", show_default=True)
+_alias_option = click.option(
+    "--alias", default="production", show_default=True, help="Which pointer is meant."
+)
+_reason_option = click.option("--reason", required=True, help="Why; it is signed and kept.")
 
 
 class ModelGroup(JoinedGroup):
@@ -25,14 +29,14 @@ class ModelGroup(JoinedGroup):
 
 @click.group(cls=ModelGroup)
 def model() -> None:
-    """Publish, inspect, approve, promote, roll back and revoke model versions."""
+    """Publish, approve, promote, roll back and revoke versions."""
 
 
 def _governance(channel: grpc.Channel, person: Profile) -> Governance:
     return Governance(channel, person, lambda: datetime.now(UTC))
 
 
-@model.command("list", epilog="\b\nExample:\n  sealgate model list\n  sealgate model list digits")
+@model.command("list", epilog="\b\nExamples:\n  sealgate model list\n  sealgate model list digits")
 @click.argument("name", required=False)
 @json_option
 @click.pass_context
@@ -104,13 +108,19 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
 @_alias_option
-@click.option("--days", type=click.IntRange(1, 30), default=7, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 30),
+    default=7,
+    show_default=True,
+    help="How long it may be approved and carried out.",
+)
 @json_option
 @click.pass_context
 def propose(
     ctx: click.Context, name: str, version: int, alias: str, days: int, as_json: bool
 ) -> None:
-    """Propose VERSION of the model NAME for an alias, for others to approve."""
+    """Propose VERSION of the model NAME, for others to approve."""
     person = profile(ctx, "publisher")
     with connected(person) as channel:
         proposal = _governance(channel, person).propose(name, version, alias, timedelta(days=days))
@@ -123,12 +133,15 @@ def propose(
 @json_option
 @click.pass_context
 def approve(ctx: click.Context, proposal: str, meaning: str | None, as_json: bool) -> None:
-    """Check PROPOSAL on this machine, show its evidence, and sign an approval of it."""
+    """Check PROPOSAL on this machine, and sign an approval of it.
+
+    Every file is hashed here, and the evidence is shown, before anything is signed.
+    """
     person = profile(ctx, "approver-1")
     with connected(person) as channel:
         governance = _governance(channel, person)
         review = governance.review(proposal, lambda path: click.echo(f"hashing {path}", err=True))
-        _show_review(review)
+        show_review(review)
         if meaning is None:
             meaning = click.prompt("What does your signature mean? (for example: reviewed, safe)")
         approved = governance.approve(proposal, meaning)
@@ -141,7 +154,7 @@ def approve(ctx: click.Context, proposal: str, meaning: str | None, as_json: boo
     epilog="\b\nExample:\n  sealgate model promote sha256:0123… --reason 'quarterly release'"
 )
 @click.argument("proposal")
-@click.option("--reason", required=True)
+@_reason_option
 @json_option
 @click.pass_context
 def promote(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> None:
@@ -155,13 +168,13 @@ def promote(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> No
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
 @_alias_option
-@click.option("--reason", required=True)
+@_reason_option
 @json_option
 @click.pass_context
 def rollback(
     ctx: click.Context, name: str, version: int, alias: str, reason: str, as_json: bool
 ) -> None:
-    """Return an alias of the model NAME to a VERSION that it named before."""
+    """Return an alias of NAME to a VERSION that it named before."""
     person = profile(ctx, "admin")
     with connected(person) as channel:
         pointer = _governance(channel, person).rollback(name, alias, version, reason)
@@ -173,11 +186,11 @@ def rollback(
 )
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
-@click.option("--reason", required=True)
+@_reason_option
 @json_option
 @click.pass_context
 def revoke(ctx: click.Context, name: str, version: int, reason: str, as_json: bool) -> None:
-    """Revoke VERSION of the model NAME for good; nothing serves it from then on."""
+    """Revoke VERSION of NAME for good; nothing serves it any more."""
     person = profile(ctx, "admin")
     with connected(person) as channel:
         revoked = _governance(channel, person).revoke(name, version, reason)
@@ -202,16 +215,3 @@ def history(ctx: click.Context, name: str, alias: str, as_json: bool) -> None:
 def _show_pointer(pointer: messages.Pointer, as_json: bool) -> None:
     columns = ("name", "sequence", "action", "version", "digest", "admin", "time")
     show_fields({c: getattr(pointer, c) for c in columns}, as_json)
-
-
-def _show_review(review: Review) -> None:
-    proposal: Proposal = review.proposal
-    click.echo(
-        f"{proposal.model} version {proposal.version} for {proposal.alias}, "
-        f"published by {review.publisher}, proposed by {proposal.proposer}",
-        err=True,
-    )
-    click.echo(f"digest {proposal.digest}, recomputed here from the files", err=True)
-    for item in review.evidence:
-        summary = item.body.get("summary", "") if isinstance(item.body, dict) else ""
-        click.echo(f"  {item.kind}, by {item.maker}: {summary}", err=True)

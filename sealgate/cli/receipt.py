@@ -8,14 +8,24 @@ import click
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import profile, state_folder
+from sealgate.receipt_page import PagePins, receipt_page
+from sealgate.remote import Profile
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import open_policy_chain
+from sealgate.trust.policy import Policy, open_policy_chain
 from sealgate.trust.receipt import Receipt, verify_receipt
+
+policy_option = click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The chain of signed policies, first to newest; default: STATE/trust/policy.json.",
+)
 
 
 @click.group(cls=HelpfulGroup)
 def receipt() -> None:
-    """Check receipts."""
+    """Check receipts, or make the page that checks them in a browser."""
 
 
 @receipt.command(
@@ -27,25 +37,13 @@ Examples:
 """
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The chain of signed policies, first to newest; default: STATE/trust/policy.json.",
-)
+@policy_option
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: bool) -> None:
     """Verify the receipt in FILE against the pinned root keys, offline."""
     person = profile(ctx, "client")
-    chain = policies or (state_folder(ctx) / "trust" / "policy.json",)
-    policy = open_policy_chain(
-        [Envelope.decode(path.read_bytes()) for path in chain],
-        person.pinned_roots(),
-        person.root_threshold,
-        datetime.now(UTC),
-    )
+    policy = _open(_chain(ctx, policies), person)
     verified = verify_receipt(Receipt.decode(file.read_bytes()), policy)
     show_fields(
         {
@@ -56,3 +54,46 @@ def verify(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: 
         },
         as_json,
     )
+
+
+@receipt.command(
+    epilog="""
+\b
+Examples:
+  sealgate --as auditor receipt page                   carries the policy and the pinned root keys
+  sealgate receipt page blank.html --without-policy    asks its reader for them
+"""
+)
+@click.argument(
+    "file", default="receipt.html", type=click.Path(dir_okay=False, writable=True, path_type=Path)
+)
+@policy_option
+@click.option("--without-policy", is_flag=True, help="The page carries no policy and no keys.")
+@click.pass_context
+def page(ctx: click.Context, file: Path, policies: tuple[Path, ...], without_policy: bool) -> None:
+    """Write to FILE a page that checks receipts in a browser, with no network.
+
+    Give it to whoever has to check receipts: they drop one on it and see each step of its proof.
+    """
+    if without_policy and policies:
+        raise click.UsageError("--policy and --without-policy exclude each other")
+    pins = None
+    if not without_policy:
+        person = profile(ctx, "client")
+        chain = _chain(ctx, policies)
+        _open(chain, person)
+        pins = PagePins(chain, tuple(person.pinned_roots().values()), person.root_threshold)
+    file.write_text(receipt_page(pins), encoding="utf-8", newline="\n")
+    click.echo(f"{file} checks receipts in a browser")
+    for key in pins.root_keys if pins else ():
+        click.echo(f"  root key {key.keyid}")
+
+
+def _chain(ctx: click.Context, policies: tuple[Path, ...]) -> list[Envelope]:
+    paths = policies or (state_folder(ctx) / "trust" / "policy.json",)
+    return [Envelope.decode(path.read_bytes()) for path in paths]
+
+
+def _open(chain: list[Envelope], person: Profile) -> Policy:
+    """The newest policy of a chain that the person's pinned root keys vouch for."""
+    return open_policy_chain(chain, person.pinned_roots(), person.root_threshold, datetime.now(UTC))

@@ -52,9 +52,13 @@ class Authority:
         alternatives = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
         return self._issue(name, ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 
-    def caller(self, name: str) -> Certificate:
-        """A certificate for a caller, whose identity is `mtls:<name>`."""
-        return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, None)
+    def caller(self, name: str, *uris: str) -> Certificate:
+        """A certificate for a caller, whose identity is `mtls:<name>`; or, with a SPIFFE ID among
+        `uris`, `spiffe:<SPIFFE ID>`.
+        """
+        named = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        alternatives = x509.SubjectAlternativeName(named) if named else None
+        return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, alternatives)
 
     def _issue(
         self,

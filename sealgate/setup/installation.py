@@ -4,6 +4,7 @@ One folder stands for several machines here, so that a first day needs only one:
 offline, each folder of `people/` on that person's machine, the rest on the gateway's.
 """
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ _LIFETIME = timedelta(days=365)
 _TOKEN_LIFETIME = timedelta(hours=12)
 _ROOTS = ("root-1", "root-2", "root-3")
 _ROOT_THRESHOLD = 2
+_MAC_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,15 @@ class Installation:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(self._folder.iterdir()):
             raise FileExistsError(self._folder)
+        # It holds private keys, and may be made inside somebody's repository.
+        self._write(".gitignore", b"*\n")
         roots = [self._key(f"roots/{root}.key") for root in _ROOTS]
         for root, key in zip(_ROOTS, roots, strict=True):
             self._write(f"trust/{root}.pem", key.public.pem.encode())
         service = {
             name: self._key(f"keys/{name}.key") for name in ("registry-log", "answers", "freshness")
         }
+        self._write("keys/api-keys.key", secrets.token_bytes(_MAC_KEY_BYTES))
         issuer_key = new_issuer_key()
         self._write("issuer/issuer.key", issuer_key)
         self._write("issuer/jwks.json", key_set(issuer_key))
@@ -93,7 +98,11 @@ class Installation:
         if person.by_token:
             token = mint_token(issuer_key, person.name, self._now, _TOKEN_LIFETIME)
             self._write(f"{home}/token.jwt", token.encode())
-            settings |= {"endpoint": f"127.0.0.1:{self._ports.tls}", "token": "token.jwt"}
+            settings |= {
+                "endpoint": f"127.0.0.1:{self._ports.tls}",
+                "token": "token.jwt",
+                "witness": "witness.json",
+            }
         else:
             caller = callers.caller(person.name)
             self._write(f"{home}/tls.pem", caller.certificate)
@@ -178,6 +187,10 @@ client_authority = "tls/callers.pem"
 url = "{ISSUER}"
 audience = "{AUDIENCE}"
 key_set = "issuer/jwks.json"
+
+# With this, the digests of API keys are made.
+[api_keys]
+mac_key = "keys/api-keys.key"
 
 [trust]
 root_keys = {root_keys}

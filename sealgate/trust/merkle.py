@@ -63,6 +63,22 @@ def verify_inclusion(
         raise _invalid("the proof leads to another root")
 
 
+def root_before(index: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """Return the root over the leaves before `index`, from the leaf's inclusion proof.
+
+    The proof's left siblings are the complete subtrees of those leaves. So an inclusion proof
+    that holds also shows that the tree of `size` extends the tree of `index` with this root.
+    """
+    node, last = index, size - 1
+    result = None
+    for sibling in proof:
+        if node % 2 or node == last:
+            result = sibling if result is None else node_hash(sibling, result)
+            node, last = _skip_lone(node, last)
+        node, last = node >> 1, last >> 1
+    return EMPTY_ROOT if result is None else result
+
+
 def verify_consistency(
     old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]
 ) -> None:

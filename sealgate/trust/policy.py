@@ -110,7 +110,7 @@ class Policy:
         return self._by_name[name]
 
     def by_identity(self, identity: str) -> Principal | None:
-        """Return whom `mtls:<common name>` or `jwt:<issuer> <subject>` stands for, if anyone."""
+        """Return whom an identity (see `Principal`) stands for, if anyone."""
         return self._by_identity.get(identity)
 
     def holder(self, keyid: str) -> Principal | None:

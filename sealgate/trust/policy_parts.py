@@ -19,7 +19,11 @@ BLOCK, FLAG, RECORD = "block", "flag", "record"
 ACTIONS = frozenset({BLOCK, FLAG, RECORD})
 
 _KEYID = re.compile(r"[0-9a-f]{64}")
-_IDENTITY = re.compile(r"mtls:[^\x00-\x1f\x7f]{1,256}|jwt:[^\s\x00-\x1f\x7f]{1,512} \S{1,256}")
+# A workload's SPIFFE ID: a trust domain and a path of plain segments, none of them `.` or `..`.
+_SPIFFE = r"spiffe:(?=.{1,2048}$)spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+"
+_IDENTITY = re.compile(
+    r"mtls:[^\x00-\x1f\x7f]{1,256}|jwt:[^\s\x00-\x1f\x7f]{1,512} \S{1,256}|" + _SPIFFE
+)
 
 
 def invalid(detail: str) -> Refusal:
@@ -52,7 +56,7 @@ class Root:
 class Principal:
     """A person or a service: its roles, key ids, and the identities by which it is known.
 
-    An identity is `mtls:<common name>` or `jwt:<issuer> <subject>`.
+    An identity is `mtls:<common name>`, `spiffe:<SPIFFE ID>` or `jwt:<issuer> <subject>`.
     """
 
     name: str

@@ -1,10 +1,13 @@
 """The command line as people use it: what each command prints, and how it fails."""
 
 import json
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from sealgate.cli.main import main
 from sealgate.reasons import Reason
 from tests.support.house import House, rows, running
 
@@ -49,6 +52,22 @@ def test_the_whole_way_from_proposal_to_receipt(house, tmp_path):
     assert [log["found"] for log in shown(house, "audit", "verify")] == ["intact", "intact"]
     (move,) = shown(house, "model", "history", "digits")
     assert move["reason"] == "first"
+
+
+def test_an_approver_reads_what_the_evidence_says(house):
+    proposal = house.propose("digits", 1)
+    result = house.command("model", "approve", proposal.digest, "--meaning", "fit")
+    assert result.exit_code == 0, result.output
+    for said in ("same_class_as_fp32", "int8: log10_bound", "attacks fgsm-0.1", "components ("):
+        assert said in result.stderr
+
+
+def test_a_command_whose_extra_is_missing_says_which(monkeypatch):
+    entry = EntryPoint("serve", "no_such_module:serve [serve]", "sealgate.commands")
+    monkeypatch.setattr("sealgate.cli.main.entry_points", lambda group: [entry])
+    result = CliRunner().invoke(main, ["serve", "--config", "gateway.toml"])
+    assert result.exit_code == 1
+    assert "`serve` needs no_such_module, which the serve extra brings" in result.output
 
 
 def test_what_is_listed_and_shown(house):
@@ -106,12 +125,43 @@ def test_a_receipt_that_is_none(house, tmp_path):
     assert Reason.DOCUMENT_MALFORMED.name in result.output
 
 
-def test_input_that_is_no_table(house, tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text("a,b\n")
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("rows.csv", "a,b\n", "does not hold rows of numbers"),
+        ("rows.csv", "1,2\n3\n", "its rows differ in length"),
+        ("rows.csv", "", "holds no rows"),
+        ("rows.npy", "a,b\n", "it is not a .npy file"),
+        ("rows.npy", "", "it is not a .npy file"),
+    ],
+)
+def test_input_that_is_no_table(house, tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_text(text)
     result = house.command("infer", "digits", "--input", str(path))
     assert result.exit_code == 1
-    assert "does not hold rows of numbers" in result.output
+    assert said in result.output
+    assert "pickle" not in result.output
+
+
+def test_a_receipt_that_cannot_be_written(house, tmp_path):
+    house.promote("digits", 1)
+    table = tmp_path / "rows.csv"
+    np.savetxt(table, rows(count=1), delimiter=",")
+    receipt = tmp_path / "nowhere" / "receipt.json"
+    words = ("infer", "digits", "--input", str(table), "--receipt", str(receipt))
+    result = house.command(*words)
+    assert result.exit_code == 1
+    assert f"{receipt}: No such file or directory" in result.output
+
+
+def test_an_answer_fits_a_terminal(house, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    house.promote("digits", 1)
+    table = tmp_path / "rows.csv"
+    np.savetxt(table, rows(count=2), delimiter=",")
+    result = house.command("infer", "digits", "--input", str(table))
+    assert len(result.stdout.splitlines()) == 3
 
 
 def test_without_a_gateway_it_says_so(tmp_path):
@@ -151,3 +201,7 @@ def test_keys_are_private_and_the_roots_apart(house):
     for path in house.state.rglob("*.key"):
         assert path.stat().st_mode & 0o077 == 0, path
     assert len(list((house.state / "roots").iterdir())) == 3
+
+
+def test_git_does_not_see_an_installation(house):
+    assert (house.state / ".gitignore").read_text() == "*\n"

@@ -205,3 +205,11 @@ def test_where_tiles_are_published() -> None:
     assert [partial_width(level, 70000) for level in range(4)] == [112, 17, 1, 0]
     _, frontier = stored(3)
     assert frontier.tiles[0].path == "tile/0/000.p/3"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_inclusion_proof_tells_the_root_of_what_came_before(size: int) -> None:
+    store, _ = stored(size)
+    for index in range(size):
+        proof = inclusion_proof(store, index, size)
+        assert merkle.root_before(index, size, proof) == slow_root(leaves(size)[:index])

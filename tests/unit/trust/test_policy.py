@@ -249,3 +249,46 @@ def test_fields_of_another_type_are_refused(name: str, value: Any) -> None:
     document = canonical.decode(POLICY.encode()) | {name: value}
     with refused(Reason.DOCUMENT_MALFORMED):
         Policy.decode(canonical.encode(document))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "spiffe://example.org/batch",
+        "spiffe://example.org/ns/prod/sa/Scorer_1.0",
+        "spiffe://example.org/..a/...",
+        "spiffe://example.org/" + "a" * 2027,
+    ],
+)
+def test_a_workload_is_known_by_its_spiffe_id(uri: str) -> None:
+    assert Principal("batch", (), (), (f"spiffe:{uri}",)).identities == (f"spiffe:{uri}",)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "spiffe://example.org",
+        "spiffe://example.org/",
+        "spiffe:///batch",
+        "spiffe://Example.org/batch",
+        "SPIFFE://example.org/batch",
+        "https://example.org/batch",
+        "spiffe://example.org:443/batch",
+        "spiffe://me@example.org/batch",
+        "spiffe://example.org/batch/",
+        "spiffe://example.org//batch",
+        "spiffe://example.org/./batch",
+        "spiffe://example.org/../batch",
+        "spiffe://example.org/batch/..",
+        "spiffe://example.org/b%61tch",
+        "spiffe://example.org/batch?x",
+        "spiffe://example.org/batch#x",
+        "spiffe://example.org/batch\n",
+        "spiffe://example.org/b\u00e4tch",
+        "spiffe://example.org/" + "a" * 2028,
+        "",
+    ],
+)
+def test_what_is_no_spiffe_id(uri: str) -> None:
+    with refused(Reason.POLICY_INVALID):
+        Principal("batch", (), (), (f"spiffe:{uri}",))

@@ -1,0 +1,78 @@
+"""`sealgate api-key`: keys for callers that can hold a secret but no certificate."""
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.output import json_option, show_fields, show_rows
+from sealgate.cli.people import connected, profile
+from sealgate.trust.times import format_time
+from sealgate.v1 import credential_pb2 as messages
+from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
+
+_COLUMNS = ("id", "holder", "label", "creator", "expires", "state")
+
+
+@click.group("api-key", cls=HelpfulGroup)
+def api_key() -> None:
+    """Issue, list and revoke API keys."""
+
+
+@api_key.command(
+    epilog="\b\nExamples:\n  sealgate api-key create client --label nightly\n"
+    "  sealgate api-key create client --days 7"
+)
+@click.argument("principal")
+@click.option("--label", default="", help="What the key is for.")
+@click.option("--days", type=click.FloatRange(0.001, 366), default=90.0, show_default=True)
+@json_option
+@click.pass_context
+def create(ctx: click.Context, principal: str, label: str, days: float, as_json: bool) -> None:
+    """Make a key with which PRINCIPAL can call, and show it, this once.
+
+    What the key may do, the policy says: it has the principal's roles. It is sent as
+    `authorization: Bearer sg_...`, or named as the `token` file of a profile.
+    """
+    expires = format_time(datetime.now(UTC) + timedelta(days=days))
+    request = messages.CreateApiKeyRequest(holder=principal, label=label, expire_time=expires)
+    with connected(profile(ctx, "admin")) as channel:
+        made = CredentialServiceStub(channel).CreateApiKey(request)
+    show_fields({"key": made.secret, **_row(made.api_key)}, as_json)
+
+
+@api_key.command("list", epilog="\b\nExample:\n  sealgate api-key list")
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, as_json: bool) -> None:
+    """List all keys, oldest first; what they are is not kept."""
+    with connected(profile(ctx, "admin")) as channel:
+        found = CredentialServiceStub(channel).ListApiKeys(messages.ListApiKeysRequest())
+    show_rows([_row(entry) for entry in found.api_keys], _COLUMNS, as_json)
+
+
+@api_key.command(epilog="\b\nExample:\n  sealgate api-key revoke 4f2a91c07d3e --reason leaked")
+@click.argument("id_", metavar="ID")
+@click.option("--reason", required=True, help="Why; it stands in the log.")
+@json_option
+@click.pass_context
+def revoke(ctx: click.Context, id_: str, reason: str, as_json: bool) -> None:
+    """Revoke the key of that ID, the part between sg_ and the next underscore."""
+    request = messages.RevokeApiKeyRequest(name=f"api-keys/{id_}", reason=reason)
+    with connected(profile(ctx, "admin")) as channel:
+        ended = CredentialServiceStub(channel).RevokeApiKey(request)
+    show_fields(_row(ended.api_key), as_json)
+
+
+def _row(entry: messages.ApiKey) -> dict[str, str]:
+    return {
+        "id": entry.name.removeprefix("api-keys/"),
+        "holder": entry.holder,
+        "label": entry.label,
+        "creator": entry.creator,
+        "created": entry.create_time,
+        "expires": entry.expire_time,
+        "state": f"revoked by {entry.revoker}: {entry.revocation_reason}"
+        if entry.revoke_time
+        else "issued",
+    }

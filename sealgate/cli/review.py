@@ -1,0 +1,46 @@
+"""What an approver is shown before they sign: the proposal, and what its evidence says."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from sealgate.governance import Review
+
+
+def show_review(review: Review) -> None:
+    """Prints the review on standard error, where a question to the approver follows."""
+    proposal = review.proposal
+    click.echo(
+        f"{proposal.model} version {proposal.version} for {proposal.alias}, "
+        f"published by {review.publisher}, proposed by {proposal.proposer}",
+        err=True,
+    )
+    click.echo(f"digest {proposal.digest}, recomputed here from the files", err=True)
+    for item in review.evidence:
+        click.echo(f"  {item.kind}, by {item.maker}:", err=True)
+        for line in facts(item.body):
+            click.echo(f"    {line}", err=True)
+
+
+def facts(body: Any, path: str = "") -> Iterator[str]:
+    """The facts of a piece of evidence, a line for each group of them; lists are only counted."""
+    if not isinstance(body, dict):
+        yield _plain(body)
+        return
+    here = [
+        f"{name} {_plain(value)}" for name, value in body.items() if not isinstance(value, dict)
+    ]
+    if here:
+        yield f"{path}: {', '.join(here)}" if path else ", ".join(here)
+    for name, value in body.items():
+        if isinstance(value, dict):
+            yield from facts(value, f"{path} {name}" if path else name)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return f"({len(value)} items)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,108 @@
+"""The client for threads: `client = sealgate.connect(…)`, then `client.infer(…)`."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import numpy.typing as npt
+
+from sealgate.client.calls import calls_of
+from sealgate.client.exchange import Exchange, Pause, Rpc, Steps
+from sealgate.client.question import Answer, Question
+from sealgate.oip import grpc_service_pb2 as oip
+
+T = TypeVar("T")
+
+
+class Client:
+    """A gateway, asked with numpy arrays; every answer is verified before it is handed out.
+
+    Any number of threads may share one. `timeout` is what a call may take in seconds, retries and
+    checks included.
+    """
+
+    def __init__(self, channel: grpc.Channel, exchange: Exchange, timeout: float) -> None:
+        self._channel = channel
+        self._calls = calls_of(channel)
+        self._exchange = exchange
+        self._timeout = timeout
+
+    def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, npt.ArrayLike],
+        *,
+        timeout: float | None = None,
+        **asked: Any,
+    ) -> Answer:
+        """Asks `model`; `asked` is the rest of `Question.of`: version, alias, outputs, subject, id.
+
+        Raises Refusal with the gateway's reason or, where what came back does not hold, with ours;
+        see `Exchange`.
+        """
+        return self.ask(Question.of(model, inputs, **asked), timeout)
+
+    def ask(self, question: Question, timeout: float | None = None) -> Answer:
+        """Asks a question that may have been built elsewhere. Raises like `infer`."""
+        return self._run(self._exchange.ask(question, self._seconds(timeout)))
+
+    def is_ready(self, model: str, version: int | None = None) -> bool:
+        """Whether the model, or this version of it, is answering."""
+        request = oip.ModelReadyRequest(name=model, version=str(version or ""))
+        return bool(self._read("ModelReady", request).ready)
+
+    def metadata(self, model: str, version: int | None = None) -> oip.ModelMetadataResponse:
+        """The names, types and shapes of a model's tensors, as the gateway tells them."""
+        request = oip.ModelMetadataRequest(name=model, version=str(version or ""))
+        metadata: oip.ModelMetadataResponse = self._read("ModelMetadata", request)
+        return metadata
+
+    def witness_logs(self, timeout: float | None = None) -> dict[str, int]:
+        """Checks that every log only grew since it was last seen; returns their sizes.
+
+        Raises: LOG_INCONSISTENT, as LogFork with the two signed checkpoints.
+        """
+        return self._run(self._exchange.witness_logs(self._seconds(timeout)))
+
+    def close(self) -> None:
+        """Closes the connection and writes what was witnessed."""
+        self._channel.close()
+        self._exchange.witness.save()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self, method: str, request: Any) -> Any:
+        return self._run(self._exchange.read(method, request, self._timeout))
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else timeout
+
+    def _run(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self._perform(step)
+                except grpc.RpcError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+
+    def _perform(self, step: Rpc | Pause) -> Any:
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        return self._calls[step.method](step.request, timeout=step.timeout)

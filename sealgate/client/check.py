@@ -1,0 +1,117 @@
+"""What a receipt must prove to the caller whose call it came with. No I/O.
+
+1. It has the form of a receipt (DOCUMENT_MALFORMED), and its log, which the policy names, holds
+   the entry; see `verify_receipt`.
+2. It opens every field that a caller may see (RECEIPT_MISMATCH).
+3. They say what the caller knows of this very call: principal, method, model, version, the
+   digests of both tensors, the outcome (RECEIPT_MISMATCH).
+4. It was decided under a policy of the chain (POLICY_INVALID).
+5. It was recorded at the time of the call, by clocks that may differ by some minutes
+   (RECEIPT_MISMATCH).
+
+That the log only grew, and that the entry is this call's alone, the witness sees.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from sealgate.client.refused import CheckedReceipt
+from sealgate.client.witness import Sighting
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.policy import Policy, open_policy_history
+from sealgate.trust.receipt import CALLER_FIELDS, Receipt, verify_receipt
+from sealgate.trust.times import parse_micros, parse_time
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+ANSWERED = "answered"
+
+_CLOCKS_DIFFER = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The pinned keys, by key id, and how many of them must have signed the first policy."""
+
+    keys: Mapping[str, PublicKey]
+    threshold: int
+
+    @classmethod
+    def of(cls, pems: Iterable[str], threshold: int) -> Self:
+        keys = {key.keyid: key for key in map(PublicKey.from_pem, pems)}
+        return cls(keys, threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """The newest policy and the digests of all that led to it from the pinned roots."""
+
+    newest: Policy
+    digests: frozenset[str]
+    expires: datetime
+
+    @classmethod
+    def open(
+        cls, envelopes: Sequence[bytes], roots: Roots, now: datetime, seen_version: int
+    ) -> Self:
+        """Raises: POLICY_INVALID, POLICY_EXPIRED, POLICY_ROLLED_BACK, THRESHOLD_NOT_MET, …"""
+        chain = [Envelope.decode(envelope) for envelope in envelopes]
+        history = open_policy_history(chain, roots.keys, roots.threshold)
+        newest = history[-1]
+        if newest.version < seen_version:
+            raise Refusal(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
+        newest.check_unexpired(now)
+        digests = frozenset(policy.digest for policy in history)
+        return cls(newest, digests, parse_time(newest.expires))
+
+    def principal(self, identities: Iterable[str]) -> str:
+        """The name of whom all of these identities stand for. Raises: PRINCIPAL_UNKNOWN."""
+        found = {p.name for p in map(self.newest.by_identity, identities) if p is not None}
+        if len(found) != 1:
+            raise Refusal(Reason.PRINCIPAL_UNKNOWN, "by the caller's own credentials")
+        return found.pop()
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a receipt may say, a choice of values for each field, between two moments."""
+
+    values: Mapping[str, Collection[str]]
+    since: datetime
+    until: datetime
+
+
+def check_receipt(
+    data: bytes, view: PolicyView, expected: Expected
+) -> tuple[CheckedReceipt, Sighting]:
+    """Steps 1 to 5. Returns the receipt, and what it shows of the log for the witness."""
+    # 1.
+    receipt = Receipt.decode(data)
+    verified = verify_receipt(receipt, view.newest)
+    found = verified.fields
+    # 2.
+    if not found.keys() >= set(CALLER_FIELDS):
+        raise _mismatch("it keeps fields from the caller")
+    # 3.
+    for field, allowed in expected.values.items():
+        if found[field] not in allowed:
+            raise _mismatch(field)
+    # 4.
+    if found["policy_digest"] not in view.digests:
+        raise Refusal(Reason.POLICY_INVALID, "a receipt under a policy outside the chain")
+    # 5.
+    recorded = parse_micros(found["time"])
+    if not expected.since - _CLOCKS_DIFFER <= recorded <= expected.until + _CLOCKS_DIFFER:
+        raise _mismatch("time")
+    note = receipt.proof.checkpoint_note
+    return (
+        CheckedReceipt(data, found, verified.checkpoint),
+        Sighting(verified.checkpoint, note, receipt.proof),
+    )
+
+
+def _mismatch(what: str) -> Refusal:
+    return Refusal(Reason.RECEIPT_MISMATCH, what)

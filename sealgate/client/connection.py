@@ -1,0 +1,113 @@
+"""`sealgate.connect` and `sealgate.connect_aio`: where a client's parts are put together."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Required, TypedDict, Unpack
+
+import grpc
+
+from sealgate.client.blocking import Client
+from sealgate.client.check import Roots
+from sealgate.client.exchange import Caller, Exchange
+from sealgate.client.retries import Retries
+from sealgate.client.tasks import AioClient
+from sealgate.client.witness import Witness
+from sealgate.client.witness_file import WitnessFile
+from sealgate.remote import CHANNEL_OPTIONS, Access, Profile
+
+# PEM, or the path of a file that holds it.
+Pem = bytes | str | Path
+
+_SECONDS = 30.0
+
+
+class Options(TypedDict, total=False):
+    """How to connect. What is a file's content may be given as its path instead.
+
+    - `root_keys`, `root_threshold`: the pinned keys of the policy's root, and how many of them
+      must have signed the first policy.
+    - `authority`: who signs the gateway's certificate; default: whom the system trusts.
+    - `token`: a bearer token, or a function that is asked for one before each call.
+    - `certificate`, `certificate_key`: for mutual TLS.
+    - `principal`: the caller's name in the policy, if the credentials do not tell it.
+    - `witness`: a file that keeps what was last seen of each log, across runs.
+    - `timeout`: what a call may take in seconds, retries and checks included; default 30.
+    - `retries`: when a refused call is made again.
+    """
+
+    root_keys: Required[Iterable[Pem]]
+    root_threshold: Required[int]
+    authority: Pem
+    token: str | Callable[[], str]
+    certificate: Pem
+    certificate_key: Pem
+    principal: str
+    witness: Path
+    timeout: float
+    retries: Retries
+
+
+def connect(url: str, **options: Unpack[Options]) -> Client:
+    """A client of the gateway at `url` (`host:port` or `https://host:port`), always over TLS.
+
+    Nothing is sent yet. Raises ValueError for another kind of address, and Refusal for root keys
+    that are none or a witness's file that is not its own.
+    """
+    access = _access(url, options)
+    channel = grpc.secure_channel(access.endpoint, access.credentials(), CHANNEL_OPTIONS)
+    return Client(channel, _exchange(access, options), options.get("timeout", _SECONDS))
+
+
+def connect_aio(url: str, **options: Unpack[Options]) -> AioClient:
+    """As `connect`, for the tasks of the running event loop."""
+    access = _access(url, options)
+    channel = grpc.aio.secure_channel(access.endpoint, access.credentials(), CHANNEL_OPTIONS)
+    return AioClient(channel, _exchange(access, options), options.get("timeout", _SECONDS))
+
+
+def options_of(profile: Profile) -> Options:
+    """A profile as options; its `endpoint` is the address."""
+    options = Options(
+        root_keys=profile.root_keys,
+        root_threshold=profile.root_threshold,
+        authority=profile.server_authority,
+        principal=profile.name,
+    )
+    if profile.token is not None:
+        options["token"] = profile.token.read_text().strip()
+    if profile.certificate is not None and profile.certificate_key is not None:
+        options["certificate"] = profile.certificate
+        options["certificate_key"] = profile.certificate_key
+    if profile.witness is not None:
+        options["witness"] = profile.witness
+    return options
+
+
+def _access(url: str, options: Options) -> Access:
+    scheme, separator, address = url.partition("://")
+    if separator and scheme not in ("https", "dns"):
+        raise ValueError(f"{url}: a gateway is reached as host:port or https://host:port")
+    return Access(
+        endpoint=address.rstrip("/") if scheme == "https" else url,
+        server_authority=_bytes(options.get("authority")),
+        token=options.get("token"),
+        certificate=_bytes(options.get("certificate")),
+        certificate_key=_bytes(options.get("certificate_key")),
+    )
+
+
+def _exchange(access: Access, options: Options) -> Exchange:
+    pems = [(_bytes(key) or b"").decode() for key in options["root_keys"]]
+    file = options.get("witness")
+    return Exchange(
+        Roots.of(pems, options["root_threshold"]),
+        Caller(options.get("principal"), access.identities),
+        Witness(WitnessFile(Path(file)) if file is not None else None),
+        options.get("retries", Retries()),
+    )
+
+
+def _bytes(pem: Pem | None) -> bytes | None:
+    if isinstance(pem, Path):
+        return pem.read_bytes()
+    return pem.encode() if isinstance(pem, str) else pem

@@ -1,0 +1,275 @@
+"""The path of a question on the caller's side, top to bottom, without the I/O.
+
+1. reach the policy from the pinned root keys, anew every few minutes;
+2. note how large each log is known to be;
+3. ask; what is refused is asked again where that is safe, within the call's time;
+4. check the receipt, of an answer or a refusal, against the policy and this very call;
+5. witness the log: its checkpoint must be consistent with the last one seen;
+6. only then hand the answer out.
+
+Each method is a generator of steps (a call, a pause). A driver, blocking or not, does them and
+sends the result back, or throws the call's error in.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import grpc
+
+from sealgate.client.check import (
+    ANSWERED,
+    INFER,
+    Expected,
+    PolicyView,
+    Roots,
+    check_receipt,
+)
+from sealgate.client.question import Answer, Question, digest_of
+from sealgate.client.refused import CheckedReceipt, GatewayRefusal, receipt_in, refusal_of
+from sealgate.client.retries import Retries
+from sealgate.client.witness import Gap, Sighting, Witness
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import read_outputs
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.v1 import log_pb2, registry_pb2
+
+# A withdrawn log key is noticed after this time at the latest.
+_POLICY_SECONDS = 300.0
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+# What a newer policy may put right.
+_OUTDATED = frozenset(
+    {
+        Reason.LOG_UNKNOWN,
+        Reason.SIGNATURE_INVALID,
+        Reason.POLICY_INVALID,
+        Reason.PRINCIPAL_UNKNOWN,
+    }
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """Make a call; `method` is its bare name, `timeout` the seconds it may take."""
+
+    method: str
+    request: Any
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait."""
+
+    seconds: float
+
+
+Steps = Generator[Rpc | Pause, Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a name of the policy's, or the identities that the credentials stand for."""
+
+    principal: str | None
+    identities: Callable[[], tuple[str, ...]]
+
+    def name(self, view: PolicyView) -> str:
+        """Raises: PRINCIPAL_UNKNOWN."""
+        return self.principal or view.principal(self.identities())
+
+
+class Exchange:
+    """Asks, checks and witnesses for one caller; shared by any number of threads or tasks."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        caller: Caller,
+        witness: Witness,
+        retries: Retries,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.witness = witness
+        self._roots = roots
+        self._caller = caller
+        self._retries = retries
+        self._now = now
+        self._monotonic = monotonic
+        self._chance = chance
+        self._view: PolicyView | None = None
+        self._principal = ""
+        self._stale_at = 0.0
+
+    def ask(self, question: Question, seconds: float) -> Steps[Answer]:
+        """Raises Refusal: GatewayRefusal, LogFork, and the reasons of `check`; see above."""
+        ends = self._monotonic() + seconds
+        attempt = 0
+        while True:
+            attempt += 1
+            yield from self._current_policy(ends)  # 1
+            sizes, since = self.witness.sizes(), self._now()  # 2
+            try:
+                response = yield self._rpc("ModelInfer", question.request, ends)  # 3
+            except grpc.RpcError as error:
+                failed = error
+            else:
+                return (yield from self._answer(question, response, sizes, since, ends))
+            refusal = yield from self._refusal(question, failed, sizes, since, ends)
+            yield from self._pause(attempt, refusal, ends)
+
+    def read(self, method: str, request: Any, seconds: float) -> Steps[Any]:
+        """A call that changes nothing and has no receipt. Raises: GatewayRefusal."""
+        return self._read(method, request, self._monotonic() + seconds)
+
+    def witness_logs(self, seconds: float) -> Steps[dict[str, int]]:
+        """Fetches the newest checkpoint of every log and holds it against the last one seen.
+
+        Returns each log's size by its origin. Raises: LOG_INCONSISTENT, SIGNATURE_INVALID,
+        LOG_UNKNOWN for a log that the policy does not name.
+        """
+        ends = self._monotonic() + seconds
+        view = yield from self._current_policy(ends)
+        listed = yield from self._read("ListLogs", log_pb2.ListLogsRequest(), ends)
+        found = {}
+        for origin in listed.origins:
+            request = log_pb2.GetCheckpointRequest(origin=origin)
+            note = (yield from self._read("GetCheckpoint", request, ends)).note
+            checkpoint = open_checkpoint(note, view.newest.log_key(origin))
+            yield from self._witness(Sighting(checkpoint, note), ends)
+            found[origin] = checkpoint.size
+        return found
+
+    def _answer(
+        self,
+        question: Question,
+        response: oip.ModelInferResponse,
+        sizes: Any,
+        since: datetime,
+        ends: float,
+    ) -> Steps[Answer]:
+        request = question.request
+        data = response.parameters["receipt"].string_param.encode()
+        if not data:
+            raise Refusal(Reason.RECEIPT_MISSING)
+        if response.id != request.id or not _VERSION.fullmatch(response.model_version):
+            raise Refusal(Reason.RECEIPT_MISMATCH, "the answer's id or version")
+        outputs = read_outputs(response)
+        values = {
+            "outcome": (ANSWERED,),
+            "model": (request.model_name,),
+            "version": (request.model_version or response.model_version,),
+            "input": (question.input_digest,),
+            "output": (digest_of(outputs.values()),),
+        }
+        receipt = yield from self._accept(data, values, sizes, since, ends)
+        return Answer(
+            {name: tensor.data for name, tensor in outputs.items()},
+            request.model_name,
+            int(receipt.fields["version"]),
+            response.id,
+            receipt,
+        )
+
+    def _refusal(
+        self, question: Question, error: grpc.RpcError, sizes: Any, since: datetime, ends: float
+    ) -> Steps[GatewayRefusal]:
+        refusal = refusal_of(error)
+        data = receipt_in(error)
+        if data is not None:
+            # What the gateway had not come to when it refused is empty.
+            values = {
+                "outcome": (refusal.reason.name,),
+                "model": (question.request.model_name, ""),
+                "input": (question.input_digest, ""),
+                "output": ("",),
+            }
+            refusal.receipt = yield from self._accept(data, values, sizes, since, ends)
+        return refusal
+
+    def _accept(
+        self, data: bytes, values: dict[str, Any], sizes: Any, since: datetime, ends: float
+    ) -> Steps[CheckedReceipt]:
+        """Steps 4 and 5, under a newer policy where the one in hand does not do."""
+        until = self._now()
+        for last in (False, True):
+            view = yield from self._current_policy(ends)
+            told = {"principal": (self._principal,), "method": (INFER,), **values}
+            try:
+                receipt, seen = check_receipt(data, view, Expected(told, since, until))
+                break
+            except Refusal as refusal:
+                if last or refusal.reason not in _OUTDATED:
+                    raise
+            self._stale_at = 0.0
+        yield from self._witness(seen, ends)
+        if not self.witness.take(seen, sizes):
+            raise Refusal(Reason.RECEIPT_MISMATCH, "it was recorded for another call")
+        return receipt
+
+    def _witness(self, seen: Sighting, ends: float) -> Steps[None]:
+        while (gap := self.witness.gap(seen)) is not None:
+            hashes = yield from self._consistency(gap, ends)
+            if self.witness.close(seen, gap, hashes):
+                return
+
+    def _consistency(self, gap: Gap, ends: float) -> Steps[list[bytes]]:
+        request = log_pb2.GetConsistencyProofRequest(
+            origin=gap.new.origin, old_size=gap.old.size, new_size=gap.new.size
+        )
+        try:
+            proof = yield from self._read("GetConsistencyProof", request, ends)
+        except GatewayRefusal as refusal:
+            if refusal.reason is Reason.ENTRY_UNKNOWN:
+                # It no longer has a size that it signed: it has shrunk.
+                raise gap.fork() from refusal
+            raise
+        return list(proof.hashes)
+
+    def _current_policy(self, ends: float) -> Steps[PolicyView]:
+        view = self._view
+        if view is not None and self._monotonic() < self._stale_at and self._now() < view.expires:
+            return view
+        response = yield from self._read("GetPolicy", registry_pb2.GetPolicyRequest(), ends)
+        view = PolicyView.open(
+            response.envelopes, self._roots, self._now(), self.witness.policy_version
+        )
+        self.witness.saw_policy(view.newest.version)
+        self._principal = self._caller.name(view)
+        self._view = view
+        self._stale_at = self._monotonic() + _POLICY_SECONDS
+        return view
+
+    def _read(self, method: str, request: Any, ends: float) -> Steps[Any]:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return (yield self._rpc(method, request, ends))
+            except grpc.RpcError as error:
+                refusal = refusal_of(error)
+            yield from self._pause(attempt, refusal, ends)
+
+    def _pause(self, attempt: int, refusal: GatewayRefusal, ends: float) -> Steps[None]:
+        """Waits for the next attempt, or raises the refusal if there is to be none."""
+        remaining = ends - self._monotonic()
+        seconds = self._retries.pause(attempt, refusal, remaining, self._chance)
+        if seconds is None:
+            raise refusal
+        yield Pause(seconds)
+
+    def _rpc(self, method: str, request: Any, ends: float) -> Rpc:
+        remaining = ends - self._monotonic()
+        if remaining <= 0:
+            raise Refusal(Reason.DEADLINE_TOO_SHORT)
+        return Rpc(method, request, remaining)

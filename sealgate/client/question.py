@@ -1,0 +1,78 @@
+"""One question as numpy arrays, and its answer as numpy arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sealgate.client.refused import CheckedReceipt
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.tensors import Array, Tensor, read_inputs, write_inputs
+from sealgate.trust.answer import tensors_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model answered, verified: `answer["logits"]` is an output's array, read-only."""
+
+    outputs: Mapping[str, Array]
+    model: str
+    version: int
+    id: str
+    receipt: CheckedReceipt
+
+    def __getitem__(self, name: str) -> Array:
+        return self.outputs[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request and the digest of its inputs, which is taken here and nowhere else."""
+
+    request: oip.ModelInferRequest
+    input_digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # The receipt is the point of asking here.
+        self.request.parameters["receipt"].bool_param = True
+        digest = digest_of(read_inputs(self.request).values())
+        object.__setattr__(self, "input_digest", digest)
+
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        inputs: Mapping[str, npt.ArrayLike],
+        *,
+        version: int | None = None,
+        alias: str | None = None,
+        outputs: Sequence[str] = (),
+        subject: str | None = None,
+        id: str = "",
+    ) -> Self:
+        """The question to `version` of a model, or to what `alias` names, `production` by default.
+
+        `outputs` are those wanted, all by default; `subject` names the person whom the data is
+        about. Raises Refusal for arrays that the gateway would refuse: TENSOR_DATATYPE,
+        TENSOR_NOT_FINITE.
+        """
+        request = oip.ModelInferRequest(
+            model_name=model, model_version="" if version is None else str(version), id=id
+        )
+        texts = {"alias": alias, "subject": subject}
+        for name, value in texts.items():
+            if value is not None:
+                request.parameters[name].string_param = value
+        for output in outputs:
+            request.outputs.add(name=output)
+        write_inputs(
+            request, [Tensor.of(name, np.asarray(value)) for name, value in inputs.items()]
+        )
+        return cls(request)
+
+
+def digest_of(tensors: Any) -> str:
+    """The digest that a receipt has of tensors."""
+    return tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in tensors)

@@ -1,0 +1,201 @@
+"""A gateway in memory, as a client's exchange sees it: answers, receipts and a log, all real.
+
+It does the steps of `sealgate.client.exchange` at once. Tests make it lie by changing what it
+keeps (`leaves`) or what it sends (`change`).
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from sealgate.client.check import Roots
+from sealgate.client.exchange import Caller, Exchange, Pause, Rpc, Steps
+from sealgate.client.question import Question, digest_of
+from sealgate.client.retries import Retries
+from sealgate.client.witness import Witness
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason
+from sealgate.remote import RECEIPT_METADATA
+from sealgate.tensors import Tensor, read_inputs, write_outputs
+from sealgate.trust import answer, merkle
+from sealgate.trust.answer import FIELDS
+from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
+from sealgate.trust.frontier import Frontier
+from sealgate.trust.policy import Policy
+from sealgate.trust.proof import TlogProof
+from sealgate.trust.receipt import Receipt
+from sealgate.trust.tiles import consistency_proof
+from sealgate.trust.times import format_micros
+from sealgate.v1 import log_pb2, registry_pb2
+from tests.support.people import ANSWER_LOG, NOW, key, make_policy, sign_policy
+from tests.support.tile_store import TileStore
+
+QUESTION = Question.of("digits", {"x": np.zeros((1, 4), np.float32)}, id="7")
+
+
+class Failed(grpc.RpcError, grpc.Call):
+    """A call's failure as the blocking API raises it."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: Reason | None = None,
+        retry_after: float | None = None,
+        receipt: bytes | None = None,
+    ) -> None:
+        status = status_pb2.Status(code=code.value[0], message="refused")
+        if reason is not None:
+            info = error_details_pb2.ErrorInfo(reason=reason.name, domain="sealgate")
+            status.details.add().Pack(info)
+        if retry_after is not None:
+            delay = duration_pb2.Duration()
+            delay.FromNanoseconds(int(retry_after * 1e9))
+            status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+        self._code = code
+        self._metadata = list(rpc_status.to_status(status).trailing_metadata)
+        if receipt is not None:
+            self._metadata.append((RECEIPT_METADATA, receipt))
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return "refused"
+
+    def trailing_metadata(self) -> list[tuple[str, Any]]:
+        return self._metadata
+
+
+class FakeGateway:
+    """Answers whatever it is asked with zeros, for the principal carla, at the time `now`.
+
+    `failures` are raised first, one for each ModelInfer; `change` may alter a record's values
+    before they are logged; `calls` and `pauses` are what the client did.
+    """
+
+    def __init__(self, now: Callable[[], datetime], policy: Policy | None = None) -> None:
+        self.now = now
+        self.policies = [policy or make_policy()]
+        self.leaves: list[bytes] = []
+        self.failures: list[Failed] = []
+        self.change: Callable[[dict[str, str]], None] = lambda values: None
+        self.signer = "answer-log"
+        self.calls: list[str] = []
+        self.pauses: list[float] = []
+
+    def run(self, steps: Steps[Any]) -> Any:
+        """Drives an exchange to its end."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self.perform(step)
+                except grpc.RpcError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value
+
+    def perform(self, step: Rpc | Pause) -> Any:
+        if isinstance(step, Pause):
+            self.pauses.append(step.seconds)
+            return None
+        self.calls.append(step.method)
+        return getattr(self, step.method)(step.request)
+
+    def ModelInfer(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:  # noqa: N802
+        if self.failures:
+            raise self.failures.pop(0)
+        inputs = read_inputs(request).values()
+        output = Tensor.of("y", np.zeros((1, 2), np.float32))
+        response = oip.ModelInferResponse(
+            model_name=request.model_name, model_version="1", id=request.id
+        )
+        write_outputs(response, [output])
+        receipt = self.record(
+            model=request.model_name,
+            version="1",
+            input=digest_of(inputs),
+            output=digest_of([output]),
+            outcome="answered",
+        )
+        response.parameters["receipt"].string_param = receipt.decode()
+        return response
+
+    def GetPolicy(self, _: Any) -> registry_pb2.GetPolicyResponse:  # noqa: N802
+        envelopes = [sign_policy(policy).encode() for policy in self.policies]
+        return registry_pb2.GetPolicyResponse(envelopes=envelopes)
+
+    def ListLogs(self, _: Any) -> log_pb2.ListLogsResponse:  # noqa: N802
+        return log_pb2.ListLogsResponse(origins=[ANSWER_LOG])
+
+    def GetCheckpoint(self, _: Any) -> log_pb2.GetCheckpointResponse:  # noqa: N802
+        return log_pb2.GetCheckpointResponse(note=self.note())
+
+    def GetConsistencyProof(  # noqa: N802
+        self, request: log_pb2.GetConsistencyProofRequest
+    ) -> log_pb2.GetConsistencyProofResponse:
+        if request.new_size > len(self.leaves):
+            raise Failed(grpc.StatusCode.NOT_FOUND, Reason.ENTRY_UNKNOWN)
+        store = TileStore()
+        store.put(self._frontier(request.new_size).tiles)
+        hashes = consistency_proof(store, request.old_size, request.new_size)
+        return log_pb2.GetConsistencyProofResponse(hashes=hashes)
+
+    def record(self, **values: str) -> bytes:
+        """Logs an entry and returns its receipt."""
+        known = {
+            "time": format_micros(self.now()),
+            "principal": "carla",
+            "method": "/inference.GRPCInferenceService/ModelInfer",
+            "policy_digest": self.policies[-1].digest,
+            **values,
+        }
+        self.change(known)
+        listed = tuple(known.get(field, "") for field in FIELDS)
+        salts = answer.salts(b"k" * 32, len(self.leaves).to_bytes(16))
+        entry = answer.leaf(listed, salts)
+        self.leaves.append(entry)
+        index = len(self.leaves) - 1
+        path = self._frontier(len(self.leaves)).inclusion_proof(index)
+        proof = TlogProof(index, tuple(path), self.note())
+        return Receipt.of(entry, listed, salts, proof).encode()
+
+    def others(self, count: int) -> None:
+        """Logs what other callers asked."""
+        self.leaves += [b"other %d" % (len(self.leaves) + n) for n in range(count)]
+
+    def note(self) -> str:
+        root = self._frontier(len(self.leaves)).root
+        return sign_checkpoint(Checkpoint(ANSWER_LOG, len(self.leaves), root), key(self.signer))
+
+    def _frontier(self, size: int) -> Frontier:
+        return Frontier.empty().append([merkle.leaf_hash(leaf) for leaf in self.leaves[:size]])
+
+
+class Room:
+    """A gateway and a client of it, with a clock that tests move."""
+
+    def __init__(self, **settings):
+        self.now, self.elapsed = NOW, 0.0
+        self.gateway = FakeGateway(lambda: self.now)
+        roots = [key(f"root-{n}").public.pem for n in range(3)]
+        self.exchange = Exchange(
+            settings.get("roots", Roots.of(roots, 2)),
+            settings.get("caller", Caller(None, lambda: ("mtls:carla",))),
+            settings.get("witness", Witness()),
+            settings.get("retries", Retries()),
+            now=lambda: self.now,
+            monotonic=lambda: self.elapsed,
+            chance=lambda: 0.5,
+        )
+
+    def ask(self, question=QUESTION, seconds=10.0):
+        return self.gateway.run(self.exchange.ask(question, seconds))

@@ -1,0 +1,79 @@
+"""What is asked again and what is not, and how long a call may take; the gateway is in memory."""
+
+import grpc
+import pytest
+
+from sealgate.reasons import Reason
+from tests.support.fake_gateway import Failed, Room
+from tests.support.people import refused
+
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.fixture
+def room():
+    return Room()
+
+
+def test_a_full_queue_is_asked_again_after_the_time_that_it_names(room):
+    room.gateway.failures = [Failed(EXHAUSTED, Reason.QUEUE_FULL, 0.1)] * 2
+    assert room.ask().version == 1
+    assert room.gateway.pauses == [0.1 + 0.025, 0.1 + 0.05]
+
+
+def test_a_gateway_that_goes_away_is_asked_again(room):
+    room.gateway.failures = [Failed(UNAVAILABLE), Failed(UNAVAILABLE, Reason.DRAINING)]
+    assert room.ask().version == 1
+    assert room.gateway.pauses == [0.025, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (Failed(EXHAUSTED), Reason.CALL_FAILED),
+        (Failed(EXHAUSTED, Reason.QUEUE_FULL), Reason.QUEUE_FULL),
+        (Failed(EXHAUSTED, Reason.QUEUE_FULL, 60.0), Reason.QUEUE_FULL),
+        (Failed(grpc.StatusCode.DEADLINE_EXCEEDED), Reason.DEADLINE_TOO_SHORT),
+        (Failed(grpc.StatusCode.INTERNAL, Reason.INTERNAL, 0.1), Reason.INTERNAL),
+        (Failed(grpc.StatusCode.PERMISSION_DENIED, Reason.ROLE_TOO_LOW), Reason.ROLE_TOO_LOW),
+    ],
+)
+def test_nothing_else_is_asked_again(room, failure, reason):
+    room.gateway.failures = [failure]
+    with refused(reason):
+        room.ask()
+    assert room.gateway.calls.count("ModelInfer") == 1
+
+
+def test_retries_end(room):
+    room.gateway.failures = [Failed(UNAVAILABLE, Reason.RECORD_FAILED)] * 9
+    with refused(Reason.RECORD_FAILED):
+        room.ask()
+    assert room.gateway.calls.count("ModelInfer") == 4
+
+
+def test_there_is_no_pause_that_outlasts_the_call(room):
+    room.gateway.failures = [Failed(EXHAUSTED, Reason.QUEUE_FULL, 0.5)]
+    with refused(Reason.QUEUE_FULL):
+        room.ask(seconds=0.5)
+    assert room.gateway.pauses == []
+
+
+def test_a_call_without_time_is_not_made(room):
+    with refused(Reason.DEADLINE_TOO_SHORT):
+        room.ask(seconds=0.0)
+    assert room.gateway.calls == []
+
+
+def test_an_answer_whose_log_gives_no_proof_is_withheld(room):
+    room.ask()
+    room.gateway.others(3)
+
+    def away(request):
+        raise Failed(UNAVAILABLE)
+
+    room.gateway.GetConsistencyProof = away
+    with refused(Reason.CALL_FAILED):
+        room.ask()
+    assert room.gateway.calls.count("ModelInfer") == 2
