@@ -55,6 +55,10 @@ def _alias(row: Values) -> str:
     return f"models/{row['model']}/aliases/{row['alias']}"
 
 
+def _api_key(row: Values) -> str:
+    return f"api-keys/{row['key_id']}"
+
+
 POLICY_ACCEPTED = Event(
     "policy.accepted",
     schema.POLICIES,
@@ -137,6 +141,25 @@ REFUSALS_COUNTED = Event(
     lambda row: {"number": row["number"], "counts": canonical.decode(row["counts"].encode())},
 )
 
+API_KEY_CREATED = Event(
+    "api-key.created",
+    schema.API_KEYS,
+    _api_key,
+    lambda row: {
+        "holder": row["holder"],
+        "label": row["label"],
+        "expires": row["expires"],
+        "digest": sha256(row["digest"].encode()),
+    },
+)
+
+API_KEY_REVOKED = Event(
+    "api-key.revoked",
+    schema.API_KEY_REVOCATIONS,
+    _api_key,
+    lambda row: {"reason": row["reason"]},
+)
+
 EVENTS = (
     POLICY_ACCEPTED,
     MODEL_CREATED,
@@ -148,4 +171,6 @@ EVENTS = (
     VERSION_REVOKED,
     ANSWERS_ANCHORED,
     REFUSALS_COUNTED,
+    API_KEY_CREATED,
+    API_KEY_REVOKED,
 )

@@ -44,6 +44,8 @@ def _check_onnx(path: str, data: bytes) -> None:
     2. It has a graph with nodes, and says which operators it is written in (FORMAT_REFUSED).
     3. No tensor of it, sparse ones and those of subgraphs and functions included, lies outside
        (EXTERNAL_DATA).
+    4. It has no functions of its own (FORMAT_REFUSED): nested, a few hundred bytes of them unfold
+       into millions of nodes when the model is loaded, and they hide weights from other checks.
     """
     # 1.
     model = ModelProto()
@@ -60,6 +62,9 @@ def _check_onnx(path: str, data: bytes) -> None:
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise Refusal(Reason.EXTERNAL_DATA, path)
+    # 4.
+    if model.functions:
+        raise _refused(path, "local functions, which onnx.inliner can dissolve")
 
 
 def _check_safetensors(path: str, data: bytes) -> None:

@@ -54,7 +54,9 @@ class FreshnessKeeper:
         Raises Refusal(LOG_INCONSISTENT) when an alias's pointer or a revocation of the last
         statement is gone or older.
         """
-        previous = self._last or self._stored(unit.connection)
+        # A commit that was reported as failed may have reached the database all the same.
+        known = (self._last, self._stored(unit.connection))
+        previous = max(filter(None, known), key=lambda item: item.sequence, default=None)
         pointers, revoked = newest_state(unit.connection)
         if previous is not None:
             _check_goes_forward(previous, pointers, revoked)
@@ -76,7 +78,7 @@ class FreshnessKeeper:
         unit.afterwards(lambda: self._remember(statement))
 
     def check_state(self, connection: Connection) -> None:
-        """Check that the stored statement is ours and says what the tables say.
+        """Check that the stored statement is ours and says what the tables say; remember it.
 
         Raises Refusal(LOG_INCONSISTENT).
         """
@@ -84,6 +86,9 @@ class FreshnessKeeper:
         pointers, revoked = newest_state(connection)
         if statement is None or (statement.pointers, statement.revoked) != (pointers, revoked):
             raise Refusal(Reason.LOG_INCONSISTENT, "the freshness statement says something else")
+        if self._last is None:
+            # From here on, deleting the stored one does not let the key start over.
+            self._remember(statement)
 
     def _remember(self, statement: Freshness) -> None:
         self._last = statement

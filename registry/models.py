@@ -78,10 +78,11 @@ def _models(connection: Connection, model: str | None = None) -> tuple[ModelReco
         .where(VERSIONS.c.model == MODELS.c.model)
         .scalar_subquery()
     )
-    query = select(MODELS, latest.label("latest")).order_by(MODELS.c.model)
+    query = select(MODELS, latest.label("latest"))
     if model is not None:
         query = query.where(MODELS.c.model == model)
+    # Sorted here: databases differ in how they collate.
+    rows = sorted(connection.execute(query), key=lambda row: str(row.model))
     return tuple(
-        ModelRecord(row.model, row.principal, row.time, row.latest or 0, row.entry)
-        for row in connection.execute(query)
+        ModelRecord(row.model, row.principal, row.time, row.latest or 0, row.entry) for row in rows
     )

@@ -7,7 +7,9 @@ separation of duties are checked here again, from the signed documents alone.
 from sqlalchemy import Connection, select
 
 from registry.anchors import Anchors
+from registry.api_keys import ApiKeys
 from registry.artifacts import ArtifactStore
+from registry.changes import Changes
 from registry.database import ChangeToken, Database
 from registry.freshness import FreshnessKeeper, newest_state, stored_envelope
 from registry.log.reader import LogReader
@@ -32,7 +34,7 @@ from sealgate.trust.keys import Signer
 
 class Registry:
     """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
-    `revocations`, `anchors`, `refusals`; `artifacts` and `log` (a reader) beside them.
+    `revocations`, `anchors`, `refusals`, `api_keys`; `artifacts` and `log` (a reader) beside them.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Registry:
         self.revocations = Revocations(ledger, book, freshness, self.versions)
         self.anchors = Anchors(ledger, book)
         self.refusals = Refusals(ledger, book)
+        self.api_keys = ApiKeys(ledger, book)
 
     @classmethod
     def open(
@@ -143,6 +146,10 @@ class Registry:
             newest = newest_checkpoint(connection, LOG)
             sequence = connection.scalar(select(FRESHNESS.c.sequence))
         return (newest.size if newest else 0, sequence or 0)
+
+    def changes(self) -> Changes:
+        """What tells when to ask for the change token again."""
+        return self._ledger.database.changes()
 
     def close(self) -> None:
         """Close the database."""

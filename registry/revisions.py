@@ -1,9 +1,10 @@
 """Bringing a database's tables to their newest revision, with Alembic, inside one transaction.
 
-There are three families of tables: `registry`; `answers` for an answer log's own file; `subjects`.
+There are three families of tables: `registry`; `answers` for an answer log's own; `subjects`.
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -20,17 +21,32 @@ class RevisionUnknown(Exception):
     """The database was written by a release that knows a later revision."""
 
 
-def upgrade(connection: Connection, family: str) -> None:
+def upgrade(connection: Connection, family: str, revision: str = "head") -> None:
     """Upgrade the tables of `family` in the transaction that `connection` has begun.
 
     Raises RevisionUnknown.
     """
+    _run(command.upgrade, connection, family, revision)
+
+
+def downgrade(connection: Connection, family: str, revision: str) -> None:
+    """Go back to an earlier revision, for an earlier release. Each revision says what that loses;
+    "base" drops the tables with all that is in them.
+
+    Raises RevisionUnknown.
+    """
+    _run(command.downgrade, connection, family, revision)
+
+
+def _run(
+    step: Callable[[Config, str], None], connection: Connection, family: str, revision: str
+) -> None:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS / family).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     with _ONE_AT_A_TIME:
         try:
-            command.upgrade(config, "head")
+            step(config, revision)
         except CommandError as error:
             raise RevisionUnknown(str(error)) from error

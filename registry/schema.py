@@ -142,6 +142,22 @@ REFUSALS = _state(
     _text("counts"),
 )
 
+# The holder is a principal; `digest` is a keyed one, whose key the gateways have.
+API_KEYS = _state(
+    "api_keys",
+    _text("key_id", key=True),
+    _text("holder"),
+    _text("label"),
+    _text("expires"),
+    _text("digest"),
+)
+
+API_KEY_REVOCATIONS = _state(
+    "api_key_revocations",
+    Column("key_id", Text, ForeignKey("api_keys.key_id"), primary_key=True),
+    _text("reason"),
+)
+
 # One row at most: the newest statement of what is live and what is revoked.
 FRESHNESS = Table(
     "freshness",

@@ -1,4 +1,4 @@
-"""The keys of those whom records are about, in a file apart from the log.
+"""The keys of those whom records are about, apart from the log.
 
 An entry's salts derive from its subject's key. Destroying the key erases the link between the
 person and the entry, while the log still verifies.
@@ -35,9 +35,9 @@ class SubjectKeys:
         self._cached = functools.lru_cache(_CACHED)(self._load_or_make)
 
     @classmethod
-    def open(cls, path: Path) -> "SubjectKeys":
-        """Open the file, or begin it. Raises: REGISTRY_UNAVAILABLE."""
-        return cls(Database.open_file(path, "subjects"))
+    def open(cls, place: Path | str) -> "SubjectKeys":
+        """Open the SQLite file or the URL, or begin it. Raises: REGISTRY_UNAVAILABLE."""
+        return cls(Database.open(place, "subjects"))
 
     def key(self, subject: str) -> bytes:
         """The subject's key, made where there is none. Raises: RECORD_FAILED."""

@@ -1,7 +1,7 @@
-"""An answer log: what a gateway answered or refused, in a SQLite file of its own.
+"""An answer log: what a gateway answered or refused, in a file or schema of its own.
 
 A group of answers is one transaction, one signature and one durable write. Beside each leaf,
-which holds commitments alone, the file keeps what they commit to, so that an auditor can be shown
+which holds commitments alone, the log keeps what they commit to, so that an auditor can be shown
 more than the caller's receipt opens.
 """
 
@@ -52,14 +52,14 @@ class AnswerLog:
 
     @classmethod
     def open(
-        cls, path: Path, origin: str, signer: Signer, *, known: Checkpoint | None = None
+        cls, place: Path | str, origin: str, signer: Signer, *, known: Checkpoint | None = None
     ) -> "AnswerLog":
-        """Open the log in the file `path`, or begin it; see `TileLog.open`.
+        """Open the log at `place`, a SQLite file or a URL, or begin it; see `TileLog.open`.
 
         `known` is the newest checkpoint that the registry's log has anchored. Raises Refusal:
         LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
         """
-        database = Database.open_file(path, "answers")
+        database = Database.open(place, "answers")
         try:
             return cls(database, TileLog.open(database, ANSWERS, origin, signer, known=known))
         except Refusal:

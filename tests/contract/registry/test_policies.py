@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.log.answer_log import Answer, AnswerLog, Opening
+from registry.log.answer_log import AnswerLog
 from sealgate.reasons import Reason
-from sealgate.trust import answer
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.note import vkey
 from sealgate.trust.promotion import verify_freshness
@@ -23,6 +22,7 @@ from tests.support.people import (
     refused,
     sign_policy,
 )
+from tests.support.records import an_answer
 
 
 class TestPolicy:
@@ -212,10 +212,3 @@ class TestAnchor:
         with refused(Reason.SIGNATURE_INVALID):
             bureau.registry.anchors.add("gateway", log.note)
         log.close()
-
-
-def an_answer(subject: str = "subject") -> Answer:
-    values = answer.FIELDS
-    nonce = subject.encode().ljust(16)
-    leaf = answer.leaf(values, answer.salts(b"key", nonce))
-    return Answer(leaf, Opening(values, nonce, subject))

@@ -50,9 +50,9 @@ def kill_at_work(work: Callable[[Connection], None], seconds: float) -> list[str
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_registry_killed_at_any_moment(tmp_path: Path) -> None:
+def test_registry_killed_at_any_moment(tmp_path: Path, database_url: str) -> None:
     chance = random.Random(1)  # noqa: S311
-    url = f"sqlite:///{tmp_path}/registry.db"
+    url = database_url
     Bureau(tmp_path, url).found().registry.close()
     moves = 0
     for _ in range(_ROUNDS):
@@ -83,25 +83,25 @@ def release_versions(folder: Path, url: str, pipe: Connection) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_answer_log_killed_at_any_moment(tmp_path: Path) -> None:
+def test_answer_log_killed_at_any_moment(database_url: str) -> None:
     chance = random.Random(2)  # noqa: S311
-    path = tmp_path / "answers.db"
+    url = database_url
     for _ in range(_ROUNDS):
-        notes = kill_at_work(lambda pipe: record_answers(path, pipe), chance.random() / 20)
+        notes = kill_at_work(lambda pipe: record_answers(url, pipe), chance.random() / 20)
         # What was acknowledged is still there, at its place.
         known = open_checkpoint(notes[-1], vkey(ANSWER_LOG, key("answer-log").public))
-        log = AnswerLog.open(path, ANSWER_LOG, key("answer-log"), known=known)
+        log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), known=known)
         assert log.reader.verify().size == log.size >= known.size
         log.close()
-        database = Database.open_file(path, "answers")
+        database = Database.open(url, "answers")
         with database.reading() as connection:
             assert connection.scalar(select(func.count()).select_from(OPENINGS)) == log.size
         database.close()
 
 
-def record_answers(path: Path, pipe: Connection) -> None:
+def record_answers(url: str, pipe: Connection) -> None:
     """Append groups of answers, telling each checkpoint once it is durable."""
-    log = AnswerLog.open(path, ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"))
     pipe.send(log.note)
     leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
     group = [Answer(leaf, Opening(answer.FIELDS, b"nonce", "subject"))] * 37

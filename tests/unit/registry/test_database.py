@@ -1,18 +1,14 @@
 """Opening a database, its transactions, and what it says of changes."""
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import MetaData, insert, select
+from sqlalchemy import insert, select
 
 from registry import schema
 from registry.database import Database
-from registry.log.tables import ANSWERS_METADATA
 from sealgate.reasons import Reason
 from tests.support.people import refused
 
@@ -26,16 +22,6 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-@pytest.mark.parametrize(
-    ("family", "metadata"), [("registry", schema.METADATA), ("answers", ANSWERS_METADATA)]
-)
-def test_revisions_lead_to_the_tables(tmp_path: Path, family: str, metadata: MetaData) -> None:
-    database = Database.open_file(tmp_path / "new.db", family)
-    with database.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    database.close()
-
-
 def test_opening_again_changes_nothing(database: Database, tmp_path: Path) -> None:
     with database.writing() as connection:
         connection.execute(insert(schema.FRESHNESS), _FRESH)
@@ -45,23 +31,6 @@ def test_opening_again_changes_nothing(database: Database, tmp_path: Path) -> No
     with again.reading() as connection:
         assert len(connection.execute(select(schema.FRESHNESS)).all()) == 1
     again.close()
-
-
-def test_many_open_a_new_one_at_once(tmp_path: Path) -> None:
-    opened: list[Database] = []
-    threads = [
-        threading.Thread(
-            target=lambda: opened.append(Database.open_file(tmp_path / "new.db", "registry"))
-        )
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(opened) == 4
-    for database in opened:
-        database.close()
 
 
 def test_only_the_owner_can_read(database: Database, tmp_path: Path) -> None:

@@ -45,3 +45,9 @@ def upgrade() -> None:
         sa.Column("epoch", COUNT, nullable=False),
         sa.PrimaryKeyConstraint("origin", name=op.f("pk_log_writer")),
     )
+
+
+def downgrade() -> None:
+    """Loses the whole log, with all that it proves."""
+    for table in ("log_checkpoints", "log_leaves", "log_openings", "log_tiles", "log_writer"):
+        op.drop_table(table)

@@ -12,6 +12,14 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 Item = sa.Column | sa.Constraint
 
+# In the order in which they refer to each other.
+_TABLES = (
+    *("log_leaves", "log_tiles", "log_checkpoints", "log_writer"),
+    *("policies", "anchors", "refusals", "models", "commitments"),
+    *("versions", "evidence", "proposals", "approvals"),
+    *("pointers", "revocations", "freshness"),
+)
+
 
 def upgrade() -> None:
     _create_log()
@@ -19,6 +27,12 @@ def upgrade() -> None:
     _create_versions()
     _create_promotions()
     _create_moves()
+
+
+def downgrade() -> None:
+    """Loses the whole record: every version, approval and pointer, and the log that proves them."""
+    for table in reversed(_TABLES):
+        op.drop_table(table)
 
 
 def _create_log() -> None:

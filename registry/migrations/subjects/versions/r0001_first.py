@@ -16,3 +16,8 @@ def upgrade() -> None:
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("subject", name=op.f("pk_subject_keys")),
     )
+
+
+def downgrade() -> None:
+    """Loses every key, and with it the link between each subject and its entries, for good."""
+    op.drop_table("subject_keys")

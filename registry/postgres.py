@@ -1,0 +1,149 @@
+"""PostgreSQL: how its connections are set up, and how one hears of commits by LISTEN.
+
+Tables live in a schema of their own: `schema` in the URL's query, or else the name of the family
+(`registry`, `answers`, `subjects`), so that one URL serves all three. A writer first takes its
+schema's advisory lock, which is what `BEGIN IMMEDIATE` is on SQLite: the statements after it see
+all that was committed before, and a writer that dies lets go with its connection.
+"""
+
+import re
+import time
+
+import psycopg
+from sqlalchemy import Connection, Engine, NullPool, create_engine, func, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from registry.changes import POLL_SECONDS
+from sealgate.reasons import Reason, Refusal
+
+CHANNEL = "sealgate_registry"
+"""Where the registry's trigger (revision 0002) tells of every change of state."""
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_CONNECT_SECONDS = 3
+_POOL_SIZE = 5
+_POOL_OVERFLOW = 10
+# A writer that hangs in the middle is ended, and with that its lock.
+_IDLE_MS = 60_000
+# While a listener is connected, it has one look a second all the same: a notice that was lost on
+# the way, in a pooler for instance, costs a second at most.
+_LOOK_SECONDS = 1.0
+_RECONNECT_SECONDS = 0.25
+
+
+def new_engine(url: URL, family: str, busy_ms: int) -> Engine:
+    """An engine whose connections use the schema of `url`, which is made where there is none.
+
+    Raises Refusal(REGISTRY_UNAVAILABLE) for a schema of another form, and where a commit would
+    not survive a crash.
+    """
+    schema = str(url.query.get("schema", family))
+    if not _SCHEMA.fullmatch(schema):
+        raise Refusal(Reason.REGISTRY_UNAVAILABLE, f"schema {schema!r} is not a plain name")
+    settings = {
+        "search_path": schema,
+        "lock_timeout": busy_ms,
+        "idle_in_transaction_session_timeout": _IDLE_MS,
+    }
+    options = " ".join(f"-c{name}={value}" for name, value in settings.items())
+    given = url.query.get("options", "")
+    plain = url.difference_update_query(["schema"]).set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        plain.update_query_dict({"options": f"{given} {options}".strip()}),
+        connect_args={"connect_timeout": _CONNECT_SECONDS, "keepalives_idle": 10},
+        pool_pre_ping=True,
+        pool_size=_POOL_SIZE,
+        max_overflow=_POOL_OVERFLOW,
+        pool_timeout=busy_ms / 1000,
+    )
+    try:
+        _prepare(engine, schema)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def take_turn(connection: Connection) -> None:
+    """Wait for other writers of the schema, and keep them out until the transaction ends."""
+    name = func.hashtext(func.current_schema())
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("sealgate"), name)))
+
+
+class Listener:
+    """Hears of commits by LISTEN within a millisecond, on a connection outside the pool.
+
+    While it has no connection it says "look" every 20 ms, as a poll would, and tries to connect.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        arguments = {"connect_timeout": _CONNECT_SECONDS, "keepalives_idle": 10}
+        self._engine = create_engine(engine.url, poolclass=NullPool, connect_args=arguments)
+        self._connection: psycopg.Connection | None = None
+        self._connect_at = 0.0
+        self._look_at = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether notices can arrive."""
+        return self._connection is not None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a notice; see `Changes.wait`."""
+        if self._connection is None:
+            self._connect()
+            if self._connection is None:
+                time.sleep(min(seconds, POLL_SECONDS))
+            # What happened before it listened was told to nobody.
+            return True
+        try:
+            heard = list(self._connection.notifies(timeout=seconds, stop_after=1))
+        except psycopg.Error:
+            self._drop()
+            return True
+        if not heard and time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        return True
+
+    def close(self) -> None:
+        """End the connection."""
+        self._drop()
+        self._engine.dispose()
+
+    def _connect(self) -> None:
+        if time.monotonic() < self._connect_at:
+            return
+        try:
+            pooled = self._engine.raw_connection()
+            driver = pooled.driver_connection
+            pooled.detach()
+            if not isinstance(driver, psycopg.Connection):
+                raise Refusal(Reason.INTERNAL, "not psycopg")
+            driver.autocommit = True
+            driver.execute(f"LISTEN {CHANNEL}")
+        except (SQLAlchemyError, psycopg.Error):
+            self._connect_at = time.monotonic() + _RECONNECT_SECONDS
+            return
+        self._connection = driver
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+def _prepare(engine: Engine, schema: str) -> None:
+    with engine.begin() as connection:
+        # Several gateways may start at once.
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("sealgate schemas"))))
+        if connection.scalar(text("SHOW synchronous_commit")) == "off":
+            raise Refusal(
+                Reason.REGISTRY_UNAVAILABLE,
+                "synchronous_commit is off, so a commit would not survive a crash",
+            )
+        # `IF NOT EXISTS` would need the right to make schemas even where it is there.
+        there = text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
+        if connection.scalar(there, {"name": schema}) is None:
+            connection.execute(text(f'CREATE SCHEMA "{schema}"'))

@@ -1,0 +1,69 @@
+"""SQLite: how its files are made and its connections set up.
+
+WAL mode with `synchronous=FULL`, so a commit that returned survives a power cut, and readers never
+wait for the writer. Writers begin with `BEGIN IMMEDIATE`: a transaction that starts as a reader
+and writes later could fail half-way with a busy snapshot.
+"""
+
+import os
+import sqlite3
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from sealgate.reasons import Reason, Refusal
+
+WRITES = "sealgate_write"
+"""The execution option of an engine whose transactions write."""
+
+
+def new_engine(url: URL, busy_ms: int) -> Engine:
+    """An engine over the file of `url`, which is made where there is none."""
+    _create_private(url)
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+        # The driver would begin transactions of its own accord, and too late.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={busy_ms:d}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.execute(text("BEGIN IMMEDIATE" if writes else "BEGIN"))
+
+    return engine
+
+
+class DataVersion:
+    """A number that differs after any commit, by this process or another.
+
+    `data_version` leaves out what its own connection commits, so this one commits nothing; outside
+    a transaction it is always current.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        pooled = engine.raw_connection()
+        driver = pooled.driver_connection
+        if not isinstance(driver, sqlite3.Connection):
+            raise Refusal(Reason.INTERNAL, "not SQLite")
+        # It leaves the pool for good.
+        pooled.detach()
+        self._connection = driver
+
+    def read(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _create_private(url: URL) -> None:
+    """Create the file readable by its owner alone, before SQLite would with the umask's mode."""
+    if url.database and url.database != ":memory:":
+        os.close(os.open(url.database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))

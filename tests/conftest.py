@@ -1,0 +1,46 @@
+"""What tests of several kinds share: the databases on which everything must hold alike.
+
+PostgreSQL is the server of SEALGATE_TEST_DATABASE (a URL), or else one that the tests start, once
+for the whole run. Each test has a schema of its own.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy.schema import DropSchema
+
+from tests.support.postgres import PostgresServer, other_schema
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server that nobody stops."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty schema. Those whose names begin with its own go with it."""
+    url = os.environ.get("SEALGATE_TEST_DATABASE") or request.getfixturevalue("postgres").url
+    schema = f"test_{secrets.token_hex(6)}"
+    yield other_schema(url, schema)
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        for name in inspect(connection).get_schema_names():
+            if name.startswith(schema):
+                connection.execute(DropSchema(name, cascade=True))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/registry.db"
+    return str(request.getfixturevalue("postgres_url"))

@@ -1,0 +1,112 @@
+"""Revisions lead to the tables that the code knows, and back, with data in them."""
+
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import MetaData, insert, select
+
+from registry import revisions, schema, subjects
+from registry.database import Database
+from registry.log.answer_log import AnswerLog
+from registry.log.tables import ANSWERS_METADATA
+from registry.subjects import SubjectKeys
+from sealgate.reasons import Reason
+from tests.support.bureau import Bureau
+from tests.support.people import ANSWER_LOG, key, refused
+from tests.support.records import an_answer
+
+FAMILIES = {
+    "registry": schema.METADATA,
+    "answers": ANSWERS_METADATA,
+    "subjects": subjects.METADATA,
+}
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def contents(database: Database) -> Rows:
+    """The rows of every table that there is."""
+    with database.reading() as connection:
+        found = MetaData()
+        found.reflect(connection)
+        return {
+            table.name: sorted(map(tuple, connection.execute(select(table))))
+            for table in found.sorted_tables
+            if table.name != "alembic_version"
+        }
+
+
+def go(database: Database, family: str, to: str, *, down: bool) -> None:
+    with database.writing() as connection:
+        (revisions.downgrade if down else revisions.upgrade)(connection, family, to)
+        connection.commit()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_revisions_lead_to_the_tables(database_url: str, family: str) -> None:
+    database = Database.open(database_url, family)
+    with database.reading() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), FAMILIES[family])
+    assert found == []
+    database.close()
+
+
+def test_a_record_survives_the_way_to_the_first_revision_and_back(bureau: Bureau) -> None:
+    first = bureau.release(bureau.publish("one"))
+    bureau.release(bureau.publish("two"), predecessor=1)
+    bureau.roll_back(first, 3)
+    before = contents(bureau.database)
+    for step in ("-1", "0001"):
+        go(bureau.database, "registry", step, down=True)
+        there = contents(bureau.database)
+        assert there == {name: before[name] for name in there}
+    go(bureau.database, "registry", "head", down=False)
+    # What a later revision had added came back empty, as it was here.
+    assert contents(bureau.database) == before
+    bureau.reopen().models.create("paula", "letters")
+    bureau.registry.verify()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_way_to_base_loses_the_tables_and_leaves_nothing(
+    database_url: str, family: str
+) -> None:
+    database = Database.open(database_url, family)
+    full = contents(database).keys()
+    fill(database_url, database, family)
+    go(database, family, "base", down=True)
+    assert contents(database) == {}
+    go(database, family, "head", down=False)
+    assert contents(database).keys() == full
+    assert not any(contents(database).values())
+    # It can be begun anew.
+    fill(database_url, database, family)
+    database.close()
+
+
+def fill(url: str, database: Database, family: str) -> None:
+    if family == "answers":
+        log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"))
+        log.append([an_answer()] * 200)
+        log.close()
+    elif family == "subjects":
+        keys = SubjectKeys.open(url)
+        keys.key("somebody")
+        keys.close()
+    else:
+        with database.writing() as connection:
+            row = {"slot": 1, "sequence": 1, "envelope": b"{}"}
+            connection.execute(insert(schema.FRESHNESS), row)
+            connection.commit()
+
+
+def test_a_database_of_a_later_release_is_refused(database_url: str) -> None:
+    database = Database.open(database_url, "registry")
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        Database.open(database_url, "registry")
+    database.close()
