@@ -9,18 +9,18 @@ import grpc
 
 from demo.stage import Stage, StepFailed
 from demo.story import STEPS
+from sealgate.reasons import Refusal
 
 
 def main() -> int:
     state = Path(__file__).parent / "state"
     shutil.rmtree(state, ignore_errors=True)
-    state.with_suffix(".log").unlink(missing_ok=True)
     stage = Stage(state)
     began = time.monotonic()
     try:
         for step in STEPS:
             step(stage)
-    except (StepFailed, TimeoutError, grpc.RpcError) as error:
+    except (StepFailed, TimeoutError, grpc.RpcError, Refusal) as error:
         stage.check("the story", False, str(error))
     finally:
         stage.stop_gateway()

@@ -12,11 +12,12 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
+from sealgate.client.blocking import Client
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
-from sealgate.reasons import Reason
+from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
-from sealgate.tensors import Tensor, read_outputs
+from sealgate.tensors import Tensor, write_inputs
 
 Array = npt.NDArray[Any]
 _THREADS = 16
@@ -25,9 +26,7 @@ _THREADS = 16
 def question(model: str, rows: Array, receipt: bool = False) -> oip.ModelInferRequest:
     """A request for `rows` [n, …], as float32, of one model."""
     request = oip.ModelInferRequest(model_name=model)
-    tensor = Tensor.of("x", np.asarray(rows, np.float32))
-    request.inputs.add(name="x", datatype=tensor.datatype, shape=tensor.shape)
-    request.raw_input_contents.append(tensor.raw)
+    write_inputs(request, [Tensor.of("x", np.asarray(rows, np.float32))])
     if receipt:
         request.parameters["receipt"].bool_param = True
     return request
@@ -42,22 +41,22 @@ def reason_for(stub: GRPCInferenceServiceStub, request: oip.ModelInferRequest) -
     return None
 
 
-def ask_each(stub: GRPCInferenceServiceStub, model: str, rows: Array) -> list[int | Reason | None]:
-    """Asks for each row by itself: the class answered, or the reason of its refusal."""
+def ask_each(client: Client, model: str, rows: Array) -> list[int | Reason]:
+    """Asks for each row by itself: the class answered, its receipt verified, or why it was not."""
 
-    def ask(row: Array) -> int | Reason | None:
+    def ask(row: Array) -> int | Reason:
         try:
-            response = stub.ModelInfer(question(model, row[None]), timeout=10)
-        except grpc.RpcError as error:
-            return reason_of(error)
-        (logits,) = read_outputs(response).values()
-        return int(logits.data[0].argmax())
+            answer = client.infer(model, {"x": row[None]})
+        except Refusal as refusal:
+            return refusal.reason
+        (logits,) = answer.outputs.values()
+        return int(logits[0].argmax())
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(ask, rows))
 
 
-def share_refused(found: Sequence[int | Reason | None]) -> float:
+def share_refused(found: Sequence[int | Reason]) -> float:
     """The share of questions that screening refused."""
     return sum(item is Reason.ADVERSARIAL_INPUT for item in found) / max(len(found), 1)
 

@@ -14,6 +14,9 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
+import sealgate
+from sealgate.client.blocking import Client
+from sealgate.client.connection import options_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import Profile, connect
@@ -45,6 +48,15 @@ def free_ports() -> int:
             return port
 
 
+def check_free(endpoint: str) -> None:
+    """Raises: StepFailed where somebody listens there already."""
+    host, _, port = endpoint.rpartition(":")
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((host, int(port))) == 0:
+            raise StepFailed(f"{endpoint} is in use already: is another gateway running?")
+
+
 class Stage:
     """One installation in `state`, played on by the `sealgate` command as a user would."""
 
@@ -53,7 +65,7 @@ class Stage:
         self.console = Console(highlight=False)
         self.results: list[Result] = []
         self._gateway: subprocess.Popen[bytes] | None = None
-        self._log = state.with_suffix(".log")
+        self._log = state / "gateway.log"
 
     def title(self, text: str) -> None:
         self.console.print(f"\n[bold]{text}[/bold]")
@@ -65,7 +77,7 @@ class Stage:
     def check(self, step: str, held: bool, found: str) -> None:
         """Prints and keeps one finding."""
         mark = "[green]held[/green]" if held else "[red]DID NOT HOLD[/red]"
-        self.console.print(f"  {mark}  {step}: {found}")
+        self.console.print(f"  {mark}  {step}: {found}", soft_wrap=True)
         self.results.append(Result(step, found, held))
 
     def command(self, *words: str, person: str | None = None) -> Any:
@@ -98,6 +110,7 @@ class Stage:
 
     def start_gateway(self) -> None:
         """Starts `sealgate serve` and waits until it is up. Raises: StepFailed."""
+        check_free(self.profile("client").endpoint)
         self.say("sealgate serve &")
         with self._log.open("ab") as log:
             self._gateway = subprocess.Popen(
@@ -115,6 +128,10 @@ class Stage:
                         raise StepFailed(f"the gateway did not start; see {self._log}") from error
                     time.sleep(0.05)
 
+    def logged(self, text: str) -> bool:
+        """Whether the gateway's own log says so."""
+        return text in self._log.read_text()
+
     def wait(self) -> None:
         """Returns when the gateway ends."""
         if self._gateway is not None:
@@ -131,6 +148,11 @@ class Stage:
 
     def profile(self, person: str) -> Profile:
         return Profile.read(self.state / "people" / person / "profile.toml")
+
+    def client(self, person: str) -> Client:
+        """A client that verifies every answer it gets."""
+        profile = self.profile(person)
+        return sealgate.connect(profile.endpoint, **options_of(profile))
 
     def show_table(self) -> bool:
         """Prints every finding; returns whether all held."""

@@ -4,19 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from gateway.authenticate import CallAuthenticator
 from gateway.config import GatewayConfig
+from gateway.credential_service import CredentialService
+from gateway.credentials.authenticate import CallAuthenticator
 from gateway.front_door import Call, FrontDoor
+from gateway.health_service import HealthService
 from gateway.inference_service import InferenceService
 from gateway.listeners import listen, new_server
 from gateway.log_service import LogService
+from gateway.opening import opening
 from gateway.predict import Predict
 from gateway.recorder import Outcome, Recorder
 from gateway.registry_service import RegistryService
-from gateway.tokens import Issuer, TokenVerifier
+from gateway.turnstile import Turnstile
 from gateway.watch import Watch
 from inference.cpu import CpuSettings
 from inference.engine import Engine, TrustAnchor
@@ -33,13 +36,15 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import PublicKey, load_private_key
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipt import Receipt
-from sealgate.v1 import log_pb2, registry_pb2
+from sealgate.v1 import credential_pb2, log_pb2, registry_pb2
+from sealgate.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
 from sealgate.v1.log_pb2_grpc import add_LogServiceServicer_to_server
 from sealgate.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 
 SERVICES = (
     grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
     registry_pb2.DESCRIPTOR.services_by_name["RegistryService"],
+    credential_pb2.DESCRIPTOR.services_by_name["CredentialService"],
     log_pb2.DESCRIPTOR.services_by_name["LogService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
@@ -60,8 +65,10 @@ class _Store:
     def open(cls, config: GatewayConfig) -> "_Store":
         keys = [PublicKey.from_pem(path.read_text()) for path in config.trust.root_keys]
         roots = {key.keyid: key for key in keys}
+        with opening("[registry] database", config.registry.database):
+            database = Database.open(config.registry.database, "registry")
         registry = Registry.open(
-            Database.open(config.registry.database, "registry"),
+            database,
             ArtifactStore(config.registry.artifacts),
             origin=config.registry.origin,
             log_signer=load_private_key(config.registry.log_key),
@@ -71,13 +78,17 @@ class _Store:
         )
         if not registry.log.size():
             registry.policies.accept("init", config.trust.policy.read_bytes())
-        answers = AnswerLog.open(
-            config.answers.database,
-            config.answers.origin,
-            load_private_key(config.answers.log_key),
-            known=registry.anchors.newest(config.answers.origin),
-        )
-        return cls(roots, registry, answers, SubjectKeys.open(config.answers.subjects))
+        known = registry.anchors.newest(config.answers.origin)
+        with opening("[answers] database", config.answers.database):
+            answers = AnswerLog.open(
+                config.answers.database,
+                config.answers.origin,
+                load_private_key(config.answers.log_key),
+                known=known,
+            )
+        with opening("[answers] subjects", config.answers.subjects):
+            subjects = SubjectKeys.open(config.answers.subjects)
+        return cls(roots, registry, answers, subjects)
 
     def close(self) -> None:
         self.answers.close()
@@ -88,9 +99,25 @@ class _Store:
 class Gateway:
     """A gateway with all its parts. `ports` has the port of each listener, once started."""
 
-    def __init__(self, config: GatewayConfig, store: _Store) -> None:
+    def __init__(self, config: GatewayConfig) -> None:
         self._limits = config.limits
-        self._store = store
+        self._authenticator = CallAuthenticator.of(config)
+        self._turnstile = Turnstile(config.limits)
+        front_door = FrontDoor(
+            self._authenticator,
+            self.policy,
+            self._record_refusal,
+            self._turnstile,
+            config.limits.message_bytes,
+        )
+        self._server = new_server(config.limits, front_door)
+        # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
+        self.ports = listen(self._server, config)
+        try:
+            self._store = store = _Store.open(config)
+        except BaseException:
+            self._server.stop(None)
+            raise
         self.engine = Engine(
             TrustAnchor(store.roots, config.trust.threshold),
             SeenFile.open(config.trust.seen),
@@ -98,10 +125,6 @@ class Gateway:
             CpuSettings.detect(),
         )
         self.recorder = Recorder(store.answers, store.subjects)
-        issuers = [Issuer.from_file(i.url, i.audience, i.key_set) for i in config.tokens]
-        front_door = FrontDoor(
-            CallAuthenticator(TokenVerifier(issuers)), self.policy, self._record_refusal
-        )
         self._watch = Watch(
             store.registry,
             self.engine,
@@ -109,10 +132,8 @@ class Gateway:
             front_door.anonymous_refusals,
             config.limits.anchor_every,
         )
-        self._health = health.HealthServicer()
-        self._server = new_server(config.limits, front_door)
+        self._health = HealthService(self.engine, front_door.admit)
         self._add_services()
-        self.ports = listen(self._server, config)
 
     def policy(self) -> Policy:
         """The policy in force. Raises: POLICY_INVALID where none could be established."""
@@ -125,17 +146,21 @@ class Gateway:
         """Load what is live, then answer. Raises: POLICY_INVALID and whatever the registry says."""
         self._watch.start()
         self.policy()
+        self._authenticator.start(self._store.registry)
         for service in ("", *(service.full_name for service in SERVICES)):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._turnstile.start()
         self._server.start()
 
     def stop(self) -> None:
         """Drain: answer what is in progress, refuse the rest, record everything, and end."""
         self._health.enter_graceful_shutdown()
         self._server.stop(self._limits.drain).wait()
+        self._turnstile.stop()
         self.engine.close(self._limits.drain)
         self.recorder.close(self._limits.drain)
         self._watch.stop()
+        self._authenticator.close()
         self._store.close()
 
     def _add_services(self) -> None:
@@ -145,6 +170,8 @@ class Gateway:
         )
         registry = self._store.registry
         add_RegistryServiceServicer_to_server(RegistryService(registry), self._server)
+        credentials = CredentialService(registry, self._authenticator.api_keys)
+        add_CredentialServiceServicer_to_server(credentials, self._server)
         logs = {log.origin: log for log in (registry.log, self._store.answers.reader)}
         add_LogServiceServicer_to_server(LogService(logs, self._open_answer), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -172,11 +199,11 @@ class Gateway:
 
 
 def build(config: GatewayConfig) -> Gateway:
-    """Opens everything and binds the listeners; `start` begins to answer.
+    """Binds the listeners and opens everything; `start` begins to answer.
 
     Raises: ConfigError, Refusal.
     """
-    return Gateway(config, _Store.open(config))
+    return Gateway(config)
 
 
 def now() -> datetime:

@@ -27,7 +27,7 @@ Examples:
 )
 @click.pass_context
 def serve(ctx: click.Context, config: Path | None) -> None:
-    """Start the gateway: front door, registry and engine in one process."""
+    """Start the gateway: door, registry and engine in one process."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from gateway.credentials.fetch import check_address
+from sealgate.reasons import Refusal
+
 
 class ConfigError(Exception):
     """The configuration is unusable; the text says what to change."""
@@ -47,9 +50,46 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class TokenIssuer:
+    """Whose tokens are believed. Its keys are in a file (`key_set`), at an https address
+    (`key_set_url`), or where its OIDC configuration says (`discovery`).
+
+    Fetched keys are renewed every `refresh` seconds, and used for `stale` seconds after the last
+    time that this went well. `authority` (PEM) is trusted instead of the system's. For tests,
+    `insecure_loopback` lets keys be fetched without TLS from this machine.
+    """
+
     url: str
     audience: str
-    key_set: Path
+    key_set: Path | None = None
+    key_set_url: str = ""
+    discovery: bool = False
+    authority: Path | None = None
+    refresh: float = 300.0
+    stale: float = 3600.0
+    insecure_loopback: bool = False
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.key_set, self.key_set_url, self.discovery))) != 1:
+            raise ConfigError(
+                f"[tokens] {self.url} needs one of key_set (a file), key_set_url, discovery = true"
+            )
+        if self.stale < self.refresh:
+            raise ConfigError("[tokens] stale must not be shorter than refresh")
+        address = self.key_set_url or (self.url if self.discovery else "")
+        if address:
+            try:
+                check_address(address, insecure_loopback=self.insecure_loopback)
+            except Refusal:
+                raise ConfigError(f"[tokens] {address!r} is not an https address") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeySettings:
+    """`mac_key`: a private file of 32 random bytes or more, the same on every gateway of a
+    registry. Without it API keys are neither issued nor accepted.
+    """
+
+    mac_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +108,9 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class RegistryStore:
-    database: str
+    """`database`: a URL, of SQLite or PostgreSQL, or the path of a SQLite file."""
+
+    database: Path | str
     artifacts: Path
     origin: str
     log_key: Path
@@ -77,10 +119,12 @@ class RegistryStore:
 
 @dataclass(frozen=True, slots=True)
 class AnswerStore:
-    """Where answers are recorded, and apart from them the keys of those they are about."""
+    """Where answers are recorded, and apart from them the keys of those they are about: places
+    as of `RegistryStore.database`.
+    """
 
-    database: Path
-    subjects: Path
+    database: Path | str
+    subjects: Path | str
     origin: str
     log_key: Path
 
@@ -90,10 +134,12 @@ class Limits:
     """Bounds that hold before and after authentication. Times are in seconds."""
 
     message_bytes: int = 4 * 1024 * 1024
+    connections: int = 256
     concurrent_calls: int = 512
     streams_per_connection: int = 128
     threads: int = 64
     deadline: float = 10.0
+    stream: float = 3600.0
     drain: float = 15.0
     anchor_every: float = 60.0
 
@@ -106,6 +152,7 @@ class GatewayConfig:
     answers: AnswerStore
     tls: Tls = field(default_factory=Tls)
     tokens: tuple[TokenIssuer, ...] = ()
+    api_keys: ApiKeySettings = field(default_factory=ApiKeySettings)
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -162,6 +209,7 @@ class _Reader:
             answers=self._section(AnswerStore, "answers", document),
             tls=self._section(Tls, "tls", document),
             tokens=tuple(self._table(TokenIssuer, "tokens", table) for table in issuers),
+            api_keys=self._section(ApiKeySettings, "api_keys", document),
             limits=self._section(Limits, "limits", document),
         )
 
@@ -183,17 +231,19 @@ class _Reader:
         where = f"[{section}] {item.name}"
         if item.type in (Path, Path | None):
             return self._path(where, value)
+        if item.type == Path | str:
+            return self._place(where, value)
         if item.type == tuple[Path, ...]:
             if not isinstance(value, list):
                 raise ConfigError(f"{where} must be a list of paths")
             return tuple(self._path(where, entry) for entry in value)
+        if item.type is bool and isinstance(value, bool):
+            return value
         accepted = (int, float) if item.type is float else (item.type,)
         if not isinstance(value, accepted) or isinstance(value, bool):
             raise ConfigError(f"{where} must be of type {item.type.__name__}")
         if isinstance(value, (int, float)) and value <= 0:
             raise ConfigError(f"{where} must be positive")
-        if item.name == "database":
-            return self._database(str(value))
         return value
 
     def _path(self, where: str, value: Any) -> Path:
@@ -201,9 +251,11 @@ class _Reader:
             raise ConfigError(f"{where} must be a path")
         return self._folder / value
 
-    def _database(self, url: str) -> str:
-        """A SQLite URL with a relative path starts at the configuration's folder, as paths do."""
-        scheme, separator, path = url.partition(":///")
+    def _place(self, where: str, value: Any) -> Path | str:
+        """A URL as it is, or a path; SQLite's relative paths start at the folder in both."""
+        if not isinstance(value, str) or "://" not in value:
+            return self._path(where, value)
+        scheme, separator, path = value.partition(":///")
         if scheme.startswith("sqlite") and separator and not path.startswith("/"):
             return f"{scheme}:///{(self._folder / path).resolve()}"
-        return url
+        return value

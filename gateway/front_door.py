@@ -3,8 +3,9 @@
 1. A method without a rule is refused.
 2. A method open to anyone passes without a credential.
 3. The credential is verified and the policy names the principal.
-4. The principal's roles must meet the rule, before the request itself is looked at.
-5. Whatever the handler raises becomes a reason from the fixed list.
+4. The principal's roles must meet the rule, before the request itself is read.
+5. The request is read, in bounded time and room (`gateway.turnstile`), and must be a message.
+6. Whatever the handler raises becomes a reason from the fixed list.
 """
 
 import logging
@@ -13,18 +14,19 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from gateway.rules import ANYONE, RULES
 from gateway.statuses import grpc_status
+from gateway.turnstile import Turnstile, Wait
 from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.remote import RECEIPT_METADATA
 from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
 
 # Generic for the type checker only.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-
-RECEIPT_METADATA = "sealgate-receipt-bin"
 
 
 class Authenticator(Protocol):
@@ -80,10 +82,15 @@ class FrontDoor(grpc.ServerInterceptor):
         authenticator: Authenticator,
         policy: Callable[[], Policy],
         record: Callable[[Call, Refusal], None],
+        turnstile: Turnstile,
+        largest: int,
     ) -> None:
+        """`largest` is the most bytes that a request's message may have."""
         self._authenticator = authenticator
         self._policy = policy
         self._record = record
+        self._turnstile = turnstile
+        self._largest = largest
         self._guarded: dict[str, Handler] = {}
         self.anonymous_refusals: Counter[str] = Counter()
 
@@ -104,53 +111,63 @@ class FrontDoor(grpc.ServerInterceptor):
         return guarded
 
     def _guard(self, method: str, handler: Handler) -> Handler:
-        serialization = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.response_streaming:
-            stream: Any = handler.stream_stream or handler.unary_stream
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return make(self._guard_stream(method, stream), **serialization)
-        single: Any = handler.stream_unary or handler.unary_unary
-        make = (
-            grpc.stream_unary_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_unary_rpc_method_handler
-        )
-        return make(self._guard_single(method, single), **serialization)
+        """The handler behind the door, which takes every request as a stream of bytes.
 
-    def _guard_single(self, method: str, behavior: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+        On the wire a single message is one too. Had the server read it, anyone could have held a
+        thread by not sending it, and had it parsed.
+        """
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._guard_stream(method, handler), None, handler.response_serializer
+            )
+        return grpc.stream_unary_rpc_method_handler(
+            self._guard_single(method, handler), None, handler.response_serializer
+        )
+
+    def _guard_single(self, method: str, handler: Handler) -> Callable[..., Any]:
+        streams = handler.request_streaming
+        behavior: Any = handler.stream_unary if streams else handler.unary_unary
+        anonymous = RULES.get(method) == ANYONE
+        wait = Wait.ANONYMOUS if anonymous else Wait.MESSAGE
+
+        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
             call = Call(context, method)
+            parsed = self._parsed(messages, handler)
             try:
-                self._admit(call)
+                self.admit(call, method)
+                if streams:
+                    with self._turnstile.waiting(call, Wait.STREAM):
+                        return behavior(parsed, call)
+                with self._turnstile.waiting(call, wait):
+                    request = _only(parsed)
                 return behavior(request, call)
             except Exception as error:
                 self._abort(call, error)
 
         return guarded
 
-    def _guard_stream(self, method: str, behavior: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+    def _guard_stream(self, method: str, handler: Handler) -> Callable[..., Any]:
+        streams = handler.request_streaming
+        behavior: Any = handler.stream_stream if streams else handler.unary_stream
+
+        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
             call = Call(context, method)
+            parsed = self._parsed(messages, handler)
             try:
-                self._admit(call)
-                yield from behavior(request, call)
+                self.admit(call, method)
+                with self._turnstile.waiting(call, Wait.STREAM):
+                    yield from behavior(parsed if streams else _only(parsed), call)
             except Exception as error:
                 self._abort(call, error)
 
         return guarded
 
-    def _admit(self, call: Call) -> None:
+    def admit(self, call: Call, method: str) -> None:
+        """Steps 1 to 4, by the rule of `method`. Raises: RULE_MISSING, ROLE_TOO_LOW, and more."""
         # 1.
-        roles = RULES.get(call.method)
+        roles = RULES.get(method)
         if roles is None:
-            raise Refusal(Reason.RULE_MISSING, call.method)
+            raise Refusal(Reason.RULE_MISSING, method)
         # 2.
         if roles == ANYONE:
             return
@@ -158,10 +175,25 @@ class FrontDoor(grpc.ServerInterceptor):
         call.identify(self._authenticator.principal(call.context, self._policy()))
         # 4.
         if roles.isdisjoint(call.principal.roles):
-            raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {call.method}")
+            raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
+
+    def _parsed(self, messages: Iterator[bytes], handler: Handler) -> Iterator[Any]:
+        """Step 5. Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the
+        caller has gone.
+        """
+        parse: Any = handler.request_deserializer
+        try:
+            for message in messages:
+                if len(message) > self._largest:
+                    raise Refusal(Reason.MESSAGE_TOO_LARGE, f"{len(message)} bytes")
+                yield parse(message)
+        except DecodeError as error:
+            raise Refusal(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
+        except grpc.RpcError as error:
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request") from error
 
     def _abort(self, call: Call, error: Exception) -> None:
-        """Step 5: ends the call with the error's reason; the outermost boundary of a call."""
+        """Step 6: ends the call with the error's reason; the outermost boundary of a call."""
         code: Callable[[], Any] = call.code
         if code() is not None:
             # A handler of a foreign servicer has aborted by itself.
@@ -185,3 +217,11 @@ class FrontDoor(grpc.ServerInterceptor):
         except Refusal as failure:
             # The call is refused as it is; that it was not recorded must show somewhere.
             _log.error("a refusal of %s is not recorded: %s", call.method, failure)
+
+
+def _only(parsed: Iterator[Any]) -> Any:
+    """The one message of a call that is no stream."""
+    try:
+        return next(parsed)
+    except StopIteration:
+        raise Refusal(Reason.MESSAGE_MALFORMED, "no message came") from None

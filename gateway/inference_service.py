@@ -2,6 +2,8 @@
 
 from importlib.metadata import version
 
+from gateway import describe
+from gateway.compression import choose_encoding
 from gateway.front_door import Call
 from gateway.predict import Predict
 from gateway.question import DEFAULT_ALIAS, read_version
@@ -11,9 +13,8 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.names import check_name
 
-# Only what is implemented: none of the protocol's extensions yet.
-_EXTENSIONS: tuple[str, ...] = ()
-_PLATFORM = "onnxruntime_onnx"
+# Only what is implemented. Of `model_repository` that is the index alone, so it is not named.
+_EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")
 
 
 class InferenceService(GRPCInferenceServiceServicer):
@@ -47,28 +48,59 @@ class InferenceService(GRPCInferenceServiceServicer):
         self, request: oip.ModelMetadataRequest, call: Call
     ) -> oip.ModelMetadataResponse:
         live = self._resolve(request.name, request.version)
-        versions = {
-            item.version for (model, _), item in self._engine.live().items() if model == live.model
-        }
-        response = oip.ModelMetadataResponse(
-            name=live.model,
-            versions=[str(number) for number in sorted(versions)],
-            platform=_PLATFORM,
-            properties={
-                "digest": live.digest,
-                "sequence": str(live.sequence),
-                "policy": live.policy,
-            },
-        )
-        for spec, listed in (
-            (live.config.input, response.inputs),
-            (live.config.output, response.outputs),
-        ):
-            listed.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
-        return response
+        versions = {item.version for item in self._live() if item.model == live.model}
+        return describe.metadata(live, versions)
 
     def ModelInfer(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
+        choose_encoding(call)
         return self._predict(request, call)
+
+    def ModelConfig(self, request: oip.ModelConfigRequest, call: Call) -> oip.ModelConfigResponse:
+        live = self._resolve(request.name, request.version)
+        return oip.ModelConfigResponse(config=describe.config(live, self._predict.longest))
+
+    def ModelStatistics(
+        self, request: oip.ModelStatisticsRequest, call: Call
+    ) -> oip.ModelStatisticsResponse:
+        if request.name or request.version:
+            check_name(request.name, Reason.NAME_MALFORMED)
+        number = read_version(request.version)
+        found = [
+            live
+            for live in self._live()
+            if request.name in ("", live.model) and number in (None, live.version)
+        ]
+        if request.name and not found:
+            # Nothing of that name is live, and this says why.
+            found.append(self._resolve(request.name, request.version))
+        return oip.ModelStatisticsResponse(model_stats=map(describe.statistics, found))
+
+    def RepositoryIndex(
+        self, request: oip.RepositoryIndexRequest, call: Call
+    ) -> oip.RepositoryIndexResponse:
+        if request.repository_name:
+            raise Refusal(Reason.PARAMETER_MALFORMED, "repository_name")
+        entries = [
+            describe.index_entry(item)
+            for item in self._engine.index()
+            if item.reason is None or not request.ready
+        ]
+        return oip.RepositoryIndexResponse(models=entries)
+
+    def RepositoryModelLoad(
+        self, request: oip.RepositoryModelLoadRequest, call: Call
+    ) -> oip.RepositoryModelLoadResponse:
+        raise Refusal(Reason.PROMOTION_ONLY, "load")
+
+    def RepositoryModelUnload(
+        self, request: oip.RepositoryModelUnloadRequest, call: Call
+    ) -> oip.RepositoryModelUnloadResponse:
+        raise Refusal(Reason.PROMOTION_ONLY, "unload")
+
+    def _live(self) -> list[Live]:
+        """Every live version once, in order."""
+        found = {(live.model, live.version): live for live in self._engine.live().values()}
+        return [found[place] for place in sorted(found)]
 
     def _resolve(self, name: str, version_text: str) -> Live:
         model = check_name(name, Reason.NAME_MALFORMED)

@@ -15,20 +15,31 @@ _log = logging.getLogger(__name__)
 
 # Metadata is read before anyone is authenticated.
 _METADATA_BYTES = 16 * 1024
+# A connection that never says hello, or has nothing to ask any more, is closed.
+_HANDSHAKE_MS = 5_000
+_IDLE_MS = 300_000
+_UNREAD = 2
 
 
 def new_server(limits: Limits, front_door: grpc.ServerInterceptor) -> grpc.Server:
-    """A server whose memory, streams and calls in flight are bounded. It does not listen yet.
+    """A server whose memory, connections and calls in flight are bounded. It does not listen yet.
 
-    Calls beyond `concurrent_calls` are refused with RESOURCE_EXHAUSTED.
+    Connections beyond `connections` on a listener are closed at once, so that the process keeps
+    file descriptors for its own work. Calls beyond `concurrent_calls` are refused with
+    RESOURCE_EXHAUSTED.
     """
     return grpc.server(
         futures.ThreadPoolExecutor(limits.threads, thread_name_prefix="call"),
         interceptors=[front_door],
         maximum_concurrent_rpcs=limits.concurrent_calls,
         options=[
-            ("grpc.max_receive_message_length", limits.message_bytes),
+            # The front door says why it refuses a message that is too large; a far larger one is
+            # not even read.
+            ("grpc.max_receive_message_length", _UNREAD * limits.message_bytes),
             ("grpc.max_send_message_length", limits.message_bytes),
+            ("grpc.max_allowed_incoming_connections", limits.connections),
+            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+            ("grpc.max_connection_idle_ms", _IDLE_MS),
             ("grpc.max_concurrent_streams", limits.streams_per_connection),
             ("grpc.max_metadata_size", _METADATA_BYTES),
             # Two gateways must not share a port unnoticed.

@@ -54,16 +54,29 @@ class Predict:
         self._recorder = recorder
         self._policy = policy
         self._clock = clock
-        self._longest = longest
+        self.longest = longest
 
     def __call__(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
-        now = self._clock()
+        began = time.monotonic_ns()
         findings = _Findings()
+        answered = False
+        try:
+            response = self._respond(request, call, findings, began)
+            answered = True
+            return response
+        finally:
+            _count(findings.live, answered, time.monotonic_ns() - began)
+
+    def _respond(
+        self, request: oip.ModelInferRequest, call: Call, findings: _Findings, began: int
+    ) -> oip.ModelInferResponse:
+        now = self._clock()
         question = None
         try:
             question = read_question(request)  # 1
-            outputs = self._answer(question, request, call, findings)  # 2 to 5
+            until = began / 1e9 + self._granted(question, call)
+            outputs = self._answer(question, request, call, findings, until)  # 2 to 5
         except Refusal as refusal:
             outcome = self._outcome(now, call, question, findings, refusal.reason.name, "")
             receipt = self._recorder.record(outcome)
@@ -88,6 +101,7 @@ class Predict:
         request: oip.ModelInferRequest,
         call: Call,
         findings: _Findings,
+        until: float,
     ) -> list[Tensor]:
         live = self._engine.resolve(question.model, question.version, question.alias)  # 2
         findings.live = live
@@ -97,16 +111,16 @@ class Predict:
         )
         array = model_input(live.config, tensors)
         wanted = wanted_outputs(live.config, question.outputs)
-        answer = self._engine.infer(live, array, self._deadline(call), call.is_active)  # 4
+        answer = self._engine.infer(live, array, until, call.is_active, question.urgent)  # 4
         findings.answer = answer
         if self._policy().blocks(answer.verdict):  # 5
             raise Refusal(Reason.ADVERSARIAL_INPUT)
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
 
-    def _deadline(self, call: Call) -> float:
-        remaining = call.time_remaining()
-        granted = self._longest if remaining is None else min(remaining, self._longest)
-        return time.monotonic() + granted
+    def _granted(self, question: Question, call: Call) -> float:
+        """How many seconds the request may take: neither wish may lengthen what is configured."""
+        wishes = (call.time_remaining(), question.timeout)
+        return min([self.longest, *(wish for wish in wishes if wish is not None)])
 
     def _outcome(
         self,
@@ -136,3 +150,9 @@ class Predict:
             score=repr(answer.score) if answer else "",
             threshold=repr(answer.threshold) if answer else "",
         )
+
+
+def _count(live: Live | None, answered: bool, ns: int) -> None:
+    """Counts the request for its version, if it got that far, before its caller hears of it."""
+    if live is not None:
+        (live.statistics.succeeded if answered else live.statistics.failed)(ns)

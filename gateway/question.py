@@ -1,7 +1,9 @@
 """What a ModelInfer request asks for, apart from its tensors."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -9,11 +11,23 @@ from sealgate.trust.names import check_name
 
 DEFAULT_ALIAS = "production"
 
+Parameter: TypeAlias = str | bool | int
+
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _SUBJECT = re.compile(r"[!-~]{1,128}")
 _LONGEST_ID = 128
-# The parameters that tritonclient always knows how to send, with the type each must have.
-_KINDS = {"alias": "string_param", "receipt": "bool_param", "subject": "string_param"}
+# The parameters, with the types that each may have.
+_KINDS = {
+    "alias": ("string_param",),
+    "receipt": ("bool_param",),
+    "subject": ("string_param",),
+    "priority": ("int64_param", "uint64_param"),
+    "timeout": ("int64_param",),
+}
+URGENT = 1
+"""The highest priority."""
+ORDINARY = 2
+"""The lowest priority, and the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +36,7 @@ class Question:
 
     Either `version` or `alias` is given, never both. `subject` is the opaque name of the person
     whom the data is about, empty where none was named. `outputs` are those asked for, empty for
-    all of them.
+    all of them. `timeout` is how many seconds the request may take, None for as many as usual.
     """
 
     model: str
@@ -31,6 +45,8 @@ class Question:
     outputs: tuple[str, ...]
     receipt: bool
     subject: str
+    urgent: bool
+    timeout: float | None
 
 
 def read_question(request: oip.ModelInferRequest) -> Question:
@@ -52,7 +68,9 @@ def read_question(request: oip.ModelInferRequest) -> Question:
     if "subject" in parameters and not _SUBJECT.fullmatch(subject):
         raise Refusal(Reason.PARAMETER_MALFORMED, "subject")
     receipt = bool(parameters.get("receipt", False))
-    return Question(model, version, alias, outputs, receipt, subject)
+    urgent = _number(parameters, "priority", most=ORDINARY) == URGENT
+    timeout = _number(parameters, "timeout") / 1e6 or None
+    return Question(model, version, alias, outputs, receipt, subject, urgent, timeout)
 
 
 def read_version(text: str) -> int | None:
@@ -67,9 +85,17 @@ def read_version(text: str) -> int | None:
     return int(text)
 
 
-def _parameter(name: str, value: oip.InferParameter) -> str | bool:
-    kind = _KINDS.get(name)
-    if kind is None or value.WhichOneof("parameter_choice") != kind:
+def _parameter(name: str, value: oip.InferParameter) -> Parameter:
+    kind = value.WhichOneof("parameter_choice")
+    if kind is None or kind not in _KINDS.get(name, ()):
         raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
-    parameter: str | bool = getattr(value, kind)
+    parameter: Parameter = getattr(value, kind)
     return parameter
+
+
+def _number(parameters: Mapping[str, Parameter], name: str, most: int | None = None) -> int:
+    """A number from 0, which stands for the default, to `most`."""
+    number = int(parameters.get(name, 0))
+    if number < 0 or (most is not None and number > most):
+        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+    return number

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from inference.batcher import Batcher, Limits
 from registry.log.answer_log import Answer, AnswerLog, Opening
+from sealgate.reasons import Reason, Refusal
 from sealgate.trust import answer
 from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.proof import TlogProof
@@ -92,6 +93,15 @@ class Recorder:
 
         Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then.
         """
+        try:
+            return self._record(outcome)
+        except Refusal as refusal:
+            # To a caller it is the same whether the log's database is full or gone.
+            if refusal.reason is Reason.REGISTRY_UNAVAILABLE:
+                raise Refusal(Reason.RECORD_FAILED, refusal.detail) from refusal
+            raise
+
+    def _record(self, outcome: Outcome) -> Receipt:
         values = outcome.values()
         nonce = secrets.token_bytes(_NONCE_BYTES)
         salts = answer.salts(self._subjects.key(outcome.subject), nonce)

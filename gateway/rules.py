@@ -24,6 +24,13 @@ _INFERENCE = {
     "ServerMetadata": _ALL,
     "ModelMetadata": _ALL,
     "ModelInfer": _CLIENT,
+    "ModelConfig": _ALL,
+    # How much others ask, and which models there are besides one's own, is not for clients.
+    "ModelStatistics": _STAFF,
+    "RepositoryIndex": _STAFF,
+    # Whoever asks is told where to go instead.
+    "RepositoryModelLoad": _ALL,
+    "RepositoryModelUnload": _ALL,
 }
 _REGISTRY = {
     "GetPolicy": _ALL,
@@ -44,6 +51,11 @@ _REGISTRY = {
     "GetPointer": _STAFF,
     "ListPointers": _STAFF,
 }
+_CREDENTIALS = {
+    "CreateApiKey": _ADMIN,
+    "ListApiKeys": _ADMIN | _AUDITOR,
+    "RevokeApiKey": _ADMIN,
+}
 # Checkpoints and proofs hold hashes only, so every caller may be a witness; entries are the
 # auditor's.
 _LOG = {
@@ -55,7 +67,8 @@ _LOG = {
     "StreamEntries": _AUDITOR,
     "OpenEntry": _AUDITOR,
 }
-_HEALTH = {"Check": ANYONE, "Watch": ANYONE, "List": ANYONE}
+# Watching goes on for ever and holds a thread, so whoever does it must be known.
+_HEALTH = {"Check": ANYONE, "Watch": _ALL, "List": ANYONE}
 _REFLECTION = {"ServerReflectionInfo": _ALL}
 
 RULES: Mapping[str, frozenset[str]] = {
@@ -63,6 +76,7 @@ RULES: Mapping[str, frozenset[str]] = {
     for service, methods in {
         "inference.GRPCInferenceService": _INFERENCE,
         "sealgate.v1.RegistryService": _REGISTRY,
+        "sealgate.v1.CredentialService": _CREDENTIALS,
         "sealgate.v1.LogService": _LOG,
         "grpc.health.v1.Health": _HEALTH,
         "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,

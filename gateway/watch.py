@@ -1,4 +1,4 @@
-"""Keeps the engine in step with the registry: a poll of 20 ms, cheap while nothing changes.
+"""Keeps the engine in step with the registry: looks when there is reason to, see `Changes`.
 
 Also renews the statement of freshness before it runs out, and now and then anchors the answer log
 in the registry's log together with the counts of anonymous refusals.
@@ -14,12 +14,13 @@ from gateway.handover import Handover
 from inference.engine import Engine
 from registry.log.answer_log import AnswerLog
 from registry.registry import Registry
-from sealgate.reasons import Refusal
+from sealgate.reasons import Reason, Refusal
 from sealgate.trust.checkpoint import open_checkpoint
 
 _log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.02
+# One wait lasts this long at most, so that stopping takes no longer.
+_WAIT_SECONDS = 0.1
 # A registry that failed is asked again after this long.
 _RETRY_SECONDS = 1.0
 _UPKEEP_SECONDS = 5.0
@@ -39,12 +40,14 @@ class Watch:
         anchor_every: float,
     ) -> None:
         self._registry = registry
+        self._changes = registry.changes()
         self._engine = engine
         self._answers = answers
         self._anonymous_refusals = anonymous_refusals
         self._anchor_every = anchor_every
         self._anchored_at = time.monotonic()
         self._reported: Counter[str] = Counter()
+        # What was followed last; None where that must be tried again.
         self._token: object = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -60,23 +63,33 @@ class Watch:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._changes.close()
         self._guarded(self._anchor)
 
     def _run(self) -> None:
         upkeep_at = time.monotonic() + _UPKEEP_SECONDS
-        while not self._stopping.wait(_POLL_SECONDS):
-            if not self._guarded(self._follow):
+        while not self._stopping.is_set():
+            behind = self._token is None
+            if behind:
                 self._stopping.wait(_RETRY_SECONDS)
+            if (self._changes.wait(_WAIT_SECONDS) or behind) and not self._guarded(self._follow):
+                self._token = None
             if time.monotonic() >= upkeep_at:
                 self._guarded(self._upkeep)
                 upkeep_at = time.monotonic() + _UPKEEP_SECONDS
 
     def _guarded(self, step: Callable[[], None]) -> bool:
-        """Whether the step went well. What the engine has goes on answering if it did not."""
+        """Whether the step went well. What the engine has goes on answering if it did not.
+
+        This thread must outlive every error: without it, no revocation would arrive any more.
+        """
         try:
             step()
         except Refusal as refusal:
             _log.error("following the registry: %s", refusal)
+            return False
+        except Exception:
+            _log.exception("following the registry")
             return False
         return True
 
@@ -86,7 +99,9 @@ class Watch:
             return
         handover = Handover.of(self._registry.snapshot(), self._registry.artifacts)
         update = self._engine.update(handover, handover)
-        self._token = token
+        reasons = {rejected.reason for rejected in update.rejected}
+        passing = update.refused is not None or Reason.REGISTRY_UNAVAILABLE in reasons
+        self._token = None if passing else token
         if update.refused is not None:
             _log.error("the registry's state is refused: %s", update.refused)
         for rejected in update.rejected:
@@ -116,7 +131,8 @@ class Watch:
         if size > old:
             proof = self._answers.reader.consistency(old, size) if old else ()
             self._registry.anchors.add(_SERVICE, note, proof)
-        refusals = self._anonymous_refusals - self._reported
+        # A copy, made in one step: callers go on being refused meanwhile.
+        refusals = Counter(dict(self._anonymous_refusals)) - self._reported
         if refusals:
             self._registry.refusals.count(_SERVICE, origin, refusals)
             self._reported += refusals

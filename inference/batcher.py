@@ -4,7 +4,8 @@ Who comes while a lane is free leads: it runs a batch on its own thread. Who com
 When a run ends, its thread wakes the first in the queue, which leads next (a form of flat
 combining: Hendler et al., SPAA 2010). So batches grow with the load by themselves, a lone request
 pays for no switch between threads, there is no worker that could die, and a batcher that nobody
-refers to any more needs no shutting down.
+refers to any more needs no shutting down. Urgent requests go first in the queue: see
+`inference.waiting`.
 
 Before it runs, a leader yields the processor once. Where other requests are ready to join, they get
 as far as the queue and are taken along, even on a single core; where none is, it costs a
@@ -15,12 +16,12 @@ their way back: the leader then waits for them, at most `delay` seconds. An idle
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
+from inference.waiting import WaitingLine
 from sealgate.reasons import Reason, Refusal
 
 # A request brings rows, whatever they are, and gets its part of the result.
@@ -38,11 +39,28 @@ class _State(Enum):
 class _Job(Generic[Rows, Part]):
     """One request on its way; `gate` opens when its thread is to go on."""
 
-    __slots__ = ("active", "deadline", "failure", "gate", "part", "rows", "state", "x")
+    __slots__ = (
+        "active",
+        "deadline",
+        "entered",
+        "failure",
+        "gate",
+        "part",
+        "rows",
+        "state",
+        "urgent",
+        "waited",
+        "x",
+    )
 
-    def __init__(self, x: Rows, deadline: float | None, active: Callable[[], bool] | None) -> None:
+    def __init__(
+        self, x: Rows, deadline: float | None, active: Callable[[], bool] | None, urgent: bool
+    ) -> None:
         self.x = x
         self.rows = len(x)
+        self.urgent = urgent
+        self.entered = time.monotonic_ns()
+        self.waited = 0
         self.deadline = deadline
         self.active = active
         self.state = _State.RUNNING
@@ -59,7 +77,7 @@ class _Job(Generic[Rows, Part]):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Rows to a batch and to the queue; seconds that a run may wait for others; runs at once."""
+    """Rows to a batch and to each level of the queue; seconds that a run may wait; runs at once."""
 
     max_rows: int
     queue_rows: int
@@ -76,12 +94,14 @@ class Counts:
     """What a batcher has done so far.
 
     `dropped` requests ran out of time, lost their caller, or were in a batch that failed.
+    `waited_ns` is how long the others took, together, from their arrival until they ran.
     """
 
     requests: int
     batches: int
     rows: int
     dropped: int
+    waited_ns: int
 
 
 class Batcher(Generic[Rows, Part]):
@@ -93,27 +113,28 @@ class Batcher(Generic[Rows, Part]):
         self._mutex = threading.Lock()
         self._arrived = threading.Condition(self._mutex)
         self._drained = threading.Condition(self._mutex)
-        self._queue: deque[_Job[Rows, Part]] = deque()
-        self._queued_rows = 0
+        self._queue: WaitingLine[_Job[Rows, Part]] = WaitingLine(limits.queue_rows)
         self._free_lanes = limits.lanes
         self._awaited_rows = 0
         self._last_rows = 0
         self._closed = False
-        self._requests = self._batches = self._rows = self._dropped = 0
+        self._requests = self._batches = self._rows = self._dropped = self._waited_ns = 0
 
     def submit(
         self,
         x: Rows,
         deadline: float | None = None,
         active: Callable[[], bool] | None = None,
+        urgent: bool = False,
     ) -> Part:
         """Run the rows of `x` [n, …] in some batch and return this request's part of the result.
 
         `deadline` is in seconds of `time.monotonic`. `active` is asked once, just before the run.
+        `urgent` requests overtake the others in the queue, within bounds.
         Raises: BATCH_TOO_LARGE, QUEUE_FULL, DRAINING; DEADLINE_TOO_SHORT where the deadline passes
         first or `active` denies; where the run fails, its reason or else INTERNAL.
         """
-        job: _Job[Rows, Part] = _Job(x, deadline, active)
+        job: _Job[Rows, Part] = _Job(x, deadline, active, urgent)
         if not 1 <= job.rows <= self._limits.max_rows:
             raise Refusal(Reason.BATCH_TOO_LARGE, f"{job.rows} rows")
         gate = self._enter(job)
@@ -131,7 +152,7 @@ class Batcher(Generic[Rows, Part]):
 
     def counts(self) -> Counts:
         with self._mutex:
-            return Counts(self._requests, self._batches, self._rows, self._dropped)
+            return Counts(self._requests, self._batches, self._rows, self._dropped, self._waited_ns)
 
     def _is_idle(self) -> bool:
         return self._free_lanes == self._limits.lanes
@@ -147,14 +168,13 @@ class Batcher(Generic[Rows, Part]):
             if self._free_lanes:
                 self._free_lanes -= 1
                 return None
-            if self._queued_rows + job.rows > self._limits.queue_rows:
-                raise Refusal(Reason.QUEUE_FULL, f"{self._queued_rows} rows wait")
+            if not self._queue.has_room(job):
+                raise Refusal(Reason.QUEUE_FULL, f"{self._queue.rows} rows wait")
             job.gate = gate = Gate()
             gate.acquire()
             job.state = _State.QUEUED
             self._queue.append(job)
-            self._queued_rows += job.rows
-            if self._awaited_rows and self._queued_rows >= self._awaited_rows:
+            if self._awaited_rows and self._queue.rows >= self._awaited_rows:
                 self._awaited_rows = 0
                 self._arrived.notify()
             return gate
@@ -178,7 +198,6 @@ class Batcher(Generic[Rows, Part]):
         with self._mutex:
             if job.state is _State.QUEUED:
                 self._queue.remove(job)
-                self._queued_rows -= job.rows
                 self._dropped += 1
             return job.state is _State.LEADING
 
@@ -202,19 +221,19 @@ class Batcher(Generic[Rows, Part]):
         with self._mutex:
             wanted = min(self._last_rows, limits.max_rows) - rows
             busy = limits.delay and batch[0].gate is not None
-            if busy and not self._awaited_rows and 2 * self._queued_rows < wanted:
+            if busy and not self._awaited_rows and 2 * self._queue.rows < wanted:
                 self._awaited_rows = wanted
                 self._arrived.wait_for(lambda: not self._awaited_rows, limits.delay)
                 self._awaited_rows = 0
-            while self._queue and rows + self._queue[0].rows <= limits.max_rows:
-                member = self._queue.popleft()
+            while self._queue and rows + self._queue.head().rows <= limits.max_rows:
+                member = self._queue.take()
                 member.state = _State.RUNNING
                 rows += member.rows
                 batch.append(member)
-            self._queued_rows -= rows - batch[0].rows
 
     def _run(self, batch: list[_Job[Rows, Part]]) -> None:
-        now = time.monotonic()
+        ran = time.monotonic_ns()
+        now = ran / 1e9
         wanted = []
         for job in batch:
             if job.is_wanted(now):
@@ -225,6 +244,7 @@ class Batcher(Generic[Rows, Part]):
             parts = self._work([job.x for job in wanted])
             for job, part in zip(wanted, parts, strict=True):
                 job.part = part
+                job.waited = ran - job.entered
 
     def _pass_on(self, batch: list[_Job[Rows, Part]]) -> None:
         """Give the lane to the first in the queue, or free it; then let the batch's threads go."""
@@ -236,10 +256,10 @@ class Batcher(Generic[Rows, Part]):
             self._batches += bool(done)
             self._last_rows = sum(job.rows for job in done)
             self._rows += self._last_rows
+            self._waited_ns += sum(job.waited for job in done)
             if self._queue:
-                heir = self._queue.popleft()
+                heir = self._queue.take()
                 heir.state = _State.LEADING
-                self._queued_rows -= heir.rows
             else:
                 self._free_lanes += 1
                 if self._closed and self._is_idle():

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from inference.admission import Source, clear, read_files
 from inference.cpu import CpuSettings
-from inference.live import EMPTY, Closed, Live, Table
+from inference.live import EMPTY, Closed, Indexed, Live, Table
 from inference.seen import Seen, SeenFile
 from inference.standing import (
     Place,
@@ -38,7 +38,17 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.statements import PointerBundle
 from sealgate.trust.times import parse_time
 
-__all__ = ["Answer", "Engine", "Live", "Rejected", "Snapshot", "Source", "TrustAnchor", "Update"]
+__all__ = [
+    "Answer",
+    "Engine",
+    "Indexed",
+    "Live",
+    "Rejected",
+    "Snapshot",
+    "Source",
+    "TrustAnchor",
+    "Update",
+]
 
 # What may keep an engine from following a pointer though nothing is wrong with the one it follows.
 _NOT_AGAINST_THE_POINTER = frozenset({Reason.POINTER_STALE, Reason.REGISTRY_UNAVAILABLE})
@@ -105,19 +115,25 @@ class Engine:
         """
         return self._table.resolve(model, version, alias, self._clock().timestamp())
 
+    def index(self) -> list[Indexed]:
+        """Every version that a pointer names, and whether it answers."""
+        return self._table.index(self._clock().timestamp())
+
     def infer(
         self,
         live: Live,
         x: npt.NDArray[Any],
         deadline: float | None = None,
         active: Callable[[], bool] | None = None,
+        urgent: bool = False,
     ) -> Answer:
         """Screen and run the rows of `x` [n, …], float32, finite and of the model's row shape.
 
-        `deadline` is in seconds of `time.monotonic`; `active` says whether the caller is there.
+        `deadline` is in seconds of `time.monotonic`; `active` says whether the caller is there;
+        `urgent` requests go first in the queue, within bounds.
         Raises: BATCH_TOO_LARGE, QUEUE_FULL, DEADLINE_TOO_SHORT, DRAINING, INTERNAL.
         """
-        return live.ready.batcher.submit(x, deadline, active)
+        return live.ready.batcher.submit(x, deadline, active, urgent)
 
     def update(self, snapshot: Snapshot, source: Source) -> Update:
         """Bring what is live up to the registry's state. Refuses what it will not believe.
@@ -218,7 +234,8 @@ class _Moves:
                 raise Refusal(Reason.POINTER_STALE, "a pointer that the statement names is missing")
             if not self._extend(place, bundle):
                 self._move(place, bundle, source)
-        except Refusal as refusal:
+        except Exception as error:  # whatever a version's files do, the other aliases go on
+            refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, repr(error))
             self.rejected.append(Rejected(*place, refusal.reason, refusal.detail))
             live = self.lives.get(place)
             # Under a newer policy the very pointer that is live may no longer hold.

@@ -7,6 +7,7 @@ from typing import Self
 
 from inference.model_config import ModelConfig
 from inference.standing import Place
+from inference.statistics import Duration, Report, Statistics
 from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
@@ -42,6 +43,16 @@ class Live:
         """Above this score a row is adversarial."""
         return self.ready.detector.threshold
 
+    @property
+    def statistics(self) -> Statistics:
+        """Where requests of this version are counted."""
+        return self.ready.statistics
+
+    def report(self) -> Report:
+        """What the version has done since it was loaded."""
+        counts = self.ready.batcher.counts()
+        return self.statistics.report(Duration(counts.requests, counts.waited_ns))
+
 
 @dataclass(frozen=True, slots=True)
 class Closed:
@@ -49,6 +60,15 @@ class Closed:
 
     version: int
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A version that a pointer names: it answers, or `reason` says why not. 0: not known."""
+
+    model: str
+    version: int
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +131,19 @@ class Table:
         if now >= live.until:
             raise Refusal(Reason.POINTER_STALE)
         return live
+
+    def index(self, clock: float) -> list[Indexed]:
+        """Every version that a pointer names, once, in order."""
+        found: dict[tuple[str, int], Reason | None] = {
+            (model, item.version): item.reason for (model, _), item in self.closed.items()
+        }
+        for model, version in self.versions:
+            try:
+                self.resolve(model, version, None, clock)
+                found[model, version] = None
+            except Refusal as refusal:
+                found[model, version] = refusal.reason
+        return [Indexed(*place, found[place]) for place in sorted(found)]
 
     def _absent(self, model: str, version: int | None, alias: str | None) -> Refusal:
         if model not in self.models:

@@ -10,6 +10,7 @@ The files of a version, all of them in its manifest:
     golden.safetensors   `x` [n, …] and the `logits` [n, C] that the INT8 graph gave for them
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +27,7 @@ from inference.pruning import keep_outputs
 from inference.runtime import Session, scalar
 from inference.screening import contract
 from inference.screening.detector import Detector, Verdict
+from inference.statistics import Phases, Statistics
 from sealgate.reasons import Reason, Refusal
 
 MODEL = "model.json"
@@ -72,6 +74,7 @@ class ReadyVersion:
         "config",
         "detector",
         "digest",
+        "statistics",
     )
 
     def __init__(
@@ -96,7 +99,8 @@ class ReadyVersion:
         }
         batching = config.batching
         limits = Limits(batching.max_rows, batching.queue_rows, batching.delay_us / 1e6, lanes)
-        self.batcher: Batcher[Array, Answer] = Batcher(self._answer, limits)
+        self.batcher: Batcher[Array, Answer] = Batcher(self._answer_measured, limits)
+        self.statistics = Statistics()
 
     @classmethod
     def build(cls, digest: str, files: Mapping[str, bytes], cpu: CpuSettings) -> Self:
@@ -168,14 +172,40 @@ class ReadyVersion:
 
     def _answer(self, requests: list[Array]) -> list[Answer]:
         """One batch: screen and infer all rows together, then part them by request again."""
-        x = requests[0] if len(requests) == 1 else np.concatenate(requests)
+        logits, scores = self._infer(_gathered(requests))
+        return self._parted(requests, logits, scores)
+
+    def _answer_measured(self, requests: list[Array]) -> list[Answer]:
+        """The same for requests from outside, whose batch counts in the statistics."""
+        clock = time.perf_counter_ns
+        begun = clock()
+        x = _gathered(requests)
+        gathered = clock()
+        logits, scores = self._infer(x)
+        inferred = clock()
+        answers = self._parted(requests, logits, scores)
+        phases = Phases(gathered - begun, inferred - gathered, clock() - inferred)
+        self.statistics.executed(len(requests), len(x), phases)
+        return answers
+
+    def _infer(self, x: Array) -> tuple[Array, Array]:
+        """The logits and the score of each row."""
         (features,) = self._response.run(self._screening_feeds(x))
         (logits,) = self._served.run({self.config.input.name: x})
-        scores = self.detector.scores(features)
+        self._check_shapes(len(x), features, logits)
+        return logits, self.detector.scores(features)
+
+    def _check_shapes(self, rows: int, features: Array, logits: Array) -> None:
+        """A graph may declare one shape and answer in another, which no loading finds out."""
+        expected = (rows, self.detector.width), (rows, *self.config.output.row)
+        if (features.shape, logits.shape) != expected:
+            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+
+    def _parted(self, requests: list[Array], logits: Array, scores: Array) -> list[Answer]:
         bounds = [0]
         for rows in requests:
             bounds.append(bounds[-1] + len(rows))
-        if len(requests) < len(x):
+        if len(requests) < len(logits):
             # The highest score of each request's rows; a NaN among them stays one.
             scores = np.maximum.reduceat(scores, bounds[:-1])
         output, judge = self.config.output.name, self.detector.verdict
@@ -184,6 +214,10 @@ class ReadyVersion:
             Answer({output: logits[start:stop]}, score, judge(score), threshold)
             for (start, stop), score in zip(pairwise(bounds), scores.tolist(), strict=True)
         ]
+
+
+def _gathered(requests: list[Array]) -> Array:
+    return requests[0] if len(requests) == 1 else np.concatenate(requests)
 
 
 def _classifier(graph: bytes, config: ModelConfig, threads: int) -> Session:

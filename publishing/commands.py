@@ -58,7 +58,7 @@ Example:
 @json_option
 @click.pass_context
 def publish(ctx: click.Context, folder: Path, data: Path, as_json: bool) -> None:
-    """Mark, quantize, calibrate, sign and register the model in FOLDER.
+    """Mark, quantize, calibrate, sign and register a trained model.
 
     FOLDER holds model.json, serving.onnx and response.onnx. The watermark's key stays with the
     publisher: without it, the mark cannot be read.

@@ -33,8 +33,11 @@ class SourceFolder:
             present = {entry.name for entry in path.iterdir()}
         except OSError as error:
             raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error
+        if missing := sorted(set(NAMES) - present):
+            raise Refusal(Reason.FILE_MISSING, f"{path} lacks {', '.join(missing)}")
         if surplus := sorted(present - set(NAMES)):
-            raise Refusal(Reason.FILE_SURPLUS, f"{path}: {surplus}")
+            named = f"{surplus[0]} and {len(surplus) - 1} more" if surplus[1:] else surplus[0]
+            raise Refusal(Reason.FILE_SURPLUS, f"{path} may not hold {named}")
         source = cls(
             config=ModelConfig.read(read_plain_file(path / CONFIG)),
             serving=read_plain_file(path / SERVING),

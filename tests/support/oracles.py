@@ -3,6 +3,7 @@
 On a user's machine a missing one skips its test and says so; in CI it fails the test.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -29,6 +30,26 @@ def python_with(module: str) -> str:
     if not python.exists() or not list(home.glob(f"lib/python*/site-packages/{module}")):
         _missing(f"the Python package {module} in {home}")
     return str(python)
+
+
+def large_python_with(module: str) -> str:
+    """The Python of an environment that `module` has to itself, being large.
+
+    It is for those who have it: where it is missing the test is skipped, in CI too.
+    """
+    python = ROOT / f".venv-{module}" / "bin" / "python"
+    if not (python.parent.parent / "ready").exists():
+        pytest.skip(f"this oracle is missing: {module} in {python.parent.parent}")
+    return str(python)
+
+
+def package(module: str) -> Path:
+    """The folder of a package of this environment, such as one that carries programs."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        _missing(f"the Python package {module}")
+        raise AssertionError
+    return Path(spec.origin).parent
 
 
 def go_package(path: str) -> Path:

@@ -3,13 +3,20 @@
 The list comes from the descriptors, so a method that was forgotten in the rules fails here.
 """
 
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import grpc
 import pytest
 
 from gateway.app import SERVICES
 from gateway.rules import ANYONE, RULES
 from sealgate.reasons import Reason
-from sealgate.remote import connect, reason_of
+from sealgate.remote import access_of, connect, reason_of
+from sealgate.trust.times import format_time
+from sealgate.v1.credential_pb2 import CreateApiKeyRequest
+from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
 from tests.support.house import refusal
 
 METHODS = [
@@ -53,7 +60,6 @@ def test_few_methods_are_open_to_anyone():
         "ServerLive",
         "ServerReady",
         "Check",
-        "Watch",
         "List",
     }
 
@@ -82,6 +88,35 @@ def test_roles_decide_before_the_request_is_looked_at(house, path, method, perso
             assert reason is not None
         allowed = RULES[path] == ANYONE or PEOPLE[person] in RULES[path]
         assert (reason is Reason.ROLE_TOO_LOW) is not allowed
+
+
+@pytest.fixture(scope="module")
+def keyed(house):
+    """A channel for each person, who calls with an API key."""
+    admin = CredentialServiceStub(house.channel("admin"))
+    expires = format_time(datetime.now(UTC) + timedelta(hours=1))
+    with ExitStack() as channels:
+        found = {}
+        for person in PEOPLE:
+            request = CreateApiKeyRequest(holder=person, label="walk", expire_time=expires)
+            profile = house.profile("client")
+            access = replace(access_of(profile), token=admin.CreateApiKey(request).secret)
+            channel = grpc.secure_channel(access.endpoint, access.credentials())
+            found[person] = channels.enter_context(channel)
+        yield found
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize(("path", "method"), METHODS, ids=[path for path, _ in METHODS])
+def test_roles_decide_about_api_keys_too(keyed, path, method, person):
+    try:
+        invoke(keyed[person], path, method)
+        reason = None
+    except grpc.RpcError as error:
+        reason = reason_of(error)
+        assert reason is not None
+    allowed = RULES[path] == ANYONE or PEOPLE[person] in RULES[path]
+    assert (reason is Reason.ROLE_TOO_LOW) is not allowed
 
 
 def test_a_method_that_is_not_offered(house):

@@ -54,10 +54,7 @@ def test_an_altered_version_is_not_loaded_and_an_approver_notices(house):
     flip_byte(house, 1, "detector.json")
     house.stop()
     house.start()
-    assert refusal(house.inference().ModelInfer, question("digits", rows())) in (
-        Reason.VERSION_NOT_LIVE,
-        Reason.VERSION_ALTERED,
-    )
+    assert refusal(ask, house) is Reason.VERSION_NOT_LIVE
     proposal = house.propose("digits", 1)
     reason = refusal(house.governance("approver-1").review, proposal.digest, lambda path: None)
     assert reason is Reason.VERSION_ALTERED
@@ -114,6 +111,17 @@ def test_with_the_registry_gone_answers_go_on_and_nothing_can_change(house):
     assert ask(house) == "1"
     list_models = house.registry("auditor").ListModels
     assert refusal(list_models, messages.ListModelsRequest()) is Reason.REGISTRY_UNAVAILABLE
+
+
+def test_with_the_answer_log_gone_no_answer_leaves(house):
+    size = house.gateway.recorder.size
+    answers = house.state / "answers.db"
+    for path in (answers, *house.state.glob("answers.db-*")):
+        path.rename(path.with_name(f"gone-{path.name}"))
+    answers.mkdir()
+    house.gateway._store.answers._database.close()
+    assert refusal(ask, house) is Reason.RECORD_FAILED
+    assert house.gateway.recorder.size == size
 
 
 def test_a_restart_finds_what_was_recorded(house):

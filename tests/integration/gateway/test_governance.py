@@ -97,7 +97,7 @@ def test_a_pointer_that_skips_a_sequence(house):
     )
     promote = house.registry("admin").Promote
     request = messages.PromoteRequest(envelope=signed(house, "admin", statements.POINTER, pointer))
-    assert refusal(promote, request) in (Reason.SEQUENCE_STALE, Reason.POINTER_INVALID)
+    assert refusal(promote, request) is Reason.SEQUENCE_STALE
     other = replace(pointer, sequence=proposed.predecessor + 1, digest="sha256:" + "0" * 64)
     request = messages.PromoteRequest(envelope=signed(house, "admin", statements.POINTER, other))
     assert refusal(promote, request) is Reason.VERSION_UNKNOWN
@@ -116,12 +116,14 @@ def test_a_rollback_to_what_was_never_live(house):
 
 def test_names_that_are_not_resources(house):
     registry = house.registry("auditor")
-    for name in ("", "models/digits", "models/../versions/1", "models/digits/versions/x"):
+    for name, reason in (
+        ("", Reason.NAME_MALFORMED),
+        ("models/digits", Reason.NAME_MALFORMED),
+        ("models/../versions/1", Reason.NAME_MALFORMED),
+        ("models/digits/versions/x", Reason.VERSION_MALFORMED),
+    ):
         request = messages.GetVersionRequest(name=name)
-        assert refusal(registry.GetVersion, request) in (
-            Reason.NAME_MALFORMED,
-            Reason.VERSION_MALFORMED,
-        )
+        assert refusal(registry.GetVersion, request) is reason
     request = messages.GetVersionRequest(name="models/digits/versions/99")
     assert refusal(registry.GetVersion, request) is Reason.VERSION_UNKNOWN
 

@@ -191,9 +191,14 @@ def test_every_refusal_of_a_known_caller_is_recorded(house, stub):
     assert house.gateway.recorder.size == size + 1
 
 
-def test_too_large_a_message_is_refused_before_it_is_read(stub):
+def test_too_large_a_message_has_its_reason(stub):
+    request = question("digits", np.zeros((20_000, 64)))
+    assert refusal(stub.ModelInfer, request, timeout=10) is Reason.MESSAGE_TOO_LARGE
+
+
+def test_a_far_larger_message_is_not_even_read(stub):
     with pytest.raises(grpc.RpcError) as caught:
-        stub.ModelInfer(question("digits", np.zeros((20_000, 64))), timeout=10)
+        stub.ModelInfer(question("digits", np.zeros((50_000, 64))), timeout=10)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

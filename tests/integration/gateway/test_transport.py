@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import grpc
+import jwt
 import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
@@ -13,7 +14,7 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect
 from sealgate.setup.certificates import Authority
-from sealgate.setup.tokens import mint_token
+from sealgate.setup.tokens import mint_token, new_issuer_key
 from tests.support.house import House, question, refusal, rows
 
 
@@ -95,6 +96,21 @@ def test_credentials_that_are_refused(house):
     assert ask(house, metadata("Basic YTpi")) is Reason.TOKEN_MALFORMED
     assert ask(house, metadata("Bearer x")) is Reason.TOKEN_MALFORMED
     assert ask(house, metadata(f"Bearer {token(house, 'stranger')}")) is Reason.PRINCIPAL_UNKNOWN
+
+
+def test_tokens_that_are_refused_at_the_door(house):
+    key = (house.state / "issuer" / "issuer.key").read_bytes()
+    head = jwt.get_unverified_header(token(house, "client"))
+    claims = jwt.decode(token(house, "client"), options={"verify_signature": False})
+
+    def sent(signer, algorithm="ES256", **changes):
+        text = jwt.encode(claims | changes, signer, algorithm, head | {"alg": algorithm})
+        return ask(house, metadata(f"Bearer {text}"))
+
+    assert sent(key, exp=1) is Reason.TOKEN_EXPIRED
+    assert sent(None, "none") is Reason.TOKEN_ALGORITHM
+    assert sent(new_issuer_key()) is Reason.TOKEN_SIGNATURE
+    assert sent(key, aud="another") is Reason.TOKEN_AUDIENCE
 
 
 def test_identity_headers_are_not_looked_at(house):

@@ -13,21 +13,27 @@ from tests.support.house import DATA, rows
 from tests.support.oracles import python_with, run
 
 
-def test_tritonclient_works_unchanged(house):
-    profile = house.profile("client")
-    sent = rows(count=8)
+def seen_by(program, house, sent):
+    """What a program prints that asks with a client's token and an auditor's certificate."""
+    client, auditor = house.profile("client"), house.profile("auditor")
+    arguments = [
+        client.endpoint.replace("127.0.0.1", "localhost"),
+        client.server_authority,
+        client.token.read_text(),
+        auditor.endpoint.replace("127.0.0.1", "localhost"),
+        auditor.certificate,
+        auditor.certificate_key,
+    ]
     done = run(
-        [
-            python_with("tritonclient"),
-            Path(__file__).with_name("triton_client.py"),
-            profile.endpoint.replace("127.0.0.1", "localhost"),
-            profile.server_authority,
-            profile.token.read_text(),
-        ],
+        [python_with("tritonclient"), Path(__file__).with_name(program), *arguments],
         json.dumps(sent.tolist()),
     )
     assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_tritonclient_works_unchanged(house):
+    seen = seen_by("triton_client.py", house, rows(count=8))
     labels = load_file(DATA / "digits.safetensors")["y_test"][:8]
     assert seen["live"]
     assert seen["ready"]
@@ -38,3 +44,47 @@ def test_tritonclient_works_unchanged(house):
     assert Reason.MODEL_UNKNOWN.sentence in seen["refused"]
     receipt = Receipt.decode(seen["receipt"].encode())
     verify_receipt(receipt, house.governance("client").policy())
+
+
+def is_refused(found, status, reason):
+    return found == [f"StatusCode.{status}", reason.sentence]
+
+
+def check_refusals(seen):
+    assert is_refused(seen["load"], "PERMISSION_DENIED", Reason.PROMOTION_ONLY)
+    assert is_refused(seen["unload"], "PERMISSION_DENIED", Reason.PROMOTION_ONLY)
+    assert is_refused(seen["too short"], "DEADLINE_EXCEEDED", Reason.DEADLINE_TOO_SHORT)
+
+
+def test_tritonclient_and_the_protocols_extensions(house):
+    seen = seen_by("triton_extensions.py", house, rows(count=3))
+    config, after, before = seen["config"], seen["after"], seen["before"]
+    assert config["name"] == "digits"
+    assert [item["data_type"] for item in config["input"]] == ["TYPE_FP32"]
+    assert config["dynamic_batching"]["priority_levels"] == "2"
+    assert set(seen["extensions"]) == {"model_configuration", "schedule_policy", "statistics"}
+    assert {"name": "digits", "version": "1", "state": "READY"} in seen["index"]
+    assert int(after["inference_count"]) - int(before.get("inference_count", 0)) == 15
+    assert int(after["execution_count"]) - int(before.get("execution_count", 0)) == 5
+    succeeded = int(before["inference_stats"]["success"].get("count", 0))
+    assert int(after["inference_stats"]["success"]["count"]) - succeeded == 5
+    # The same rows, however they were sent.
+    assert all(logits == seen["logits"][0] for logits in seen["logits"])
+    assert seen["ids"] == ["", "", "", "gzip", "deflate"]
+    check_refusals(seen)
+    assert is_refused(seen["no such priority"], "INVALID_ARGUMENT", Reason.PARAMETER_MALFORMED)
+    statuses = {name: found and found[0] for name, found in seen["unimplemented"].items()}
+    assert len(statuses) == 10
+    assert set(statuses.values()) == {"StatusCode.UNIMPLEMENTED"}, statuses
+
+
+def test_tritonclients_asyncio_client(house):
+    seen = seen_by("triton_aio_client.py", house, rows(count=2))
+    assert seen["live"]
+    assert seen["ready"]
+    assert seen["model_ready"]
+    assert seen["ids"] == [str(number) for number in range(12)]
+    assert all(logits == seen["logits"][0] for logits in seen["logits"])
+    assert (seen["config"], seen["statistics"], seen["index"]) == ("digits", ["digits"], ["digits"])
+    check_refusals(seen)
+    assert seen["shared memory"][0] == "StatusCode.UNIMPLEMENTED"

@@ -7,7 +7,7 @@ import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-endpoint, authority, token = sys.argv[1:]
+endpoint, authority, token = sys.argv[1:4]
 client = triton.InferenceServerClient(endpoint, ssl=True, root_certificates=authority)
 headers = {"authorization": f"Bearer {token}"}
 rows = np.array(json.load(sys.stdin), np.float32)

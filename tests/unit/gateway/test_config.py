@@ -46,6 +46,15 @@ def test_paths_start_at_the_file(tmp_path):
     assert config.tls.key == tmp_path / "gateway.key"
     assert config.trust.root_keys == (tmp_path / "root.pem",)
     assert config.registry.database == f"sqlite:///{tmp_path.resolve()}/registry.db"
+    assert config.answers.database == tmp_path / "answers.db"
+
+
+def test_each_database_may_be_a_url(tmp_path):
+    url = "postgresql://sealgate@db.example/sealgate?schema=answers_1"
+    text = GOOD.replace("sqlite:///registry.db", url).replace('"answers.db"', f'"{url}"')
+    config = read(tmp_path, text.replace('"subjects.db"', '"sqlite:///subjects.db"'))
+    assert config.registry.database == config.answers.database == url
+    assert config.answers.subjects == f"sqlite:///{tmp_path.resolve()}/subjects.db"
 
 
 @pytest.mark.parametrize(
@@ -94,3 +103,49 @@ def test_loopback(host):
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "10.0.0.1", "example.com", ""])
 def test_not_loopback(host):
     assert not is_loopback(f"{host}:1")
+
+
+KEY_SET = 'key_set = "jwks.json"'
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'key_set_url = "https://issuer.example/keys"\nauthority = "issuer.pem"\nstale = 900',
+        "discovery = true\nrefresh = 60",
+        'key_set_url = "http://127.0.0.1:1/keys"\ninsecure_loopback = true',
+    ],
+)
+def test_where_an_issuers_keys_may_be(tmp_path, lines):
+    (entry,) = read(tmp_path, GOOD.replace(KEY_SET, lines)).tokens
+    assert entry.key_set is None
+    assert entry.authority in (None, tmp_path / "issuer.pem")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (KEY_SET + "\ndiscovery = true", "needs one of"),
+        ("discovery = false", "needs one of"),
+        ("discovery = 1", "must be of type bool"),
+        ('key_set_url = "http://issuer.example/keys"', "not an https address"),
+        ('key_set_url = "http://127.0.0.1:1/keys"', "not an https address"),
+        (
+            'key_set_url = "http://10.0.0.1/keys"\ninsecure_loopback = true',
+            "not an https address",
+        ),
+        ("discovery = true\nrefresh = 60\nstale = 30", "stale"),
+        ("discovery = true\nrefresh = 0", "must be positive"),
+    ],
+)
+def test_where_an_issuers_keys_may_not_be(tmp_path, lines, words):
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path, GOOD.replace(KEY_SET, lines))
+
+
+def test_the_secret_of_api_keys(tmp_path):
+    assert read(tmp_path, GOOD).api_keys.mac_key is None
+    config = read(tmp_path, GOOD + '[api_keys]\nmac_key = "api.key"\n')
+    assert config.api_keys.mac_key == tmp_path / "api.key"
+    with pytest.raises(ConfigError, match="no setting"):
+        read(tmp_path, GOOD + '[api_keys]\nkey = "api.key"\n')

@@ -1,43 +1,30 @@
 """Bearer tokens: what a valid one proves, and the reason of each that is refused."""
 
 import base64
+import hashlib
+import hmac
 import json
 from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.tokens import Issuer, TokenVerifier
+from gateway.credentials.key_sets import FixedKeys, KeySet
+from gateway.credentials.tokens import Issuer, TokenVerifier
+from gateway.credentials.verified import VerifiedTokens
 from sealgate.reasons import Reason, Refusal
+from tests.support.issuer import AUDIENCE, ED25519, ISSUER, P256, RSA, claims, jwk, jwks, token
 
-ISSUER, AUDIENCE = "https://issuer.example", "sealgate"
-P256 = ec.generate_private_key(ec.SECP256R1())
-ED25519 = ed25519.Ed25519PrivateKey.generate()
-
-
-def jwk(key, kid):
-    algorithm = jwt.algorithms.ECAlgorithm if isinstance(key, ec.EllipticCurvePrivateKey) else None
-    algorithm = algorithm or jwt.algorithms.OKPAlgorithm
-    return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid}
+KEYS = jwks(jwk(P256, "p"), jwk(ED25519, "e"), jwk(RSA, "r"))
 
 
 @pytest.fixture
 def verifier(tmp_path):
     path = tmp_path / "jwks.json"
-    path.write_text(json.dumps({"keys": [jwk(P256, "p"), jwk(ED25519, "e")]}))
+    path.write_bytes(KEYS)
     return TokenVerifier([Issuer.from_file(ISSUER, AUDIENCE, path)])
-
-
-def claims(**changes):
-    now = datetime.now(UTC)
-    base = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": now + timedelta(minutes=5)}
-    return {name: value for name, value in (base | changes).items() if value is not None}
-
-
-def token(key=P256, kid="p", algorithm="ES256", **changes):
-    return jwt.encode(claims(**changes), key, algorithm=algorithm, headers={"kid": kid})
 
 
 def refused(verifier, text):
@@ -47,7 +34,8 @@ def refused(verifier, text):
 
 
 @pytest.mark.parametrize(
-    ("key", "kid", "algorithm"), [(P256, "p", "ES256"), (ED25519, "e", "EdDSA")]
+    ("key", "kid", "algorithm"),
+    [(P256, "p", "ES256"), (ED25519, "e", "EdDSA"), (RSA, "r", "RS256")],
 )
 def test_a_valid_token_proves_its_subject(verifier, key, kid, algorithm):
     assert verifier.identity(token(key, kid, algorithm)) == f"jwt:{ISSUER} alice"
@@ -73,6 +61,9 @@ def minutes(count):
         ({"aud": None}, Reason.TOKEN_MALFORMED),
         ({"iss": "https://elsewhere.example"}, Reason.TOKEN_ISSUER),
         ({"iss": None}, Reason.TOKEN_ISSUER),
+        ({"aud": 5}, Reason.TOKEN_MALFORMED),
+        ({"aud": []}, Reason.TOKEN_AUDIENCE),
+        ({"nbf": True}, Reason.TOKEN_MALFORMED),
     ],
 )
 def test_claims_that_are_refused(verifier, changes, reason):
@@ -91,9 +82,6 @@ def test_public_key_used_as_hmac_secret(verifier):
     )
     head = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "p"}).encode()).rstrip(b"=")
     body = jwt.encode(claims(), P256, algorithm="ES256").split(".")[1].encode()
-    import hashlib
-    import hmac
-
     signature = hmac.digest(pem, head + b"." + body, hashlib.sha256)
     confused = b".".join([head, body, base64.urlsafe_b64encode(signature).rstrip(b"=")])
     assert refused(verifier, confused.decode()) is Reason.TOKEN_ALGORITHM
@@ -115,20 +103,165 @@ def test_not_a_token(verifier, text):
     assert refused(verifier, text) is Reason.TOKEN_MALFORMED
 
 
-@pytest.mark.parametrize("case", ["empty", "rsa", "no kid", "twice", "private"])
-def test_key_sets_that_are_refused(tmp_path, case):
-    one = jwk(P256, "p")
-    rsa_key = rsa.generate_private_key(65537, 2048)
-    keys = {
-        "empty": [],
-        "rsa": [
-            {**jwt.algorithms.RSAAlgorithm.to_jwk(rsa_key.public_key(), as_dict=True), "kid": "r"}
-        ],
-        "no kid": [{name: value for name, value in one.items() if name != "kid"}],
-        "twice": [one, one],
-        "private": [{**jwt.algorithms.ECAlgorithm.to_jwk(P256, as_dict=True), "kid": "p"}],
-    }[case]
-    path = tmp_path / "jwks.json"
-    path.write_text(json.dumps({"keys": keys}))
-    with pytest.raises(ValueError, match="key"):
-        Issuer.from_file(ISSUER, AUDIENCE, path)
+@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256", "HS256", "ES384"])
+def test_algorithms_that_no_key_has(verifier, algorithm):
+    head = json.dumps({"alg": algorithm, "kid": "r"}).encode()
+    parts = (base64.urlsafe_b64encode(head).rstrip(b"=").decode(), *token(RSA, "r").split(".")[1:])
+    assert refused(verifier, ".".join(parts)) is Reason.TOKEN_ALGORITHM
+
+
+@pytest.mark.parametrize(
+    "header", [{"jku": "https://evil.example/keys"}, {"x5u": "https://evil.example/certificate"}]
+)
+def test_addresses_in_a_token_are_not_looked_at(verifier, header):
+    other = ec.generate_private_key(ec.SECP256R1())
+    head = {"kid": "p", **header, "jwk": jwk(other, "p")}
+    assert refused(verifier, jwt.encode(claims(), other, "ES256", head)) is Reason.TOKEN_SIGNATURE
+
+
+def test_extensions_that_must_be_understood(verifier):
+    head = {"kid": "p", "crit": ["exp"]}
+    assert refused(verifier, jwt.encode(claims(), P256, "ES256", head)) is Reason.TOKEN_MALFORMED
+
+
+def signed(header, body):
+    """A token of these bytes, with a signature that verifies."""
+    parts = (base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, body))
+    message = b".".join(parts)
+    signature = ED25519.sign(message)
+    return (message + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
+HEAD = b'{"alg":"EdDSA","kid":"e"}'
+BODY = json.dumps({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": 2**40}).encode()
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "reason"),
+    [
+        (HEAD, BODY.replace(str(2**40).encode(), b"1e999"), Reason.TOKEN_MALFORMED),
+        (HEAD, BODY.replace(str(2**40).encode(), b"NaN"), Reason.TOKEN_MALFORMED),
+        (HEAD, BODY.replace(str(2**40).encode(), b"9" * 2000), Reason.TOKEN_MALFORMED),
+        (HEAD, BODY.replace(b'"alice"', b"5"), Reason.TOKEN_MALFORMED),
+        (HEAD, BODY.replace(b'"https', b'["https').replace(b'ple"', b'ple"]'), Reason.TOKEN_ISSUER),
+        (HEAD, b"[" * 5000, Reason.TOKEN_MALFORMED),
+        (b"[" * 5000, BODY, Reason.TOKEN_MALFORMED),
+        (HEAD, b"[]", Reason.TOKEN_MALFORMED),
+        (HEAD, b"\xff", Reason.TOKEN_MALFORMED),
+        (b'{"alg":["EdDSA"],"kid":"e"}', BODY, Reason.TOKEN_ALGORITHM),
+        (b'{"alg":"EdDSA","kid":["e"]}', BODY, Reason.TOKEN_SIGNATURE),
+    ],
+)
+def test_values_of_the_wrong_kind(verifier, header, body, reason):
+    assert verifier.identity(signed(HEAD, BODY))
+    assert refused(verifier, signed(header, body)) is reason
+
+
+@pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
+def test_clocks_may_differ_by_ten_seconds(verifier, claim):
+    sign = -1 if claim == "exp" else 1
+    moment = datetime.now(UTC)
+    near, far = (moment + sign * timedelta(seconds=offset) for offset in (7, 13))
+    assert verifier.identity(token(**{claim: near}))
+    expected = Reason.TOKEN_EXPIRED if claim == "exp" else Reason.TOKEN_NOT_YET_VALID
+    assert refused(verifier, token(**{claim: far})) is expected
+
+
+class Keys(FixedKeys):
+    """Keys that a test changes, and that say how often they were asked for."""
+
+    def __init__(self, document=KEYS):
+        self.asked = 0
+        self.change(document)
+
+    def change(self, document):
+        super().__init__(KeySet.parse(document, strict=True))
+
+    def find(self, kid):
+        self.asked += 1
+        return super().find(kid)
+
+
+class Clock:
+    def __init__(self):
+        self.now = datetime.now(UTC).timestamp()
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def kept():
+    keys, clock = Keys(), Clock()
+    return TokenVerifier([Issuer(ISSUER, AUDIENCE, keys)], clock), keys, clock
+
+
+def test_a_token_is_verified_once_a_minute(kept):
+    verifier, keys, clock = kept
+    text = token()
+    for _ in range(3):
+        verifier.identity(text, policy="a")
+    assert keys.asked == 1
+    clock.now += 59
+    verifier.identity(text, policy="a")
+    assert keys.asked == 1
+    clock.now += 2
+    verifier.identity(text, policy="a")
+    assert keys.asked == 2
+
+
+def test_a_kept_token_falls_with_its_expiry(kept):
+    verifier, _, clock = kept
+    text = token(exp=datetime.now(UTC) + timedelta(seconds=30))
+    verifier.identity(text)
+    clock.now += 41
+    assert refused(verifier, text) is Reason.TOKEN_EXPIRED
+
+
+def test_a_kept_token_falls_with_the_policy(kept):
+    verifier, keys, _ = kept
+    text = token()
+    verifier.identity(text, policy="a")
+    verifier.identity(text, policy="b")
+    assert keys.asked == 2
+
+
+def test_a_kept_token_falls_with_its_key(kept):
+    verifier, keys, _ = kept
+    text = token()
+    verifier.identity(text)
+    keys.change(jwks(jwk(ED25519, "e")))
+    assert refused(verifier, text) is Reason.TOKEN_SIGNATURE
+
+
+def test_what_is_refused_is_not_kept(kept):
+    verifier, keys, _ = kept
+    bad = token(ec.generate_private_key(ec.SECP256R1()))
+    for _ in range(2):
+        assert refused(verifier, bad) is Reason.TOKEN_SIGNATURE
+    assert keys.asked == 2
+
+
+def test_a_kept_token_is_known_by_all_its_bytes(kept):
+    verifier, _, _ = kept
+    text = token()
+    verifier.identity(text)
+    other = text[:-4] + ("AAAA" if text[-4:] != "AAAA" else "BBBB")
+    assert refused(verifier, other) is Reason.TOKEN_SIGNATURE
+
+
+@pytest.mark.parametrize(
+    "changes", [{"exp": datetime.now(UTC) - timedelta(hours=1)}, {"aud": "another"}, {"iss": "x"}]
+)
+def test_what_is_cheap_to_see_is_seen_before_a_key_is_looked_for(kept, changes):
+    verifier, keys, _ = kept
+    with pytest.raises(Refusal):
+        verifier.identity(token(kid="unknown", **changes))
+    assert keys.asked == 0
+
+
+def test_the_kept_tokens_are_bounded():
+    kept = VerifiedTokens(most=3)
+    for number in range(10):
+        kept.put(bytes([number]), None)
+    assert len(kept) == 3

@@ -96,7 +96,7 @@ def test_a_deadline_ends_the_wait_and_the_item_never_runs(kitchen: Kitchen) -> N
         kitchen.open.set()
         assert len(first.result(10)) == 1
     assert kitchen.batches == [[1]]
-    assert batcher._queued_rows == 0
+    assert batcher._queue.rows == 0
     assert batcher.counts().dropped == 1
 
 
@@ -287,4 +287,4 @@ def test_whatever_is_refused_no_lane_and_no_place_is_lost(lanes: int) -> None:
     assert refused <= {Reason.DEADLINE_TOO_SHORT, Reason.QUEUE_FULL, Reason.INTERNAL}
     assert Reason.DEADLINE_TOO_SHORT in refused
     assert batcher.close(5)
-    assert (len(batcher._queue), batcher._queued_rows, batcher._free_lanes) == (0, 0, lanes)
+    assert (len(batcher._queue), batcher._queue.rows, batcher._free_lanes) == (0, 0, lanes)

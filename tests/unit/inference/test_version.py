@@ -11,6 +11,7 @@ from inference.cpu import CpuSettings
 from inference.model_config import Batching
 from inference.runtime import Session
 from inference.screening.detector import Verdict, Weights
+from inference.statistics import Duration
 from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron, constant_model
@@ -181,3 +182,13 @@ def test_answers_that_change_with_their_company_are_refused(
 
     monkeypatch.setattr(Session, "run", drifting)
     assert refused(FILES.encode()) is Reason.GOLDEN_MISMATCH
+
+
+def test_only_requests_count_and_not_the_golden_runs() -> None:
+    version = build(FILES.encode())
+    assert version.statistics.report(Duration()).executions == 0
+    version.batcher.submit(clean_rows(MODEL, 3))
+    report = version.statistics.report(Duration())
+    assert (report.executions, report.inferences, list(report.by_size)) == (1, 3, [3])
+    assert all(ns > 0 for ns in report.by_request.phases)
+    assert report.by_request == report.by_size[3]

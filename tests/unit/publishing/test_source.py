@@ -37,6 +37,7 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
     [
         ({"response.onnx": None}, Reason.FILE_MISSING),
         ({"weights.bin": b""}, Reason.FILE_SURPLUS),
+        ({"weights.bin": b"", "response.onnx": None}, Reason.FILE_MISSING),
         ({"model.json": b"{}"}, Reason.DOCUMENT_MALFORMED),
         ({"serving.onnx": b"\x80\x04K\x01."}, Reason.FORMAT_REFUSED),
         ({"serving.onnx": with_external_data(MODEL.serving())}, Reason.EXTERNAL_DATA),

@@ -1,0 +1,65 @@
+"""The credentials' service: API keys are made, listed and revoked; the rules live in `registry`."""
+
+import re
+
+from gateway.credentials.key_table import KeyTable
+from gateway.front_door import Call
+from registry.api_keys import ApiKeyRecord
+from registry.registry import Registry
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.times import parse_time
+from sealgate.v1 import credential_pb2 as messages
+from sealgate.v1.credential_pb2_grpc import CredentialServiceServicer
+
+_NAME = re.compile(r"api-keys/([0-9a-f]{12})", re.ASCII)
+
+
+class CredentialService(CredentialServiceServicer):
+    """Each call has passed the front door, so its principal may do what the method is for."""
+
+    def __init__(self, registry: Registry, table: KeyTable) -> None:
+        self._registry = registry
+        self._table = table
+
+    def CreateApiKey(
+        self, request: messages.CreateApiKeyRequest, call: Call
+    ) -> messages.CreateApiKeyResponse:
+        expires = parse_time(request.expire_time)
+        key = self._table.maker.make(request.holder, expires)
+        record = self._registry.api_keys.create(
+            call.principal.name, key.key_id, request.holder, request.label, expires, key.digest
+        )
+        # Whoever has the answer may call with the key.
+        self._table.follow()
+        return messages.CreateApiKeyResponse(api_key=_api_key(record), secret=key.text)
+
+    def ListApiKeys(
+        self, request: messages.ListApiKeysRequest, call: Call
+    ) -> messages.ListApiKeysResponse:
+        records = self._registry.api_keys.list()
+        return messages.ListApiKeysResponse(api_keys=[_api_key(record) for record in records])
+
+    def RevokeApiKey(
+        self, request: messages.RevokeApiKeyRequest, call: Call
+    ) -> messages.RevokeApiKeyResponse:
+        found = _NAME.fullmatch(request.name)
+        if found is None:
+            raise Refusal(Reason.NAME_MALFORMED, "not api-keys/{id}")
+        record = self._registry.api_keys.revoke(call.principal.name, found[1], request.reason)
+        # Whoever has the answer may rely on it.
+        self._table.follow()
+        return messages.RevokeApiKeyResponse(api_key=_api_key(record))
+
+
+def _api_key(record: ApiKeyRecord) -> messages.ApiKey:
+    return messages.ApiKey(
+        name=f"api-keys/{record.key_id}",
+        holder=record.holder,
+        label=record.label,
+        creator=record.creator,
+        create_time=record.time,
+        expire_time=record.expires,
+        revoke_time=record.revoked,
+        revoker=record.revoker,
+        revocation_reason=record.reason,
+    )

@@ -1,0 +1,113 @@
+"""What the protocol's descriptive methods say of live versions, from what the engine knows."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.question import ORDINARY
+from inference.engine import Indexed, Live
+from inference.model_config import TensorSpec
+from inference.statistics import Duration, Executions
+from sealgate.oip import grpc_service_pb2 as oip
+
+PLATFORM = "onnxruntime_onnx"
+
+_BACKEND = "onnxruntime"
+_READY, _UNAVAILABLE = "READY", "UNAVAILABLE"
+# The only data type that a model's configuration admits.
+_DATA_TYPES = {"FP32": oip.TYPE_FP32}
+
+
+def metadata(live: Live, versions: Iterable[int]) -> oip.ModelMetadataResponse:
+    """The model's tensors; `versions` are those that a live pointer names."""
+    response = oip.ModelMetadataResponse(
+        name=live.model,
+        versions=[str(number) for number in sorted(versions)],
+        platform=PLATFORM,
+        properties=_provenance(live),
+    )
+    for spec, listed in (
+        (live.config.input, response.inputs),
+        (live.config.output, response.outputs),
+    ):
+        listed.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+    return response
+
+
+def config(live: Live, longest: float) -> oip.ModelConfig:
+    """How a version is run; `longest` is how many seconds a request may take at most."""
+    batching = live.config.batching
+    message = oip.ModelConfig(
+        name=live.model,
+        platform=PLATFORM,
+        backend=_BACKEND,
+        max_batch_size=batching.max_rows,
+        dynamic_batching=oip.ModelDynamicBatching(
+            max_queue_delay_microseconds=batching.delay_us,
+            priority_levels=ORDINARY,
+            default_priority_level=ORDINARY,
+            default_queue_policy=oip.ModelQueuePolicy(
+                timeout_action=oip.ModelQueuePolicy.REJECT,
+                default_timeout_microseconds=round(longest * 1e6),
+                allow_timeout_override=True,
+                max_queue_size=batching.queue_rows,
+            ),
+        ),
+        model_transaction_policy=oip.ModelTransactionPolicy(decoupled=False),
+    )
+    message.input.append(oip.ModelInput(**_tensor(live.config.input)))
+    message.output.append(oip.ModelOutput(**_tensor(live.config.output)))
+    for name, value in _provenance(live).items():
+        message.parameters[name].string_value = value
+    return message
+
+
+def statistics(live: Live) -> oip.ModelStatistics:
+    """What a version has done since it was loaded."""
+    report = live.report()
+    return oip.ModelStatistics(
+        name=live.model,
+        version=str(live.version),
+        last_inference=report.last_ms,
+        inference_count=report.inferences,
+        execution_count=report.executions,
+        inference_stats=oip.InferStatistics(
+            success=_duration(report.success),
+            fail=_duration(report.fail),
+            queue=_duration(report.queue),
+            **_phases(report.by_request),
+        ),
+        batch_stats=[
+            oip.InferBatchStatistics(batch_size=rows, **_phases(executions))
+            for rows, executions in report.by_size.items()
+        ],
+    )
+
+
+def index_entry(item: Indexed) -> oip.RepositoryIndexResponse.ModelIndex:
+    return oip.RepositoryIndexResponse.ModelIndex(
+        name=item.model,
+        version=str(item.version) if item.version else "",
+        state=_UNAVAILABLE if item.reason else _READY,
+        reason=item.reason.name if item.reason else "",
+    )
+
+
+def _provenance(live: Live) -> dict[str, str]:
+    return {"digest": live.digest, "sequence": str(live.sequence), "policy": live.policy}
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "data_type": _DATA_TYPES[spec.datatype], "dims": spec.row}
+
+
+def _duration(duration: Duration) -> oip.StatisticDuration:
+    return oip.StatisticDuration(count=duration.count, ns=duration.ns)
+
+
+def _phases(executions: Executions) -> dict[str, Any]:
+    count, phases = executions.count, executions.phases
+    return {
+        "compute_input": oip.StatisticDuration(count=count, ns=phases.gather),
+        "compute_infer": oip.StatisticDuration(count=count, ns=phases.infer),
+        "compute_output": oip.StatisticDuration(count=count, ns=phases.part),
+    }

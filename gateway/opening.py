@@ -1,0 +1,50 @@
+"""Opening a database that the configuration names, and saying what to change where that fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from gateway.config import ConfigError
+from sealgate.reasons import Reason, Refusal
+
+
+@contextmanager
+def opening(setting: str, place: Path | str) -> Iterator[None]:
+    """Name the setting whose database cannot be used, without its password. Raises: ConfigError."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.reason is not Reason.REGISTRY_UNAVAILABLE:
+            raise
+        raise ConfigError(
+            f"{refusal.reason.name}: {setting} = {_shown(place)!r} cannot be used: "
+            f"{_cause(refusal)}; {_advice(place)}"
+        ) from refusal
+
+
+def _shown(place: Path | str) -> str:
+    if isinstance(place, Path):
+        return str(place)
+    try:
+        return make_url(place).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        # It may hold a password all the same.
+        return "…"
+
+
+def _cause(refusal: Refusal) -> str:
+    """The driver's own words, which name no password: the first line says it."""
+    original = getattr(refusal.__cause__, "orig", None)
+    return str(original or refusal.detail).strip().partition("\n")[0]
+
+
+def _advice(place: Path | str) -> str:
+    if str(place).startswith("postgres"):
+        return (
+            "the form is postgresql://user@host:5432/database; the password may stand in "
+            "~/.pgpass or PGPASSWORD, and the user must own a schema or may create one"
+        )
+    return "check that the folder exists and that this user may write there"

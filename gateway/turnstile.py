@@ -1,0 +1,86 @@
+"""How many calls may keep a thread waiting for their other end, and for how long.
+
+The server has a fixed number of threads, and a call holds one while its message comes in and while
+its stream goes on, however slowly the other end sends or takes. So that nobody takes them all by
+waiting, calls without a credential get a quarter of the threads and streams another quarter, and
+each wait ends in time, whatever deadline the caller chose.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+from typing import Protocol
+
+from gateway.config import Limits
+from sealgate.reasons import Reason, Refusal
+
+_SWEEP_SECONDS = 0.25
+# What may be asked without a credential fits into one packet.
+_ANONYMOUS_SECONDS = 1.0
+
+
+class Wait(Enum):
+    """What a thread waits for: the one message of an anonymous or a known caller, or a stream."""
+
+    ANONYMOUS = auto()
+    MESSAGE = auto()
+    STREAM = auto()
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Turnstile:
+    """Lets calls wait while there is room, and ends those that overstay."""
+
+    def __init__(self, limits: Limits) -> None:
+        share = max(1, limits.threads // 4)
+        self._room = {
+            Wait.ANONYMOUS: threading.BoundedSemaphore(share),
+            Wait.MESSAGE: threading.BoundedSemaphore(limits.threads),
+            Wait.STREAM: threading.BoundedSemaphore(share),
+        }
+        self._longest = {
+            Wait.ANONYMOUS: _ANONYMOUS_SECONDS,
+            Wait.MESSAGE: limits.deadline,
+            Wait.STREAM: limits.stream,
+        }
+        self._ends: dict[Cancellable, float] = {}
+        self._mutex = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="turnstile", daemon=True)
+
+    def start(self) -> None:
+        """Begin to end what overstays."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @contextmanager
+    def waiting(self, call: Cancellable, wait: Wait) -> Iterator[None]:
+        """Hold a place for the call while the block runs. Raises: QUEUE_FULL."""
+        room = self._room[wait]
+        if not room.acquire(blocking=False):
+            raise Refusal(Reason.QUEUE_FULL, f"too many wait: {wait.name.lower()}")
+        with self._mutex:
+            self._ends[call] = time.monotonic() + self._longest[wait]
+        try:
+            yield
+        finally:
+            with self._mutex:
+                del self._ends[call]
+            room.release()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_SWEEP_SECONDS):
+            now = time.monotonic()
+            with self._mutex:
+                overdue = [call for call, end in self._ends.items() if now >= end]
+            for call in overdue:
+                call.cancel()

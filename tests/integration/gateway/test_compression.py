@@ -1,0 +1,76 @@
+"""gzip and deflate, in both directions; what travels is counted between client and gateway."""
+
+from dataclasses import replace
+
+import grpc
+import numpy as np
+import pytest
+
+from gateway.compression import ENCODING_METADATA
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.reasons import Reason
+from sealgate.remote import connect
+from tests.support.house import question, refusal, rows
+from tests.support.relay import relay_to
+
+# The same row over and over: 16 KB to send and 2.5 KB to answer, which compress to a few hundred.
+SAME = question("digits", np.repeat(rows(), 64, axis=0))
+ALGORITHMS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+
+
+def bytes_of(house, compression=None, encoding=None):
+    """What a call sends and receives on a connection that is up, and its answer."""
+    profile = house.profile("client")
+    metadata = ((ENCODING_METADATA, encoding),) if encoding else ()
+    with relay_to(profile.endpoint) as relay:
+        endpoint = f"127.0.0.1:{relay.port}"
+        with connect(replace(profile, endpoint=endpoint)) as channel:
+            stub = GRPCInferenceServiceStub(channel)
+            stub.ModelInfer(question("digits", rows()), timeout=10)
+            before = relay.sent, relay.received
+            response = stub.ModelInfer(SAME, timeout=10, compression=compression, metadata=metadata)
+            counted = relay.sent - before[0], relay.received - before[1]
+    return *counted, response.raw_output_contents[0]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_requests_and_answers_are_compressed_as_the_caller_asks(house, name):
+    sent, received, answer = bytes_of(house)
+    assert sent > 16_000
+    assert received > 2_500
+    less_sent, less_received, same = bytes_of(house, ALGORITHMS[name], name)
+    assert less_sent < sent / 8
+    assert less_received < received / 2
+    assert answer == same
+
+
+def test_a_compressed_request_alone_is_answered_plainly(house):
+    sent, received, _ = bytes_of(house, grpc.Compression.Gzip)
+    assert sent < 4_000
+    assert received > 2_500
+    assert bytes_of(house, encoding="identity")[1] > 2_500
+
+
+@pytest.mark.parametrize(
+    "values",
+    [("br",), ("",), ("GZIP",), ("gzip", "deflate")],
+    ids=["other", "empty", "case", "two"],
+)
+def test_another_encoding_is_refused(house, values):
+    metadata = tuple((ENCODING_METADATA, value) for value in values)
+    reason = refusal(
+        house.inference().ModelInfer, question("digits", rows()), metadata=metadata, timeout=10
+    )
+    assert reason is Reason.PARAMETER_MALFORMED
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_grows_beyond_the_limit_is_refused_while_it_is_unpacked(house, name):
+    """64 MB of zeros travel as 64 KB."""
+    with pytest.raises(grpc.RpcError) as caught:
+        house.inference().ModelInfer(
+            question("digits", np.zeros((250_000, 64))),
+            compression=ALGORITHMS[name],
+            timeout=20,
+        )
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

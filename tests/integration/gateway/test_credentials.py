@@ -1,0 +1,226 @@
+"""Credentials over the wire: SPIFFE certificates, bound tokens, an issuer with rotating keys."""
+
+import base64
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import jwt
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.app import build
+from gateway.config import GatewayConfig
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.reasons import Reason
+from sealgate.remote import Access
+from sealgate.setup.certificates import Authority
+from sealgate.setup.tokens import AUDIENCE, ISSUER
+from sealgate.trust import canonical, dsse
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import load_private_key
+from sealgate.trust.policy import PAYLOAD_TYPE
+from tests.support.house import House, refusal
+from tests.support.issuer import P256, RSA, jwk, jwks, serving
+
+WORKLOAD = "spiffe://example.org/batch"
+CALLERS = Authority("more callers", datetime.now(UTC), timedelta(days=1))
+
+
+def add_to_policy(state, **identities):
+    """Signs the first policy again, with more identities of some principals."""
+    path = state / "trust" / "policy.json"
+    document = json.loads(Envelope.decode(path.read_bytes()).payload)
+    for person in document["principals"]:
+        person["identities"] += identities.get(person["name"], [])
+    roots = [load_private_key(state / "roots" / f"root-{number}.key") for number in (1, 2)]
+    path.write_bytes(dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots).encode())
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("issuer")) as server:
+        server.documents["/keys"] = jwks(jwk(P256, "p"))
+        server.discoverable()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory, issuer):
+    house = House(tmp_path_factory.mktemp("credentials") / "state")
+    add_to_policy(
+        house.state,
+        client=[f"spiffe:{WORKLOAD}", "mtls:client"],
+        auditor=[f"jwt:{issuer.url} auditor"],
+    )
+    callers = house.state / "tls" / "callers.pem"
+    callers.write_bytes(callers.read_bytes() + CALLERS.pem)
+    config = house.state / "gateway.toml"
+    tokens = f'[[tokens]]\nurl = "{issuer.url}"\naudience = "{AUDIENCE}"\n'
+    tokens += f'discovery = true\nauthority = "{issuer.authority}"\n'
+    config.write_text(config.read_text() + tokens)
+    house.start()
+    yield house
+    house.stop()
+
+
+def stub(house, certificate=None, token=None):
+    """The inference service, called with a certificate, or a token, or both."""
+    profile = house.profile("admin" if certificate else "client")
+    access = Access(
+        profile.endpoint,
+        profile.server_authority.read_bytes(),
+        token,
+        certificate.certificate if certificate else None,
+        certificate.key if certificate else None,
+    )
+    return GRPCInferenceServiceStub(grpc.secure_channel(access.endpoint, access.credentials()))
+
+
+def ask(house, certificate=None, token=None):
+    return stub(house, certificate, token).ServerMetadata(oip.ServerMetadataRequest(), timeout=5)
+
+
+def refused(house, certificate=None, token=None):
+    call = stub(house, certificate, token).ServerMetadata
+    return refusal(call, oip.ServerMetadataRequest(), timeout=5)
+
+
+def test_a_workload_is_known_by_its_spiffe_id(house):
+    # What the certificate says besides is not looked at.
+    assert ask(house, CALLERS.caller("admin", WORKLOAD))
+    reason = refusal(
+        stub(house, CALLERS.caller("admin", WORKLOAD)).ModelInfer,
+        oip.ModelInferRequest(model_name="Digits"),
+        timeout=5,
+    )
+    assert reason is not Reason.ROLE_TOO_LOW
+
+
+@pytest.mark.parametrize(
+    ("uris", "reason"),
+    [
+        (("spiffe://example.org/other",), Reason.PRINCIPAL_UNKNOWN),
+        (("spiffe://example.org/batch/",), Reason.PRINCIPAL_UNKNOWN),
+        (("SPIFFE://example.org/batch",), Reason.PRINCIPAL_UNKNOWN),
+        ((WORKLOAD, "spiffe://example.org/other"), Reason.CREDENTIAL_AMBIGUOUS),
+        ((WORKLOAD, "https://example.org"), Reason.CREDENTIAL_AMBIGUOUS),
+    ],
+)
+def test_workloads_that_are_refused(house, uris, reason):
+    assert refused(house, CALLERS.caller("admin", *uris)) is reason
+
+
+def thumbprint(certificate):
+    der = x509.load_pem_x509_certificate(certificate.certificate).public_bytes(Encoding.DER)
+    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+
+
+def bound_token(house, subject, certificate):
+    now = datetime.now(UTC)
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "exp": now + timedelta(minutes=5)}
+    claims["cnf"] = {"x5t#S256": thumbprint(certificate)}
+    key = (house.state / "issuer" / "issuer.key").read_bytes()
+    return jwt.encode(claims, key, "ES256", {"kid": "local-1"})
+
+
+def test_a_bound_token_comes_with_its_certificate(house):
+    mine = CALLERS.caller("client")
+    token = bound_token(house, "client", mine)
+    assert ask(house, mine, token)
+    # Known again, it is still bound.
+    assert refused(house, None, token) is Reason.TOKEN_BINDING
+    assert refused(house, CALLERS.caller("client"), token) is Reason.TOKEN_BINDING
+    assert ask(house, mine, token)
+
+
+def test_a_bound_token_of_somebody_else(house):
+    mine = CALLERS.caller("admin")
+    assert refused(house, mine, bound_token(house, "client", mine)) is Reason.CREDENTIAL_AMBIGUOUS
+
+
+def issued(issuer, key, kid):
+    now = datetime.now(UTC)
+    claims = {"iss": issuer.url, "aud": AUDIENCE, "sub": "auditor"}
+    claims["exp"] = now + timedelta(minutes=5)
+    return jwt.encode(claims, key, "RS256" if key is RSA else "ES256", {"kid": kid})
+
+
+def test_keys_found_by_discovery_and_rotated_in_the_middle(house, issuer):
+    assert ask(house, token=issued(issuer, P256, "p"))
+    issuer.documents["/keys"] = jwks(jwk(P256, "p"), jwk(RSA, "r"))
+    keys = house.gateway._authenticator._tokens._issuers[issuer.url].keys
+    keys._last_at -= 10
+    assert ask(house, token=issued(issuer, RSA, "r"))
+    assert refused(house, token=issued(issuer, RSA, "unknown")) is Reason.TOKEN_SIGNATURE
+    asked = issuer.asked["/keys"]
+    for number in range(20):
+        refused(house, token=issued(issuer, RSA, f"unknown-{number}"))
+    assert issuer.asked["/keys"] == asked
+
+
+def shown(house, *words, person=None):
+    result = house.command("api-key", *words, "--json", person=person)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_an_api_key_from_its_creation_to_its_end(house):
+    made = shown(house, "create", "client", "--label", "nightly", "--days", "1")
+    assert re.fullmatch(r"sg_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", made["key"])
+    assert ask(house, token=made["key"])
+    listed = shown(house, "list", person="auditor")
+    assert {"id": made["id"], "state": "issued"}.items() <= listed[-1].items()
+    assert made["key"] not in json.dumps(listed)
+    wrong = made["key"][:-8] + "A" * 8
+    assert refused(house, token=wrong) is Reason.API_KEY_INVALID
+    assert refused(house, token="sg_x") is Reason.API_KEY_MALFORMED
+    ended = shown(house, "revoke", made["id"], "--reason", "leaked")
+    assert ended["state"] == "revoked by admin: leaked"
+    assert refused(house, token=made["key"]) is Reason.API_KEY_REVOKED
+    again = house.command("api-key", "revoke", made["id"], "--reason", "leaked")
+    assert again.exit_code == 1
+    assert "API_KEY_ENDED" in again.output
+
+
+def test_an_api_key_is_nowhere_on_the_disk(house):
+    made = shown(house, "create", "client")
+    secret = made["key"].rpartition("_")[2].encode()
+    for path in house.state.rglob("*"):
+        assert not path.is_file() or secret not in path.read_bytes(), path
+
+
+def test_an_api_key_beside_another_credential(house):
+    key = shown(house, "create", "client")["key"]
+    assert ask(house, CALLERS.caller("client"), key)
+    assert refused(house, CALLERS.caller("admin"), key) is Reason.CREDENTIAL_AMBIGUOUS
+    values = [("authorization", f"Bearer {key}"), ("authorization", f"Bearer {key}")]
+    call = stub(house).ServerMetadata
+    request = oip.ServerMetadataRequest()
+    assert refusal(call, request, timeout=5, metadata=values) is Reason.CREDENTIAL_AMBIGUOUS
+    other = [("x-api-key", key)]
+    assert refusal(call, request, timeout=5, metadata=other) is Reason.CREDENTIAL_MISSING
+
+
+def test_a_key_for_nobody(house):
+    result = house.command("api-key", "create", "nobody")
+    assert result.exit_code == 1
+    assert "PRINCIPAL_UNKNOWN" in result.output
+
+
+def test_a_gateway_without_a_secret_issues_no_keys(tmp_path):
+    house = House(tmp_path / "state")
+    config = house.state / "gateway.toml"
+    config.write_text(config.read_text().replace('mac_key = "keys/api-keys.key"', ""))
+    house.gateway = build(GatewayConfig.read(config))
+    house.gateway.start()
+    try:
+        result = house.command("api-key", "create", "client")
+        assert "API_KEYS_OFF" in result.output
+        assert refused(house, token="sg_" + "0" * 12 + "_" + "A" * 43) is Reason.API_KEY_INVALID
+    finally:
+        house.stop()

@@ -1,0 +1,54 @@
+"""Connections that never spoke were kept for two minutes each and without number: some hundreds of
+them, from anyone, took the process' last file descriptors, and nobody else was let in.
+"""
+
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from sealgate.oip import grpc_service_pb2 as oip
+from tests.support.house import House
+
+_MOST = 8
+
+
+def closed(connections: Sequence[socket.socket], expected: int, seconds: float) -> int:
+    """How many the gateway has closed, once those expected have been or the time has gone."""
+    end = time.monotonic() + seconds
+    while True:
+        count = sum(map(is_closed, connections))
+        if count >= expected or time.monotonic() > end:
+            return count
+        time.sleep(0.05)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_are_closed(tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    with (house.state / "gateway.toml").open("a") as file:
+        file.write(f"\n[limits]\nconnections = {_MOST}\n")
+    house.start()
+    stub = house.inference()
+    stub.ServerLive(oip.ServerLiveRequest(), timeout=5)
+    host, _, port = house.profile("client").endpoint.rpartition(":")
+    with ExitStack() as stack:
+        idle = [
+            stack.enter_context(socket.create_connection((host, int(port))))
+            for _ in range(3 * _MOST)
+        ]
+        for connection in idle:
+            connection.setblocking(False)
+        assert closed(idle, 2 * _MOST, 3) >= 2 * _MOST
+        assert stub.ServerLive(oip.ServerLiveRequest(), timeout=5).live
+        assert closed(idle, len(idle), 10) == len(idle)
+    house.stop()

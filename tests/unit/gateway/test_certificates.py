@@ -1,0 +1,121 @@
+"""What a client certificate proves, and tokens that are bound to one (RFC 8705)."""
+
+import base64
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.credentials.certificates import ClientCertificate
+from gateway.credentials.tokens import Issuer, TokenVerifier
+from sealgate.reasons import Reason
+from sealgate.setup.certificates import Authority
+from tests.support.issuer import AUDIENCE, ISSUER, P256, jwk, jwks, token
+from tests.support.people import refused
+
+AUTHORITY = Authority("callers", datetime.now(UTC), timedelta(days=1))
+SPIFFE = "spiffe://example.org/batch"
+
+
+class Context:
+    """A call over TLS, as gRPC tells of it."""
+
+    def __init__(self, **properties):
+        self._properties = properties
+
+    def auth_context(self):
+        return self._properties
+
+
+def shown(*uris, names=(b"anna",)):
+    pem = AUTHORITY.caller("anna").certificate
+    found = {"x509_pem_cert": [pem], "x509_common_name": list(names)}
+    if uris:
+        found["peer_uri"] = [uri.encode() for uri in uris]
+    return ClientCertificate.of(Context(**found))
+
+
+def test_no_certificate():
+    assert ClientCertificate.of(Context()) is None
+    assert ClientCertificate.of(Context(transport_security_type=[b"ssl"])) is None
+
+
+@pytest.mark.parametrize(
+    ("uris", "identity"),
+    [
+        ((), "mtls:anna"),
+        (("https://example.org/anna",), "mtls:anna"),
+        ((SPIFFE,), f"spiffe:{SPIFFE}"),
+        # The policy cannot name these, and the common name is not fallen back to.
+        (("SPIFFE://example.org/batch",), "spiffe:SPIFFE://example.org/batch"),
+        (("spiffe://",), "spiffe:spiffe://"),
+    ],
+)
+def test_whom_a_certificate_names(uris, identity):
+    assert shown(*uris).identity == identity
+
+
+def test_a_certificate_that_names_nobody():
+    assert shown(names=()).identity is None
+
+
+@pytest.mark.parametrize("uris", [(SPIFFE, SPIFFE + "-2"), (SPIFFE, "https://example.org")])
+def test_a_spiffe_id_is_the_only_uri(uris):
+    with refused(Reason.CREDENTIAL_AMBIGUOUS):
+        shown(*uris)
+
+
+def test_several_common_names():
+    with refused(Reason.CREDENTIAL_AMBIGUOUS):
+        shown(names=(b"anna", b"admin"))
+
+
+def thumbprint(certificate):
+    der = x509.load_pem_x509_certificate(certificate.pem.encode()).public_bytes(Encoding.DER)
+    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+
+
+@pytest.fixture
+def verifier(tmp_path):
+    (tmp_path / "jwks.json").write_bytes(jwks(jwk(P256, "p")))
+    return TokenVerifier([Issuer.from_file(ISSUER, AUDIENCE, tmp_path / "jwks.json")])
+
+
+def test_a_bound_token_needs_its_certificate_each_time(verifier):
+    mine, other = shown(), shown()
+    bound = token(cnf={"x5t#S256": thumbprint(mine)})
+    for _ in range(2):
+        assert verifier.identity(bound, mine) == f"jwt:{ISSUER} alice"
+        for certificate in (None, other):
+            with refused(Reason.TOKEN_BINDING):
+                verifier.identity(bound, certificate)
+
+
+def test_a_token_that_is_not_bound_may_come_with_a_certificate(verifier):
+    assert verifier.identity(token(), shown())
+
+
+@pytest.mark.parametrize(
+    "confirmation",
+    [
+        {},
+        "x",
+        [],
+        {"jkt": "A"},
+        {"x5t#S256": 5},
+        {"x5t#S256": "\u00e9"},
+        {"x5t#S256": ""},
+        {"x5t#S1": "A"},
+    ],
+)
+def test_a_token_bound_in_another_way_is_no_bearer_token(verifier, confirmation):
+    with refused(Reason.TOKEN_BINDING):
+        verifier.identity(token(cnf=confirmation), shown())
+
+
+def test_a_token_bound_in_two_ways(verifier):
+    mine = shown()
+    with refused(Reason.TOKEN_BINDING):
+        verifier.identity(token(cnf={"x5t#S256": thumbprint(mine), "jkt": "A"}), mine)

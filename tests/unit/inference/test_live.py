@@ -1,0 +1,51 @@
+"""The index of what pointers name: each version once, with the reason why it does not answer."""
+
+from typing import Any
+
+import pytest
+
+from inference.live import EMPTY, Closed, Indexed, Live, Table
+from sealgate.reasons import Reason
+
+UNTIL = 100.0
+NOT_LOADED: Any = None
+
+
+def live(model: str, alias: str, version: int, until: float = UNTIL) -> Live:
+    return Live(model, alias, version, "sha256:0", 1, "sha256:1", "sha256:2", until, NOT_LOADED)
+
+
+def table(lives: list[Live], closed: dict[tuple[str, str], Closed]) -> Table:
+    return Table.of(None, UNTIL, 0.0, {(item.model, item.alias): item for item in lives}, closed)
+
+
+def test_versions_are_listed_once_and_in_order() -> None:
+    found = table(
+        [live("b", "production", 2), live("b", "canary", 10), live("a", "production", 3)],
+        {
+            ("b", "shadow"): Closed(2, Reason.VERSION_NOT_LIVE),
+            ("c", "production"): Closed(0, Reason.VERSION_NOT_LIVE),
+            ("c", "canary"): Closed(7, Reason.VERSION_REVOKED),
+        },
+    ).index(UNTIL - 1)
+    assert found == [
+        Indexed("a", 3, None),
+        # An alias that does not answer takes nothing from another that does.
+        Indexed("b", 2, None),
+        Indexed("b", 10, None),
+        Indexed("c", 0, Reason.VERSION_NOT_LIVE),
+        Indexed("c", 7, Reason.VERSION_REVOKED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("clock", "until", "reason"),
+    [(50.0, 10.0, Reason.POINTER_STALE), (UNTIL, 2 * UNTIL, Reason.POLICY_EXPIRED)],
+)
+def test_what_is_covered_no_longer_says_so(clock: float, until: float, reason: Reason) -> None:
+    found = table([live("a", "production", 3, until)], {})
+    assert found.index(clock) == [Indexed("a", 3, reason)]
+
+
+def test_nothing_is_live_before_the_first_update() -> None:
+    assert EMPTY.index(0.0) == []

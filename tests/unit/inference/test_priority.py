@@ -1,0 +1,102 @@
+"""Urgent requests in the batcher: they lead and fill batches first, and never shut others out."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from inference.batcher import Batcher, Limits
+from inference.waiting import OVERTAKEN
+from sealgate.reasons import Reason, Refusal
+from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
+
+
+class Tasting(Kitchen):
+    """Remembers the values that were run together, rather than the sizes."""
+
+    def work(self, requests: list[Rows]) -> list[Rows]:
+        done = super().work(requests)
+        self.batches[-1] = [int(part[0, 0]) for part in requests]
+        return done
+
+
+def test_urgent_requests_lead_and_the_rest_is_filled_up_in_order() -> None:
+    kitchen = Tasting()
+    batcher = Batcher(kitchen.work, Limits(3, 100))
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(batcher.submit, rows())]
+        kitchen.wait_entered()
+        for number, urgent in enumerate((False, False, True, False, True), 1):
+            x = rows(1, 10 * number)
+            futures.append(pool.submit(batcher.submit, x, None, None, urgent))
+            queued(batcher, number)
+        kitchen.open.set()
+        for future in futures:
+            future.result(10)
+    assert kitchen.batches == [[1], [30, 50, 10], [20, 40]]
+
+
+def test_ordinary_requests_are_run_however_many_urgent_ones_wait() -> None:
+    kitchen = Tasting()
+    batcher = Batcher(kitchen.work, Limits(1, 100))
+    with ThreadPoolExecutor(2 * OVERTAKEN + 4) as pool:
+        futures = [pool.submit(batcher.submit, rows())]
+        kitchen.wait_entered()
+        futures.append(pool.submit(batcher.submit, rows(1, 7)))
+        queued(batcher, 1)
+        for number in range(2 * OVERTAKEN):
+            futures.append(pool.submit(batcher.submit, rows(1, 100), None, None, True))
+            queued(batcher, number + 2)
+        kitchen.open.set()
+        for future in futures:
+            future.result(10)
+    assert kitchen.batches.index([7]) == 1 + OVERTAKEN
+
+
+def test_a_full_level_refuses_its_own_alone() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(2, 2))
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(batcher.submit, rows())]
+        kitchen.wait_entered()
+        futures.append(pool.submit(batcher.submit, rows(2), None, None, True))
+        queued(batcher, 1)
+        with pytest.raises(Refusal) as refused:
+            batcher.submit(rows(), urgent=True)
+        assert refused.value.reason is Reason.QUEUE_FULL
+        futures.append(pool.submit(batcher.submit, rows(2)))
+        queued(batcher, 2)
+        kitchen.open.set()
+        assert [len(future.result(10)) for future in futures] == [1, 2, 2]
+
+
+def test_an_urgent_request_whose_time_runs_out_leaves_the_queue() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(2, 2))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batcher.submit, rows())
+        kitchen.wait_entered()
+        late = pool.submit(batcher.submit, rows(2), time.monotonic() + 0.02, None, True)
+        assert reason(late) is Reason.DEADLINE_TOO_SHORT
+        assert (len(batcher._queue), batcher._queue.rows) == (0, 0)
+        kitchen.open.set()
+        first.result(10)
+
+
+def test_the_time_in_the_queue_is_counted_for_those_who_were_run() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(4, 8))
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(batcher.submit, rows())
+        kitchen.wait_entered()
+        behind = pool.submit(batcher.submit, rows())
+        queued(batcher, 1)
+        late = pool.submit(batcher.submit, rows(), time.monotonic() + 0.01)
+        assert reason(late) is Reason.DEADLINE_TOO_SHORT
+        time.sleep(0.05)
+        kitchen.open.set()
+        first.result(10)
+        behind.result(10)
+    counts = batcher.counts()
+    assert (counts.requests, counts.dropped) == (2, 1)
+    assert 50_000_000 < counts.waited_ns < 5_000_000_000

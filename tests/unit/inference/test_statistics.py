@@ -1,0 +1,48 @@
+"""Statistics: what they add up to, from one thread and from many."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from inference.statistics import Duration, Executions, Phases, Statistics
+
+
+def test_a_version_that_has_done_nothing_says_so() -> None:
+    report = Statistics().report(Duration())
+    assert {report.success, report.fail, report.queue} == {Duration()}
+    assert (report.executions, report.inferences, report.last_ms) == (0, 0, 0)
+    assert report.by_size == {}
+
+
+def test_a_batch_counts_once_by_its_size_and_once_for_each_request() -> None:
+    statistics = Statistics()
+    statistics.executed(requests=3, rows=5, phases=Phases(1, 20, 300))
+    statistics.executed(requests=1, rows=5, phases=Phases(2, 30, 400))
+    statistics.executed(requests=1, rows=1, phases=Phases(1, 1, 1))
+    statistics.succeeded(70)
+    statistics.succeeded(80)
+    statistics.failed(9)
+    report = statistics.report(Duration(5, 44))
+    assert (report.success, report.fail) == (Duration(2, 150), Duration(1, 9))
+    assert report.queue == Duration(5, 44)
+    assert report.by_request == Executions(5, Phases(6, 91, 1301))
+    assert report.by_size == {
+        1: Executions(1, Phases(1, 1, 1)),
+        5: Executions(2, Phases(3, 50, 700)),
+    }
+    assert (report.executions, report.inferences) == (3, 11)
+
+
+def test_nothing_is_lost_between_threads() -> None:
+    statistics = Statistics()
+
+    def work(_: int) -> None:
+        for turn in range(500):
+            statistics.succeeded(1)
+            statistics.failed(2)
+            statistics.executed(2, 1 + turn % 3, Phases(1, 2, 3))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    report = statistics.report(Duration())
+    assert (report.success, report.fail) == (Duration(4000, 4000), Duration(4000, 8000))
+    assert report.by_request == Executions(8000, Phases(8000, 16000, 24000))
+    assert report.executions == 4000
