@@ -21,9 +21,10 @@ from rich.table import Table
 
 from benchmarks.report import Target, write_report
 from benchmarks.steps import measure_steps
+from demo.materials import DATA, MODELS, test_rows
 from demo.questions import question
 from demo.stage import Stage, free_ports
-from demo.story import DATA, MODELS, promote_approved, test_rows
+from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import grpc
 import numpy as np
 
+from demo.materials import DATA, MODELS, test_rows
 from demo.questions import question, reason_for
 from demo.stage import Stage, StepFailed, check_free
-from demo.story import DATA, MODELS, promote_approved, test_rows
+from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect

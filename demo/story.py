@@ -5,18 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import onnxruntime
 from safetensors.numpy import load_file
 
-from demo.questions import Load, ask_each, question, reason_for, share_refused
+from demo.materials import DATA, FOLDERS, MODELS, test_rows
+from demo.questions import Load, question, reason_for
+from demo.screening import screen
 from demo.stage import Stage, free_ports
-from inference.model_config import ModelConfig
-from inference.screening.attack import PGD_SHARE, PGD_STEPS, feeds, fgsm, pgd
-from sealgate.client.blocking import Client
 from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
@@ -24,19 +20,7 @@ from sealgate.remote import connect
 from sealgate.setup.tokens import mint_token, new_issuer_key
 from sealgate.trust import canonical
 
-HERE = Path(__file__).parent
-MODELS = HERE / "models"
-DATA = HERE / "data"
-FOLDERS = {"digits-1": "digits", "digits-2": "digits", "breast-cancer-1": "breast-cancer"}
-
-_FGSM_EPS = (0.1, 0.2)
-_PGD_EPS = 0.2
-# The share of clean inputs that screening may refuse, with room for chance on a few hundred.
-_FALSE_ALARMS = {"digits": 0.03, "breast-cancer": 0.12}
-_ACCURACY = 0.93
 _ROLLBACK_SECONDS = 1.0
-
-Array = npt.NDArray[Any]
 
 
 def initialise(stage: Stage) -> None:
@@ -86,7 +70,7 @@ def ask(stage: Stage) -> None:
         stub = GRPCInferenceServiceStub(channel)
         _await_models(stub, ("digits", "breast-cancer"))
         for model in ("digits", "breast-cancer"):
-            _screen(stage, client, model)
+            screen(stage, client, model)
         _refusals(stage, stub)
 
 
@@ -207,55 +191,6 @@ def _await_models(stub: GRPCInferenceServiceStub, models: tuple[str, ...]) -> No
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{model} does not answer")
             time.sleep(0.05)
-
-
-def test_rows(model: str) -> Array:
-    rows: Array = load_file(DATA / f"{model}.safetensors")["x_test"].astype(np.float32)
-    return rows
-
-
-def _screen(stage: Stage, client: Client, model: str) -> None:
-    rows, labels = test_rows(model), load_file(DATA / f"{model}.safetensors")["y_test"]
-    found = ask_each(client, model, rows)
-    answered = [(got, want) for got, want in zip(found, labels, strict=True) if type(got) is int]
-    accuracy = float(np.mean([got == want for got, want in answered])) if answered else 0.0
-    alarms = share_refused(found)
-    stage.check(
-        f"{model}, clean",
-        accuracy >= _ACCURACY and len(answered) == round((1 - alarms) * len(found)),
-        f"{len(found)} held-out inputs, accuracy {accuracy:.3f}, every receipt verified",
-    )
-    stage.check(f"{model}, false alarms", alarms <= _FALSE_ALARMS[model], f"{alarms:.1%}")
-    folder = MODELS / f"{model}-1"
-    config = ModelConfig.read((folder / "model.json").read_bytes())
-    session = onnxruntime.InferenceSession(
-        folder / "response.onnx", providers=["CPUExecutionProvider"]
-    )
-    for name, attacked in _attacks(session, rows, labels, config):
-        fooled = attacked[_answers(session, attacked, config) != labels]
-        share = share_refused(ask_each(client, model, fooled))
-        stage.check(
-            f"{model}, {name}",
-            share > alarms,
-            f"{len(fooled)} of {len(rows)} fool the model; {share:.1%} of these refused",
-        )
-
-
-def _attacks(
-    session: Any, rows: Array, labels: Array, config: ModelConfig
-) -> list[tuple[str, Array]]:
-    domain = (config.domain.min, config.domain.max)
-    attacks = [(f"FGSM {eps}", fgsm(session, rows, eps, *domain)) for eps in _FGSM_EPS]
-    step = _PGD_EPS / PGD_SHARE
-    strong = pgd(session, rows, labels, _PGD_EPS, step, PGD_STEPS, *domain)
-    return [*attacks, (f"PGD {_PGD_EPS}", strong)]
-
-
-def _answers(session: Any, rows: Array, config: ModelConfig) -> Array:
-    """The classes that the attacker's own copy of the model answers."""
-    found = session.run(["logits"], feeds(rows, config.eps, config.domain.min, config.domain.max))
-    answers: Array = found[0].argmax(axis=1)
-    return answers
 
 
 def _refusals(stage: Stage, stub: GRPCInferenceServiceStub) -> None:

@@ -11,6 +11,8 @@ from gateway.app import build
 from gateway.config import ConfigError, GatewayConfig
 from sealgate.cli.people import state_folder
 
+_LOOK_SECONDS = 0.5
+
 
 @click.command(
     epilog="""
@@ -43,6 +45,9 @@ def serve(ctx: click.Context, config: Path | None) -> None:
     gateway.start()
     for name, port in gateway.ports.items():
         click.echo(f"listening: {name} on port {port}")
-    stopping.wait()
+    while not stopping.wait(_LOOK_SECONDS) and not gateway.recorder.fenced.is_set():
+        pass
     click.echo("draining")
     gateway.stop()
+    if gateway.recorder.fenced.is_set():
+        raise click.ClickException("another gateway has taken over this installation's logs")

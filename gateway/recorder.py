@@ -5,6 +5,7 @@ of them, and for each its own proof. See `inference.batcher` for how they come t
 """
 
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,7 +75,11 @@ class Outcome:
 
 
 class Recorder:
-    """Writes outcomes to an answer log."""
+    """Writes outcomes to an answer log.
+
+    `fenced` is set once another process has become the log's writer: this one can answer nothing
+    any more.
+    """
 
     def __init__(self, log: AnswerLog, subjects: SubjectKeys) -> None:
         self._log = log
@@ -82,6 +87,7 @@ class Recorder:
         self._groups: Batcher[list[Answer], TlogProof] = Batcher(
             self._append, Limits(max_rows=_GROUP, queue_rows=_WAITING)
         )
+        self.fenced = threading.Event()
 
     @property
     def size(self) -> int:
@@ -97,6 +103,8 @@ class Recorder:
             return self._record(outcome)
         except Refusal as refusal:
             # To a caller it is the same whether the log's database is full or gone.
+            if refusal.reason is Reason.LOG_FENCED:
+                self.fenced.set()
             if refusal.reason is Reason.REGISTRY_UNAVAILABLE:
                 raise Refusal(Reason.RECORD_FAILED, refusal.detail) from refusal
             raise

@@ -22,7 +22,6 @@ STATUS: dict[Kind, grpc.StatusCode] = {
     Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Kind.TOO_LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Kind.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
     Kind.DATA_LOSS: grpc.StatusCode.DATA_LOSS,
     Kind.INTERNAL: grpc.StatusCode.INTERNAL,
 }

@@ -20,7 +20,6 @@ class Kind(Enum):
     EXHAUSTED = auto()
     UNAVAILABLE = auto()
     TOO_LATE = auto()
-    UNIMPLEMENTED = auto()
     DATA_LOSS = auto()
     INTERNAL = auto()
 
@@ -130,7 +129,6 @@ class Reason(StrEnum):
     REGISTRY_UNAVAILABLE = auto()
     RECORD_FAILED = auto()
     LOG_FENCED = auto()
-    METHOD_UNIMPLEMENTED = auto()
     CALL_FAILED = auto()
     LOG_INCONSISTENT = auto()
     INTERNAL = auto()
@@ -261,7 +259,6 @@ _TABLE: dict[Reason, tuple[Kind, str]] = {
     Reason.REGISTRY_UNAVAILABLE: (Kind.UNAVAILABLE, "The registry cannot be reached."),
     Reason.RECORD_FAILED: (Kind.UNAVAILABLE, "The request could not be recorded, so it fails."),
     Reason.LOG_FENCED: (Kind.UNAVAILABLE, "Another writer has taken over the log."),
-    Reason.METHOD_UNIMPLEMENTED: (Kind.UNIMPLEMENTED, "This method is not offered."),
     Reason.CALL_FAILED: (Kind.UNAVAILABLE, "The gateway cannot be reached, or gave no reason."),
     Reason.LOG_INCONSISTENT: (Kind.DATA_LOSS, "A log contradicts what it has signed."),
     Reason.INTERNAL: (Kind.INTERNAL, "Something went wrong; the gateway's log says what."),

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from demo.materials import DATA, MODELS
 from demo.questions import Load
 from demo.stage import Stage, free_ports
-from demo.story import DATA, MODELS, promote_approved
+from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
 from tests.support.house import rows

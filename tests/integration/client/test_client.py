@@ -18,7 +18,7 @@ from sealgate.client.retries import Retries
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipt import CALLER_FIELDS
-from tests.support.house import DATA, MODELS, rows
+from tests.support.house import DATA, MODELS, labels, rows
 from tests.support.people import refused
 
 
@@ -36,8 +36,8 @@ def client(house):
 def test_arrays_in_and_out_with_a_verified_receipt(client):
     sent = rows(count=8)
     answer = client.infer("digits", {"x": sent}, id="case-7", subject="patient-17")
-    labels = load_file(DATA / "digits.safetensors")["y_test"][:8]
-    assert (answer["logits"].argmax(axis=1) == labels).sum() >= 7
+    expected = labels(count=8)
+    assert (answer["logits"].argmax(axis=1) == expected).sum() >= 7
     assert (answer.model, answer.version, answer.id) == ("digits", 1, "case-7")
     assert set(answer.receipt.fields) == set(CALLER_FIELDS)
     assert answer.receipt.fields["principal"] == "client"
@@ -117,8 +117,8 @@ def test_an_attack_is_refused_with_a_receipt(client):
     session = onnxruntime.InferenceSession(
         MODELS / "digits-1" / "response.onnx", providers=["CPUExecutionProvider"]
     )
-    clean, labels = data["x_test"][:64].astype(np.float32), data["y_test"][:64]
-    attacked = pgd(session, clean, labels, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)
+    clean, classes = data["x_test"][:64].astype(np.float32), data["y_test"][:64]
+    attacked = pgd(session, clean, classes, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)
 
     def ask_all():
         for row in attacked:

@@ -1,0 +1,20 @@
+"""What the demo is played with: small models and held-out data, committed beside it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+Array = npt.NDArray[Any]
+
+HERE = Path(__file__).parent
+MODELS = HERE / "models"
+DATA = HERE / "data"
+FOLDERS = {"digits-1": "digits", "digits-2": "digits", "breast-cancer-1": "breast-cancer"}
+
+
+def test_rows(model: str) -> Array:
+    rows: Array = load_file(DATA / f"{model}.safetensors")["x_test"].astype(np.float32)
+    return rows

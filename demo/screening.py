@@ -1,0 +1,69 @@
+"""The demo's attacks on its own models: what screening lets through, and what it refuses."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from safetensors.numpy import load_file
+
+from demo.materials import DATA, MODELS, Array, test_rows
+from demo.questions import ask_each, share_refused
+from demo.stage import Stage
+from inference.model_config import ModelConfig
+from inference.screening.attack import PGD_SHARE, PGD_STEPS, feeds, fgsm, pgd
+from sealgate.client.blocking import Client
+
+_FGSM_EPS = (0.1, 0.2)
+_PGD_EPS = 0.2
+# The share of attacks that fool the model which screening must refuse at the least. It swings by
+# some twenty points with the random key of the watermark, since the threshold is one of the
+# largest of a few hundred clean scores; the least that was seen is half as much again.
+_REFUSED = {"FGSM 0.1": 0.25, "FGSM 0.2": 0.25, "PGD 0.2": 0.4}
+# The share of clean inputs that screening may refuse, with room for chance on a few hundred.
+_FALSE_ALARMS = {"digits": 0.03, "breast-cancer": 0.12}
+_ACCURACY = 0.93
+
+
+def screen(stage: Stage, client: Client, model: str) -> None:
+    """Sends clean inputs and attacks on them to a model, and checks what is refused."""
+    rows, labels = test_rows(model), load_file(DATA / f"{model}.safetensors")["y_test"]
+    found = ask_each(client, model, rows)
+    answered = [(got, want) for got, want in zip(found, labels, strict=True) if type(got) is int]
+    accuracy = float(np.mean([got == want for got, want in answered])) if answered else 0.0
+    alarms = share_refused(found)
+    stage.check(
+        f"{model}, clean",
+        accuracy >= _ACCURACY and len(answered) == round((1 - alarms) * len(found)),
+        f"{len(found)} held-out inputs, accuracy {accuracy:.3f}, every receipt verified",
+    )
+    stage.check(f"{model}, false alarms", alarms <= _FALSE_ALARMS[model], f"{alarms:.1%}")
+    folder = MODELS / f"{model}-1"
+    config = ModelConfig.read((folder / "model.json").read_bytes())
+    session = onnxruntime.InferenceSession(
+        folder / "response.onnx", providers=["CPUExecutionProvider"]
+    )
+    for name, attacked in _attacks(session, rows, labels, config):
+        fooled = attacked[_answers(session, attacked, config) != labels]
+        share = share_refused(ask_each(client, model, fooled))
+        stage.check(
+            f"{model}, {name}",
+            share >= _REFUSED[name],
+            f"{len(fooled)} of {len(rows)} fool the model; {share:.1%} of these refused",
+        )
+
+
+def _attacks(
+    session: Any, rows: Array, labels: Array, config: ModelConfig
+) -> list[tuple[str, Array]]:
+    domain = (config.domain.min, config.domain.max)
+    attacks = [(f"FGSM {eps}", fgsm(session, rows, eps, *domain)) for eps in _FGSM_EPS]
+    step = _PGD_EPS / PGD_SHARE
+    strong = pgd(session, rows, labels, _PGD_EPS, step, PGD_STEPS, *domain)
+    return [*attacks, (f"PGD {_PGD_EPS}", strong)]
+
+
+def _answers(session: Any, rows: Array, config: ModelConfig) -> Array:
+    """The classes that the attacker's own copy of the model answers."""
+    found = session.run(["logits"], feeds(rows, config.eps, config.domain.min, config.domain.max))
+    answers: Array = found[0].argmax(axis=1)
+    return answers

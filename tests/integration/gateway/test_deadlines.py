@@ -1,0 +1,34 @@
+"""A caller's deadline reaches the engine: work that would come too late is not begun."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.app import now
+from gateway.front_door import RecordedRefusal
+from gateway.predict import Predict
+from sealgate.reasons import Reason
+from tests.support.house import question, rows
+
+
+class SpentCall:
+    """A call of the client's with no time left."""
+
+    method = "/inference.GRPCInferenceService/ModelInfer"
+    principal = SimpleNamespace(name="client")
+
+    def time_remaining(self):
+        return 0.0
+
+    def is_active(self):
+        return True
+
+
+def test_a_call_without_time_is_refused_and_recorded(house):
+    gateway = house.gateway
+    predict = Predict(gateway.engine, gateway.recorder, gateway.policy, now, longest=10.0)
+    size = gateway.recorder.size
+    with pytest.raises(RecordedRefusal) as caught:
+        predict(question("digits", rows()), SpentCall())
+    assert caught.value.reason is Reason.DEADLINE_TOO_SHORT
+    assert gateway.recorder.size == size + 1
