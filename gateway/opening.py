@@ -1,4 +1,4 @@
-"""Opening a database that the configuration names, and saying what to change where that fails."""
+"""Opening what the configuration names, and saying what to change where that fails."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,13 +7,15 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from gateway.config import ConfigError
+from gateway.config import ConfigError, RegistryStore
+from registry.artifact_folder import FolderStore
+from registry.artifacts import ArtifactStore
 from sealgate.reasons import Reason, Refusal
 
 
 @contextmanager
 def opening(setting: str, place: Path | str) -> Iterator[None]:
-    """Name the setting whose database cannot be used, without its password. Raises: ConfigError."""
+    """Name the setting whose place cannot be used, without its password. Raises: ConfigError."""
     try:
         yield
     except Refusal as refusal:
@@ -23,6 +25,21 @@ def opening(setting: str, place: Path | str) -> Iterator[None]:
             f"{refusal.reason.name}: {setting} = {_shown(place)!r} cannot be used: "
             f"{_cause(refusal)}; {_advice(place)}"
         ) from refusal
+
+
+def open_artifacts(store: RegistryStore) -> ArtifactStore:
+    """Open the folder or the bucket that `[registry] artifacts` names. Raises: ConfigError."""
+    place = store.artifacts
+    with opening("[registry] artifacts", place):
+        if isinstance(place, Path):
+            return FolderStore(place)
+        try:
+            # Only the extra `s3` brings what this needs.
+            from registry.artifact_bucket import BucketStore
+        except ImportError as error:
+            detail = "obstore is not installed: pip install 'sealgate[s3]'"
+            raise Refusal(Reason.REGISTRY_UNAVAILABLE, detail) from error
+        return BucketStore(store.bucket(place))
 
 
 def _shown(place: Path | str) -> str:
@@ -46,5 +63,10 @@ def _advice(place: Path | str) -> str:
         return (
             "the form is postgresql://user@host:5432/database; the password may stand in "
             "~/.pgpass or PGPASSWORD, and the user must own a schema or may create one"
+        )
+    if str(place).startswith("s3:"):
+        return (
+            "check artifacts_endpoint and artifacts_region, and that the environment has "
+            "credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role's)"
         )
     return "check that the folder exists and that this user may write there"

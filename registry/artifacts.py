@@ -1,121 +1,69 @@
-"""The artifact store: a folder of files that are named by the digest of their bytes.
+"""The artifact store: files by the digest of their bytes, and what every such store must do.
 
-No path is ever made from a name that a caller gave: a digest is checked for its form, and only
-its hexadecimal digits reach the file system. A file appears under its name only when it is whole
-and on the disk. What is read is hashed again, so the bytes that were checked are the bytes that
-are used.
+No name is ever made from one that a caller gave: a digest is checked for its form first. A file
+appears under its name only when it is whole, and what is read is hashed again, so the bytes that
+were checked are the bytes that are used.
 """
 
-import errno
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import digest as digests
 
-_BLOCK = 1 << 20
+LARGEST_FILE = 4 << 30
 
 
-class ArtifactStore:
-    """Files under `folder`, none over `largest` bytes. Threads and processes may share it."""
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that a store holds, and when its bytes were last put there."""
 
-    def __init__(self, folder: Path, *, largest: int = 4 << 30) -> None:
-        """Open the store, creating the folder. Raises Refusal(REGISTRY_UNAVAILABLE)."""
-        self._folder = folder
-        self._incoming = folder / "incoming"
-        self._largest = largest
-        with _refusing():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._incoming.mkdir(mode=0o700, exist_ok=True)
+    digest: str
+    size: int
+    put: datetime
+
+
+class ArtifactStore(Protocol):
+    """What the registry asks of a store. Threads and processes may share one.
+
+    Every method raises Refusal: DOCUMENT_MALFORMED for a digest that is none, and
+    REGISTRY_UNAVAILABLE when the store fails.
+    """
 
     def put(self, chunks: Iterable[bytes], size: int, digest: str) -> str:
         """Store a stream of `size` bytes under their `digest`, and return that.
 
-        Nothing past `size` is written. Raises Refusal: FILE_TOO_LARGE for more bytes than `size`
-        or than the store takes, DIGEST_MISMATCH for fewer or other bytes, DOCUMENT_MALFORMED for
-        a digest that is none, REGISTRY_UNAVAILABLE when the disk fails or is full.
+        Where the file is there already its bytes are put again: that heals it, and makes it new
+        to `remove`. Nothing past `size` is read. Raises Refusal: FILE_TOO_LARGE for more bytes
+        than `size` or than the store takes, DIGEST_MISMATCH for fewer or other bytes.
         """
-        target = self._path(digest)
-        if size > self._largest:
-            raise Refusal(Reason.FILE_TOO_LARGE, f"{size} bytes stated")
-        with _refusing():
-            descriptor, name = tempfile.mkstemp(dir=self._incoming)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    _copy(chunks, file, size, digest)
-                    file.flush()
-                    os.fchmod(descriptor, 0o400)
-                    os.fsync(descriptor)
-                target.parent.mkdir(mode=0o700, exist_ok=True)
-                os.replace(name, target)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(name)
-                raise
-            for folder in (target.parent, self._folder):
-                _sync_folder(folder)
-        return digest
 
     def read(self, digest: str, size: int) -> bytes:
         """Return the bytes of `digest`, which are `size` long.
 
-        Raises Refusal: VERSION_ALTERED when the file is missing or is not those bytes,
-        DOCUMENT_MALFORMED for a digest that is none, REGISTRY_UNAVAILABLE when the disk fails.
+        Raises Refusal(VERSION_ALTERED) when the file is missing or is not those bytes.
         """
-        with self._opened(digest) as file, _refusing():
-            data = file.read(size + 1)
-        if len(data) != size or digests.sha256(data) != digest:
-            raise Refusal(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")
-        return data
 
     def check(self, digest: str, size: int) -> None:
         """Hash the file of `digest` without holding it in memory. Raises like `read`."""
-        hasher = hashlib.sha256()
-        seen = 0
-        with self._opened(digest) as file, _refusing():
-            for block in _blocks(file):
-                seen += len(block)
-                if seen > size:
-                    break
-                hasher.update(block)
-        if seen != size or hasher.digest() != digests.raw(digest):
-            raise Refusal(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")
 
-    def __contains__(self, digest: str) -> bool:
-        return self._path(digest).is_file()
+    def __contains__(self, digest: str) -> bool: ...
 
-    def _path(self, digest: str) -> Path:
-        name = digests.raw(digest).hex()
-        return self._folder / name[:2] / name[2:]
+    def files(self) -> Iterator[StoredFile]:
+        """All files; what is not named as this store names them is not among them."""
 
-    @contextmanager
-    def _opened(self, digest: str) -> Iterator[BinaryIO]:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _refusing():
-            try:
-                descriptor = os.open(self._path(digest), flags)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ELOOP):
-                    raise
-                raise Refusal(Reason.VERSION_ALTERED, f"{digest} is missing or a link") from error
-        with os.fdopen(descriptor, "rb") as file:
-            yield file
+    def remove(self, digest: str, before: datetime) -> bool:
+        """Remove a file that was last put before that moment; say whether it was."""
+
+    def sweep(self, before: datetime, *, dry_run: bool) -> int:
+        """Remove what uploads left that ended before that moment in the middle; say how many."""
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Refusal(Reason.REGISTRY_UNAVAILABLE, f"artifacts: {error}") from error
-
-
-def _copy(chunks: Iterable[bytes], file: BinaryIO, size: int, digest: str) -> None:
+def copy_checked(chunks: Iterable[bytes], file: BinaryIO, size: int, digest: str) -> None:
+    """Write a stream to `file`, up to `size` bytes. Raises Refusal as `ArtifactStore.put` does."""
     hasher = hashlib.sha256()
     seen = 0
     for chunk in chunks:
@@ -128,14 +76,6 @@ def _copy(chunks: Iterable[bytes], file: BinaryIO, size: int, digest: str) -> No
         raise Refusal(Reason.DIGEST_MISMATCH, f"{seen} of {size} bytes came, or other ones")
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    while block := file.read(_BLOCK):
-        yield block
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def altered(digest: str) -> Refusal:
+    """The refusal of bytes that are not what their name says."""
+    return Refusal(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")

@@ -65,6 +65,7 @@ class Versions:
         5. The model exists (MODEL_UNKNOWN), and has no version of these bytes (VERSION_EXISTS).
         6. The watermark commitment is one of this model's (COMMITMENT_UNKNOWN) and stands for no
            other version (COMMITMENT_USED).
+        7. Every file is still there (FILE_MISSING): from here on no collector takes it.
         """
         check_digest(commitment)
         # 1.
@@ -82,6 +83,8 @@ class Versions:
             _check_new(unit.connection, model, decoded.digest)
             # 6.
             _check_commitment(unit.connection, model, commitment)
+            # 7.
+            self._check_present(decoded)
             row = {"digest": decoded.digest, "manifest": manifest, "signature": signature}
             version = _add(unit, model, items, commitment=commitment, **row)
             unit.commit()
@@ -120,11 +123,16 @@ class Versions:
         for entry in manifest.files:
             self._artifacts.check(entry.digest, entry.size)
 
+    def _check_present(self, manifest: Manifest) -> None:
+        for entry in manifest.files:
+            if entry.digest not in self._artifacts:
+                raise Refusal(Reason.FILE_MISSING, entry.path)
+
     def _check_files(self, manifest: Manifest) -> None:
         for entry in manifest.files:
             formats.check_name(entry.path)
-            if entry.digest not in self._artifacts:
-                raise Refusal(Reason.FILE_MISSING, entry.path)
+        self._check_present(manifest)
+        for entry in manifest.files:
             formats.check_file(entry.path, self._artifacts.read(entry.digest, entry.size))
 
 

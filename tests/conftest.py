@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.schema import DropSchema
 
+from tests.support.bucket import CREDENTIALS, BucketServer
 from tests.support.postgres import PostgresServer, other_schema
 
 
@@ -44,3 +45,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/registry.db"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[BucketServer]:
+    """A server of the S3 protocol, whose credentials are in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        server = BucketServer()
+        yield server
+        server.close()

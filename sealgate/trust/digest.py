@@ -14,6 +14,11 @@ def sha256(data: bytes) -> str:
     return _PREFIX + hashlib.sha256(data).hexdigest()
 
 
+def is_digest(text: str) -> bool:
+    """Whether `text` is a digest in its fixed form."""
+    return _FORM.fullmatch(text) is not None
+
+
 def check_digest(text: str) -> str:
     """Return `text` if it is a digest in its fixed form. Raises Refusal(DOCUMENT_MALFORMED)."""
     if not isinstance(text, str) or not _FORM.fullmatch(text):

@@ -14,7 +14,7 @@ import numpy as np
 from onnx import TensorProto, helper
 from safetensors.numpy import save
 
-from registry.artifacts import ArtifactStore
+from registry.artifact_folder import FolderStore
 from registry.database import Database
 from registry.policies import PinnedRoot
 from registry.records import PointerRecord, ProposalRecord, VersionRecord
@@ -90,7 +90,7 @@ class Bureau:
         self.folder = folder
         self.url = url
         self.policy = bureau_policy()
-        self.artifacts = ArtifactStore(folder / "artifacts")
+        self.artifacts = FolderStore(folder / "artifacts")
         self.registry = self.open()
 
     def clock(self) -> datetime:

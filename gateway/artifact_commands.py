@@ -1,0 +1,70 @@
+"""`sealgate artifacts`: looking after the files of the configured artifact store."""
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from gateway.config import ConfigError, GatewayConfig
+from gateway.opening import open_artifacts, opening
+from registry.collection import Collector
+from registry.database import Database
+from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.output import json_option, show_fields
+from sealgate.cli.people import state_folder
+
+
+@click.group("artifacts", cls=HelpfulGroup)
+def artifacts() -> None:
+    """Look after the artifact store, on a machine that may write the registry's database."""
+
+
+@artifacts.command(
+    epilog="\b\nExamples:\n  sealgate artifacts collect --dry-run\n"
+    "  sealgate artifacts collect --older-than 168"
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option(
+    "--older-than",
+    type=click.FloatRange(1, 24 * 366),
+    default=24.0,
+    show_default=True,
+    help="Leave what was put in these last HOURS; longer than any upload takes.",
+    metavar="HOURS",
+)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration; default: STATE/gateway.toml.",
+)
+@json_option
+@click.pass_context
+def collect(
+    ctx: click.Context, dry_run: bool, older_than: float, config: Path | None, as_json: bool
+) -> None:
+    """Remove old files that no registered version names, and what broken uploads left.
+
+    The gateway may run meanwhile: its uploads lose nothing.
+    """
+    before = datetime.now(UTC) - timedelta(hours=older_than)
+    try:
+        places = GatewayConfig.read(config or state_folder(ctx) / "gateway.toml").registry
+        store = open_artifacts(places)
+        with opening("[registry] database", places.database):
+            database = Database.open(places.database, "registry")
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    with closing(database):
+        found = Collector(database, store).collect(before, dry_run=dry_run)
+    values = {
+        "removed": not dry_run,
+        "files": [file.digest for file in found.files],
+        "bytes": sum(file.size for file in found.files),
+        "leftovers": found.leftovers,
+    }
+    if not as_json:
+        for file in found.files:
+            click.echo(file.digest)
+        values["files"] = len(found.files)
+    show_fields(values, as_json)
