@@ -15,16 +15,17 @@ from gateway.health_service import HealthService
 from gateway.inference_service import InferenceService
 from gateway.listeners import listen, new_server
 from gateway.log_service import LogService
-from gateway.opening import opening
+from gateway.opening import open_artifacts, opening
 from gateway.predict import Predict
+from gateway.quotas import Quotas
 from gateway.recorder import Outcome, Recorder
 from gateway.registry_service import RegistryService
+from gateway.rights import Rights
 from gateway.turnstile import Turnstile
 from gateway.watch import Watch
 from inference.cpu import CpuSettings
 from inference.engine import Engine, TrustAnchor
 from inference.seen import SeenFile
-from registry.artifacts import ArtifactStore
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.policies import PinnedRoot
@@ -69,7 +70,7 @@ class _Store:
             database = Database.open(config.registry.database, "registry")
         registry = Registry.open(
             database,
-            ArtifactStore(config.registry.artifacts),
+            open_artifacts(config.registry),
             origin=config.registry.origin,
             log_signer=load_private_key(config.registry.log_key),
             freshness_signer=load_private_key(config.registry.freshness_key),
@@ -108,6 +109,7 @@ class Gateway:
             self.policy,
             self._record_refusal,
             self._turnstile,
+            Quotas.of(config.quotas, config.quota_store),
             config.limits.message_bytes,
         )
         self._server = new_server(config.limits, front_door)
@@ -129,10 +131,11 @@ class Gateway:
             store.registry,
             self.engine,
             store.answers,
-            front_door.anonymous_refusals,
+            front_door.counted_refusals,
             config.limits.anchor_every,
         )
-        self._health = HealthService(self.engine, front_door.admit)
+        self._rights = Rights(self.policy)
+        self._health = HealthService(self.engine, front_door.admit, self._rights)
         self._add_services()
 
     def policy(self) -> Policy:
@@ -166,10 +169,10 @@ class Gateway:
     def _add_services(self) -> None:
         predict = Predict(self.engine, self.recorder, self.policy, now, self._limits.deadline)
         add_GRPCInferenceServiceServicer_to_server(
-            InferenceService(self.engine, predict), self._server
+            InferenceService(self.engine, predict, self._rights), self._server
         )
         registry = self._store.registry
-        add_RegistryServiceServicer_to_server(RegistryService(registry), self._server)
+        add_RegistryServiceServicer_to_server(RegistryService(registry, self._rights), self._server)
         credentials = CredentialService(registry, self._authenticator.api_keys)
         add_CredentialServiceServicer_to_server(credentials, self._server)
         logs = {log.origin: log for log in (registry.log, self._store.answers.reader)}

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from gateway.config_error import ConfigError
 from gateway.credentials.fetch import check_address
+from gateway.quota_settings import Quota, QuotaStore
+from registry.buckets import Bucket
 from sealgate.reasons import Refusal
-
-
-class ConfigError(Exception):
-    """The configuration is unusable; the text says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +107,33 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class RegistryStore:
-    """`database`: a URL, of SQLite or PostgreSQL, or the path of a SQLite file."""
+    """`database`: a URL, of SQLite or PostgreSQL, or the path of a SQLite file. `artifacts`: a
+    folder, or `s3://bucket/prefix`, whose service is at `artifacts_endpoint` unless it is AWS.
+    """
 
     database: Path | str
-    artifacts: Path
+    artifacts: Path | str
     origin: str
     log_key: Path
     freshness_key: Path
+    artifacts_endpoint: str = ""
+    artifacts_region: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.artifacts, str):
+            self.bucket(self.artifacts)
+        elif self.artifacts_endpoint or self.artifacts_region:
+            raise ConfigError(
+                "[registry] artifacts_endpoint and artifacts_region need artifacts = "
+                "'s3://bucket/prefix'; artifacts is a folder here"
+            )
+
+    def bucket(self, url: str) -> Bucket:
+        """What `artifacts` names where it is a URL. Raises: ConfigError."""
+        try:
+            return Bucket.parse(url, self.artifacts_endpoint, self.artifacts_region)
+        except ValueError as error:
+            raise ConfigError(f"[registry] artifacts {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +173,8 @@ class GatewayConfig:
     tokens: tuple[TokenIssuer, ...] = ()
     api_keys: ApiKeySettings = field(default_factory=ApiKeySettings)
     limits: Limits = field(default_factory=Limits)
+    quotas: tuple[Quota, ...] = ()
+    quota_store: QuotaStore = field(default_factory=QuotaStore)
 
     def __post_init__(self) -> None:
         if (self.listen.tls or self.listen.mutual) and not (self.tls.certificate and self.tls.key):
@@ -165,6 +186,9 @@ class GatewayConfig:
                 "[[tokens]] is empty, so nobody could authenticate on [listen] tls; "
                 "name an issuer, its audience and its key_set"
             )
+        scopes = [(quota.principal, quota.role) for quota in self.quotas]
+        if len(set(scopes)) != len(scopes):
+            raise ConfigError("[quotas] names a principal or a role twice")
 
     @classmethod
     def read(cls, path: Path) -> "GatewayConfig":
@@ -211,6 +235,8 @@ class _Reader:
             tokens=tuple(self._table(TokenIssuer, "tokens", table) for table in issuers),
             api_keys=self._section(ApiKeySettings, "api_keys", document),
             limits=self._section(Limits, "limits", document),
+            quotas=tuple(self._table(Quota, "quotas", t) for t in document.get("quotas", [])),
+            quota_store=self._section(QuotaStore, "quota_store", document),
         )
 
     def _section(self, kind: Any, name: str, document: Mapping[str, Any]) -> Any:

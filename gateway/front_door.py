@@ -4,8 +4,9 @@
 2. A method open to anyone passes without a credential.
 3. The credential is verified and the policy names the principal.
 4. The principal's roles must meet the rule, before the request itself is read.
-5. The request is read, in bounded time and room (`gateway.turnstile`), and must be a message.
-6. Whatever the handler raises becomes a reason from the fixed list.
+5. The caller's quotas have room (`gateway.quotas`).
+6. The request is read, in bounded time and room (`gateway.turnstile`), and must be a message.
+7. Whatever the handler raises becomes a reason from the fixed list.
 """
 
 import logging
@@ -16,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
+from gateway.quotas import COUNTED, Quotas, nothing
 from gateway.rules import ANYONE, RULES
 from gateway.statuses import grpc_status
 from gateway.turnstile import Turnstile, Wait
@@ -37,7 +39,7 @@ class RecordedRefusal(Refusal):
     """A refusal that has been recorded; its receipt travels in the trailing metadata."""
 
     def __init__(self, cause: Refusal, receipt: bytes | None) -> None:
-        super().__init__(cause.reason, cause.detail)
+        super().__init__(cause.reason, cause.detail, cause.retry)
         self.receipt = receipt
 
 
@@ -73,8 +75,8 @@ class Call:
 class FrontDoor(grpc.ServerInterceptor):
     """Guards every handler of a server.
 
-    `anonymous_refusals` counts what was refused before a caller was known; those are not recorded
-    one by one, so that nobody can fill the disk.
+    `counted_refusals` counts what was refused before a caller was known, and what a caller's quota
+    refused; those are not recorded one by one, so that nobody can fill the disk.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class FrontDoor(grpc.ServerInterceptor):
         policy: Callable[[], Policy],
         record: Callable[[Call, Refusal], None],
         turnstile: Turnstile,
+        quotas: Quotas,
         largest: int,
     ) -> None:
         """`largest` is the most bytes that a request's message may have."""
@@ -90,9 +93,10 @@ class FrontDoor(grpc.ServerInterceptor):
         self._policy = policy
         self._record = record
         self._turnstile = turnstile
+        self._quotas = quotas
         self._largest = largest
         self._guarded: dict[str, Handler] = {}
-        self.anonymous_refusals: Counter[str] = Counter()
+        self.counted_refusals: Counter[str] = Counter()
 
     def intercept_service(
         self,
@@ -133,8 +137,10 @@ class FrontDoor(grpc.ServerInterceptor):
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
             call = Call(context, method)
             parsed = self._parsed(messages, handler)
+            leave = nothing
             try:
                 self.admit(call, method)
+                leave = self._enter(call)
                 if streams:
                     with self._turnstile.waiting(call, Wait.STREAM):
                         return behavior(parsed, call)
@@ -143,6 +149,8 @@ class FrontDoor(grpc.ServerInterceptor):
                 return behavior(request, call)
             except Exception as error:
                 self._abort(call, error)
+            finally:
+                leave()
 
         return guarded
 
@@ -153,12 +161,16 @@ class FrontDoor(grpc.ServerInterceptor):
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
             call = Call(context, method)
             parsed = self._parsed(messages, handler)
+            leave = nothing
             try:
                 self.admit(call, method)
+                leave = self._enter(call)
                 with self._turnstile.waiting(call, Wait.STREAM):
                     yield from behavior(parsed if streams else _only(parsed), call)
             except Exception as error:
                 self._abort(call, error)
+            finally:
+                leave()
 
         return guarded
 
@@ -177,8 +189,12 @@ class FrontDoor(grpc.ServerInterceptor):
         if roles.isdisjoint(call.principal.roles):
             raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
 
+    def _enter(self, call: Call) -> Callable[[], None]:
+        """Step 5; returns what is to be called when the call ends. Raises like `Quotas.enter`."""
+        return nothing if call.is_anonymous else self._quotas.enter(call.principal)
+
     def _parsed(self, messages: Iterator[bytes], handler: Handler) -> Iterator[Any]:
-        """Step 5. Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the
+        """Step 6. Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the
         caller has gone.
         """
         parse: Any = handler.request_deserializer
@@ -193,7 +209,7 @@ class FrontDoor(grpc.ServerInterceptor):
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request") from error
 
     def _abort(self, call: Call, error: Exception) -> None:
-        """Step 6: ends the call with the error's reason; the outermost boundary of a call."""
+        """Step 7: ends the call with the error's reason; the outermost boundary of a call."""
         code: Callable[[], Any] = call.code
         if code() is not None:
             # A handler of a foreign servicer has aborted by itself.
@@ -204,12 +220,12 @@ class FrontDoor(grpc.ServerInterceptor):
         receipt: bytes | None = None
         if isinstance(refusal, RecordedRefusal):
             receipt = refusal.receipt
-        elif call.is_anonymous:
-            self.anonymous_refusals[refusal.reason.name] += 1
+        elif call.is_anonymous or refusal.reason in COUNTED:
+            self.counted_refusals[refusal.reason.name] += 1
         else:
             self._record_refusal(call, refusal)
         metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
-        call.abort_with_status(grpc_status(refusal.reason, *metadata))
+        call.abort_with_status(grpc_status(refusal, *metadata))
 
     def _record_refusal(self, call: Call, refusal: Refusal) -> None:
         try:

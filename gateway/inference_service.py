@@ -6,12 +6,14 @@ from gateway import describe
 from gateway.compression import choose_encoding
 from gateway.front_door import Call
 from gateway.predict import Predict
-from gateway.question import DEFAULT_ALIAS, read_version
+from gateway.question import read_version
+from gateway.rights import Rights
 from inference.engine import Engine, Live
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.names import check_name
+from sealgate.trust.rights import ALL, DEFAULT_ALIAS
 
 # Only what is implemented. Of `model_repository` that is the index alone, so it is not named.
 _EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")
@@ -20,8 +22,9 @@ _EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")
 class InferenceService(GRPCInferenceServiceServicer):
     """Answers from the engine's live versions. Each call has passed the front door."""
 
-    def __init__(self, engine: Engine, predict: Predict) -> None:
+    def __init__(self, engine: Engine, predict: Predict, rights: Rights) -> None:
         self._engine = engine
+        self._rights = rights
         self._predict = predict
 
     def ServerLive(self, request: oip.ServerLiveRequest, call: Call) -> oip.ServerLiveResponse:
@@ -32,8 +35,10 @@ class InferenceService(GRPCInferenceServiceServicer):
 
     def ModelReady(self, request: oip.ModelReadyRequest, call: Call) -> oip.ModelReadyResponse:
         try:
-            self._resolve(request.name, request.version)
-        except Refusal:
+            self._resolve(request.name, request.version, call)
+        except Refusal as refusal:
+            if refusal.reason is Reason.RIGHT_MISSING:
+                raise
             return oip.ModelReadyResponse(ready=False)
         return oip.ModelReadyResponse(ready=True)
 
@@ -47,7 +52,7 @@ class InferenceService(GRPCInferenceServiceServicer):
     def ModelMetadata(
         self, request: oip.ModelMetadataRequest, call: Call
     ) -> oip.ModelMetadataResponse:
-        live = self._resolve(request.name, request.version)
+        live = self._resolve(request.name, request.version, call)
         versions = {item.version for item in self._live() if item.model == live.model}
         return describe.metadata(live, versions)
 
@@ -56,7 +61,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         return self._predict(request, call)
 
     def ModelConfig(self, request: oip.ModelConfigRequest, call: Call) -> oip.ModelConfigResponse:
-        live = self._resolve(request.name, request.version)
+        live = self._resolve(request.name, request.version, call)
         return oip.ModelConfigResponse(config=describe.config(live, self._predict.longest))
 
     def ModelStatistics(
@@ -64,6 +69,7 @@ class InferenceService(GRPCInferenceServiceServicer):
     ) -> oip.ModelStatisticsResponse:
         if request.name or request.version:
             check_name(request.name, Reason.NAME_MALFORMED)
+        self._rights.check(call, "metadata", request.name or ALL)
         number = read_version(request.version)
         found = [
             live
@@ -72,7 +78,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         ]
         if request.name and not found:
             # Nothing of that name is live, and this says why.
-            found.append(self._resolve(request.name, request.version))
+            found.append(self._resolve(request.name, request.version, call))
         return oip.ModelStatisticsResponse(model_stats=map(describe.statistics, found))
 
     def RepositoryIndex(
@@ -80,6 +86,7 @@ class InferenceService(GRPCInferenceServiceServicer):
     ) -> oip.RepositoryIndexResponse:
         if request.repository_name:
             raise Refusal(Reason.PARAMETER_MALFORMED, "repository_name")
+        self._rights.check(call, "metadata")
         entries = [
             describe.index_entry(item)
             for item in self._engine.index()
@@ -102,10 +109,11 @@ class InferenceService(GRPCInferenceServiceServicer):
         found = {(live.model, live.version): live for live in self._engine.live().values()}
         return [found[place] for place in sorted(found)]
 
-    def _resolve(self, name: str, version_text: str) -> Live:
+    def _resolve(self, name: str, version_text: str, call: Call) -> Live:
         model = check_name(name, Reason.NAME_MALFORMED)
         number = read_version(version_text)
         alias = DEFAULT_ALIAS if number is None else None
+        self._rights.check(call, "metadata", model, alias)
         return self._engine.resolve(model, number, alias)
 
 

@@ -2,7 +2,7 @@
 
 The front door has authenticated the caller and found that the policy lets them ask. Then:
 
-1. read what was asked: model, version or alias, parameters;
+1. read what was asked: model, version or alias, parameters; the policy's rights must cover it;
 2. resolve it to the live version;
 3. read the tensors and hold them against the version's signature;
 4. screen and infer, one batched trip to the engine room;
@@ -10,7 +10,7 @@ The front door has authenticated the caller and found that the policy lets them 
 6. record, durably, before anything is answered;
 7. answer, with the receipt where it was asked for.
 
-A refusal in steps 2 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
+A refusal in steps 1 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
 """
 
 import time
@@ -22,6 +22,7 @@ from gateway.front_door import Call, RecordedRefusal
 from gateway.inputs import model_input, wanted_outputs
 from gateway.question import Question, read_question
 from gateway.recorder import Outcome, Recorder
+from gateway.rights import Rights
 from inference.engine import Answer, Engine, Live
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -53,6 +54,7 @@ class Predict:
         self._engine = engine
         self._recorder = recorder
         self._policy = policy
+        self._rights = Rights(policy)
         self._clock = clock
         self.longest = longest
 
@@ -75,6 +77,7 @@ class Predict:
         question = None
         try:
             question = read_question(request)  # 1
+            self._rights.check(call, "infer", question.model, question.alias)
             until = began / 1e9 + self._granted(question, call)
             outputs = self._answer(question, request, call, findings, until)  # 2 to 5
         except Refusal as refusal:

@@ -8,8 +8,7 @@ from typing import TypeAlias
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.names import check_name
-
-DEFAULT_ALIAS = "production"
+from sealgate.trust.rights import DEFAULT_ALIAS
 
 Parameter: TypeAlias = str | bool | int
 

@@ -4,11 +4,14 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gateway.front_door import Call
+from gateway.rights import Rights, unverified
 from registry.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.manifest import check_path
 from sealgate.trust.names import check_name
+from sealgate.trust.rights import ALL
+from sealgate.trust.statements import Approval, Pointer, Proposal, Revocation
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceServicer
 
@@ -19,10 +22,14 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class RegistryService(RegistryServiceServicer):
-    """Each call has passed the front door, so its principal may do what the method is for."""
+    """Each call has passed the front door, so its principal may do what the method is for.
 
-    def __init__(self, registry: Registry) -> None:
+    On which model and alias, the policy's rights say, before the registry is asked.
+    """
+
+    def __init__(self, registry: Registry, rights: Rights) -> None:
         self._registry = registry
+        self._rights = rights
 
     def GetPolicy(
         self, request: messages.GetPolicyRequest, call: Call
@@ -32,18 +39,21 @@ class RegistryService(RegistryServiceServicer):
     def CreateModel(
         self, request: messages.CreateModelRequest, call: Call
     ) -> messages.CreateModelResponse:
+        self._rights.check(call, "publish", check_name(request.model))
         record = self._registry.models.create(call.principal.name, request.model)
         return messages.CreateModelResponse(model=_model(record))
 
     def ListModels(
         self, request: messages.ListModelsRequest, call: Call
     ) -> messages.ListModelsResponse:
+        self._rights.check(call, "read")
         records = self._registry.models.list()
         return messages.ListModelsResponse(models=[_model(record) for record in records])
 
     def CommitWatermark(
         self, request: messages.CommitWatermarkRequest, call: Call
     ) -> messages.CommitWatermarkResponse:
+        self._rights.check(call, "publish", check_name(request.model))
         entry = self._registry.models.commit_watermark(
             call.principal.name, request.model, request.commitment
         )
@@ -54,6 +64,7 @@ class RegistryService(RegistryServiceServicer):
     ) -> messages.UploadVersionResponse:
         parts = _Parts(request)
         header = parts.header()
+        self._rights.check(call, "publish", check_name(header.model))
         upload = self._registry.versions.start_upload(header.model, header.manifest)
         for path in parts.files():
             upload.receive(check_path(path), parts.chunks())
@@ -71,12 +82,15 @@ class RegistryService(RegistryServiceServicer):
     def GetVersion(
         self, request: messages.GetVersionRequest, call: Call
     ) -> messages.GetVersionResponse:
-        record = self._registry.versions.get(*_parse_version(request.name))
+        model, version = _parse_version(request.name)
+        self._rights.check(call, "read", model)
+        record = self._registry.versions.get(model, version)
         return messages.GetVersionResponse(version=_version(record))
 
     def ListVersions(
         self, request: messages.ListVersionsRequest, call: Call
     ) -> messages.ListVersionsResponse:
+        self._rights.check(call, "read", check_name(request.model))
         records = self._registry.versions.list(request.model)
         return messages.ListVersionsResponse(versions=[_version(record) for record in records])
 
@@ -84,6 +98,7 @@ class RegistryService(RegistryServiceServicer):
         self, request: messages.DownloadFileRequest, call: Call
     ) -> Iterator[messages.DownloadFileResponse]:
         model, version = _parse_version(request.name)
+        self._rights.check(call, "read", model)
         data = self._registry.versions.read_file(model, version, check_path(request.path))
         for start in range(0, len(data), _CHUNK):
             yield messages.DownloadFileResponse(chunk=data[start : start + _CHUNK])
@@ -91,6 +106,8 @@ class RegistryService(RegistryServiceServicer):
     def CreateProposal(
         self, request: messages.CreateProposalRequest, call: Call
     ) -> messages.CreateProposalResponse:
+        proposal = unverified(Proposal, request.envelope)
+        self._rights.check(call, "propose", proposal.model, proposal.alias)
         record = self._registry.proposals.create(call.principal.name, request.envelope)
         return messages.CreateProposalResponse(proposal=_proposal(record))
 
@@ -98,45 +115,64 @@ class RegistryService(RegistryServiceServicer):
         self, request: messages.GetProposalRequest, call: Call
     ) -> messages.GetProposalResponse:
         record = self._registry.proposals.get(request.digest)
+        proposal = unverified(Proposal, record.envelope)
+        self._rights.check(call, "read", proposal.model, proposal.alias)
         return messages.GetProposalResponse(proposal=_proposal(record))
 
     def ListProposals(
         self, request: messages.ListProposalsRequest, call: Call
     ) -> messages.ListProposalsResponse:
+        self._rights.check(call, "read", check_name(request.model) if request.model else ALL)
         records = self._registry.proposals.list(request.model)
         return messages.ListProposalsResponse(proposals=[_proposal(record) for record in records])
 
     def CreateApproval(
         self, request: messages.CreateApprovalRequest, call: Call
     ) -> messages.CreateApprovalResponse:
+        approval = unverified(Approval, request.envelope)
+        proposed = self._registry.proposals.get(approval.proposal)
+        proposal = unverified(Proposal, proposed.envelope)
+        self._rights.check(call, "approve", proposal.model, proposal.alias)
         record = self._registry.proposals.approve(call.principal.name, request.envelope)
         return messages.CreateApprovalResponse(proposal=_proposal(record))
 
     def Promote(self, request: messages.PromoteRequest, call: Call) -> messages.PromoteResponse:
+        self._check_pointer(call, "promote", request.envelope)
         record = self._registry.pointers.promote(call.principal.name, request.envelope)
         return messages.PromoteResponse(pointer=_pointer(record))
 
     def Rollback(self, request: messages.RollbackRequest, call: Call) -> messages.RollbackResponse:
+        self._check_pointer(call, "rollback", request.envelope)
         record = self._registry.pointers.rollback(call.principal.name, request.envelope)
         return messages.RollbackResponse(pointer=_pointer(record))
 
     def RevokeVersion(
         self, request: messages.RevokeVersionRequest, call: Call
     ) -> messages.RevokeVersionResponse:
+        revocation = unverified(Revocation, request.envelope)
+        self._rights.check(call, "revoke", revocation.model)
         record = self._registry.revocations.revoke(call.principal.name, request.envelope)
         return messages.RevokeVersionResponse(version=_version(record))
 
     def GetPointer(
         self, request: messages.GetPointerRequest, call: Call
     ) -> messages.GetPointerResponse:
-        record = self._registry.pointers.get(*_parse_alias(request.name))
+        model, alias = _parse_alias(request.name)
+        self._rights.check(call, "read", model, alias)
+        record = self._registry.pointers.get(model, alias)
         return messages.GetPointerResponse(pointer=_pointer(record))
 
     def ListPointers(
         self, request: messages.ListPointersRequest, call: Call
     ) -> messages.ListPointersResponse:
-        records = self._registry.pointers.history(*_parse_alias(request.name))
+        model, alias = _parse_alias(request.name)
+        self._rights.check(call, "read", model, alias)
+        records = self._registry.pointers.history(model, alias)
         return messages.ListPointersResponse(pointers=[_pointer(record) for record in records])
+
+    def _check_pointer(self, call: Call, action: str, envelope: bytes) -> None:
+        pointer = unverified(Pointer, envelope)
+        self._rights.check(call, action, pointer.model, pointer.alias)
 
 
 class _Parts:

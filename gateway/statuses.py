@@ -1,5 +1,6 @@
 """From a refusal to what a gRPC client sees: one status for each kind, one reason, no free text."""
 
+import math
 from dataclasses import dataclass
 
 import grpc
@@ -7,7 +8,7 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from sealgate.reasons import Kind, Reason
+from sealgate.reasons import Kind, Refusal
 
 DOMAIN = "sealgate"
 
@@ -26,8 +27,9 @@ STATUS: dict[Kind, grpc.StatusCode] = {
     Kind.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 
-# Long enough for a full queue of the largest batches to move on, short enough not to idle.
-_RETRY_AFTER_MS = 100
+# Where nobody knows: long enough for a full queue of the largest batches to move on, short enough
+# not to idle.
+_RETRY_AFTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +41,20 @@ class RichStatus(grpc.Status):
     trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
-def grpc_status(reason: Reason, *metadata: tuple[str, str | bytes]) -> RichStatus:
-    """The google.rpc.Status of a reason: its ErrorInfo and, for a full queue, when to retry.
+def grpc_status(refusal: Refusal, *metadata: tuple[str, str | bytes]) -> RichStatus:
+    """The google.rpc.Status of a refusal: its ErrorInfo and, for what is exhausted, when to retry.
 
     Aborting with a status drops the trailing metadata that was set before, so more of it is
     passed in here.
     """
+    reason = refusal.reason
     code = STATUS[reason.kind]
     status = status_pb2.Status(code=code.value[0], message=reason.sentence)
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN))
     if reason.kind is Kind.EXHAUSTED:
-        delay = duration_pb2.Duration(nanos=_RETRY_AFTER_MS * 1_000_000)
+        seconds = _RETRY_AFTER if refusal.retry is None else refusal.retry
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(math.ceil(seconds * 1000) * 1_000_000)
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     details = rpc_status.to_status(status).trailing_metadata
     return RichStatus(STATUS[reason.kind], status.message, (*details, *metadata))

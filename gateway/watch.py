@@ -36,14 +36,14 @@ class Watch:
         registry: Registry,
         engine: Engine,
         answers: AnswerLog,
-        anonymous_refusals: Counter[str],
+        counted_refusals: Counter[str],
         anchor_every: float,
     ) -> None:
         self._registry = registry
         self._changes = registry.changes()
         self._engine = engine
         self._answers = answers
-        self._anonymous_refusals = anonymous_refusals
+        self._counted_refusals = counted_refusals
         self._anchor_every = anchor_every
         self._anchored_at = time.monotonic()
         self._reported: Counter[str] = Counter()
@@ -132,7 +132,7 @@ class Watch:
             proof = self._answers.reader.consistency(old, size) if old else ()
             self._registry.anchors.add(_SERVICE, note, proof)
         # A copy, made in one step: callers go on being refused meanwhile.
-        refusals = Counter(dict(self._anonymous_refusals)) - self._reported
+        refusals = Counter(dict(self._counted_refusals)) - self._reported
         if refusals:
             self._registry.refusals.count(_SERVICE, origin, refusals)
             self._reported += refusals

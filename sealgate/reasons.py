@@ -48,6 +48,7 @@ class Reason(StrEnum):
     # may they
     ROLE_TOO_LOW = auto()
     RULE_MISSING = auto()
+    RIGHT_MISSING = auto()
     SIGNER_MISMATCH = auto()
     SELF_APPROVAL = auto()
     PROMOTION_ONLY = auto()
@@ -124,6 +125,10 @@ class Reason(StrEnum):
     POLICY_ROLLED_BACK = auto()
     # capacity and weather
     QUEUE_FULL = auto()
+    RATE_EXCEEDED = auto()
+    CONCURRENCY_EXCEEDED = auto()
+    QUOTA_SPENT = auto()
+    QUOTA_UNKNOWN = auto()
     DEADLINE_TOO_SHORT = auto()
     DRAINING = auto()
     REGISTRY_UNAVAILABLE = auto()
@@ -165,6 +170,10 @@ _TABLE: dict[Reason, tuple[Kind, str]] = {
     Reason.PRINCIPAL_UNKNOWN: (Kind.UNAUTHENTICATED, "The policy names no such principal."),
     Reason.ROLE_TOO_LOW: (Kind.DENIED, "The caller's roles do not allow this."),
     Reason.RULE_MISSING: (Kind.DENIED, "No rule allows this method."),
+    Reason.RIGHT_MISSING: (
+        Kind.DENIED,
+        "No right of the policy allows the caller this, on this model and alias.",
+    ),
     Reason.SIGNER_MISMATCH: (Kind.DENIED, "The document is not signed by its author."),
     Reason.SELF_APPROVAL: (Kind.DENIED, "Who published or proposed a version cannot approve it."),
     Reason.PROMOTION_ONLY: (
@@ -254,6 +263,13 @@ _TABLE: dict[Reason, tuple[Kind, str]] = {
     Reason.POLICY_EXPIRED: (Kind.PRECONDITION, "The policy has expired."),
     Reason.POLICY_ROLLED_BACK: (Kind.PRECONDITION, "The policy is older than one seen before."),
     Reason.QUEUE_FULL: (Kind.EXHAUSTED, "The queue is full; try again later."),
+    Reason.RATE_EXCEEDED: (Kind.EXHAUSTED, "The caller asks more often than its quota allows."),
+    Reason.CONCURRENCY_EXCEEDED: (
+        Kind.EXHAUSTED,
+        "The caller has as many calls in progress as its quota allows.",
+    ),
+    Reason.QUOTA_SPENT: (Kind.EXHAUSTED, "The caller's quota for the day is spent."),
+    Reason.QUOTA_UNKNOWN: (Kind.UNAVAILABLE, "The place where quotas are counted does not answer."),
     Reason.DEADLINE_TOO_SHORT: (Kind.TOO_LATE, "Too little time is left to answer."),
     Reason.DRAINING: (Kind.UNAVAILABLE, "The gateway is shutting down."),
     Reason.REGISTRY_UNAVAILABLE: (Kind.UNAVAILABLE, "The registry cannot be reached."),
@@ -269,9 +285,11 @@ class Refusal(Exception):
     """Raised wherever something is refused.
 
     `reason` is what the caller may learn; `detail` is for our own log and must hold no secret.
+    `retry` is in how many seconds it may go otherwise, where that is known; callers learn it too.
     """
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    def __init__(self, reason: Reason, detail: str = "", retry: float | None = None) -> None:
         super().__init__(f"{reason.name}: {detail or reason.sentence}")
         self.reason = reason
         self.detail = detail
+        self.retry = retry

@@ -1,26 +1,15 @@
 """`sealgate receipt`: an answer's proof, checked with no network."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
-from sealgate.cli.people import profile, state_folder
+from sealgate.cli.people import profile
+from sealgate.cli.policy_chain import open_chain, policy_option, read_chain
 from sealgate.receipt_page import PagePins, receipt_page
-from sealgate.remote import Profile
-from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy, open_policy_chain
 from sealgate.trust.receipt import Receipt, verify_receipt
-
-policy_option = click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The chain of signed policies, first to newest; default: STATE/trust/policy.json.",
-)
 
 
 @click.group(cls=HelpfulGroup)
@@ -43,7 +32,7 @@ Examples:
 def verify(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: bool) -> None:
     """Verify the receipt in FILE against the pinned root keys, offline."""
     person = profile(ctx, "client")
-    policy = _open(_chain(ctx, policies), person)
+    policy = open_chain(read_chain(ctx, policies), person)
     verified = verify_receipt(Receipt.decode(file.read_bytes()), policy)
     show_fields(
         {
@@ -80,20 +69,10 @@ def page(ctx: click.Context, file: Path, policies: tuple[Path, ...], without_pol
     pins = None
     if not without_policy:
         person = profile(ctx, "client")
-        chain = _chain(ctx, policies)
-        _open(chain, person)
+        chain = read_chain(ctx, policies)
+        open_chain(chain, person)
         pins = PagePins(chain, tuple(person.pinned_roots().values()), person.root_threshold)
     file.write_text(receipt_page(pins), encoding="utf-8", newline="\n")
     click.echo(f"{file} checks receipts in a browser")
     for key in pins.root_keys if pins else ():
         click.echo(f"  root key {key.keyid}")
-
-
-def _chain(ctx: click.Context, policies: tuple[Path, ...]) -> list[Envelope]:
-    paths = policies or (state_folder(ctx) / "trust" / "policy.json",)
-    return [Envelope.decode(path.read_bytes()) for path in paths]
-
-
-def _open(chain: list[Envelope], person: Profile) -> Policy:
-    """The newest policy of a chain that the person's pinned root keys vouch for."""
-    return open_policy_chain(chain, person.pinned_roots(), person.root_threshold, datetime.now(UTC))

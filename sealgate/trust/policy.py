@@ -17,6 +17,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.note import Verifier
 from sealgate.trust.policy_parts import BLOCK, Principal, Root, Rules, invalid
+from sealgate.trust.rights import Right, Target, allows
 from sealgate.trust.times import parse_time
 
 TYPE = "sealgate/policy/v1"
@@ -28,8 +29,8 @@ class Policy:
     """A policy whose content has been checked; whether it is signed, `open_policy` says.
 
     `issued` and `expires` are times as text. `registry_log` and `answer_logs` are verifier keys
-    of logs (C2SP signed note). Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or
-    POLICY_INVALID.
+    of logs (C2SP signed note). `rights` is None where the policy has no such section. Raises
+    Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
     """
 
     version: int
@@ -41,6 +42,7 @@ class Policy:
     rules: Rules
     registry_log: str
     answer_logs: tuple[str, ...]
+    rights: tuple[Right, ...] | None = None
     digest: str = field(init=False)
     _by_name: dict[str, Principal] = field(init=False, repr=False, compare=False)
     _by_identity: dict[str, Principal] = field(init=False, repr=False, compare=False)
@@ -62,6 +64,8 @@ class Policy:
         self._index("_by_key", [(keyid, p) for p in people for keyid in p.keys])
         if not self.keys.keys() >= {*self._by_key, *self.root.keys}:
             raise invalid("a key is used that is not listed")
+        if not self._by_name.keys() >= {n for right in self.rights or () for n in right.principals}:
+            raise invalid("a right names a principal that does not exist")
         object.__setattr__(self, "digest", sha256(self.encode()))
 
     def _index(self, name: str, pairs: Sequence[tuple[str, Any]]) -> None:
@@ -82,13 +86,17 @@ class Policy:
             "principals": [principal.to_json() for principal in self.principals],
             "logs": {"registry": self.registry_log, "answers": list(self.answer_logs)},
         }
+        if self.rights is not None:
+            document["rights"] = [right.to_json() for right in self.rights]
         return canonical.encode(document | self.rules.to_json())
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
         """Read what `encode` writes. Raises Refusal like the constructor."""
         names = ("version", "issued", "expires", "keys", "root", "principals", "logs")
-        outer = fields.record(canonical.decode(payload), (*names, *Rules.FIELDS), TYPE)
+        document = fields.mapping(canonical.decode(payload))
+        extra = ("rights",) if "rights" in document else ()
+        outer = fields.record(document, (*names, *Rules.FIELDS, *extra), TYPE)
         keys = fields.mapping(outer["keys"])
         logs = fields.record(outer["logs"], ("registry", "answers"))
         return cls(
@@ -101,6 +109,7 @@ class Policy:
             rules=Rules.from_json({name: outer[name] for name in Rules.FIELDS}),
             registry_log=fields.text(logs["registry"]),
             answer_logs=fields.texts(logs["answers"]),
+            rights=tuple(map(Right.from_json, fields.items(outer["rights"]))) if extra else None,
         )
 
     def principal(self, name: str) -> Principal:
@@ -112,6 +121,11 @@ class Policy:
     def by_identity(self, identity: str) -> Principal | None:
         """Return whom an identity (see `Principal`) stands for, if anyone."""
         return self._by_identity.get(identity)
+
+    def check_right(self, principal: Principal, target: Target) -> None:
+        """Raises Refusal(RIGHT_MISSING) where the section `rights` does not allow it."""
+        if not allows(self.rights, principal.name, principal.roles, target):
+            raise Refusal(Reason.RIGHT_MISSING, f"{principal.name}: {target}")
 
     def holder(self, keyid: str) -> Principal | None:
         """Return whose key it is, if anyone's."""

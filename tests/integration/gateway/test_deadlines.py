@@ -15,7 +15,7 @@ class SpentCall:
     """A call of the client's with no time left."""
 
     method = "/inference.GRPCInferenceService/ModelInfer"
-    principal = SimpleNamespace(name="client")
+    principal = SimpleNamespace(name="client", roles=("client",))
 
     def time_remaining(self):
         return 0.0

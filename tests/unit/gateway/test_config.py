@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.config import ConfigError, GatewayConfig, is_loopback
+from registry.buckets import Bucket
 
 GOOD = """
 [listen]
@@ -84,6 +85,36 @@ def test_what_is_wrong_is_said(tmp_path, old, new, words):
         read(tmp_path, GOOD.replace(old, new))
 
 
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("[[quotas]]\ndaily = 5", "either a principal or a role"),
+        ('[[quotas]]\nrole = "client"\nprincipal = "x"\ndaily = 5', "either a principal or a role"),
+        ('[[quotas]]\nrole = "client"', "sets rate, concurrent or daily"),
+        ('[[quotas]]\nrole = "client"\ndaily = 0', "must be positive"),
+        ('[[quotas]]\nrole = "client"\nrate = "fast"', "is not like"),
+        ('[[quotas]]\nrole = "client"\nrate = "0/second"', "is not like"),
+        ('[[quotas]]\nrole = "client"\nrate = "1/second; 2/hour"', "is not like"),
+        ('[[quotas]]\nrole = "client"\nweekly = 5', "no setting 'weekly'"),
+        ('[[quotas]]\nrole = "client"\ndaily = 5\n' * 2, "twice"),
+    ],
+)
+def test_quotas_that_are_refused(tmp_path, section, words):
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path, f"{GOOD}\n{section}")
+
+
+def test_quotas_are_read(tmp_path):
+    section = '[[quotas]]\nrole = "client"\nrate = "100/second"\nconcurrent = 8\ndaily = 10000'
+    (quota,) = read(tmp_path, f"{GOOD}\n{section}").quotas
+    assert (quota.role, quota.rate, quota.concurrent, quota.daily) == (
+        "client",
+        "100/second",
+        8,
+        10000,
+    )
+
+
 def test_no_issuer_means_nobody_could_authenticate(tmp_path):
     head, _, tail = GOOD.partition("[[tokens]]")
     with pytest.raises(ConfigError, match="nobody could authenticate"):
@@ -149,3 +180,28 @@ def test_the_secret_of_api_keys(tmp_path):
     assert config.api_keys.mac_key == tmp_path / "api.key"
     with pytest.raises(ConfigError, match="no setting"):
         read(tmp_path, GOOD + '[api_keys]\nkey = "api.key"\n')
+
+
+def test_artifacts_may_be_in_a_bucket(tmp_path):
+    settings = 'artifacts = "s3://models/v1"\nartifacts_endpoint = "https://s3.example"\n'
+    text = GOOD.replace('artifacts = "artifacts"', settings + 'artifacts_region = "eu-west-1"')
+    store = read(tmp_path, text).registry
+    assert store.bucket(store.artifacts) == Bucket(
+        "models", "v1", "https://s3.example", "eu-west-1"
+    )
+    assert read(tmp_path, GOOD).registry.artifacts == tmp_path / "artifacts"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ('artifacts = "s3://key:hunter2@models"', "never in the URL"),
+        ('artifacts = "gs://models"', "s3://bucket/prefix"),
+        ('artifacts = "s3://models"\nartifacts_endpoint = "http://s3.example"', "on this machine"),
+        ('artifacts = "artifacts"\nartifacts_region = "eu-west-1"', "is a folder here"),
+    ],
+)
+def test_artifact_stores_that_are_refused(tmp_path, settings, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        read(tmp_path, GOOD.replace('artifacts = "artifacts"', settings))
+    assert "hunter2" not in str(caught.value)

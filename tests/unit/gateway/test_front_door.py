@@ -6,6 +6,8 @@ import pytest
 
 from gateway.config import Limits
 from gateway.front_door import Call, FrontDoor
+from gateway.quota_settings import QuotaStore
+from gateway.quotas import Quotas
 from gateway.turnstile import Turnstile
 from sealgate.reasons import Reason, Refusal
 
@@ -25,6 +27,7 @@ def door():
         lambda: None,
         lambda call, refusal: None,
         Turnstile(limits),
+        Quotas.of((), QuotaStore()),
         limits.message_bytes,
     )
 

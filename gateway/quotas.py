@@ -1,0 +1,135 @@
+"""How much each caller may ask: calls in progress, a rate, and a number a day.
+
+Every call with a credential counts, before its message is read. All quotas that name the caller or
+one of their roles hold at once, and each caller has counts of their own. Windows are fixed: one
+begins with the first call, ends after its second, minute, hour or day, and so says exactly when to
+try again; around its end twice the rate may pass.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from limits import RateLimitItem, RateLimitItemPerDay, parse
+from limits.errors import ConfigurationError, StorageError
+from limits.storage import Storage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter
+
+from gateway.config_error import ConfigError
+from gateway.quota_settings import Quota, QuotaStore
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.policy import Principal
+
+COUNTED = frozenset({Reason.RATE_EXCEEDED, Reason.CONCURRENCY_EXCEEDED, Reason.QUOTA_SPENT})
+"""What is counted and not recorded one by one, or refusing would cost more than answering."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A number of calls in a time, and what is said beyond it."""
+
+    item: RateLimitItem
+    scope: str
+    reason: Reason
+
+
+@dataclass(slots=True)
+class _Share:
+    """What holds for one caller: the windows, and how many calls may be in progress."""
+
+    windows: tuple[_Window, ...]
+    concurrent: int | None
+    room: threading.Lock = field(default_factory=threading.Lock)
+    running: int = 0
+
+
+class Quotas:
+    """Counts what callers ask. `enter` begins a call and returns what must be called at its end."""
+
+    def __init__(self, quotas: Iterable[Quota], store: Storage) -> None:
+        self._quotas = tuple(quotas)
+        self._limiter = FixedWindowRateLimiter(store)
+        self._mutex = threading.Lock()
+        self._shares: dict[tuple[str, tuple[str, ...]], _Share] = {}
+
+    @classmethod
+    def of(cls, quotas: Iterable[Quota], store: QuotaStore) -> "Quotas":
+        """Raises: ConfigError for a place that cannot be used."""
+        return cls(quotas, open_store(store.url))
+
+    def enter(self, principal: Principal) -> Callable[[], None]:
+        """Raises: CONCURRENCY_EXCEEDED, RATE_EXCEEDED, QUOTA_SPENT; QUOTA_UNKNOWN where the place
+        of the counts does not answer.
+        """
+        if not self._quotas:
+            return nothing
+        share = self._shares.get((principal.name, principal.roles)) or self._share(principal)
+        leave = _occupy(share, principal.name)
+        try:
+            for window in share.windows:
+                self._hit(window, principal.name)
+        except BaseException:
+            leave()
+            raise
+        return leave
+
+    def _hit(self, window: _Window, name: str) -> None:
+        try:
+            if self._limiter.hit(window.item, window.scope, name):
+                return
+            ends = self._limiter.get_window_stats(window.item, window.scope, name).reset_time
+        except StorageError as error:
+            raise Refusal(Reason.QUOTA_UNKNOWN, str(error)) from error
+        raise Refusal(window.reason, f"{name}: {window.item}", max(0.0, ends - time.time()))
+
+    def _share(self, principal: Principal) -> _Share:
+        """The share of a caller; there are no more of them than the policy has principals."""
+        own = [
+            q for q in self._quotas if q.principal == principal.name or q.role in principal.roles
+        ]
+        concurrent = min((quota.concurrent for quota in own if quota.concurrent), default=None)
+        windows = tuple(window for quota in own for window in _windows(quota))
+        with self._mutex:
+            key = (principal.name, principal.roles)
+            return self._shares.setdefault(key, _Share(windows, concurrent))
+
+
+def open_store(url: str) -> Storage:
+    """The place that a URL names. Raises: ConfigError."""
+    try:
+        store = storage_from_string(url, wrap_exceptions=True)
+    except (ConfigurationError, ValueError) as error:
+        raise ConfigError(f"[quota_store] url cannot be used: {error}") from None
+    if not isinstance(store, Storage):
+        raise ConfigError("[quota_store] url must not be an async one")
+    return store
+
+
+def _windows(quota: Quota) -> Iterable[_Window]:
+    scope = f"principal:{quota.principal}" if quota.principal else f"role:{quota.role}"
+    if quota.rate:
+        yield _Window(parse(quota.rate), f"{scope}:rate", Reason.RATE_EXCEEDED)
+    if quota.daily:
+        item = RateLimitItemPerDay(quota.daily)
+        yield _Window(item, f"{scope}:daily", Reason.QUOTA_SPENT)
+
+
+def _occupy(share: _Share, name: str) -> Callable[[], None]:
+    if share.concurrent is None:
+        return nothing
+    with share.room:
+        if share.running >= share.concurrent:
+            raise Refusal(Reason.CONCURRENCY_EXCEEDED, f"{name}: {share.running} in progress")
+        share.running += 1
+    return partial(_release, share)
+
+
+def _release(share: _Share) -> None:
+    with share.room:
+        share.running -= 1
+
+
+def nothing() -> None:
+    """What ends a call that holds nothing."""

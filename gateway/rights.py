@@ -1,0 +1,33 @@
+"""Holds what a request names against the policy's rights, before anything is looked up for it.
+
+What people sign names its model in a payload that is read here unverified: the registry verifies
+the very same bytes afterwards, so nobody gets past with another name than the signed one.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from gateway.front_door import Call
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy import Policy
+from sealgate.trust.rights import ALL, Target
+from sealgate.trust.statement_form import Statement
+
+_S = TypeVar("_S", bound=Statement)
+
+
+class Rights:
+    """Refuses what no right of the policy in force covers."""
+
+    def __init__(self, policy: Callable[[], Policy]) -> None:
+        self._policy = policy
+
+    def check(self, call: Call, action: str, model: str = ALL, alias: str | None = None) -> None:
+        """Raises: RIGHT_MISSING. `model` must be a name; without an alias all of them are meant."""
+        target = Target(action, model, alias if alias is not None else ALL)
+        self._policy().check_right(call.principal, target)
+
+
+def unverified(kind: type[_S], envelope: bytes) -> _S:
+    """What an envelope says, whoever signed it. Raises: DOCUMENT_MALFORMED and the like."""
+    return kind.decode(Envelope.decode(envelope).payload)

@@ -1,0 +1,150 @@
+"""Rights: which models and aliases a caller may act on, beyond what the roles say.
+
+A policy without the section `rights` limits nobody: roles alone decide, as they do for whatever
+concerns no model. With it, each act needs one right that names the caller (or one of the roles),
+the action, the model and the alias. Rights only allow, so their order means nothing, and an empty
+section denies everything. `*` stands for all; what names no alias (a version by number, a
+publication, a revocation) or no model (a list of all) touches all of them, and needs a `*`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import fields
+from sealgate.trust.names import check_name
+
+ALL = "*"
+DEFAULT_ALIAS = "production"
+"""What a request is for that names neither an alias nor a version."""
+_STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
+ACTION_ROLES: Mapping[str, frozenset[str]] = {
+    "infer": frozenset({"client"}),
+    "metadata": _STAFF | {"client"},
+    "read": _STAFF,
+    "publish": frozenset({"publisher"}),
+    "propose": frozenset({"publisher", "admin"}),
+    "approve": frozenset({"approver"}),
+    "promote": frozenset({"admin"}),
+    "rollback": frozenset({"admin"}),
+    "revoke": frozenset({"admin"}),
+}
+"""Every action that is limited, with the roles of which it needs one in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What somebody wants to do, and to what: a model and an alias, or ALL of them."""
+
+    action: str
+    model: str = ALL
+    alias: str = ALL
+
+    def __str__(self) -> str:
+        return f"{self.action} on {self.model}/{self.alias}"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Allows `actions` on `aliases` of `models` to `principals`, and to whoever has a role of
+    `roles`. Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("principals", "roles", "actions", "models", "aliases")
+
+    principals: tuple[str, ...]
+    roles: tuple[str, ...]
+    actions: tuple[str, ...]
+    models: tuple[str, ...]
+    aliases: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in self.FIELDS:
+            fields.unique(getattr(self, name))
+        if not ((self.principals or self.roles) and self.actions and self.models and self.aliases):
+            raise _invalid("a right that allows nobody, or nothing")
+        if not {role for roles in ACTION_ROLES.values() for role in roles}.issuperset(self.roles):
+            raise _invalid("a right names a role that calls nothing")
+        if not ACTION_ROLES.keys() >= set(self.actions):
+            raise _invalid("a right names an action that does not exist")
+        for patterns in (self.models, self.aliases):
+            if ALL in patterns and len(patterns) > 1:
+                raise _invalid("a right names something beside *")
+            for pattern in patterns:
+                if pattern != ALL:
+                    check_name(pattern)
+
+    def names(self, principal: str, roles: Iterable[str]) -> bool:
+        """Whether the right is for that principal, who has these roles."""
+        return principal in self.principals or any(role in self.roles for role in roles)
+
+    def covers(self, target: Target) -> bool:
+        """Whether the right is for that action on that model and alias."""
+        return (
+            target.action in self.actions
+            and (self.models == (ALL,) or target.model in self.models)
+            and (self.aliases == (ALL,) or target.alias in self.aliases)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: list(getattr(self, name)) for name in self.FIELDS}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        outer = fields.record(value, cls.FIELDS)
+        return cls(**{name: fields.texts(outer[name]) for name in cls.FIELDS})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether it is allowed, and why. `right` is the number of the right that allows it, from 1."""
+
+    allowed: bool
+    why: str
+    right: int | None = None
+
+
+def allows(
+    rights: tuple[Right, ...] | None, principal: str, roles: Iterable[str], target: Target
+) -> bool:
+    """Whether the rights let a principal whose roles suffice do it."""
+    return rights is None or any(
+        right.covers(target) and right.names(principal, roles) for right in rights
+    )
+
+
+def decide(
+    rights: tuple[Right, ...] | None, principal: str, roles: tuple[str, ...], target: Target
+) -> Decision:
+    """What the gateway will say to a call for `target`, in words.
+
+    1. One of the principal's roles must be one that the action needs.
+    2. Without the section `rights`, that is all.
+    3. With it, one right must name the principal and cover the target.
+
+    Raises Refusal(POLICY_INVALID) for an action that does not exist.
+    """
+    if target.action not in ACTION_ROLES:
+        raise _invalid("there is no such action")
+    # 1.
+    needed = ACTION_ROLES[target.action]
+    if needed.isdisjoint(roles):
+        has = ", ".join(roles) or "no role"
+        return Decision(False, f"{target.action} needs {' or '.join(sorted(needed))}, not {has}")
+    # 2.
+    if rights is None:
+        return Decision(True, "the role is enough: the policy has no section rights")
+    # 3.
+    own = [n for n, right in enumerate(rights, 1) if right.names(principal, roles)]
+    for number in own:
+        if rights[number - 1].covers(target):
+            return Decision(True, f"right {number} allows {target}", number)
+    if not own:
+        return Decision(False, f"no right names {principal} or a role of theirs")
+    listed = ", ".join(map(str, own))
+    return Decision(False, f"no right of theirs ({listed}) covers {target}")
+
+
+def _invalid(detail: str) -> Refusal:
+    return Refusal(Reason.POLICY_INVALID, detail)

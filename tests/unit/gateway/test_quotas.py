@@ -1,0 +1,126 @@
+"""Quotas by themselves: each kind of refusal, whom it meets, and when to try again."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from limits.storage import MemoryStorage
+
+from gateway.config_error import ConfigError
+from gateway.quota_settings import Quota, QuotaStore
+from gateway.quotas import Quotas, open_store
+from gateway.statuses import grpc_status
+from sealgate.reasons import Kind, Reason, Refusal
+
+CLIENT = SimpleNamespace(name="client", roles=("client",))
+OTHER = SimpleNamespace(name="other", roles=("client", "auditor"))
+ADMIN = SimpleNamespace(name="admin", roles=("admin",))
+
+
+def quotas(*entries):
+    return Quotas.of(entries, QuotaStore())
+
+
+def refused(counts, principal, reason):
+    with pytest.raises(Refusal) as caught:
+        counts.enter(principal)
+    assert caught.value.reason is reason
+    return caught.value
+
+
+def test_without_quotas_nobody_is_counted():
+    counts = quotas()
+    for _ in range(1000):
+        counts.enter(CLIENT)()
+
+
+def test_a_rate_holds_for_each_caller_by_itself():
+    counts = quotas(Quota(role="client", rate="2/hour"))
+    for _ in range(2):
+        counts.enter(CLIENT)()
+        counts.enter(OTHER)()
+    assert 3590 < refused(counts, CLIENT, Reason.RATE_EXCEEDED).retry <= 3600
+    refused(counts, OTHER, Reason.RATE_EXCEEDED)
+    counts.enter(ADMIN)()
+
+
+def test_the_delay_of_a_rate_is_true():
+    counts = quotas(Quota(principal="client", rate="1/second"))
+    counts.enter(CLIENT)()
+    delay = refused(counts, CLIENT, Reason.RATE_EXCEEDED).retry
+    assert 0 < delay <= 1
+    time.sleep(delay / 2)
+    refused(counts, CLIENT, Reason.RATE_EXCEEDED)
+    time.sleep(delay / 2 + 0.01)
+    counts.enter(CLIENT)()
+
+
+def test_a_daily_quota():
+    counts = quotas(Quota(principal="client", daily=1))
+    counts.enter(CLIENT)()
+    assert 86390 < refused(counts, CLIENT, Reason.QUOTA_SPENT).retry <= 86400
+    counts.enter(OTHER)()
+
+
+def test_calls_in_progress():
+    counts = quotas(Quota(role="client", concurrent=2), Quota(principal="client", concurrent=1))
+    leave = counts.enter(CLIENT)
+    assert refused(counts, CLIENT, Reason.CONCURRENCY_EXCEEDED).retry is None
+    held = [counts.enter(OTHER), counts.enter(OTHER)]
+    refused(counts, OTHER, Reason.CONCURRENCY_EXCEEDED)
+    leave()
+    for end in held:
+        end()
+    counts.enter(CLIENT)()
+
+
+def test_who_is_refused_by_a_rate_holds_no_place():
+    counts = quotas(Quota(principal="client", rate="1/hour", concurrent=1))
+    counts.enter(CLIENT)()
+    for _ in range(3):
+        refused(counts, CLIENT, Reason.RATE_EXCEEDED)
+
+
+def test_all_quotas_of_a_caller_hold_at_once():
+    counts = quotas(Quota(role="client", rate="3/hour"), Quota(role="auditor", daily=1))
+    counts.enter(OTHER)()
+    refused(counts, OTHER, Reason.QUOTA_SPENT)
+    for _ in range(3):
+        counts.enter(CLIENT)()
+
+
+class Broken(MemoryStorage):
+    """A place for counts that is away."""
+
+    base_exceptions = ConnectionError
+
+    def incr(self, key, expiry, amount=1):
+        raise ConnectionError("nobody there")
+
+
+def test_where_the_counts_are_away_nobody_passes():
+    counts = Quotas([Quota(role="client", rate="9/second")], Broken(wrap_exceptions=True))
+    for _ in range(2):
+        refused(counts, CLIENT, Reason.QUOTA_UNKNOWN)
+    assert Reason.QUOTA_UNKNOWN.kind is Kind.UNAVAILABLE
+
+
+@pytest.mark.parametrize("url", ["nowhere://host", "async+memory://", "no url"])
+def test_a_store_that_cannot_be_used(url):
+    with pytest.raises(ConfigError, match="quota_store"):
+        open_store(url)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(None, 0.1), (0.0004, 0.001), (0.25, 0.25), (86399.5, 86399.5)]
+)
+def test_what_is_exhausted_says_when_to_try_again(seconds, expected):
+    refusal = Refusal(Reason.RATE_EXCEEDED, "client", seconds)
+    metadata = dict(grpc_status(refusal).trailing_metadata)
+    status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
+    retry = error_details_pb2.RetryInfo()
+    found = [detail for detail in status.details if any_pb2.Any.Is(detail, retry.DESCRIPTOR)]
+    assert found[0].Unpack(retry)
+    assert retry.retry_delay.ToTimedelta().total_seconds() == expected

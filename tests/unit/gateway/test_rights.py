@@ -1,0 +1,193 @@
+"""Every method that concerns a model asks for a right, before anything is looked up.
+
+The services get no engine and nearly no registry, so whoever asked one first would fail otherwise.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+from grpc_health.v1 import health_pb2
+
+from gateway.front_door import Call
+from gateway.health_service import HealthService
+from gateway.inference_service import InferenceService
+from gateway.registry_service import RegistryService
+from gateway.rights import Rights
+from gateway.rules import RULES
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.rights import ACTION_ROLES, ALL, Right
+from sealgate.trust.statements import Revocation
+from sealgate.v1 import registry_pb2 as messages
+from tests.support.people import VERSION_DIGEST, Office, at, key, make_policy, refused
+
+REGISTRY = "sealgate.v1.RegistryService"
+INFERENCE = "inference.GRPCInferenceService"
+OFFICE = Office(make_policy())
+PROMOTION = OFFICE.promotion()
+POINTER = PROMOTION.pointer.encode()
+REVOCATION = Revocation("digits", 1, VERSION_DIGEST, "stolen", "otto", at())
+
+VERSION = "models/digits/versions/1"
+ALIAS = "models/digits/aliases/production"
+# For each method: the action, the alias that it concerns, and a request about digits.
+ASKED = {
+    "CreateModel": ("publish", ALL, messages.CreateModelRequest(model="digits")),
+    "CommitWatermark": ("publish", ALL, messages.CommitWatermarkRequest(model="digits")),
+    "UploadVersion": (
+        "publish",
+        ALL,
+        messages.UploadVersionRequest(header=messages.UploadVersionRequest.Header(model="digits")),
+    ),
+    "GetVersion": ("read", ALL, messages.GetVersionRequest(name=VERSION)),
+    "ListVersions": ("read", ALL, messages.ListVersionsRequest(model="digits")),
+    "DownloadFile": ("read", ALL, messages.DownloadFileRequest(name=VERSION, path="x")),
+    "CreateProposal": (
+        "propose",
+        "production",
+        messages.CreateProposalRequest(envelope=PROMOTION.proposal.encode()),
+    ),
+    "GetProposal": ("read", "production", messages.GetProposalRequest(digest="known")),
+    "ListProposals": ("read", ALL, messages.ListProposalsRequest(model="digits")),
+    "CreateApproval": (
+        "approve",
+        "production",
+        messages.CreateApprovalRequest(envelope=PROMOTION.approvals[0].encode()),
+    ),
+    "Promote": ("promote", "production", messages.PromoteRequest(envelope=POINTER)),
+    "Rollback": ("rollback", "production", messages.RollbackRequest(envelope=POINTER)),
+    "RevokeVersion": (
+        "revoke",
+        ALL,
+        messages.RevokeVersionRequest(envelope=sign_statement(REVOCATION, key("otto")).encode()),
+    ),
+    "GetPointer": ("read", "production", messages.GetPointerRequest(name=ALIAS)),
+    "ListPointers": ("read", "production", messages.ListPointersRequest(name=ALIAS)),
+}
+# What concerns all models at once.
+WIDE = {"ListModels": ("read", ALL, messages.ListModelsRequest())}
+MODEL_QUESTIONS = {
+    "ModelReady": ("metadata", "production", oip.ModelReadyRequest(name="digits")),
+    "ModelMetadata": ("metadata", ALL, oip.ModelMetadataRequest(name="digits", version="1")),
+    "ModelConfig": ("metadata", "production", oip.ModelConfigRequest(name="digits")),
+    "ModelStatistics": ("metadata", ALL, oip.ModelStatisticsRequest(name="digits")),
+    "RepositoryIndex": ("metadata", ALL, oip.RepositoryIndexRequest()),
+}
+
+
+class OneProposal:
+    """A registry in which nothing can be found but a proposal for digits/production."""
+
+    def __init__(self):
+        self.proposals = self
+
+    def get(self, digest):
+        return SimpleNamespace(envelope=PROMOTION.proposal.encode(), digest=digest, approvals=())
+
+
+class Asked(Exception):
+    """Raised by what lies behind the check."""
+
+
+class Behind:
+    def __getattr__(self, name):
+        raise Asked
+
+
+def rights(*allowed):
+    return Rights(lambda: make_policy(rights=allowed))
+
+
+def registry_service(*allowed):
+    return RegistryService(OneProposal(), rights(*allowed))
+
+
+def ask(service, name, request):
+    call = Call(SimpleNamespace(), name)
+    call.identify(SimpleNamespace(name="anna", roles=("approver",)))
+    answer = getattr(service, name)(iter([request]) if name == "UploadVersion" else request, call)
+    return list(answer) if name == "DownloadFile" else answer
+
+
+def test_no_method_of_the_registry_is_forgotten():
+    offered = {path.rpartition("/")[2] for path in RULES if path.startswith(f"/{REGISTRY}/")}
+    assert offered - {*ASKED, *WIDE} == {"GetPolicy"}
+
+
+@pytest.mark.parametrize("name", [*ASKED, *WIDE])
+def test_without_a_right_the_registry_is_not_asked(name):
+    _, _, request = (ASKED | WIDE)[name]
+    with refused(Reason.RIGHT_MISSING):
+        ask(registry_service(), name, request)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_right_for_another_model_alias_or_action_is_not_enough(name):
+    action, _, request = ASKED[name]
+    others = tuple(other for other in ACTION_ROLES if other != action)
+    for right in (
+        Right(("anna",), (), (action,), ("fraud",), (ALL,)),
+        Right(("anna",), (), (action,), ("digits",), ("shadow",)),
+        Right(("anna",), (), others, (ALL,), (ALL,)),
+        Right(("arne",), (), (action,), (ALL,), (ALL,)),
+    ):
+        with refused(Reason.RIGHT_MISSING):
+            ask(registry_service(right), name, request)
+
+
+@pytest.mark.parametrize("name", [name for name in ASKED if name != "GetProposal"])
+def test_with_the_right_the_registry_is_asked(name):
+    action, alias, request = ASKED[name]
+    right = Right(("anna",), (), (action,), ("digits",), (alias,))
+    with pytest.raises(AttributeError, match="OneProposal"):
+        ask(registry_service(right), name, request)
+
+
+def test_with_the_right_a_proposal_is_shown():
+    right = Right(("anna",), (), ("read",), ("digits",), ("production",))
+    _, _, request = ASKED["GetProposal"]
+    assert ask(registry_service(right), "GetProposal", request).proposal.digest == "known"
+
+
+@pytest.mark.parametrize("name", MODEL_QUESTIONS)
+def test_without_a_right_the_engine_is_not_asked(name):
+    _, _, request = MODEL_QUESTIONS[name]
+    with refused(Reason.RIGHT_MISSING):
+        ask(InferenceService(Behind(), Behind(), rights()), name, request)
+
+
+@pytest.mark.parametrize("name", MODEL_QUESTIONS)
+def test_with_the_right_the_engine_is_asked(name):
+    action, alias, request = MODEL_QUESTIONS[name]
+    model = ALL if name == "RepositoryIndex" else "digits"
+    right = Right(("anna",), (), (action,), (model,), (alias,))
+    with pytest.raises(Asked):
+        ask(InferenceService(Behind(), Behind(), rights(right)), name, request)
+
+
+def test_the_health_of_a_model_needs_the_right_too():
+    service = HealthService(Behind(), lambda call, method: None, rights())
+    with refused(Reason.RIGHT_MISSING):
+        ask(service, "Check", health_pb2.HealthCheckRequest(service="models/digits"))
+
+
+@pytest.mark.parametrize("name", [*ASKED, *WIDE, *MODEL_QUESTIONS, "ModelInfer"])
+def test_the_roles_of_an_action_are_those_of_its_methods(name):
+    """`policy explain` reads ACTION_ROLES, the front door reads RULES: they must say the same."""
+    action = (ASKED | WIDE | MODEL_QUESTIONS | {"ModelInfer": ("infer",)})[name][0]
+    service = INFERENCE if name.startswith("Model") or name == "RepositoryIndex" else REGISTRY
+    assert RULES[f"/{service}/{name}"] <= ACTION_ROLES[action]
+
+
+def test_each_role_of_an_action_may_call_something():
+    for action, roles in ACTION_ROLES.items():
+        methods = {n: e[0] for n, e in (ASKED | WIDE | MODEL_QUESTIONS).items()}
+        methods["ModelInfer"] = "infer"
+        open_to = {
+            role
+            for path, allowed in RULES.items()
+            if methods.get(path.rpartition("/")[2]) == action
+            for role in allowed
+        }
+        assert open_to == roles
