@@ -7,6 +7,7 @@ and writes later could fail half-way with a busy snapshot.
 
 import os
 import sqlite3
+import time
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
@@ -28,7 +29,7 @@ def new_engine(url: URL, busy_ms: int) -> Engine:
         # The driver would begin transactions of its own accord, and too late.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={busy_ms:d}")
-        connection.execute("PRAGMA journal_mode=WAL")
+        _enter_wal(connection, busy_ms)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -61,6 +62,19 @@ class DataVersion:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _enter_wal(connection: sqlite3.Connection, busy_ms: int) -> None:
+    """Set WAL mode, and wait for others who do: SQLite's own busy timeout leaves this step out."""
+    deadline = time.monotonic() + busy_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
 
 
 def _create_private(url: URL) -> None:
