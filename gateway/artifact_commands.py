@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from gateway.config import ConfigError, GatewayConfig
+from gateway.config import GatewayConfig
 from gateway.opening import open_artifacts, opening
 from registry.collection import Collector
 from registry.database import Database
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import state_folder
+from sealgate.settings import ConfigError
 
 
 @click.group("artifacts", cls=HelpfulGroup)

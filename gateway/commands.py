@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from gateway.app import build
-from gateway.config import ConfigError, GatewayConfig
+from gateway.config import GatewayConfig
 from sealgate.cli.people import state_folder
+from sealgate.settings import ConfigError
 
 _LOOK_SECONDS = 0.5
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import grpc
 
-from gateway.config import ConfigError, GatewayConfig, Limits
+from gateway.config import GatewayConfig
+from gateway.settings import Limits
+from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
 

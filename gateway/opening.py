@@ -7,10 +7,11 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from gateway.config import ConfigError, RegistryStore
+from gateway.settings import RegistryStore
 from registry.artifact_folder import FolderStore
 from registry.artifacts import ArtifactStore
 from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
 
 
 @contextmanager

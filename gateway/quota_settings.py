@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from gateway.config_error import ConfigError
+from sealgate.settings import ConfigError
 
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour)")
 

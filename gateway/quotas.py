@@ -17,9 +17,9 @@ from limits.errors import ConfigurationError, StorageError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
-from gateway.config_error import ConfigError
 from gateway.quota_settings import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
 from sealgate.trust.policy import Principal
 
 COUNTED = frozenset({Reason.RATE_EXCEEDED, Reason.CONCURRENCY_EXCEEDED, Reason.QUOTA_SPENT})

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Protocol
 
-from gateway.config import Limits
+from gateway.settings import Limits
 from sealgate.reasons import Reason, Refusal
 
 _SWEEP_SECONDS = 0.25

@@ -4,7 +4,7 @@ import logging
 
 import grpc
 
-from gateway.config import GatewayConfig, TokenIssuer
+from gateway.config import GatewayConfig
 from gateway.credentials.api_keys import PREFIX, ApiKeyMaker
 from gateway.credentials.certificates import ClientCertificate
 from gateway.credentials.discovery import by_discovery, from_url
@@ -12,6 +12,7 @@ from gateway.credentials.fetch import Fetcher
 from gateway.credentials.key_table import KeyTable
 from gateway.credentials.remote_keys import RemoteKeys, Schedule
 from gateway.credentials.tokens import Issuer, TokenVerifier
+from gateway.settings import TokenIssuer
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy, Principal

@@ -6,9 +6,10 @@ import os
 import pytest
 
 from gateway.app import build
-from gateway.config import ConfigError, GatewayConfig
+from gateway.config import GatewayConfig
 from registry.artifact_folder import FolderStore
 from sealgate.reasons import Reason
+from sealgate.settings import ConfigError
 from sealgate.trust.digest import sha256
 from tests.support.house import House, question, refusal, rows, running
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from gateway.config import ConfigError, GatewayConfig, is_loopback
+from gateway.config import GatewayConfig
+from gateway.settings import is_loopback
 from registry.buckets import Bucket
+from sealgate.settings import ConfigError
 
 GOOD = """
 [listen]

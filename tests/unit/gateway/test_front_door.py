@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.config import Limits
 from gateway.front_door import Call, FrontDoor
 from gateway.quota_settings import QuotaStore
 from gateway.quotas import Quotas
+from gateway.settings import Limits
 from gateway.turnstile import Turnstile
 from sealgate.reasons import Reason, Refusal
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import registry
-from gateway.config import ConfigError
 from gateway.opening import opening
 from registry.database import Database
 from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
 from tests.support.postgres import PostgresServer
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 import registry
-from gateway.config import ConfigError, RegistryStore
 from gateway.opening import open_artifacts
+from gateway.settings import RegistryStore
 from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
 from tests.support import oracles
 
 

@@ -8,11 +8,11 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from limits.storage import MemoryStorage
 
-from gateway.config_error import ConfigError
 from gateway.quota_settings import Quota, QuotaStore
 from gateway.quotas import Quotas, open_store
 from gateway.statuses import grpc_status
 from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.settings import ConfigError
 
 CLIENT = SimpleNamespace(name="client", roles=("client",))
 OTHER = SimpleNamespace(name="other", roles=("client", "auditor"))

@@ -1,0 +1,167 @@
+"""The sections of the gateway's configuration, each checked when it is read.
+
+Nothing has a default that opens anything: without keys, certificates, policy or log the gateway
+does not start, and only loopback may be served without TLS.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.credentials.fetch import check_address
+from registry.buckets import Bucket
+from sealgate.reasons import Refusal
+from sealgate.settings import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Addresses, `host:port`. `tls` expects a token from callers, `mutual` a client certificate."""
+
+    tls: str = ""
+    mutual: str = ""
+    insecure: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.tls or self.mutual or self.insecure):
+            raise ConfigError("[listen] names no address: set tls, mutual or both")
+        for address in filter(None, (self.tls, self.mutual, self.insecure)):
+            if not address.rpartition(":")[2].isdigit():
+                raise ConfigError(f"[listen] {address!r} is not of the form host:port")
+        if self.insecure and not is_loopback(self.insecure):
+            raise ConfigError(
+                f"[listen] insecure = {self.insecure!r} would serve without TLS beyond this "
+                "machine; move the address to tls (with [tls] certificate and key), or "
+                "use 127.0.0.1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    certificate: Path | None = None
+    key: Path | None = None
+    client_authority: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """Whose tokens are believed. Its keys are in a file (`key_set`), at an https address
+    (`key_set_url`), or where its OIDC configuration says (`discovery`).
+
+    Fetched keys are renewed every `refresh` seconds, and used for `stale` seconds after the last
+    time that this went well. `authority` (PEM) is trusted instead of the system's. For tests,
+    `insecure_loopback` lets keys be fetched without TLS from this machine.
+    """
+
+    url: str
+    audience: str
+    key_set: Path | None = None
+    key_set_url: str = ""
+    discovery: bool = False
+    authority: Path | None = None
+    refresh: float = 300.0
+    stale: float = 3600.0
+    insecure_loopback: bool = False
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.key_set, self.key_set_url, self.discovery))) != 1:
+            raise ConfigError(
+                f"[tokens] {self.url} needs one of key_set (a file), key_set_url, discovery = true"
+            )
+        if self.stale < self.refresh:
+            raise ConfigError("[tokens] stale must not be shorter than refresh")
+        address = self.key_set_url or (self.url if self.discovery else "")
+        if address:
+            try:
+                check_address(address, insecure_loopback=self.insecure_loopback)
+            except Refusal:
+                raise ConfigError(f"[tokens] {address!r} is not an https address") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeySettings:
+    """`mac_key`: a private file of 32 random bytes or more, the same on every gateway of a
+    registry. Without it API keys are neither issued nor accepted.
+    """
+
+    mac_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the engine believes without asking the database: root keys and what it saw last."""
+
+    root_keys: tuple[Path, ...]
+    threshold: int
+    policy: Path
+    seen: Path
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= len(self.root_keys):
+            raise ConfigError("[trust] threshold must lie between 1 and the number of root_keys")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryStore:
+    """`database`: a URL, of SQLite or PostgreSQL, or the path of a SQLite file. `artifacts`: a
+    folder, or `s3://bucket/prefix`, whose service is at `artifacts_endpoint` unless it is AWS.
+    """
+
+    database: Path | str
+    artifacts: Path | str
+    origin: str
+    log_key: Path
+    freshness_key: Path
+    artifacts_endpoint: str = ""
+    artifacts_region: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.artifacts, str):
+            self.bucket(self.artifacts)
+        elif self.artifacts_endpoint or self.artifacts_region:
+            raise ConfigError(
+                "[registry] artifacts_endpoint and artifacts_region need artifacts = "
+                "'s3://bucket/prefix'; artifacts is a folder here"
+            )
+
+    def bucket(self, url: str) -> Bucket:
+        """What `artifacts` names where it is a URL. Raises: ConfigError."""
+        try:
+            return Bucket.parse(url, self.artifacts_endpoint, self.artifacts_region)
+        except ValueError as error:
+            raise ConfigError(f"[registry] artifacts {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerStore:
+    """Where answers are recorded, and apart from them the keys of those they are about: places
+    as of `RegistryStore.database`.
+    """
+
+    database: Path | str
+    subjects: Path | str
+    origin: str
+    log_key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that hold before and after authentication. Times are in seconds."""
+
+    message_bytes: int = 4 * 1024 * 1024
+    connections: int = 256
+    concurrent_calls: int = 512
+    streams_per_connection: int = 128
+    threads: int = 64
+    deadline: float = 10.0
+    stream: float = 3600.0
+    drain: float = 15.0
+    anchor_every: float = 60.0
+
+
+def is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,98 @@
+"""Reading a strict TOML configuration into dataclasses, one for each section.
+
+A name that is missing, unknown or of another type is an error that says what to change.
+Relative paths start at the file's own folder.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+_S = TypeVar("_S")
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used, with a sentence that says what to change."""
+
+
+def read_settings(path: Path, kind: type[_S]) -> _S:
+    """The file as a `kind`, a dataclass with a field for each section.
+
+    A section is itself a dataclass, or a tuple of them where the file has `[[name]]`.
+    Raises: ConfigError, with what to change.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; try `sealgate init`") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise ConfigError(f"unknown section {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    sections = _Sections(path.parent)
+    return kind(**{name: sections.read(item, document) for name, item in known.items()})
+
+
+class _Sections:
+    """Builds sections from their tables; relative paths start at `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, item: Field[Any], document: Mapping[str, Any]) -> Any:
+        if get_origin(item.type) is tuple:
+            kind, tables = get_args(item.type)[0], document.get(item.name, [])
+            if not isinstance(tables, list):
+                raise ConfigError(f"[{item.name}] must be written [[{item.name}]]")
+            return tuple(self._table(kind, item.name, table) for table in tables)
+        return self._table(item.type, item.name, document.get(item.name, {}))
+
+    def _table(self, kind: Any, name: str, table: Any) -> Any:
+        if not isinstance(table, dict):
+            raise ConfigError(f"[{name}] must be a section")
+        known = {item.name: item for item in fields(kind)}
+        unknown = sorted(set(table) - set(known))
+        if unknown:
+            raise ConfigError(f"[{name}] has no setting {unknown[0]!r}; it has {', '.join(known)}")
+        values = {key: self._value(name, known[key], value) for key, value in table.items()}
+        try:
+            return kind(**values)
+        except TypeError as error:
+            raise ConfigError(f"[{name}] {str(error).partition('() ')[2]}") from None
+
+    def _value(self, section: str, item: Any, value: Any) -> Any:
+        where = f"[{section}] {item.name}"
+        if item.type in (Path, Path | None):
+            return self._path(where, value)
+        if item.type == Path | str:
+            return self._place(where, value)
+        if item.type == tuple[Path, ...]:
+            if not isinstance(value, list):
+                raise ConfigError(f"{where} must be a list of paths")
+            return tuple(self._path(where, entry) for entry in value)
+        if item.type is bool and isinstance(value, bool):
+            return value
+        accepted = (int, float) if item.type is float else (item.type,)
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            raise ConfigError(f"{where} must be of type {item.type.__name__}")
+        if isinstance(value, (int, float)) and value <= 0:
+            raise ConfigError(f"{where} must be positive")
+        return value
+
+    def _path(self, where: str, value: Any) -> Path:
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{where} must be a path")
+        return self._folder / value
+
+    def _place(self, where: str, value: Any) -> Path | str:
+        """A URL as it is, or a path; SQLite's relative paths start at the folder in both."""
+        if not isinstance(value, str) or "://" not in value:
+            return self._path(where, value)
+        scheme, separator, path = value.partition(":///")
+        if scheme.startswith("sqlite") and separator and not path.startswith("/"):
+            return f"{scheme}:///{(self._folder / path).resolve()}"
+        return value
