@@ -1,0 +1,197 @@
+"""The engine room of a process of its own: follows what it is shown as far as it can prove it.
+
+A gateway shows one pointer at a time, with every policy and the newest statement of freshness. All
+that was shown and believed is kept, so that each statement renews every pointer that it names. A
+revocation stops a version at once, whichever pointer it came with.
+
+A gateway follows a pointer only when the engine has. So for a while requests arrive that resolved
+the version before: it goes on answering those for `_LEAVING_SECONDS`, and a request names the
+digest of the version that must answer it. None is answered by another.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
+
+import numpy.typing as npt
+
+from inference.admission import SignedManifest
+from inference.engine import Answer, Engine, Live
+from inference.remote.load import Load
+from inference.remote.tally import Tally
+from inference.seen import SeenFile
+from inference.standing import Place
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.statements import PointerBundle
+
+_LEAVING_SECONDS = 60.0
+# By model and number: a version, and until when it is answered for, in seconds of `monotonic`.
+Leaving: TypeAlias = Mapping[tuple[str, int], tuple[Live, float]]
+
+
+class Files(Protocol):
+    def read(self, digest: str, size: int) -> bytes:
+        """See `registry.artifacts.ArtifactStore.read`."""
+        ...
+
+
+class Host:
+    """An engine, what it was shown, and what it ran. Safe for many threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        seen: SeenFile,
+        files: Files,
+        tally: Tally,
+        clock: Callable[[], datetime],
+        patience: float,
+    ) -> None:
+        """`seen` is the engine's; a load waits `patience` seconds at most for the one before."""
+        self._engine = engine
+        self._seen = seen
+        self._files = files
+        self._tally = tally
+        self._clock = clock
+        self._patience = patience
+        self._loading = threading.Lock()
+        self._shown: dict[Place, Load] = {}
+        self._leaving: Leaving = {}
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    def load(self, load: Load) -> None:
+        """Follow the pointer, and what comes with it.
+
+        Raises: QUEUE_FULL while another load takes too long; whatever keeps the engine from
+        believing the state, or from following this pointer.
+        """
+        if not self._loading.acquire(timeout=self._patience):
+            raise Refusal(Reason.QUEUE_FULL, "another load goes on")
+        try:
+            known = self._shown.get(load.place)
+            # What proved a pointer once is kept, rather than what comes with it again.
+            same = known is not None and known.digest == load.digest
+            shown = self._shown if same else {**self._shown, load.place: load}
+            before = self._engine.live()
+            # Whatever the next table leaves out, requests that resolved it may be on their way.
+            self._leaving = {**self._leaving, **_leaving(before.values())}
+            state = _Shown(load, shown, self._files)
+            update = self._engine.update(state, state)
+            self._leaving = self._left_behind(before)
+            refusals = [item for item in update.rejected if (item.model, item.alias) == load.place]
+            if update.refused is not None:
+                raise Refusal(update.refused.reason, update.refused.detail)
+            if refusals:
+                raise Refusal(refusals[0].reason, refusals[0].detail)
+            self._shown = shown
+        finally:
+            self._loading.release()
+
+    def resolve(self, model: str, version: int, digest: str) -> Live:
+        """The version of that number and digest, while it is live or was until a moment ago.
+
+        Raises: as `Engine.resolve`; VERSION_NOT_LIVE where the number stands for other bytes.
+        """
+        try:
+            live = self._engine.resolve(model, version)
+        except Refusal as refusal:
+            left = self._leaving.get((model, version))
+            if refusal.reason is not Reason.VERSION_NOT_LIVE or left is None:
+                raise
+            live, end = left
+            now = self._clock()
+            if time.monotonic() >= end or now.timestamp() >= live.until:
+                raise
+            if self._engine.policy is not None:
+                self._engine.policy.check_unexpired(now)
+        if live.digest != digest:
+            raise Refusal(Reason.VERSION_NOT_LIVE, f"{model}/{version} is {live.digest}")
+        return live
+
+    def infer(
+        self,
+        live: Live,
+        x: npt.NDArray[Any],
+        deadline: float,
+        active: Callable[[], bool],
+        urgent: bool,
+        caller: str,
+    ) -> Answer:
+        """See `Engine.infer`; what was run is counted before anyone hears of it."""
+        answer = self._engine.infer(live, x, deadline, active, urgent, caller)
+        self._tally.ran(live.digest, len(x))
+        return answer
+
+    def counts(self) -> Envelope:
+        """What was run, signed."""
+        return self._tally.statement()
+
+    def close(self, timeout: float) -> bool:
+        """See `Engine.close`."""
+        return self._engine.close(timeout)
+
+    def _left_behind(self, before: Mapping[Place, Live]) -> Leaving:
+        """The versions that an alias has just moved away from, and those of a moment ago."""
+        after, now = self._engine.live(), time.monotonic()
+        moved = [
+            live
+            for place, live in before.items()
+            if place in after and after[place].digest != live.digest
+        ]
+        stayed = {(live.model, live.version) for live in before.values()}
+        earlier = {
+            place: left
+            for place, left in self._leaving.items()
+            if place not in stayed and left[1] > now
+        }
+        revoked = self._seen.seen.revoked
+        found = {**earlier, **_leaving(moved)}
+        return {place: left for place, left in found.items() if left[0].digest not in revoked}
+
+
+def _leaving(lives: Iterable[Live]) -> dict[tuple[str, int], tuple[Live, float]]:
+    end = time.monotonic() + _LEAVING_SECONDS
+    return {(live.model, live.version): (live, end) for live in lives}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The newest load's policies and freshness with every pointer shown: a Snapshot and Source."""
+
+    newest: Load
+    loads: Mapping[Place, Load]
+    files: Files
+
+    @property
+    def policies(self) -> tuple[Envelope, ...]:
+        return self.newest.policies
+
+    @property
+    def freshness(self) -> Envelope:
+        return self.newest.freshness
+
+    @property
+    def bundles(self) -> Mapping[Place, PointerBundle]:
+        return {place: load.pointer for place, load in self.loads.items()}
+
+    def signed_manifest(self, digest: str) -> SignedManifest:
+        """Raises: VERSION_ALTERED."""
+        for load in self.loads.values():
+            if load.manifest.digest == digest:
+                return load.signed
+        raise Refusal(Reason.VERSION_ALTERED, f"no manifest has the digest {digest}")
+
+    def read(self, digest: str) -> bytes:
+        """Raises: VERSION_ALTERED, REGISTRY_UNAVAILABLE."""
+        for load in self.loads.values():
+            for entry in load.manifest.files:
+                if entry.digest == digest:
+                    return self.files.read(digest, entry.size)
+        raise Refusal(Reason.VERSION_ALTERED, f"no manifest names {digest}")

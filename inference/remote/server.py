@@ -1,0 +1,218 @@
+"""The engine as a server: its listener, and what each of its calls must pass.
+
+1. A method without a rule is refused (RULE_MISSING).
+2. On TLS the caller shows one of the pinned certificates (CERTIFICATE_UNPINNED). A socket's file
+   lets nobody but its owner connect.
+3. Whatever the handler raises becomes a reason from the fixed list.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+from typing import Any
+
+import grpc
+from cryptography import x509
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from inference.remote import pinning, sockets
+from inference.remote.host import Host
+from inference.remote.service import CountsService, InferenceService
+from inference.remote.settings import EngineConfig, EngineLimits
+from sealgate.oip import grpc_service_pb2
+from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.settings import ConfigError
+from sealgate.statuses import grpc_status
+from sealgate.v1 import engine_pb2
+from sealgate.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
+
+_log = logging.getLogger(__name__)
+
+SERVICES = (
+    grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
+    engine_pb2.DESCRIPTOR.services_by_name["EngineService"],
+    health_pb2.DESCRIPTOR.services_by_name["Health"],
+    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
+)
+"""Every service that the engine offers."""
+
+ALLOWED = frozenset(
+    f"/{service}/{method}"
+    for service, methods in {
+        "inference.GRPCInferenceService": (
+            "ServerLive",
+            "ServerReady",
+            "ServerMetadata",
+            "ModelReady",
+            "ModelInfer",
+            "RepositoryIndex",
+            "RepositoryModelLoad",
+            "RepositoryModelUnload",
+        ),
+        "sealgate.v1.EngineService": ("GetCounts",),
+        # `Watch` would hold a thread for ever.
+        "grpc.health.v1.Health": ("Check", "List"),
+        "grpc.reflection.v1alpha.ServerReflection": ("ServerReflectionInfo",),
+    }.items()
+    for method in methods
+)
+"""The methods that a gateway may call."""
+
+_METADATA_BYTES = 16 * 1024
+_HANDSHAKE_MS = 5_000
+_PEER = "x509_pem_cert"
+
+
+class Guard(grpc.ServerInterceptor):
+    """Stands before every handler. `pinned`: the certificates of callers; empty on a socket."""
+
+    def __init__(self, pinned: Sequence[x509.Certificate]) -> None:
+        self._pinned = frozenset(pinned)
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        method = handler_call_details.method
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(method, handler),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._single(method, handler),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def check(self, method: str, peer: Mapping[str, Any]) -> None:
+        """Steps 1 and 2; `peer` is gRPC's authentication context. Raises Refusal."""
+        # 1.
+        if method not in ALLOWED:
+            raise Refusal(Reason.RULE_MISSING, method)
+        # 2.
+        if self._pinned:
+            shown = [x509.load_pem_x509_certificate(data) for data in peer.get(_PEER, ())]
+            if not shown or shown[0] not in self._pinned:
+                raise Refusal(Reason.CERTIFICATE_UNPINNED)
+
+    def _single(self, method: str, handler: Any) -> Callable[..., Any]:
+        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                self.check(method, context.auth_context())
+                return handler.unary_unary(request, context)
+            except Exception as error:
+                _abort(method, context, error)
+
+        return guarded
+
+    def _stream(self, method: str, handler: Any) -> Callable[..., Any]:
+        def guarded(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                self.check(method, context.auth_context())
+                if not handler.request_streaming:
+                    raise Refusal(Reason.RULE_MISSING, method)
+                yield from handler.stream_stream(requests, context)
+            except Exception as error:
+                _abort(method, context, error)
+
+        return guarded
+
+
+class Server:
+    """An engine's server; `start` begins to answer."""
+
+    def __init__(self, config: EngineConfig, host: Host) -> None:
+        """Binds the listener. Raises: ConfigError; SOCKET_EXPOSED."""
+        limits = config.limits
+        pinned = pinning.read_pinned("[tls] gateways", config.tls.gateways)
+        self._host = host
+        self._drain = limits.drain
+        self._server = _new_server(limits, Guard(pinned))
+        self._health = health.HealthServicer()
+        self._add_services(limits)
+        self.address = _listen(self._server, config, pinned)
+
+    def start(self) -> None:
+        for service in ("", *(service.full_name for service in SERVICES)):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._server.start()
+
+    def stop(self) -> None:
+        """Answer what is in progress, refuse the rest, and end."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self._drain).wait()
+        self._host.close(self._drain)
+
+    def _add_services(self, limits: EngineLimits) -> None:
+        server, host = self._server, self._host
+        inference = InferenceService(host, limits.deadline)
+        add_GRPCInferenceServiceServicer_to_server(inference, server)
+        add_EngineServiceServicer_to_server(CountsService(host), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection([service.full_name for service in SERVICES], server)
+
+
+def _new_server(limits: EngineLimits, guard: Guard) -> grpc.Server:
+    return grpc.server(
+        futures.ThreadPoolExecutor(limits.threads, thread_name_prefix="call"),
+        interceptors=[guard],
+        maximum_concurrent_rpcs=limits.concurrent_calls,
+        options=[
+            ("grpc.max_receive_message_length", limits.message_bytes),
+            ("grpc.max_send_message_length", limits.message_bytes),
+            ("grpc.max_allowed_incoming_connections", limits.connections),
+            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+            ("grpc.max_metadata_size", _METADATA_BYTES),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+
+
+def _listen(server: grpc.Server, config: EngineConfig, pinned: Sequence[x509.Certificate]) -> str:
+    """Binds the configured address and returns it, with the port that it got."""
+    path = config.listen.socket
+    try:
+        if path is not None:
+            sockets.clear_way(path)
+            with sockets.private_files():
+                server.add_insecure_port(f"unix:{path.absolute()}")
+            sockets.check_socket(path)
+            return str(path)
+        credentials = grpc.ssl_server_credentials(
+            [_pair(config)], root_certificates=pinning.pem(pinned), require_client_auth=True
+        )
+        port = server.add_secure_port(config.listen.tls, credentials)
+        return f"{config.listen.tls.rpartition(':')[0]}:{port}"
+    except RuntimeError as error:
+        raise ConfigError(
+            f"cannot listen on {path or config.listen.tls}: is it in use, or are certificate and "
+            "key not a pair?"
+        ) from error
+
+
+def _pair(config: EngineConfig) -> tuple[bytes, bytes]:
+    if config.tls.certificate is None or config.tls.key is None:
+        raise ConfigError("[tls] is incomplete")
+    try:
+        return config.tls.key.read_bytes(), config.tls.certificate.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"[tls] cannot read {error.filename}: {error.strerror}") from error
+
+
+def _abort(method: str, context: grpc.ServicerContext, error: Exception) -> None:
+    code: Callable[[], Any] = context.code  # type: ignore[attr-defined]
+    if code() is not None:
+        # The handler has said so itself: it is one of those that are not there.
+        raise error
+    refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, str(error))
+    if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):
+        _log.error("%s failed: %s", method, refusal, exc_info=error)
+    context.abort_with_status(grpc_status(refusal))

@@ -1,0 +1,119 @@
+"""The configuration of an engine in a process of its own: one strict TOML file.
+
+Relative paths start at its own folder. It names no database: what is live is shown by a gateway,
+and proved from the root keys here.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inference.batching import BatchingBounds, OperatorBounds
+from inference.remote.sockets import LONGEST_PATH
+from registry.buckets import Bucket
+from sealgate.settings import ConfigError, read_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A unix `socket`, or `tls` as host:port with the gateways' certificates pinned."""
+
+    socket: Path | None = None
+    tls: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.socket) == bool(self.tls):
+            raise ConfigError("[listen] needs one of socket (a path) and tls (host:port)")
+        if self.tls and not self.tls.rpartition(":")[2].isdigit():
+            raise ConfigError(f"[listen] {self.tls!r} is not of the form host:port")
+        check_length("[listen] socket", self.socket)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """This engine's certificate with its key, and the `gateways`' own certificates."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    gateways: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the engine believes without asking a gateway: root keys, and what it saw last."""
+
+    root_keys: tuple[Path, ...]
+    threshold: int
+    seen: Path
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= len(self.root_keys):
+            raise ConfigError("[trust] threshold must lie between 1 and the number of root_keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """Where versions' files are, to read alone: a folder, or `s3://bucket/prefix`, whose service
+    is at `endpoint` unless it is AWS.
+    """
+
+    place: Path | str
+    endpoint: str = ""
+    region: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.place, str):
+            self.bucket(self.place)
+
+    def bucket(self, url: str) -> Bucket:
+        """What `place` names where it is a URL. Raises: ConfigError."""
+        try:
+            return Bucket.parse(url, self.endpoint, self.region)
+        except ValueError as error:
+            raise ConfigError(f"[artifacts] place {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The principal of the role `engine` that this is, and the key that the policy lists."""
+
+    name: str
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """Bounds; times in seconds."""
+
+    message_bytes: int = 16 * 1024 * 1024
+    connections: int = 16
+    concurrent_calls: int = 256
+    threads: int = 64
+    deadline: float = 10.0
+    drain: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    listen: Listen
+    trust: Trust
+    artifacts: Artifacts
+    engine: Identity
+    tls: Tls = field(default_factory=Tls)
+    limits: EngineLimits = field(default_factory=EngineLimits)
+    batching: tuple[BatchingBounds, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.listen.tls and not (self.tls.certificate and self.tls.key and self.tls.gateways):
+            raise ConfigError("[tls] certificate, key and gateways are needed to listen with TLS")
+        OperatorBounds(self.batching)
+
+    @classmethod
+    def read(cls, path: Path) -> "EngineConfig":
+        """Reads and checks a configuration file. Raises: ConfigError, with what to change."""
+        return read_settings(path, cls)
+
+
+def check_length(setting: str, path: Path | None) -> None:
+    """Raises: ConfigError where a unix socket's path is too long for the system."""
+    if path is not None and len(bytes(path.absolute())) > LONGEST_PATH:
+        raise ConfigError(f"{setting} is longer than {LONGEST_PATH} bytes: {path}")

@@ -1,0 +1,49 @@
+"""`sealgate serve engine` on the command line, and the installation made for it."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.config import GatewayConfig
+from inference.remote.settings import EngineConfig
+from sealgate.cli.main import main
+
+
+def command(state: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["--state", str(state), *words])
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    state = tmp_path / "state"
+    result = command(state, "init", "--separate-engine")
+    assert result.exit_code == 0, result.output
+    assert "sealgate serve engine" in result.output
+    return state
+
+
+def test_both_ends_name_the_same_socket(state: Path) -> None:
+    engine = EngineConfig.read(state / "engine.toml")
+    assert GatewayConfig.read(state / "gateway.toml").engine.socket == engine.listen.socket
+
+
+def test_another_installation_has_no_engine_of_its_own(tmp_path: Path) -> None:
+    assert command(tmp_path / "plain", "init").exit_code == 0
+    assert GatewayConfig.read(tmp_path / "plain" / "gateway.toml").engine.socket is None
+    result = command(tmp_path / "plain", "serve", "engine")
+    assert result.exit_code == 1
+    assert "cannot read" in result.output
+
+
+def test_an_engine_refuses_a_folder_that_others_may_write_to(state: Path) -> None:
+    (state / "engine").chmod(0o777)
+    result = command(state, "serve", "engine")
+    assert result.exit_code == 1
+    assert "SOCKET_EXPOSED" in result.output
+
+
+def test_a_configuration_goes_behind_what_it_is_for(state: Path) -> None:
+    result = command(state, "serve", "--config", str(state / "gateway.toml"), "engine")
+    assert result.exit_code == 2
+    assert "--config goes behind engine" in result.output

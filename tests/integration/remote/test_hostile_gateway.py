@@ -1,0 +1,169 @@
+"""Whatever stands in a call, an engine answers it with a reason and goes on."""
+
+import contextlib
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inference.remote.load import PARTS
+from inference.remote.server import ALLOWED, SERVICES
+from inference.remote.service import write_load
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Kind, Reason
+from sealgate.remote import reason_of
+from tests.support.engine_outcomes import FILES, MODEL, resolved
+from tests.support.house import refusal
+from tests.support.paper_room import PaperRoom
+from tests.support.version_files import clean_rows
+
+METHODS = [
+    (f"/{service.full_name}/{method.name}", method)
+    for service in SERVICES
+    for method in service.methods
+]
+
+
+@pytest.fixture
+def ready(room: PaperRoom) -> PaperRoom:
+    room.registry.promote(room.publish(FILES))
+    room.show()
+    return room
+
+
+def load(room: PaperRoom) -> oip.RepositoryModelLoadRequest:
+    return write_load(room.load())
+
+
+def test_a_load_needs_each_of_its_parameters(ready: PaperRoom) -> None:
+    for name in PARTS:
+        request = load(ready)
+        del request.parameters[name]
+        assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.PARAMETER_MALFORMED
+    request = load(ready)
+    del request.parameters["alias"]
+    assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.NAME_MALFORMED
+
+
+def test_parameters_of_another_name_or_type(ready: PaperRoom) -> None:
+    request = load(ready)
+    request.parameters["config"].bytes_param = b"{}"
+    assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.PARAMETER_MALFORMED
+    request = load(ready)
+    request.parameters["pointer"].string_param = "pointer"
+    assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.PARAMETER_MALFORMED
+    request = load(ready)
+    request.parameters["manifest"].Clear()
+    assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.PARAMETER_MALFORMED
+    request = load(ready)
+    request.repository_name = "elsewhere"
+    assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.PARAMETER_MALFORMED
+    request = load(ready)
+    request.model_name = "../digits"
+    assert refusal(ready.stub.RepositoryModelLoad, request) is Reason.NAME_MALFORMED
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_garbage_in_any_parameter(room: PaperRoom, part: str) -> None:
+    room.registry.promote(room.publish(FILES))
+    genuine = load(room).parameters[part].bytes_param
+
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(
+        st.one_of(
+            st.binary(max_size=200),
+            st.sampled_from([b"[]", b"{}", b"null", b"[[[[", b'"a"', b"1e999", b"\xff\xfe"]),
+            st.integers(0, len(genuine) - 1).map(lambda end: genuine[:end]),
+            st.tuples(st.integers(0, len(genuine) - 1), st.integers(1, 255)).map(
+                lambda at: genuine[: at[0]] + bytes([genuine[at[0]] ^ at[1]]) + genuine[at[0] + 1 :]
+            ),
+        )
+    )
+    def shown(data: bytes) -> None:
+        request = load(room)
+        request.parameters[part].bytes_param = data
+        reason = refusal(room.stub.RepositoryModelLoad, request, timeout=10)
+        assert reason.kind not in (Kind.INTERNAL, Kind.DATA_LOSS)
+        assert room.engine.live() == {}
+
+    shown()
+    room.show()
+    assert resolved(room.engine) == 1
+
+
+def test_garbage_beside_a_pointer_that_is_proved_already(ready: PaperRoom) -> None:
+    ready.show(signature=b"garbage")
+    # Under another policy all of it is checked again.
+    ready.registry.add_policy()
+    ready.registry.refresh()
+    ready.show(signature=b"garbage")
+    assert resolved(ready.engine) == 1
+
+
+def test_a_question_of_another_form(ready: PaperRoom) -> None:
+    made = ready.registry.versions["digits", 1]
+
+    def ask(**changes: object) -> Reason:
+        request = oip.ModelInferRequest(model_name="digits", model_version="1")
+        request.parameters["digest"].string_param = made.digest
+        x = clean_rows(MODEL, 1)
+        request.inputs.add(name="x", datatype="FP32", shape=x.shape)
+        request.raw_input_contents.append(x.tobytes())
+        request.MergeFrom(oip.ModelInferRequest(**changes))
+        return refusal(ready.stub.ModelInfer, request, timeout=10)
+
+    for text in ("0", "01", "-1", "1.0", "x", "9" * 40):
+        assert ask(model_version=text) is Reason.VERSION_MALFORMED
+    assert ask(model_name="Digits!") is Reason.NAME_MALFORMED
+    assert ask(raw_input_contents=[b"more"]) is Reason.RAW_CONTENTS_MISMATCH
+    many = clean_rows(MODEL, 17)
+    request = oip.ModelInferRequest(model_name="digits", model_version="1")
+    request.parameters["digest"].string_param = made.digest
+    request.inputs.add(name="x", datatype="FP32", shape=many.shape)
+    request.raw_input_contents.append(many.tobytes())
+    assert refusal(ready.stub.ModelInfer, request, timeout=10) is Reason.BATCH_TOO_LARGE
+    request.parameters["digest"].bool_param = True
+    assert refusal(ready.stub.ModelInfer, request, timeout=10) is Reason.PARAMETER_MALFORMED
+
+
+class Refused(Exception):
+    """With a reason of the fixed list that is not the lack of a rule."""
+
+
+def answered(call, request, method) -> None:
+    """Calls with an empty request; a stream is left after its first answer."""
+    try:
+        answer = call(request, timeout=10)
+        if method.server_streaming:
+            next(answer, None)
+    except grpc.RpcError as error:
+        if reason_of(error) in (None, Reason.RULE_MISSING):
+            raise
+        raise Refused from error
+
+
+@pytest.mark.parametrize(("path", "method"), METHODS, ids=[path for path, _ in METHODS])
+def test_each_method_has_a_rule_or_is_refused(ready: PaperRoom, path: str, method: object) -> None:
+    raw = {"request_serializer": bytes, "response_deserializer": bytes}
+    kind = "unary_unary"
+    if method.server_streaming:
+        kind = "stream_stream" if method.client_streaming else "unary_stream"
+    call = getattr(ready.channel, kind)(path, **raw)
+    request = iter([b""]) if method.client_streaming else b""
+    if path in ALLOWED:
+        with contextlib.suppress(Refused):
+            answered(call, request, method)
+    else:
+        assert refusal(answered, call, request, method) is Reason.RULE_MISSING
+
+
+def test_a_method_that_there_is_not(ready: PaperRoom) -> None:
+    call = ready.channel.unary_unary("/inference.GRPCInferenceService/Shell")
+    with pytest.raises(grpc.RpcError) as caught:
+        call(b"", timeout=5)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -1,0 +1,81 @@
+"""`sealgate serve engine` as a process, beside a house whose gateway is told to use it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.house import House
+
+_SEALGATE = (sys.executable, "-m", "sealgate.cli.main")
+
+
+class EngineProcess:
+    """The engine of an installation; `output` is what it printed, once it has ended."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._process: subprocess.Popen[str] | None = None
+        self.address = ""
+        self.output = ""
+
+    def start(self) -> None:
+        """Start it, and return when it listens."""
+        self._process = subprocess.Popen(
+            [*_SEALGATE, "--state", str(self._state), "serve", "engine"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        )
+        self.output = ""
+        for line in self._process.stdout:
+            self.output += line
+            if line.startswith("listening: "):
+                self.address = line.removeprefix("listening: ").strip()
+                return
+        raise AssertionError(f"the engine ended: {self.output}")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._end()
+
+    def pause(self) -> None:
+        """Let it hang: it answers nothing, and its connections stay."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> int:
+        """End it as a service manager would; returns its exit status."""
+        self._process.terminate()
+        return self._end()
+
+    def _end(self) -> int:
+        self.output += self._process.communicate(timeout=60)[0]
+        status = self._process.returncode
+        self._process = None
+        return status
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
+
+
+@contextmanager
+def separate(state: Path) -> Iterator[tuple[House, EngineProcess]]:
+    """A house and its engine on a unix socket, both running."""
+    house = House(state, separate_engine=True)
+    engine = EngineProcess(state)
+    engine.start()
+    try:
+        house.start()
+        yield house, engine
+    finally:
+        house.stop()
+        if engine.runs:
+            engine.stop()

@@ -1,0 +1,103 @@
+"""An engine room behind a real unix socket, which a test shows what a paper registry holds."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import numpy as np
+
+from inference.cpu import CpuSettings
+from inference.engine import Engine
+from inference.loading import LocalLoader
+from inference.remote.host import Host
+from inference.remote.load import Load
+from inference.remote.server import Server
+from inference.remote.service import write_load
+from inference.remote.settings import Artifacts, EngineConfig, Identity, Listen, Trust
+from inference.remote.tally import Tally
+from inference.seen import SeenFile
+from inference.standing import Place
+from registry.artifact_folder import FolderStore
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.tensors import Tensor, write_inputs
+from sealgate.trust.digest import sha256
+from sealgate.trust.keys import PrivateKey
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Pointer
+from tests.support.engine_outcomes import PLACE
+from tests.support.paper_registry import PaperRegistry, PaperVersion
+
+INSTANCE = "0" * 32
+
+
+class PaperRoom:
+    """`stub` asks the engine; its artifact store is its own, and `engine` is for a look inside."""
+
+    def __init__(self, registry: PaperRegistry, folder: Path) -> None:
+        self.registry = registry
+        self.key = PrivateKey.generate()
+        self.store = FolderStore(folder / "artifacts")
+        self.artifacts = folder / "artifacts"
+        self.socket = folder / "engine.sock"
+        seen = SeenFile.open(folder / "seen.json")
+        self.engine = Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(1)))
+        tally = Tally("engine", INSTANCE, self.key, registry.clock)
+        self.host = Host(self.engine, seen, self.store, tally, registry.clock, 5.0)
+        config = EngineConfig(
+            listen=Listen(socket=self.socket),
+            trust=Trust((folder / "root.pem",), 1, folder / "seen.json"),
+            artifacts=Artifacts(self.artifacts),
+            engine=Identity("engine", folder / "engine.key"),
+        )
+        self.server = Server(config, self.host)
+        self.channel = grpc.insecure_channel(f"unix:{self.socket}")
+        self.stub = GRPCInferenceServiceStub(self.channel)
+
+    def publish(self, files: dict[str, bytes], model: str = "digits") -> PaperVersion:
+        for data in files.values():
+            self.store.put([data], len(data), sha256(data))
+        return self.registry.publish(files, model)
+
+    def path(self, data: bytes) -> Path:
+        """Where the store keeps these bytes."""
+        name = sha256(data).removeprefix("sha256:")
+        return self.artifacts / name[:2] / name[2:]
+
+    def load(self, place: Place = PLACE) -> Load:
+        """What a gateway would show of the registry on paper."""
+        registry = self.registry
+        bundle = registry.bundles[place]
+        signed = registry.signed_manifest(Pointer.decode(bundle.pointer.payload).digest)
+        assert registry.freshness is not None
+        return Load(
+            place,
+            tuple(registry.policies),
+            registry.freshness,
+            bundle,
+            Manifest.decode(signed.manifest),
+            signed.signature,
+        )
+
+    def show(self, place: Place = PLACE, **changes: object) -> None:
+        """Show the engine a pointer, with some of what proves it exchanged."""
+        request = write_load(replace(self.load(place), **changes))
+        self.stub.RepositoryModelLoad(request, timeout=30)
+
+    def ask(self, version: PaperVersion, x: np.ndarray) -> oip.ModelInferResponse:
+        request = oip.ModelInferRequest(model_name="digits", model_version=str(version.number))
+        request.parameters["digest"].string_param = version.digest
+        write_inputs(request, [Tensor.of("x", x)])
+        return self.stub.ModelInfer(request, timeout=30)
+
+
+@contextmanager
+def paper_room(registry: PaperRegistry, folder: Path) -> Iterator[PaperRoom]:
+    with ExitStack() as end:
+        room = PaperRoom(registry, folder)
+        end.callback(room.server.stop)
+        end.enter_context(room.channel)
+        room.server.start()
+        yield room

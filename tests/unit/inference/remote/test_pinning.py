@@ -1,0 +1,77 @@
+"""Which certificates may be pinned, and the second look at who calls."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from inference.remote import pinning
+from inference.remote.server import Guard
+from sealgate.reasons import Reason
+from sealgate.settings import ConfigError
+from sealgate.setup.certificates import Authority
+from tests.support.people import refused
+
+AUTHORITY = Authority("house", datetime.now(UTC), timedelta(days=1))
+ENGINE = AUTHORITY.server("engine", ("engine.example", "127.0.0.1"))
+GATEWAY = AUTHORITY.caller("gateway")
+LIVE = "/inference.GRPCInferenceService/ServerLive"
+
+
+def pinned(path: Path, data: bytes) -> x509.Certificate:
+    path.write_bytes(data)
+    return pinning.read_pinned("[tls] gateways", [path])[0]
+
+
+def test_the_peers_own_certificate(tmp_path: Path) -> None:
+    found = pinned(tmp_path / "engine.pem", ENGINE.certificate)
+    assert pinning.name_of(found) == "engine.example"
+    assert pinning.pem([found]) == ENGINE.certificate
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (AUTHORITY.pem, "an authority's certificate"),
+        (GATEWAY.certificate + AUTHORITY.pem, "no chain"),
+        (b"", "not a certificate"),
+        (GATEWAY.key, "not a certificate"),
+    ],
+    ids=["authority", "chain", "empty", "key"],
+)
+def test_what_may_not_be_pinned(tmp_path: Path, data: bytes, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        pinned(tmp_path / "peer.pem", data)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        pinning.read_pinned("[tls] gateways", [tmp_path / "missing.pem"])
+
+
+def test_an_engine_needs_a_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="subjectAltName"):
+        pinning.name_of(pinned(tmp_path / "peer.pem", GATEWAY.certificate))
+
+
+class TestGuard:
+    @pytest.fixture
+    def guard(self, tmp_path: Path) -> Guard:
+        return Guard([pinned(tmp_path / "gateway.pem", GATEWAY.certificate)])
+
+    def test_the_pinned_caller(self, guard: Guard) -> None:
+        guard.check(LIVE, {"x509_pem_cert": [GATEWAY.certificate]})
+
+    def test_another_of_the_same_name(self, guard: Guard) -> None:
+        other = AUTHORITY.caller("gateway")
+        with refused(Reason.CERTIFICATE_UNPINNED):
+            guard.check(LIVE, {"x509_pem_cert": [other.certificate]})
+
+    def test_nobody(self, guard: Guard) -> None:
+        with refused(Reason.CERTIFICATE_UNPINNED):
+            guard.check(LIVE, {})
+
+    def test_a_method_without_a_rule(self, guard: Guard) -> None:
+        with refused(Reason.RULE_MISSING):
+            guard.check("/grpc.health.v1.Health/Watch", {})

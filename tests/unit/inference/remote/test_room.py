@@ -1,0 +1,155 @@
+"""The gateway's end of an engine that misbehaves: what its refusals mean for callers and loads."""
+
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+
+from inference.remote import sockets
+from inference.remote.door import SocketDoor
+from inference.remote.room import EngineRoom
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import (
+    GRPCInferenceServiceServicer,
+    add_GRPCInferenceServiceServicer_to_server,
+)
+from sealgate.reasons import Reason, Refusal
+from sealgate.statuses import grpc_status
+from tests.support.engine_outcomes import FILES, PLACE
+from tests.support.paper_registry import PaperRegistry
+from tests.support.people import refused
+
+
+class Refusing(GRPCInferenceServiceServicer):
+    """An engine that refuses everything with `reason`, or ends calls with a bare `status`."""
+
+    def __init__(self) -> None:
+        self.reason: Reason | None = None
+        self.status = grpc.StatusCode.INTERNAL
+        self.loads = 0
+
+    def ModelInfer(self, request, context):  # noqa: N802
+        self._end(context)
+
+    def RepositoryModelLoad(self, request, context):  # noqa: N802
+        self.loads += 1
+        if self.reason is None and self.status is grpc.StatusCode.OK:
+            return oip.RepositoryModelLoadResponse()
+        return self._end(context)
+
+    def ServerLive(self, request, context):  # noqa: N802
+        return oip.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request, context):  # noqa: N802
+        return oip.ServerReadyResponse(ready=True)
+
+    def _end(self, context):
+        if self.reason is not None:
+            context.abort_with_status(grpc_status(Refusal(self.reason)))
+        context.abort(self.status, "a foreign text")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Refusing]:
+    engine = Refusing()
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    add_GRPCInferenceServiceServicer_to_server(engine, server)
+    with sockets.private_files():
+        server.add_insecure_port(f"unix:{tmp_path / 'engine.sock'}")
+    server.start()
+    yield engine
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def room(engine: Refusing, tmp_path: Path) -> Iterator[EngineRoom]:
+    room = EngineRoom(SocketDoor(tmp_path / "engine.sock"))
+    yield room
+    room.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        (Reason.QUEUE_FULL, Reason.QUEUE_FULL),
+        (Reason.VERSION_REVOKED, Reason.VERSION_REVOKED),
+        (Reason.POINTER_STALE, Reason.POINTER_STALE),
+        (Reason.RUN_HUNG, Reason.RUN_HUNG),
+        # It has not what it was shown, or says what no engine should.
+        (Reason.MODEL_UNKNOWN, Reason.ENGINE_UNAVAILABLE),
+        (Reason.VERSION_NOT_LIVE, Reason.ENGINE_UNAVAILABLE),
+        (Reason.DRAINING, Reason.ENGINE_UNAVAILABLE),
+        (Reason.TOKEN_EXPIRED, Reason.ENGINE_UNAVAILABLE),
+        (grpc.StatusCode.UNAVAILABLE, Reason.ENGINE_UNAVAILABLE),
+        (grpc.StatusCode.UNKNOWN, Reason.ENGINE_UNAVAILABLE),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUEUE_FULL),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.DEADLINE_TOO_SHORT),
+    ],
+)
+def test_what_callers_hear(
+    engine: Refusing, room: EngineRoom, said: Reason | grpc.StatusCode, heard: Reason
+) -> None:
+    if isinstance(said, Reason):
+        engine.reason = said
+    else:
+        engine.status = said
+    with refused(heard):
+        room.infer(oip.ModelInferRequest(), None)
+
+
+def test_a_deadline_that_has_passed(room: EngineRoom) -> None:
+    with refused(Reason.DEADLINE_TOO_SHORT):
+        room.infer(oip.ModelInferRequest(), 0.0)
+
+
+@pytest.fixture
+def registry() -> PaperRegistry:
+    registry = PaperRegistry()
+    registry.promote(registry.publish(FILES))
+    return registry
+
+
+def test_what_was_taken_is_not_shown_again(
+    engine: Refusing, room: EngineRoom, registry: PaperRegistry
+) -> None:
+    engine.status = grpc.StatusCode.OK
+    room.show(registry, registry)
+    assert (engine.loads, room.behind) == (1, False)
+    room.show(registry, registry)
+    assert engine.loads == 1
+    registry.refresh()
+    room.show(registry, registry)
+    assert engine.loads == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "behind"),
+    [
+        (Reason.VERSION_ALTERED, False),
+        (Reason.APPROVALS_MISSING, False),
+        (Reason.REGISTRY_UNAVAILABLE, True),
+        (Reason.QUEUE_FULL, True),
+        (Reason.DRAINING, True),
+    ],
+)
+def test_a_refused_load_is_shown_again_where_that_may_help(
+    engine: Refusing, room: EngineRoom, registry: PaperRegistry, said: Reason, behind: bool
+) -> None:
+    engine.reason = said
+    room.show(registry, registry)
+    assert room.behind is behind
+
+
+def test_an_engine_that_went_is_noticed(
+    engine: Refusing, room: EngineRoom, registry: PaperRegistry, tmp_path: Path
+) -> None:
+    engine.status = grpc.StatusCode.OK
+    room.show(registry, registry)
+    room.probe()
+    assert not room.behind
+    (tmp_path / "engine.sock").chmod(0o666)
+    room.probe()
+    assert room.behind
+    assert PLACE in registry.bundles
