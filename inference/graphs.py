@@ -1,0 +1,29 @@
+"""A version's graphs, opened as what they are said to be."""
+
+from inference.model_config import ModelConfig
+from inference.pruning import keep_outputs
+from inference.runtime import Session
+from inference.screening import contract
+from sealgate.reasons import Reason, Refusal
+
+
+def open_classifier(graph: bytes, config: ModelConfig, threads: int) -> Session:
+    """A graph from the model's input to its output, and from nothing else.
+
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH.
+    """
+    session = Session.open(graph, (config.output.name,), threads)
+    if session.inputs != {config.input.name}:
+        raise Refusal(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")
+    return session
+
+
+def open_response(graph: bytes, threads: int) -> tuple[Session, Session]:
+    """The response graph as it was signed, and pruned to what a request needs of it.
+
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH.
+    """
+    # The whole graph first: opening it checks that it is one.
+    whole = Session.open(graph, (contract.LOGITS, contract.FEATURES), threads)
+    features = keep_outputs(graph, (contract.FEATURES,))
+    return whole, Session.open(features, (contract.FEATURES,), threads)

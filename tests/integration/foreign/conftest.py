@@ -1,0 +1,55 @@
+"""An engine in front of a registry on paper, whose versions run in a server that is not ours."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from inference.cpu import CpuSettings
+from inference.engine import Engine
+from inference.foreign.loading import ForeignLoader
+from inference.foreign.settings import ForeignSettings
+from inference.seen import SeenFile
+from tests.support.foreign_servers import Foreign, SmallServer, ml_server, small_server
+from tests.support.paper_registry import PaperRegistry
+
+Start = Callable[..., Engine]
+
+
+@pytest.fixture
+def registry() -> PaperRegistry:
+    return PaperRegistry()
+
+
+@pytest.fixture
+def small() -> Iterator[SmallServer]:
+    with small_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["small", "mlserver"])
+def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Foreign]:
+    """What is promised holds on both."""
+    if request.param == "small":
+        with small_server() as small:
+            yield small
+    else:
+        (tmp_path / "mlserver").mkdir()
+        with ml_server(tmp_path / "mlserver") as real:
+            yield real
+
+
+@pytest.fixture
+def start(registry: PaperRegistry, tmp_path: Path) -> Iterator[Start]:
+    """Starts an engine that asks the server at an address."""
+    loaders = []
+
+    def start(address: str, **settings: object) -> Engine:
+        described = ForeignSettings(address=address, name="theirs", **settings)
+        loaders.append(ForeignLoader(described, CpuSettings(cores=2)))
+        seen = SeenFile.open(tmp_path / "seen.json")
+        return Engine(registry.anchor, seen, registry.clock, loaders[-1])
+
+    yield start
+    for loader in loaders:
+        loader.close()
