@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from inference.cpu import CpuSettings
-from inference.version import ReadyVersion
 from publishing import evidence
 from publishing.bom import DataFile, ml_bom
 from publishing.data import Dataset
 from publishing.format_scan import format_scan
-from publishing.making import Progress, Report, Steps, make_files
+from publishing.making import Confinement, Progress, Steps, make_files
+from publishing.report import Report
 from publishing.source import SourceFolder
 from publishing.watermark.detection import THRESHOLD
 from publishing.watermark.key import WatermarkKey
@@ -73,18 +72,16 @@ def build_version(
     clock: Callable[[], datetime],
     seed: int,
     progress: Progress,
+    confinement: Confinement | None = None,
 ) -> BuiltVersion:
     """Makes a version. The same source, data, key and seed give the same files.
-
-    One thing may differ in its last bits with the number of threads of numpy's BLAS: the fitted
-    detector.
 
     1. The source and the data are one model's, and the key is for it (FORMAT_REFUSED,
        EXTERNAL_DATA, GRAPH_MISMATCH, TENSOR_SHAPE, TENSOR_RANGE, PARAMETER_MALFORMED).
     2. The watermark key is committed to.
-    3. The files are made (see `publishing.making.make_files` for what can refuse them).
-    4. The version loads as a gateway would load it (see `inference.version`).
-    5. Evidence and files are signed.
+    3. The files are made, and load as a gateway would load them: the model runs in a worker shut in
+       by `confinement` (see `publishing.making.make_files` for what can refuse them).
+    4. Evidence and files are signed.
     """
     now = clock()
     steps = Steps(clock, progress)
@@ -97,17 +94,14 @@ def build_version(
     entry = commitments.commit(key.model, key.commitment)
     steps.done("commit", f"watermark key committed to in log entry {entry}")
     # 3.
-    files, report = make_files(source, data, key, seed, steps)
-    # 4.
+    files, report = make_files(source, data, key, seed, steps, confinement or Confinement())
     manifest = Manifest.of(files)
-    ReadyVersion.build(manifest.digest, files, CpuSettings(1))
-    steps.done("admit", f"{manifest.digest} loads and gives its golden answers")
-    # 5.
+    # 4.
     bodies = {
         evidence.ML_BOM: _bill(source, data, manifest, report, now),
         evidence.FORMAT_SCAN: format_scan(files),
-        evidence.GOLDEN_RUN: report.golden,
-        evidence.SCREENING_REPORT: report.screening,
+        evidence.GOLDEN_RUN: report.measured.golden,
+        evidence.SCREENING_REPORT: report.measured.screening,
         evidence.WATERMARK_CHECK: _watermark_check(report, key.commitment, entry),
     }
     items = evidence.sign_evidence(bodies, manifest.digest, signers.maker, signers.evidence, now)
@@ -129,10 +123,11 @@ def build_version(
 def _bill(
     source: SourceFolder, data: Dataset, manifest: Manifest, report: Report, now: datetime
 ) -> dict[str, Any]:
+    measured = report.measured.accuracies
     accuracies = {
-        "fp32 before marking": report.accuracy_source,
-        "fp32 marked": report.accuracy_fp32,
-        "INT8 served": report.accuracy_int8,
+        "fp32 before marking": measured.source,
+        "fp32 marked": measured.fp32,
+        "INT8 served": measured.int8,
     }
     return ml_bom(source.config, manifest, DataFile(data.digest, data.size), accuracies, now)
 

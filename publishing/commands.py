@@ -3,6 +3,10 @@ in the registry.
 """
 
 import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,17 +15,24 @@ import grpc
 
 from publishing.chain import BuiltVersion, Signers, build_version
 from publishing.data import Dataset
+from publishing.making import Confinement
+from publishing.outbox import Outbox
 from publishing.source import SourceFolder
 from publishing.watermark.key import SECRET_BYTES, WatermarkKey, save_watermark_key
+from publishing.worker.confinement import Limits
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
 from sealgate.governance import Governance
-from sealgate.reasons import Reason, Refusal
+from sealgate.mutations import send
+from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import Profile, reason_of
 from sealgate.trust.keys import PrivateKey, load_private_key
+from sealgate.uploads import PARALLEL, Package, Uploader
 from sealgate.v1 import registry_pb2 as messages
 
 _SEED = 0
+# What was made would be refused again.
+_FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})
 
 
 class RegistryCommitments:
@@ -33,12 +44,12 @@ class RegistryCommitments:
     def commit(self, model: str, commitment: str) -> int:
         """The index of the entry that holds the commitment."""
         try:
-            self._registry.CreateModel(messages.CreateModelRequest(model=model))
+            send(self._registry.CreateModel, messages.CreateModelRequest(model=model))
         except grpc.RpcError as error:
             if reason_of(error) is not Reason.MODEL_EXISTS:
                 raise
         request = messages.CommitWatermarkRequest(model=model, commitment=commitment)
-        return int(self._registry.CommitWatermark(request).entry)
+        return int(send(self._registry.CommitWatermark, request).entry)
 
 
 @click.command(
@@ -55,41 +66,132 @@ Example:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The fit, calibration and test slices, as safetensors.",
 )
+@click.option(
+    "--memory",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="GiB of memory that running the model may take.",
+)
+@click.option(
+    "--seconds",
+    type=click.IntRange(1),
+    default=900,
+    show_default=True,
+    help="How long running the model may take.",
+)
+@click.option(
+    "--unsafe-worker",
+    is_flag=True,
+    envvar="SEALGATE_UNSAFE_WORKER",
+    help="Run the model even where this system cannot shut it in: it may then read your keys.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 16),
+    default=PARALLEL,
+    show_default=True,
+    help="How many files to upload at once.",
+)
 @json_option
 @click.pass_context
-def publish(ctx: click.Context, folder: Path, data: Path, as_json: bool) -> None:
+def publish(
+    ctx: click.Context,
+    folder: Path,
+    data: Path,
+    memory: int,
+    seconds: int,
+    unsafe_worker: bool,
+    parallel: int,
+    as_json: bool,
+) -> None:
     """Mark, quantize, calibrate, sign and register a trained model.
 
     FOLDER holds model.json, serving.onnx and response.onnx. The watermark's key stays with the
-    publisher: without it, the mark cannot be read.
+    publisher: without it, the mark cannot be read. The model runs in a worker that has no key, no
+    network and no files of yours. Run again after an interruption, this goes on with the version
+    that it had made, from where the upload stands.
     """
+    if unsafe_worker:
+        click.echo("warning: the model may run without being shut in (--unsafe-worker)", err=True)
+    confinement = Confinement(Limits(memory=memory << 30, seconds=seconds), unsafe_worker)
     person = profile(ctx, "publisher")
     source = SourceFolder.read(folder)
     dataset = Dataset.read(data)
+    with connected(person) as channel, _outbox(person, folder, dataset) as outbox:
+        if outbox.is_empty():
+            built, summary = _build(channel, person, source, dataset, confinement)
+            waiting = outbox.keep(built, summary)
+        else:
+            waiting = outbox.read()
+            _tell("resume", f"{waiting.package.manifest.digest} was made before")
+        version = _register(channel, waiting.package, parallel, outbox)
+    named = {
+        "model": waiting.package.model,
+        "version": int(version.name.rpartition("/")[2]),
+        "digest": version.digest,
+    }
+    show_fields({**named, **waiting.summary}, as_json)
+
+
+@contextmanager
+def _outbox(person: Profile, source: Path, data: Dataset) -> Iterator[Outbox]:
+    """Where the version waits; without a place of the profile's, no longer than this command."""
+    if person.outbox is not None:
+        yield Outbox(person.outbox, source, data)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Outbox(Path(folder), source, data)
+
+
+def _build(
+    channel: grpc.Channel,
+    person: Profile,
+    source: SourceFolder,
+    data: Dataset,
+    confinement: Confinement,
+) -> tuple[BuiltVersion, dict[str, object]]:
     key = WatermarkKey(source.config.name, secrets.token_bytes(SECRET_BYTES))
-    with connected(person) as channel:
-        governance = Governance(channel, person, lambda: datetime.now(UTC))
-        built = build_version(
-            source,
-            dataset,
-            key,
-            signers=_signers(person),
-            commitments=RegistryCommitments(governance),
-            clock=lambda: datetime.now(UTC),
-            seed=_SEED,
-            progress=lambda step, detail: click.echo(f"{step:<12} {detail}", err=True),
-        )
-        # Kept before the release: a mark whose key is lost proves nothing.
-        _keep(person, key)
-        header = messages.UploadVersionRequest.Header(
-            model=built.model,
-            manifest=built.manifest.encode(),
-            signature=built.signature,
-            evidence=[envelope.encode() for envelope in built.evidence],
-            commitment=built.commitment,
-        )
-        version = governance.upload(header, built.files)
-    show_fields(_summary(version, built), as_json)
+    governance = Governance(channel, person, lambda: datetime.now(UTC))
+    built = build_version(
+        source,
+        data,
+        key,
+        signers=_signers(person),
+        commitments=RegistryCommitments(governance),
+        clock=lambda: datetime.now(UTC),
+        seed=_SEED,
+        progress=_tell,
+        confinement=confinement,
+    )
+    # Kept before the release: a mark whose key is lost proves nothing.
+    _keep(person, key)
+    return built, _summary(built)
+
+
+def _register(
+    channel: grpc.Channel, package: Package, parallel: int, outbox: Outbox
+) -> messages.Version:
+    """Upload and register; what the gateway refuses for good is not tried again next time."""
+    total = sum(entry.size for entry in package.manifest.files)
+    with click.progressbar(length=total, label="upload", file=sys.stderr) as bar:
+
+        def move(done: int, _: int) -> None:
+            bar.update(done - bar.pos)
+
+        try:
+            version = Uploader(channel, parallel=parallel, progress=move).publish(package)
+        except grpc.RpcError as error:
+            reason = reason_of(error)
+            if reason is not None and reason.kind in _FINAL:
+                outbox.empty()
+            raise
+    outbox.empty()
+    return version
+
+
+def _tell(step: str, detail: str) -> None:
+    click.echo(f"{step:<12} {detail}", err=True)
 
 
 def _signers(person: Profile) -> Signers:
@@ -114,15 +216,12 @@ def _keep(person: Profile, key: WatermarkKey) -> None:
     save_watermark_key(person.watermark_keys / name, key)
 
 
-def _summary(version: messages.Version, built: BuiltVersion) -> dict[str, object]:
+def _summary(built: BuiltVersion) -> dict[str, object]:
     report = built.report
     return {
-        "model": built.model,
-        "version": int(version.name.rpartition("/")[2]),
-        "digest": version.digest,
         "watermark_entry": built.commitment_entry,
         "watermark_z_fp32": round(report.watermark_fp32.z, 2),
         "watermark_z_int8": round(report.watermark_int8.z, 2),
-        "accuracy_source": round(report.accuracy_source, 4),
-        "accuracy_int8": round(report.accuracy_int8, 4),
+        "accuracy_source": round(report.measured.accuracies.source, 4),
+        "accuracy_int8": round(report.measured.accuracies.int8, 4),
     }

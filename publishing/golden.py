@@ -30,12 +30,17 @@ def run_golden(served: Served, test: Slice, rng: np.random.Generator) -> Golden:
 
     Raises: GOLDEN_MISMATCH where an answer depends on the batch that it sits in.
     """
-    x = np.ascontiguousarray(test.x[_choose(test.y, rng)])
+    x = golden_rows(test, rng)
     logits = served.logits(x)
     alone = np.concatenate([served.logits(row[np.newaxis]) for row in x])
     if not np.array_equal(logits, alone):
         raise Refusal(Reason.GOLDEN_MISMATCH, "answers change with the batch they sit in")
     return Golden(x, logits)
+
+
+def golden_rows(test: Slice, rng: np.random.Generator) -> Floats:
+    """The rows [n, ...] that `run_golden` runs."""
+    return np.ascontiguousarray(test.x[_choose(test.y, rng)])
 
 
 def golden_report(golden: Golden, reference: Floats) -> dict[str, Any]:

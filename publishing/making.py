@@ -1,29 +1,49 @@
-"""The files of a version: marked, quantized, with golden answers and a detector of its own."""
+"""The files of a version: marked, quantized, with golden answers and a detector of its own.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+Marking is arithmetic on the weights, with the publisher's watermark key: it is done here. All that
+runs a graph is done by a worker, which has no key and is shut in (`publishing.worker`); what it
+answers is checked for its form, and that the INT8 model carries the mark.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from inference import version
+from inference.golden import Golden
 from inference.model_config import ModelConfig
-from inference.screening.contract import check_same_forward
 from inference.screening.detector import Detector
-from publishing.calibrate import fit_detector
+from publishing import trial
 from publishing.data import Dataset
-from publishing.forward import Classifier, ResponseGraph, accuracy
-from publishing.golden import golden_report, run_golden
+from publishing.forward import Floats as Rows
+from publishing.golden import golden_rows
 from publishing.graphs import parse_model
-from publishing.quantize import quantize
-from publishing.screening_report import screening_report
+from publishing.report import Measured, Report
 from publishing.source import SourceFolder
 from publishing.watermark.detection import Detection, detect
 from publishing.watermark.embedding import Marked, embed
 from publishing.watermark.key import WatermarkKey
 from publishing.watermark.weights import read_carriers
+from publishing.worker import process
+from publishing.worker.confinement import Limits
+from registry.formats import LARGEST_JSON
 from sealgate.reasons import Reason, Refusal
+
+# Beyond these, an answer of the worker is not one. An INT8 model is smaller than the float32 one,
+# but for a note on each tensor.
+_LARGEST_REPORT = 64 << 10
+_HEADER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """How the worker is shut in; `unsafe` goes on where this system cannot do it."""
+
+    limits: Limits = field(default_factory=Limits)
+    unsafe: bool = False
 
 
 class Progress(Protocol):
@@ -50,69 +70,68 @@ class Steps:
         self._progress(step, detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was measured. Accuracies are shares of the test slice, which nothing was fitted on."""
-
-    watermark_fp32: Detection
-    watermark_int8: Detection
-    amplitude: float
-    accuracy_source: float
-    accuracy_fp32: float
-    accuracy_int8: float
-    golden: Mapping[str, Any]
-    screening: Mapping[str, Any]
-
-
 def make_files(
-    source: SourceFolder, data: Dataset, key: WatermarkKey, seed: int, steps: Steps
+    source: SourceFolder,
+    data: Dataset,
+    key: WatermarkKey,
+    seed: int,
+    steps: Steps,
+    confinement: Confinement,
 ) -> tuple[dict[str, bytes], Report]:
     """The files by name, and the report.
 
     Raises: WATERMARK_CAPACITY, WATERMARK_FAINT, GRAPH_MISMATCH, GOLDEN_MISMATCH,
-    CALIBRATION_TOO_SMALL.
+    CALIBRATION_TOO_SMALL; WORKER_LIMIT, WORKER_FORBIDDEN, WORKER_FAILED, WORKER_UNCONFINED.
     """
-    config = source.config
-    for_golden, for_screening = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
-    marked = _mark(source, data, key)
+    marked = embed(source.serving, source.response, key)
+    _check_mark(marked.detection, "fp32")
     steps.done("mark", f"z = {marked.detection.z:.1f} at {marked.amplitude:g} of each spread")
-    int8 = quantize(marked.serving, config.input.name, data.fit.x)
-    read = _read_mark(int8, key)
-    steps.done("quantize", f"the INT8 file alone reads z = {read.z:.1f}")
-    golden = run_golden(Classifier.of(int8, config), data.test, for_golden)
-    steps.done("golden", f"{len(golden.x)} answers, the same alone and in a batch")
-    detector, screening = _screening(marked.response, config, data, for_screening)
-    steps.done("calibrate", f"{screening['clean']['flagged']:.1%} of clean test rows flagged")
+    request = _request(source, marked, data, seed).encode()
+    with process.start(
+        trial.TASK, request, confinement.limits, unsafe=confinement.unsafe
+    ) as worker:
+        int8 = worker.receive(2 * len(marked.serving) + _HEADER)
+        read = _read_mark(int8, key)
+        steps.done("quantize", f"the INT8 file alone reads z = {read.z:.1f}")
+        golden = _golden(worker, source.config, golden_rows(data.test, trial.generators(seed)[0]))
+        steps.done("golden", f"{len(golden.x)} answers, the same alone and in a batch")
+        detector = Detector.decode(worker.receive(LARGEST_JSON))
+        measured = Measured.decode(worker.receive(_LARGEST_REPORT), golden, len(data.test.x))
+        flagged = measured.screening["clean"]["flagged"]
+        steps.done("calibrate", f"{flagged:.1%} of clean test rows flagged")
+        worker.finish()
+        steps.done("admit", "it loads as a gateway loads it, and gives its golden answers")
     files = {
-        version.MODEL: config.encode(),
+        version.MODEL: source.config.encode(),
         version.INT8: int8,
         version.FP32: marked.serving,
         version.RESPONSE: marked.response,
         version.DETECTOR: detector.encode(),
         version.GOLDEN: golden.encode(),
     }
-    report = Report(
-        watermark_fp32=marked.detection,
-        watermark_int8=read,
-        amplitude=marked.amplitude,
-        accuracy_source=_accuracy(source.serving, config, data),
-        accuracy_fp32=_accuracy(marked.serving, config, data),
-        accuracy_int8=_accuracy(int8, config, data),
-        golden=golden_report(golden, Classifier.of(marked.serving, config).logits(golden.x)),
-        screening=screening,
-    )
-    return files, report
+    return files, Report(marked.detection, read, marked.amplitude, measured)
 
 
-def _mark(source: SourceFolder, data: Dataset, key: WatermarkKey) -> Marked:
-    """Marks both graphs, and checks on the test slice that they still compute the same logits."""
-    marked = embed(source.serving, source.response, key)
-    _check_mark(marked.detection, "fp32")
-    check_same_forward(
-        Classifier.of(marked.serving, source.config).logits(data.test.x),
-        ResponseGraph.of(marked.response).logits(data.test.x, source.config),
+def _request(source: SourceFolder, marked: Marked, data: Dataset, seed: int) -> trial.Request:
+    return trial.Request(
+        config=source.config,
+        source=source.serving,
+        serving=marked.serving,
+        response=marked.response,
+        fit=data.fit,
+        calibration=data.calibration,
+        test=data.test,
+        seed=seed,
     )
-    return marked
+
+
+def _golden(worker: process.Worker, config: ModelConfig, rows: Rows) -> Golden:
+    """The worker's golden answers, which must be for the rows that the seed chooses."""
+    size = rows.nbytes + len(rows) * 4 * config.output.row[0]
+    golden = Golden.decode(worker.receive(size + _HEADER), config)
+    if not np.array_equal(golden.x, rows):
+        raise Refusal(Reason.WORKER_FAILED, "its golden answers are for other rows")
+    return golden
 
 
 def _read_mark(int8: bytes, key: WatermarkKey) -> Detection:
@@ -124,15 +143,3 @@ def _read_mark(int8: bytes, key: WatermarkKey) -> Detection:
 def _check_mark(detection: Detection, form: str) -> None:
     if not detection.found:
         raise Refusal(Reason.WATERMARK_FAINT, f"{form} reads z = {detection.z:.1f}")
-
-
-def _screening(
-    response: bytes, config: ModelConfig, data: Dataset, rng: np.random.Generator
-) -> tuple[Detector, dict[str, Any]]:
-    graph = ResponseGraph.of(response)
-    detector = fit_detector(graph, data.fit.x, data.calibration.x, config.domain, config.eps, rng)
-    return detector, screening_report(graph, detector, data.test.x, config.domain, config.eps, rng)
-
-
-def _accuracy(graph: bytes, config: ModelConfig, data: Dataset) -> float:
-    return accuracy(Classifier.of(graph, config).logits(data.test.x), data.test.y)

@@ -109,10 +109,10 @@ def test_the_mark_reads_from_each_file_alone(
 def test_marking_and_quantizing_cost_little_accuracy(
     built: Mapping[str, BuiltVersion], folder: str
 ) -> None:
-    report = built[folder].report
-    assert report.accuracy_source > 0.95
-    assert report.accuracy_fp32 > report.accuracy_source - 0.02
-    assert report.accuracy_int8 > report.accuracy_source - 0.02
+    shares = built[folder].report.measured.accuracies
+    assert shares.source > 0.95
+    assert shares.fp32 > shares.source - 0.02
+    assert shares.int8 > shares.source - 0.02
 
 
 @pytest.mark.parametrize("folder", MODELS)

@@ -1,0 +1,127 @@
+"""The task of the worker: everything for which a model must run before anyone has approved it.
+
+It is given no key, and what it is given is the publisher's own. Its answers, in order:
+
+    the INT8 model            once both marked graphs have computed the same logits
+    golden.safetensors
+    detector.json
+    what was measured         canonical JSON (`publishing.report.Measured`)
+
+and its end says that the version loads as a gateway would load it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import numpy as safetensors_numpy
+
+from inference import version
+from inference.cpu import CpuSettings
+from inference.model_config import ModelConfig
+from inference.screening.contract import check_same_forward
+from publishing.calibrate import fit_detector
+from publishing.data import SLICES, Slice
+from publishing.forward import Classifier, ResponseGraph, accuracy
+from publishing.golden import golden_report, run_golden
+from publishing.quantize import quantize
+from publishing.report import Accuracies, Measured
+from publishing.screening_report import screening_report
+
+TASK = f"{__name__}:run"
+Generators = tuple[np.random.Generator, np.random.Generator]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """A described model: `source` as it was trained, `serving` and `response` marked; its rows."""
+
+    config: ModelConfig
+    source: bytes
+    serving: bytes
+    response: bytes
+    fit: Slice
+    calibration: Slice
+    test: Slice
+    seed: int
+
+    def encode(self) -> bytes:
+        """Return safetensors."""
+        texts = {
+            "config": self.config.encode(),
+            "source": self.source,
+            "serving": self.serving,
+            "response": self.response,
+        }
+        tensors: dict[str, npt.NDArray[Any]] = {
+            name: np.frombuffer(data, np.uint8) for name, data in texts.items()
+        }
+        for name, part in zip(SLICES, (self.fit, self.calibration, self.test), strict=True):
+            tensors |= {f"x_{name}": np.ascontiguousarray(part.x), f"y_{name}": part.y}
+        tensors["seed"] = np.array([self.seed], np.int64)
+        return bytes(safetensors_numpy.save(tensors))
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Request":
+        """Read what `encode` wrote; the publisher's word needs no doubt."""
+        tensors = safetensors_numpy.load(data)
+        fit, calibration, test = (Slice(tensors[f"x_{n}"], tensors[f"y_{n}"]) for n in SLICES)
+        return cls(
+            ModelConfig.decode(tensors["config"].tobytes()),
+            tensors["source"].tobytes(),
+            tensors["serving"].tobytes(),
+            tensors["response"].tobytes(),
+            fit,
+            calibration,
+            test,
+            int(tensors["seed"][0]),
+        )
+
+
+def generators(seed: int) -> Generators:
+    """What chooses the golden rows, and what makes noise."""
+    golden, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+    return golden, noise
+
+
+def run(request: bytes, send: Callable[[bytes], None]) -> None:
+    """Runs the model, and sends what the module says.
+
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH, GOLDEN_MISMATCH, CALIBRATION_TOO_SMALL,
+    INTERNAL.
+    """
+    asked = Request.decode(request)
+    config, test = asked.config, asked.test
+    for_golden, for_noise = generators(asked.seed)
+    fp32, graph = Classifier.of(asked.serving, config), ResponseGraph.of(asked.response)
+    fp32_logits = fp32.logits(test.x)
+    check_same_forward(fp32_logits, graph.logits(test.x, config))
+    int8 = quantize(asked.serving, config.input.name, asked.fit.x)
+    send(int8)
+    served = Classifier.of(int8, config)
+    golden = run_golden(served, test, for_golden)
+    send(golden.encode())
+    domain, eps = config.domain, config.eps
+    detector = fit_detector(graph, asked.fit.x, asked.calibration.x, domain, eps, for_noise)
+    send(detector.encode())
+    measured = Measured(
+        golden_report(golden, fp32.logits(golden.x)),
+        screening_report(graph, detector, test.x, domain, eps, for_noise),
+        Accuracies(
+            accuracy(Classifier.of(asked.source, config).logits(test.x), test.y),
+            accuracy(fp32_logits, test.y),
+            accuracy(served.logits(test.x), test.y),
+        ),
+    )
+    send(measured.encode())
+    files = {
+        version.MODEL: config.encode(),
+        version.INT8: int8,
+        version.FP32: asked.serving,
+        version.RESPONSE: asked.response,
+        version.DETECTOR: detector.encode(),
+        version.GOLDEN: golden.encode(),
+    }
+    version.ReadyVersion.build("", files, CpuSettings(1))

@@ -1,0 +1,70 @@
+"""The worker's side: `python -m publishing.worker TASK MEMORY SCRATCH SECONDS UNSAFE`.
+
+1. Bound this process, and take its files away.
+2. Import the task with all that it needs: trusted code, nothing of the model.
+3. Take away what is left: network, processes.
+4. Read the request from standard input, and run the task; its answers go out as frames.
+"""
+
+import errno
+import importlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from publishing.worker import frames
+from publishing.worker.confinement import Limits, confine_calls, confine_files, silence
+from sealgate.reasons import Reason, Refusal
+
+# What C++ libraries say where memory runs out; their exceptions arrive as others' refusals.
+_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "Out of memory")
+
+
+def main() -> None:
+    name, memory, scratch_size, seconds, unsafe = sys.argv[1:]
+    limits = Limits(int(memory), int(scratch_size), int(seconds))
+    answers = _take_output()
+    try:
+        # 1.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        confine_files(limits, Path(tempfile.gettempdir()), unsafe == "1")
+        # 2.
+        module, function = name.split(":")
+        task = getattr(importlib.import_module(module), function)
+        # 3.
+        silence(nowhere)
+        confine_calls(unsafe == "1")
+        # 4.
+        request = sys.stdin.buffer.read()
+        task(request, lambda data: frames.write_frame(answers, frames.DATA, data))
+    except Exception as error:
+        frames.write_frame(answers, frames.REFUSAL, frames.encode_refusal(_refusal(error)))
+    else:
+        frames.write_frame(answers, frames.END)
+    # Nothing is left to tidy, and a library's farewell must not undo a good end.
+    os._exit(0)
+
+
+def _take_output() -> IO[bytes]:
+    """Standard output, for frames alone: what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
+def _refusal(error: Exception) -> Refusal:
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+        return Refusal(Reason.WORKER_LIMIT, "memory")
+    if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC):
+        return Refusal(Reason.WORKER_LIMIT, "the size of a file")
+    if isinstance(error, PermissionError):
+        return Refusal(Reason.WORKER_FORBIDDEN, str(error))
+    if isinstance(error, Refusal):
+        return error
+    return Refusal(Reason.WORKER_FAILED, type(error).__name__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Shutting a worker in: it gives up, for good, all that running a model does not need.
+
+That is done in two steps, and both come before a byte of the model is read: files first, since
+Landlock holds for one thread and those that it starts, and onnxruntime starts one when it is
+imported; then, with everything imported, system calls.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import inference
+import publishing
+import registry
+import sealgate
+from publishing.worker import landlock, seccomp, syscalls
+from sealgate.reasons import Reason, Refusal
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_MOST_FILES = 64
+# Libraries that are loaded late, and what tells onnxruntime about this machine.
+_SYSTEM = (
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
+    *("/proc/cpuinfo", "/sys/devices", "/sys/bus/pci", "/sys/class/drm", "/dev/urandom"),
+)
+_OURS = (sealgate, registry, inference, publishing)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a worker may use: bytes of memory (address space) and of scratch files, seconds.
+
+    `seconds` is time by the clock, and of one processor as well.
+    """
+
+    memory: int = 8 << 30
+    scratch: int = 8 << 30
+    seconds: int = 900
+
+
+def confine_files(limits: Limits, scratch: Path, unsafe: bool = False) -> None:
+    """Bound this process; it can write files beneath `scratch` alone.
+
+    1. It ends with its parent; nothing of it can be dumped or traced.
+    2. It can gain no privileges, and has none.
+    3. Memory, processor time, files: bounded.
+    4. Files: read-only to Python's libraries, read-write to `scratch`, nothing else (Landlock).
+
+    Raises WORKER_UNCONFINED where one of these cannot be had; with `unsafe`, goes on without it.
+    """
+    for step in (
+        _bind_to_parent,  # 1.
+        _drop_privileges,  # 2.
+        lambda: _set_limits(limits),  # 3.
+        lambda: landlock.restrict(_readable(), [scratch]),  # 4.
+    ):
+        _take(step, unsafe)
+
+
+def confine_calls(unsafe: bool = False) -> None:
+    """No network, no new processes, no signals to others (seccomp). Raises as above."""
+    _take(seccomp.install, unsafe)
+
+
+def _take(step: Callable[[], None], unsafe: bool) -> None:
+    try:
+        step()
+    except (OSError, ValueError, AttributeError) as error:
+        if not unsafe:
+            raise Refusal(Reason.WORKER_UNCONFINED, str(error)) from error
+
+
+def _bind_to_parent() -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def _drop_privileges() -> None:
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    none = (ctypes.c_uint32 * 6)()
+    number = ctypes.c_long(syscalls.CAPSET[seccomp.machine().column])
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, ctypes.byref(head), ctypes.byref(none)) != 0:
+        raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
+
+
+def _set_limits(limits: Limits) -> None:
+    for kind, most in (
+        (resource.RLIMIT_AS, limits.memory),
+        (resource.RLIMIT_FSIZE, limits.scratch),
+        (resource.RLIMIT_NOFILE, _MOST_FILES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+    ):
+        _set_limit(kind, most, most)
+    # The first second too much brings a signal that says what it was for.
+    _set_limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 1)
+
+
+def _set_limit(kind: int, soft: int, hard: int) -> None:
+    """Sets a limit, or leaves one that is lower already."""
+    _, present = resource.getrlimit(kind)
+    if present != resource.RLIM_INFINITY:
+        soft, hard = min(soft, present), min(hard, present)
+    resource.setrlimit(kind, (soft, hard))
+
+
+def _readable() -> list[Path]:
+    """Where libraries lie, and our own packages; not what lies beside those, such as a state."""
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = [sysconfig.get_path(kind) for kind in kinds] + [sysconfig.get_config_var("LIBDIR")]
+    paths += [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    ours = [path for package in _OURS for path in package.__path__]
+    return [Path(path) for path in (*paths, *ours, *_SYSTEM) if path]
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), *(ctypes.c_ulong(0),) * 3) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def silence(nowhere: int) -> None:
+    """From here on, what libraries print goes to `nowhere`, and no terminal is left open."""
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)

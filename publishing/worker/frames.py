@@ -1,0 +1,86 @@
+"""What a worker says: frames of a kind (one byte), a length (eight bytes, big-endian), and bytes.
+
+A worker may have been taken over by what it runs, so frames are plain bytes with a bound, and
+whoever reads one checks what is in it. Nothing is ever unpickled.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import IO
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, fields
+
+DATA, REFUSAL, END = b"D", b"R", b"E"
+_HEAD = struct.Struct(">cQ")
+_LONGEST_REFUSAL = 4096
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+# What running a model can come to; a worker has no say on anything else.
+_REASONS = {
+    reason.name: reason
+    for reason in (
+        Reason.CALIBRATION_TOO_SMALL,
+        Reason.DOCUMENT_MALFORMED,
+        Reason.EXTERNAL_DATA,
+        Reason.FORMAT_REFUSED,
+        Reason.GOLDEN_MISMATCH,
+        Reason.GRAPH_MISMATCH,
+        Reason.INTERNAL,
+        Reason.TENSOR_SHAPE,
+        Reason.WORKER_FAILED,
+        Reason.WORKER_FORBIDDEN,
+        Reason.WORKER_LIMIT,
+        Reason.WORKER_UNCONFINED,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame: `kind` is DATA, REFUSAL or END."""
+
+    kind: bytes
+    data: bytes
+
+
+def write_frame(stream: IO[bytes], kind: bytes, data: bytes = b"") -> None:
+    stream.write(_HEAD.pack(kind, len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes], most: int) -> Frame | None:
+    """The next frame, or None where the stream ends before it does.
+
+    Raises: WORKER_FAILED for what is no frame, or holds more than `most` bytes.
+    """
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        return None
+    kind, size = _HEAD.unpack(head)
+    allowed = {DATA: most, REFUSAL: _LONGEST_REFUSAL, END: 0}
+    if size > allowed.get(kind, -1):
+        raise Refusal(Reason.WORKER_FAILED, "its answer is no frame, or too long a one")
+    data = stream.read(size)
+    return Frame(kind, data) if len(data) == size else None
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    """The refusal as canonical JSON; a reason that is not a worker's becomes WORKER_FAILED."""
+    reason = refusal.reason if refusal.reason.name in _REASONS else Reason.WORKER_FAILED
+    detail = _UNPRINTABLE.sub("?", refusal.detail)[:1000]
+    return canonical.encode({"reason": reason.name, "detail": detail})
+
+
+def decode_refusal(data: bytes) -> Refusal:
+    """The refusal in a frame; one that is malformed is itself a WORKER_FAILED.
+
+    Its detail is from the worker: it is cut to what can be printed without harm.
+    """
+    try:
+        item = fields.record(canonical.decode(data), ("reason", "detail"))
+        reason = _REASONS.get(fields.text(item["reason"]), Reason.WORKER_FAILED)
+        return Refusal(reason, _UNPRINTABLE.sub("?", fields.text(item["detail"])))
+    except Refusal:
+        return Refusal(Reason.WORKER_FAILED, "its refusal is malformed")

@@ -1,0 +1,190 @@
+"""Starting a worker, and hearing it out: the publisher's side.
+
+A worker is a program of its own (never a fork, whose memory would hold our keys), with a clean
+environment, a folder for scratch files, its request as standard input and its frames as standard
+output. It runs one task: a function of this code base, named `module:function`, that takes the
+request and a way to send (see `publishing.worker.__main__`).
+"""
+
+import contextlib
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from publishing.worker import frames
+from publishing.worker.confinement import Limits
+from sealgate.reasons import Reason, Refusal
+
+_BLOCK = 4096
+_DEEPEST = 16
+_LOOK = 0.1
+_END = 2.0
+
+
+class Worker:
+    """A running worker. `receive` each answer in turn, then `finish`."""
+
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", answers: IO[bytes], watch: "_Watch"
+    ) -> None:
+        self.process = process
+        self._answers = answers
+        self._watch = watch
+
+    def receive(self, most: int) -> bytes:
+        """The next answer, of at most `most` bytes: what is in it is for the caller to check.
+
+        Raises: what the task refused with; WORKER_LIMIT, WORKER_FORBIDDEN or WORKER_FAILED where
+        it was ended, or ended itself, or answers what is no answer.
+        """
+        frame = self._read(most)
+        if frame.kind != frames.DATA:
+            raise Refusal(Reason.WORKER_FAILED, "it ended before its work did")
+        return frame.data
+
+    def finish(self) -> None:
+        """Waits for its end. Raises as `receive` does, also where it had more to say."""
+        if self._read(0).kind != frames.END:
+            raise Refusal(Reason.WORKER_FAILED, "it says more than it was asked")
+
+    def _read(self, most: int) -> frames.Frame:
+        frame = frames.read_frame(self._answers, most)
+        if frame is None:
+            raise self._ended()
+        if frame.kind == frames.REFUSAL:
+            raise frames.decode_refusal(frame.data)
+        return frame
+
+    def _ended(self) -> Refusal:
+        """Why it ended before its work did."""
+        # What closed its output may still be running.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_END)
+        if self._watch.exceeded:
+            return Refusal(Reason.WORKER_LIMIT, self._watch.exceeded)
+        code = self.process.poll()
+        if code is None:
+            return Refusal(Reason.WORKER_FAILED, "it closed its output")
+        if code == -signal.SIGSYS:
+            return Refusal(Reason.WORKER_FORBIDDEN, "the system call of its end is not allowed")
+        if code in (-signal.SIGXCPU, -signal.SIGXFSZ, -signal.SIGKILL):
+            return Refusal(Reason.WORKER_LIMIT, f"ended by {signal.Signals(-code).name}")
+        return Refusal(Reason.WORKER_FAILED, f"it ended with {code}")
+
+
+class _Watch(threading.Thread):
+    """Ends a process that takes too long or writes too much."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", scratch: Path, limits: Limits) -> None:
+        super().__init__(name="worker-watch", daemon=True)
+        self._process, self._scratch, self._limits = process, scratch, limits
+        self._over = threading.Event()
+        self.exceeded = ""
+
+    def run(self) -> None:
+        end = time.monotonic() + self._limits.seconds
+        while not self._over.wait(_LOOK):
+            if time.monotonic() > end:
+                self.exceeded = f"it took more than {self._limits.seconds} seconds"
+            elif _size(self._scratch) > self._limits.scratch:
+                self.exceeded = f"its files are more than {self._limits.scratch} bytes"
+            if self.exceeded:
+                _kill(self._process)
+                return
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+@contextmanager
+def start(task: str, request: bytes, limits: Limits, *, unsafe: bool = False) -> Iterator[Worker]:
+    """A worker at `task` with `request`; it is gone when the block ends, however that ends.
+
+    With `unsafe`, it starts also where this system cannot shut it in. The time limit counts from
+    its start, and so includes the second that it takes to load its libraries.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="sealgate-worker-"))
+    try:
+        with tempfile.TemporaryFile() as handed:
+            handed.write(request)
+            handed.seek(0)
+            process = _spawn(task, handed, scratch, limits, unsafe)
+        watch = _Watch(process, scratch, limits)
+        watch.start()
+        with process:
+            try:
+                answers = process.stdout
+                assert answers is not None  # noqa: S101 - it was started with a pipe
+                yield Worker(process, answers, watch)
+            finally:
+                watch.stop()
+                _kill(process)
+    finally:
+        # Folders can be nested deeper than Python goes; what is left then is a few inodes.
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _spawn(
+    task: str, request: IO[bytes], scratch: Path, limits: Limits, unsafe: bool
+) -> "subprocess.Popen[bytes]":
+    settings = [limits.memory, limits.scratch, limits.seconds, int(unsafe)]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-s", "-m", "publishing.worker", task, *map(str, settings)],
+        stdin=request,
+        stdout=subprocess.PIPE,
+        env=_environment(scratch),
+        cwd=scratch,
+        close_fds=True,
+        start_new_session=True,
+    )
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Nothing of ours but where the same code is found."""
+    return {
+        "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(scratch),
+        "HOME": str(scratch),
+        "LANG": "C.UTF-8",
+        # One thread each; so the same rows give the same detector to the last bit, too.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Ends the process and whatever it started, if it could."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _size(folder: Path, depth: int = 0) -> float:
+    """Bytes that what lies beneath `folder` takes on disk, a block at least for each entry.
+
+    What vanishes meanwhile does not count. Folders within folders that no library makes are
+    without measure.
+    """
+    if depth > _DEEPEST:
+        return math.inf
+    total = 0.0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                taken = entry.stat(follow_symlinks=False).st_blocks * 512
+                total += max(taken, _BLOCK)
+                if entry.is_dir(follow_symlinks=False):
+                    total += _size(Path(entry.path), depth + 1)
+    return total

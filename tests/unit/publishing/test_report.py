@@ -1,0 +1,81 @@
+"""What a worker says that it measured: our names, and numbers where they can lie."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.golden import Golden
+from publishing.calibrate import NOISE, SIZES
+from publishing.report import Accuracies, Measured
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical
+
+ROWS = 400
+GOLDEN = Golden(np.zeros((3, 2), np.float32), np.eye(3, 2, dtype=np.float32))
+FLAGS = {"flagged": 0.01, "at_least_suspect": 1.0}
+CAUGHT = {"auroc": 0.9, "caught_at_1_percent": 0.5, "caught_at_5_percent": 0.75, **FLAGS}
+
+
+def measured() -> Measured:
+    attacks: dict[str, Any] = {
+        f"{kind}-{size:g}": {"succeeded": 0.5, **CAUGHT}
+        for kind in ("fgsm", "pgd")
+        for size in SIZES
+    }
+    attacks["fgsm-0.05"] = {"succeeded": 0.0}
+    return Measured(
+        golden={
+            "rows": 3,
+            "classes_answered": 2,
+            "same_class_as_fp32": 1.0,
+            "largest_difference_to_fp32": 0.125,
+            "same_alone_and_in_a_batch": True,
+        },
+        screening={
+            "rows": ROWS,
+            "clean": dict(FLAGS),
+            "noise": {f"noise-{size:g}": {"answers_changed": 0.0, **FLAGS} for size in NOISE},
+            "attacks": attacks,
+        },
+        accuracies=Accuracies(0.97, 0.96, 0.95),
+    )
+
+
+def test_what_was_encoded_is_decoded() -> None:
+    assert Measured.decode(measured().encode(), GOLDEN, ROWS) == measured()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("golden/rows", 4),
+        ("golden/classes_answered", 3),
+        ("golden/same_alone_and_in_a_batch", False),
+        ("golden/same_class_as_fp32", 1.5),
+        ("golden/largest_difference_to_fp32", -1),
+        ("golden/note", "trust me"),
+        ("screening/rows", ROWS + 1),
+        ("screening/clean/flagged", "none"),
+        ("screening/clean/flagged", True),
+        ("screening/noise/noise-0.05", {}),
+        ("screening/noise/noise-9", FLAGS),
+        ("screening/attacks/pgd-0.1/auroc", 1.01),
+        ("screening/attacks/pgd-0.1", {"succeeded": 0.1, "auroc": 1}),
+        ("screening/attacks/pgd-0.1", []),
+        ("screening/attacks/mine", {"succeeded": 0}),
+        ("accuracies/int8", -0.1),
+        ("accuracies/best", 1),
+        ("more", {}),
+    ],
+)
+def test_another_name_or_value_is_refused(path: str, value: Any) -> None:
+    document = canonical.decode(measured().encode())
+    *parents, last = path.split("/")
+    place = document
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    with pytest.raises(Refusal) as refused:
+        Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+    assert refused.value.reason is Reason.DOCUMENT_MALFORMED
