@@ -4,6 +4,7 @@ import re
 
 from gateway.credentials.key_table import KeyTable
 from gateway.front_door import Call
+from gateway.request_fields import asked, once
 from registry.api_keys import ApiKeyRecord
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
@@ -27,17 +28,27 @@ class CredentialService(CredentialServiceServicer):
         expires = parse_time(request.expire_time)
         key = self._table.maker.make(request.holder, expires)
         record = self._registry.api_keys.create(
-            call.principal.name, key.key_id, request.holder, request.label, expires, key.digest
+            call.principal.name,
+            key.key_id,
+            request.holder,
+            request.label,
+            expires,
+            key.digest,
+            once(request),
         )
         # Whoever has the answer may call with the key.
         self._table.follow()
-        return messages.CreateApiKeyResponse(api_key=_api_key(record), secret=key.text)
+        # A repeated request is shown the key that it made, whose secret nobody has kept.
+        secret = key.text if record.key_id == key.key_id else ""
+        return messages.CreateApiKeyResponse(api_key=_api_key(record), secret=secret)
 
     def ListApiKeys(
         self, request: messages.ListApiKeysRequest, call: Call
     ) -> messages.ListApiKeysResponse:
-        records = self._registry.api_keys.list()
-        return messages.ListApiKeysResponse(api_keys=[_api_key(record) for record in records])
+        page = self._registry.api_keys.list(asked(request)).map(_api_key)
+        return messages.ListApiKeysResponse(
+            api_keys=page.records, next_page_token=page.next_page_token
+        )
 
     def RevokeApiKey(
         self, request: messages.RevokeApiKeyRequest, call: Call
@@ -45,7 +56,9 @@ class CredentialService(CredentialServiceServicer):
         found = _NAME.fullmatch(request.name)
         if found is None:
             raise Refusal(Reason.NAME_MALFORMED, "not api-keys/{id}")
-        record = self._registry.api_keys.revoke(call.principal.name, found[1], request.reason)
+        record = self._registry.api_keys.revoke(
+            call.principal.name, found[1], request.reason, once(request)
+        )
         # Whoever has the answer may rely on it.
         self._table.follow()
         return messages.RevokeApiKeyResponse(api_key=_api_key(record))

@@ -5,15 +5,19 @@ those that the policy gives to its holder.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, Select, func, select
 
 from registry.events import API_KEY_CREATED, API_KEY_REVOKED
+from registry.paging import FIRST_PAGE, Asked, Page, read_page, text, time
 from registry.policies import PolicyBook
+from registry.requests import Once, Repeated
 from registry.schema import API_KEY_REVOCATIONS, API_KEYS
-from registry.unit_of_work import Ledger
+from registry.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.times import format_time, parse_time
 
@@ -48,9 +52,16 @@ class ApiKeys:
         self._book = book
 
     def create(
-        self, principal: str, key_id: str, holder: str, label: str, expires: datetime, digest: str
+        self,
+        principal: str,
+        key_id: str,
+        holder: str,
+        label: str,
+        expires: datetime,
+        digest: str,
+        once: Once | None = None,
     ) -> ApiKeyRecord:
-        """Record a key of `holder`.
+        """Record a key of `holder`; where the request is repeated, the key is the first one's.
 
         1. Id, digest and label are of their form (DOCUMENT_MALFORMED), and the id is new.
         2. It expires, in the future and within 366 days (PARAMETER_MALFORMED).
@@ -60,38 +71,30 @@ class ApiKeys:
         if not _KEY_ID.fullmatch(key_id) or not _DIGEST.fullmatch(digest):
             raise Refusal(Reason.DOCUMENT_MALFORMED, "a key's id or digest")
         _check_text(label)
-        with self._ledger.change(principal) as unit:
-            if _records(unit.connection, key_id):
-                raise Refusal(Reason.DOCUMENT_MALFORMED, "a key of that id exists")
-            # 2.
-            if not unit.now < expires <= unit.now + LONGEST_LIFE:
-                raise Refusal(Reason.PARAMETER_MALFORMED, "the key's life")
-            # 3.
-            self._book.read(unit.connection).current(unit.now).principal(holder)
-            unit.add(
-                API_KEY_CREATED,
-                key_id=key_id,
-                holder=holder,
-                label=label,
-                expires=format_time(expires),
-                digest=digest,
-            )
-            unit.commit()
+        try:
+            with self._ledger.change(principal, once) as unit:
+                self._add(unit, key_id, holder, label, expires, digest)
+        except Repeated as done:
+            with self._ledger.view() as connection:
+                made = _KEYS.where(API_KEYS.c.entry == done.entry)
+                return _read(connection.execute(made).mappings().one())
         return self.get(key_id)
 
-    def revoke(self, principal: str, key_id: str, reason: str) -> ApiKeyRecord:
+    def revoke(
+        self, principal: str, key_id: str, reason: str, once: Once | None = None
+    ) -> ApiKeyRecord:
         """Revoke a key for good.
 
         Raises Refusal: API_KEY_UNKNOWN, API_KEY_ENDED where somebody was faster,
         DOCUMENT_MALFORMED for a reason that is no line of text.
         """
         _check_text(reason)
-        with self._ledger.change(principal) as unit:
-            found = _records(unit.connection, key_id)
-            if not found:
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
+            found = _record(unit.connection, key_id)
+            if found is None:
                 raise Refusal(Reason.API_KEY_UNKNOWN)
-            if found[0].revoked:
-                raise Refusal(Reason.API_KEY_ENDED, f"by {found[0].revoker}")
+            if found.revoked:
+                raise Refusal(Reason.API_KEY_ENDED, f"by {found.revoker}")
             unit.add(API_KEY_REVOKED, key_id=key_id, reason=reason)
             unit.commit()
         return self.get(key_id)
@@ -99,15 +102,48 @@ class ApiKeys:
     def get(self, key_id: str) -> ApiKeyRecord:
         """Return one key. Raises Refusal(API_KEY_UNKNOWN)."""
         with self._ledger.view() as connection:
-            found = _records(connection, key_id)
-        if not found:
+            found = _record(connection, key_id)
+        if found is None:
             raise Refusal(Reason.API_KEY_UNKNOWN)
-        return found[0]
+        return found
 
-    def list(self) -> tuple[ApiKeyRecord, ...]:
+    def list(self, asked: Asked = FIRST_PAGE) -> Page[ApiKeyRecord]:
+        """Return a page of keys, oldest first. Raises Refusal as `read_page`."""
+        with self._ledger.view() as connection:
+            page = read_page(connection, _KEYS, API_KEYS.c.entry, asked, ["api-keys"], _FIELDS)
+        return page.map(_read)
+
+    def all(self) -> tuple[ApiKeyRecord, ...]:
         """Return all keys, oldest first. Raises Refusal(REGISTRY_UNAVAILABLE)."""
         with self._ledger.view() as connection:
-            return _records(connection)
+            rows = connection.execute(_KEYS.order_by(API_KEYS.c.entry)).mappings()
+            return tuple(map(_read, rows))
+
+    def _add(
+        self,
+        unit: UnitOfWork,
+        key_id: str,
+        holder: str,
+        label: str,
+        expires: datetime,
+        digest: str,
+    ) -> None:
+        if _record(unit.connection, key_id):
+            raise Refusal(Reason.DOCUMENT_MALFORMED, "a key of that id exists")
+        # 2.
+        if not unit.now < expires <= unit.now + LONGEST_LIFE:
+            raise Refusal(Reason.PARAMETER_MALFORMED, "the key's life")
+        # 3.
+        self._book.read(unit.connection).current(unit.now).principal(holder)
+        unit.add(
+            API_KEY_CREATED,
+            key_id=key_id,
+            holder=holder,
+            label=label,
+            expires=format_time(expires),
+            digest=digest,
+        )
+        unit.commit()
 
 
 def is_expired(record: ApiKeyRecord, now: datetime) -> bool:
@@ -119,32 +155,42 @@ def _check_text(text: str) -> None:
         raise Refusal(Reason.DOCUMENT_MALFORMED, "not a short line of text")
 
 
-def _records(connection: Connection, key_id: str | None = None) -> tuple[ApiKeyRecord, ...]:
-    ended = API_KEY_REVOCATIONS
-    query = (
-        select(
-            API_KEYS,
-            ended.c.time.label("revoked"),
-            ended.c.principal.label("revoker"),
-            ended.c.reason.label("reason"),
-        )
-        .outerjoin(ended, ended.c.key_id == API_KEYS.c.key_id)
-        .order_by(API_KEYS.c.entry)
-    )
-    if key_id is not None:
-        query = query.where(API_KEYS.c.key_id == key_id)
-    return tuple(
-        ApiKeyRecord(
-            key_id=row.key_id,
-            holder=row.holder,
-            label=row.label,
-            expires=row.expires,
-            digest=row.digest,
-            creator=row.principal,
-            time=row.time,
-            revoked=row.revoked or "",
-            revoker=row.revoker or "",
-            reason=row.reason or "",
-        )
-        for row in connection.execute(query)
+_REVOKED = func.coalesce(API_KEY_REVOCATIONS.c.time, "")
+_REVOKER = func.coalesce(API_KEY_REVOCATIONS.c.principal, "")
+_KEYS: Select[Any] = select(
+    API_KEYS,
+    _REVOKED.label("revoked"),
+    _REVOKER.label("revoker"),
+    func.coalesce(API_KEY_REVOCATIONS.c.reason, "").label("reason"),
+).outerjoin(API_KEY_REVOCATIONS, API_KEY_REVOCATIONS.c.key_id == API_KEYS.c.key_id)
+_FIELDS = {
+    "name": text("api-keys/" + API_KEYS.c.key_id),
+    "holder": text(API_KEYS.c.holder),
+    "label": text(API_KEYS.c.label),
+    "creator": text(API_KEYS.c.principal),
+    "create_time": time(API_KEYS.c.time),
+    "expire_time": time(API_KEYS.c.expires),
+    "revoke_time": time(_REVOKED),
+    "revoker": text(_REVOKER),
+}
+
+
+def _record(connection: Connection, key_id: str) -> ApiKeyRecord | None:
+    query = _KEYS.where(API_KEYS.c.key_id == key_id)
+    row = connection.execute(query).mappings().one_or_none()
+    return _read(row) if row else None
+
+
+def _read(row: RowMapping) -> ApiKeyRecord:
+    return ApiKeyRecord(
+        key_id=row["key_id"],
+        holder=row["holder"],
+        label=row["label"],
+        expires=row["expires"],
+        digest=row["digest"],
+        creator=row["principal"],
+        time=row["time"],
+        revoked=row["revoked"],
+        revoker=row["revoker"],
+        reason=row["reason"],
     )

@@ -1,10 +1,15 @@
 """Models, and the commitments to watermark keys that come before their versions."""
 
-from sqlalchemy import Connection, func, select
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, func, select
 
 from registry.events import MODEL_CREATED, WATERMARK_COMMITTED
+from registry.paging import FIRST_PAGE, Asked, Page, number, read_page, text, time
 from registry.policies import PolicyBook
 from registry.records import ModelRecord
+from registry.requests import Once, Repeated
 from registry.schema import COMMITMENTS, MODELS, VERSIONS
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
@@ -19,10 +24,10 @@ class Models:
         self._ledger = ledger
         self._book = book
 
-    def create(self, principal: str, model: str) -> ModelRecord:
+    def create(self, principal: str, model: str, once: Once | None = None) -> ModelRecord:
         """Create a model. Raises Refusal: NAME_MALFORMED, MODEL_EXISTS."""
         check_name(model)
-        with self._ledger.change(principal) as unit:
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
             self._book.read(unit.connection).current(unit.now)
             known = select(MODELS.c.model).where(MODELS.c.model == model)
             if unit.connection.scalar(known) is not None:
@@ -34,36 +39,38 @@ class Models:
     def get(self, model: str) -> ModelRecord:
         """Return one model. Raises Refusal(MODEL_UNKNOWN)."""
         with self._ledger.view() as connection:
-            found = _models(connection, model)
-        if not found:
+            row = connection.execute(_models().where(MODELS.c.model == model)).mappings().first()
+        if row is None:
             raise Refusal(Reason.MODEL_UNKNOWN, "no such model")
-        return found[0]
+        return _record(row)
 
-    def list(self) -> tuple[ModelRecord, ...]:
-        """Return all models by name."""
+    def list(self, asked: Asked = FIRST_PAGE) -> Page[ModelRecord]:
+        """Return a page of models, oldest first. Raises Refusal as `read_page`."""
         with self._ledger.view() as connection:
-            return _models(connection)
+            page = read_page(connection, _models(), MODELS.c.entry, asked, ["models"], _FIELDS)
+        return page.map(_record)
 
-    def commit_watermark(self, principal: str, model: str, commitment: str) -> int:
+    def commit_watermark(
+        self, principal: str, model: str, commitment: str, once: Once | None = None
+    ) -> int:
         """Log a digest that binds a watermark key to a model; return the entry's index.
 
         The same commitment by the same principal for the same model is the same entry. Raises
         Refusal: DOCUMENT_MALFORMED, MODEL_UNKNOWN, COMMITMENT_EXISTS.
         """
         check_digest(commitment)
-        with self._ledger.change(principal) as unit:
+        known = select(COMMITMENTS).where(COMMITMENTS.c.commitment == commitment)
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
             self._book.read(unit.connection).current(unit.now)
             check_model(unit.connection, model)
-            table = COMMITMENTS
-            known = select(table).where(table.c.commitment == commitment)
             row = unit.connection.execute(known).one_or_none()
-            if row is not None:
-                if (row.model, row.principal) != (model, principal):
-                    raise Refusal(Reason.COMMITMENT_EXISTS, commitment)
-                return int(row.entry)
-            entry = unit.add(WATERMARK_COMMITTED, commitment=commitment, model=model)
-            unit.commit()
-        return entry
+            if row is None:
+                unit.add(WATERMARK_COMMITTED, commitment=commitment, model=model)
+                unit.commit()
+            elif (row.model, row.principal) != (model, principal):
+                raise Refusal(Reason.COMMITMENT_EXISTS, commitment)
+        with self._ledger.view() as connection:
+            return int(connection.execute(known).one().entry)
 
 
 def check_model(connection: Connection, model: str) -> None:
@@ -72,17 +79,23 @@ def check_model(connection: Connection, model: str) -> None:
         raise Refusal(Reason.MODEL_UNKNOWN, "no such model")
 
 
-def _models(connection: Connection, model: str | None = None) -> tuple[ModelRecord, ...]:
-    latest = (
-        select(func.max(VERSIONS.c.version))
-        .where(VERSIONS.c.model == MODELS.c.model)
-        .scalar_subquery()
-    )
-    query = select(MODELS, latest.label("latest"))
-    if model is not None:
-        query = query.where(MODELS.c.model == model)
-    # Sorted here: databases differ in how they collate.
-    rows = sorted(connection.execute(query), key=lambda row: str(row.model))
-    return tuple(
-        ModelRecord(row.model, row.principal, row.time, row.latest or 0, row.entry) for row in rows
-    )
+_LATEST = func.coalesce(
+    select(func.max(VERSIONS.c.version))
+    .where(VERSIONS.c.model == MODELS.c.model)
+    .scalar_subquery(),
+    0,
+)
+_FIELDS = {
+    "name": text("models/" + MODELS.c.model),
+    "creator": text(MODELS.c.principal),
+    "create_time": time(MODELS.c.time),
+    "latest_version": number(_LATEST),
+}
+
+
+def _models() -> Select[Any]:
+    return select(MODELS, _LATEST.label("latest"))
+
+
+def _record(row: RowMapping) -> ModelRecord:
+    return ModelRecord(row["model"], row["principal"], row["time"], row["latest"], row["entry"])

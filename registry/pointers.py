@@ -1,13 +1,19 @@
 """Moving an alias: promotions that people approved, and rollbacks to what was live before."""
 
-from sqlalchemy import Connection, RowMapping, select
+from contextlib import suppress
+from typing import Any
 
+from sqlalchemy import Connection, RowMapping, Select, select
+
+from registry.etags import check_etag
 from registry.events import POINTER_MOVED
 from registry.freshness import FreshnessKeeper
 from registry.models import check_model
+from registry.paging import FIRST_PAGE, Asked, Page, number, read_page, text, time
 from registry.policies import PolicyBook, PolicyChain
 from registry.proposals import check_sequence, find_proposal
 from registry.records import PointerRecord
+from registry.requests import Once, Repeated
 from registry.schema import APPROVALS, POINTERS
 from registry.statements import open_own
 from registry.unit_of_work import Ledger, UnitOfWork
@@ -30,14 +36,17 @@ class Pointers:
         self._freshness = freshness
         self._versions = versions
 
-    def promote(self, principal: str, envelope: bytes) -> PointerRecord:
+    def promote(
+        self, principal: str, envelope: bytes, once: Once | None = None, etag: str = ""
+    ) -> PointerRecord:
         """Move an alias to a version that enough people have approved.
 
         1. The version's stored bytes are those registered (VERSION_UNKNOWN, VERSION_ALTERED).
         2. The caller, an admin, has signed the pointer, a promotion under the newest policy
            (POINTER_INVALID, reasons of `open_own` and `PolicyChain.check_named`).
         3. The version has the pointer's digest and is not revoked (VERSION_UNKNOWN,
-           VERSION_REVOKED); the sequence is the alias's next (SEQUENCE_STALE).
+           VERSION_REVOKED); the alias's newest pointer has the etag, if one is given
+           (ETAG_STALE); the sequence is the alias's next (SEQUENCE_STALE).
         4. The proposal is known (PROPOSAL_UNKNOWN), and by our own clock its time has not run
            out (PROPOSAL_EXPIRED); the approvals that the pointer names are known
            (APPROVALS_MISSING).
@@ -47,17 +56,19 @@ class Pointers:
         # 1.
         claimed = Pointer.decode(opened.payload)
         self._versions.check_bytes(claimed.model, claimed.version)
-        with self._ledger.change(principal) as unit:
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
             chain = self._book.read(unit.connection)
             # 2. and 3.
-            pointer, version = self._open(unit, chain, opened, PROMOTE, ("admin",))
+            pointer, version = self._open(unit, chain, opened, PROMOTE, ("admin",), etag)
             # 4.
             bundle = _bundle(unit, opened, pointer)
             # 5.
             self._move(unit, chain, bundle, pointer, version)
-        return self.get(pointer.model, pointer.alias)
+        return self._find(opened.payload_digest)
 
-    def rollback(self, principal: str, envelope: bytes) -> PointerRecord:
+    def rollback(
+        self, principal: str, envelope: bytes, once: Once | None = None, etag: str = ""
+    ) -> PointerRecord:
         """Move an alias back to a version that it pointed at before, on one signature.
 
         1. to 3. As in `promote`; a principal of the role `rollback` may sign too.
@@ -68,34 +79,46 @@ class Pointers:
         # 1.
         claimed = Pointer.decode(opened.payload)
         self._versions.check_bytes(claimed.model, claimed.version)
-        with self._ledger.change(principal) as unit:
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
             chain = self._book.read(unit.connection)
             # 2. and 3.
-            pointer, version = self._open(unit, chain, opened, ROLLBACK, ("admin", "rollback"))
+            roles = ("admin", "rollback")
+            pointer, version = self._open(unit, chain, opened, ROLLBACK, roles, etag)
             # 4.
             target = _find_target(unit.connection, pointer)
             # 5.
             bundle = PointerBundle.rollback(opened, target)
             self._move(unit, chain, bundle, pointer, version)
-        return self.get(pointer.model, pointer.alias)
+        return self._find(opened.payload_digest)
 
     def get(self, model: str, alias: str) -> PointerRecord:
         """Return an alias's newest pointer. Raises Refusal: MODEL_UNKNOWN, ALIAS_UNKNOWN."""
-        return self.history(model, alias)[0]
-
-    def history(self, model: str, alias: str) -> tuple[PointerRecord, ...]:
-        """Return every move of an alias, newest first.
-
-        Raises Refusal: MODEL_UNKNOWN, ALIAS_UNKNOWN for an alias that never moved.
-        """
-        here = (POINTERS.c.model == model, POINTERS.c.alias == alias)
-        query = select(POINTERS).where(*here).order_by(POINTERS.c.sequence.desc())
         with self._ledger.view() as connection:
             check_model(connection, model)
-            rows = connection.execute(query).mappings().all()
-        if not rows:
+            row = _newest(connection, model, alias)
+        if row is None:
             raise Refusal(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
-        return tuple(_record(row) for row in rows)
+        return pointer_record(row)
+
+    def history(self, model: str, alias: str, asked: Asked = FIRST_PAGE) -> Page[PointerRecord]:
+        """Return a page of the moves of an alias, newest first.
+
+        Raises Refusal: MODEL_UNKNOWN, ALIAS_UNKNOWN for an alias that never moved, or as
+        `read_page`.
+        """
+        scope = ["pointers", model, alias]
+        position, query = POINTERS.c.entry, _moves(model, alias)
+        with self._ledger.view() as connection:
+            check_model(connection, model)
+            if _newest(connection, model, alias) is None:
+                raise Refusal(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
+            page = read_page(connection, query, position, asked, scope, _FIELDS, descending=True)
+        return page.map(pointer_record)
+
+    def _find(self, digest: str) -> PointerRecord:
+        with self._ledger.view() as connection:
+            query = select(POINTERS).where(POINTERS.c.digest == digest)
+            return pointer_record(connection.execute(query).mappings().one())
 
     def _open(
         self,
@@ -104,6 +127,7 @@ class Pointers:
         opened: Envelope,
         action: str,
         roles: tuple[str, ...],
+        etag: str,
     ) -> tuple[Pointer, RowMapping]:
         """The steps 2 and 3 of a move; return the pointer and the row of its version."""
         # 2.
@@ -114,6 +138,8 @@ class Pointers:
         # 3.
         connection = unit.connection
         version = check_version(connection, pointer.model, pointer.version, pointer.digest)
+        newest = _newest(connection, pointer.model, pointer.alias)
+        check_etag(etag, pointer_record(newest).etag if newest else "")
         check_sequence(connection, pointer.model, pointer.alias, pointer.sequence)
         return pointer, version
 
@@ -140,6 +166,25 @@ class Pointers:
         )
         self._freshness.renew(unit, policy)
         unit.commit()
+
+
+_FIELDS = {
+    "sequence": number(POINTERS.c.sequence),
+    "version": number(POINTERS.c.version),
+    "digest": text(POINTERS.c.version_digest),
+    "action": text(POINTERS.c.action),
+    "admin": text(POINTERS.c.principal),
+    "time": time(POINTERS.c.time),
+}
+
+
+def _moves(model: str, alias: str) -> Select[Any]:
+    return select(POINTERS).where(POINTERS.c.model == model, POINTERS.c.alias == alias)
+
+
+def _newest(connection: Connection, model: str, alias: str) -> RowMapping | None:
+    query = _moves(model, alias).order_by(POINTERS.c.sequence.desc()).limit(1)
+    return connection.execute(query).mappings().one_or_none()
 
 
 def _bundle(unit: UnitOfWork, opened: Envelope, pointer: Pointer) -> PointerBundle:
@@ -169,7 +214,8 @@ def _find_target(connection: Connection, pointer: Pointer) -> PointerBundle:
     return PointerBundle.decode(bytes(bundle))
 
 
-def _record(row: RowMapping) -> PointerRecord:
+def pointer_record(row: RowMapping) -> PointerRecord:
+    """Return what the row of a move tells."""
     bundle = bytes(row["bundle"])
     pointer = Pointer.decode(PointerBundle.decode(bundle).pointer.payload)
     return PointerRecord(

@@ -1,13 +1,16 @@
 """Proposals to promote a version, and the approvals that people sign on their own machines."""
 
+from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from registry.events import APPROVAL_ADDED, PROPOSAL_CREATED
 from registry.models import check_model
+from registry.paging import FIRST_PAGE, Asked, Page, member, number, read_page, text, time
 from registry.policies import PolicyBook, PolicyChain
 from registry.records import ProposalRecord
+from registry.requests import Once, Repeated
 from registry.schema import APPROVALS, POINTERS, PROPOSALS
 from registry.statements import open_own
 from registry.unit_of_work import Ledger
@@ -25,7 +28,7 @@ class Proposals:
         self._ledger = ledger
         self._book = book
 
-    def create(self, principal: str, envelope: bytes) -> ProposalRecord:
+    def create(self, principal: str, envelope: bytes, once: Once | None = None) -> ProposalRecord:
         """Take in a proposal; one that is known already is returned as it is.
 
         1. The caller, a publisher or an admin, has signed it (reasons of `open_own`).
@@ -33,12 +36,13 @@ class Proposals:
            for the alias (ALIAS_UNKNOWN).
         3. The version exists with this digest (VERSION_UNKNOWN), not revoked (VERSION_REVOKED).
         4. Its evidence is all the evidence of the version (EVIDENCE_MISMATCH): whoever approves
-           has been told of every item.
+           has been told of every item. It is what the policy asks for (EVIDENCE_MISSING), from
+           those who may make it (ROLE_TOO_LOW; PRINCIPAL_UNKNOWN for who is no more).
         5. It follows the alias's newest pointer (SEQUENCE_STALE).
         6. Its time has not run out (PROPOSAL_EXPIRED).
         """
         opened = Envelope.decode(envelope)
-        with self._ledger.change(principal) as unit:
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
             connection = unit.connection
             chain = self._book.read(connection)
             policy = chain.current(unit.now)
@@ -59,7 +63,7 @@ class Proposals:
             unit.commit()
         return self.get(opened.payload_digest)
 
-    def approve(self, principal: str, envelope: bytes) -> ProposalRecord:
+    def approve(self, principal: str, envelope: bytes, once: Once | None = None) -> ProposalRecord:
         """Take in one person's approval.
 
         1. The caller, an approver, has signed it (reasons of `open_own`).
@@ -70,7 +74,8 @@ class Proposals:
            (PROPOSAL_EXPIRED).
         """
         opened = Envelope.decode(envelope)
-        with self._ledger.change(principal) as unit:
+        claimed = Approval.decode(opened.payload).proposal
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
             connection = unit.connection
             chain = self._book.read(connection)
             # 1.
@@ -95,20 +100,39 @@ class Proposals:
                 envelope=envelope,
             )
             unit.commit()
-        return self.get(approval.proposal)
+        return self.get(claimed)
 
     def get(self, digest: str) -> ProposalRecord:
         """Return a proposal by the digest of its payload. Raises Refusal(PROPOSAL_UNKNOWN)."""
         with self._ledger.view() as connection:
             return _record(connection, digest)
 
-    def list(self, model: str) -> tuple[ProposalRecord, ...]:
-        """Return a model's proposals, oldest first. Raises Refusal(MODEL_UNKNOWN)."""
-        query = select(PROPOSALS.c.digest).where(PROPOSALS.c.model == model)
+    def list(self, model: str, asked: Asked = FIRST_PAGE) -> Page[ProposalRecord]:
+        """Return a page of a model's proposals, oldest first.
+
+        Raises Refusal: MODEL_UNKNOWN, or as `read_page`.
+        """
+        query = select(PROPOSALS).where(PROPOSALS.c.model == model)
+        scope = ["proposals", model]
         with self._ledger.view() as connection:
             check_model(connection, model)
-            digests = connection.scalars(query.order_by(PROPOSALS.c.entry)).all()
-            return tuple(_record(connection, digest) for digest in digests)
+            page = read_page(connection, query, PROPOSALS.c.entry, asked, scope, _FIELDS)
+            return page.map(lambda row: _record(connection, row["digest"]))
+
+
+def _approved_by(name: str) -> ColumnElement[bool]:
+    here = (APPROVALS.c.proposal == PROPOSALS.c.digest, APPROVALS.c.principal == name)
+    return select(APPROVALS.c.entry).where(*here).exists()
+
+
+_FIELDS = {
+    "digest": text(PROPOSALS.c.digest),
+    "alias": text(PROPOSALS.c.alias),
+    "version": number(PROPOSALS.c.version),
+    "proposer": text(PROPOSALS.c.principal),
+    "create_time": time(PROPOSALS.c.time),
+    "approver": member(_approved_by),
+}
 
 
 def _check_proposal(
@@ -117,13 +141,18 @@ def _check_proposal(
     """The steps 2 to 6 of taking in a proposal."""
     # 2.
     chain.check_named(proposal.policy)
-    chain.newest.approvals_for(proposal.alias)
+    chain.newest.approvals_for(proposal.alias, proposal.model)
     # 3.
     check_version(connection, proposal.model, proposal.version, proposal.digest)
     # 4.
     known = evidence_of(connection, proposal.model, proposal.version)
     if proposal.evidence != tuple(sorted((row["kind"], row["digest"]) for row in known)):
         raise Refusal(Reason.EVIDENCE_MISMATCH, "not all of the evidence, or other")
+    policy = chain.newest
+    if policy.evidence is not None:
+        policy.evidence.check_kinds(row["kind"] for row in known)
+        for row in known:
+            policy.evidence.check_maker(row["kind"], policy.principal(row["maker"]).roles)
     # 5. and 6.
     _check_open(connection, proposal, now)
 

@@ -1,0 +1,255 @@
+"""Every list of the registry in pages and with filters, while it grows."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from registry.api_keys import ApiKeyRecord
+from registry.filters import matches, parse_filter
+from registry.paging import Asked, Page
+from sealgate.reasons import Reason
+from tests.support.bureau import Bureau
+from tests.support.people import NOW, refused
+
+List = Callable[[Asked], Page[Any]]
+
+
+def create_key(bureau: Bureau, number: int) -> None:
+    bureau.registry.api_keys.create(
+        "otto", f"{number:012x}", "carla", f"no. {number}", NOW + timedelta(days=7), "d" * 64
+    )
+
+
+def fill(bureau: Bureau, name: str) -> tuple[List, Callable[[int], Any], bool]:
+    """A list, how its item of a number is added, and whether the newest comes first."""
+    registry = bureau.registry
+    if name == "models":
+        return registry.models.list, lambda n: registry.models.create("paula", f"m-{n}"), False
+    if name == "versions":
+        return (
+            lambda a: registry.versions.list("digits", a),
+            lambda n: bureau.publish(f"v{n}"),
+            False,
+        )
+    if name == "api_keys":
+        return registry.api_keys.list, lambda n: create_key(bureau, n), False
+    version = bureau.publish("first")
+    if name == "proposals":
+        return (
+            lambda a: registry.proposals.list("digits", a),
+            lambda n: bureau.propose(version, not_after=f"2026-12-01T00:00:{n:02}Z"),
+            False,
+        )
+    first = bureau.release(version)
+    return (
+        lambda a: registry.pointers.history("digits", "production", a),
+        lambda n: bureau.roll_back(first, n + 2),
+        True,
+    )
+
+
+def place(record: Any) -> Any:
+    return record.key_id if isinstance(record, ApiKeyRecord) else record.entry
+
+
+NAMES = ("models", "versions", "proposals", "pointers", "api_keys")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pages_while_the_list_grows(bureau: Bureau, name: str) -> None:
+    read, add, newest_first = fill(bureau, name)
+    for number in range(5):
+        add(number)
+    before = read(Asked()).records
+    assert list(map(place, before)) == sorted(map(place, before), reverse=newest_first)
+    found: list[Any] = []
+    token, number = "", 5
+    while True:
+        page = read(Asked(page_size=2, page_token=token))
+        assert len(page.records) == 2 or not page.next_page_token
+        found += page.records
+        token = page.next_page_token
+        if not token:
+            break
+        if number < 8:
+            add(number)
+            number += 1
+    assert len(set(map(place, found))) == len(found)
+    # What was there before comes once; what came later comes last, or not at all.
+    grown = read(Asked()).records
+    assert tuple(found) == (before if newest_first else grown)
+    assert len(grown) == len(before) + number - 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_hold_for_their_list_alone(bureau: Bureau, name: str) -> None:
+    read, add, _ = fill(bureau, name)
+    for number in range(3):
+        add(number)
+    token = read(Asked(page_size=1)).next_page_token
+    with refused(Reason.PAGE_TOKEN_MALFORMED):
+        read(Asked(page_token=token, filter="digest:*"))
+    bureau.registry.models.create("paula", "letters")
+    others = [
+        lambda: bureau.registry.versions.list("letters", Asked(page_token=token)),
+        lambda: bureau.registry.proposals.list("letters", Asked(page_token=token)),
+    ]
+    others += [lambda: bureau.registry.models.list(Asked(page_token=token))] * (name != "models")
+    for other in others:
+        with refused(Reason.PAGE_TOKEN_MALFORMED):
+            other()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        "nome = x",
+        "entry = 1",
+        "model.entry = 1",
+        'digest = "x" OR 1 = 1',
+        "create_time > yesterday",
+        "create_time > 2026-11-25",
+        "create_time > 2026-13-25T00:00:00Z",
+        "create_time > 0000-01-01T00:00:00Z",
+        "version = one",
+        "sequence = 1.5",
+        "latest_version = 99999999999999999999",
+        "latest_version:*",
+        "approver = anna",
+        "creator < x",
+        "creator:x",
+        "revocation_reason = x",
+    ],
+)
+def test_fields_that_are_refused(bureau: Bureau, name: str, filter_: str) -> None:
+    with refused(Reason.FILTER_MALFORMED):
+        fill(bureau, name)[0](Asked(filter=filter_))
+
+
+INJECTIONS = ("' OR '1'='1", '"; DROP TABLE models; --', "%", "_", "\\", "\\' OR 1=1 --", "*")
+
+
+@pytest.mark.parametrize("value", INJECTIONS)
+def test_values_are_values(bureau: Bureau, value: str) -> None:
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    for name, field in (("models", "creator"), ("models", "name"), ("api_keys", "label")):
+        read, add, _ = fill(bureau, name)
+        assert read(Asked(filter=f'{field} = "{quoted}"')).records == ()
+    add(1)
+    keys = bureau.registry.api_keys
+    keys.create("otto", "f" * 12, "carla", value, NOW + timedelta(days=1), "d" * 64)
+    (found,) = keys.list(Asked(filter=f'label = "{quoted}"')).records
+    assert found.label == value
+    bureau.registry.verify()
+
+
+def numbers(records: tuple[Any, ...], field: str) -> list[Any]:
+    return [getattr(record, field) for record in records]
+
+
+@pytest.mark.parametrize(
+    ("filter_", "found"),
+    [
+        ("name = models/letters", ["letters"]),
+        ("creator = paula AND NOT name = models/digits", ["letters"]),
+        ("creator != paula", ["faces"]),
+        ("latest_version > 0", ["digits"]),
+        ("latest_version = 0 AND (creator = peter OR name = models/letters)", ["letters", "faces"]),
+        ("create_time > 2026-11-25T10:00:00Z", ["faces"]),
+        ("create_time <= 2026-11-25T11:00:00+01:00", ["digits", "letters"]),
+        ('-create_time < "2026-11-25T12:00:00Z"', ["faces"]),
+    ],
+)
+def test_filters_of_models(bureau: Bureau, filter_: str, found: list[str]) -> None:
+    bureau.publish()
+    bureau.registry.models.create("paula", "letters")
+    bureau.now = NOW + timedelta(hours=2)
+    bureau.registry.models.create("peter", "faces")
+    assert numbers(bureau.registry.models.list(Asked(filter=filter_)).records, "model") == found
+
+
+def test_filters_of_versions_proposals_and_pointers(bureau: Bureau) -> None:
+    first, second = bureau.publish("one"), bureau.publish("two")
+    released = bureau.release(first)
+    bureau.propose(second, predecessor=1, alias="production")
+    bureau.roll_back(released, 2)
+    bureau.revoke(second)
+
+    def versions(filter_: str) -> list[int]:
+        return numbers(
+            bureau.registry.versions.list("digits", Asked(filter=filter_)).records, "version"
+        )
+
+    def proposals(filter_: str) -> list[int]:
+        page = bureau.registry.proposals.list("digits", Asked(filter=filter_))
+        return numbers(page.records, "version")
+
+    def moves(filter_: str) -> list[int]:
+        page = bureau.registry.pointers.history("digits", "production", Asked(filter=filter_))
+        return numbers(page.records, "sequence")
+
+    assert versions("revocation_reason:*") == [2]
+    assert versions("NOT revocation_reason:*") == [1]
+    assert versions("name = models/digits/versions/2") == [2]
+    assert versions(f"digest = {first.digest} AND publisher = paula") == [1]
+    assert proposals("approver:anna AND alias = production") == [1]
+    assert proposals("NOT approver:anna") == [2]
+    assert proposals("version >= 2 OR proposer = nobody") == [2]
+    assert moves("") == [2, 1]
+    assert moves("action = rollback") == [2]
+    assert moves("sequence < 2 AND version = 1 AND admin = otto") == [1]
+
+
+def test_filters_of_keys(bureau: Bureau) -> None:
+    create_key(bureau, 1)
+    create_key(bureau, 2)
+    bureau.now = NOW + timedelta(hours=1)
+    bureau.registry.api_keys.revoke("otto", f"{1:012x}", "leaked")
+
+    def labels(filter_: str) -> list[str]:
+        return numbers(bureau.registry.api_keys.list(Asked(filter=filter_)).records, "label")
+
+    assert labels("revoke_time:*") == ["no. 1"]
+    assert labels("NOT revoke_time:*") == ["no. 2"]
+    # What is not there is before no time and after none.
+    assert labels("revoke_time < 2030-01-01T00:00:00Z") == ["no. 1"]
+    assert labels("revoke_time >= 2000-01-01T00:00:00Z AND revoker = otto") == ["no. 1"]
+    assert labels('label = "no. 2" OR name = api-keys/000000000001') == ["no. 1", "no. 2"]
+    assert labels("expire_time > 2026-12-02T10:00:00Z") == []
+
+
+COMPARISONS = st.builds(
+    "{} {}".format,
+    st.sampled_from(["name", "creator"]),
+    st.sampled_from([":*", "= paula", "!= paula", "= peter", "= models/m-1", "!= models/m-2"]),
+)
+FILTERS = st.recursive(
+    COMPARISONS,
+    lambda inner: (
+        st.builds("({} AND {})".format, inner, inner)
+        | st.builds("({} OR {})".format, inner, inner)
+        | st.builds("NOT ({})".format, inner)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FILTERS)
+def test_sql_and_memory_find_the_same(bureau: Bureau, filter_: str) -> None:
+    models = bureau.registry.models
+    if len(models.list().records) == 1:
+        for number, creator in enumerate(("paula", "peter", "paula")):
+            models.create(creator, f"m-{number}")
+    node = parse_filter(filter_)
+    expected = [
+        record
+        for record in models.list().records
+        if matches(node, {"name": f"models/{record.model}", "creator": record.creator})
+    ]
+    assert list(models.list(Asked(filter=filter_)).records) == expected

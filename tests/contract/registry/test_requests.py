@@ -1,0 +1,286 @@
+"""A request that is repeated is answered again and carried out once; a stale etag is refused."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from registry.requests import KEPT, Once
+from registry.schema import REQUESTS
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import oms
+from sealgate.trust.digest import sha256
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import Approval, Revocation
+from sealgate.trust.times import format_time
+from tests.support.bureau import Bureau, version_files
+from tests.support.people import NOW, key, p256_key, refused, sign_policy
+
+Change = Callable[["Once | None"], Any]
+
+
+def new_once(request: str = "this") -> Once:
+    return Once(str(uuid.uuid4()), sha256(request.encode()))
+
+
+def register(bureau: Bureau) -> Change:
+    manifest = bureau.upload(version_files())
+    evidence, commitment = [bureau.evidence(manifest)], bureau.commitment()
+    signature = oms.sign(manifest, p256_key("paula"))
+    return lambda once: bureau.registry.versions.register(
+        "paula", "digits", manifest.encode(), signature, evidence, commitment, once
+    )
+
+
+def propose(bureau: Bureau) -> Change:
+    proposal = sign_statement(bureau.proposal(bureau.publish()), key("paula")).encode()
+    return lambda once: bureau.registry.proposals.create("paula", proposal, once)
+
+
+def approve(bureau: Bureau) -> Change:
+    digest = bureau.propose(bureau.publish()).digest
+    approval = Approval(digest, "anna", "I have read it.", format_time(NOW))
+    envelope = sign_statement(approval, key("anna")).encode()
+    return lambda once: bureau.registry.proposals.approve("anna", envelope, once)
+
+
+def promote(bureau: Bureau) -> Change:
+    proposal = bureau.approve(bureau.propose(bureau.publish()), "anna", "arne")
+    envelope = sign_statement(bureau.pointer(proposal), key("otto")).encode()
+    return lambda once: bureau.registry.pointers.promote("otto", envelope, once)
+
+
+def roll_back(bureau: Bureau) -> Change:
+    pointer = bureau.return_to(bureau.release(bureau.publish()), 2)
+    envelope = sign_statement(pointer, key("otto")).encode()
+    return lambda once: bureau.registry.pointers.rollback("otto", envelope, once)
+
+
+def revoke(bureau: Bureau) -> Change:
+    version = bureau.publish()
+    revocation = Revocation("digits", 1, version.digest, "It leaks.", "otto", format_time(NOW))
+    envelope = sign_statement(revocation, key("otto")).encode()
+    return lambda once: bureau.registry.revocations.revoke("otto", envelope, once)
+
+
+def create_model(bureau: Bureau) -> Change:
+    return lambda once: bureau.registry.models.create("paula", "letters", once)
+
+
+def commit(bureau: Bureau) -> Change:
+    return lambda once: bureau.registry.models.commit_watermark(
+        "paula", "digits", sha256(b"key"), once
+    )
+
+
+def create_key(bureau: Bureau) -> Change:
+    """Each attempt comes with another key, as a gateway makes it."""
+    return lambda once: bureau.registry.api_keys.create(
+        "otto", uuid.uuid4().hex[:12], "carla", "", NOW + timedelta(days=7), "d" * 64, once
+    )
+
+
+def revoke_key(bureau: Bureau) -> Change:
+    made = create_key(bureau)(None)
+    return lambda once: bureau.registry.api_keys.revoke("otto", made.key_id, "leaked", once)
+
+
+def accept(bureau: Bureau) -> Change:
+    envelope = sign_policy(replace(bureau.policy, version=2)).encode()
+    return lambda once: bureau.registry.policies.accept("otto", envelope, once)
+
+
+CHANGES = [
+    create_model,
+    commit,
+    register,
+    propose,
+    approve,
+    promote,
+    roll_back,
+    revoke,
+    create_key,
+    revoke_key,
+    accept,
+]
+
+
+@pytest.mark.parametrize("prepare", CHANGES)
+def test_a_repeated_request_is_answered_and_changes_nothing(
+    bureau: Bureau, prepare: Callable[[Bureau], Change]
+) -> None:
+    change, once = prepare(bureau), new_once()
+    first = change(once)
+    size = bureau.registry.log.size()
+    assert change(once) == first
+    # Another process of the registry knows it too.
+    bureau.reopen()
+    assert change(once) == first
+    assert bureau.registry.log.size() == size
+    bureau.registry.verify()
+
+
+@pytest.mark.parametrize("prepare", CHANGES)
+def test_an_id_stands_for_one_request(bureau: Bureau, prepare: Callable[[Bureau], Change]) -> None:
+    change, once = prepare(bureau), new_once()
+    bureau.registry.models.create("paula", "faces", once)
+    bureau.registry.models.create("otto", "graphs", once)
+    bureau.registry.models.create("anna", "hands", once)
+    size = bureau.registry.log.size()
+    with refused(Reason.REQUEST_ID_REUSED):
+        change(Once(once.request_id, sha256(b"that")))
+    assert bureau.registry.log.size() == size
+
+
+@pytest.mark.parametrize("prepare", [promote, roll_back])
+def test_the_first_answer_is_given_after_later_moves(
+    bureau: Bureau, prepare: Callable[[Bureau], Change]
+) -> None:
+    change, once = prepare(bureau), new_once()
+    first = change(once)
+    target = bureau.registry.pointers.history("digits", "production").records[-1]
+    bureau.roll_back(target, first.sequence + 1)
+    assert change(once) == first
+
+
+def test_ids_are_each_callers_own(bureau: Bureau) -> None:
+    once = new_once()
+    bureau.registry.models.create("paula", "letters", once)
+    bureau.registry.models.create("peter", "faces", once)
+    assert bureau.registry.models.get("faces").creator == "peter"
+
+
+def test_what_was_refused_may_be_asked_again_under_its_id(bureau: Bureau) -> None:
+    once = new_once()
+    with refused(Reason.MODEL_EXISTS):
+        bureau.registry.models.create("paula", "digits", once)
+    bureau.registry.models.create("paula", "letters", Once(once.request_id, sha256(b"that")))
+
+
+def test_repeated_requests_at_once(bureau: Bureau) -> None:
+    change, once = create_key(bureau), new_once()
+    size = bureau.registry.log.size()
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda: answers.append(change(once))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 6
+    assert len({answer.key_id for answer in answers}) == 1
+    assert bureau.registry.log.size() == size + 1
+
+
+def test_requests_are_forgotten_after_a_day(bureau: Bureau) -> None:
+    first = new_once()
+    bureau.registry.models.create("paula", "letters", first)
+    bureau.now = NOW + KEPT
+    bureau.registry.models.create("paula", "letters", first)
+    bureau.registry.models.create("paula", "faces", new_once())
+    assert kept(bureau) == 2
+    bureau.now += timedelta(seconds=1)
+    bureau.registry.models.create("paula", "graphs", new_once())
+    assert kept(bureau) == 2
+    with refused(Reason.MODEL_EXISTS):
+        bureau.registry.models.create("paula", "letters", first)
+
+
+def kept(bureau: Bureau) -> int:
+    with bureau.database.reading() as connection:
+        return connection.scalar(select(func.count()).select_from(REQUESTS)) or 0
+
+
+def test_uploads_that_are_done_are_known_before_their_files(bureau: Bureau) -> None:
+    once, versions = new_once(), bureau.registry.versions
+    manifest = Manifest.of(version_files()).encode()
+    assert versions.done("paula", "digits", manifest, once) is None
+    first = register(bureau)(once)
+    assert versions.done("paula", "digits", manifest, once) == first
+    assert versions.done("paula", "digits", manifest, None) is None
+    with refused(Reason.REQUEST_ID_REUSED):
+        versions.done("paula", "digits", manifest, Once(once.request_id, sha256(b"that")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        "00000000-0000-0000-0000-000000000000",
+        "9C5B94B1-35AD-49BB-B118-8E8FC24ABF80",
+        "{9c5b94b1-35ad-49bb-b118-8e8fc24abf80}",
+        "9c5b94b1-35ad-19bb-b118-8e8fc24abf80",
+        "9c5b94b1-35ad-49bb-b118-8e8fc24abf80\n",
+    ],
+)
+def test_ids_that_are_no_uuid4(text: str) -> None:
+    with refused(Reason.PARAMETER_MALFORMED):
+        Once(text, sha256(b""))
+
+
+def test_two_admins_who_saw_the_same_pointer(bureau: Bureau) -> None:
+    first = bureau.release(bureau.publish("one"))
+    pointers = bureau.registry.pointers
+    seen = pointers.get("digits", "production").etag
+    rollback = sign_statement(bureau.return_to(first, 2), key("otto")).encode()
+    moved = pointers.rollback("otto", rollback, etag=seen)
+    assert moved.etag != seen
+    # The other one's pointer is the next in sequence, made after a look at the number alone.
+    late = sign_statement(bureau.return_to(first, 3, admin="guard"), key("guard")).encode()
+    with refused(Reason.ETAG_STALE):
+        pointers.rollback("guard", late, etag=seen)
+    assert pointers.get("digits", "production") == moved
+
+
+def test_an_etag_of_an_alias_that_has_none(bureau: Bureau) -> None:
+    proposal = bureau.approve(bureau.propose(bureau.publish()), "anna", "arne")
+    envelope = sign_statement(bureau.pointer(proposal), key("otto")).encode()
+    with refused(Reason.ETAG_STALE):
+        bureau.registry.pointers.promote("otto", envelope, etag='"0"')
+    bureau.registry.pointers.promote("otto", envelope)
+
+
+def test_two_admins_who_revoke_what_they_saw(bureau: Bureau) -> None:
+    version = bureau.publish()
+    seen = bureau.registry.versions.get("digits", 1).etag
+    assert seen == version.etag
+
+    def attempt(reason: str) -> Any:
+        revocation = Revocation("digits", 1, version.digest, reason, "otto", format_time(NOW))
+        envelope = sign_statement(revocation, key("otto")).encode()
+        return bureau.registry.revocations.revoke("otto", envelope, etag=seen)
+
+    outcomes: list[Any] = []
+
+    def run(reason: str) -> None:
+        try:
+            outcomes.append(attempt(reason).revocation_reason)
+        except Refusal as refusal:
+            outcomes.append(refusal.reason)
+
+    threads = [threading.Thread(target=run, args=(f"reason {n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count(Reason.ETAG_STALE) == 2
+    after = bureau.registry.versions.get("digits", 1)
+    assert after.etag != seen
+    assert after.revocation_reason in outcomes
+
+
+def test_two_admins_who_bring_a_policy(bureau: Bureau) -> None:
+    policies, seen = bureau.registry.policies, bureau.registry.policies.chain().etag
+    second = sign_policy(replace(bureau.policy, version=2)).encode()
+    with refused(Reason.ETAG_STALE):
+        policies.accept("otto", second, etag='"0"')
+    policies.accept("otto", second, etag=seen)
+    third = sign_policy(replace(bureau.policy, version=3)).encode()
+    with refused(Reason.ETAG_STALE):
+        policies.accept("guard", third, etag=seen)
+    assert policies.current().version == 2
