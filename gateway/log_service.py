@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from gateway.front_door import Call
+from gateway.request_fields import asked
+from gateway.watching import LogWatch
 from registry.log.reader import LogReader
+from registry.paging import list_page
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipt import Receipt
 from sealgate.v1 import log_pb2 as messages
@@ -14,13 +17,18 @@ class LogService(LogServiceServicer):
     """Reads logs by their origin. `open_answer` makes a receipt with every field opened."""
 
     def __init__(
-        self, logs: Mapping[str, LogReader], open_answer: Callable[[str, int], Receipt]
+        self,
+        logs: Mapping[str, LogReader],
+        watches: Mapping[str, LogWatch],
+        open_answer: Callable[[str, int], Receipt],
     ) -> None:
         self._logs = logs
+        self._watches = watches
         self._open_answer = open_answer
 
     def ListLogs(self, request: messages.ListLogsRequest, call: Call) -> messages.ListLogsResponse:
-        return messages.ListLogsResponse(origins=sorted(self._logs))
+        page = list_page(sorted(self._logs), asked(request), "origin")
+        return messages.ListLogsResponse(origins=page.records, next_page_token=page.next_page_token)
 
     def GetCheckpoint(
         self, request: messages.GetCheckpointRequest, call: Call
@@ -35,6 +43,14 @@ class LogService(LogServiceServicer):
     ) -> Iterator[messages.StreamEntriesResponse]:
         for leaves in self._log(request.origin).entries(request.start, request.end):
             yield messages.StreamEntriesResponse(leaves=leaves)
+
+    def WatchLog(
+        self, request: messages.WatchLogRequest, call: Call
+    ) -> Iterator[messages.WatchLogResponse]:
+        watch = self._watches.get(request.origin)
+        if watch is None:
+            raise Refusal(Reason.LOG_UNKNOWN)
+        yield from watch.stream(request, call)
 
     def OpenEntry(
         self, request: messages.OpenEntryRequest, call: Call

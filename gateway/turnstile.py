@@ -3,12 +3,14 @@
 The server has a fixed number of threads, and a call holds one while its message comes in and while
 its stream goes on, however slowly the other end sends or takes. So that nobody takes them all by
 waiting, calls without a credential get a quarter of the threads and streams another quarter, and
-each wait ends in time, whatever deadline the caller chose.
+each wait ends in time, whatever deadline the caller chose. Those who follow changes or a log wait
+nearly always, so they have threads of their own, one for each who is let in.
 """
 
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Protocol
@@ -19,14 +21,20 @@ from sealgate.reasons import Reason, Refusal
 _SWEEP_SECONDS = 0.25
 # What may be asked without a credential fits into one packet.
 _ANONYMOUS_SECONDS = 1.0
+_OVERTIME_SECONDS = 5.0
+# Beside those who are let in, for those who are still being looked at.
+_DOORKEEPERS = 8
 
 
 class Wait(Enum):
-    """What a thread waits for: the one message of an anonymous or a known caller, or a stream."""
+    """What a thread waits for: the one message of an anonymous or a known caller, a stream, or what
+    happens next.
+    """
 
     ANONYMOUS = auto()
     MESSAGE = auto()
     STREAM = auto()
+    WATCH = auto()
 
 
 class Cancellable(Protocol):
@@ -42,12 +50,18 @@ class Turnstile:
             Wait.ANONYMOUS: threading.BoundedSemaphore(share),
             Wait.MESSAGE: threading.BoundedSemaphore(limits.threads),
             Wait.STREAM: threading.BoundedSemaphore(share),
+            Wait.WATCH: threading.BoundedSemaphore(limits.watchers),
         }
         self._longest = {
             Wait.ANONYMOUS: _ANONYMOUS_SECONDS,
             Wait.MESSAGE: limits.deadline,
             Wait.STREAM: limits.stream,
+            # They end by themselves, unless the other end takes nothing.
+            Wait.WATCH: limits.stream + _OVERTIME_SECONDS,
         }
+        self.watchers = ThreadPoolExecutor(
+            limits.watchers + _DOORKEEPERS, thread_name_prefix="watcher"
+        )
         self._ends: dict[Cancellable, float] = {}
         self._mutex = threading.Lock()
         self._stopping = threading.Event()
@@ -61,6 +75,7 @@ class Turnstile:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self.watchers.shutdown()
 
     @contextmanager
     def waiting(self, call: Cancellable, wait: Wait) -> Iterator[None]:

@@ -12,6 +12,7 @@ from onnx import helper
 
 from inference.cpu import CpuSettings
 from inference.engine import Engine, Update
+from inference.loading import LocalLoader
 from inference.seen import SeenFile
 from inference.version import ReadyVersion
 from sealgate.reasons import Reason
@@ -32,7 +33,7 @@ def registry() -> PaperRegistry:
 @pytest.fixture
 def engine(registry: PaperRegistry, tmp_path: Path) -> Engine:
     seen = SeenFile.open(tmp_path / "seen.json")
-    return Engine(registry.anchor, seen, registry.clock, CpuSettings(cores=2))
+    return Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(cores=2)))
 
 
 def doubled(graph: bytes, output: str, axis: int) -> bytes:

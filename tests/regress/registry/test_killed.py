@@ -27,15 +27,15 @@ _ROUNDS = 20
 _FORK = multiprocessing.get_context("fork")
 
 
-def kill_at_work(work: Callable[[Connection], None], seconds: float) -> list[str]:
-    """Kill a process `seconds` after it began its work; return what it had reported by then."""
+def kill_at_work(work: Callable[[Connection], None], steps: int, seconds: float) -> list[str]:
+    """Kill a process `seconds` after its report number `steps`; return what it had reported."""
     here, there = _FORK.Pipe(duplex=False)
     process = _FORK.Process(target=work, args=(there,))
     process.start()
     there.close()
     reported = []
     try:
-        if here.poll(20):
+        while len(reported) < steps and here.poll(20):
             reported.append(here.recv())
         time.sleep(seconds)
         assert process.pid is not None
@@ -57,7 +57,9 @@ def test_registry_killed_at_any_moment(tmp_path: Path, database_url: str) -> Non
     moves = 0
     for _ in range(_ROUNDS):
         reported = kill_at_work(
-            lambda pipe: release_versions(tmp_path, url, pipe), chance.random() / 8
+            lambda pipe: release_versions(tmp_path, url, pipe),
+            chance.randint(1, 6),
+            chance.random() / 50,
         )
         # Opening the registry compares every row with every entry.
         bureau = Bureau(tmp_path, url)
@@ -71,7 +73,7 @@ def test_registry_killed_at_any_moment(tmp_path: Path, database_url: str) -> Non
 def release_versions(folder: Path, url: str, pipe: Connection) -> None:
     """Create models and release a version of each, telling the log's size after each change."""
     bureau = Bureau(folder, url)
-    done = len(bureau.registry.models.list())
+    done = len(bureau.registry.models.list().records)
     pipe.send(str(bureau.registry.log.size()))
     while True:
         done += 1
@@ -87,7 +89,7 @@ def test_answer_log_killed_at_any_moment(database_url: str) -> None:
     chance = random.Random(2)  # noqa: S311
     url = database_url
     for _ in range(_ROUNDS):
-        notes = kill_at_work(lambda pipe: record_answers(url, pipe), chance.random() / 20)
+        notes = kill_at_work(lambda pipe: record_answers(url, pipe), 1, chance.random() / 20)
         # What was acknowledged is still there, at its place.
         known = open_checkpoint(notes[-1], vkey(ANSWER_LOG, key("answer-log").public))
         log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), known=known)

@@ -1,0 +1,117 @@
+"""The end of a growing log, shared by all who follow it: one thread looks, and one reads.
+
+However many follow, the database is asked whether there is more as often as one of them would, and
+those who are at the same place share what was read there.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from registry.changes import POLL_SECONDS, Changes
+from sealgate.reasons import Reason, Refusal
+
+_log = logging.getLogger(__name__)
+
+# A database that failed is asked again after this long.
+_RETRY_SECONDS = 1.0
+# Few, for an entry may have 64 KiB, and what one message holds must fit into one.
+PAGE = 32
+_KEPT = 16
+
+T = TypeVar("T")
+
+
+class Tail:
+    """Wakes those who wait for a log to grow."""
+
+    def __init__(
+        self, changes: Changes, token: Callable[[], object], size: Callable[[], int]
+    ) -> None:
+        """`size` is asked for where `changes` gives reason to look and `token` is another."""
+        self._changes = changes
+        self._token = token
+        self._ask = size
+        self._size = 0
+        self._seen: object = None
+        self._stopped = False
+        self._condition = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Sends away all who wait."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._changes.close()
+
+    def wait(self, known: int, seconds: float) -> int:
+        """The log's size, once it is more than `known`, or after some time, `seconds` at most.
+
+        Raises: DRAINING.
+        """
+        with self._condition:
+            if self._size <= known and not self._stopped:
+                self._condition.wait(seconds)
+            if self._stopped:
+                raise Refusal(Reason.DRAINING)
+            return self._size
+
+    def wake(self) -> None:
+        """Ends every wait, for somebody has reason to look up."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                if self._changes.wait(POLL_SECONDS):
+                    self._look()
+                continue
+            except Refusal as refusal:
+                _log.error("following a log: %s", refusal)
+            except Exception:
+                # Whatever it was, those who wait would wait for ever without this thread.
+                _log.exception("following a log")
+            with self._condition:
+                self._condition.wait_for(lambda: self._stopped, _RETRY_SECONDS)
+
+    def _look(self) -> None:
+        token = self._token()
+        if token != self._seen:
+            self._grow(self._ask())
+            self._seen = token
+
+    def _grow(self, size: int) -> None:
+        with self._condition:
+            # Also where it has not grown: what the change was may concern them all the same.
+            self._size = size
+            self._condition.notify_all()
+
+
+class Pages(Generic[T]):
+    """The newest of the pages that were read, of things that never change."""
+
+    def __init__(self, read: Callable[[int, int], Sequence[T]]) -> None:
+        """`read` returns the things from one index up to another."""
+        self._read = read
+        self._lock = threading.Lock()
+        self._kept: dict[int, Sequence[T]] = {}
+
+    def page(self, start: int, end: int) -> Sequence[T]:
+        """Some of the things from `start` up to `end`, at least the first. Raises like `read`."""
+        end = min(end, start + PAGE)
+        with self._lock:
+            found = self._kept.get(start)
+            if found is None:
+                found = self._read(start, end)
+                while len(self._kept) >= _KEPT:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[start] = found
+        return found[: end - start]

@@ -1,0 +1,81 @@
+"""What the registry tells those who follow it: each entry once, with its record as it was."""
+
+from registry.feed import Change
+from registry.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
+from sealgate.reasons import Reason
+from tests.support.bureau import Bureau
+from tests.support.people import ANSWER_LOG, refused
+
+
+def told(bureau: Bureau) -> list[Change]:
+    changes = bureau.registry.feed.read(0, bureau.registry.log.size())
+    return [change for change in changes if change is not None]
+
+
+def of(bureau: Bureau, event: str) -> list[Change]:
+    return [change for change in told(bureau) if change.event == event]
+
+
+def test_a_promotion_from_the_policy_to_the_pointer(bureau: Bureau) -> None:
+    pointer = bureau.release(bureau.publish())
+    changes = told(bureau)
+    assert [change.entry for change in changes] == sorted({change.entry for change in changes})
+    records = {change.event: change.record for change in changes}
+    assert list(dict.fromkeys(change.event for change in changes)) == [
+        "policy.accepted",
+        "model.created",
+        "watermark.committed",
+        "version.registered",
+        "proposal.created",
+        "approval.added",
+        "pointer.moved",
+    ]
+    assert isinstance(records["policy.accepted"], bytes)
+    assert isinstance(records["model.created"], ModelRecord)
+    assert isinstance(records["version.registered"], VersionRecord)
+    assert isinstance(records["proposal.created"], ProposalRecord)
+    assert isinstance(records["pointer.moved"], PointerRecord)
+    assert records["pointer.moved"] == pointer
+    moved = changes[-1]
+    assert (moved.model, moved.alias) == (pointer.model, pointer.alias)
+    assert (moved.entry, moved.principal) == (pointer.entry, pointer.admin)
+    assert moved.subject == f"models/{pointer.model}/aliases/{pointer.alias}"
+
+
+def test_a_record_is_what_it_was_then(bureau: Bureau) -> None:
+    """What follows later changes nothing that was told."""
+    version = bureau.publish()
+    bureau.release(version)
+    before = told(bureau)
+    bureau.revoke(version)
+    after = told(bureau)
+    assert after[: len(before)] == before
+    (registered,) = of(bureau, "version.registered")
+    (revoked,) = of(bureau, "version.revoked")
+    assert isinstance(registered.record, VersionRecord)
+    assert isinstance(revoked.record, VersionRecord)
+    assert not registered.record.revocation_reason
+    assert revoked.record.revocation_reason
+
+
+def test_an_approval_is_told_with_its_proposal(bureau: Bureau) -> None:
+    bureau.release(bureau.publish())
+    (proposed,) = of(bureau, "proposal.created")
+    approvals = of(bureau, "approval.added")
+    assert isinstance(proposed.record, ProposalRecord)
+    assert proposed.record.approvals == ()
+    told_with = [a.record.approvals for a in approvals if isinstance(a.record, ProposalRecord)]
+    assert len({approval for one in told_with for approval in one}) == len(approvals) > 1
+    assert {(a.model, a.alias) for a in approvals} == {(proposed.model, proposed.alias)}
+
+
+def test_what_is_about_no_model_is_left_out(bureau: Bureau) -> None:
+    size = bureau.registry.log.size()
+    bureau.registry.refusals.count("gateway", ANSWER_LOG, {"CREDENTIAL_MISSING": 3})
+    assert bureau.registry.feed.read(size, size + 1) == (None,)
+
+
+def test_what_the_log_does_not_have(bureau: Bureau) -> None:
+    size = bureau.registry.log.size()
+    with refused(Reason.ENTRY_UNKNOWN):
+        bureau.registry.feed.read(size, size + 1)

@@ -1,0 +1,48 @@
+"""With every connection to the registry in use: a reason within bounded time, and answers go on."""
+
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.v1 import registry_pb2 as messages
+from tests.support.house import question, refusal, rows, running
+
+
+@pytest.fixture
+def house(tmp_path):
+    with running(tmp_path / "state") as house:
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        yield house
+
+
+def take_all(database, stack):
+    """Holds connections until none has been free for as long as anybody waits."""
+    while True:
+        try:
+            stack.enter_context(database.reading())
+        except Refusal:
+            return
+
+
+def test_a_full_pool_has_its_reason_and_passes(house):
+    database = house.gateway._store.registry._ledger.database
+    registry = house.registry("auditor")
+    with ExitStack() as stack:
+        take_all(database, stack)
+        began = time.monotonic()
+        request = messages.ListModelsRequest()
+        assert refusal(registry.ListModels, request, timeout=60) is Reason.REGISTRY_UNAVAILABLE
+        assert time.monotonic() - began < 30
+        answer = house.inference().ModelInfer(question("digits", rows()), timeout=10)
+        assert answer.model_version == "1"
+    models = registry.ListModels(messages.ListModelsRequest(), timeout=10).models
+    assert [model.name for model in models] == ["models/digits"]
+    # Whoever followed the registry meanwhile goes on too.
+    house.governance("admin").promote(house.approved("digits", 1), "again")
+    stream = registry.WatchChanges(messages.WatchChangesRequest(start=0), timeout=20)
+    moves = (m for m in stream if m.change.kind == messages.CHANGE_KIND_POINTER_MOVED)
+    assert [next(moves).change.pointer.sequence for _ in range(2)] == [1, 2]
+    stream.cancel()

@@ -1,0 +1,167 @@
+"""The stream of a log: leaves and signed checkpoints, which a follower checks on its own."""
+
+import itertools
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from sealgate.audit import Auditor
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import merkle
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.v1 import log_pb2
+from tests.support.house import question, refusal, rows
+
+
+@pytest.fixture
+def policy(house):
+    return house.governance("auditor").policy()
+
+
+@pytest.fixture
+def answers(house):
+    return house.gateway._store.answers.origin
+
+
+def watch(house, origin, **start):
+    request = log_pb2.WatchLogRequest(origin=origin, **start)
+    return house.logs().WatchLog(request, timeout=30)
+
+
+def ask(house):
+    house.inference().ModelInfer(question("digits", rows()), timeout=10)
+
+
+def test_leaves_from_the_beginning_lead_to_each_signed_root(house, answers, policy):
+    for _ in range(40):
+        ask(house)
+    stream, leaves, checkpoints = watch(house, answers, start=0), [], 0
+    for message in stream:
+        assert message.index == len(leaves)
+        leaves += message.leaves
+        if message.note:
+            checkpoint = open_checkpoint(message.note, policy.log_key(answers))
+            assert checkpoint.size == len(leaves)
+            assert checkpoint.root == merkle.root([merkle.leaf_hash(leaf) for leaf in leaves])
+            checkpoints += 1
+            if checkpoints == 3:
+                break
+            ask(house)
+    stream.cancel()
+
+
+def test_from_now_the_first_message_is_the_newest_checkpoint(house, answers, policy):
+    stream = watch(house, answers)
+    first = next(stream)
+    assert open_checkpoint(first.note, policy.log_key(answers)).size == first.index
+    assert not first.leaves
+    ask(house)
+    assert next(stream).index == first.index
+    stream.cancel()
+
+
+def test_what_cannot_be_followed_is_refused(house, answers):
+    assert refusal(next, watch(house, "no/log")) is Reason.LOG_UNKNOWN
+    assert refusal(next, watch(house, answers, start=1_000_000)) is Reason.ENTRY_UNKNOWN
+    assert refusal(next, watch(house, answers, start=-1)) is Reason.ENTRY_UNKNOWN
+
+
+def rewritten(logs, change):
+    """A gateway's stream of a log, changed on its way."""
+
+    def watch_log(request, timeout):
+        stream = logs.WatchLog(request, timeout=timeout)
+        return Stream(stream, map(change, stream))
+
+    return SimpleNamespace(WatchLog=watch_log)
+
+
+class Stream:
+    def __init__(self, call, messages):
+        self._call = call
+        self._messages = messages
+
+    def __iter__(self):
+        return self._messages
+
+    def cancel(self):
+        self._call.cancel()
+
+
+def changed_leaf(message):
+    if message.leaves:
+        message.leaves[0] = b"{}"
+    return message
+
+
+def left_out(message):
+    message.index += 1
+    return message
+
+
+def foreign_note(message):
+    message.note = message.note and message.note.replace("\n", "\n1", 1)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (changed_leaf, Reason.LOG_INCONSISTENT),
+        (left_out, Reason.LOG_INCONSISTENT),
+        (foreign_note, Reason.SIGNATURE_INVALID),
+    ],
+)
+def test_a_stream_that_lies_is_found_out(house, answers, policy, change, reason):
+    ask(house)
+    auditor = Auditor(house.channel("auditor"), policy)
+    auditor.logs = rewritten(auditor.logs, change)
+    with pytest.raises(Refusal) as caught:
+        next(auditor.follow(answers))
+    assert caught.value.reason is reason
+
+
+def test_a_log_that_shrank_is_found_out(house, answers, policy):
+    auditor = Auditor(house.channel("auditor"), policy)
+    ask(house)
+
+    logs, streams = auditor.logs, itertools.count()
+
+    def watch_log(request, timeout):
+        """The second time, as a gateway would answer whose log was put back."""
+        if next(streams):
+            request.start += 1_000_000
+        return logs.WatchLog(request, timeout=0.5)
+
+    auditor.logs = SimpleNamespace(WatchLog=watch_log)
+    with pytest.raises(Refusal) as caught:
+        list(auditor.follow(answers))
+    assert caught.value.reason is Reason.LOG_INCONSISTENT
+
+
+def test_the_commands_print_a_line_an_event(house, monkeypatch):
+    """They go on for ever; here, until the stream's own bound comes for the first time."""
+    monkeypatch.setattr("sealgate.following._STREAM_SECONDS", 1.0)
+    monkeypatch.setattr("sealgate.following._PASSING", frozenset())
+    ask(house)
+    followed = house.command("audit", "follow", "registry", "--from", "0", "--json")
+    assert Reason.DEADLINE_TOO_SHORT.name in followed.stderr
+    lines = [json.loads(line) for line in followed.stdout.splitlines()]
+    entries = [line for line in lines if "entry" in line]
+    assert [line["entry"] for line in entries] == list(range(len(entries)))
+    assert entries[0]["event"] == "policy.accepted"
+    assert lines[-1]["checkpoint"] == len(entries)
+    followed = house.command("audit", "follow", "answers", "--from", "0")
+    assert "entry 0" in followed.stdout
+    assert "consistent" in followed.stdout
+    watched = house.command("model", "watch", "digits", "--from", "0")
+    assert "pointer-moved" in watched.stdout
+    assert "models/digits/aliases/production" in watched.stdout
+    kinds = ("--kind", "version-registered", "--json")
+    watched = house.command("model", "watch", "digits", "--from", "0", *kinds)
+    told = [json.loads(line) for line in watched.stdout.splitlines()]
+    assert [change["subject"] for change in told] == [
+        "models/digits/versions/1",
+        "models/digits/versions/2",
+    ]

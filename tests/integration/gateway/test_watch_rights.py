@@ -1,0 +1,164 @@
+"""Whoever follows is looked at again before each message: rights, credentials, policy, time."""
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
+
+from gateway.credentials import claims
+from sealgate.reasons import Reason
+from sealgate.remote import access_of, reason_of
+from sealgate.setup.tokens import ISSUER, mint_token
+from sealgate.trust import canonical, dsse
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import load_private_key
+from sealgate.trust.policy import PAYLOAD_TYPE
+from sealgate.trust.times import format_time
+from sealgate.v1 import log_pb2
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.credential_pb2 import CreateApiKeyRequest, RevokeApiKeyRequest
+from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
+from sealgate.v1.log_pb2_grpc import LogServiceStub
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+from tests.support.house import House
+
+RIGHTS = [
+    {
+        "principals": [],
+        "roles": ["publisher", "admin"],
+        "actions": ["read", "publish"],
+        "models": ["*"],
+        "aliases": ["*"],
+    },
+    {
+        "principals": [],
+        "roles": ["auditor"],
+        "actions": ["read"],
+        "models": ["shown"],
+        "aliases": ["*"],
+    },
+]
+
+
+def sign(house, document):
+    roots = [load_private_key(house.state / "roots" / f"root-{n}.key") for n in (1, 2)]
+    return dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots).encode()
+
+
+def first_policy(house):
+    return Envelope.decode((house.state / "trust" / "policy.json").read_bytes())
+
+
+@pytest.fixture
+def house(tmp_path):
+    house = House(tmp_path / "state")
+    document = json.loads(first_policy(house).payload) | {"rights": RIGHTS}
+    (auditor,) = (person for person in document["principals"] if person["name"] == "auditor")
+    auditor["identities"] = sorted([*auditor["identities"], f"jwt:{ISSUER} auditor"])
+    (house.state / "trust" / "policy.json").write_bytes(sign(house, document))
+    with (house.state / "gateway.toml").open("a") as file:
+        file.write("\n[limits]\nheartbeat = 0.2\n")
+    house.start()
+    yield house
+    house.stop()
+
+
+def create(house, name):
+    request = messages.CreateModelRequest(model=name)
+    house.registry("publisher").CreateModel(request, timeout=10)
+
+
+@contextmanager
+def channel_with(house, token):
+    access = replace(access_of(house.profile("client")), token=token)
+    with grpc.secure_channel(access.endpoint, access.credentials()) as channel:
+        yield channel
+
+
+def both(channel, origin):
+    """A stream of each kind, begun."""
+    streams = [
+        RegistryServiceStub(channel).WatchChanges(messages.WatchChangesRequest(), timeout=30),
+        LogServiceStub(channel).WatchLog(log_pb2.WatchLogRequest(origin=origin), timeout=30),
+    ]
+    for stream in streams:
+        next(stream)
+    return streams
+
+
+def ending(stream):
+    """The reason that a stream comes to in the end."""
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stream)
+    return reason_of(caught.value)
+
+
+def test_what_no_right_covers_is_not_told(house):
+    begin = house.gateway._store.registry.log.size()
+    for name in ("hidden", "shown", "hidden-too", "shown-not"):
+        create(house, name)
+    end = house.gateway._store.registry.log.size()
+
+    def told(person):
+        request = messages.WatchChangesRequest(start=begin)
+        stream, subjects = house.registry(person).WatchChanges(request, timeout=20), []
+        for message in stream:
+            if message.HasField("change"):
+                subjects.append(message.change.subject)
+            if message.next >= end:
+                stream.cancel()
+                return subjects
+        return None
+
+    assert told("auditor") == ["models/shown"]
+    assert told("admin") == [f"models/{n}" for n in ("hidden", "shown", "hidden-too", "shown-not")]
+
+
+def test_a_revoked_api_key_ends_its_streams(house):
+    keys = CredentialServiceStub(house.channel("admin"))
+    expires = format_time(datetime.now(UTC) + timedelta(hours=1))
+    request = CreateApiKeyRequest(holder="auditor", label="watch", expire_time=expires)
+    created = keys.CreateApiKey(request, timeout=10)
+    with channel_with(house, created.secret) as channel:
+        streams = both(channel, house.gateway._store.registry.log.origin)
+        keys.RevokeApiKey(
+            RevokeApiKeyRequest(name=created.api_key.name, reason="leaked"), timeout=10
+        )
+        assert [ending(stream) for stream in streams] == [Reason.API_KEY_REVOKED] * 2
+
+
+def test_a_token_that_expires_ends_its_streams(house, monkeypatch):
+    monkeypatch.setattr(claims, "LEEWAY_SECONDS", 0)
+    key = (house.state / "issuer" / "issuer.key").read_bytes()
+    token = mint_token(key, "auditor", datetime.now(UTC), timedelta(seconds=3))
+    with channel_with(house, token) as channel:
+        streams = both(channel, house.gateway._store.registry.log.origin)
+        assert [ending(stream) for stream in streams] == [Reason.TOKEN_EXPIRED] * 2
+
+
+def test_a_policy_that_drops_the_caller_ends_their_streams(house):
+    streams = both(house.channel("auditor"), house.gateway._store.registry.log.origin)
+    before = json.loads(first_policy(house).payload)
+    people = [person for person in before["principals"] if person["name"] != "auditor"]
+    document = before | {"principals": people, "version": before["version"] + 1}
+    house.gateway._store.registry.policies.accept("root", sign(house, document))
+    assert [ending(stream) for stream in streams] == [Reason.PRINCIPAL_UNKNOWN] * 2
+
+
+def test_a_stream_ends_by_itself_when_its_time_is_over_and_is_resumed(tmp_path):
+    house = House(tmp_path / "short")
+    with (house.state / "gateway.toml").open("a") as file:
+        file.write("\n[limits]\nstream = 1.0\n")
+    house.start()
+    try:
+        began = time.monotonic()
+        for stream in both(house.channel("auditor"), house.gateway._store.registry.log.origin):
+            # It ends, and without an error.
+            list(stream)
+        assert time.monotonic() - began < 10
+    finally:
+        house.stop()
