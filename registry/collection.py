@@ -10,20 +10,23 @@ Two things keep every file that somebody needs:
    even those that are there already, so the second case needs an upload longer than that.
 
 Whatever a pointer, a proposal or the log refers to is a version, and versions are never removed.
+
+What is about to be removed stands in the registry's log before the first file goes, so nothing is
+ever gone without its entry, whenever a collector is killed. A file of the list that a version came
+to name in the meantime stays.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from registry.artifacts import ArtifactStore, StoredFile
-from registry.database import Database
-from registry.log.rows import newest_checkpoint
-from registry.schema import LOG, VERSIONS
-from sealgate.reasons import Reason, Refusal
+from registry.events import ARTIFACTS_COLLECTED
+from registry.schema import COLLECTIONS, VERSIONS
+from registry.unit_of_work import Ledger
 from sealgate.trust.manifest import Manifest
 
 # Other writers wait while files are removed, so they get their turn after this long.
@@ -39,11 +42,14 @@ class Collected:
 
 
 class Collector:
-    """Finds and removes what no version names. Any process that may write the database can."""
+    """Finds and removes what no version names, in the name of `principal`. Any process that may
+    write the registry's database and its log can.
+    """
 
-    def __init__(self, database: Database, artifacts: ArtifactStore) -> None:
-        self._database = database
+    def __init__(self, ledger: Ledger, artifacts: ArtifactStore, principal: str) -> None:
+        self._ledger = ledger
         self._artifacts = artifacts
+        self._principal = principal
         self._named: set[str] = set()
         # The entries of versions up to this one have been looked at.
         self._entry = -1
@@ -51,28 +57,45 @@ class Collector:
     def collect(self, before: datetime, *, dry_run: bool) -> Collected:
         """Remove every file that no version names and that was last put before that moment.
 
-        Raises Refusal: REGISTRY_UNAVAILABLE, also for a database in which no registry ever began
-        (it would name nothing), or DOCUMENT_MALFORMED for a version whose manifest cannot be read;
-        nothing is removed after that.
+        1. What nobody names is listed.
+        2. The list gets its entry in the log, unless there is nothing on it.
+        3. What nobody has come to name since is removed.
+
+        Raises Refusal: REGISTRY_UNAVAILABLE, DOCUMENT_MALFORMED for a version whose manifest
+        cannot be read, LOG_INCONSISTENT, RECORD_FAILED; nothing is removed after that.
         """
-        with self._database.reading() as connection:
-            if newest_checkpoint(connection, LOG) is None:
-                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "the database holds no registry")
+        # 1.
+        with self._ledger.view() as connection:
             self._look(connection)
         unnamed = [
             file
             for file in self._artifacts.files()
             if file.put < before and file.digest not in self._named
         ]
-        if not dry_run:
+        if unnamed and not dry_run:
+            # 2.
+            self._record(unnamed)
+            # 3.
             unnamed = self._remove(unnamed, before)
         return Collected(tuple(unnamed), self._artifacts.sweep(before, dry_run=dry_run))
+
+    def _record(self, files: Sequence[StoredFile]) -> None:
+        with self._ledger.change(self._principal) as unit:
+            last = unit.connection.scalar(select(func.max(COLLECTIONS.c.number)))
+            unit.add(
+                ARTIFACTS_COLLECTED,
+                number=(last or 0) + 1,
+                files=len(files),
+                bytes=sum(file.size for file in files),
+                digests="\n".join(sorted(file.digest for file in files)),
+            )
+            unit.commit()
 
     def _remove(self, files: Iterable[StoredFile], before: datetime) -> list[StoredFile]:
         waiting = list(files)[::-1]
         removed = []
         while waiting:
-            with self._database.writing() as connection:
+            with self._ledger.database.writing() as connection:
                 self._look(connection)
                 until = time.monotonic() + _TURN_SECONDS
                 while waiting and time.monotonic() < until:

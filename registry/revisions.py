@@ -10,7 +10,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, literal, select, table
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 # Alembic keeps what it is working on in a module, so one thread at a time.
@@ -19,6 +19,24 @@ _ONE_AT_A_TIME = threading.Lock()
 
 class RevisionUnknown(Exception):
     """The database was written by a release that knows a later revision."""
+
+
+class RowsInTheWay(Exception):
+    """An earlier revision has no place for rows whose entries stay in the log."""
+
+
+def refuse_to_drop(connection: Connection, *tables: str) -> None:
+    """Let a revision go back only while `tables` are empty.
+
+    Without its row, an entry of the log is one that no release opens (LOG_INCONSISTENT): neither
+    the earlier one nor, the rows being gone, the later one again. Raises RowsInTheWay.
+    """
+    for name in tables:
+        if connection.scalar(select(literal(1)).select_from(table(name)).limit(1)):
+            raise RowsInTheWay(
+                f"{name} has rows, which the log tells of for good: this registry cannot go back "
+                "to a release that does not know them; restore a copy from before, with its log"
+            )
 
 
 def upgrade(connection: Connection, family: str, revision: str = "head") -> None:
@@ -30,10 +48,10 @@ def upgrade(connection: Connection, family: str, revision: str = "head") -> None
 
 
 def downgrade(connection: Connection, family: str, revision: str) -> None:
-    """Go back to an earlier revision, for an earlier release. Each revision says what that loses;
-    "base" drops the tables with all that is in them.
+    """Go back to an earlier revision, for an earlier release; "base" drops the tables.
 
-    Raises RevisionUnknown.
+    Raises RevisionUnknown, and RowsInTheWay where a table that is to go holds what the log tells
+    of.
     """
     _run(command.downgrade, connection, family, revision)
 

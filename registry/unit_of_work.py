@@ -13,7 +13,12 @@ from sqlalchemy import Connection, insert
 
 from registry.database import Database
 from registry.events import Event
+from registry.log.rows import newest_checkpoint
 from registry.log.tile_log import TileLog
+from registry.requests import Once, check_new, remember
+from registry.schema import LOG
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.keys import Signer
 from sealgate.trust.times import format_time
 
 Clock = Callable[[], datetime]
@@ -22,11 +27,19 @@ Clock = Callable[[], datetime]
 class UnitOfWork:
     """The change that `principal` makes at `now`, which is fixed once."""
 
-    def __init__(self, connection: Connection, log: TileLog, principal: str, now: datetime) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        log: TileLog,
+        principal: str,
+        now: datetime,
+        once: Once | None = None,
+    ) -> None:
         self.connection = connection
         self.principal = principal
         self.now = now
         self._log = log
+        self._once = once
         self._time = format_time(now)
         self._entries: list[bytes] = []
         self._afterwards: list[Callable[[], None]] = []
@@ -46,6 +59,8 @@ class UnitOfWork:
     def commit(self) -> None:
         """Make the change durable, all of it. Raises Refusal(RECORD_FAILED)."""
         if self._entries:
+            if self._once is not None:
+                remember(self.connection, self.principal, self._once, self._log.size, self.now)
             appended = self._log.append(self.connection, self._entries)
             self.connection.commit()
             self._log.settle(appended)
@@ -63,15 +78,43 @@ class Ledger:
         self.log = log
         self.clock = clock
 
+    @classmethod
+    def join(cls, database: Database, origin: str, signer: Signer, clock: Clock) -> "Ledger":
+        """Share the log of a registry that there is; see `TileLog.open`.
+
+        Raises Refusal: REGISTRY_UNAVAILABLE, also for a database in which no registry ever began.
+        """
+        with database.reading() as connection:
+            if newest_checkpoint(connection, LOG) is None:
+                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "the database holds no registry")
+        return cls(database, TileLog.open(database, LOG, origin, signer, shared=True), clock)
+
     @contextmanager
-    def change(self, principal: str) -> Iterator[UnitOfWork]:
+    def change(self, principal: str, once: Once | None = None) -> Iterator[UnitOfWork]:
         """Begin a change; other writers, here and elsewhere, wait until it ends.
 
-        Raises Refusal: REGISTRY_UNAVAILABLE, RECORD_FAILED, LOG_FENCED or LOG_INCONSISTENT.
+        Raises Repeated where the request `once` was carried out before; Refusal:
+        REQUEST_ID_REUSED, REGISTRY_UNAVAILABLE, RECORD_FAILED or LOG_INCONSISTENT.
         """
         with self.log.lock, self.database.writing() as connection:
             self.log.check_turn(connection)
-            yield UnitOfWork(connection, self.log, principal, self.clock())
+            if once is not None:
+                check_new(connection, principal, once)
+            yield UnitOfWork(connection, self.log, principal, self.clock(), once)
+
+    def look(self) -> None:
+        """Remember how far the log has come, by whomever. While a change is being made here,
+        that does it.
+
+        Raises Refusal: LOG_INCONSISTENT where the log does not extend what was seen before,
+        REGISTRY_UNAVAILABLE.
+        """
+        if self.log.lock.acquire(blocking=False):
+            try:
+                with self.view() as connection:
+                    self.log.catch_up(connection)
+            finally:
+                self.log.lock.release()
 
     @contextmanager
     def view(self) -> Iterator[Connection]:

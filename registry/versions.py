@@ -1,6 +1,7 @@
 """Versions: registering one, and reading what was registered."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -11,8 +12,10 @@ from registry.artifacts import ArtifactStore
 from registry.events import VERSION_REGISTERED
 from registry.evidence import EvidenceItem, open_evidence
 from registry.models import check_model
+from registry.paging import FIRST_PAGE, Asked, Page, as_text, presence, read_page, text, time
 from registry.policies import PolicyBook
 from registry.records import VersionRecord
+from registry.requests import Once, Repeated, check_new
 from registry.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS
 from registry.unit_of_work import Ledger, UnitOfWork
 from registry.uploads import Upload
@@ -53,6 +56,7 @@ class Versions:
         signature: bytes,
         evidence: Sequence[bytes],
         commitment: str,
+        once: Once | None = None,
     ) -> VersionRecord:
         """Register files that the artifact store holds as the model's next version.
 
@@ -72,7 +76,7 @@ class Versions:
         decoded = Manifest.decode(manifest)
         # 2.
         self._check_files(decoded)
-        with self._ledger.change(principal) as unit:
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
             policy = self._book.read(unit.connection).current(unit.now)
             # 3.
             oms.verify(signature, decoded, policy.keys_of(principal).values())
@@ -86,23 +90,43 @@ class Versions:
             # 7.
             self._check_present(decoded)
             row = {"digest": decoded.digest, "manifest": manifest, "signature": signature}
-            version = _add(unit, model, items, commitment=commitment, **row)
+            _add(unit, model, items, commitment=commitment, **row)
             unit.commit()
-        return self.get(model, version)
+        return self._find(model, decoded.digest)
+
+    def done(
+        self, principal: str, model: str, manifest: bytes, once: Once | None
+    ) -> VersionRecord | None:
+        """Return the version if this very request has registered it before.
+
+        Raises Refusal(REQUEST_ID_REUSED).
+        """
+        if once is None:
+            return None
+        try:
+            with self._ledger.view() as connection:
+                check_new(connection, principal, once)
+        except Repeated:
+            return self._find(model, Manifest.decode(manifest).digest)
+        return None
 
     def get(self, model: str, version: int) -> VersionRecord:
         """Return one version. Raises Refusal: MODEL_UNKNOWN, VERSION_UNKNOWN."""
         with self._ledger.view() as connection:
             check_model(connection, model)
-            return _record(connection, find_version(connection, model, version))
+            return read_version(connection, model, version)
 
-    def list(self, model: str) -> tuple[VersionRecord, ...]:
-        """Return a model's versions, oldest first. Raises Refusal(MODEL_UNKNOWN)."""
-        query = select(VERSIONS).where(VERSIONS.c.model == model).order_by(VERSIONS.c.version)
+    def list(self, model: str, asked: Asked = FIRST_PAGE) -> Page[VersionRecord]:
+        """Return a page of a model's versions, oldest first.
+
+        Raises Refusal: MODEL_UNKNOWN, or as `read_page`.
+        """
+        query = select(VERSIONS).where(VERSIONS.c.model == model)
+        scope = ["versions", model]
         with self._ledger.view() as connection:
             check_model(connection, model)
-            rows = connection.execute(query).mappings().all()
-            return tuple(_record(connection, row) for row in rows)
+            page = read_page(connection, query, VERSIONS.c.entry, asked, scope, _FIELDS)
+            return page.map(lambda row: _record(connection, row))
 
     def read_file(self, model: str, version: int, path: str) -> bytes:
         """Return the bytes of one file, hashed again.
@@ -123,6 +147,12 @@ class Versions:
         for entry in manifest.files:
             self._artifacts.check(entry.digest, entry.size)
 
+    def _find(self, model: str, digest: str) -> VersionRecord:
+        here = (VERSIONS.c.model == model, VERSIONS.c.digest == digest)
+        with self._ledger.view() as connection:
+            row = connection.execute(select(VERSIONS).where(*here)).mappings().one()
+            return _record(connection, row)
+
     def _check_present(self, manifest: Manifest) -> None:
         for entry in manifest.files:
             if entry.digest not in self._artifacts:
@@ -134,6 +164,11 @@ class Versions:
         self._check_present(manifest)
         for entry in manifest.files:
             formats.check_file(entry.path, self._artifacts.read(entry.digest, entry.size))
+
+
+def read_version(connection: Connection, model: str, version: int) -> VersionRecord:
+    """Return one version. Raises Refusal(VERSION_UNKNOWN)."""
+    return _record(connection, find_version(connection, model, version))
 
 
 def find_version(connection: Connection, model: str, version: int) -> RowMapping:
@@ -172,10 +207,25 @@ def evidence_text(envelopes: Sequence[bytes]) -> str:
     return "\n".join(sha256(envelope) for envelope in envelopes)
 
 
+_REVOKED = (
+    select(REVOCATIONS.c.version)
+    .where(REVOCATIONS.c.model == VERSIONS.c.model, REVOCATIONS.c.version == VERSIONS.c.version)
+    .exists()
+)
+_FIELDS = {
+    "name": text("models/" + VERSIONS.c.model + "/versions/" + as_text(VERSIONS.c.version)),
+    "digest": text(VERSIONS.c.digest),
+    "publisher": text(VERSIONS.c.principal),
+    "create_time": time(VERSIONS.c.time),
+    "revocation_reason": presence(_REVOKED),
+}
+
+
 def _check_new(connection: Connection, model: str, digest: str) -> None:
     here = (VERSIONS.c.model == model, VERSIONS.c.digest == digest)
-    if connection.scalar(select(VERSIONS.c.version).where(*here)) is not None:
-        raise Refusal(Reason.VERSION_EXISTS, digest)
+    version = connection.scalar(select(VERSIONS.c.version).where(*here))
+    if version is not None:
+        raise Refusal(Reason.VERSION_EXISTS, digest, facts={"version": str(version)})
 
 
 def _check_commitment(connection: Connection, model: str, commitment: str) -> None:

@@ -30,7 +30,7 @@ class LogTables:
     """`leaves`: what was recorded. `tiles`: 32-byte hashes, 256 in a full tile (C2SP tiles).
 
     `checkpoints`: a signed note for each size that was ever signed. `writer`: one row; whoever
-    raised `epoch` last may append.
+    raised `epoch` last may append, unless writers share the log.
     """
 
     leaves: Table

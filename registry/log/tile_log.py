@@ -2,8 +2,15 @@
 
 The log keeps its right edge (a `Frontier`) in memory. An append writes leaves, tiles and a signed
 checkpoint in the caller's transaction; only when that is committed does the caller `settle` it,
-so a failed commit leaves the log as it was. One writer is let in at a time: whoever opened the
-log last, by an epoch that each append looks at in its own transaction.
+so a failed commit leaves the log as it was.
+
+A log has one writer, or its writers share it:
+- An answer log is one process's: whoever opened it last, by an epoch that each append looks at in
+  its own transaction.
+- The registry's log is written by every gateway of the registry, in turn: the database lets one
+  write at a time, and whoever gets the turn first reads what the others have added since, which
+  must extend what it saw last. So two never sign different trees of one size, and a database that
+  was put back, or replaced by another, is refused by all who saw more of it.
 """
 
 import threading
@@ -20,9 +27,9 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import Signer
-from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash
+from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
 from sealgate.trust.note import vkey
-from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, partial_width, tree_root
+from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, consistency_proof, partial_width
 
 LARGEST_GROUP = 256
 LARGEST_LEAF = 65535
@@ -42,20 +49,24 @@ class Appended:
 
 
 class TileLog:
-    """The one writer of a log. `lock` is held from an append until it is settled or dropped."""
+    """A writer of a log. `lock` is held from an append until it is settled or dropped.
+
+    `epoch` is None where writers share the log.
+    """
 
     def __init__(
         self,
         tables: LogTables,
         origin: str,
         signer: Signer,
-        epoch: int,
+        epoch: int | None,
         frontier: Frontier,
         note: str,
     ) -> None:
         self.origin = origin
         self.vkey = vkey(origin, signer.public)
         self.lock = threading.Lock()
+        self._tables = tables
         self._signer = signer
         self._epoch = epoch
         self._frontier = frontier
@@ -72,8 +83,10 @@ class TileLog:
         signer: Signer,
         *,
         known: Checkpoint | None = None,
+        shared: bool = False,
     ) -> "TileLog":
-        """Become the log's writer; an earlier one can append no more.
+        """Become the log's writer, or one of those who share it; where it is not shared, an
+        earlier one can append no more.
 
         1. The newest checkpoint is signed by this log's key.
         2. There are as many leaves as it says.
@@ -88,9 +101,9 @@ class TileLog:
             epoch = _take_epoch(connection, tables, origin)
             frontier, note = _load(connection, tables, origin, signer)
             if known is not None:
-                _check_extends(connection, tables, frontier.size, known)
+                _check_extends(connection, tables, frontier, known)
             connection.commit()
-        return cls(tables, origin, signer, epoch, frontier, note)
+        return cls(tables, origin, signer, None if shared else epoch, frontier, note)
 
     @property
     def size(self) -> int:
@@ -103,19 +116,38 @@ class TileLog:
         return self._note
 
     def check_turn(self, connection: Connection) -> None:
-        """Check that this is still the log's writer, and keep others out until the commit.
+        """Check that this may append, and keep others out until the commit.
 
         Raises Refusal: LOG_FENCED when another writer has taken over, LOG_INCONSISTENT when the
-        database's newest checkpoint is not the one that was signed last.
+        database's newest checkpoint is not the one that was signed last, nor, where the log is
+        shared, an extension of it.
         """
         row = connection.execute(self._statements.turn).one_or_none()
-        if row is None or row.epoch != self._epoch:
+        if self._epoch is not None and (row is None or row.epoch != self._epoch):
             raise Refusal(Reason.LOG_FENCED, f"epoch {self._epoch} of {self.origin} is over")
-        if row.note != self._note and self._unsettled and row.note == self._unsettled.note:
+        self._take_over(connection, None if row is None else row.note)
+
+    def catch_up(self, connection: Connection) -> None:
+        """Remember what others have added to a shared log. Call it with `lock` held since before
+        the transaction began.
+
+        Raises Refusal(LOG_INCONSISTENT) when it does not extend what was seen last.
+        """
+        newest = newest_checkpoint(connection, self._tables)
+        self._take_over(connection, None if newest is None else newest.note)
+
+    def _take_over(self, connection: Connection, note: str | None) -> None:
+        if note != self._note and self._unsettled and note == self._unsettled.note:
             # That commit was reported as failed, yet it had reached the database.
             self.settle(self._unsettled)
-        if row.note != self._note:
+        if note == self._note:
+            return
+        if self._epoch is not None or note is None:
             raise inconsistent(f"{self.origin}: not the checkpoint that was signed last")
+        frontier, note = _load(connection, self._tables, self.origin, self._signer)
+        seen = Checkpoint(self.origin, self._frontier.size, self._frontier.root)
+        _check_extends(connection, self._tables, frontier, seen)
+        self._frontier, self._note, self._unsettled = frontier, note, None
 
     def append(self, connection: Connection, leaves: Sequence[bytes]) -> Appended:
         """Append 1 to 256 leaves of at most 65,535 bytes in the caller's transaction.
@@ -223,7 +255,15 @@ def _open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
         raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error
 
 
-def _check_extends(connection: Connection, tables: LogTables, size: int, known: Checkpoint) -> None:
+def _check_extends(
+    connection: Connection, tables: LogTables, frontier: Frontier, known: Checkpoint
+) -> None:
     # 4.
-    if known.size > size or tree_root(TileRows(connection, tables), known.size) != known.root:
-        raise inconsistent(f"{known.origin}: does not extend a checkpoint of {known.size}")
+    old, new = known.size, frontier.size
+    try:
+        if old > new:
+            raise inconsistent(f"{new} leaves")
+        proof = consistency_proof(TileRows(connection, tables), old, new)
+        verify_consistency(old, known.root, new, frontier.root, proof)
+    except Refusal as error:
+        raise inconsistent(f"{known.origin}: does not extend a checkpoint of {old}") from error

@@ -46,7 +46,7 @@ def test_what_is_listed(bureau: Bureau) -> None:
     create(bureau)
     create(bureau, key_id="ba9876543210")
     bureau.registry.api_keys.revoke("otto", KEY_ID, "leaked")
-    first, second = bureau.registry.api_keys.list()
+    first, second = bureau.registry.api_keys.list().records
     assert (first.revoked != "", first.revoker, first.reason) == (True, "otto", "leaked")
     assert (second.key_id, second.revoked, second.creator) == ("ba9876543210", "", "otto")
 

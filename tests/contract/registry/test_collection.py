@@ -3,18 +3,22 @@
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from registry.artifacts import ArtifactStore, StoredFile
 from registry.collection import Collected, Collector
 from registry.database import Database
+from registry.schema import COLLECTIONS
+from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason
-from sealgate.trust import oms
+from sealgate.trust import canonical, oms
 from sealgate.trust.digest import sha256
 from sealgate.trust.manifest import Manifest
 from tests.support.bureau import Bureau, version_files
-from tests.support.people import p256_key, refused
+from tests.support.people import REGISTRY_LOG, key, p256_key, refused
 
 DATA = b"nobody names these"
 DIGEST = sha256(DATA)
@@ -26,8 +30,14 @@ def later() -> datetime:
     return datetime.now(UTC) + HOUR
 
 
+def collector(bureau: Bureau, store: ArtifactStore | None = None) -> Collector:
+    """A collector in a process of its own, beside the registry's."""
+    ledger = Ledger.join(bureau.database, REGISTRY_LOG, key("registry-log"), bureau.clock)
+    return Collector(ledger, store or bureau.artifacts, "operator:root")
+
+
 def collect(bureau: Bureau, *, dry_run: bool = False) -> Collected:
-    return Collector(bureau.database, bureau.artifacts).collect(later(), dry_run=dry_run)
+    return collector(bureau).collect(later(), dry_run=dry_run)
 
 
 def register(bureau: Bureau, manifest: Manifest) -> None:
@@ -66,7 +76,7 @@ def test_a_revoked_version_keeps_its_files(bureau):
 def test_files_within_the_grace_time_stay(bureau):
     bureau.artifacts.put([DATA], len(DATA), DIGEST)
     before = datetime.now(UTC) - HOUR
-    assert not Collector(bureau.database, bureau.artifacts).collect(before, dry_run=False).files
+    assert not collector(bureau).collect(before, dry_run=False).files
     assert DIGEST in bureau.artifacts
 
 
@@ -75,7 +85,7 @@ def test_leftovers_of_killed_uploads_go(bureau):
     left.write_bytes(b"half")
     assert collect(bureau, dry_run=True).leftovers == 1
     assert left.exists()
-    fresh = Collector(bureau.database, bureau.artifacts)
+    fresh = collector(bureau)
     assert fresh.collect(datetime.now(UTC) - HOUR, dry_run=False).leftovers == 0
     assert collect(bureau).leftovers == 1
     assert not left.exists()
@@ -107,7 +117,7 @@ class Interrupted:
 def test_a_version_registered_after_the_listing_keeps_its_files(bureau):
     manifest = bureau.upload(version_files("small"))
     store = Interrupted(bureau.artifacts, listed=lambda: register(bureau, manifest))
-    assert not Collector(bureau.database, store).collect(later(), dry_run=False).files
+    assert not collector(bureau, store).collect(later(), dry_run=False).files
     bureau.registry.versions.check_bytes("digits", 1)
 
 
@@ -123,7 +133,7 @@ def test_nobody_registers_while_a_file_is_removed(bureau):
             tried.append(True)
 
     store = Interrupted(bureau.artifacts, removing=try_to_register)
-    found = Collector(bureau.database, store).collect(later(), dry_run=False)
+    found = collector(bureau, store).collect(later(), dry_run=False)
     assert tried
     assert removed(found) == {file.digest for file in manifest.files}
     with refused(Reason.FILE_MISSING):
@@ -160,15 +170,65 @@ def test_an_old_file_that_is_uploaded_again_after_the_listing_stays(bureau):
         bureau.artifacts, listed=lambda: bureau.artifacts.put([DATA], len(DATA), DIGEST)
     )
     before = datetime.now(UTC) - HOUR
-    assert not Collector(bureau.database, store).collect(before, dry_run=False).files
+    assert not collector(bureau, store).collect(before, dry_run=False).files
     assert DIGEST in bureau.artifacts
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_database_without_a_registry_removes_nothing(tmp_path: Path, bureau, dry_run):
+def entries(bureau: Bureau) -> list[dict[str, Any]]:
+    """The entries of the registry's log that tell of collections."""
+    log = bureau.registry.log
+    found = [canonical.decode(leaf) for block in log.entries(0, log.size()) for leaf in block]
+    return [entry for entry in found if entry["event"] == "artifacts.collected"]
+
+
+def test_what_was_collected_is_in_the_log(bureau):
+    bureau.publish()
+    size = bureau.registry.log.size()
+    collect(bureau, dry_run=True)
+    collect(bureau)
+    # Nothing was there to be collected.
+    assert bureau.registry.log.size() == size
+    for number in (1, 2):
+        bureau.artifacts.put([DATA], len(DATA), DIGEST)
+        collect(bureau, dry_run=True)
+        assert len(entries(bureau)) == number - 1
+        collect(bureau)
+        entry = entries(bureau)[-1]
+        assert entry["principal"] == "operator:root"
+        assert entry["subject"] == f"collections/{number}"
+        digests = sha256(DIGEST.encode())
+        assert entry["body"] == {"files": 1, "bytes": len(DATA), "digests": digests}
+    # The registry that runs beside it goes on after those entries.
+    bureau.registry.models.create("paula", "letters")
+    bureau.registry.verify()
+
+
+def test_nothing_is_removed_before_its_entry_is_on_the_disk(bureau):
     bureau.artifacts.put([DATA], len(DATA), DIGEST)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collector(bureau, Interrupted(bureau.artifacts, removing=die)).collect(
+            later(), dry_run=False
+        )
+    assert len(entries(bureau)) == 1
+    bureau.registry.verify()
+
+
+def test_an_edited_list_is_found_out(bureau):
+    bureau.artifacts.put([DATA], len(DATA), DIGEST)
+    collect(bureau)
+    with bureau.database.writing() as connection:
+        connection.execute(update(COLLECTIONS).values(digests=""))
+        connection.commit()
+    with refused(Reason.LOG_INCONSISTENT):
+        bureau.registry.verify()
+
+
+def test_a_database_without_a_registry_removes_nothing(tmp_path: Path, bureau):
     database = Database.open(tmp_path / "another.db", "registry")
     with refused(Reason.REGISTRY_UNAVAILABLE):
-        Collector(database, bureau.artifacts).collect(later(), dry_run=dry_run)
+        Ledger.join(database, REGISTRY_LOG, key("registry-log"), bureau.clock)
     database.close()
-    assert DIGEST in bureau.artifacts

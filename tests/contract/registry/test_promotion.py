@@ -23,7 +23,7 @@ def test_a_version_goes_live(bureau: Bureau) -> None:
 def test_a_second_version_follows(bureau: Bureau) -> None:
     first = bureau.release(bureau.publish("one"))
     second = bureau.release(bureau.publish("two"), predecessor=1)
-    assert bureau.registry.pointers.history("digits", "production") == (second, first)
+    assert bureau.registry.pointers.history("digits", "production").records == (second, first)
     verify_as_an_engine(bureau, second)
 
 

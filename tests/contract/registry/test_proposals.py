@@ -16,7 +16,7 @@ class TestProposal:
     def test_is_read_back(self, bureau: Bureau) -> None:
         record = bureau.propose(bureau.publish())
         assert bureau.registry.proposals.get(record.digest) == record
-        assert bureau.registry.proposals.list("digits") == (record,)
+        assert bureau.registry.proposals.list("digits").records == (record,)
         assert record.approvals == ()
 
     def test_again_is_the_same(self, bureau: Bureau) -> None:

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from registry import schema
-from registry.registry import Registry
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.promotion import check_covered, verify_freshness
@@ -139,7 +138,7 @@ def test_a_revoked_version_is_not_declared_fresh(busy_bureau: Bureau) -> None:
 
 def test_an_older_pointer_is_not_covered(busy_bureau: Bureau) -> None:
     """What an engine sees of a database in which the newest pointer was swapped for an old one."""
-    older = busy_bureau.registry.pointers.history("digits", "production")[1]
+    older = busy_bureau.registry.pointers.history("digits", "production").records[1]
     edit(
         busy_bureau,
         lambda c: c.execute(update(_POINTERS).where(_NEWEST).values(bundle=older.bundle)),
@@ -176,12 +175,3 @@ def test_a_statement_by_another_key_is_not_gone_on_from(busy_bureau: Bureau) -> 
     edit(busy_bureau, lambda c: c.execute(update(schema.FRESHNESS).values(envelope=forged)))
     with refused(Reason.LOG_INCONSISTENT):
         busy_bureau.registry.refresh()
-
-
-def test_an_earlier_registry_is_shut_out(busy_bureau: Bureau) -> None:
-    earlier: Registry = busy_bureau.registry
-    later = busy_bureau.open()
-    with refused(Reason.LOG_FENCED):
-        earlier.models.create("paula", "letters")
-    later.models.create("paula", "letters")
-    later.close()

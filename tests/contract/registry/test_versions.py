@@ -18,7 +18,7 @@ NOTHING = "sha256:" + "0" * 64
 
 class TestModel:
     def test_is_read_back(self, bureau: Bureau) -> None:
-        assert [model.model for model in bureau.registry.models.list()] == ["digits"]
+        assert [model.model for model in bureau.registry.models.list().records] == ["digits"]
         model = bureau.registry.models.get("digits")
         assert (model.creator, model.time, model.latest_version) == ("paula", at(), 0)
         bureau.publish()
@@ -123,7 +123,7 @@ class TestVersion:
         assert first.watermark_entry < first.entry
         assert first.revocation_reason == ""
         assert bureau.registry.versions.get("digits", 1) == first
-        assert bureau.registry.versions.list("digits") == (first, second)
+        assert bureau.registry.versions.list("digits").records == (first, second)
 
     def test_its_files_are_read_back(self, bureau: Bureau) -> None:
         bureau.publish("one")
@@ -229,7 +229,7 @@ class TestVersion:
         with refused(Reason.COMMITMENT_UNKNOWN):
             self.register(bureau, manifest, commitment=NOTHING)
         assert bureau.registry.log.size() == size
-        assert bureau.registry.versions.list("digits") == ()
+        assert bureau.registry.versions.list("digits").records == ()
         assert self.register(bureau, manifest).version == 1
 
     def register(

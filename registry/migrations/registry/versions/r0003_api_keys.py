@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from registry.revisions import refuse_to_drop
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -21,7 +23,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Loses all API keys: each has to be issued anew, and the log tells of keys that are gone."""
+    """Goes back only where no API key was ever issued."""
+    refuse_to_drop(op.get_bind(), "api_key_revocations", "api_keys")
     op.drop_table("api_key_revocations")
     op.drop_table("api_keys")
 

@@ -1,0 +1,155 @@
+"""Uploads over connections that break, from a gateway that is killed, and by who may not."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from sealgate.reasons import Reason
+from sealgate.remote import connect, facts_of, reason_of
+from sealgate.uploads import Patience, Uploader
+from sealgate.v1 import upload_pb2 as messages
+from sealgate.v1.upload_pb2_grpc import UploadServiceStub
+from tests.support.house import House, refusal, running
+from tests.support.packages import expected, package, stored
+from tests.support.relay import relay_to
+
+MIB = 1 << 20
+PATIENT = Patience(attempts=100, first=0.05, longest=0.5)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house of its own, without any model."""
+    with running(tmp_path_factory.mktemp("resumed") / "state") as house:
+        yield house
+
+
+def test_cut_at_every_tenth_with_four_files_at_once(house: House, tmp_path: Path) -> None:
+    sizes = (10 * MIB, 8 * MIB, 6 * MIB, 4 * MIB, 0, 1)
+    sent = package(house, tmp_path / "files", *sizes)
+    tenths = [sum(sizes) * tenth // 10 for tenth in range(1, 11)]
+    profile = house.profile("publisher")
+    with relay_to(profile.endpoint, tenths) as relay:
+        through = replace(profile, endpoint=f"127.0.0.1:{relay.port}")
+        seen: list[int] = []
+        with connect(through) as channel:
+            version = Uploader(
+                channel, patience=PATIENT, progress=lambda done, total: seen.append(done)
+            ).publish(sent)
+        # The last tenth may be lost in what was not sent again.
+        assert len(relay.cuts) <= 1
+        # What the gateway had was not sent again: else, with breaks, it would never have ended.
+        assert relay.sent < 3 * sum(sizes)
+    assert stored(house, version) == expected(sent)
+    assert seen[-1] == sum(entry.size for entry in sent.manifest.files)
+    assert os.listdir(house.state / "uploads") == []
+
+
+def test_a_version_that_is_uploaded_again_is_the_one_there(house: House, tmp_path: Path) -> None:
+    sent = package(house, tmp_path / "files", 1000)
+    uploader = Uploader(house.channel("publisher"))
+    assert uploader.publish(sent) == uploader.publish(sent)
+    other = replace(sent, signature=b"{}")
+    assert refusal(uploader.publish, other) is Reason.VERSION_EXISTS
+
+
+def serve(state: Path) -> subprocess.Popen[str]:
+    """A gateway in a process of its own, once it answers."""
+    words = [sys.executable, "-m", "sealgate.cli.main", "--state", str(state), "serve"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "mutual" in line:
+            return process
+    raise AssertionError("it ended")
+
+
+def test_a_gateway_killed_in_the_middle(tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    gateway = serve(house.state)
+    try:
+        sent = package(house, tmp_path / "files", *[8 * MIB] * 4)
+        half = threading.Event()
+
+        def look(done: int, total: int) -> None:
+            if done > total // 2:
+                half.set()
+
+        versions = []
+        with connect(house.profile("publisher")) as channel:
+            uploader = Uploader(channel, patience=PATIENT, progress=look)
+            thread = threading.Thread(target=lambda: versions.append(uploader.publish(sent)))
+            thread.start()
+            assert half.wait(60)
+            gateway.send_signal(signal.SIGKILL)
+            gateway.wait()
+            spool = house.state / "uploads"
+            # What had come is there, of files under way or of those that are stored.
+            assert any(path.stat().st_size for path in spool.rglob("*.part")) or any(
+                spool.rglob("*.stored")
+            )
+            gateway = serve(house.state)
+            thread.join(100)
+        assert stored(house, versions[0]) == expected(sent)
+    finally:
+        house.stop()
+        gateway.kill()
+        gateway.wait()
+
+
+def begun(house: House, tmp_path: Path) -> tuple[UploadServiceStub, messages.Upload]:
+    sent = package(house, tmp_path / "files", 1000)
+    stub = UploadServiceStub(house.channel("publisher"))
+    request = messages.CreateUploadRequest(model="resumed", manifest=sent.manifest.encode())
+    return stub, stub.CreateUpload(request).upload
+
+
+def parts(upload: messages.Upload, path: str, offset: int, *chunks: bytes):
+    header = messages.UploadFileRequest.Header(name=upload.name, path=path, offset=offset)
+    yield messages.UploadFileRequest(header=header)
+    for chunk in chunks:
+        yield messages.UploadFileRequest(chunk=chunk)
+
+
+def test_refusals_and_their_reasons(house: House, tmp_path: Path) -> None:
+    stub, upload = begun(house, tmp_path)
+    path, size = upload.files[0].path, upload.files[0].size
+
+    def reason(*words, name: str = upload.name) -> Reason:
+        named = messages.Upload(name=name)
+        return refusal(stub.UploadFile, parts(named, *words), timeout=10)
+
+    assert stub.UploadFile(parts(upload, path, 0, b"{", b"}")).received == 2
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.UploadFile(parts(upload, path, 7, b"x"))
+    assert reason_of(caught.value) is Reason.UPLOAD_OFFSET
+    assert facts_of(caught.value) == {"offset": "2"}
+    assert reason(path, 2, bytes(size)) is Reason.FILE_TOO_LARGE
+    assert reason("other.json", 0) is Reason.FILE_SURPLUS
+    assert reason("../part", 0) is Reason.PATH_UNSAFE
+    assert reason(path, 0, name="uploads/" + "0" * 32) is Reason.UPLOAD_UNKNOWN
+    assert reason(path, 0, name="models/resumed") is Reason.NAME_MALFORMED
+    assert reason(path, 2, bytes(size - 2)) is Reason.DIGEST_MISMATCH
+    assert stub.GetUpload(messages.GetUploadRequest(name=upload.name)).upload.files[0].received == 0
+    missing = messages.CreateVersionRequest(name=upload.name)
+    assert refusal(stub.CreateVersion, missing, timeout=10) is Reason.FILE_MISSING
+    stub.DeleteUpload(messages.DeleteUploadRequest(name=upload.name))
+    gone = messages.GetUploadRequest(name=upload.name)
+    assert refusal(stub.GetUpload, gone, timeout=10) is Reason.UPLOAD_UNKNOWN
+
+
+def test_what_is_no_stream_of_a_file(house: House, tmp_path: Path) -> None:
+    stub, upload = begun(house, tmp_path)
+    header = next(parts(upload, upload.files[0].path, 0))
+    chunk = messages.UploadFileRequest(chunk=b"x")
+    for stream in ([], [chunk], [messages.UploadFileRequest()], [header, header]):
+        assert refusal(stub.UploadFile, iter(stream), timeout=10) is Reason.DOCUMENT_MALFORMED
+    stub.DeleteUpload(messages.DeleteUploadRequest(name=upload.name))

@@ -1,0 +1,170 @@
+"""Two gateways share one registry, each with its own answer log, on either database."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import sealgate
+from gateway.app import build
+from gateway.config import GatewayConfig
+from sealgate.client.blocking import Client
+from sealgate.client.connection import options_of
+from sealgate.governance import Governance
+from sealgate.remote import Profile
+from sealgate.settings import ConfigError
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+from tests.support.house import House, rows
+from tests.support.second_gateway import ORIGIN, SecondGateway
+from tests.support.succession import change, first_document, root, signed
+
+
+@pytest.fixture
+def house(database_url: str, tmp_path: Path) -> Iterator[House]:
+    """A house whose registry is on the database; digits 1 is in production, 2 is registered."""
+    house = House(tmp_path / "state")
+    configuration = house.state / "gateway.toml"
+    text = configuration.read_text()
+    configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{database_url}"'))
+    house.start()
+    try:
+        house.publish("digits-1", "digits")
+        house.publish("digits-2", "digits")
+        house.promote("digits", 1)
+        yield house
+    finally:
+        house.stop()
+
+
+@pytest.fixture
+def second(house: House) -> Iterator[SecondGateway]:
+    """The second gateway, whose answer log the policy names; it is not started yet."""
+    second = SecondGateway(house)
+    change(house, lambda document: document["logs"]["answers"].append(second.line))
+    yield second
+    second.kill()
+
+
+def client(profile: Profile) -> Client:
+    return sealgate.connect(f"https://{profile.endpoint}", **options_of(profile))
+
+
+def await_answer(asked: Client, version: int) -> float:
+    """Waits until production is that version there, with receipts that hold; the seconds taken."""
+    began = time.monotonic()
+    while asked.infer("digits", {"x": rows()}).version != version:
+        assert time.monotonic() - began < 20
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def create(registry: RegistryServiceStub, names: list[str]) -> None:
+    for name in names:
+        registry.CreateModel(messages.CreateModelRequest(model=name), timeout=30)
+
+
+def test_both_answer_change_and_follow(house: House, second: SecondGateway) -> None:
+    second.start()
+    with ExitStack() as stack:
+        here = stack.enter_context(client(house.profile("client")))
+        there = stack.enter_context(client(Profile.read(second.profile("client"))))
+        assert await_answer(here, 1) < 5
+        assert await_answer(there, 1) < 5
+        # Moved by one, followed by the other, both ways.
+        house.promote("digits", 2)
+        assert await_answer(there, 2) < 5
+        admin = stack.enter_context(second.channel("admin"))
+        Governance(admin, house.profile("admin"), lambda: datetime.now(UTC)).rollback(
+            "digits", "production", 1, "complaints"
+        )
+        assert await_answer(here, 1) < 5
+        # Changes by both at once.
+        channel = stack.enter_context(second.channel("publisher"))
+        stubs = (house.registry("publisher"), RegistryServiceStub(channel))
+        names = [[f"model-{n}-{at}" for at in range(20)] for n in range(4)]
+        threads = [threading.Thread(target=create, args=(stubs[n % 2], names[n])) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    registry = house.gateway._store.registry
+    assert all(registry.models.get(name) for group in names for name in group)
+    registry.verify()
+    result = house.command("audit", "verify", person=str(second.profile("auditor")))
+    assert result.exit_code == 0, result.output
+    assert ORIGIN in result.output
+
+
+def test_one_killed_at_work_holds_up_nobody(house: House, second: SecondGateway) -> None:
+    second.start()
+    failed = threading.Event()
+
+    def work() -> None:
+        with second.channel("publisher") as channel:
+            try:
+                create(RegistryServiceStub(channel), [f"other-{at}" for at in range(10_000)])
+            except Exception:
+                failed.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    registry = house.registry("publisher")
+    create(registry, [f"first-{at}" for at in range(20)])
+    second.kill()
+    create(registry, [f"then-{at}" for at in range(20)])
+    assert failed.wait(60)
+    thread.join()
+    house.gateway._store.registry.verify()
+    # It comes back, goes on with its answer log, and changes the registry again.
+    second.start()
+    with second.channel("publisher") as channel:
+        create(RegistryServiceStub(channel), ["back"])
+    with client(Profile.read(second.profile("client"))) as there:
+        assert await_answer(there, 1) < 5
+    house.gateway._store.registry.verify()
+
+
+def test_two_that_begin_a_registry_at_once(database_url: str, tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    configuration = house.state / "gateway.toml"
+    text = configuration.read_text()
+    configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{database_url}"'))
+    second = SecondGateway(house)
+    first = first_document(house)
+    first["logs"]["answers"].append(second.line)
+    policy = signed(first, root(house, 1), root(house, 2))
+    (house.state / "trust" / "policy.json").write_bytes(policy)
+    starting = threading.Thread(target=second.start)
+    starting.start()
+    try:
+        house.start()
+        starting.join()
+        create(house.registry("publisher"), ["here"])
+        with second.channel("publisher") as channel:
+            create(RegistryServiceStub(channel), ["there"])
+        registry = house.gateway._store.registry
+        assert len(registry.policies.chain().policies) == 1
+        registry.verify()
+    finally:
+        starting.join()
+        house.stop()
+        second.kill()
+
+
+def test_an_answer_log_that_the_policy_does_not_name(tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    house.start()
+    try:
+        second = SecondGateway(house)
+        with pytest.raises(ConfigError) as caught:
+            build(GatewayConfig.read(second.config))
+        assert second.line in str(caught.value)
+        # It has taken nothing from the one that runs.
+        create(house.registry("publisher"), ["digits"])
+    finally:
+        house.stop()

@@ -1,0 +1,89 @@
+"""Every call about an upload asks for the right to publish its model, each time anew."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.front_door import Call
+from gateway.rights import Rights
+from gateway.rules import RULES
+from gateway.upload_service import UploadService
+from registry.open_uploads import OpenUpload
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.rights import ALL, Right
+from sealgate.v1 import upload_pb2 as messages
+from tests.support.people import make_policy, refused
+
+NAME = "uploads/" + "0" * 32
+HEADER = messages.UploadFileRequest.Header(name=NAME, path="a.json")
+ASKED = {
+    "CreateUpload": messages.CreateUploadRequest(model="digits"),
+    "GetUpload": messages.GetUploadRequest(name=NAME),
+    "UploadFile": messages.UploadFileRequest(header=HEADER),
+    "CreateVersion": messages.CreateVersionRequest(name=NAME),
+    "DeleteUpload": messages.DeleteUploadRequest(name=NAME),
+}
+
+
+class Asked(Exception):
+    """Raised by what lies behind the check."""
+
+
+class OneUpload:
+    """Uploads of which there is one, anna's, into digits."""
+
+    def get(self, principal: str, name: str) -> OpenUpload:
+        if principal != "anna":
+            raise Refusal(Reason.UPLOAD_FOREIGN)
+        files = Manifest.of({"a.json": b"{}"})
+        return OpenUpload(name, principal, "digits", files, (0,), datetime.now(UTC))
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def act(*_: object) -> None:
+            raise Asked
+
+        return act
+
+
+def ask(name: str, *rights: Right, principal: str = "anna") -> object:
+    service = UploadService(OneUpload(), Rights(lambda: make_policy(rights=rights), ""))
+    call = Call(SimpleNamespace(), name)
+    call.identify(SimpleNamespace(name=principal, roles=("publisher",)))
+    request = ASKED[name]
+    return getattr(service, name)(iter([request]) if name == "UploadFile" else request, call)
+
+
+def test_no_method_is_forgotten() -> None:
+    service = "/sealgate.v1.UploadService/"
+    assert {path.removeprefix(service) for path in RULES if path.startswith(service)} == {*ASKED}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_without_the_right_nothing_is_done(name: str) -> None:
+    for right in (
+        Right(("anna",), (), ("publish",), ("fraud",), (ALL,)),
+        Right(("anna",), (), ("read", "propose"), ("digits",), (ALL,)),
+        Right(("arne",), (), ("publish",), (ALL,), (ALL,)),
+    ):
+        with refused(Reason.RIGHT_MISSING):
+            ask(name, right)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_with_it_the_call_goes_on(name: str) -> None:
+    right = Right(("anna",), (), ("publish",), ("digits",), (ALL,))
+    if name == "GetUpload":
+        assert ask(name, right).upload.model == "digits"
+    else:
+        with pytest.raises(Asked):
+            ask(name, right)
+
+
+@pytest.mark.parametrize("name", [name for name in ASKED if name != "CreateUpload"])
+def test_the_right_does_not_open_somebody_else_s_upload(name: str) -> None:
+    right = Right(("arne",), (), ("publish",), ("digits",), (ALL,))
+    with refused(Reason.UPLOAD_FOREIGN):
+        ask(name, right, principal="arne")
