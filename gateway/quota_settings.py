@@ -31,8 +31,8 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class QuotaStore:
-    """Where rates and daily quotas are counted: a URL of the library `limits`. With `redis://…`
-    gateways count together; by default each counts for itself, and afresh when it starts.
+    """Where rates and daily quotas are counted: with `redis://…` or `postgresql://…` gateways count
+    together; by default each counts for itself, and afresh when it starts.
     """
 
     url: str = "memory://"

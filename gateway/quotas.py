@@ -4,17 +4,22 @@ Every call with a credential counts, before its message is read. All quotas that
 one of their roles hold at once, and each caller has counts of their own. Windows are fixed: one
 begins with the first call, ends after its second, minute, hour or day, and so says exactly when to
 try again; around its end twice the rate may pass.
+
+Where the place of the counts does not answer, one call a second asks it again, and the others are
+refused at once: they must not wait for it with a thread each.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from limits import RateLimitItem, RateLimitItemPerDay, parse
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import Storage, storage_from_string
+from limits.storage import SCHEMES, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from gateway.quota_settings import Quota, QuotaStore
@@ -22,7 +27,18 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.policy import Principal
 
-COUNTED = frozenset({Reason.RATE_EXCEEDED, Reason.CONCURRENCY_EXCEEDED, Reason.QUOTA_SPENT})
+_log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 1.0
+_ANSWER_SECONDS = 1.0
+COUNTED = frozenset(
+    {
+        Reason.RATE_EXCEEDED,
+        Reason.CONCURRENCY_EXCEEDED,
+        Reason.QUOTA_SPENT,
+        Reason.QUOTA_UNKNOWN,
+    }
+)
 """What is counted and not recorded one by one, or refusing would cost more than answering."""
 
 
@@ -53,6 +69,9 @@ class Quotas:
         self._limiter = FixedWindowRateLimiter(store)
         self._mutex = threading.Lock()
         self._shares: dict[tuple[str, tuple[str, ...]], _Share] = {}
+        # Whether the store failed last, and when it is to be asked again.
+        self._away = False
+        self._ask_at = 0.0
 
     @classmethod
     def of(cls, quotas: Iterable[Quota], store: QuotaStore) -> "Quotas":
@@ -76,13 +95,29 @@ class Quotas:
         return leave
 
     def _hit(self, window: _Window, name: str) -> None:
+        if self._away:
+            self._take_turn()
         try:
-            if self._limiter.hit(window.item, window.scope, name):
-                return
-            ends = self._limiter.get_window_stats(window.item, window.scope, name).reset_time
+            allowed = self._limiter.hit(window.item, window.scope, name)
+            if not allowed:
+                stats = self._limiter.get_window_stats(window.item, window.scope, name)
         except StorageError as error:
-            raise Refusal(Reason.QUOTA_UNKNOWN, str(error)) from error
-        raise Refusal(window.reason, f"{name}: {window.item}", max(0.0, ends - time.time()))
+            if not self._away:
+                _log.error("the counts of quotas cannot be reached: %s", error)
+            self._away, self._ask_at = True, time.monotonic() + _PAUSE_SECONDS
+            raise Refusal(Reason.QUOTA_UNKNOWN, str(error), _PAUSE_SECONDS) from error
+        self._away = False
+        if not allowed:
+            left = max(0.0, stats.reset_time - time.time())
+            raise Refusal(window.reason, f"{name}: {window.item}", left)
+
+    def _take_turn(self) -> None:
+        """Lets one call a second through to a store that failed. Raises: QUOTA_UNKNOWN."""
+        with self._mutex:
+            now = time.monotonic()
+            if now < self._ask_at:
+                raise Refusal(Reason.QUOTA_UNKNOWN, "it did not answer", self._ask_at - now)
+            self._ask_at = now + _PAUSE_SECONDS
 
     def _share(self, principal: Principal) -> _Share:
         """The share of a caller; there are no more of them than the policy has principals."""
@@ -97,14 +132,46 @@ class Quotas:
 
 
 def open_store(url: str) -> Storage:
-    """The place that a URL names. Raises: ConfigError."""
+    """The place that a URL names, which is asked only when something is counted.
+
+    Raises: ConfigError.
+    """
+    scheme = url.partition("://")[0]
     try:
-        store = storage_from_string(url, wrap_exceptions=True)
+        if scheme == "postgresql":
+            # Only the extra `postgres` brings what this needs; it registers the scheme.
+            import gateway.quota_postgres  # noqa: F401
+        options = _redis_options() if scheme in ("redis", "rediss", "redis+unix") else {}
+    except ModuleNotFoundError as error:
+        extra = "postgres" if scheme == "postgresql" else "redis"
+        raise ConfigError(
+            f"[quota_store] url needs {error.name}: pip install 'sealgate[{extra}]'"
+        ) from None
+    if scheme not in SCHEMES:
+        # The rest may hold a password.
+        raise ConfigError(
+            f"[quota_store] url cannot begin with {scheme!r}; use memory://, redis:// or "
+            "postgresql://user@host/database"
+        )
+    try:
+        store = storage_from_string(url, wrap_exceptions=True, **options)
     except (ConfigurationError, ValueError) as error:
         raise ConfigError(f"[quota_store] url cannot be used: {error}") from None
     if not isinstance(store, Storage):
         raise ConfigError("[quota_store] url must not be an async one")
     return store
+
+
+def _redis_options() -> dict[str, Any]:
+    """Bounds on how long Redis is waited for; by itself it would be asked for half a minute."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "socket_timeout": _ANSWER_SECONDS,
+        "socket_connect_timeout": _ANSWER_SECONDS,
+        "retry": Retry(NoBackoff(), 1),
+    }
 
 
 def _windows(quota: Quota) -> Iterable[_Window]:

@@ -10,22 +10,24 @@ from typing import TypeVar
 from gateway.front_door import Call
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.rights import ALL, Target
+from sealgate.trust.rights import ALL
 from sealgate.trust.statement_form import Statement
 
 _S = TypeVar("_S", bound=Statement)
 
 
 class Rights:
-    """Refuses what no right of the policy in force covers."""
+    """Refuses what no right of the policy in force covers, in this gateway's environment."""
 
-    def __init__(self, policy: Callable[[], Policy]) -> None:
+    def __init__(self, policy: Callable[[], Policy], environment: str = "") -> None:
         self._policy = policy
+        self._environment = environment
 
     def check(self, call: Call, action: str, model: str = ALL, alias: str | None = None) -> None:
         """Raises: RIGHT_MISSING. `model` must be a name; without an alias all of them are meant."""
-        target = Target(action, model, alias if alias is not None else ALL)
-        self._policy().check_right(call.principal, target)
+        policy = self._policy()
+        alias = ALL if alias is None else alias
+        policy.check_right(call.principal, policy.target(action, model, alias, self._environment))
 
 
 def unverified(kind: type[_S], envelope: bytes) -> _S:

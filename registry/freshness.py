@@ -40,9 +40,9 @@ class FreshnessKeeper:
             raise Refusal(Reason.POLICY_INVALID, "the freshness key has not the role")
 
     def is_due(self, connection: Connection, policy: Policy) -> bool:
-        """Say whether a quarter of the statement's time has gone, or there is none."""
-        statement = self._stored(connection)
-        if statement is None:
+        """Say whether a quarter of the statement's time has gone, or there is none by this key."""
+        statement = self._stored(connection, policy)
+        if statement is None or not self._is_own(connection):
             return True
         issued, expires = parse_time(statement.issued), parse_time(statement.expires)
         longest = timedelta(seconds=policy.rules.freshness_seconds)
@@ -51,11 +51,12 @@ class FreshnessKeeper:
     def renew(self, unit: UnitOfWork, policy: Policy) -> None:
         """Sign what is live now, in the transaction of `unit`.
 
-        Raises Refusal(LOG_INCONSISTENT) when an alias's pointer or a revocation of the last
-        statement is gone or older.
+        Raises Refusal: LOG_INCONSISTENT when an alias's pointer or a revocation of the last
+        statement is gone or older; POLICY_INVALID where the policy took the key's role away.
         """
+        self.check_key(policy)
         # A commit that was reported as failed may have reached the database all the same.
-        known = (self._last, self._stored(unit.connection))
+        known = (self._last, self._stored(unit.connection, policy))
         previous = max(filter(None, known), key=lambda item: item.sequence, default=None)
         pointers, revoked = newest_state(unit.connection)
         if previous is not None:
@@ -77,12 +78,13 @@ class FreshnessKeeper:
             unit.connection.execute(insert(FRESHNESS), {"slot": _SLOT, **row})
         unit.afterwards(lambda: self._remember(statement))
 
-    def check_state(self, connection: Connection) -> None:
-        """Check that the stored statement is ours and says what the tables say; remember it.
+    def check_state(self, connection: Connection, policy: Policy) -> None:
+        """Check that the stored statement is ours, or by another key of the policy's, and says
+        what the tables say; remember it.
 
         Raises Refusal(LOG_INCONSISTENT).
         """
-        statement = self._stored(connection)
+        statement = self._stored(connection, policy)
         pointers, revoked = newest_state(connection)
         if statement is None or (statement.pointers, statement.revoked) != (pointers, revoked):
             raise Refusal(Reason.LOG_INCONSISTENT, "the freshness statement says something else")
@@ -93,14 +95,21 @@ class FreshnessKeeper:
     def _remember(self, statement: Freshness) -> None:
         self._last = statement
 
-    def _stored(self, connection: Connection) -> Freshness | None:
+    def _is_own(self, connection: Connection) -> bool:
+        envelope = stored_envelope(connection)
+        signers = Envelope.decode(envelope).signatures if envelope is not None else ()
+        return self._signer.public.keyid in {keyid for keyid, _ in signers}
+
+    def _stored(self, connection: Connection, policy: Policy) -> Freshness | None:
         envelope = stored_envelope(connection)
         if envelope is None:
             return None
         opened = Envelope.decode(envelope)
         own = self._signer.public
+        # While a key is replaced, the statement may still be by the other.
+        keys = {k: policy.keys[k] for p in policy.with_role("freshness") for k in p.keys}
         try:
-            dsse.verify(opened, Freshness.PAYLOAD_TYPE, {own.keyid: own})
+            dsse.verify(opened, Freshness.PAYLOAD_TYPE, {own.keyid: own, **keys})
         except Refusal as error:
             raise Refusal(Reason.LOG_INCONSISTENT, "a freshness statement not ours") from error
         return Freshness.decode(opened.payload)

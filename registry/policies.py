@@ -5,13 +5,16 @@ never believed.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from registry.etags import check_etag, etag
 from registry.events import POLICY_ACCEPTED
 from registry.freshness import FreshnessKeeper
+from registry.requests import Once, Repeated
 from registry.schema import POLICIES
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
@@ -41,6 +44,11 @@ class PolicyChain:
             raise Refusal(Reason.POLICY_INVALID, "no policy has been accepted yet")
         table = {policy.digest: policy for policy in self.policies}
         object.__setattr__(self, "by_digest", table)
+
+    @property
+    def etag(self) -> str:
+        """Another for each policy."""
+        return etag("policy", self.newest.digest)
 
     @property
     def newest(self) -> Policy:
@@ -101,21 +109,27 @@ class Policies:
         self._book = book
         self._freshness = freshness
 
-    def accept(self, principal: str, envelope: bytes) -> Policy:
+    def accept(
+        self, principal: str, envelope: bytes, once: Once | None = None, etag: str = ""
+    ) -> Policy:
         """Add a policy to the chain and sign what is live under it.
 
         1. The envelope is in its canonical form (DOCUMENT_MALFORMED).
-        2. It follows from the pinned root keys, or from the newest policy (reasons of
+        2. The chain has the etag, if one is given (ETAG_STALE).
+        3. It follows from the pinned root keys, or from the newest policy (reasons of
            `open_policy` and `next_policy`).
-        3. It names this registry's log and its key, and gives the freshness key the role
+        4. It names this registry's log and its key, and gives the freshness key the role
            `freshness` (POLICY_INVALID): a registry could not go on under another one.
         """
         # 1.
         opened = Envelope.decode(envelope)
-        with self._ledger.change(principal) as unit:
+        with suppress(Repeated), self._ledger.change(principal, once) as unit:
             # 2.
-            policy = self._book.open_next(unit.connection, opened, unit.now)
+            if etag:
+                check_etag(etag, self._book.read(unit.connection).etag)
             # 3.
+            policy = self._book.open_next(unit.connection, opened, unit.now)
+            # 4.
             if policy.registry_log != self._ledger.log.vkey:
                 raise Refusal(Reason.POLICY_INVALID, "it names another registry log or key")
             self._freshness.check_key(policy)
@@ -124,7 +138,7 @@ class Policies:
             )
             self._freshness.renew(unit, policy)
             unit.commit()
-        return policy
+        return self.chain().by_digest[opened.payload_digest]
 
     def chain(self) -> PolicyChain:
         """Return all policies, oldest first. Raises Refusal(POLICY_INVALID) before the first."""

@@ -1,23 +1,32 @@
-"""`sealgate policy`: what the signed policy says, whether a new one is sound, and why it allows."""
+"""`sealgate policy`: what the signed policy says, whether a new one is sound, and why it allows.
 
+How a new one is made and accepted is in `policy_change`.
+"""
+
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sealgate.cli import policy_change
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import profile
 from sealgate.cli.policy_chain import open_chain, policy_option, read_chain
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, next_policy
-from sealgate.trust.rights import ACTION_ROLES, ALL, DEFAULT_ALIAS, Right, Target, decide
+from sealgate.trust.rights import ACTION_ROLES, ALL, DEFAULT_ALIAS, Right, decide
 
 
 @click.group(cls=HelpfulGroup)
 def policy() -> None:
-    """Read the signed policy, check a new one, and ask why something is allowed or not."""
+    """Read the signed policy, make a new one, and ask why something is allowed or not."""
+
+
+for command in (policy_change.accept, policy_change.draft, policy_change.fetch, policy_change.sign):
+    policy.add_command(command)
 
 
 @policy.command(epilog="\b\nExamples:\n  sealgate policy show\n  sealgate policy show --json")
@@ -35,8 +44,11 @@ def show(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
         for p in current.principals
     ]
     rights = _rights(current)
+    risk = current.risk.to_json() if current.risk else None
+    evidence = current.evidence.to_json() if current.evidence else None
     if as_json:
-        show_fields(_summary(current) | {"people": people, "rights": rights}, as_json)
+        rest = {"people": people, "rights": rights, "risk": risk, "evidence": evidence}
+        show_fields(_summary(current) | rest, as_json)
         return
     show_fields(_summary(current), as_json)
     click.echo()
@@ -45,7 +57,15 @@ def show(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
     if rights is None:
         click.echo("It has no section rights: the roles alone decide.")
     else:
-        show_rows(rights, ("right", "for", "actions", "models", "aliases"), as_json)
+        show_rows(rights, _COLUMNS, as_json)
+    if current.risk is not None:
+        click.echo()
+        tiers = [{"model": name, "risk_tier": tier} for name, tier in current.risk.models.items()]
+        show_rows(tiers, ("model", "risk_tier"), as_json)
+    if evidence is not None:
+        click.echo()
+        asked = [{"evidence": kind, "made by": ", ".join(by)} for kind, by in evidence.items()]
+        show_rows(asked, ("evidence", "made by"), as_json)
 
 
 @policy.command(
@@ -83,13 +103,14 @@ def check(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: b
 \b
 Examples:
   sealgate policy explain client infer --model digits
-  sealgate policy explain admin promote --model digits --alias canary
+  sealgate policy explain admin promote --model digits --alias canary --environment staging
 """
 )
 @click.argument("principal")
 @click.argument("action", type=click.Choice(sorted(ACTION_ROLES)))
 @click.option("--model", default=ALL, help="A model; without it, all of them.")
 @click.option("--alias", help="An alias, or * for all of them and for a version by number.")
+@click.option("--environment", default="", help="The gateway's; without it, it is not known.")
 @policy_option
 @json_option
 @click.pass_context
@@ -99,6 +120,7 @@ def explain(
     action: str,
     model: str,
     alias: str | None,
+    environment: str,
     policies: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -110,7 +132,7 @@ def explain(
     current = open_chain(read_chain(ctx, policies), profile(ctx, "auditor"))
     who = current.principal(principal)
     default = DEFAULT_ALIAS if action in ("infer", "metadata") else ALL
-    target = Target(action, model, default if alias is None else alias)
+    target = current.target(action, model, default if alias is None else alias, environment)
     decision = decide(current.rights, who.name, who.roles, target)
     right = current.rights[decision.right - 1] if current.rights and decision.right else None
     if as_json:
@@ -139,6 +161,9 @@ def _rights(found: Policy) -> list[dict[str, Any]] | None:
     return [_row(number, right) for number, right in enumerate(found.rights, 1)]
 
 
+_COLUMNS = ("right", "for", "actions", "models", "aliases", "conditions")
+
+
 def _row(number: int, right: Right) -> dict[str, Any]:
     return {
         "right": number,
@@ -146,7 +171,15 @@ def _row(number: int, right: Right) -> dict[str, Any]:
         "actions": ", ".join(right.actions),
         "models": ", ".join(right.models),
         "aliases": ", ".join(right.aliases),
+        "conditions": "; ".join(_conditions(right)),
     }
+
+
+def _conditions(right: Right) -> Iterator[str]:
+    if right.environments:
+        yield f"environment {' or '.join(right.environments)}"
+    if right.risk_tiers:
+        yield f"risk tier {' or '.join(right.risk_tiers)}"
 
 
 def _without_rights(found: Policy) -> list[str]:

@@ -27,6 +27,7 @@ FIELDS = (
     "verdict",
     "score",
     "threshold",
+    "engine",
 )
 SALT_SIZE = 16
 COMMITMENT_SIZE = 32

@@ -7,20 +7,24 @@ trust passes from the root keys to a policy, `open_policy` and its neighbours sa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, dsse, fields
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.evidence_rules import EvidenceRules
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.note import Verifier
 from sealgate.trust.policy_parts import BLOCK, Principal, Root, Rules, invalid
-from sealgate.trust.rights import Right, Target, allows
+from sealgate.trust.rights import ALL, Right, Target, allows
+from sealgate.trust.risk import UNKNOWN, Risk
 from sealgate.trust.times import parse_time
 
 TYPE = "sealgate/policy/v1"
+# How far the clock of whoever issued it may run ahead of ours.
+_CLOCK_SKEW = timedelta(minutes=5)
 PAYLOAD_TYPE = "application/vnd.sealgate.policy.v1+json"
 
 
@@ -29,8 +33,8 @@ class Policy:
     """A policy whose content has been checked; whether it is signed, `open_policy` says.
 
     `issued` and `expires` are times as text. `registry_log` and `answer_logs` are verifier keys
-    of logs (C2SP signed note). `rights` is None where the policy has no such section. Raises
-    Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
+    of logs (C2SP signed note). `rights`, `risk` and `evidence` are None where there is no such
+    section. Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
     """
 
     version: int
@@ -43,6 +47,8 @@ class Policy:
     registry_log: str
     answer_logs: tuple[str, ...]
     rights: tuple[Right, ...] | None = None
+    risk: Risk | None = None
+    evidence: EvidenceRules | None = None
     digest: str = field(init=False)
     _by_name: dict[str, Principal] = field(init=False, repr=False, compare=False)
     _by_identity: dict[str, Principal] = field(init=False, repr=False, compare=False)
@@ -66,6 +72,12 @@ class Policy:
             raise invalid("a key is used that is not listed")
         if not self._by_name.keys() >= {n for right in self.rights or () for n in right.principals}:
             raise invalid("a right names a principal that does not exist")
+        tiers = self.risk.tiers if self.risk else frozenset()
+        if not tiers >= {tier for right in self.rights or () for tier in right.risk_tiers}:
+            raise invalid("a right names a risk tier that does not exist")
+        holders = [self._by_key[keyid].name for keyid in self.root.keys if keyid in self._by_key]
+        if len(set(holders)) != len(holders):
+            raise invalid("somebody holds two of the root's keys: people count, not keys")
         object.__setattr__(self, "digest", sha256(self.encode()))
 
     def _index(self, name: str, pairs: Sequence[tuple[str, Any]]) -> None:
@@ -88,6 +100,9 @@ class Policy:
         }
         if self.rights is not None:
             document["rights"] = [right.to_json() for right in self.rights]
+        for name, section in (("risk", self.risk), ("evidence", self.evidence)):
+            if section is not None:
+                document[name] = section.to_json()
         return canonical.encode(document | self.rules.to_json())
 
     @classmethod
@@ -95,7 +110,7 @@ class Policy:
         """Read what `encode` writes. Raises Refusal like the constructor."""
         names = ("version", "issued", "expires", "keys", "root", "principals", "logs")
         document = fields.mapping(canonical.decode(payload))
-        extra = ("rights",) if "rights" in document else ()
+        extra = [name for name in ("rights", "risk", "evidence") if name in document]
         outer = fields.record(document, (*names, *Rules.FIELDS, *extra), TYPE)
         keys = fields.mapping(outer["keys"])
         logs = fields.record(outer["logs"], ("registry", "answers"))
@@ -109,7 +124,11 @@ class Policy:
             rules=Rules.from_json({name: outer[name] for name in Rules.FIELDS}),
             registry_log=fields.text(logs["registry"]),
             answer_logs=fields.texts(logs["answers"]),
-            rights=tuple(map(Right.from_json, fields.items(outer["rights"]))) if extra else None,
+            rights=tuple(map(Right.from_json, fields.items(outer["rights"])))
+            if "rights" in extra
+            else None,
+            risk=Risk.from_json(outer["risk"]) if "risk" in extra else None,
+            evidence=EvidenceRules.from_json(outer["evidence"]) if "evidence" in extra else None,
         )
 
     def principal(self, name: str) -> Principal:
@@ -121,6 +140,11 @@ class Policy:
     def by_identity(self, identity: str) -> Principal | None:
         """Return whom an identity (see `Principal`) stands for, if anyone."""
         return self._by_identity.get(identity)
+
+    def target(self, action: str, model: str, alias: str, environment: str = "") -> Target:
+        """Return what somebody wants to do in an environment, with the model's risk tier."""
+        tier = UNKNOWN if self.risk is None or model == ALL else self.risk.tier(model)
+        return Target(action, model, alias, environment, tier)
 
     def check_right(self, principal: Principal, target: Target) -> None:
         """Raises Refusal(RIGHT_MISSING) where the section `rights` does not allow it."""
@@ -144,11 +168,15 @@ class Policy:
         """Return the keys that sign the next policy, by key id."""
         return {keyid: self.keys[keyid] for keyid in self.root.keys}
 
-    def approvals_for(self, alias: str) -> int:
-        """Return how many people must approve. Raises Refusal(ALIAS_UNKNOWN) if none is listed."""
+    def approvals_for(self, alias: str, model: str) -> int:
+        """Return how many people must approve: the most that the alias or the risk tier asks for.
+
+        Raises Refusal(ALIAS_UNKNOWN) where the alias has no rule.
+        """
         if alias not in self.rules.approvals:
             raise Refusal(Reason.ALIAS_UNKNOWN, "the policy has no rule for the alias")
-        return self.rules.approvals[alias]
+        least = self.rules.approvals[alias]
+        return max(least, self.risk.approvals_for(alias, model)) if self.risk else least
 
     def blocks(self, verdict: str) -> bool:
         """Say whether an answer with this verdict must be withheld."""
@@ -169,6 +197,15 @@ class Policy:
         if now >= parse_time(self.expires):
             raise Refusal(Reason.POLICY_EXPIRED, f"at {self.expires}")
 
+    def check_begun(self, now: datetime) -> None:
+        """Raises Refusal(POLICY_INVALID) where `issued` lies ahead.
+
+        No clock is believed that is behind a signed time, so such a policy would end every shorter
+        statement at once, and for good.
+        """
+        if parse_time(self.issued) > now + _CLOCK_SKEW:
+            raise invalid(f"it is issued at {self.issued}, which is to come")
+
 
 def open_policy(
     envelope: Envelope, root_keys: Mapping[str, PublicKey], threshold: int, now: datetime
@@ -184,10 +221,11 @@ def next_policy(current: Policy, envelope: Envelope, now: datetime) -> Policy:
     """Return the successor of `current`, which need not be unexpired itself.
 
     Raises Refusal: POLICY_ROLLED_BACK for a version that is not newer, POLICY_INVALID for one
-    that leaves a version out, and like `open_policy`.
+    that leaves a version out or is issued in the future, and like `open_policy`.
     """
     successor = _follow(current, envelope)
     successor.check_unexpired(now)
+    successor.check_begun(now)
     return successor
 
 
@@ -238,13 +276,18 @@ def _follow(current: Policy, envelope: Envelope) -> Policy:
     dsse.verify(envelope, PAYLOAD_TYPE, current.root_keys(), current.root.threshold)
     successor = Policy.decode(envelope.payload)
     _check_own_root(successor, envelope)
+    check_next_version(current, successor)
+    return successor
+
+
+def check_next_version(current: Policy, successor: Policy) -> None:
+    """Raises Refusal: POLICY_ROLLED_BACK for one that is not newer, POLICY_INVALID for a gap."""
     if successor.version <= current.version:
         raise Refusal(
             Reason.POLICY_ROLLED_BACK, f"version {successor.version} after {current.version}"
         )
     if successor.version != current.version + 1:
         raise invalid(f"version {successor.version} after {current.version}")
-    return successor
 
 
 def _check_own_root(policy: Policy, envelope: Envelope) -> None:

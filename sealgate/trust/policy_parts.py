@@ -12,7 +12,7 @@ from sealgate.trust.names import check_name
 # People's roles, then those of services.
 ROLES = frozenset(
     {"client", "auditor", "publisher", "approver", "admin"}
-    | {"freshness", "evidence", "rollback", "log"}
+    | {"freshness", "evidence", "rollback", "log", "engine"}
 )
 # What a verdict may lead to: the answer is withheld; given and flagged; given.
 BLOCK, FLAG, RECORD = "block", "flag", "record"

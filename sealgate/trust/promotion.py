@@ -129,11 +129,14 @@ def _verify(
 def _check_proposal(pointer: Pointer, bundle: PointerBundle, policy: Policy) -> Proposal:
     """Return the proposal, signed by its proposer, a publisher or an admin.
 
+    It must carry the evidence that the policy asks for (EVIDENCE_MISSING).
     It must be the one that the pointer names, say the same of model, alias, version, digest and
     policy, and precede the pointer by one (POINTER_INVALID); its time must not have run out at
     the pointer's (PROPOSAL_EXPIRED).
     """
     proposal = open_statement(bundle.proposal, Proposal, policy, ("publisher", "admin"))
+    if policy.evidence is not None:
+        policy.evidence.check_kinds(kind for kind, _ in proposal.evidence)
     if pointer.proposal != bundle.proposal.payload_digest:
         raise Refusal(Reason.POINTER_INVALID, "the pointer names another proposal")
     for name in ("model", "alias", "version", "digest", "policy"):
@@ -172,7 +175,7 @@ def _check_approvals(
             raise Refusal(Reason.SELF_APPROVAL, approval.approver)
         people.add(approval.approver)
         keys.update(_keyids(envelope))
-    needed = policy.approvals_for(pointer.alias)
+    needed = policy.approvals_for(pointer.alias, pointer.model)
     if min(len(people), len(keys)) < needed:
         raise Refusal(Reason.APPROVALS_MISSING, f"{len(people)} people of {needed}")
 

@@ -113,6 +113,30 @@ def test_explain(state, tmp_path, words, allowed, why):
     assert command(state, "explain", *words, *policies).exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("words", "allowed", "why"),
+    [
+        (("--environment", "staging"), True, "right 1 allows"),
+        (("--environment", "lab"), False, "right 1 asks for environment staging, not lab"),
+        ((), False, "environment staging, not one that is not known"),
+    ],
+)
+def test_explain_conditions(state, tmp_path, words, allowed, why):
+    conditions = {"environments": ["staging"], "risk_tiers": ["high"]}
+    risk = {"models": {"digits": "high"}, "approvals": {}}
+    evidence = {"golden-run": ["evidence"]}
+    sections = {"rights": [CLIENTS | conditions], "risk": risk, "evidence": evidence}
+    policies = chain(state, tmp_path / "2.json", **sections)
+    found, code = shown(state, "explain", "client", "infer", "--model", "digits", *words, *policies)
+    assert (found["allowed"], code) == (allowed, 0 if allowed else 1)
+    assert why in found["why"]
+    text = command(state, "show", *policies).output
+    assert "environment staging; risk tier high" in " ".join(text.split())
+    assert "golden-run" in text
+    found = shown(state, "show", *policies)[0]
+    assert (found["risk"], found["evidence"]) == (risk, evidence)
+
+
 def test_explain_without_the_section(state):
     found, _ = shown(state, "explain", "admin", "revoke", "--model", "digits")
     assert found["why"] == "the role is enough: the policy has no section rights"

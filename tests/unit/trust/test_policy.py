@@ -56,7 +56,7 @@ def test_look_ups() -> None:
     assert POLICY.keys_of("nobody") == {}
     assert [p.name for p in POLICY.with_role("approver")] == ["anna", "arne"]
     assert POLICY.root_keys() == PINNED
-    assert POLICY.approvals_for("production") == 2
+    assert POLICY.approvals_for("production", "digits") == 2
     assert POLICY.log_key(REGISTRY_LOG) == POLICY.registry_log
     assert [POLICY.is_answer_log(o) for o in (ANSWER_LOG, REGISTRY_LOG, "x")] == [
         True,
@@ -66,7 +66,7 @@ def test_look_ups() -> None:
     assert [POLICY.blocks(v) for v in ("clean", "suspect", "adversarial")] == [False, False, True]
     for reason, look_up, argument in [
         (Reason.PRINCIPAL_UNKNOWN, POLICY.principal, "nobody"),
-        (Reason.ALIAS_UNKNOWN, POLICY.approvals_for, "staging"),
+        (Reason.ALIAS_UNKNOWN, lambda alias: POLICY.approvals_for(alias, "digits"), "staging"),
         (Reason.LOG_UNKNOWN, POLICY.log_key, "example.org/other"),
         (Reason.POLICY_INVALID, POLICY.blocks, "odd"),
     ]:

@@ -10,7 +10,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.manifest import Manifest
-from sealgate.trust.policy import open_policy_history
+from sealgate.trust.policy import Policy, open_policy_history
 from sealgate.trust.promotion import verify_freshness, verify_pointer
 from sealgate.trust.proof import TlogProof
 from sealgate.trust.receipt import Receipt, verify_receipt
@@ -58,6 +58,11 @@ def test_the_log_proof_verifies() -> None:
     checkpoint = open_checkpoint(proof.checkpoint_note, known["verifier_key"])
     leaf = merkle.leaf_hash(known["entry"].encode())
     merkle.verify_inclusion(leaf, proof.index, checkpoint.size, proof.hashes, checkpoint.root)
+
+
+def test_the_conditions_read_back() -> None:
+    known = vectors.read("policy-conditions")
+    assert Policy.decode(known["payload"].encode()).digest == known["digest"]
 
 
 def test_policy_promotion_and_receipt_verify() -> None:

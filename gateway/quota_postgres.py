@@ -1,0 +1,147 @@
+"""Counts of quotas in PostgreSQL, so that gateways count together: a storage of `limits`.
+
+One small table, in the schema that the URL's `schema` names (`quotas`), with a row for each caller
+and window: no more than the policy has principals and the configuration quotas. A hit is one
+statement, by the server's clock alone. A crash of the server may lose the last moments' counts,
+since no hit waits for the disk.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from limits.storage import Storage
+from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# Seconds; libpq takes no shorter time to connect.
+_CONNECT_SECONDS = 2
+_STATEMENT_MS = 1000
+_CONNECTIONS = 16
+
+# One transaction, since it is sent as one. The rows that go are of callers and quotas that there
+# are no more.
+_PREPARE = """
+    SELECT pg_advisory_xact_lock(hashtext('sealgate quotas'));
+    CREATE SCHEMA IF NOT EXISTS {schema};
+    CREATE TABLE IF NOT EXISTS counts (
+        key text PRIMARY KEY, hits bigint NOT NULL, ends timestamptz NOT NULL
+    ) WITH (fillfactor = 50);
+    DELETE FROM counts WHERE key IN (
+        SELECT key FROM counts WHERE ends <= statement_timestamp() LIMIT 10000
+        FOR UPDATE SKIP LOCKED
+    )
+"""
+_HIT = """
+    INSERT INTO counts AS c (key, hits, ends)
+    VALUES (%(key)s, %(amount)s, statement_timestamp() + make_interval(secs => %(seconds)s))
+    ON CONFLICT (key) DO UPDATE SET
+        hits = EXCLUDED.hits + CASE WHEN c.ends > statement_timestamp() THEN c.hits ELSE 0 END,
+        ends = CASE WHEN c.ends > statement_timestamp() THEN c.ends ELSE EXCLUDED.ends END
+    RETURNING hits
+"""
+_GET = "SELECT hits FROM counts WHERE key = %(key)s AND ends > statement_timestamp()"
+_LEFT = (
+    "SELECT extract(epoch FROM ends - statement_timestamp())::float8 FROM counts"
+    " WHERE key = %(key)s AND ends > statement_timestamp()"
+)
+_CLEAR = "DELETE FROM counts WHERE key = %(key)s"
+_RESET = "DELETE FROM counts"
+
+
+class PostgresStorage(Storage):
+    """Connects when first asked. Safe for many threads.
+
+    Raises ValueError for a URL of another form; otherwise `base_exceptions`, or StorageError in
+    their stead with `wrap_exceptions`, within a few seconds.
+    """
+
+    STORAGE_SCHEME = ["postgresql"]  # noqa: RUF012
+
+    def __init__(self, uri: str, wrap_exceptions: bool = False, **_: float | str | bool) -> None:
+        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+        try:
+            url = make_url(uri)
+        except SQLAlchemyError:
+            # Its text may hold the password.
+            raise ValueError("it is not of the form postgresql://user@host/database") from None
+        self._schema = str(url.query.get("schema", "quotas"))
+        if not _SCHEMA.fullmatch(self._schema):
+            raise ValueError("its schema is not a plain name")
+        settings = {
+            "search_path": self._schema,
+            "statement_timeout": _STATEMENT_MS,
+            "synchronous_commit": "off",
+        }
+        options = " ".join(f"-c{name}={value}" for name, value in settings.items())
+        self._engine = create_engine(
+            url.difference_update_query(["schema"]).set(drivername="postgresql+psycopg"),
+            connect_args={
+                "connect_timeout": _CONNECT_SECONDS,
+                "tcp_user_timeout": 1000 * _CONNECT_SECONDS,
+                "options": options,
+            },
+            isolation_level="AUTOCOMMIT",
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=_STATEMENT_MS / 1000,
+        )
+        self._preparing = threading.Lock()
+        self._prepared = False
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return SQLAlchemyError
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Counts, in one statement; the window begins where none is open, for `expiry` seconds."""
+        return int(self._scalar(_HIT, {"key": key, "amount": amount, "seconds": expiry}))
+
+    def get(self, key: str) -> int:
+        return int(self._scalar(_GET, {"key": key}) or 0)
+
+    def get_expiry(self, key: str) -> float:
+        """When the window ends, by this machine's clock; how long that is, the server says."""
+        return time.time() + float(self._scalar(_LEFT, {"key": key}) or 0.0)
+
+    def check(self) -> bool:
+        try:
+            return bool(self._scalar("SELECT 1", {}))
+        except SQLAlchemyError:
+            return False
+
+    def reset(self) -> int | None:
+        with self._engine.connect() as connection:
+            self._prepare(connection)
+            return connection.exec_driver_sql(_RESET).rowcount
+
+    def clear(self, key: str) -> None:
+        with self._engine.connect() as connection:
+            self._prepare(connection)
+            connection.exec_driver_sql(_CLEAR, {"key": key})
+
+    def _scalar(self, query: str, values: Mapping[str, Any]) -> Any:
+        try:
+            return self._ask(query, values)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            # The server was started anew; the pool has dropped what it had. At worst, a hit
+            # counts twice.
+            return self._ask(query, values)
+
+    def _ask(self, query: str, values: Mapping[str, Any]) -> Any:
+        with self._engine.connect() as connection:
+            self._prepare(connection)
+            return connection.exec_driver_sql(query, dict(values)).scalar()
+
+    def _prepare(self, connection: Connection) -> None:
+        if self._prepared:
+            return
+        with self._preparing:
+            if not self._prepared:
+                connection.exec_driver_sql(_PREPARE.format(schema=self._schema))
+                self._prepared = True

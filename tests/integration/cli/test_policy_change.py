@@ -1,0 +1,147 @@
+"""A policy on its way: drafted, edited, signed by one root after the other, accepted, fetched."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from sealgate.cli.main import main
+from sealgate.reasons import Reason
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import load_private_key
+from tests.support.house import House, running
+from tests.support.succession import accept, follow
+
+
+@pytest.fixture
+def house(tmp_path) -> House:
+    with running(tmp_path / "state") as house:
+        yield house
+
+
+def run(house, *words, answer=None):
+    return CliRunner().invoke(
+        main, ["--state", str(house.state), "policy", *map(str, words)], input=answer
+    )
+
+
+def done(result):
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def root(house, number):
+    return house.state / "roots" / f"root-{number}.key"
+
+
+def edit(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes, indent=4))
+
+
+@pytest.fixture
+def draft(house, tmp_path):
+    file = tmp_path / "policy-2.json"
+    done(run(house, "draft", file))
+    edit(file, promotion={"approvals": {"production": 1, "canary": 1, "shadow": 1}})
+    return file
+
+
+def test_from_draft_to_force(house, draft):
+    signed = draft.with_suffix(".signed.json")
+    said = done(run(house, "sign", draft, "--key", root(house, 1), answer="y\n"))
+    assert "~ promotion.approvals.production: 2 -> 1" in said
+    assert "~ version: 1 -> 2" in said
+    assert "must have 1 more of the present root's keys and 1 more of the new root's" in said
+    assert Reason.THRESHOLD_NOT_MET.name in run(house, "accept", signed).output
+    said = done(run(house, "sign", signed, "--key", root(house, 3), "--yes"))
+    assert "signed by enough" in said
+    said = done(run(house, "accept", signed))
+    assert "~ promotion.approvals.production: 2 -> 1" in said
+    assert "version 2 is in force" in said
+    follow(house, 2)
+    # Twice is not wrong, and what is read offline is now the new one.
+    assert "version 2 is in force" in done(run(house, "accept", signed))
+    assert json.loads(done(run(house, "show", "--json")))["version"] == 2
+    found = json.loads(done(run(house, "accept", signed, "--json")))
+    assert (found["version"], found["changes"]) == (2, [])
+
+
+def test_whoever_looks_and_says_no_has_not_signed(house, draft):
+    result = run(house, "sign", draft, "--key", root(house, 1), answer="n\n")
+    assert result.exit_code == 1
+    assert not draft.with_suffix(".signed.json").exists()
+
+
+def test_the_same_key_twice(house, draft):
+    done(run(house, "sign", draft, "--key", root(house, 1), "--yes"))
+    signed = draft.with_suffix(".signed.json")
+    again = run(house, "sign", signed, "--key", root(house, 1), "--yes")
+    assert again.exit_code == 1
+    assert "has signed" in again.output
+    assert len(Envelope.decode(signed.read_bytes()).signatures) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        (Reason.POLICY_ROLLED_BACK, {"version": 1}),
+        (Reason.POLICY_INVALID, {"version": 3}),
+        (
+            Reason.POLICY_INVALID,
+            {"issued": "2090-01-01T00:00:00Z", "expires": "2091-01-01T00:00:00Z"},
+        ),
+        (
+            Reason.POLICY_EXPIRED,
+            {"issued": "2020-01-01T00:00:00Z", "expires": "2020-01-02T00:00:00Z"},
+        ),
+        (Reason.POLICY_INVALID, {"keys": {}}),
+        (Reason.DOCUMENT_MALFORMED, {"colour": "blue"}),
+    ],
+)
+def test_what_nobody_should_sign(house, draft, reason, changes):
+    edit(draft, **changes)
+    result = run(house, "sign", draft, "--key", root(house, 1), "--yes")
+    assert result.exit_code == 1
+    assert reason.name in result.output
+
+
+def test_a_key_of_no_root(house, draft):
+    key = house.state / "people" / "admin" / "signing.key"
+    assert Reason.SIGNER_MISMATCH.name in run(house, "sign", draft, "--key", key, "--yes").output
+
+
+def test_an_encrypted_key(house, draft, tmp_path):
+    path = tmp_path / "root-1.encrypted.key"
+    path.touch(mode=0o600)
+    path.write_bytes(load_private_key(root(house, 1)).to_pem(b"open sesame"))
+    done(run(house, "sign", draft, "--key", path, "--yes", answer="open sesame\n"))
+    wrong = run(house, "sign", draft, "--key", path, "--yes", answer="open\n")
+    assert Reason.KEY_UNREADABLE.name in wrong.output
+
+
+def test_a_draft_is_never_overwritten(house, draft):
+    before = draft.read_bytes()
+    assert run(house, "draft", draft).exit_code == 1
+    assert draft.read_bytes() == before
+
+
+def test_a_root_holder_needs_no_gateway(house, draft, tmp_path):
+    first = house.state / "trust" / "policy.json"
+    house.stop()
+    done(run(house, "sign", draft, "--key", root(house, 1), "--yes", "--policy", first))
+    done(run(house, "draft", tmp_path / "other.json", "--policy", first))
+
+
+def test_fetch_keeps_the_chain_and_notices_another(house):
+    accept(house)
+    accept(house)
+    assert json.loads(done(run(house, "fetch", "--json")))["version"] == 3
+    trust = house.state / "trust"
+    assert [(trust / f"policy-{n}.json").exists() for n in (2, 3, 4)] == [True, True, False]
+    assert "version  3" in done(run(house, "show"))
+    # What was kept says other than the gateway now does.
+    accept(house, expires="2091-01-01T00:00:00Z")
+    done(run(house, "fetch"))
+    shutil.copy(trust / "policy-4.json", trust / "policy-3.json")
+    assert Reason.POLICY_ROLLED_BACK.name in run(house, "fetch").output

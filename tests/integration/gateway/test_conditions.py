@@ -1,0 +1,84 @@
+"""Rights with conditions over the wire: a gateway of the environment `staging`."""
+
+import pytest
+
+from sealgate.reasons import Reason
+from tests.support.house import House, question, refusal, rows, running
+from tests.support.people import refused
+from tests.support.succession import accept
+
+CLIENTS = {
+    "principals": [],
+    "roles": ["client"],
+    "actions": ["infer"],
+    "models": ["*"],
+    "aliases": ["production"],
+}
+STAFF = CLIENTS | {
+    "roles": ["admin", "publisher", "approver"],
+    "actions": ["read", "propose", "approve", "promote"],
+    "aliases": ["*"],
+}
+HIGH = {"models": {"digits": "high"}, "approvals": {"high": {"production": 3}}}
+LOW = {"models": {"digits": "low"}, "approvals": {"high": {"production": 3}}}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory) -> House:
+    house = House(tmp_path_factory.mktemp("conditions") / "state")
+    with (house.state / "gateway.toml").open("a") as settings:
+        settings.write('[gateway]\nenvironment = "staging"\n')
+    house.start()
+    try:
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        yield house
+    finally:
+        house.stop()
+
+
+def infer(house):
+    return house.inference().ModelInfer(question("digits", rows()), timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "risk", "answered"),
+    [
+        ({"environments": ["production", "staging"]}, HIGH, True),
+        ({"environments": ["production"]}, HIGH, False),
+        ({"risk_tiers": ["high"]}, HIGH, True),
+        ({"risk_tiers": ["high"]}, LOW, False),
+        ({"environments": ["staging"], "risk_tiers": ["low"]}, LOW, True),
+        ({"environments": ["production"], "risk_tiers": ["low"]}, LOW, False),
+        ({"risk_tiers": ["high"]}, HIGH | {"models": {}}, False),
+    ],
+)
+def test_a_condition_is_held_against_the_gateway_and_the_policy(house, conditions, risk, answered):
+    accept(house, rights=[CLIENTS | conditions], risk=risk)
+    if answered:
+        assert infer(house).model_version == "1"
+    else:
+        assert refusal(infer, house) is Reason.RIGHT_MISSING
+
+
+def test_a_gateway_of_no_environment(tmp_path):
+    with running(tmp_path / "state") as house:
+        accept(house, rights=[CLIENTS | {"environments": ["staging"]}])
+        assert refusal(infer, house) is Reason.RIGHT_MISSING
+
+
+def test_a_higher_tier_asks_for_more_approvers(house):
+    accept(house, rights=[STAFF], risk=HIGH)
+    digest = house.approved("digits", 1)
+    admin = house.governance("admin")
+    assert refusal(admin.promote, digest, "try") is Reason.APPROVALS_MISSING
+
+
+def test_an_approver_is_shown_no_evidence_by_who_may_not_make_it(house):
+    accept(house, rights=[STAFF], risk=LOW)
+    digest = house.propose("digits", 1).digest
+    review = house.governance("approver-1").review
+    assert review(digest, lambda path: None).publisher == "publisher"
+    accept(house, evidence={"golden-run": ["evidence"]})
+    with refused(Reason.ROLE_TOO_LOW):
+        review(digest, lambda path: None)

@@ -1,0 +1,175 @@
+"""Counts that gateways share, in a real Redis and a real PostgreSQL."""
+
+import socket
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.quota_settings import Quota, QuotaStore
+from gateway.quotas import Quotas, open_store
+from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest
+from sealgate.reasons import Reason, Refusal
+from tests.support.house import House, refusal
+from tests.support.people import refused
+from tests.support.postgres import PostgresServer
+from tests.support.redis_server import RedisServer
+
+CLIENT = SimpleNamespace(name="client", roles=("client",))
+SERVERS = {"redis": RedisServer, "postgresql": PostgresServer}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request):
+    server = SERVERS[request.param]()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def url(server):
+    """The URL of a store that holds nothing."""
+    open_store(server.url).reset()
+    return server.url
+
+
+def gateways(url, *quotas, count=2):
+    """The quotas of several gateways."""
+    return [Quotas.of(quotas, QuotaStore(url)) for _ in range(count)]
+
+
+def spend(counts, most=200):
+    """How many calls are let through before the first that is not."""
+    for number in range(most):
+        try:
+            counts.enter(CLIENT)()
+        except Refusal:
+            return number
+    return most
+
+
+def first_refusal(counts):
+    while True:
+        try:
+            counts.enter(CLIENT)()
+        except Refusal as refusal:
+            return refusal
+
+
+def test_gateways_count_together(url):
+    one, two = gateways(url, Quota(role="client", rate="5/hour", daily=100))
+    for counts in (one, two, one, two, one):
+        counts.enter(CLIENT)()
+    for counts in (one, two):
+        with pytest.raises(Refusal) as caught:
+            counts.enter(CLIENT)
+        assert caught.value.reason is Reason.RATE_EXCEEDED
+        assert 3500 < caught.value.retry <= 3600.5
+    other = SimpleNamespace(name="other", roles=("client",))
+    one.enter(other)()
+
+
+def test_no_call_is_lost_among_threads(url):
+    both = gateways(url, Quota(role="client", daily=40))
+    passed = []
+    threads = [
+        threading.Thread(target=lambda counts=counts: passed.append(spend(counts)))
+        for counts in both * 4
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(passed) == 40
+
+
+def test_a_window_ends(url):
+    one, two = gateways(url, Quota(role="client", rate="2/second"))
+    one.enter(CLIENT)()
+    assert spend(two) < 3
+    ended = first_refusal(one)
+    assert ended.reason is Reason.RATE_EXCEEDED
+    assert 0 <= ended.retry <= 1.1
+    time.sleep(ended.retry + 0.05)
+    two.enter(CLIENT)()
+
+
+def test_counts_outlive_a_gateway(url):
+    quota = Quota(principal="client", daily=1)
+    gateways(url, quota)[0].enter(CLIENT)()
+    with refused(Reason.QUOTA_SPENT):
+        gateways(url, quota)[0].enter(CLIENT)
+
+
+def test_a_server_that_went_away_and_came_back(server, url):
+    (counts,) = gateways(url, Quota(role="client", rate="100000/hour"), count=1)
+    counts.enter(CLIENT)()
+    server.stop()
+    try:
+        began = time.monotonic()
+        for _ in range(50):
+            with pytest.raises(Refusal) as caught:
+                counts.enter(CLIENT)
+            assert caught.value.reason is Reason.QUOTA_UNKNOWN
+            assert 0 <= caught.value.retry <= 1
+        assert time.monotonic() - began < 10
+    finally:
+        server.start()
+    assert _recovers(counts)
+    server.stop()
+    server.start()
+    assert _recovers(counts)
+
+
+def _recovers(counts):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            counts.enter(CLIENT)()
+            return True
+        except Refusal:
+            time.sleep(0.05)
+    return False
+
+
+def test_gateways_that_begin_before_their_server(server, url):
+    server.stop()
+    try:
+        (counts,) = gateways(url, Quota(role="client", daily=5), count=1)
+        with refused(Reason.QUOTA_UNKNOWN):
+            counts.enter(CLIENT)
+    finally:
+        server.start()
+    assert _recovers(counts)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+def test_a_server_that_says_nothing_is_not_waited_for(scheme):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"{scheme}://user@{host}/0" if scheme == "postgresql" else f"{scheme}://{host}/0"
+        (counts,) = gateways(url, Quota(role="client", daily=5), count=1)
+        began = time.monotonic()
+        for _ in range(20):
+            with refused(Reason.QUOTA_UNKNOWN):
+                counts.enter(CLIENT)
+        assert time.monotonic() - began < 20
+
+
+def test_two_gateways_over_the_wire(url, tmp_path):
+    houses = [House(tmp_path / str(number)) for number in range(2)]
+    try:
+        for house in houses:
+            with (house.state / "gateway.toml").open("a") as settings:
+                settings.write('[[quotas]]\nprincipal = "client"\ndaily = 3\n')
+                settings.write(f'[quota_store]\nurl = "{url}"\n')
+            house.start()
+        ask = [house.inference().ServerMetadata for house in houses]
+        for call in (ask[0], ask[1], ask[0]):
+            call(ServerMetadataRequest(), timeout=20)
+        for call in ask:
+            assert refusal(call, ServerMetadataRequest(), timeout=20) is Reason.QUOTA_SPENT
+    finally:
+        for house in houses:
+            house.stop()

@@ -1,0 +1,74 @@
+"""What a signer is shown: every difference between two policies, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy_changes import changes
+from sealgate.trust.policy_parts import Principal, Root
+from sealgate.trust.rights import ALL, Right
+from sealgate.trust.risk import Risk
+from tests.support.people import at, make_policy
+
+FIRST = make_policy()
+READ = Right(("anna",), (), ("read",), (ALL,), (ALL,))
+
+
+def principals(policy: Policy, **roles: tuple[str, ...]) -> tuple[Principal, ...]:
+    return tuple(replace(p, roles=roles.get(p.name, p.roles)) for p in policy.principals)
+
+
+@pytest.mark.parametrize(
+    ("after", "shown"),
+    [
+        ({}, []),
+        ({"version": 2}, ["~ version: 1 -> 2"]),
+        (
+            {"principals": principals(FIRST, anna=("approver", "admin"))},
+            ['+ principals.anna.roles: "admin"'],
+        ),
+        (
+            {"principals": principals(FIRST, anna=("admin",))},
+            ['- principals.anna.roles: "approver"', '+ principals.anna.roles: "admin"'],
+        ),
+        (
+            {"root": Root(FIRST.root.keys[:2], 1)},
+            [f'- root.keys: "{FIRST.root.keys[2]}"', "~ root.threshold: 2 -> 1"],
+        ),
+        (
+            {"rules": replace(FIRST.rules, approvals={"production": 1}, suspect="block")},
+            [
+                "- promotion.approvals.canary: 1",
+                "~ promotion.approvals.production: 2 -> 1",
+                '~ screening.suspect: "flag" -> "block"',
+            ],
+        ),
+        ({"risk": Risk({}, {})}, ['+ risk: {"approvals": {}, "models": {}}']),
+    ],
+)
+def test_each_difference_is_a_line(after: dict, shown: list[str]) -> None:
+    assert [str(change) for change in changes(FIRST, make_policy(**after))] == shown
+
+
+def test_people_come_and_go_by_name() -> None:
+    fewer = make_policy(principals=FIRST.principals[1:])
+    (gone,) = changes(FIRST, fewer)
+    assert (gone.path, gone.after) == ("principals.paula", "")
+    (come,) = changes(fewer, FIRST)
+    assert (come.path, come.before) == ("principals.paula", "")
+
+
+def test_an_order_alone_is_a_difference() -> None:
+    (change,) = changes(FIRST, make_policy(principals=FIRST.principals[::-1]))
+    assert change.path == "principals"
+    root = Root(FIRST.root.keys[::-1], 2)
+    assert [change.path for change in changes(FIRST, make_policy(root=root))] == ["root.keys"]
+
+
+def test_rights_are_shown_whole() -> None:
+    before = make_policy(rights=(READ,))
+    after = make_policy(rights=(READ, replace(READ, actions=("approve",))), expires=at(days=9))
+    found = changes(before, after)
+    assert [(change.path, change.before) for change in found][1] == ("rights", "")
+    assert '"approve"' in found[1].after
