@@ -13,29 +13,27 @@ that covered it, and the policy's grace, have run out. A revoked version stops a
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy.typing as npt
 
-from inference.admission import Source, clear, read_files
-from inference.cpu import CpuSettings
-from inference.live import EMPTY, Closed, Indexed, Live, Table
+from inference.admission import Source
+from inference.live import EMPTY, Closed, Indexed, Live, Ready, Table
+from inference.moves import Loader, Moves, Rejected
 from inference.seen import Seen, SeenFile
 from inference.standing import (
     Place,
     PolicyStanding,
     Snapshot,
-    Standing,
     TrustAnchor,
     establish,
     establish_policies,
 )
-from inference.version import Answer, ReadyVersion
+from inference.version import Answer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
-from sealgate.trust.statements import PointerBundle
 from sealgate.trust.times import parse_time
 
 __all__ = [
@@ -43,25 +41,14 @@ __all__ = [
     "Engine",
     "Indexed",
     "Live",
+    "Loader",
+    "Ready",
     "Rejected",
     "Snapshot",
     "Source",
     "TrustAnchor",
     "Update",
 ]
-
-# What may keep an engine from following a pointer though nothing is wrong with the one it follows.
-_NOT_AGAINST_THE_POINTER = frozenset({Reason.POINTER_STALE, Reason.REGISTRY_UNAVAILABLE})
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """An alias whose newest pointer is not followed."""
-
-    model: str
-    alias: str
-    reason: Reason
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +72,18 @@ class Engine:
         anchor: TrustAnchor,
         seen: SeenFile,
         clock: Callable[[], datetime],
-        cpu: CpuSettings,
+        loader: Loader,
     ) -> None:
-        """`clock` returns aware datetimes; `seen` is this engine's own file."""
+        """`clock` returns aware datetimes; `seen` is this engine's own file; `loader` makes what
+        has been cleared ready to answer, in this process or behind another.
+        """
         self._anchor = anchor
         self._seen = seen
         self._clock = clock
-        self._cpu = cpu
+        self._loader = loader
         self._updating = threading.Lock()
         self._table = EMPTY
-        self._ready: dict[str, ReadyVersion] = {}
+        self._ready: dict[str, Ready] = {}
         self._previous: dict[Place, str] = {}
         self._closed = False
 
@@ -126,14 +115,16 @@ class Engine:
         deadline: float | None = None,
         active: Callable[[], bool] | None = None,
         urgent: bool = False,
+        caller: str = "",
     ) -> Answer:
         """Screen and run the rows of `x` [n, …], float32, finite and of the model's row shape.
 
         `deadline` is in seconds of `time.monotonic`; `active` says whether the caller is there;
-        `urgent` requests go first in the queue, within bounds.
-        Raises: BATCH_TOO_LARGE, QUEUE_FULL, DEADLINE_TOO_SHORT, DRAINING, INTERNAL.
+        `urgent` requests go first in the queue, within bounds; each `caller` has an equal share.
+        Raises: BATCH_TOO_LARGE, QUEUE_FULL, DEADLINE_TOO_SHORT, DRAINING, INTERNAL; what a loader
+        of another process adds is for it to say.
         """
-        return live.ready.batcher.submit(x, deadline, active, urgent)
+        return live.ready.submit(x, deadline, active, urgent, caller)
 
     def update(self, snapshot: Snapshot, source: Source) -> Update:
         """Bring what is live up to the registry's state. Refuses what it will not believe.
@@ -150,14 +141,14 @@ class Engine:
             seen, now = self._seen.seen, self._clock()
             try:
                 # 1.
-                policies = establish_policies(self._anchor, snapshot.policies, seen, now)
+                policies = establish_policies(self._anchor, snapshot.policies, seen)
                 self._remember(policies.seen)
                 self._publish(policies, self._table.lives, self._table.closed)
                 # 2.
                 standing = establish(policies, snapshot.freshness, now)
                 self._remember(standing.seen)
                 # 3.
-                moves = _Moves(standing, self._table, self._previous, self._ready, self._cpu)
+                moves = Moves(standing, self._table, self._previous, self._ready, self._loader)
                 for place in sorted({*snapshot.bundles, *moves.named()}):
                     moves.follow(place, snapshot.bundles.get(place), source)
                 # 4.
@@ -177,7 +168,7 @@ class Engine:
             drained = True
             for ready in self._ready.values():
                 left = None if end is None else max(0.0, end - time.monotonic())
-                drained &= ready.batcher.close(left)
+                drained &= ready.close(left)
             return drained
 
     def _remember(self, seen: Seen) -> None:
@@ -192,105 +183,3 @@ class Engine:
         policy = policies.current
         expires, floor = parse_time(policy.expires), self._seen.seen.time
         self._table = Table.of(policy, expires.timestamp(), floor.timestamp(), lives, closed)
-
-
-class _Moves:
-    """One update's work on the table: what each alias answers with after it."""
-
-    def __init__(
-        self,
-        standing: Standing,
-        table: Table,
-        previous: Mapping[Place, str],
-        ready: Mapping[str, ReadyVersion],
-        cpu: CpuSettings,
-    ) -> None:
-        self._standing = standing
-        self._until = standing.until
-        self._before = table
-        self._ready = dict(ready)
-        self._cpu = cpu
-        self.seen = standing.seen
-        self.previous = dict(previous)
-        revoked = standing.seen.revoked
-        self.lives = {p: live for p, live in table.lives.items() if live.digest not in revoked}
-        self.closed = dict(table.closed) | {
-            place: Closed(live.version, Reason.VERSION_REVOKED)
-            for place, live in table.lives.items()
-            if live.digest in revoked
-        }
-        self.loaded: list[Place] = []
-        self.rejected: list[Rejected] = []
-
-    def named(self) -> list[Place]:
-        """The places that the statement of freshness names."""
-        places = (name.partition("/") for name, _, _ in self._standing.freshness.pointers)
-        return [(model, alias) for model, _, alias in places]
-
-    def follow(self, place: Place, bundle: PointerBundle | None, source: Source) -> None:
-        """Follow the place's newest pointer, or say why not."""
-        try:
-            if bundle is None:
-                raise Refusal(Reason.POINTER_STALE, "a pointer that the statement names is missing")
-            if not self._extend(place, bundle):
-                self._move(place, bundle, source)
-        except Exception as error:  # whatever a version's files do, the other aliases go on
-            refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, repr(error))
-            self.rejected.append(Rejected(*place, refusal.reason, refusal.detail))
-            live = self.lives.get(place)
-            # Under a newer policy the very pointer that is live may no longer hold.
-            unmoved = live and bundle and live.pointer == bundle.pointer.payload_digest
-            if unmoved and refusal.reason not in _NOT_AGAINST_THE_POINTER:
-                del self.lives[place]
-            self.closed.setdefault(place, Closed(0, Reason.VERSION_NOT_LIVE))
-
-    def kept(self) -> dict[str, ReadyVersion]:
-        """The loaded versions that an alias names or named last."""
-        revoked = self.seen.revoked
-        needed = {live.digest for live in self.lives.values()} | set(self.previous.values())
-        return {d: ready for d, ready in self._ready.items() if d in needed - revoked}
-
-    def _extend(self, place: Place, bundle: PointerBundle) -> bool:
-        """Cover an unmoved pointer for longer. What cleared it once holds while the policy does."""
-        live, digest = self.lives.get(place), bundle.pointer.payload_digest
-        policy = self._standing.current.digest
-        named = self._standing.freshness.pointer(*place)
-        if live is None or live.pointer != digest or live.policy != policy or named is None:
-            return False
-        if named[1] != digest:
-            return False
-        self.lives[place] = replace(live, until=self._until)
-        return True
-
-    def _move(self, place: Place, bundle: PointerBundle, source: Source) -> None:
-        cleared = clear(place, bundle, self._standing, self.seen, source)
-        # An authentic pointer is remembered although its version may fail to load.
-        self.seen = cleared.seen
-        pointer = cleared.pointer
-        try:
-            cleared.check_not_revoked()
-        except Refusal as refusal:
-            self.lives.pop(place, None)
-            self.closed[place] = Closed(pointer.version, refusal.reason)
-            raise
-        ready = self._ready.get(pointer.digest)
-        if ready is None:
-            files = read_files(cleared.manifest, source)
-            ready = ReadyVersion.build(pointer.digest, files, self._cpu)
-            self._ready[pointer.digest] = ready
-        before = self.lives.get(place)
-        if before is not None and before.digest != pointer.digest:
-            self.previous[place] = before.digest
-        self.lives[place] = Live(
-            model=pointer.model,
-            alias=pointer.alias,
-            version=pointer.version,
-            digest=pointer.digest,
-            sequence=pointer.sequence,
-            pointer=cleared.pointer_digest,
-            policy=self._standing.current.digest,
-            until=self._until,
-            ready=ready,
-        )
-        if before is None or before.pointer != cleared.pointer_digest:
-            self.loaded.append(place)

@@ -1,18 +1,65 @@
 """What is live: an immutable table that requests read while the engine prepares the next one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Protocol, Self
 
+import numpy.typing as npt
+
+from inference.batcher import Counts
 from inference.model_config import ModelConfig
 from inference.standing import Place
 from inference.statistics import Duration, Report, Statistics
-from inference.version import ReadyVersion
+from inference.version import Answer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
 
 DEFAULT_ALIAS = "production"
+
+
+class Ready(Protocol):
+    """A version that has been made ready, in this process or in another."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def engine(self) -> str:
+        """Where it runs, and whether its digest is checked there."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """Above this score a row is adversarial."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """Where requests of this version are counted."""
+        ...
+
+    def counts(self) -> Counts:
+        """What has been run since it was loaded."""
+        ...
+
+    def submit(
+        self,
+        x: npt.NDArray[Any],
+        deadline: float | None = None,
+        active: Callable[[], bool] | None = None,
+        urgent: bool = False,
+        caller: str = "",
+    ) -> Answer:
+        """Screen and run the rows of `x`; see `Engine.infer`, which this does the work of."""
+        ...
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests with DRAINING; wait for the others. False where time ran out."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +79,7 @@ class Live:
     pointer: str
     policy: str
     until: float
-    ready: ReadyVersion
+    ready: Ready
 
     @property
     def config(self) -> ModelConfig:
@@ -41,7 +88,7 @@ class Live:
     @property
     def threshold(self) -> float:
         """Above this score a row is adversarial."""
-        return self.ready.detector.threshold
+        return self.ready.threshold
 
     @property
     def statistics(self) -> Statistics:
@@ -50,7 +97,7 @@ class Live:
 
     def report(self) -> Report:
         """What the version has done since it was loaded."""
-        counts = self.ready.batcher.counts()
+        counts = self.ready.counts()
         return self.statistics.report(Duration(counts.requests, counts.waited_ns))
 
 

@@ -5,7 +5,7 @@
      "input": {"name", "datatype": "FP32", "shape": [-1, ...]},
      "output": {"name", "datatype": "FP32", "shape": [-1, C]},
      "labels": [C texts], "domain": {"min", "max"}, "screening": {"eps"},
-     "batching": {"max_rows", "delay_us", "queue_rows"},
+     "batching": {...} (inference.batching),
      "scaling": {"offset": [...], "scale": [...]}}
 
 `screening.eps` is the small step by which the model's response is measured, not an attack's size.
@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from inference.batching import Batching
 from inference.numbers import number, numbers
 from sealgate.reasons import Reason
 from sealgate.trust import canonical, fields
@@ -84,19 +85,6 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
-class Batching:
-    """At most `max_rows` to a batch, which waits at most `delay_us` for more; a bounded queue."""
-
-    max_rows: int
-    delay_us: int
-    queue_rows: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_rows <= self.queue_rows <= 2**20 or not 0 <= self.delay_us <= 10**6:
-            raise fields.malformed("a batch must be positive, fit its queue and not wait a second")
-
-
-@dataclass(frozen=True, slots=True)
 class InputScaling:
     """How raw measurements became inputs: (raw - offset) / scale, clipped to the domain."""
 
@@ -149,11 +137,7 @@ class ModelConfig:
             "labels": list(self.labels),
             "domain": {"min": self.domain.min, "max": self.domain.max},
             "screening": {"eps": self.eps},
-            "batching": {
-                "max_rows": self.batching.max_rows,
-                "delay_us": self.batching.delay_us,
-                "queue_rows": self.batching.queue_rows,
-            },
+            "batching": self.batching.encode(),
         }
         if self.scaling is not None:
             value["scaling"] = {
@@ -199,7 +183,7 @@ def _config(value: Any) -> ModelConfig:
         labels=fields.texts(top["labels"]),
         domain=_domain(top["domain"]),
         eps=number(fields.record(top["screening"], ("eps",))["eps"]),
-        batching=_batching(top["batching"]),
+        batching=Batching.decode(top["batching"]),
         scaling=_input_scaling(top["scaling"]) if scaled else None,
     )
 
@@ -222,12 +206,6 @@ def _data(value: Any) -> Data:
 def _domain(value: Any) -> Domain:
     item = fields.record(value, ("min", "max"))
     return Domain(number(item["min"]), number(item["max"]))
-
-
-def _batching(value: Any) -> Batching:
-    names = ("max_rows", "delay_us", "queue_rows")
-    item = fields.record(value, names)
-    return Batching(*(fields.integer(item[name]) for name in names))
 
 
 def _input_scaling(value: Any) -> InputScaling:

@@ -5,6 +5,8 @@ graph without external data gives onnxruntime no file to look for. What is not p
 refused before onnxruntime sees it.
 """
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -39,6 +41,9 @@ _ERRORS = (
     TypeError,
     ValueError,
 )
+# What the arena, the system and a GPU say where memory lacks; there is no code of its own for it.
+_NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "Available memory of", "out of memory")
+_SHRINK = "memory.enable_memory_arena_shrinkage"
 _QUIET = 4
 # Files are checked by what their names say they are; a graph in memory has none.
 _NAME = "graph.onnx"
@@ -47,11 +52,16 @@ _NAME = "graph.onnx"
 class Session:
     """One loaded graph. Safe to run from several threads at once."""
 
-    __slots__ = ("_outputs", "_session", "inputs")
+    __slots__ = ("_arena", "_outputs", "_runs", "_session", "_tight", "inputs")
 
     def __init__(self, session: onnxruntime.InferenceSession, outputs: Sequence[str]) -> None:
         self._session = session
         self._outputs = tuple(outputs)
+        # By thread: the options of its run, and since when it runs.
+        self._runs: dict[int, tuple[onnxruntime.RunOptions, float]] = {}
+        # Without an arena nothing is cached, and asking to shrink it fails.
+        self._arena = session.get_session_options().enable_cpu_mem_arena
+        self._tight = False
         self.inputs = frozenset(value.name for value in session.get_inputs())
 
     @classmethod
@@ -78,13 +88,43 @@ class Session:
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] = ()) -> list[Array]:
         """The outputs asked for, here or when it was opened, in order.
 
-        Raises: INTERNAL, since whoever calls has checked the inputs.
+        Raises: OUT_OF_MEMORY; RUN_HUNG where it was ended; else INTERNAL, since whoever calls has
+        checked the inputs. The run after one that found no memory gives back what is cached.
         """
+        options = onnxruntime.RunOptions()
+        if self._tight:
+            options.add_run_config_entry(_SHRINK, "cpu:0")
+        thread = threading.get_ident()
+        self._runs[thread] = options, time.monotonic()
         try:
-            found: list[Array] = self._session.run(outputs or self._outputs, feeds)
-        except _ERRORS as error:
-            raise Refusal(Reason.INTERNAL, f"onnxruntime: {error}") from error
+            found: list[Array] = self._session.run(outputs or self._outputs, feeds, options)
+        except (MemoryError, *_ERRORS) as error:
+            raise self._refusal(error, options) from error
+        finally:
+            del self._runs[thread]
+        self._tight = False
         return found
+
+    def end_runs(self, before: float) -> int:
+        """Tell runs that began before that moment, of `time.monotonic`, to end; how many were told.
+
+        They do after the operator that they are in.
+        """
+        ended = 0
+        for options, began in list(self._runs.values()):
+            if began < before and not options.terminate:
+                options.terminate = True
+                ended += 1
+        return ended
+
+    def _refusal(self, error: Exception, options: onnxruntime.RunOptions) -> Refusal:
+        detail = f"onnxruntime: {error}"
+        if options.terminate:
+            return Refusal(Reason.RUN_HUNG, detail)
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+            self._tight = self._arena
+            return Refusal(Reason.OUT_OF_MEMORY, detail)
+        return Refusal(Reason.INTERNAL, detail)
 
 
 def scalar(value: float) -> npt.NDArray[np.float32]:

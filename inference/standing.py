@@ -92,7 +92,7 @@ class Standing:
 
 
 def establish_policies(
-    anchor: TrustAnchor, envelopes: Sequence[Envelope], seen: Seen, now: datetime
+    anchor: TrustAnchor, envelopes: Sequence[Envelope], seen: Seen
 ) -> PolicyStanding:
     """Follow the chain of policies from the root keys.
 
@@ -100,7 +100,9 @@ def establish_policies(
        (SIGNATURE_INVALID, THRESHOLD_NOT_MET, POLICY_INVALID).
     2. The newest is not older than the newest seen, and the one seen is in the chain
        (POLICY_ROLLED_BACK).
-    3. The newest has not expired (POLICY_EXPIRED).
+
+    The newest may have expired: nothing is live under it, but those whom it names may still bring
+    its successor.
     """
     # 1.
     history = open_policy_history(envelopes, anchor.root_keys, anchor.threshold)
@@ -109,15 +111,13 @@ def establish_policies(
     after = seen.with_policy(Mark(newest.version, newest.digest), parse_time(newest.issued))
     if seen.policy and seen.policy.digest not in {policy.digest for policy in history}:
         raise Refusal(Reason.POLICY_ROLLED_BACK, "the chain is not the one seen before")
-    # 3.
-    newest.check_unexpired(after.now(now))
     return PolicyStanding(history, after)
 
 
 def establish(policies: PolicyStanding, statement: Envelope | None, now: datetime) -> Standing:
     """Add the statement of freshness.
 
-    1. There is one, signed by a freshness service of the current policy and unexpired.
+    1. There is one, signed by a freshness service of the current policy; neither has expired.
     2. It is not older than the newest seen.
 
     Raises Refusal: POINTER_STALE, or as `verify_freshness` does.

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 
@@ -16,6 +17,14 @@ class Duration:
 
     count: int = 0
     ns: int = 0
+
+
+class Fault(Enum):
+    """What went wrong with a version's runs, and was put right."""
+
+    OUT_OF_MEMORY = "a batch was halved, for want of memory"
+    RUN_ENDED = "a run took too long and was ended"
+    SESSIONS_REPLACED = "a run could not be ended, and the sessions were replaced"
 
 
 class Phases(NamedTuple):
@@ -40,7 +49,7 @@ class Report:
 
     `inferences` are rows and `executions` batches. `by_request` counts a batch's phases for each
     of its requests, `by_size` once, under the batch's rows. `last_ms` is when the last batch was
-    done, in milliseconds of the epoch; 0 where there was none.
+    done, in milliseconds of the epoch; 0 where there was none. `faults` are those that happened.
     """
 
     success: Duration
@@ -49,6 +58,7 @@ class Report:
     by_request: Executions
     by_size: Mapping[int, Executions]
     last_ms: int
+    faults: Mapping[Fault, int] = field(default_factory=dict)
 
     @property
     def executions(self) -> int:
@@ -90,6 +100,7 @@ class Statistics:
     _last_ns: int = 0
     _by_request: _Total = field(default_factory=_Total)
     _by_size: dict[int, _Total] = field(default_factory=dict)
+    _faults: dict[Fault, int] = field(default_factory=dict)
 
     def succeeded(self, ns: int) -> None:
         """A request was answered, `ns` after it came."""
@@ -102,6 +113,11 @@ class Statistics:
         with self._mutex:
             self._failed += 1
             self._failed_ns += ns
+
+    def happened(self, fault: Fault) -> None:
+        """Something went wrong and was put right."""
+        with self._mutex:
+            self._faults[fault] = self._faults.get(fault, 0) + 1
 
     def executed(self, requests: int, rows: int, phases: Phases) -> None:
         """A batch was run. There are at most as many sizes as a batch may have rows."""
@@ -124,4 +140,5 @@ class Statistics:
                 by_request=self._by_request.executions(),
                 by_size={rows: total.executions() for rows, total in sorted(self._by_size.items())},
                 last_ms=self._last_ns // 1_000_000,
+                faults=dict(self._faults),
             )

@@ -10,25 +10,33 @@ The files of a version, all of them in its manifest:
     golden.safetensors   `x` [n, …] and the `logits` [n, C] that the INT8 graph gave for them
 """
 
+import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from inference.batcher import Batcher, Limits
+from inference.answer import Answer
+from inference.batcher import Batcher
+from inference.batching import NO_BOUNDS, OperatorBounds
+from inference.capacity import Capacity
 from inference.cpu import CpuSettings
 from inference.golden import Golden
+from inference.graphs import open_classifier, open_response
+from inference.limits import Counts, Limits
 from inference.model_config import ModelConfig
-from inference.pruning import keep_outputs
 from inference.runtime import Session, scalar
 from inference.screening import contract
-from inference.screening.detector import Detector, Verdict
-from inference.statistics import Phases, Statistics
+from inference.screening.detector import Detector
+from inference.serving import Serving
+from inference.statistics import Fault, Phases, Statistics
 from sealgate.reasons import Reason, Refusal
+
+_log = logging.getLogger(__name__)
 
 MODEL = "model.json"
 INT8 = "model.int8.onnx"
@@ -38,9 +46,6 @@ DETECTOR = "detector.json"
 GOLDEN = "golden.safetensors"
 FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
 
-# INT8 answers repeat bit for bit on one machine. Another machine may round the float operations
-# around the integer kernels differently, by no more than this (absolute and relative).
-GOLDEN_TOLERANCE = 1e-5
 # The first golden rows are run alone and by threes as well: their company must not matter.
 _COMPANY_SIZES = (1, 3)
 _COMPANY_ROWS = 12
@@ -48,25 +53,15 @@ _COMPANY_ROWS = 12
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the engine room found for one request.
-
-    `outputs` by name, [n, …]; `score` is the highest of the request's rows and `verdict` that
-    row's; `threshold` is the score above which a row is adversarial. Neither is for the caller.
-    """
-
-    outputs: dict[str, Array]
-    score: float
-    verdict: Verdict
-    threshold: float
-
-
 class ReadyVersion:
     """A loaded version. It answers as long as anyone refers to it, and holds no thread."""
 
     __slots__ = (
+        "__weakref__",
+        "_capacity",
+        "_earlier",
         "_feeds",
+        "_limits",
         "_own",
         "_response",
         "_served",
@@ -74,6 +69,7 @@ class ReadyVersion:
         "config",
         "detector",
         "digest",
+        "engine",
         "statistics",
     )
 
@@ -82,14 +78,14 @@ class ReadyVersion:
         digest: str,
         config: ModelConfig,
         detector: Detector,
-        served: Session,
+        serving: Serving,
         response: Session,
-        lanes: int,
     ) -> None:
         self.digest = digest
+        self.engine = serving.place
         self.config = config
         self.detector = detector
-        self._served = served
+        self._served = serving.served
         self._response = response
         self._own = np.full(config.batching.max_rows, contract.OWN_PREDICTION, np.int64)
         self._feeds = {
@@ -97,14 +93,24 @@ class ReadyVersion:
             contract.CLIP_MIN: scalar(config.domain.min),
             contract.CLIP_MAX: scalar(config.domain.max),
         }
-        batching = config.batching
-        limits = Limits(batching.max_rows, batching.queue_rows, batching.delay_us / 1e6, lanes)
-        self.batcher: Batcher[Array, Answer] = Batcher(self._answer_measured, limits)
+        self._limits = Limits.of(config.batching, serving.lanes)
+        self._capacity = Capacity(config.batching.max_rows)
+        self._earlier = Counts()
+        self.batcher = self._new_batcher()
         self.statistics = Statistics()
 
     @classmethod
-    def build(cls, digest: str, files: Mapping[str, bytes], cpu: CpuSettings) -> Self:
-        """Make the version of `digest` ready from its files, which have been admitted.
+    def build(
+        cls,
+        digest: str,
+        files: Mapping[str, bytes],
+        cpu: CpuSettings,
+        serving: Serving | None = None,
+        bounds: OperatorBounds = NO_BOUNDS,
+    ) -> Self:
+        """Make the version of `digest` ready from its files, which have been admitted; where
+        `serving` is given, that answers in the place of the INT8 graph. `bounds` tighten how it is
+        batched.
 
         1. `model.json` and `detector.json` are well-formed (DOCUMENT_MALFORMED).
         2. The graphs are plain ONNX that loads (FORMAT_REFUSED, EXTERNAL_DATA).
@@ -116,28 +122,78 @@ class ReadyVersion:
         The runs of steps 4 to 6 warm the graphs as well.
         """
         # 1.
-        config = ModelConfig.decode(files[MODEL])
+        signed = ModelConfig.decode(files[MODEL])
+        config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
         detector = Detector.decode(files[DETECTOR])
         golden = Golden.decode(files[GOLDEN], config)
         # 2.
         spread = cpu.spread(len(files[INT8]))
-        served = _classifier(files[INT8], config, spread.threads)
-        float32 = _classifier(files[FP32], config, spread.threads)
-        outputs = (contract.LOGITS, contract.FEATURES)
-        whole = Session.open(files[RESPONSE], outputs, spread.threads)
-        features = keep_outputs(files[RESPONSE], (contract.FEATURES,))
-        response = Session.open(features, (contract.FEATURES,), spread.threads)
+        if serving is None:
+            serving = Serving(open_classifier(files[INT8], config, spread.threads), spread.lanes)
+        float32 = open_classifier(files[FP32], config, spread.threads)
+        whole, response = open_response(files[RESPONSE], spread.threads)
         # 3.
         classes = config.output.row[0]
         shape = contract.check_response_graph(files[RESPONSE], config.input.row, classes)
         if shape.features != detector.width:
             raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
-        version = cls(digest, config, detector, served, response, spread.lanes)
+        version = cls(digest, config, detector, serving, response)
         # 4.
         version._check_response(float32, whole, golden)
         # 5. and 6.
-        version._check_answers(golden)
+        version._check_answers(golden, serving)
         return version
+
+    @property
+    def threshold(self) -> float:
+        """Above this score a row is adversarial."""
+        return self.detector.threshold
+
+    def counts(self) -> Counts:
+        """What has been run since it was loaded."""
+        return self._earlier + self.batcher.counts()
+
+    def submit(
+        self,
+        x: Array,
+        deadline: float | None = None,
+        active: Callable[[], bool] | None = None,
+        urgent: bool = False,
+        caller: str = "",
+    ) -> Answer:
+        """See `Batcher.submit`."""
+        return self.batcher.submit(x, deadline, active, urgent, caller)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """See `Batcher.close`."""
+        return self.batcher.close(timeout)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its sessions hang, so that it refuses everything."""
+        return self.batcher.is_given_up
+
+    def is_running_since(self, moment: float) -> bool:
+        """See `Batcher.is_running_since`."""
+        return self.batcher.is_running_since(moment)
+
+    def end_runs(self, before: float) -> int:
+        """See `Session.end_runs`; what runs elsewhere has its own limits."""
+        sessions = (self._served, self._response)
+        return sum(each.end_runs(before) for each in sessions if isinstance(each, Session))
+
+    def give_up(self) -> None:
+        """See `Batcher.give_up`."""
+        self.batcher.give_up()
+
+    def take_over(self, fresh: "ReadyVersion") -> None:
+        """Answer with the sessions of `fresh`, which was built of the same files, from now on."""
+        self._served, self._response = fresh._served, fresh._response
+        self._earlier = self.counts()
+        self.batcher = self._new_batcher()
+
+    def _new_batcher(self) -> Batcher[Array, Answer]:
+        return Batcher(self._answer_measured, self._limits, self._capacity)
 
     def _check_response(self, float32: Session, whole: Session, golden: Golden) -> None:
         """`whole` is the response graph as it was signed; requests run a pruned one."""
@@ -152,19 +208,20 @@ class ReadyVersion:
             if not np.allclose(pruned, features, rtol=1e-4, atol=1e-4, equal_nan=True):
                 raise Refusal(Reason.GRAPH_MISMATCH, "the features need what was pruned")
 
-    def _check_answers(self, golden: Golden) -> None:
+    def _check_answers(self, golden: Golden, serving: Serving) -> None:
         output = self.config.output.name
         whole = [self._answer([x])[0] for x, _ in golden.batches(self.config.batching.max_rows)]
         if not np.isfinite([answer.score for answer in whole]).all():
             raise Refusal(Reason.GRAPH_MISMATCH, "a golden input has no score")
         logits = np.concatenate([answer.outputs[output] for answer in whole])
-        golden.check(logits, GOLDEN_TOLERANCE)
+        golden.check(logits, serving.tolerance)
         first = min(_COMPANY_ROWS, len(logits))
         for size in _COMPANY_SIZES:
             size = min(size, self.config.batching.max_rows)
             parts = [golden.x[at : min(at + size, first)] for at in range(0, first, size)]
             alone = np.concatenate([self._answer([part])[0].outputs[output] for part in parts])
-            if not np.array_equal(alone, logits[: len(alone)]):
+            off = serving.company
+            if not np.allclose(alone, logits[: len(alone)], rtol=off, atol=off):
                 raise Refusal(Reason.GOLDEN_MISMATCH, f"answers change in batches of {size}")
 
     def _screening_feeds(self, x: Array) -> dict[str, Array]:
@@ -172,8 +229,7 @@ class ReadyVersion:
 
     def _answer(self, requests: list[Array]) -> list[Answer]:
         """One batch: screen and infer all rows together, then part them by request again."""
-        logits, scores = self._infer(_gathered(requests))
-        return self._parted(requests, logits, scores)
+        return self._parted(requests, *self._infer(_gathered(requests)))
 
     def _answer_measured(self, requests: list[Array]) -> list[Answer]:
         """The same for requests from outside, whose batch counts in the statistics."""
@@ -181,19 +237,27 @@ class ReadyVersion:
         begun = clock()
         x = _gathered(requests)
         gathered = clock()
-        logits, scores = self._infer(x)
+        found = self._infer(x)
         inferred = clock()
-        answers = self._parted(requests, logits, scores)
+        answers = self._parted(requests, *found)
         phases = Phases(gathered - begun, inferred - gathered, clock() - inferred)
         self.statistics.executed(len(requests), len(x), phases)
         return answers
 
-    def _infer(self, x: Array) -> tuple[Array, Array]:
-        """The logits and the score of each row."""
+    def _infer(self, x: Array) -> tuple[Array, ...]:
+        """The same as `_run`, in parts where memory has no room for all."""
+        return self._capacity.run(x, self._run, self._note_halved)
+
+    def _note_halved(self) -> None:
+        self.statistics.happened(Fault.OUT_OF_MEMORY)
+        _log.warning("%s: no memory for a batch; now up to %d", self.digest, self._capacity.rows())
+
+    def _run(self, x: Array) -> tuple[Array, Array, Array]:
+        """The logits, the features and the score of each row."""
         (features,) = self._response.run(self._screening_feeds(x))
         (logits,) = self._served.run({self.config.input.name: x})
         self._check_shapes(len(x), features, logits)
-        return logits, self.detector.scores(features)
+        return logits, features, self.detector.scores(features)
 
     def _check_shapes(self, rows: int, features: Array, logits: Array) -> None:
         """A graph may declare one shape and answer in another, which no loading finds out."""
@@ -201,7 +265,9 @@ class ReadyVersion:
         if (features.shape, logits.shape) != expected:
             raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
 
-    def _parted(self, requests: list[Array], logits: Array, scores: Array) -> list[Answer]:
+    def _parted(
+        self, requests: list[Array], logits: Array, features: Array, scores: Array
+    ) -> list[Answer]:
         bounds = [0]
         for rows in requests:
             bounds.append(bounds[-1] + len(rows))
@@ -209,19 +275,17 @@ class ReadyVersion:
             # The highest score of each request's rows; a NaN among them stays one.
             scores = np.maximum.reduceat(scores, bounds[:-1])
         output, judge = self.config.output.name, self.detector.verdict
-        threshold = self.detector.threshold
         return [
-            Answer({output: logits[start:stop]}, score, judge(score), threshold)
+            Answer(
+                {output: logits[start:stop]},
+                features[start:stop],
+                score,
+                judge(score),
+                self.threshold,
+            )
             for (start, stop), score in zip(pairwise(bounds), scores.tolist(), strict=True)
         ]
 
 
 def _gathered(requests: list[Array]) -> Array:
     return requests[0] if len(requests) == 1 else np.concatenate(requests)
-
-
-def _classifier(graph: bytes, config: ModelConfig, threads: int) -> Session:
-    session = Session.open(graph, (config.output.name,), threads)
-    if session.inputs != {config.input.name}:
-        raise Refusal(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")
-    return session

@@ -1,35 +1,110 @@
 """Who waits for a batch, in two levels: the urgent go first, but not for ever.
 
-Within a level the order is that of arrival. Of `OVERTAKEN + 1` requests taken one after another, at
-least one is ordinary while any ordinary one waits: so a request that has k others of its level
-before it is overtaken by at most `OVERTAKEN * (k + 1)` urgent ones. Each level has room of its own,
-so neither can shut the other out by filling the queue.
+Within a level callers have equal shares, counted in rows (start-time fair queuing: Goyal, Vin and
+Cheng, SIGCOMM 1996): each request is due at a virtual time, that of its caller's request before it
+plus the rows of that one, and whoever comes new begins at the present virtual time. One who floods
+waits behind their own requests, and others pass. A caller's requests keep their order, and only
+callers who wait are remembered.
+
+Of `OVERTAKEN + 1` requests taken one after another, at least one is ordinary while any ordinary one
+waits: so a request with k others due before it is overtaken by at most `OVERTAKEN * (k + 1)` urgent
+ones. Each level has room of its own, so neither can shut the other out by filling the queue. Nor
+can a caller: where a level is full, whoever holds more than the newcomer would must make room, with
+what they sent last.
 """
 
-from collections import deque
+import heapq
 from typing import Generic, Protocol, TypeVar
 
 OVERTAKEN = 8
 
 
 class Waiting(Protocol):
-    """What may wait: a request with this many rows, urgent or not."""
+    """What may wait: a request of a caller's with this many rows, urgent or not."""
 
     rows: int
     urgent: bool
+    caller: str
 
 
 Item = TypeVar("Item", bound=Waiting)
 
 
-class _Level(Generic[Item]):
-    """The requests of one level, and how many rows they hold."""
+class _Share:
+    """A caller's requests in one level: when the next is due, and how many rows wait."""
 
-    __slots__ = ("items", "rows")
+    __slots__ = ("due", "rows")
+
+    def __init__(self, due: int) -> None:
+        self.due = due
+        self.rows = 0
+
+
+class _Level(Generic[Item]):
+    """The requests of one level, by virtual time and then by arrival."""
+
+    __slots__ = ("_arrivals", "_now", "_shares", "heap", "rows")
 
     def __init__(self) -> None:
-        self.items: deque[Item] = deque()
+        self.heap: list[tuple[int, int, Item]] = []
         self.rows = 0
+        self._now = 0
+        self._arrivals = 0
+        self._shares: dict[str, _Share] = {}
+
+    def append(self, item: Item) -> None:
+        share = self._shares.get(item.caller)
+        if share is None:
+            share = self._shares[item.caller] = _Share(self._now)
+        due = share.due if share.due > self._now else self._now
+        share.due = due + item.rows
+        share.rows += item.rows
+        self.rows += item.rows
+        self._arrivals += 1
+        heapq.heappush(self.heap, (due, self._arrivals, item))
+
+    def take(self) -> Item:
+        self._now, _, item = heapq.heappop(self.heap)
+        self._forget(item)
+        return item
+
+    def remove(self, item: Item) -> None:
+        place = next(at for at, entry in enumerate(self.heap) if entry[2] is item)
+        del self.heap[place]
+        heapq.heapify(self.heap)
+        self._forget(item)
+
+    def surplus(self, newcomer: Item, needed: int) -> list[Item]:
+        """The requests of the greediest caller that free `needed` rows and leave them no fewer
+        than `newcomer`'s caller would have then; none where there are no such.
+        """
+        if not self._shares:
+            return []
+        greediest, share = max(self._shares.items(), key=lambda entry: entry[1].rows)
+        own = self._shares.get(newcomer.caller)
+        least = newcomer.rows + (own.rows if own else 0)
+        found: list[Item] = []
+        if greediest == newcomer.caller:
+            return found
+        spare = share.rows - least
+        for _, _, item in sorted(self.heap, reverse=True, key=lambda entry: entry[:2]):
+            if item.caller != greediest:
+                continue
+            spare -= item.rows
+            if spare < 0:
+                return []
+            found.append(item)
+            needed -= item.rows
+            if needed <= 0:
+                return found
+        return []
+
+    def _forget(self, item: Item) -> None:
+        self.rows -= item.rows
+        share = self._shares[item.caller]
+        share.rows -= item.rows
+        if not share.rows:
+            del self._shares[item.caller]
 
 
 class WaitingLine(Generic[Item]):
@@ -46,7 +121,7 @@ class WaitingLine(Generic[Item]):
         self._overtaken = 0
 
     def __len__(self) -> int:
-        return len(self._urgent.items) + len(self._ordinary.items)
+        return len(self._urgent.heap) + len(self._ordinary.heap)
 
     @property
     def rows(self) -> int:
@@ -55,32 +130,39 @@ class WaitingLine(Generic[Item]):
     def has_room(self, item: Item) -> bool:
         return self._level(item).rows + item.rows <= self._room
 
-    def append(self, item: Item) -> None:
+    def make_room(self, item: Item) -> list[Item]:
+        """Takes out what must give way to `item` where its level is full: see the module. What is
+        returned is empty where nothing needs to, or nothing may: `has_room` tells.
+        """
         level = self._level(item)
-        level.items.append(item)
-        level.rows += item.rows
+        needed = level.rows + item.rows - self._room
+        if needed <= 0:
+            return []
+        found = level.surplus(item, needed)
+        for other in found:
+            level.remove(other)
+        return found
+
+    def append(self, item: Item) -> None:
+        self._level(item).append(item)
 
     def remove(self, item: Item) -> None:
-        level = self._level(item)
-        level.items.remove(item)
-        level.rows -= item.rows
+        self._level(item).remove(item)
 
     def head(self) -> Item:
         """Who is next. The line must not be empty."""
-        return self._next().items[0]
+        return self._next().heap[0][2]
 
     def take(self) -> Item:
         """Takes who is next out of the line, which must not be empty."""
         level = self._next()
-        passes = level is self._urgent and self._ordinary.items
+        passes = level is self._urgent and self._ordinary.heap
         self._overtaken = self._overtaken + 1 if passes else 0
-        item = level.items.popleft()
-        level.rows -= item.rows
-        return item
+        return level.take()
 
     def _level(self, item: Item) -> _Level[Item]:
         return self._urgent if item.urgent else self._ordinary
 
     def _next(self) -> _Level[Item]:
-        patient = self._overtaken < OVERTAKEN or not self._ordinary.items
-        return self._urgent if self._urgent.items and patient else self._ordinary
+        patient = self._overtaken < OVERTAKEN or not self._ordinary.heap
+        return self._urgent if self._urgent.heap and patient else self._ordinary

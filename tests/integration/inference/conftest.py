@@ -7,6 +7,7 @@ import pytest
 
 from inference.cpu import CpuSettings
 from inference.engine import Engine
+from inference.loading import LocalLoader
 from inference.seen import SeenFile
 from tests.support.paper_registry import PaperRegistry
 
@@ -24,7 +25,7 @@ def start(registry: PaperRegistry, tmp_path: Path) -> Start:
 
     def start() -> Engine:
         seen = SeenFile.open(tmp_path / "seen.json")
-        return Engine(registry.anchor, seen, registry.clock, CpuSettings(cores=2))
+        return Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(cores=2)))
 
     return start
 

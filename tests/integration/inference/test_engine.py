@@ -12,6 +12,7 @@ import pytest
 
 from inference.cpu import CpuSettings
 from inference.engine import Engine, Update
+from inference.loading import LocalLoader
 from inference.model_config import Batching
 from inference.screening.detector import Verdict
 from inference.seen import SeenFile
@@ -175,7 +176,7 @@ def test_what_failed_for_a_passing_cause_is_loaded_later(
 def test_what_cannot_be_remembered_is_not_acted_on(registry: PaperRegistry, tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     seen = SeenFile.open(folder / "seen.json")
-    engine = Engine(registry.anchor, seen, registry.clock, CpuSettings(1))
+    engine = Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(1)))
     registry.promote(registry.publish(FILES[0].encode()))
     update = engine.update(registry, registry)
     assert update.refused is not None

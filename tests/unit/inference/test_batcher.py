@@ -9,7 +9,7 @@ import pytest
 
 from inference.batcher import Batcher, Limits
 from sealgate.reasons import Reason, Refusal
-from tests.support.kitchen import Kitchen, Rows, queued, reason, rows, until
+from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
 
 
 @pytest.fixture
@@ -218,33 +218,6 @@ def test_an_interrupted_waiter_does_not_keep_the_lane(
         assert len(first.result(10)) == 1
         assert isinstance(broken.exception(10), KeyboardInterrupt)
         assert len(behind.result(10)) == 2
-
-
-def test_a_busy_lane_waits_for_those_on_their_way_back(kitchen: Kitchen) -> None:
-    batcher = Batcher(kitchen.work, Limits(16, 64, delay=5.0))
-    with ThreadPoolExecutor(16) as pool:
-        futures = [pool.submit(batcher.submit, rows())]
-        kitchen.wait_entered()
-        for number in range(8):
-            futures.append(pool.submit(batcher.submit, rows()))
-            queued(batcher, number + 1)
-        kitchen.open.set()
-        for future in futures:
-            future.result(10)
-        kitchen.open.clear()
-        kitchen.wait_entered()
-        # Eight rows ran last; while they run again, one comes, and then the other seven do.
-        held = [pool.submit(batcher.submit, rows(8))]
-        kitchen.wait_entered()
-        held.append(pool.submit(batcher.submit, rows()))
-        queued(batcher, 1)
-        started = time.monotonic()
-        kitchen.open.set()
-        until(lambda: batcher._awaited_rows > 0)
-        held += [pool.submit(batcher.submit, rows()) for _ in range(7)]
-        assert [len(future.result(10)) for future in held] == [8] + [1] * 8
-        assert time.monotonic() - started < 4
-    assert kitchen.batches == [[1], [1] * 8, [8], [1] * 8]
 
 
 def test_many_threads_each_get_their_own_rows_back(kitchen: Kitchen) -> None:

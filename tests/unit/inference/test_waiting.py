@@ -14,6 +14,7 @@ class Guest:
     name: str
     urgent: bool
     rows: int = 1
+    caller: str = "someone"
 
 
 def line_of(*guests: Guest, room: int = 1000) -> WaitingLine[Guest]:
@@ -57,6 +58,85 @@ def test_who_leaves_the_line_makes_room() -> None:
     assert (len(line), line.rows) == (0, 0)
     with pytest.raises(IndexError):
         line.head()
+
+
+def flood(line: WaitingLine[Guest], caller: str, count: int, rows: int = 1) -> list[Guest]:
+    guests = [Guest(f"{caller}{number}", False, rows, caller) for number in range(count)]
+    for guest in guests:
+        line.append(guest)
+    return guests
+
+
+def test_who_floods_waits_behind_their_own() -> None:
+    line = line_of()
+    flood(line, "greedy", 100)
+    flood(line, "modest", 2)
+    first = [line.take().name for _ in range(4)]
+    assert first == ["greedy0", "modest0", "greedy1", "modest1"]
+
+
+def test_shares_are_counted_in_rows() -> None:
+    line = line_of()
+    flood(line, "wide", 3, rows=8)
+    flood(line, "narrow", 12)
+    names = [line.take().name for _ in range(10)]
+    assert names == ["wide0", *(f"narrow{number}" for number in range(8)), "wide1"]
+
+
+def test_who_was_away_has_saved_nothing_up() -> None:
+    line = line_of()
+    flood(line, "steady", 50)
+    for _ in range(40):
+        line.take()
+    flood(line, "late", 10)
+    taken = [line.take().caller for _ in range(10)]
+    assert taken.count("late") in (5, 6)
+
+
+def test_only_who_waits_is_remembered() -> None:
+    line = line_of()
+    for number in range(100):
+        line.append(Guest("x", False, caller=f"caller-{number}"))
+        line.take()
+    assert line._ordinary._shares == {}
+
+
+def test_the_greediest_makes_room_with_what_came_last() -> None:
+    line = line_of(room=10)
+    greedy = flood(line, "greedy", 8)
+    flood(line, "other", 2)
+    assert not line.has_room(newcomer := Guest("n", False, rows=2, caller="new"))
+    assert line.make_room(newcomer) == [greedy[7], greedy[6]]
+    assert line.has_room(newcomer)
+    assert len(line) == 8
+
+
+@pytest.mark.parametrize(("caller", "rows"), [("greedy", 1), ("other", 2), ("new", 6)])
+def test_nobody_makes_room_for_who_would_hold_more(caller: str, rows: int) -> None:
+    line = line_of(room=10)
+    flood(line, "greedy", 5)
+    flood(line, "other", 5)
+    assert line.make_room(Guest("n", False, rows, caller)) == []
+    assert len(line) == 10
+
+
+def test_nothing_makes_room_where_there_is_some() -> None:
+    line = line_of(room=10)
+    flood(line, "greedy", 9)
+    assert line.make_room(Guest("n", False, caller="new")) == []
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=80))
+def test_of_those_who_always_wait_none_gets_more_than_a_request_ahead(order: list[int]) -> None:
+    line = line_of()
+    for number in range(4):
+        flood(line, f"caller-{number}", 100)
+    # Whatever else arrives, the four are served in turn.
+    for extra in order:
+        line.append(Guest("x", False, caller=f"caller-{extra}"))
+    served = [line.take().caller for _ in range(200)]
+    counts = [served.count(f"caller-{number}") for number in range(4)]
+    assert max(counts) - min(counts) <= 1
 
 
 @given(st.lists(st.tuples(st.sampled_from(["append", "take", "remove"]), st.booleans())))

@@ -1,0 +1,74 @@
+"""A request on its way through a batcher."""
+
+import threading
+import time
+from collections.abc import Callable, Sized
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+from sealgate.reasons import Refusal
+
+# A request brings rows, whatever they are, and gets its part of the result.
+Rows = TypeVar("Rows", bound=Sized)
+Part = TypeVar("Part")
+
+
+class State(Enum):
+    """Where a request is. RUNNING: in a batch, or refused; its thread need only be let go."""
+
+    QUEUED = auto()
+    LEADING = auto()
+    RUNNING = auto()
+
+
+class Job(Generic[Rows, Part]):
+    """One request; `gate` opens when its thread is to go on. `entered` is in nanoseconds."""
+
+    __slots__ = (
+        "active",
+        "caller",
+        "deadline",
+        "entered",
+        "failure",
+        "gate",
+        "part",
+        "rows",
+        "state",
+        "urgent",
+        "waited",
+        "x",
+    )
+
+    def __init__(
+        self,
+        x: Rows,
+        deadline: float | None,
+        active: Callable[[], bool] | None,
+        urgent: bool,
+        caller: str,
+    ) -> None:
+        self.x = x
+        self.rows = len(x)
+        self.urgent = urgent
+        self.caller = caller
+        self.entered = time.monotonic_ns()
+        self.waited = 0
+        self.deadline = deadline
+        self.active = active
+        self.state = State.RUNNING
+        self.gate: threading.Lock | None = None
+        self.part: Part | None = None
+        self.failure: Refusal | None = None
+
+    def is_wanted(self, now: float) -> bool:
+        """Whether anyone still waits for the result."""
+        if self.deadline is not None and now >= self.deadline:
+            return False
+        return self.active is None or self.active()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Let its thread, which waits at the gate, go on with a refusal."""
+        self.failure = refusal
+        self.state = State.RUNNING
+        if self.gate is not None:
+            self.gate.release()

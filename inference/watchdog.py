@@ -1,0 +1,89 @@
+"""Looks now and then whether a version's runs hang: one thread for all versions.
+
+A run that takes longer than it may is ended, and its requests are refused with RUN_HUNG: ONNX
+Runtime looks at a flag between operators. One that does not end, because an operator itself hangs,
+is given up: whoever waits for it or behind it is refused, the version's files are read and checked
+again, and new sessions take the place of the old. Only the thread that led it is lost until the
+operator returns.
+"""
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inference.statistics import Fault
+from inference.version import ReadyVersion
+
+_log = logging.getLogger(__name__)
+
+# How often it looks: a hang is found this much later than it might be.
+_EVERY_SECONDS = 1.0
+# How long a run that was told to end may take to do so.
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How many seconds a run may take, and where a version comes from anew."""
+
+    seconds: float
+    build: Callable[[], ReadyVersion]
+
+
+class Watchdog:
+    """Looks after versions for as long as anyone else refers to them."""
+
+    def __init__(self, every: float = _EVERY_SECONDS, grace: float = _GRACE_SECONDS) -> None:
+        self._every = every
+        self._grace = grace
+        self._mutex = threading.Lock()
+        self._watched: weakref.WeakKeyDictionary[ReadyVersion, _Terms]
+        self._watched = weakref.WeakKeyDictionary()
+        self._thread: threading.Thread | None = None
+
+    def watch(
+        self, version: ReadyVersion, seconds: float, build: Callable[[], ReadyVersion]
+    ) -> None:
+        """Look after `version`, whose runs may take `seconds`; `build` makes another of its files.
+
+        The thread ends when there is nothing left to look after.
+        """
+        with self._mutex:
+            self._watched[version] = _Terms(seconds, build)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while self._patrol():
+            time.sleep(self._every)
+
+    def _patrol(self) -> bool:
+        """Look once; whether there was anything to look after."""
+        with self._mutex:
+            watched = list(self._watched.items())
+            if not watched:
+                self._thread = None
+                return False
+        for version, terms in watched:
+            try:
+                self._look(version, terms, time.monotonic())
+            except Exception:  # whatever keeps one version from coming back, the others go on
+                _log.exception("version %s hangs and cannot be replaced", version.digest)
+        return True
+
+    def _look(self, version: ReadyVersion, terms: _Terms, now: float) -> None:
+        began = now - terms.seconds
+        if version.end_runs(began):
+            version.statistics.happened(Fault.RUN_ENDED)
+            _log.error("a run of %s took over %s s: ended", version.digest, terms.seconds)
+        if version.is_running_since(began - self._grace):
+            version.give_up()
+            _log.error("a run of %s does not end: given up", version.digest)
+        if version.is_given_up:
+            version.take_over(terms.build())
+            version.statistics.happened(Fault.SESSIONS_REPLACED)
+            _log.error("version %s has new sessions", version.digest)

@@ -1,0 +1,192 @@
+"""The batcher's choices: sizes, shares, waiting, and what is not worth beginning."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from inference.batcher import Batcher
+from inference.capacity import Capacity
+from inference.limits import Limits
+from sealgate.reasons import Reason, Refusal
+from tests.support.kitchen import Kitchen, Rows, queued, reason, rows, until
+
+Pool = ThreadPoolExecutor
+
+
+def begin(pool: Pool, kitchen: Kitchen, batcher: Batcher[Rows, Rows]) -> "Future[Rows]":
+    first = pool.submit(batcher.submit, rows())
+    kitchen.wait_entered()
+    return first
+
+
+def add(
+    pool: Pool, batcher: Batcher[Rows, Rows], size: int = 1, caller: str = ""
+) -> "Future[Rows]":
+    count = len(batcher._queue)
+    future = pool.submit(batcher.submit, rows(size), None, None, False, caller)
+    queued(batcher, count + 1)
+    return future
+
+
+def learn(batcher: Batcher[Rows, Rows], fixed: float, per_row: float) -> None:
+    for size in (1, 2, 4, 8) * 4:
+        batcher._pace.ran(size, fixed + per_row * size)
+
+
+def test_a_batch_stops_at_the_largest_preferred_size_that_it_could_have() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(16, 100, preferred=(4, 8)))
+    with Pool(16) as pool:
+        futures = [begin(pool, kitchen, batcher)]
+        futures += [add(pool, batcher) for _ in range(14)]
+        kitchen.open.set()
+        for future in futures:
+            future.result(10)
+    assert [len(batch) for batch in kitchen.batches] == [1, 8, 4, 2]
+
+
+def test_who_floods_does_not_starve_another() -> None:
+    ran: list[list[float]] = []
+    kitchen = Kitchen()
+
+    def work(requests: list[Rows]) -> list[Rows]:
+        ran.append([float(part[0, 0]) for part in requests])
+        return kitchen.work(requests)
+
+    batcher = Batcher(work, Limits(2, 100))
+    with Pool(32) as pool:
+        futures = [begin(pool, kitchen, batcher)]
+        futures += [add(pool, batcher, caller="greedy") for _ in range(20)]
+        futures.append(pool.submit(batcher.submit, rows(1, 7.0), None, None, False, "modest"))
+        queued(batcher, 21)
+        kitchen.open.set()
+        for future in futures:
+            future.result(10)
+    assert ran[:2] == [[1.0], [1.0, 7.0]]
+
+
+def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(4, 4))
+    with Pool(8) as pool:
+        futures = [begin(pool, kitchen, batcher)]
+        greedy = [add(pool, batcher, caller="greedy") for _ in range(4)]
+        with pytest.raises(Refusal) as refused:
+            batcher.submit(rows(), caller="greedy")
+        assert refused.value.reason is Reason.QUEUE_FULL
+        modest = pool.submit(batcher.submit, rows(), None, None, False, "modest")
+        assert reason(greedy[3]) is Reason.QUEUE_FULL
+        kitchen.open.set()
+        for future in (*futures, *greedy[:3], modest):
+            assert len(future.result(10)) == 1
+    assert batcher.counts().dropped == 1
+    assert batcher._queue.rows == 0
+
+
+def test_a_full_queue_says_when_it_may_have_room() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(4, 4))
+    learn(batcher, 0.5, 0.25)
+    with Pool(4) as pool:
+        futures = [begin(pool, kitchen, batcher), add(pool, batcher, 4)]
+        with pytest.raises(Refusal) as refused:
+            batcher.submit(rows(1))
+        assert refused.value.retry == pytest.approx(1.5)
+        kitchen.open.set()
+        for future in futures:
+            future.result(10)
+
+
+def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
+    kitchen = Kitchen()
+    kitchen.open.set()
+    batcher = Batcher(kitchen.work, Limits(4, 8))
+    learn(batcher, 200.0, 0.0)
+    with pytest.raises(Refusal) as refused:
+        batcher.submit(rows(), time.monotonic() + 50)
+    assert refused.value.reason is Reason.DEADLINE_TOO_SHORT
+    assert kitchen.batches == []
+    assert len(batcher.submit(rows(), time.monotonic() + 10_000)) == 1
+    # The estimate gives way: it was wrong, and something runs at last.
+    for _ in range(100):
+        try:
+            batcher.submit(rows(), time.monotonic() + 50)
+            break
+        except Refusal:
+            continue
+    else:
+        pytest.fail("an estimate refused everything for ever")
+
+
+def test_a_request_has_a_timeout_of_its_own() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(4, 8, timeout=0.05))
+    with Pool(2) as pool:
+        first = begin(pool, kitchen, batcher)
+        late = pool.submit(batcher.submit, rows(), time.monotonic() + 100)
+        assert reason(late) is Reason.DEADLINE_TOO_SHORT
+        kitchen.open.set()
+        first.result(10)
+
+
+def test_with_one_level_nobody_overtakes() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(3, 100, levels=1))
+    with Pool(4) as pool:
+        futures = [begin(pool, kitchen, batcher), add(pool, batcher, 2)]
+        futures.append(pool.submit(batcher.submit, rows(3), None, None, True))
+        queued(batcher, 2)
+        kitchen.open.set()
+        for future in futures:
+            future.result(10)
+    assert kitchen.batches == [[1], [2], [3]]
+
+
+def test_batches_keep_within_what_memory_has_room_for() -> None:
+    kitchen = Kitchen()
+    capacity = Capacity(8)
+    capacity.halve(4)
+    batcher = Batcher(kitchen.work, Limits(8, 100), capacity)
+    with Pool(8) as pool:
+        futures = [begin(pool, kitchen, batcher)]
+        futures += [add(pool, batcher) for _ in range(4)]
+        futures.append(add(pool, batcher, 6))
+        kitchen.open.set()
+        for future in futures:
+            future.result(10)
+    # Who brings more by themselves is run all the same.
+    assert kitchen.batches == [[1], [1, 1], [1, 1], [6]]
+
+
+@pytest.mark.parametrize("gap", [None, 0.002])
+def test_an_idle_lane_and_an_even_load_wait_for_nobody(gap: float | None) -> None:
+    kitchen = Kitchen()
+    kitchen.open.set()
+    batcher = Batcher(kitchen.work, Limits(8, 100, delay=30.0))
+    learn(batcher, 0.001, 0.0001)
+    begun = time.monotonic()
+    for _ in range(20):
+        batcher.submit(rows())
+        if gap:
+            threading.Event().wait(gap)
+    assert time.monotonic() - begun < 15
+
+
+def test_in_a_burst_a_leader_waits_for_those_who_are_about_to_come() -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, Limits(8, 100, delay=20.0))
+    # Where a run costs minutes and another row nothing, it pays to wait a little.
+    learn(batcher, 600.0, 0.0)
+    with Pool(16) as pool:
+        futures = [begin(pool, kitchen, batcher), add(pool, batcher)]
+        batcher._pace.gap = 0.001
+        kitchen.open.set()
+        until(lambda: batcher._awaited_rows > 0)
+        futures += [pool.submit(batcher.submit, rows()) for _ in range(7)]
+        begun = time.monotonic()
+        for future in futures:
+            future.result(10)
+        assert time.monotonic() - begun < 10
+    assert kitchen.batches == [[1], [1] * 8]
