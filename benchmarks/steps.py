@@ -17,9 +17,9 @@ from gateway.app import build, now
 from gateway.config import GatewayConfig
 from gateway.credentials.authenticate import issuer
 from gateway.credentials.tokens import TokenVerifier
-from gateway.inputs import model_input
 from gateway.question import read_question
 from gateway.recorder import Outcome
+from inference.inputs import model_input
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.remote import Profile
 from sealgate.tensors import Tensor, read_inputs, write_outputs
@@ -97,6 +97,7 @@ def _outcome(live: Any, answer: Any) -> Outcome:
         verdict=answer.verdict.value,
         score=repr(answer.score),
         threshold=repr(answer.threshold),
+        engine=live.ready.engine,
     )
 
 

@@ -10,24 +10,32 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from gateway.config import GatewayConfig
 from gateway.credential_service import CredentialService
 from gateway.credentials.authenticate import CallAuthenticator
+from gateway.engine_rooms import open_room
 from gateway.front_door import Call, FrontDoor
 from gateway.health_service import HealthService
 from gateway.inference_service import InferenceService
 from gateway.listeners import listen, new_server
 from gateway.log_service import LogService
-from gateway.opening import open_artifacts, opening
+from gateway.opening import check_certified, open_artifacts, open_uploads, opening
+from gateway.policy_service import PolicyService
 from gateway.predict import Predict
 from gateway.quotas import Quotas
 from gateway.recorder import Outcome, Recorder
 from gateway.registry_service import RegistryService
 from gateway.rights import Rights
 from gateway.turnstile import Turnstile
+from gateway.upload_service import UploadService
 from gateway.watch import Watch
+from gateway.watching import Watches
+from inference.batching import OperatorBounds
 from inference.cpu import CpuSettings
 from inference.engine import Engine, TrustAnchor
+from inference.foreign.loading import open_foreign
+from inference.loading import LocalLoader
 from inference.seen import SeenFile
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
+from registry.open_uploads import OpenUploads
 from registry.policies import PinnedRoot
 from registry.registry import Registry
 from registry.subjects import SubjectKeys
@@ -37,14 +45,18 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import PublicKey, load_private_key
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipt import Receipt
-from sealgate.v1 import credential_pb2, log_pb2, registry_pb2
+from sealgate.v1 import credential_pb2, log_pb2, policy_pb2, registry_pb2, upload_pb2
 from sealgate.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
 from sealgate.v1.log_pb2_grpc import add_LogServiceServicer_to_server
+from sealgate.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
 from sealgate.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
+from sealgate.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
 
 SERVICES = (
     grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
     registry_pb2.DESCRIPTOR.services_by_name["RegistryService"],
+    upload_pb2.DESCRIPTOR.services_by_name["UploadService"],
+    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     credential_pb2.DESCRIPTOR.services_by_name["CredentialService"],
     log_pb2.DESCRIPTOR.services_by_name["LogService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
@@ -59,6 +71,7 @@ class _Store:
 
     roots: Mapping[str, PublicKey]
     registry: Registry
+    uploads: OpenUploads
     answers: AnswerLog
     subjects: SubjectKeys
 
@@ -78,18 +91,21 @@ class _Store:
             clock=now,
         )
         if not registry.log.size():
-            registry.policies.accept("init", config.trust.policy.read_bytes())
+            _found(registry, config.trust.policy.read_bytes())
+        answers_key = load_private_key(config.answers.log_key)
+        check_certified(registry.policies.chain().newest, config.answers, answers_key.public)
+        uploads = open_uploads(config.registry, registry, now)
         known = registry.anchors.newest(config.answers.origin)
         with opening("[answers] database", config.answers.database):
             answers = AnswerLog.open(
                 config.answers.database,
                 config.answers.origin,
-                load_private_key(config.answers.log_key),
+                answers_key,
                 known=known,
             )
         with opening("[answers] subjects", config.answers.subjects):
             subjects = SubjectKeys.open(config.answers.subjects)
-        return cls(roots, registry, answers, subjects)
+        return cls(roots, registry, uploads, answers, subjects)
 
     def close(self) -> None:
         self.answers.close()
@@ -120,11 +136,15 @@ class Gateway:
         except BaseException:
             self._server.stop(None)
             raise
+        self._room = open_room(config.engine)
+        cpu = CpuSettings.detect()
+        bounds = OperatorBounds(config.batching)
+        self._foreign = open_foreign(config.foreign_engine, cpu, bounds)
         self.engine = Engine(
             TrustAnchor(store.roots, config.trust.threshold),
             SeenFile.open(config.trust.seen),
             now,
-            CpuSettings.detect(),
+            self._room or self._foreign or LocalLoader(cpu, bounds),
         )
         self.recorder = Recorder(store.answers, store.subjects)
         self._watch = Watch(
@@ -133,9 +153,13 @@ class Gateway:
             store.answers,
             front_door.counted_refusals,
             config.limits.anchor_every,
+            self._room,
         )
-        self._rights = Rights(self.policy)
+        self._rights = Rights(self.policy, config.gateway.environment)
         self._health = HealthService(self.engine, front_door.admit, self._rights)
+        self._watches = Watches.over(
+            store.registry, store.answers, front_door.admit, self._rights, config.limits
+        )
         self._add_services()
 
     def policy(self) -> Policy:
@@ -153,30 +177,45 @@ class Gateway:
         for service in ("", *(service.full_name for service in SERVICES)):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._turnstile.start()
+        self._watches.start()
         self._server.start()
 
     def stop(self) -> None:
         """Drain: answer what is in progress, refuse the rest, record everything, and end."""
         self._health.enter_graceful_shutdown()
+        self._watches.stop()
         self._server.stop(self._limits.drain).wait()
         self._turnstile.stop()
         self.engine.close(self._limits.drain)
         self.recorder.close(self._limits.drain)
         self._watch.stop()
+        for room in (self._room, self._foreign):
+            if room is not None:
+                room.close()
         self._authenticator.close()
         self._store.close()
 
     def _add_services(self) -> None:
-        predict = Predict(self.engine, self.recorder, self.policy, now, self._limits.deadline)
+        predict = Predict(
+            self.engine, self.recorder, self.policy, self._rights, now, self._limits.deadline
+        )
         add_GRPCInferenceServiceServicer_to_server(
             InferenceService(self.engine, predict, self._rights), self._server
         )
         registry = self._store.registry
-        add_RegistryServiceServicer_to_server(RegistryService(registry, self._rights), self._server)
+        add_RegistryServiceServicer_to_server(
+            RegistryService(registry, self._rights, self._watches.changes), self._server
+        )
+        add_UploadServiceServicer_to_server(
+            UploadService(self._store.uploads, self._rights), self._server
+        )
+        add_PolicyServiceServicer_to_server(PolicyService(registry.policies), self._server)
         credentials = CredentialService(registry, self._authenticator.api_keys)
         add_CredentialServiceServicer_to_server(credentials, self._server)
         logs = {log.origin: log for log in (registry.log, self._store.answers.reader)}
-        add_LogServiceServicer_to_server(LogService(logs, self._open_answer), self._server)
+        add_LogServiceServicer_to_server(
+            LogService(logs, self._watches.logs, self._open_answer), self._server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             [service.full_name for service in SERVICES], self._server
@@ -207,6 +246,15 @@ def build(config: GatewayConfig) -> Gateway:
     Raises: ConfigError, Refusal.
     """
     return Gateway(config)
+
+
+def _found(registry: Registry, policy: bytes) -> None:
+    """Begin a registry with its first policy, unless another gateway is faster."""
+    try:
+        registry.policies.accept("init", policy)
+    except Refusal:
+        if not registry.log.size():
+            raise
 
 
 def now() -> datetime:

@@ -1,5 +1,6 @@
 """`sealgate artifacts`: looking after the files of the configured artifact store."""
 
+import getpass
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +11,14 @@ from gateway.config import GatewayConfig
 from gateway.opening import open_artifacts, opening
 from registry.collection import Collector
 from registry.database import Database
+from registry.open_uploads import sweep
+from registry.spool import Spool
+from registry.unit_of_work import Ledger
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import state_folder
 from sealgate.settings import ConfigError
+from sealgate.trust.keys import load_private_key
 
 
 @click.group("artifacts", cls=HelpfulGroup)
@@ -46,7 +51,8 @@ def collect(
 ) -> None:
     """Remove old files that no registered version names, and what broken uploads left.
 
-    The gateway may run meanwhile: its uploads lose nothing.
+    The gateway may run meanwhile: its uploads lose nothing. What is removed stands in the
+    registry's log, in the name of operator:USER, the account that runs this.
     """
     before = datetime.now(UTC) - timedelta(hours=older_than)
     try:
@@ -57,12 +63,19 @@ def collect(
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     with closing(database):
-        found = Collector(database, store).collect(before, dry_run=dry_run)
+        signer = load_private_key(places.log_key)
+        ledger = Ledger.join(database, places.origin, signer, lambda: datetime.now(UTC))
+        collector = Collector(ledger, store, f"operator:{getpass.getuser()}")
+        found = collector.collect(before, dry_run=dry_run)
+    with opening("[registry] uploads", places.uploads):
+        spool = Spool(places.uploads)
+    with spool.locked():
+        ended = sweep(spool, datetime.now(UTC), dry_run=dry_run)
     values = {
         "removed": not dry_run,
         "files": [file.digest for file in found.files],
         "bytes": sum(file.size for file in found.files),
-        "leftovers": found.leftovers,
+        "leftovers": found.leftovers + ended,
     }
     if not as_json:
         for file in found.files:

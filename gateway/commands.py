@@ -1,4 +1,4 @@
-"""`sealgate serve`: the gateway as a process, until SIGTERM or SIGINT."""
+"""`sealgate serve`: the gateway, or an engine alone, as a process until SIGTERM or SIGINT."""
 
 import logging
 import signal
@@ -7,42 +7,40 @@ from pathlib import Path
 
 import click
 
-from gateway.app import build
+from gateway import app, engine_process
 from gateway.config import GatewayConfig
+from inference.remote.settings import EngineConfig
 from sealgate.cli.people import state_folder
 from sealgate.settings import ConfigError
 
 _LOOK_SECONDS = 0.5
+_CONFIG = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command(
+@click.group(
+    invoke_without_command=True,
     epilog="""
 \b
 Examples:
   sealgate serve
   sealgate serve --config /etc/sealgate/gateway.toml
-"""
+  sealgate serve engine --config /etc/sealgate/engine.toml
+""",
 )
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration; default: STATE/gateway.toml.",
-)
+@click.option("--config", type=_CONFIG, help="The configuration; default: STATE/gateway.toml.")
 @click.pass_context
 def serve(ctx: click.Context, config: Path | None) -> None:
     """Start the gateway: door, registry and engine in one process."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # It would tell of every start that no table had to be changed.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if ctx.invoked_subcommand is not None:
+        if config is not None:
+            raise click.UsageError(f"--config goes behind {ctx.invoked_subcommand}")
+        return
+    _start_logging()
     try:
-        gateway = build(GatewayConfig.read(config or state_folder(ctx) / "gateway.toml"))
+        gateway = app.build(GatewayConfig.read(config or state_folder(ctx) / "gateway.toml"))
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = _on_signal()
     gateway.start()
     for name, port in gateway.ports.items():
         click.echo(f"listening: {name} on port {port}")
@@ -52,3 +50,47 @@ def serve(ctx: click.Context, config: Path | None) -> None:
     gateway.stop()
     if gateway.recorder.fenced.is_set():
         raise click.ClickException("another gateway has taken over this installation's logs")
+
+
+@serve.command(
+    epilog="""
+\b
+Examples:
+  sealgate serve engine
+  sealgate serve engine --config /etc/sealgate/engine.toml
+"""
+)
+@click.option("--config", type=_CONFIG, help="The configuration; default: STATE/engine.toml.")
+@click.pass_context
+def engine(ctx: click.Context, config: Path | None) -> None:
+    """Start an engine room alone, for the gateways whose [engine] names it."""
+    _start_logging()
+    try:
+        server = engine_process.build(
+            EngineConfig.read(config or state_folder(ctx) / "engine.toml")
+        )
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    stopping = _on_signal()
+    server.start()
+    click.echo(f"listening: {server.address}")
+    while not stopping.wait(_LOOK_SECONDS):
+        pass
+    click.echo("draining")
+    server.stop()
+
+
+def _start_logging() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # It would tell of every start that no table had to be changed.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _on_signal() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.engine_settings import EngineSettings
 from gateway.quota_settings import Quota, QuotaStore
 from gateway.settings import (
     AnswerStore,
@@ -10,10 +11,13 @@ from gateway.settings import (
     Limits,
     Listeners,
     RegistryStore,
+    Surroundings,
     Tls,
     TokenIssuer,
     Trust,
 )
+from inference.batching import BatchingBounds, OperatorBounds
+from inference.foreign.settings import ForeignSettings
 from sealgate.settings import ConfigError, read_settings
 
 
@@ -23,12 +27,16 @@ class GatewayConfig:
     trust: Trust
     registry: RegistryStore
     answers: AnswerStore
+    gateway: Surroundings = field(default_factory=Surroundings)
     tls: Tls = field(default_factory=Tls)
     tokens: tuple[TokenIssuer, ...] = ()
     api_keys: ApiKeySettings = field(default_factory=ApiKeySettings)
     limits: Limits = field(default_factory=Limits)
     quotas: tuple[Quota, ...] = ()
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    foreign_engine: ForeignSettings = field(default_factory=ForeignSettings)
     quota_store: QuotaStore = field(default_factory=QuotaStore)
+    batching: tuple[BatchingBounds, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.listen.tls or self.listen.mutual) and not (self.tls.certificate and self.tls.key):
@@ -40,6 +48,11 @@ class GatewayConfig:
                 "[[tokens]] is empty, so nobody could authenticate on [listen] tls; "
                 "name an issuer, its audience and its key_set"
             )
+        if self.foreign_engine.address and (self.engine.socket or self.engine.address):
+            raise ConfigError("[engine] and [foreign_engine] cannot both say where versions run")
+        if self.batching and (self.engine.socket or self.engine.address):
+            raise ConfigError("[[batching]] belongs into engine.toml where [engine] names another")
+        OperatorBounds(self.batching)
         scopes = [(quota.principal, quota.role) for quota in self.quotas]
         if len(set(scopes)) != len(scopes):
             raise ConfigError("[quotas] names a principal or a role twice")

@@ -42,12 +42,15 @@ def config(live: Live, longest: float) -> oip.ModelConfig:
         backend=_BACKEND,
         max_batch_size=batching.max_rows,
         dynamic_batching=oip.ModelDynamicBatching(
+            preferred_batch_size=batching.preferred_rows,
             max_queue_delay_microseconds=batching.delay_us,
-            priority_levels=ORDINARY,
-            default_priority_level=ORDINARY,
+            priority_levels=batching.priority_levels or ORDINARY,
+            default_priority_level=batching.priority_levels or ORDINARY,
             default_queue_policy=oip.ModelQueuePolicy(
                 timeout_action=oip.ModelQueuePolicy.REJECT,
-                default_timeout_microseconds=round(longest * 1e6),
+                default_timeout_microseconds=min(
+                    round(longest * 1e6), batching.timeout_us or round(longest * 1e6)
+                ),
                 allow_timeout_override=True,
                 max_queue_size=batching.queue_rows,
             ),
@@ -93,7 +96,12 @@ def index_entry(item: Indexed) -> oip.RepositoryIndexResponse.ModelIndex:
 
 
 def _provenance(live: Live) -> dict[str, str]:
-    return {"digest": live.digest, "sequence": str(live.sequence), "policy": live.policy}
+    return {
+        "digest": live.digest,
+        "sequence": str(live.sequence),
+        "policy": live.policy,
+        "engine": live.ready.engine,
+    }
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

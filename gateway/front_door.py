@@ -18,11 +18,11 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from gateway.quotas import COUNTED, Quotas, nothing
-from gateway.rules import ANYONE, RULES
-from gateway.statuses import grpc_status
+from gateway.rules import ANYONE, RULES, WATCHES
 from gateway.turnstile import Turnstile, Wait
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
+from sealgate.statuses import grpc_status
 from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class RecordedRefusal(Refusal):
     """A refusal that has been recorded; its receipt travels in the trailing metadata."""
 
     def __init__(self, cause: Refusal, receipt: bytes | None) -> None:
-        super().__init__(cause.reason, cause.detail, cause.retry)
+        super().__init__(cause.reason, cause.detail, cause.retry, cause.facts)
         self.receipt = receipt
 
 
@@ -157,6 +157,8 @@ class FrontDoor(grpc.ServerInterceptor):
     def _guard_stream(self, method: str, handler: Handler) -> Callable[..., Any]:
         streams = handler.request_streaming
         behavior: Any = handler.stream_stream if streams else handler.unary_stream
+        watches = method in WATCHES
+        wait = Wait.WATCH if watches else Wait.STREAM
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
             call = Call(context, method)
@@ -165,13 +167,16 @@ class FrontDoor(grpc.ServerInterceptor):
             try:
                 self.admit(call, method)
                 leave = self._enter(call)
-                with self._turnstile.waiting(call, Wait.STREAM):
+                with self._turnstile.waiting(call, wait):
                     yield from behavior(parsed if streams else _only(parsed), call)
             except Exception as error:
                 self._abort(call, error)
             finally:
                 leave()
 
+        if watches:
+            # gRPC's own name for the threads on which a handler runs.
+            guarded.experimental_thread_pool = self._turnstile.watchers  # type: ignore[attr-defined]
         return guarded
 
     def admit(self, call: Call, method: str) -> None:

@@ -1,17 +1,26 @@
 """Opening what the configuration names, and saying what to change where that fails."""
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from gateway.settings import RegistryStore
+from gateway.settings import AnswerStore, RegistryStore
 from registry.artifact_folder import FolderStore
 from registry.artifacts import ArtifactStore
+from registry.buckets import Bucket
+from registry.open_uploads import OpenUploads
+from registry.registry import Registry
+from registry.spool import Spool
+from registry.unit_of_work import Clock
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.note import vkey
+from sealgate.trust.policy import Policy
 
 
 @contextmanager
@@ -30,9 +39,17 @@ def opening(setting: str, place: Path | str) -> Iterator[None]:
 
 def open_artifacts(store: RegistryStore) -> ArtifactStore:
     """Open the folder or the bucket that `[registry] artifacts` names. Raises: ConfigError."""
-    place = store.artifacts
-    with opening("[registry] artifacts", place):
+    return open_store("[registry] artifacts", store.artifacts, store.bucket)
+
+
+def open_store(
+    setting: str, place: Path | str, bucket: Callable[[str], Bucket], *, create: bool = True
+) -> ArtifactStore:
+    """Open a folder, or what `bucket` says that a URL names. Raises: ConfigError."""
+    with opening(setting, place):
         if isinstance(place, Path):
+            if not create and not place.is_dir():
+                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "there is no such folder")
             return FolderStore(place)
         try:
             # Only the extra `s3` brings what this needs.
@@ -40,7 +57,32 @@ def open_artifacts(store: RegistryStore) -> ArtifactStore:
         except ImportError as error:
             detail = "obstore is not installed: pip install 'sealgate[s3]'"
             raise Refusal(Reason.REGISTRY_UNAVAILABLE, detail) from error
-        return BucketStore(store.bucket(place))
+        return BucketStore(bucket(place))
+
+
+def open_uploads(store: RegistryStore, registry: Registry, clock: Clock) -> OpenUploads:
+    """Open the folder of `[registry] uploads`, and remove what has ended. Raises: ConfigError."""
+    with opening("[registry] uploads", store.uploads):
+        spool = Spool(store.uploads)
+        uploads = OpenUploads(
+            registry.versions, registry.artifacts, spool, clock, lambda: secrets.token_hex(16)
+        )
+        uploads.sweep()
+    return uploads
+
+
+def check_certified(policy: Policy, store: AnswerStore, key: PublicKey) -> None:
+    """Check that the policy names this gateway's answer log: nobody would believe its receipts.
+
+    Raises: ConfigError, with the line that the policy lacks.
+    """
+    line = vkey(store.origin, key)
+    if line not in policy.answer_logs:
+        raise ConfigError(
+            f"[answers] origin = {store.origin!r} with this log_key is no answer log of the "
+            f"policy; add {line!r} to its logs.answers (`sealgate policy draft`), or use the "
+            "origin and key of one that it names and that no other gateway uses"
+        )
 
 
 def _shown(place: Path | str) -> str:

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.front_door import Call, RecordedRefusal
-from gateway.inputs import model_input, wanted_outputs
 from gateway.question import Question, read_question
 from gateway.recorder import Outcome, Recorder
 from gateway.rights import Rights
 from inference.engine import Answer, Engine, Live
+from inference.inputs import model_input, wanted_outputs
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
@@ -48,13 +48,14 @@ class Predict:
         engine: Engine,
         recorder: Recorder,
         policy: Callable[[], Policy],
+        rights: Rights,
         clock: Callable[[], datetime],
         longest: float,
     ) -> None:
         self._engine = engine
         self._recorder = recorder
         self._policy = policy
-        self._rights = Rights(policy)
+        self._rights = rights
         self._clock = clock
         self.longest = longest
 
@@ -114,7 +115,8 @@ class Predict:
         )
         array = model_input(live.config, tensors)
         wanted = wanted_outputs(live.config, question.outputs)
-        answer = self._engine.infer(live, array, until, call.is_active, question.urgent)  # 4
+        caller, urgent = call.principal.name, question.urgent
+        answer = self._engine.infer(live, array, until, call.is_active, urgent, caller)  # 4
         findings.answer = answer
         if self._policy().blocks(answer.verdict):  # 5
             raise Refusal(Reason.ADVERSARIAL_INPUT)
@@ -152,6 +154,7 @@ class Predict:
             verdict=answer.verdict.value if answer else "",
             score=repr(answer.score) if answer else "",
             threshold=repr(answer.threshold) if answer else "",
+            engine=live.ready.engine if live else "",
         )
 
 

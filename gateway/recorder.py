@@ -53,6 +53,7 @@ class Outcome:
     verdict: str = ""
     score: str = ""
     threshold: str = ""
+    engine: str = ""
 
     def values(self) -> tuple[str, ...]:
         """The values in the order of the leaf's fields."""
@@ -71,6 +72,7 @@ class Outcome:
             self.verdict,
             self.score,
             self.threshold,
+            self.engine,
         )
 
 

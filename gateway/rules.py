@@ -50,6 +50,16 @@ _REGISTRY = {
     "RevokeVersion": _ADMIN,
     "GetPointer": _STAFF,
     "ListPointers": _STAFF,
+    "WatchChanges": _STAFF,
+}
+# The roots' signatures authorize a policy; an admin brings it.
+_POLICY = {"AcceptPolicy": _ADMIN}
+_UPLOADS = {
+    "CreateUpload": _PUBLISHER,
+    "GetUpload": _PUBLISHER,
+    "UploadFile": _PUBLISHER,
+    "CreateVersion": _PUBLISHER,
+    "DeleteUpload": _PUBLISHER,
 }
 _CREDENTIALS = {
     "CreateApiKey": _ADMIN,
@@ -65,6 +75,7 @@ _LOG = {
     "GetConsistencyProof": _ALL,
     "GetEntry": _AUDITOR,
     "StreamEntries": _AUDITOR,
+    "WatchLog": _AUDITOR,
     "OpenEntry": _AUDITOR,
 }
 # Watching goes on for ever and holds a thread, so whoever does it must be known.
@@ -76,6 +87,8 @@ RULES: Mapping[str, frozenset[str]] = {
     for service, methods in {
         "inference.GRPCInferenceService": _INFERENCE,
         "sealgate.v1.RegistryService": _REGISTRY,
+        "sealgate.v1.PolicyService": _POLICY,
+        "sealgate.v1.UploadService": _UPLOADS,
         "sealgate.v1.CredentialService": _CREDENTIALS,
         "sealgate.v1.LogService": _LOG,
         "grpc.health.v1.Health": _HEALTH,
@@ -83,3 +96,8 @@ RULES: Mapping[str, frozenset[str]] = {
     }.items()
     for method, roles in methods.items()
 }
+
+WATCHES = frozenset(
+    {"/sealgate.v1.RegistryService/WatchChanges", "/sealgate.v1.LogService/WatchLog"}
+)
+"""What goes on for as long as its caller likes, mostly waiting, on threads of its own."""

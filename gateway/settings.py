@@ -4,14 +4,14 @@ Nothing has a default that opens anything: without keys, certificates, policy or
 does not start, and only loopback may be served without TLS.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.credentials.fetch import check_address
 from registry.buckets import Bucket
 from sealgate.reasons import Refusal
-from sealgate.settings import ConfigError
+from sealgate.settings import ConfigError, is_loopback
+from sealgate.trust.names import check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ class Trust:
 class RegistryStore:
     """`database`: a URL, of SQLite or PostgreSQL, or the path of a SQLite file. `artifacts`: a
     folder, or `s3://bucket/prefix`, whose service is at `artifacts_endpoint` unless it is AWS.
+    `uploads`: a folder of this machine, in which files lie until they have come whole.
     """
 
     database: Path | str
@@ -112,6 +113,7 @@ class RegistryStore:
     origin: str
     log_key: Path
     freshness_key: Path
+    uploads: Path
     artifacts_endpoint: str = ""
     artifacts_region: str = ""
 
@@ -145,8 +147,31 @@ class AnswerStore:
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """`environment`: what this gateway is for, such as "production". Rights of the policy that name
+    environments hold only where it is one of them; without it, nowhere.
+    """
+
+    environment: str = ""
+
+    def __post_init__(self) -> None:
+        if self.environment:
+            try:
+                check_name(self.environment)
+            except Refusal:
+                raise ConfigError(
+                    f"[gateway] environment = {self.environment!r} is not of the form "
+                    "[a-z][a-z0-9-]{0,62}"
+                ) from None
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds that hold before and after authentication. Times are in seconds."""
+    """Bounds that hold before and after authentication. Times are in seconds.
+
+    `watchers` may follow changes and logs at once, who hold none of the `threads`; each hears from
+    us every `heartbeat` seconds at least.
+    """
 
     message_bytes: int = 4 * 1024 * 1024
     connections: int = 256
@@ -155,13 +180,7 @@ class Limits:
     threads: int = 64
     deadline: float = 10.0
     stream: float = 3600.0
+    watchers: int = 64
+    heartbeat: float = 10.0
     drain: float = 15.0
     anchor_every: float = 60.0
-
-
-def is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,7 +1,8 @@
 """Keeps the engine in step with the registry: looks when there is reason to, see `Changes`.
 
 Also renews the statement of freshness before it runs out, and now and then anchors the answer log
-in the registry's log together with the counts of anonymous refusals.
+in the registry's log together with the counts of anonymous refusals, and of an engine that runs in
+a process of its own.
 """
 
 import logging
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 from gateway.handover import Handover
 from inference.engine import Engine
+from inference.remote.room import EngineRoom
 from registry.log.answer_log import AnswerLog
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
@@ -24,6 +26,7 @@ _WAIT_SECONDS = 0.1
 # A registry that failed is asked again after this long.
 _RETRY_SECONDS = 1.0
 _UPKEEP_SECONDS = 5.0
+_PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE})
 # In whose name the registry's log holds what the gateway itself reports.
 _SERVICE = "gateway"
 
@@ -38,10 +41,13 @@ class Watch:
         answers: AnswerLog,
         counted_refusals: Counter[str],
         anchor_every: float,
+        room: EngineRoom | None = None,
     ) -> None:
+        """`room` is where the engine's versions run, if that is another process."""
         self._registry = registry
         self._changes = registry.changes()
         self._engine = engine
+        self._room = room
         self._answers = answers
         self._counted_refusals = counted_refusals
         self._anchor_every = anchor_every
@@ -54,7 +60,12 @@ class Watch:
 
     def start(self) -> None:
         """Bring the engine up to date once, then go on in a thread of its own."""
-        self._upkeep()
+        try:
+            self._upkeep()
+        except Refusal as refusal:
+            if refusal.reason is not Reason.POLICY_EXPIRED:
+                raise
+            _log.error("nothing answers until a new policy is accepted: %s", refusal)
         self._follow()
         self._thread.start()
 
@@ -65,11 +76,17 @@ class Watch:
             self._thread.join()
         self._changes.close()
         self._guarded(self._anchor)
+        self._guarded(self._count)
+
+    @property
+    def _behind(self) -> bool:
+        """Whether the newest state must be followed again though nothing has changed."""
+        return self._token is None or (self._room is not None and self._room.behind)
 
     def _run(self) -> None:
         upkeep_at = time.monotonic() + _UPKEEP_SECONDS
         while not self._stopping.is_set():
-            behind = self._token is None
+            behind = self._behind
             if behind:
                 self._stopping.wait(_RETRY_SECONDS)
             if (self._changes.wait(_WAIT_SECONDS) or behind) and not self._guarded(self._follow):
@@ -95,12 +112,16 @@ class Watch:
 
     def _follow(self) -> None:
         token = self._registry.change_token()
-        if token == self._token:
+        if token == self._token and not self._behind:
             return
         handover = Handover.of(self._registry.snapshot(), self._registry.artifacts)
+        if self._room is not None:
+            # What is revoked ends here first, however long the engine takes.
+            self._engine.update(handover, handover)
+            self._room.show(handover, handover)
         update = self._engine.update(handover, handover)
         reasons = {rejected.reason for rejected in update.rejected}
-        passing = update.refused is not None or Reason.REGISTRY_UNAVAILABLE in reasons
+        passing = update.refused is not None or not reasons.isdisjoint(_PASSING)
         self._token = None if passing else token
         if update.refused is not None:
             _log.error("the registry's state is refused: %s", update.refused)
@@ -117,9 +138,17 @@ class Watch:
             _log.info("%s/%s is version %d, %s", model, alias, live.version, live.digest)
 
     def _upkeep(self) -> None:
+        if self._room is not None:
+            self._room.probe()
         self._registry.refresh()
         if time.monotonic() - self._anchored_at >= self._anchor_every:
             self._anchor()
+            self._count()
+
+    def _count(self) -> None:
+        """Keeps what an engine of its own process says that it ran."""
+        if self._room is not None and not self._room.behind:
+            self._registry.engine_counts.add(_SERVICE, self._room.counts())
 
     def _anchor(self) -> None:
         """Anchors the answer log where it has grown, and reports the refusals since last time."""

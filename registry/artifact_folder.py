@@ -126,7 +126,9 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Refusal(Reason.REGISTRY_UNAVAILABLE, f"artifacts: {error}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = Reason.STORAGE_FULL if full else Reason.REGISTRY_UNAVAILABLE
+        raise Refusal(reason, f"artifacts: {error}") from error
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

@@ -29,8 +29,8 @@ class StoredFile:
 class ArtifactStore(Protocol):
     """What the registry asks of a store. Threads and processes may share one.
 
-    Every method raises Refusal: DOCUMENT_MALFORMED for a digest that is none, and
-    REGISTRY_UNAVAILABLE when the store fails.
+    Every method raises Refusal: DOCUMENT_MALFORMED for a digest that is none, STORAGE_FULL when
+    there is no room, and REGISTRY_UNAVAILABLE when the store fails otherwise.
     """
 
     def put(self, chunks: Iterable[bytes], size: int, digest: str) -> str:

@@ -160,6 +160,28 @@ API_KEY_REVOKED = Event(
     lambda row: {"reason": row["reason"]},
 )
 
+ENGINE_COUNTED = Event(
+    "engine.counted",
+    schema.ENGINE_COUNTS,
+    lambda row: f"engines/{row['engine']}",
+    lambda row: {
+        "instance": row["instance"],
+        "sequence": row["sequence"],
+        "envelope": sha256(row["envelope"]),
+    },
+)
+
+ARTIFACTS_COLLECTED = Event(
+    "artifacts.collected",
+    schema.COLLECTIONS,
+    lambda row: f"collections/{row['number']}",
+    lambda row: {
+        "files": row["files"],
+        "bytes": row["bytes"],
+        "digests": sha256(row["digests"].encode()),
+    },
+)
+
 EVENTS = (
     POLICY_ACCEPTED,
     MODEL_CREATED,
@@ -173,4 +195,6 @@ EVENTS = (
     REFUSALS_COUNTED,
     API_KEY_CREATED,
     API_KEY_REVOKED,
+    ARTIFACTS_COLLECTED,
+    ENGINE_COUNTED,
 )

@@ -6,6 +6,8 @@ registry's log. Envelopes, manifests, signatures and bundles are the bytes that 
 
 from dataclasses import dataclass
 
+from registry.etags import etag
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
@@ -39,6 +41,11 @@ class VersionRecord:
     watermark_entry: int
     entry: int
 
+    @property
+    def etag(self) -> str:
+        """Changes when the version is revoked."""
+        return etag("version", self.model, str(self.version), self.digest, self.revocation_reason)
+
 
 @dataclass(frozen=True, slots=True)
 class ProposalRecord:
@@ -71,6 +78,11 @@ class PointerRecord:
     reason: str
     bundle: bytes
     entry: int
+
+    @property
+    def etag(self) -> str:
+        """Another for each move."""
+        return etag("pointer", self.digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from registry.api_keys import ApiKeys
 from registry.artifacts import ArtifactStore
 from registry.changes import Changes
 from registry.database import ChangeToken, Database
+from registry.engine_counts import EngineCountsBook
+from registry.feed import Feed
 from registry.freshness import FreshnessKeeper, newest_state, stored_envelope
 from registry.log.reader import LogReader
 from registry.log.rows import newest_checkpoint
@@ -34,7 +36,8 @@ from sealgate.trust.keys import Signer
 
 class Registry:
     """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
-    `revocations`, `anchors`, `refusals`, `api_keys`; `artifacts` and `log` (a reader) beside them.
+    `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`; `artifacts`, `log` (a reader)
+    and `feed` (what the log tells of them) beside them.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Registry:
         self.anchors = Anchors(ledger, book)
         self.refusals = Refusals(ledger, book)
         self.api_keys = ApiKeys(ledger, book)
+        self.engine_counts = EngineCountsBook(ledger, book)
+        self.feed = Feed(ledger, self.log, self.versions, self.proposals)
 
     @classmethod
     def open(
@@ -79,12 +84,12 @@ class Registry:
         clock: Clock,
         known: Checkpoint | None = None,
     ) -> "Registry":
-        """Become the writer of the registry's log under `origin`, and check the record.
+        """Become a writer of the registry's log under `origin`, and check the record.
 
         `known` is a checkpoint that was seen before, kept outside of the database. Raises
         Refusal: as `TileLog.open` and `verify` do.
         """
-        log = TileLog.open(database, LOG, origin, log_signer, known=known)
+        log = TileLog.open(database, LOG, origin, log_signer, known=known, shared=True)
         registry = cls(database, artifacts, log, freshness_signer, root, clock)
         registry.verify()
         return registry
@@ -103,9 +108,9 @@ class Registry:
             verified = reconcile(connection, self.log.vkey, progress)
             if verified.size:
                 # 2.
-                self._book.read(connection)
+                policy = self._book.read(connection).newest
                 # 3.
-                self._freshness.check_state(connection)
+                self._freshness.check_state(connection, policy)
         return verified
 
     def refresh(self) -> bool:
@@ -121,12 +126,20 @@ class Registry:
         holder = policy.holder(self._freshness_key.keyid)
         with self._ledger.change(holder.name if holder else "") as unit:
             policy = self._book.read(unit.connection).current(unit.now)
+            if not self._freshness.is_due(unit.connection, policy):
+                # Another gateway was faster.
+                return False
             self._freshness.renew(unit, policy)
             unit.commit()
         return True
 
     def snapshot(self) -> Snapshot:
-        """Return one consistent state. Raises Refusal: POLICY_INVALID before the first policy."""
+        """Return one consistent state, which extends all that was seen before.
+
+        Raises Refusal: POLICY_INVALID before the first policy, LOG_INCONSISTENT,
+        REGISTRY_UNAVAILABLE.
+        """
+        self._ledger.look()
         with self._ledger.view() as connection:
             chain = self._book.read(connection)
             freshness = stored_envelope(connection)

@@ -2,7 +2,8 @@
 
 Every table of state is only ever added to, and each row stems from one entry of the registry's
 log: `entry` is that entry's index, `time` and `principal` are the entry's own. So the rows and
-the entries can be compared one by one (see `reconcile`). Only `freshness` is overwritten.
+the entries can be compared one by one (see `reconcile`). Only `freshness` is overwritten, and
+`requests` is pruned.
 """
 
 from sqlalchemy import (
@@ -156,6 +157,35 @@ API_KEY_REVOCATIONS = _state(
     "api_key_revocations",
     Column("key_id", Text, ForeignKey("api_keys.key_id"), primary_key=True),
     _text("reason"),
+)
+
+# What an engine in a process of its own says that it ran: each instance's statements, in order.
+ENGINE_COUNTS = _state(
+    "engine_counts",
+    _text("instance", key=True),
+    _number("sequence", key=True),
+    _text("engine"),
+    _bytes("envelope"),
+)
+
+# What a collector was about to remove from the artifact store: digests, one a line.
+COLLECTIONS = _state(
+    "collections",
+    _number("number", key=True),
+    _number("files"),
+    _number("bytes"),
+    _text("digests"),
+)
+
+# Requests that were carried out; `entry` is the first that each made. See `requests`.
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    _text("principal", key=True),
+    _text("request_id", key=True),
+    _text("digest"),
+    _number("entry"),
+    Column("time", Text, nullable=False, index=True),
 )
 
 # One row at most: the newest statement of what is live and what is revoked.

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -22,7 +22,8 @@ WRITES = "sealgate_write"
 def new_engine(url: URL, busy_ms: int) -> Engine:
     """An engine over the file of `url`, which is made where there is none."""
     _create_private(url)
-    engine = create_engine(url)
+    # Whoever finds all connections taken waits no longer than a writer does for another one.
+    engine = create_engine(url, poolclass=QueuePool, pool_timeout=busy_ms / 1000)
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

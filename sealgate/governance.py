@@ -4,13 +4,15 @@ Nothing that the registry says is believed unchecked: the policy is followed fro
 keys, and an approver's machine hashes the version's files itself before it signs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import grpc
 
+from sealgate.listing import every
+from sealgate.mutations import send
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile, reason_of
 from sealgate.trust import dsse, oms, statements
@@ -30,8 +32,6 @@ from sealgate.trust.statements import (
 from sealgate.trust.times import format_time
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-
-_CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,6 @@ class Governance:
             self._clock(),
         )
 
-    def upload(
-        self, header: messages.UploadVersionRequest.Header, files: Mapping[str, bytes]
-    ) -> messages.Version:
-        """Uploads a version's files and registers it."""
-        return self.registry.UploadVersion(_parts(header, files)).version
-
     def propose(
         self, model: str, version: int, alias: str, lifetime: timedelta
     ) -> messages.Proposal:
@@ -97,7 +91,7 @@ class Governance:
         )
         envelope = dsse.sign(statements.PROPOSAL, proposal.encode(), self._signing_key())
         request = messages.CreateProposalRequest(envelope=envelope.encode())
-        return self.registry.CreateProposal(request).proposal
+        return send(self.registry.CreateProposal, request).proposal
 
     def review(self, digest: str, progress: Callable[[str], None]) -> Review:
         """Downloads and hashes every file of what a proposal names, and checks its signatures.
@@ -128,7 +122,7 @@ class Governance:
         approval = Approval(digest, self._profile.name, meaning, format_time(self._clock()))
         envelope = dsse.sign(statements.APPROVAL, approval.encode(), self._signing_key())
         request = messages.CreateApprovalRequest(envelope=envelope.encode())
-        return self.registry.CreateApproval(request).proposal
+        return send(self.registry.CreateApproval, request).proposal
 
     def promote(self, digest: str, reason: str) -> messages.Pointer:
         """Moves the alias to what an approved proposal names."""
@@ -151,16 +145,16 @@ class Governance:
             reason=reason,
         )
         request = messages.PromoteRequest(envelope=self._sign(statements.POINTER, pointer.encode()))
-        return self.registry.Promote(request).pointer
+        return send(self.registry.Promote, request).pointer
 
     def rollback(self, model: str, alias: str, version: int, reason: str) -> messages.Pointer:
         """Returns the alias to a version that it named before.
 
         Raises: ROLLBACK_TARGET where it never did.
         """
-        name = _alias_name(model, alias)
-        history = self.registry.ListPointers(messages.ListPointersRequest(name=name)).pointers
-        target = next((p for p in history if p.version == version and p.action == "promote"), None)
+        live = self._pointer(model, alias)
+        wanted = f'action = "promote" AND version = {version}'
+        target = next(self.moves(model, alias, wanted, limit=1), None)
         if target is None:
             raise Refusal(Reason.ROLLBACK_TARGET)
         returned = PointerBundle.decode(target.bundle).pointer
@@ -171,7 +165,7 @@ class Governance:
             alias=alias,
             version=version,
             digest=earlier.digest,
-            sequence=history[0].sequence + 1,
+            sequence=live.sequence + 1,
             proposal=earlier.proposal,
             approvals=earlier.approvals,
             returns_to=returned.payload_digest,
@@ -181,28 +175,36 @@ class Governance:
             reason=reason,
         )
         request = messages.RollbackRequest(
-            envelope=self._sign(statements.POINTER, pointer.encode())
+            envelope=self._sign(statements.POINTER, pointer.encode()), etag=live.etag
         )
-        return self.registry.Rollback(request).pointer
+        return send(self.registry.Rollback, request).pointer
 
     def revoke(self, model: str, version: int, reason: str) -> messages.Version:
         """Revokes a version for good: nothing serves it from then on."""
+        seen = self._version(model, version)
         revocation = Revocation(
             model=model,
             version=version,
-            digest=self._version(model, version).digest,
+            digest=seen.digest,
             reason=reason,
             admin=self._profile.name,
             time=format_time(self._clock()),
         )
         envelope = self._sign(statements.REVOCATION, revocation.encode())
-        return self.registry.RevokeVersion(messages.RevokeVersionRequest(envelope=envelope)).version
+        request = messages.RevokeVersionRequest(envelope=envelope, etag=seen.etag)
+        return send(self.registry.RevokeVersion, request).version
+
+    def moves(
+        self, model: str, alias: str, filter_: str = "", limit: int | None = None
+    ) -> Iterator[messages.Pointer]:
+        """The moves of an alias, newest first."""
+        request = messages.ListPointersRequest(name=_alias_name(model, alias), filter=filter_)
+        return every(self.registry.ListPointers, request, "pointers", limit)
 
     def sequence(self, model: str, alias: str) -> int:
         """The sequence of the alias's latest move, 0 before the first."""
-        request = messages.GetPointerRequest(name=_alias_name(model, alias))
         try:
-            return int(self.registry.GetPointer(request).pointer.sequence)
+            return int(self._pointer(model, alias).sequence)
         except grpc.RpcError as error:
             if reason_of(error) is Reason.ALIAS_UNKNOWN:
                 return 0
@@ -220,8 +222,14 @@ class Governance:
             if item.kind != kind or item.version_digest != proposal.digest:
                 raise Refusal(Reason.DIGEST_MISMATCH, f"evidence {kind}")
             dsse.verify(by_digest[digest], statements.EVIDENCE, policy.keys_of(item.maker))
+            if policy.evidence is not None:
+                policy.evidence.check_maker(kind, policy.principal(item.maker).roles)
             checked.append(item)
         return tuple(checked)
+
+    def _pointer(self, model: str, alias: str) -> messages.Pointer:
+        request = messages.GetPointerRequest(name=_alias_name(model, alias))
+        return self.registry.GetPointer(request).pointer
 
     def _version(self, model: str, version: int) -> messages.Version:
         name = f"models/{model}/versions/{version}"
@@ -246,13 +254,3 @@ def _required(path: Path | None, setting: str) -> Path:
 
 def _alias_name(model: str, alias: str) -> str:
     return f"models/{model}/aliases/{alias}"
-
-
-def _parts(
-    header: messages.UploadVersionRequest.Header, files: Mapping[str, bytes]
-) -> Iterator[messages.UploadVersionRequest]:
-    yield messages.UploadVersionRequest(header=header)
-    for path, data in files.items():
-        yield messages.UploadVersionRequest(file=path)
-        for start in range(0, len(data), _CHUNK):
-            yield messages.UploadVersionRequest(chunk=data[start : start + _CHUNK])

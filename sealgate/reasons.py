@@ -4,6 +4,7 @@ A caller sees the reason's name and its fixed sentence, never the text of an exc
 servers have leaked paths, SQL and scores that way. The detail of a `Refusal` is for our own log.
 """
 
+from collections.abc import Mapping
 from enum import Enum, auto, unique
 
 
@@ -48,6 +49,10 @@ class Reason(Enum):
     API_KEY_INVALID = (Kind.UNAUTHENTICATED, "The API key is not one that was issued here.")
     API_KEY_EXPIRED = (Kind.UNAUTHENTICATED, "The API key has expired.")
     API_KEY_REVOKED = (Kind.UNAUTHENTICATED, "The API key has been revoked.")
+    CERTIFICATE_UNPINNED = (
+        Kind.UNAUTHENTICATED,
+        "The certificate is not one of those that are pinned here.",
+    )
     PRINCIPAL_UNKNOWN = (Kind.UNAUTHENTICATED, "The policy names no such principal.")
     # may they
     ROLE_TOO_LOW = (Kind.DENIED, "The caller's roles do not allow this.")
@@ -68,6 +73,11 @@ class Reason(Enum):
     NAME_MALFORMED = (Kind.INVALID, "A name must match [a-z][a-z0-9-]{0,62}.")
     VERSION_MALFORMED = (Kind.INVALID, "A version must be a positive decimal number.")
     PARAMETER_MALFORMED = (Kind.INVALID, "A request parameter has the wrong type or value.")
+    PAGE_TOKEN_MALFORMED = (
+        Kind.INVALID,
+        "The page token is not one that this list gave for this filter.",
+    )
+    FILTER_MALFORMED = (Kind.INVALID, "The filter is not of the form or the fields of this list.")
     TENSOR_NAME = (Kind.INVALID, "An input is missing or is not one of the model's.")
     TENSOR_DATATYPE = (Kind.INVALID, "An input's data type is not the model's.")
     TENSOR_SHAPE = (Kind.INVALID, "An input's shape is not one that the model takes.")
@@ -101,8 +111,10 @@ class Reason(Enum):
     RECEIPT_MISMATCH = (Kind.INVALID, "A receipt stands for another call.")
     KEY_FILE_EXPOSED = (Kind.PRECONDITION, "A private key's file can be read by others.")
     KEY_FILE_EXISTS = (Kind.EXISTS, "A key's file is never overwritten.")
+    SOCKET_EXPOSED = (Kind.PRECONDITION, "A socket is not its owner's alone.")
     KEY_UNREADABLE = (Kind.PRECONDITION, "A private key cannot be read.")
     KEY_WITHDRAWN = (Kind.PRECONDITION, "The policy no longer lists a key that signed.")
+    UPLOAD_FOREIGN = (Kind.DENIED, "The upload is somebody else's.")
     # what is asked for
     MODEL_UNKNOWN = (Kind.NOT_FOUND, "There is no such model.")
     VERSION_UNKNOWN = (Kind.NOT_FOUND, "The model has no such version.")
@@ -110,6 +122,7 @@ class Reason(Enum):
     PROPOSAL_UNKNOWN = (Kind.NOT_FOUND, "There is no such proposal.")
     COMMITMENT_UNKNOWN = (Kind.NOT_FOUND, "There is no such watermark commitment.")
     API_KEY_UNKNOWN = (Kind.NOT_FOUND, "There is no API key of that id.")
+    UPLOAD_UNKNOWN = (Kind.NOT_FOUND, "This gateway has no such upload, or no longer.")
     LOG_UNKNOWN = (Kind.NOT_FOUND, "There is no log of that origin here.")
     ENTRY_UNKNOWN = (Kind.NOT_FOUND, "The log has no such entry or size.")
     MODEL_EXISTS = (Kind.EXISTS, "A model of that name exists.")
@@ -117,6 +130,7 @@ class Reason(Enum):
     APPROVAL_EXISTS = (Kind.EXISTS, "This person has approved the proposal already.")
     COMMITMENT_EXISTS = (Kind.EXISTS, "Somebody else made this commitment already.")
     COMMITMENT_USED = (Kind.EXISTS, "The commitment stands for another version already.")
+    REQUEST_ID_REUSED = (Kind.EXISTS, "The caller has made another request under this id.")
     # state
     API_KEY_ENDED = (Kind.PRECONDITION, "The API key has been revoked already.")
     API_KEYS_OFF = (Kind.PRECONDITION, "This gateway has no key for API keys.")
@@ -131,14 +145,36 @@ class Reason(Enum):
         Kind.PRECONDITION,
         "There are too few clean rows to fit or calibrate a detector.",
     )
+    WORKER_LIMIT = (
+        Kind.PRECONDITION,
+        "Running the model took more memory, time or space than a worker may.",
+    )
+    WORKER_FORBIDDEN = (
+        Kind.PRECONDITION,
+        "The worker that ran the model tried what no model needs: files, network or processes.",
+    )
+    WORKER_FAILED = (
+        Kind.PRECONDITION,
+        "The worker that ran the model ended early, or answered nonsense.",
+    )
+    WORKER_UNCONFINED = (
+        Kind.PRECONDITION,
+        "This system cannot shut in a worker that runs unapproved models.",
+    )
     WATERMARK_CAPACITY = (Kind.PRECONDITION, "The model has too few weights to carry a watermark.")
     WATERMARK_FAINT = (Kind.PRECONDITION, "The watermark cannot be read from the weights.")
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")
+    EVIDENCE_MISSING = (Kind.PRECONDITION, "The policy asks for more evidence.")
     PROPOSAL_EXPIRED = (Kind.PRECONDITION, "The proposal's time has run out.")
     ROLLBACK_TARGET = (Kind.PRECONDITION, "That version was never live under this alias.")
     POINTER_INVALID = (Kind.PRECONDITION, "The pointer does not follow from its proposal.")
     POINTER_STALE = (Kind.PRECONDITION, "No fresh statement covers the pointer.")
+    UPLOAD_OFFSET = (
+        Kind.STALE,
+        "The bytes do not go on where the file stands, which is at the offset given here.",
+    )
     SEQUENCE_STALE = (Kind.STALE, "The pointer has moved since.")
+    ETAG_STALE = (Kind.STALE, "What the etag stands for has changed since.")
     POLICY_INVALID = (Kind.PRECONDITION, "The policy is not valid.")
     POLICY_EXPIRED = (Kind.PRECONDITION, "The policy has expired.")
     POLICY_ROLLED_BACK = (Kind.PRECONDITION, "The policy is older than one seen before.")
@@ -150,10 +186,16 @@ class Reason(Enum):
         "The caller has as many calls in progress as its quota allows.",
     )
     QUOTA_SPENT = (Kind.EXHAUSTED, "The caller's quota for the day is spent.")
+    UPLOADS_TOO_MANY = (Kind.EXHAUSTED, "The caller has as many open uploads as one may have.")
+    STORAGE_FULL = (Kind.EXHAUSTED, "There is no room for the file.")
     QUOTA_UNKNOWN = (Kind.UNAVAILABLE, "The place where quotas are counted does not answer.")
     DEADLINE_TOO_SHORT = (Kind.TOO_LATE, "Too little time is left to answer.")
     DRAINING = (Kind.UNAVAILABLE, "The gateway is shutting down.")
+    OUT_OF_MEMORY = (Kind.EXHAUSTED, "The engine has too little memory for the request.")
+    RUN_HUNG = (Kind.UNAVAILABLE, "The model's run took longer than it may, and was ended.")
     REGISTRY_UNAVAILABLE = (Kind.UNAVAILABLE, "The registry cannot be reached.")
+    ENGINE_UNAVAILABLE = (Kind.UNAVAILABLE, "The engine that runs the version cannot be reached.")
+    ANSWER_MALFORMED = (Kind.INTERNAL, "The engine answered in another form than the model's.")
     RECORD_FAILED = (Kind.UNAVAILABLE, "The request could not be recorded, so it fails.")
     LOG_FENCED = (Kind.UNAVAILABLE, "Another writer has taken over the log.")
     CALL_FAILED = (Kind.UNAVAILABLE, "The gateway cannot be reached, or gave no reason.")
@@ -169,11 +211,19 @@ class Refusal(Exception):
     """Raised wherever something is refused.
 
     `reason` is what the caller may learn; `detail` is for our own log and must hold no secret.
-    `retry` is in how many seconds it may go otherwise, where that is known; callers learn it too.
+    `retry` is in how many seconds it may go otherwise, where that is known; callers learn it too,
+    and `facts`, the few values that they need to go on (the metadata of a google.rpc.ErrorInfo).
     """
 
-    def __init__(self, reason: Reason, detail: str = "", retry: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str = "",
+        retry: float | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(f"{reason.name}: {detail or reason.sentence}")
         self.reason = reason
         self.detail = detail
         self.retry = retry
+        self.facts = dict(facts or {})

@@ -25,6 +25,8 @@ RECEIPT_METADATA = "sealgate-receipt-bin"
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
     ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+    # A gateway that restarts is found again soon; the default grows to two minutes.
+    ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 
 
@@ -105,7 +107,8 @@ class Profile:
     """What a person has on their own machine: endpoint, credential, keys, and whom they trust.
 
     Either `token`, or `certificate` with `certificate_key`, is the credential. `root_keys` are
-    the pinned keys of the policy's root. `witness` keeps what was last seen of each log.
+    the pinned keys of the policy's root. `outbox` keeps a version until it is registered, `witness`
+    what was last seen of each log.
     """
 
     name: str
@@ -119,6 +122,7 @@ class Profile:
     signing_key: Path | None = None
     model_signing_key: Path | None = None
     watermark_keys: Path | None = None
+    outbox: Path | None = None
     witness: Path | None = None
 
     @classmethod
@@ -170,11 +174,22 @@ def connect(profile: Profile) -> grpc.Channel:
 
 def reason_of(error: grpc.RpcError) -> Reason | None:
     """The reason that the gateway gave, or None where the call failed on its way."""
+    info = _info_of(error)
+    return None if info is None else Reason[info.reason]
+
+
+def facts_of(error: grpc.RpcError) -> dict[str, str]:
+    """What the gateway said beside its reason."""
+    info = _info_of(error)
+    return {} if info is None else dict(info.metadata)
+
+
+def _info_of(error: grpc.RpcError) -> Any:
     status = status_of(error)
     info = error_details_pb2.ErrorInfo()
     for detail in status.details if status is not None else ():
         if detail.Unpack(info) and info.domain == _DOMAIN and info.reason in Reason.__members__:
-            return Reason[info.reason]
+            return info
     return None
 
 

@@ -4,6 +4,7 @@ A name that is missing, unknown or of another type is an error that says what to
 Relative paths start at the file's own folder.
 """
 
+import ipaddress
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, fields
@@ -96,3 +97,12 @@ class _Sections:
         if scheme.startswith("sqlite") and separator and not path.startswith("/"):
             return f"{scheme}:///{(self._folder / path).resolve()}"
         return value
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a host:port is this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

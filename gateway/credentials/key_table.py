@@ -69,7 +69,7 @@ class KeyTable:
             asked_at = self._monotonic()
             token = registry.change_token()
             if token != self._token or self._known is None:
-                self._known = KnownKeys(self.maker, registry.api_keys.list())
+                self._known = KnownKeys(self.maker, registry.api_keys.all())
                 self._token = token
             self._confirmed_at = asked_at
 

@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.lists import list_options
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
+from sealgate.listing import every
+from sealgate.mutations import send
 from sealgate.trust.times import format_time
 from sealgate.v1 import credential_pb2 as messages
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
@@ -37,18 +40,31 @@ def create(ctx: click.Context, principal: str, label: str, days: float, as_json:
     expires = format_time(datetime.now(UTC) + timedelta(days=days))
     request = messages.CreateApiKeyRequest(holder=principal, label=label, expire_time=expires)
     with connected(profile(ctx, "admin")) as channel:
-        made = CredentialServiceStub(channel).CreateApiKey(request)
+        made = send(CredentialServiceStub(channel).CreateApiKey, request)
+    if not made.secret:
+        id_ = _row(made.api_key)["id"]
+        raise click.ClickException(
+            f"the key {id_} was made, but the connection broke before it was shown, and nobody "
+            f"keeps it: `sealgate api-key revoke {id_} --reason lost`, then make another"
+        )
     show_fields({"key": made.secret, **_row(made.api_key)}, as_json)
 
 
-@api_key.command("list", epilog="\b\nExample:\n  sealgate api-key list")
+@api_key.command(
+    "list",
+    epilog="\b\nExamples:\n  sealgate api-key list\n"
+    "  sealgate api-key list --filter 'holder = client AND NOT revoke_time:*'",
+)
+@list_options
 @json_option
 @click.pass_context
-def list_(ctx: click.Context, as_json: bool) -> None:
+def list_(ctx: click.Context, filter_: str, limit: int | None, as_json: bool) -> None:
     """List all keys, oldest first; what they are is not kept."""
+    request = messages.ListApiKeysRequest(filter=filter_)
     with connected(profile(ctx, "admin")) as channel:
-        found = CredentialServiceStub(channel).ListApiKeys(messages.ListApiKeysRequest())
-    show_rows([_row(entry) for entry in found.api_keys], _COLUMNS, as_json)
+        method = CredentialServiceStub(channel).ListApiKeys
+        rows = [_row(entry) for entry in every(method, request, "api_keys", limit)]
+    show_rows(rows, _COLUMNS, as_json)
 
 
 @api_key.command(epilog="\b\nExample:\n  sealgate api-key revoke 4f2a91c07d3e --reason leaked")
@@ -60,7 +76,7 @@ def revoke(ctx: click.Context, id_: str, reason: str, as_json: bool) -> None:
     """Revoke the key of that ID, the part between sg_ and the next underscore."""
     request = messages.RevokeApiKeyRequest(name=f"api-keys/{id_}", reason=reason)
     with connected(profile(ctx, "admin")) as channel:
-        ended = CredentialServiceStub(channel).RevokeApiKey(request)
+        ended = send(CredentialServiceStub(channel).RevokeApiKey, request)
     show_fields(_row(ended.api_key), as_json)
 
 

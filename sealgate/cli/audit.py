@@ -1,6 +1,7 @@
 """`sealgate audit`: the logs checked from end to end, and single entries shown."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
@@ -8,9 +9,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from sealgate.audit import Auditor, LogFinding
 from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.lines import json_lines_option, show_line
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.governance import Governance
+from sealgate.trust.merkle import leaf_hash
 from sealgate.trust.receipt import Receipt, verify_receipt
 from sealgate.v1 import log_pb2 as messages
 
@@ -63,6 +66,43 @@ def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
         entry = auditor.logs.GetEntry(messages.GetEntryRequest(origin=origin, index=index)).leaf
     document = json.loads(entry)
     show_fields(document if as_json else _flat(document), as_json)
+
+
+@audit.command(
+    epilog="\b\nExamples:\n  sealgate audit follow registry\n  sealgate audit follow answers --json"
+)
+@click.argument("log", default="registry")
+@click.option("--from", "start", type=click.IntRange(0), help="Show entries from this index on.")
+@json_lines_option
+@click.pass_context
+def follow(ctx: click.Context, log: str, start: int | None, as_json: bool) -> None:
+    """Check LOG from its first entry on, then show what is new as it comes, until interrupted.
+
+    Every entry is hashed here, and nothing is shown before a signed checkpoint covers it that
+    extends the one before. LOG is an origin, or the end of one such as `registry` (the default).
+    """
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
+        auditor = Auditor(channel, policy)
+        origin = _origin(auditor, log)
+        told = _commitment if policy.is_answer_log(origin) else _event
+        with suppress(KeyboardInterrupt):
+            for grown in auditor.follow(origin, start):
+                for index, leaf in enumerate(grown.leaves, grown.first):
+                    show_line({"entry": index, **told(leaf)}, as_json)
+                state = {"checkpoint": grown.checkpoint.size, "root": grown.checkpoint.root.hex()}
+                show_line({**state, "found": "consistent"}, as_json)
+
+
+def _commitment(leaf: bytes) -> dict[str, object]:
+    """What can be told of an answer's entry, which holds commitments alone."""
+    return {"leaf": leaf_hash(leaf).hex()}
+
+
+def _event(leaf: bytes) -> dict[str, object]:
+    document = json.loads(leaf)
+    return {name: document[name] for name in ("time", "event", "subject", "principal")}
 
 
 def _verify(auditor: Auditor, origin: str, progress: Progress) -> LogFinding:

@@ -26,22 +26,36 @@ Examples:
     show_default=True,
     help="For callers with tokens; the next one is for callers with certificates.",
 )
+@click.option(
+    "--separate-engine",
+    is_flag=True,
+    help="The engine is to run in a process of its own, behind a unix socket.",
+)
 @click.pass_context
-def init(ctx: click.Context, name: str, port: int) -> None:
+def init(ctx: click.Context, name: str, port: int, separate_engine: bool) -> None:
     """Make keys, certificates, a first policy and a configuration.
 
     The gateway that they are for listens on loopback only.
     """
     folder = state_folder(ctx)
     try:
-        Installation(folder, name, datetime.now(UTC), Ports(port, port + 1)).make()
+        Installation(
+            folder,
+            name,
+            datetime.now(UTC),
+            Ports(port, port + 1),
+            separate_engine=separate_engine,
+        ).make()
     except FileExistsError:
         raise click.ClickException(f"{folder} is not empty; choose another with --state") from None
     click.echo(f"Made an installation in {folder}:")
     click.echo("  roots/    three root keys, two of which sign each policy; take them offline")
     click.echo(f"  people/   {', '.join(person.name for person in PEOPLE)}")
     click.echo("  trust/    the pinned root keys and the first policy")
-    click.echo("Next: sealgate serve")
+    if separate_engine:
+        click.echo("Next: sealgate serve engine, and beside it sealgate serve")
+    else:
+        click.echo("Next: sealgate serve")
 
 
 @click.command(

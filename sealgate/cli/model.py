@@ -6,15 +6,18 @@ from typing import Any
 import click
 import grpc
 
+from sealgate.cli.lists import list_options
 from sealgate.cli.main import JoinedGroup
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.review import show_review
+from sealgate.cli.watch import watch
 from sealgate.governance import Governance
+from sealgate.listing import every
 from sealgate.remote import Profile
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Approval, Evidence
+from sealgate.trust.statements import Approval, Evidence, Proposal
 from sealgate.v1 import registry_pb2 as messages
 
 _alias_option = click.option(
@@ -32,41 +35,52 @@ def model() -> None:
     """Publish, approve, promote, roll back and revoke versions."""
 
 
+model.add_command(watch)
+
+
 def _governance(channel: grpc.Channel, person: Profile) -> Governance:
     return Governance(channel, person, lambda: datetime.now(UTC))
 
 
-@model.command("list", epilog="\b\nExamples:\n  sealgate model list\n  sealgate model list digits")
+@model.command(
+    "list",
+    epilog="\b\nExamples:\n  sealgate model list\n"
+    "  sealgate model list digits --limit 5\n"
+    "  sealgate model list digits --filter 'publisher = publisher AND NOT revocation_reason:*'",
+)
 @click.argument("name", required=False)
+@list_options
 @json_option
 @click.pass_context
-def list_(ctx: click.Context, name: str | None, as_json: bool) -> None:
+def list_(
+    ctx: click.Context, name: str | None, filter_: str, limit: int | None, as_json: bool
+) -> None:
     """List models, or the versions of the model NAME."""
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         registry = _governance(channel, person).registry
         if name is None:
-            models = registry.ListModels(messages.ListModelsRequest()).models
+            models = messages.ListModelsRequest(filter=filter_)
             rows: list[dict[str, Any]] = [
                 {
                     "model": m.name.partition("/")[2],
                     "versions": m.latest_version,
                     "creator": m.creator,
                 }
-                for m in models
+                for m in every(registry.ListModels, models, "models", limit)
             ]
             show_rows(rows, ("model", "versions", "creator"), as_json)
             return
-        versions = registry.ListVersions(messages.ListVersionsRequest(model=name)).versions
-    rows = [
-        {
-            "version": v.name,
-            "digest": v.digest,
-            "publisher": v.publisher,
-            "revoked": v.revocation_reason or "no",
-        }
-        for v in versions
-    ]
+        versions = messages.ListVersionsRequest(model=name, filter=filter_)
+        rows = [
+            {
+                "version": v.name,
+                "digest": v.digest,
+                "publisher": v.publisher,
+                "revoked": v.revocation_reason or "no",
+            }
+            for v in every(registry.ListVersions, versions, "versions", limit)
+        ]
     show_rows(rows, ("version", "digest", "publisher", "revoked"), as_json)
 
 
@@ -127,6 +141,29 @@ def propose(
     show_fields({"proposal": proposal.digest}, as_json)
 
 
+@model.command(
+    epilog="\b\nExamples:\n  sealgate model proposals digits\n"
+    "  sealgate model proposals digits --filter 'alias = production AND NOT approver:approver-1'"
+)
+@click.argument("name")
+@list_options
+@json_option
+@click.pass_context
+def proposals(
+    ctx: click.Context, name: str, filter_: str, limit: int | None, as_json: bool
+) -> None:
+    """List the proposals for the model NAME, oldest first."""
+    person = profile(ctx, "auditor")
+    request = messages.ListProposalsRequest(model=name, filter=filter_)
+    with connected(person) as channel:
+        registry = _governance(channel, person).registry
+        rows = [
+            _proposal_row(p) for p in every(registry.ListProposals, request, "proposals", limit)
+        ]
+    columns = ("proposal", "alias", "version", "proposer", "approved_by", "until")
+    show_rows(rows, columns, as_json)
+
+
 @model.command(epilog="\b\nExample:\n  sealgate --as approver-1 model approve sha256:0123…")
 @click.argument("proposal")
 @click.option("--meaning", help="What your signature means; asked for where it is not given.")
@@ -145,9 +182,7 @@ def approve(ctx: click.Context, proposal: str, meaning: str | None, as_json: boo
         if meaning is None:
             meaning = click.prompt("What does your signature mean? (for example: reviewed, safe)")
         approved = governance.approve(proposal, meaning)
-    approvals = [Approval.decode(Envelope.decode(item).payload) for item in approved.approvals]
-    approvers = ", ".join(item.approver for item in approvals)
-    show_fields({"proposal": proposal, "approved_by": approvers}, as_json)
+    show_fields({"proposal": proposal, "approved_by": _approvers(approved)}, as_json)
 
 
 @model.command(
@@ -197,19 +232,41 @@ def revoke(ctx: click.Context, name: str, version: int, reason: str, as_json: bo
     show_fields({"revoked": revoked.name, "reason": revoked.revocation_reason}, as_json)
 
 
-@model.command(epilog="\b\nExample:\n  sealgate model history digits")
+@model.command(
+    epilog="\b\nExamples:\n  sealgate model history digits\n"
+    "  sealgate model history digits --filter 'action = rollback OR version = 2' --limit 10"
+)
 @click.argument("name")
 @_alias_option
+@list_options
 @json_option
 @click.pass_context
-def history(ctx: click.Context, name: str, alias: str, as_json: bool) -> None:
+def history(
+    ctx: click.Context, name: str, alias: str, filter_: str, limit: int | None, as_json: bool
+) -> None:
     """List every move of an alias of the model NAME, newest first."""
     person = profile(ctx, "auditor")
     with connected(person) as channel:
-        request = messages.ListPointersRequest(name=f"models/{name}/aliases/{alias}")
-        pointers = _governance(channel, person).registry.ListPointers(request).pointers
+        pointers = list(_governance(channel, person).moves(name, alias, filter_, limit))
     columns = ("sequence", "action", "version", "admin", "time", "reason")
     show_rows([{c: getattr(p, c) for c in columns} for p in pointers], columns, as_json)
+
+
+def _approvers(proposal: messages.Proposal) -> str:
+    approvals = [Approval.decode(Envelope.decode(item).payload) for item in proposal.approvals]
+    return ", ".join(item.approver for item in approvals)
+
+
+def _proposal_row(proposal: messages.Proposal) -> dict[str, Any]:
+    proposed = Proposal.decode(Envelope.decode(proposal.envelope).payload)
+    return {
+        "proposal": proposal.digest,
+        "alias": proposed.alias,
+        "version": proposed.version,
+        "proposer": proposed.proposer,
+        "approved_by": _approvers(proposal),
+        "until": proposed.not_after,
+    }
 
 
 def _show_pointer(pointer: messages.Pointer, as_json: bool) -> None:

@@ -140,15 +140,24 @@ class Exchange:
         """
         ends = self._monotonic() + seconds
         view = yield from self._current_policy(ends)
-        listed = yield from self._read("ListLogs", log_pb2.ListLogsRequest(), ends)
+        origins = yield from self._origins(ends)
         found = {}
-        for origin in listed.origins:
+        for origin in origins:
             request = log_pb2.GetCheckpointRequest(origin=origin)
             note = (yield from self._read("GetCheckpoint", request, ends)).note
             checkpoint = open_checkpoint(note, view.newest.log_key(origin))
             yield from self._witness(Sighting(checkpoint, note), ends)
             found[origin] = checkpoint.size
         return found
+
+    def _origins(self, ends: float) -> Steps[list[str]]:
+        request, found = log_pb2.ListLogsRequest(), list[str]()
+        while True:
+            page = yield from self._read("ListLogs", request, ends)
+            found += page.origins
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
 
     def _answer(
         self,

@@ -163,14 +163,16 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RepositoryModelLoad(self, request, context):
-        """Always refused with PROMOTION_ONLY: what is loaded follows from promotions alone.
+        """Always refused with PROMOTION_ONLY: what is loaded follows from promotions alone. An engine of
+        its own process takes a pointer here with all that proves it: `alias` (string) and, as bytes,
+        `pointer`, `policies`, `freshness`, `manifest` and `signature`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepositoryModelUnload(self, request, context):
-        """Always refused with PROMOTION_ONLY.
+        """Always refused with PROMOTION_ONLY, by an engine too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

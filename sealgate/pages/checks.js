@@ -2,7 +2,8 @@
 // The numbered steps, one after the other. Each holds, is broken, or could not be checked.
 
 const FIELDS = ["time", "principal", "method", "model", "version", "version_digest",
-  "pointer_sequence", "policy_digest", "input", "output", "outcome", "verdict", "score", "threshold"];
+  "pointer_sequence", "policy_digest", "input", "output", "outcome", "verdict", "score", "threshold",
+  "engine"];
 const ENTRY_HEADER = "sealgate/answer/v1\n";
 
 /**

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sealgate.setup import engine
 from sealgate.setup.certificates import Authority
 from sealgate.setup.tokens import AUDIENCE, ISSUER, key_set, mint_token, new_issuer_key
 from sealgate.trust import canonical, dsse, note
@@ -51,11 +52,21 @@ class Ports:
 class Installation:
     """Writes the files of one installation below `folder`, which must not exist or be empty."""
 
-    def __init__(self, folder: Path, name: str, now: datetime, ports: Ports) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        now: datetime,
+        ports: Ports,
+        *,
+        separate_engine: bool = False,
+    ) -> None:
+        """With `separate_engine`, the engine is to run in a process of its own."""
         self._folder = folder
         self._name = name
         self._now = now
         self._ports = ports
+        self._separate_engine = separate_engine
         self._people_keys: dict[str, list[PrivateKey]] = {}
 
     def make(self) -> None:
@@ -78,8 +89,14 @@ class Installation:
         callers = self._certificates()
         for person in PEOPLE:
             self._person(person, callers, issuer_key)
+        if self._separate_engine:
+            service[engine.NAME] = self._key(f"keys/{engine.NAME}.key")
         self._policy(roots, service)
-        self._write("gateway.toml", self._configuration().encode())
+        configuration = self._configuration()
+        if self._separate_engine:
+            configuration += engine.GATEWAY_SECTION
+            self._engine()
+        self._write("gateway.toml", configuration.encode())
 
     def _certificates(self) -> Authority:
         servers = Authority(f"{self._name} servers", self._now, _LIFETIME)
@@ -119,7 +136,7 @@ class Installation:
             # Verifiers of the Model Signing format take NIST curves only.
             keys.append(self._key(f"{home}/model-signing.key", ECDSA_P256))
             settings["model_signing_key"] = "model-signing.key"
-            settings["watermark_keys"] = "watermarks"
+            settings |= {"watermark_keys": "watermarks", "outbox": "outbox"}
         lines = [f'{key} = "{value}"' for key, value in settings.items()]
         lines.append(f"root_keys = {[f'../../trust/{root}.pem' for root in _ROOTS]}")
         lines.append(f"root_threshold = {_ROOT_THRESHOLD}")
@@ -137,14 +154,19 @@ class Installation:
             }
             for person in PEOPLE
         ]
-        freshness = {
-            "name": "freshness",
-            "roles": ["freshness"],
-            "keys": [service["freshness"].public.keyid],
-            "identities": [],
-        }
+        # Services whose keys sign what the policy must know them for.
+        named = [role for role in ("freshness", engine.NAME) if role in service]
+        services = [
+            {
+                "name": role,
+                "roles": [role],
+                "keys": [service[role].public.keyid],
+                "identities": [],
+            }
+            for role in named
+        ]
         signing = [key for keys in self._people_keys.values() for key in keys]
-        every_key = [*roots, *signing, service["freshness"]]
+        every_key = [*roots, *signing, *(service[role] for role in named)]
         document = {
             "type": TYPE,
             "version": 1,
@@ -155,7 +177,7 @@ class Installation:
                 "keys": sorted(key.public.keyid for key in roots),
                 "threshold": _ROOT_THRESHOLD,
             },
-            "principals": [*people, freshness],
+            "principals": [*people, *services],
             "promotion": {"approvals": {"production": 2, "canary": 1, "shadow": 1}},
             "screening": {"adversarial": "block", "suspect": "flag"},
             "pointer": {"freshness_seconds": 3600, "grace_seconds": 86400},
@@ -166,6 +188,12 @@ class Installation:
         }
         envelope = dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots[:_ROOT_THRESHOLD])
         self._write("trust/policy.json", envelope.encode())
+
+    def _engine(self) -> None:
+        root_keys = [f"trust/{root}.pem" for root in _ROOTS]
+        self._write("engine.toml", engine.configuration(root_keys, _ROOT_THRESHOLD).encode())
+        for folder in ("engine", "artifacts"):
+            (self._folder / folder).mkdir(mode=0o700)
 
     def _configuration(self) -> str:
         root_keys = [f"trust/{root}.pem" for root in _ROOTS]
@@ -201,6 +229,7 @@ seen = "seen.json"
 [registry]
 database = "sqlite:///registry.db"
 artifacts = "artifacts"
+uploads = "uploads"
 origin = "{self._origin("registry")}"
 log_key = "keys/registry-log.key"
 freshness_key = "keys/freshness.key"

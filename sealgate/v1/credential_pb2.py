@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csealgate/v1/credential.proto\x12\x0bsealgate.v1\"\xb1\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0f\n\x07\x63reator\x18\x04 \x01(\t\x12\x13\n\x0b\x63reate_time\x18\x05 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x06 \x01(\t\x12\x13\n\x0brevoke_time\x18\x07 \x01(\t\x12\x0f\n\x07revoker\x18\x08 \x01(\t\x12\x19\n\x11revocation_reason\x18\t \x01(\t\"I\n\x13\x43reateApiKeyRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x03 \x01(\t\"L\n\x14\x43reateApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x14\n\x12ListApiKeysRequest\"<\n\x13ListApiKeysResponse\x12%\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x13.sealgate.v1.ApiKey\"3\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"<\n\x14RevokeApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.ApiKey2\x8f\x02\n\x11\x43redentialService\x12S\n\x0c\x43reateApiKey\x12 .sealgate.v1.CreateApiKeyRequest\x1a!.sealgate.v1.CreateApiKeyResponse\x12P\n\x0bListApiKeys\x12\x1f.sealgate.v1.ListApiKeysRequest\x1a .sealgate.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12 .sealgate.v1.RevokeApiKeyRequest\x1a!.sealgate.v1.RevokeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csealgate/v1/credential.proto\x12\x0bsealgate.v1\"\xb1\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0f\n\x07\x63reator\x18\x04 \x01(\t\x12\x13\n\x0b\x63reate_time\x18\x05 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x06 \x01(\t\x12\x13\n\x0brevoke_time\x18\x07 \x01(\t\x12\x0f\n\x07revoker\x18\x08 \x01(\t\x12\x19\n\x11revocation_reason\x18\t \x01(\t\"]\n\x13\x43reateApiKeyRequest\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"L\n\x14\x43reateApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"K\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"U\n\x13ListApiKeysResponse\x12%\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x13.sealgate.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"<\n\x14RevokeApiKeyResponse\x12$\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.ApiKey2\x8f\x02\n\x11\x43redentialService\x12S\n\x0c\x43reateApiKey\x12 .sealgate.v1.CreateApiKeyRequest\x1a!.sealgate.v1.CreateApiKeyResponse\x12P\n\x0bListApiKeys\x12\x1f.sealgate.v1.ListApiKeysRequest\x1a .sealgate.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12 .sealgate.v1.RevokeApiKeyRequest\x1a!.sealgate.v1.RevokeApiKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEY']._serialized_start=46
   _globals['_APIKEY']._serialized_end=223
   _globals['_CREATEAPIKEYREQUEST']._serialized_start=225
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=298
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=300
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=376
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=378
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=398
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=400
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=460
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=462
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=513
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=515
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=575
-  _globals['_CREDENTIALSERVICE']._serialized_start=578
-  _globals['_CREDENTIALSERVICE']._serialized_end=849
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=318
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=320
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=396
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=398
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=473
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=475
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=560
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=562
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=633
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=635
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=695
+  _globals['_CREDENTIALSERVICE']._serialized_start=698
+  _globals['_CREDENTIALSERVICE']._serialized_end=969
 # @@protoc_insertion_point(module_scope)

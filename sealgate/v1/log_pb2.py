@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sealgate/v1/log.proto\x12\x0bsealgate.v1\"\x11\n\x0fListLogsRequest\"#\n\x10ListLogsResponse\x12\x0f\n\x07origins\x18\x01 \x03(\t\"&\n\x14GetCheckpointRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\"%\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\"0\n\x0fGetEntryRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\" \n\x10GetEntryResponse\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\"B\n\x14StreamEntriesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\"\'\n\x15StreamEntriesResponse\x12\x0e\n\x06leaves\x18\x01 \x03(\x0c\"1\n\x10OpenEntryRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\"$\n\x11OpenEntryResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\"G\n\x18GetInclusionProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"P\n\x1aGetConsistencyProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x03\x12\x10\n\x08new_size\x18\x03 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\x32\xea\x04\n\nLogService\x12G\n\x08ListLogs\x12\x1c.sealgate.v1.ListLogsRequest\x1a\x1d.sealgate.v1.ListLogsResponse\x12V\n\rGetCheckpoint\x12!.sealgate.v1.GetCheckpointRequest\x1a\".sealgate.v1.GetCheckpointResponse\x12G\n\x08GetEntry\x12\x1c.sealgate.v1.GetEntryRequest\x1a\x1d.sealgate.v1.GetEntryResponse\x12X\n\rStreamEntries\x12!.sealgate.v1.StreamEntriesRequest\x1a\".sealgate.v1.StreamEntriesResponse0\x01\x12J\n\tOpenEntry\x12\x1d.sealgate.v1.OpenEntryRequest\x1a\x1e.sealgate.v1.OpenEntryResponse\x12\x62\n\x11GetInclusionProof\x12%.sealgate.v1.GetInclusionProofRequest\x1a&.sealgate.v1.GetInclusionProofResponse\x12h\n\x13GetConsistencyProof\x12\'.sealgate.v1.GetConsistencyProofRequest\x1a(.sealgate.v1.GetConsistencyProofResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sealgate/v1/log.proto\x12\x0bsealgate.v1\"H\n\x0fListLogsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"<\n\x10ListLogsResponse\x12\x0f\n\x07origins\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x14GetCheckpointRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\"%\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\"0\n\x0fGetEntryRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\" \n\x10GetEntryResponse\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\"B\n\x14StreamEntriesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\"\'\n\x15StreamEntriesResponse\x12\x0e\n\x06leaves\x18\x01 \x03(\x0c\"1\n\x10OpenEntryRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\"$\n\x11OpenEntryResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\"G\n\x18GetInclusionProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"P\n\x1aGetConsistencyProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x03\x12\x10\n\x08new_size\x18\x03 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"?\n\x0fWatchLogRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x12\n\x05start\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_start\"?\n\x10WatchLogResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\x12\x0c\n\x04note\x18\x03 \x01(\t2\xb5\x05\n\nLogService\x12G\n\x08ListLogs\x12\x1c.sealgate.v1.ListLogsRequest\x1a\x1d.sealgate.v1.ListLogsResponse\x12V\n\rGetCheckpoint\x12!.sealgate.v1.GetCheckpointRequest\x1a\".sealgate.v1.GetCheckpointResponse\x12G\n\x08GetEntry\x12\x1c.sealgate.v1.GetEntryRequest\x1a\x1d.sealgate.v1.GetEntryResponse\x12X\n\rStreamEntries\x12!.sealgate.v1.StreamEntriesRequest\x1a\".sealgate.v1.StreamEntriesResponse0\x01\x12I\n\x08WatchLog\x12\x1c.sealgate.v1.WatchLogRequest\x1a\x1d.sealgate.v1.WatchLogResponse0\x01\x12J\n\tOpenEntry\x12\x1d.sealgate.v1.OpenEntryRequest\x1a\x1e.sealgate.v1.OpenEntryResponse\x12\x62\n\x11GetInclusionProof\x12%.sealgate.v1.GetInclusionProofRequest\x1a&.sealgate.v1.GetInclusionProofResponse\x12h\n\x13GetConsistencyProof\x12\'.sealgate.v1.GetConsistencyProofRequest\x1a(.sealgate.v1.GetConsistencyProofResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,33 +32,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealgate.v1.log_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTLOGSREQUEST']._serialized_start=38
-  _globals['_LISTLOGSREQUEST']._serialized_end=55
-  _globals['_LISTLOGSRESPONSE']._serialized_start=57
-  _globals['_LISTLOGSRESPONSE']._serialized_end=92
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=94
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=132
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=134
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=171
-  _globals['_GETENTRYREQUEST']._serialized_start=173
-  _globals['_GETENTRYREQUEST']._serialized_end=221
-  _globals['_GETENTRYRESPONSE']._serialized_start=223
-  _globals['_GETENTRYRESPONSE']._serialized_end=255
-  _globals['_STREAMENTRIESREQUEST']._serialized_start=257
-  _globals['_STREAMENTRIESREQUEST']._serialized_end=323
-  _globals['_STREAMENTRIESRESPONSE']._serialized_start=325
-  _globals['_STREAMENTRIESRESPONSE']._serialized_end=364
-  _globals['_OPENENTRYREQUEST']._serialized_start=366
-  _globals['_OPENENTRYREQUEST']._serialized_end=415
-  _globals['_OPENENTRYRESPONSE']._serialized_start=417
-  _globals['_OPENENTRYRESPONSE']._serialized_end=453
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=455
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=526
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=528
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=571
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=573
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=653
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=655
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=700
-  _globals['_LOGSERVICE']._serialized_start=703
-  _globals['_LOGSERVICE']._serialized_end=1321
+  _globals['_LISTLOGSREQUEST']._serialized_end=110
+  _globals['_LISTLOGSRESPONSE']._serialized_start=112
+  _globals['_LISTLOGSRESPONSE']._serialized_end=172
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=174
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=212
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=214
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=251
+  _globals['_GETENTRYREQUEST']._serialized_start=253
+  _globals['_GETENTRYREQUEST']._serialized_end=301
+  _globals['_GETENTRYRESPONSE']._serialized_start=303
+  _globals['_GETENTRYRESPONSE']._serialized_end=335
+  _globals['_STREAMENTRIESREQUEST']._serialized_start=337
+  _globals['_STREAMENTRIESREQUEST']._serialized_end=403
+  _globals['_STREAMENTRIESRESPONSE']._serialized_start=405
+  _globals['_STREAMENTRIESRESPONSE']._serialized_end=444
+  _globals['_OPENENTRYREQUEST']._serialized_start=446
+  _globals['_OPENENTRYREQUEST']._serialized_end=495
+  _globals['_OPENENTRYRESPONSE']._serialized_start=497
+  _globals['_OPENENTRYRESPONSE']._serialized_end=533
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=535
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=606
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=608
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=651
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=653
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=733
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=735
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=780
+  _globals['_WATCHLOGREQUEST']._serialized_start=782
+  _globals['_WATCHLOGREQUEST']._serialized_end=845
+  _globals['_WATCHLOGRESPONSE']._serialized_start=847
+  _globals['_WATCHLOGRESPONSE']._serialized_end=910
+  _globals['_LOGSERVICE']._serialized_start=913
+  _globals['_LOGSERVICE']._serialized_end=1606
 # @@protoc_insertion_point(module_scope)

@@ -7,14 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ListLogsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("page_size", "page_token", "filter")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    filter: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class ListLogsResponse(_message.Message):
-    __slots__ = ("origins",)
+    __slots__ = ("origins", "next_page_token")
     ORIGINS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     origins: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, origins: _Optional[_Iterable[str]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, origins: _Optional[_Iterable[str]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetCheckpointRequest(_message.Message):
     __slots__ = ("origin",)
@@ -103,3 +111,21 @@ class GetConsistencyProofResponse(_message.Message):
     HASHES_FIELD_NUMBER: _ClassVar[int]
     hashes: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, hashes: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class WatchLogRequest(_message.Message):
+    __slots__ = ("origin", "start")
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    origin: str
+    start: int
+    def __init__(self, origin: _Optional[str] = ..., start: _Optional[int] = ...) -> None: ...
+
+class WatchLogResponse(_message.Message):
+    __slots__ = ("index", "leaves", "note")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    leaves: _containers.RepeatedScalarFieldContainer[bytes]
+    note: str
+    def __init__(self, index: _Optional[int] = ..., leaves: _Optional[_Iterable[bytes]] = ..., note: _Optional[str] = ...) -> None: ...

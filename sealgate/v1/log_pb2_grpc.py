@@ -54,6 +54,11 @@ class LogServiceStub:
                 request_serializer=sealgate_dot_v1_dot_log__pb2.StreamEntriesRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_log__pb2.StreamEntriesResponse.FromString,
                 _registered_method=True)
+        self.WatchLog = channel.unary_stream(
+                '/sealgate.v1.LogService/WatchLog',
+                request_serializer=sealgate_dot_v1_dot_log__pb2.WatchLogRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_log__pb2.WatchLogResponse.FromString,
+                _registered_method=True)
         self.OpenEntry = channel.unary_unary(
                 '/sealgate.v1.LogService/OpenEntry',
                 request_serializer=sealgate_dot_v1_dot_log__pb2.OpenEntryRequest.SerializeToString,
@@ -94,6 +99,13 @@ class LogServiceServicer:
 
     def StreamEntries(self, request, context):
         """Streams leaves in order, so that a log can be recomputed elsewhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchLog(self, request, context):
+        """Streams leaves and signed checkpoints, from a place in the log on and as they come.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +152,11 @@ def add_LogServiceServicer_to_server(servicer, server):
                     servicer.StreamEntries,
                     request_deserializer=sealgate_dot_v1_dot_log__pb2.StreamEntriesRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_log__pb2.StreamEntriesResponse.SerializeToString,
+            ),
+            'WatchLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchLog,
+                    request_deserializer=sealgate_dot_v1_dot_log__pb2.WatchLogRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_log__pb2.WatchLogResponse.SerializeToString,
             ),
             'OpenEntry': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenEntry,
@@ -265,6 +282,33 @@ class LogService:
             '/sealgate.v1.LogService/StreamEntries',
             sealgate_dot_v1_dot_log__pb2.StreamEntriesRequest.SerializeToString,
             sealgate_dot_v1_dot_log__pb2.StreamEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sealgate.v1.LogService/WatchLog',
+            sealgate_dot_v1_dot_log__pb2.WatchLogRequest.SerializeToString,
+            sealgate_dot_v1_dot_log__pb2.WatchLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

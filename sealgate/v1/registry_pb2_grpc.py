@@ -119,6 +119,11 @@ class RegistryServiceStub:
                 request_serializer=sealgate_dot_v1_dot_registry__pb2.ListPointersRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_registry__pb2.ListPointersResponse.FromString,
                 _registered_method=True)
+        self.WatchChanges = channel.unary_stream(
+                '/sealgate.v1.RegistryService/WatchChanges',
+                request_serializer=sealgate_dot_v1_dot_registry__pb2.WatchChangesRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_registry__pb2.WatchChangesResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer:
@@ -137,7 +142,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Oldest first, as all lists are that do not say otherwise.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -230,6 +236,13 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchChanges(self, request, context):
+        """Tells of every change that the caller may read, from a place in the log on and as they come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -317,6 +330,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListPointers,
                     request_deserializer=sealgate_dot_v1_dot_registry__pb2.ListPointersRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_registry__pb2.ListPointersResponse.SerializeToString,
+            ),
+            'WatchChanges': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchChanges,
+                    request_deserializer=sealgate_dot_v1_dot_registry__pb2.WatchChangesRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_registry__pb2.WatchChangesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -778,6 +796,33 @@ class RegistryService:
             '/sealgate.v1.RegistryService/ListPointers',
             sealgate_dot_v1_dot_registry__pb2.ListPointersRequest.SerializeToString,
             sealgate_dot_v1_dot_registry__pb2.ListPointersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sealgate.v1.RegistryService/WatchChanges',
+            sealgate_dot_v1_dot_registry__pb2.WatchChangesRequest.SerializeToString,
+            sealgate_dot_v1_dot_registry__pb2.WatchChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

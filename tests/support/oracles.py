@@ -32,6 +32,15 @@ def python_with(module: str) -> str:
     return str(python)
 
 
+def own_python_with(module: str) -> str:
+    """The Python of an environment that `module` has to itself, for what it pins."""
+    home = Path(os.environ.get(f"SEALGATE_{module.upper()}_VENV", ROOT / f".venv-{module}"))
+    python = home / "bin" / "python"
+    if not python.exists() or not list(home.glob(f"lib/python*/site-packages/{module}")):
+        _missing(f"the Python package {module} in {home}")
+    return str(python)
+
+
 def large_python_with(module: str) -> str:
     """The Python of an environment that `module` has to itself, being large.
 

@@ -5,17 +5,21 @@ for then every document that exists ceases to verify.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sealgate.trust import answer, dsse, merkle, note, oms
 from sealgate.trust.answer import FIELDS
 from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
+from sealgate.trust.evidence_rules import EvidenceRules
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.manifest import Manifest
 from sealgate.trust.policy import Policy
 from sealgate.trust.proof import TlogProof
 from sealgate.trust.receipt import Receipt
+from sealgate.trust.rights import ALL, Right
+from sealgate.trust.risk import Risk
 from sealgate.trust.statements import Pointer
 from tests.support.people import (
     ANSWER_LOG,
@@ -45,6 +49,7 @@ VALUES = (
     "clean",
     "0.125",
     "1.5",
+    "in-process, digest checked",
 )
 TENSORS = (("x", "FP32", (1, 2), bytes(range(8))), ("ids", "INT64", (1,), bytes(8)))
 
@@ -126,6 +131,20 @@ def policies() -> dict[str, Any]:
     }
 
 
+def conditions() -> dict[str, Any]:
+    """A policy with every section that may be left out."""
+    clients = Right((), ("client",), ("infer", "metadata"), (ALL,), ("production",))
+    rights = (
+        replace(clients, environments=("production",), risk_tiers=("high", "low")),
+        replace(clients, environments=("staging",)),
+        clients,
+    )
+    risk = Risk({"digits": "high", "notes": "low"}, {"high": {"production": 3}})
+    evidence = EvidenceRules({"golden-run": ("publisher", "evidence"), "review": ("evidence",)})
+    policy = make_policy(rights=rights, risk=risk, evidence=evidence)
+    return {"payload": policy.encode().decode(), "digest": policy.digest}
+
+
 def promotion() -> dict[str, Any]:
     policy: Policy = make_policy()
     office = Office(policy)
@@ -148,6 +167,7 @@ FIXED = {
     "receipt": receipt,
     "tensors": tensors,
     "policy": policies,
+    "policy-conditions": conditions,
     "promotion": promotion,
 }
 

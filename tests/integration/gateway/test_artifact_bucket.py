@@ -8,10 +8,11 @@ import pytest
 from gateway.app import build
 from gateway.config import GatewayConfig
 from registry.artifact_folder import FolderStore
+from registry.spool import Opened, Spool
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.digest import sha256
-from tests.support.house import House, question, refusal, rows, running
+from tests.support.house import House, now, question, refusal, rows, running
 
 DATA = b"nobody names these"
 DIGEST = sha256(DATA)
@@ -63,10 +64,15 @@ def test_collecting_beside_a_gateway_at_work(tmp_path):
         assert collected(house)["files"] == []
         for path in (*folder.glob("??/*"), folder / "incoming" / "killed"):
             os.utime(path, (1, 1))
-        found = {"files": [DIGEST], "bytes": len(DATA), "leftovers": 1}
+        # An upload that ended long ago, and one that is open.
+        for number in (1, 2):
+            Spool(house.state / "uploads").add(f"{number:032x}", Opened("p", "m", b""), now())
+        os.utime(house.state / "uploads" / f"{1:032x}" / "upload.json", (1, 1))
+        found = {"files": [DIGEST], "bytes": len(DATA), "leftovers": 2}
         assert collected(house, "--dry-run") == {"removed": False, **found}
         assert collected(house) == {"removed": True, **found}
         assert collected(house) == {"removed": True, "files": [], "bytes": 0, "leftovers": 0}
+        assert os.listdir(house.state / "uploads") == [f"{2:032x}"]
         house.promote("digits", 1)
         assert house.inference().ModelInfer(question("digits", rows())).model_version == "1"
         assert house.command("artifacts", "collect", "--older-than", "0.5").exit_code == 2

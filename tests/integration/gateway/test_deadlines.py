@@ -7,6 +7,7 @@ import pytest
 from gateway.app import now
 from gateway.front_door import RecordedRefusal
 from gateway.predict import Predict
+from gateway.rights import Rights
 from sealgate.reasons import Reason
 from tests.support.house import question, rows
 
@@ -26,7 +27,8 @@ class SpentCall:
 
 def test_a_call_without_time_is_refused_and_recorded(house):
     gateway = house.gateway
-    predict = Predict(gateway.engine, gateway.recorder, gateway.policy, now, longest=10.0)
+    rights = Rights(gateway.policy)
+    predict = Predict(gateway.engine, gateway.recorder, gateway.policy, rights, now, longest=10.0)
     size = gateway.recorder.size
     with pytest.raises(RecordedRefusal) as caught:
         predict(question("digits", rows()), SpentCall())

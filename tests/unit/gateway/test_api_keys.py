@@ -123,7 +123,7 @@ class Records:
             raise Refusal(Reason.REGISTRY_UNAVAILABLE)
         return (self.token,)
 
-    def list(self):
+    def all(self):
         self.read += 1
         return self.records
 

@@ -27,6 +27,7 @@ seen = "seen.json"
 [registry]
 database = "sqlite:///registry.db"
 artifacts = "artifacts"
+uploads = "uploads"
 origin = "example/registry"
 log_key = "registry.key"
 freshness_key = "freshness.key"
@@ -207,3 +208,12 @@ def test_artifact_stores_that_are_refused(tmp_path, settings, words):
     with pytest.raises(ConfigError, match=words) as caught:
         read(tmp_path, GOOD.replace('artifacts = "artifacts"', settings))
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_environment(tmp_path):
+    assert read(tmp_path, GOOD).gateway.environment == ""
+    assert read(tmp_path, GOOD + '[gateway]\nenvironment = "staging"\n').gateway.environment == (
+        "staging"
+    )
+    with pytest.raises(ConfigError, match="environment"):
+        read(tmp_path, GOOD + '[gateway]\nenvironment = "Staging 2"\n')

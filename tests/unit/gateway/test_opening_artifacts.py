@@ -15,9 +15,9 @@ from tests.support import oracles
 
 def said_of(place: Path | str, endpoint: str = "") -> str:
     """What is said of a place that cannot be used."""
-    keys = (Path("log.key"), Path("freshness.key"))
+    paths = (Path("log.key"), Path("freshness.key"), Path("uploads"))
     region = "us-east-1" if endpoint else ""
-    store = RegistryStore(Path("r.db"), place, "example/registry", *keys, endpoint, region)
+    store = RegistryStore(Path("r.db"), place, "example/registry", *paths, endpoint, region)
     with pytest.raises(ConfigError) as caught:
         open_artifacts(store)
     cause = caught.value.__cause__

@@ -10,9 +10,9 @@ from limits.storage import MemoryStorage
 
 from gateway.quota_settings import Quota, QuotaStore
 from gateway.quotas import Quotas, open_store
-from gateway.statuses import grpc_status
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.settings import ConfigError
+from sealgate.statuses import grpc_status
 
 CLIENT = SimpleNamespace(name="client", roles=("client",))
 OTHER = SimpleNamespace(name="other", roles=("client", "auditor"))
@@ -96,8 +96,14 @@ class Broken(MemoryStorage):
 
     base_exceptions = ConnectionError
 
+    broken = True
+    asked = 0
+
     def incr(self, key, expiry, amount=1):
-        raise ConnectionError("nobody there")
+        self.asked += 1
+        if self.broken:
+            raise ConnectionError("nobody there")
+        return super().incr(key, expiry, amount)
 
 
 def test_where_the_counts_are_away_nobody_passes():
@@ -107,10 +113,43 @@ def test_where_the_counts_are_away_nobody_passes():
     assert Reason.QUOTA_UNKNOWN.kind is Kind.UNAVAILABLE
 
 
-@pytest.mark.parametrize("url", ["nowhere://host", "async+memory://", "no url"])
+def test_while_the_counts_are_away_few_calls_wait_for_them():
+    store = Broken(wrap_exceptions=True)
+    counts = Quotas([Quota(role="client", rate="9/second")], store)
+    for _ in range(50):
+        assert 0 <= refused(counts, CLIENT, Reason.QUOTA_UNKNOWN).retry <= 1
+    assert store.asked == 1
+    time.sleep(1.05)
+    refused(counts, CLIENT, Reason.QUOTA_UNKNOWN)
+    assert store.asked == 2
+
+
+def test_once_they_are_back_everybody_passes():
+    store = Broken(wrap_exceptions=True)
+    counts = Quotas([Quota(role="client", rate="9/hour")], store)
+    time.sleep(refused(counts, CLIENT, Reason.QUOTA_UNKNOWN).retry + 0.05)
+    store.broken = False
+    for _ in range(9):
+        counts.enter(CLIENT)()
+    refused(counts, CLIENT, Reason.RATE_EXCEEDED)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nowhere://host",
+        "async+memory://",
+        "no url",
+        "postgresql://user:secret@host:port/name",
+        "postgresql://user:secret@host/name?schema=a;b",
+        "redis://:secret@host:port",
+        "mysql://user:secret@host/name",
+    ],
+)
 def test_a_store_that_cannot_be_used(url):
-    with pytest.raises(ConfigError, match="quota_store"):
+    with pytest.raises(ConfigError, match="quota_store") as caught:
         open_store(url)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

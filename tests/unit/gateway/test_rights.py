@@ -100,7 +100,7 @@ def rights(*allowed):
 
 
 def registry_service(*allowed):
-    return RegistryService(OneProposal(), rights(*allowed))
+    return RegistryService(OneProposal(), rights(*allowed), None)
 
 
 def ask(service, name, request):
@@ -112,7 +112,8 @@ def ask(service, name, request):
 
 def test_no_method_of_the_registry_is_forgotten():
     offered = {path.rpartition("/")[2] for path in RULES if path.startswith(f"/{REGISTRY}/")}
-    assert offered - {*ASKED, *WIDE} == {"GetPolicy"}
+    # A stream of changes is held against the rights change by change.
+    assert offered - {*ASKED, *WIDE} == {"GetPolicy", "WatchChanges"}
 
 
 @pytest.mark.parametrize("name", [*ASKED, *WIDE])

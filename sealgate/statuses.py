@@ -50,7 +50,8 @@ def grpc_status(refusal: Refusal, *metadata: tuple[str, str | bytes]) -> RichSta
     reason = refusal.reason
     code = STATUS[reason.kind]
     status = status_pb2.Status(code=code.value[0], message=reason.sentence)
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN))
+    info = error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN, metadata=refusal.facts)
+    status.details.add().Pack(info)
     if reason.kind is Kind.EXHAUSTED:
         seconds = _RETRY_AFTER if refusal.retry is None else refusal.retry
         delay = duration_pb2.Duration()

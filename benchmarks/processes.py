@@ -1,0 +1,175 @@
+"""Server processes under measurement: pinned, frozen while others run, their use read in /proc."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_LOOK_SECONDS = 0.1
+_START_SECONDS = 90.0
+_STOP_SECONDS = 15.0
+
+
+class StartFailed(Exception):
+    """A server did not start; the text is the last line of what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Which processor the servers run on, and which the load."""
+
+    server: int
+    client: int
+
+    @classmethod
+    def of_this_machine(cls) -> "Cores":
+        """The first and the last. Raises: SystemExit where there is only one."""
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            raise SystemExit("this benchmark needs two cores: one for the server, one for the load")
+        return cls(cores[0], cores[-1])
+
+
+@contextmanager
+def pinned(cores: set[int]) -> Iterator[None]:
+    """What is started meanwhile runs on `cores`, and so does whatever it starts."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Server:
+    """A server and all processes that it starts."""
+
+    def __init__(
+        self, command: Sequence[str], core: int, log: Path, more: Mapping[str, str] | None = None
+    ) -> None:
+        """`log` gets what the server says; `more` is added to its environment."""
+        self._log = log
+        with pinned({core}), log.open("wb") as file:
+            self._process = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, **(more or {})},
+                start_new_session=True,
+            )
+
+    def await_port(self, port: int) -> None:
+        """Returns once somebody listens there. Raises: StartFailed."""
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            with socket.socket() as probe:
+                probe.settimeout(1)
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise StartFailed(self.last_line())
+            time.sleep(_LOOK_SECONDS)
+
+    def last_line(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:200] if lines else "it said nothing"
+
+    def ticks(self) -> dict[int, int]:
+        """Clock ticks that each process has used so far."""
+        return {pid: used for pid in self._tree() if (used := _ticks(pid)) is not None}
+
+    def memory(self) -> int:
+        """Bytes of all processes, what they share counted once (PSS)."""
+        return sum(map(_pss, self._tree()))
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Ends the server, and what of it does not end by itself."""
+        tree = self._tree()
+        self.thaw()
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pid in tree[1:]:
+            _send(pid, signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._tree():
+            _send(pid, number)
+
+    def _tree(self) -> list[int]:
+        found = [self._process.pid]
+        for pid in found:
+            found += _children(pid)
+        return found
+
+
+def cpu_seconds(before: Mapping[int, int], after: Mapping[int, int]) -> float:
+    """What was used between two readings of `Server.ticks`."""
+    return sum(used - before.get(pid, 0) for pid, used in after.items()) / _TICK
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` free ports of loopback in a row."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+        if all(_is_free(port + place) for place in range(count)):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += map(int, _read(path).split())
+    return found
+
+
+def _ticks(pid: int) -> int | None:
+    # The name, in parentheses, may hold anything; user and system time are fields 14 and 15.
+    text = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return int(text[11]) + int(text[12]) if text else None
+
+
+def _pss(pid: int) -> int:
+    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _read(path: Path) -> str:
+    """A file of /proc; empty where the process has gone."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,263 @@
+"""`make bench-serve`: Sealgate with all it does beside servers that only serve, in one run.
+
+Servers run on one core, the load on another. All start first and are frozen (SIGSTOP) but for the
+one whose turn it is; turns alternate, in several rounds, so that a machine that drifts takes all
+along: the figures that count are ratios within a round. Writes results/serve.json and serve.svg.
+"""
+
+import argparse
+import subprocess
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import contenders, engine_alone, governed, raw, served
+from benchmarks.contenders import Contender, Setting
+from benchmarks.figures import Cell, best_setting, summary
+from benchmarks.load import LoadClient, Plan
+from benchmarks.processes import Cores, Server, StartFailed
+from benchmarks.report import RESULTS, write_report
+from benchmarks.serve_table import say, show
+from benchmarks.serve_targets import ENGINE, OURS, targets
+from demo.stage import Stage
+
+IN_FLIGHT = (1, 16, 64)
+OPEN_SHARE = 0.7
+_PROBE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things are measured; `search`: whether each peer's best setting is sought."""
+
+    seconds: float
+    raw_seconds: float
+    grid_seconds: float
+    rounds: int
+    search: bool
+
+
+FULL = Pace(seconds=4.0, raw_seconds=1.0, grid_seconds=2.0, rounds=3, search=True)
+QUICK = Pace(seconds=0.5, raw_seconds=0.2, grid_seconds=0.5, rounds=2, search=False)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One server under measurement, and its cells by what was asked of it."""
+
+    name: str
+    setting: Setting
+    server: Server
+    plan: Plan
+    recorded: Any = None
+    cells: dict[str, list[Cell]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Bench:
+    """Where and how everything is measured; `notes` has what could not be, and why."""
+
+    folder: Path
+    cores: Cores
+    client: LoadClient
+    pace: Pace
+    notes: dict[str, str] = field(default_factory=dict)
+    tried: list[dict[str, Any]] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="try it: under three minutes")
+    parser.add_argument("--model", choices=("digits", "minilm"), help="this one only")
+    arguments = parser.parse_args()
+    cores = Cores.of_this_machine()
+    client = LoadClient.build(Path("build/bench"), cores.client)
+    measured: list[tuple[served.Served, list[Entry], dict[str, list[Cell]]]] = []
+    with TemporaryDirectory() as name:
+        bench = Bench(Path(name), cores, client, QUICK if arguments.quick else FULL)
+        if arguments.model != "minilm":
+            stage, digits = governed.prepare(bench.folder)
+            measured.append((digits, *measure(bench, digits, stage)))
+        if arguments.model != "digits":
+            found = served.minilm_folder()
+            if isinstance(found, str):
+                bench.notes["MiniLM"] = found
+            else:
+                minilm = served.minilm(found)
+                measured.append((minilm, *measure(bench, minilm, None)))
+    rows = [row for model, entries, alone in measured for row in _rows(model, entries, alone)]
+    aims = targets({model.name: entries for model, entries, _ in measured})
+    show(rows, aims, bench.notes)
+    write_report(
+        "serve",
+        rows,
+        aims,
+        settings_tried=bench.tried,
+        not_measured=bench.notes,
+        pace="quick" if arguments.quick else "full",
+    )
+    _plot()
+
+
+def measure(
+    bench: Bench, model: served.Served, stage: Stage | None
+) -> tuple[list[Entry], dict[str, list[Cell]]]:
+    """Every entry with its cells, and the cells of ONNX Runtime alone by name.
+
+    `stage` has the installation that serves the model governed, where there is one.
+    """
+    alone: dict[str, list[Cell]] = {}
+    with ExitStack() as stack:
+        entries = [
+            entry
+            for contender in (contenders.BARE, *contenders.PEERS)
+            if (entry := _enter(bench, stack, contender, model)) is not None
+        ]
+        if stage is not None:
+            _enter_engine(bench, stack, model, entries)
+            gateway = stack.enter_context(
+                governed.running(stage, model, bench.cores, bench.client, bench.folder)
+            )
+            gateway.server.freeze()
+            setting = {"inputs refused by screening": gateway.refused}
+            entries.append(Entry(OURS, setting, gateway.server, gateway.plan, gateway.recorded))
+        for place in range(bench.pace.rounds):
+            say(f"{model.name}: round {place + 1} of {bench.pace.rounds}")
+            _raw_round(bench, model, alone)
+            for in_flight in IN_FLIGHT:
+                for entry in entries:
+                    plan = replace(entry.plan, in_flight=in_flight, seconds=bench.pace.seconds)
+                    _turn(bench, entry, f"{in_flight} in flight", plan)
+        for entry in entries:
+            rate = OPEN_SHARE * summary(entry.cells["64 in flight"])["rate"]["median"]
+            if rate > 0:
+                plan = replace(entry.plan, in_flight=64, rate=rate, seconds=bench.pace.seconds)
+                _turn(bench, entry, "open loop at 70%", plan)
+    return entries, alone
+
+
+def _enter(
+    bench: Bench, stack: ExitStack, contender: Contender, model: served.Served
+) -> Entry | None:
+    """The contender at its best setting, started and frozen; None with a note where it cannot be.
+
+    On a quick try its first setting is as good as any.
+    """
+    reason = contender.why_missing()
+    if reason is None:
+        try:
+            setting = contender.settings[0]
+            if bench.pace.search:
+                tried = [_try(bench, contender, model, point) for point in contender.settings]
+                bench.tried += tried
+                setting = best_setting(tried)["setting"]
+            server, plan = contender.start(model, setting, bench.cores.server, bench.folder)
+            stack.callback(server.stop)
+            _await_answer(bench, plan, server)
+            server.freeze()
+            return Entry(contender.name, setting, server, plan)
+        except StartFailed as error:
+            reason = f"does not start: {error}"
+    bench.notes[f"{contender.name}, {model.name}"] = reason
+    return None
+
+
+def _enter_engine(
+    bench: Bench, stack: ExitStack, model: served.Served, entries: list[Entry]
+) -> None:
+    try:
+        server, plan = stack.enter_context(engine_alone.running(model, bench.cores, bench.folder))
+    except StartFailed as error:
+        bench.notes[f"{ENGINE}, {model.name}"] = f"does not start: {error}"
+        return
+    server.freeze()
+    entries.append(Entry(ENGINE, {}, server, plan))
+
+
+def _try(
+    bench: Bench, contender: Contender, model: served.Served, setting: Setting
+) -> dict[str, Any]:
+    """A point of the grid with the rate that it reaches at 64 in flight; 0 where it fails."""
+    point: dict[str, Any] = {"what": contender.name, "model": model.name, "setting": setting}
+    try:
+        server, plan = contender.start(model, setting, bench.cores.server, bench.folder)
+    except StartFailed as error:
+        return {**point, "rate": 0.0, "failed": str(error)}
+    try:
+        _await_answer(bench, plan, server)
+        wanted = replace(plan, in_flight=IN_FLIGHT[-1], seconds=bench.pace.grid_seconds)
+        cell = bench.client.measure(wanted, server)
+        say(f"{model.name}: {contender.name} {dict(setting)}: {cell.rate:,.0f}/s")
+        return {**point, "rate": cell.rate, "failures": dict(cell.failures)}
+    except StartFailed as error:
+        return {**point, "rate": 0.0, "failed": str(error)}
+    finally:
+        server.stop()
+
+
+def _await_answer(bench: Bench, plan: Plan, server: Server) -> None:
+    """Returns once requests are answered: some servers listen before they have loaded the model.
+
+    Raises: StartFailed.
+    """
+    waited, failures = 0.0, dict[str, int]()
+    while waited < _PROBE_SECONDS:
+        cell = bench.client.measure(replace(plan, warm=0.0, seconds=0.25), server)
+        if cell.ok:
+            return
+        waited, failures = waited + 0.25, dict(cell.failures)
+    raise StartFailed(f"{failures}; {server.last_line()}")
+
+
+def _turn(bench: Bench, entry: Entry, what: str, plan: Plan) -> None:
+    entry.server.thaw()
+    try:
+        cell = bench.client.measure(plan, entry.server, entry.recorded)
+    finally:
+        entry.server.freeze()
+    entry.cells.setdefault(what, []).append(cell)
+
+
+def _raw_round(bench: Bench, model: served.Served, alone: dict[str, list[Cell]]) -> None:
+    for sessions in raw.SESSIONS:
+        cores = {bench.cores.server} if sessions == 1 else {bench.cores.server, bench.cores.client}
+        for batch in raw.BATCHES:
+            cell = raw.measure(model, batch, sessions, bench.pace.raw_seconds, cores, bench.folder)
+            plural = "two sessions, cores" if sessions == 2 else "one session"
+            alone.setdefault(f"{plural}, batch {batch}", []).append(cell)
+
+
+def _rows(
+    model: served.Served, entries: list[Entry], alone: dict[str, list[Cell]]
+) -> list[dict[str, Any]]:
+    rows = [
+        {"model": model.name, "what": "ONNX Runtime alone", "load": load, **summary(cells)}
+        for load, cells in alone.items()
+    ]
+    for load in (*(f"{count} in flight" for count in IN_FLIGHT), "open loop at 70%"):
+        rows += [
+            {
+                "model": model.name,
+                "what": entry.name,
+                "load": load,
+                "setting": dict(entry.setting),
+                **summary(entry.cells[load]),
+            }
+            for entry in entries
+            if load in entry.cells
+        ]
+    return rows
+
+
+def _plot() -> None:
+    """Drawn in an environment that has matplotlib."""
+    if served.missing("workshop") is None:
+        program = Path(__file__).parent / "peers" / "plot.py"
+        python = served.ENVIRONMENTS / "workshop" / "bin" / "python"
+        subprocess.run([python, program, RESULTS / "serve.json"], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What is asked of Sealgate beside the peers, and why where it falls short."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from benchmarks.figures import Cell, Spread, ratio
+from benchmarks.governed import REFUSED
+from benchmarks.report import Target
+
+OURS = "Sealgate governed"
+ENGINE = "Sealgate engine, screens, no record"
+BARE = "bare gRPC server"
+_FULL_LOAD, _LOW_LOAD, _OPEN = "64 in flight", "1 in flight", "open loop at 70%"
+# One line for each target missed: why, and what was tried.
+_WHY: dict[str, str] = {}
+
+
+class Measured(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cells(self) -> Mapping[str, Sequence[Cell]]: ...
+
+
+def targets(measured: Mapping[str, Sequence[Measured]]) -> list[Target]:
+    """The targets of the models that were measured, where what they compare was."""
+    entries = {entry.name: entry for entry in measured.get("digits", ())}
+    ours, bare = entries.get(OURS), entries.get(BARE)
+    if ours is None:
+        return []
+    full = ours.cells[_FULL_LOAD]
+    rate = _median(cell.rate for cell in full)
+    p99 = _median(cell.p99_ms for cell in full)
+    found = [
+        _target("server CPU-ms of a governed answer", _median(c.cpu_ms for c in full), 0.30),
+        _target("governed answers a second, 64 in flight", rate, 1000, least=True),
+        _target("p99 of those, ms", p99, 50),
+        _target("entries of the answer log beside what the client heard", _unrecorded(ours), 0),
+    ]
+    if bare is not None:
+        low = ours.cells[_LOW_LOAD], bare.cells[_LOW_LOAD]
+        added = _median(a.p50_ms - b.p50_ms for a, b in zip(*low, strict=True))
+        found.append(_target("p50 added by governance at 1 in flight, ms", added, 2.0))
+    peers = [entry for name, entry in entries.items() if name not in (OURS, ENGINE, BARE)]
+    if peers:
+        best = max(peers, key=lambda peer: _median(c.rate for c in peer.cells[_FULL_LOAD]))
+        found += _beside(ours, best)
+    return found
+
+
+def _beside(ours: Measured, best: Measured) -> list[Target]:
+    """Against the fastest peer, round by round."""
+    found = [
+        _target(
+            "governed rate over the best peer's ungoverned rate",
+            _ratio(ours, best, _FULL_LOAD, "rate"),
+            1.5,
+            least=True,
+            than=best.name,
+        ),
+        _target(
+            "p99 over the best peer's, 64 in flight",
+            _ratio(ours, best, _FULL_LOAD, "p99_ms"),
+            1.0,
+            than=best.name,
+        ),
+    ]
+    if _OPEN in ours.cells and _OPEN in best.cells:
+        value = _ratio(ours, best, _OPEN, "p99_ms")
+        found.append(_target("p99 over the best peer's, each at 70%", value, 1.0, than=best.name))
+    return found
+
+
+def _target(
+    name: str, value: float, target: float, *, least: bool = False, than: str = ""
+) -> Target:
+    aim = Target(f"{name} ({than})" if than else name, value, target, least)
+    return aim if aim.met or name not in _WHY else aim.because(_WHY[name])
+
+
+def _ratio(ours: Measured, best: Measured, load: str, figure: str) -> float:
+    mine, other = ([getattr(cell, figure) for cell in entry.cells[load]] for entry in (ours, best))
+    return ratio(mine, other).median
+
+
+def _unrecorded(ours: Measured) -> int:
+    """How far the answer log is from what the client got: answers, and refusals by screening."""
+    cells = [cell for found in ours.cells.values() for cell in found]
+    heard = (cell.answered + cell.failures.get(REFUSED, 0) for cell in cells)
+    return sum(abs(h - (cell.recorded or 0)) for h, cell in zip(heard, cells, strict=True))
+
+
+def _median(values: Any) -> float:
+    return Spread.of(values).median

@@ -1,0 +1,84 @@
+"""What a report says of targets met and missed."""
+
+import json
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from benchmarks import report, serve_targets
+from benchmarks.figures import Cell
+from benchmarks.report import Target, write_report
+
+LOADS = ("1 in flight", "64 in flight", "open loop at 70%")
+
+
+@dataclass
+class Entry:
+    name: str
+    cells: dict = field(default_factory=dict)
+
+
+def entry(name, rate, p99=10.0, **more):
+    cell = Cell(1.0, rate, 0.25, 1.0, p99, 1, 0.1, rate, 1000, {}, **more)
+    return Entry(name, {load: [cell, cell] for load in LOADS})
+
+
+def found(*entries):
+    return {aim.name: aim for aim in serve_targets.targets({"digits": entries})}
+
+
+def governed(**more):
+    return entry(serve_targets.OURS, 1600, recorded=1600, **more)
+
+
+def test_a_target_is_a_bound_from_above_or_below():
+    assert Target("t", 1.0, 2.0).met
+    assert not Target("t", 1.0, 2.0, least=True).met
+
+
+def test_the_best_peer_is_the_fastest():
+    aims = found(governed(), entry("Slow", 100), entry("Fast", 800, p99=20.0))
+    assert aims["governed rate over the best peer's ungoverned rate (Fast)"].value == 2.0
+    assert aims["p99 over the best peer's, 64 in flight (Fast)"].value == 0.5
+
+
+def test_without_peers_there_is_nothing_beside_them():
+    assert not any("peer" in name for name in found(governed()))
+
+
+def test_without_our_row_there_are_no_targets():
+    assert serve_targets.targets({"MiniLM INT8": [entry("Fast", 10)]}) == []
+
+
+@pytest.mark.parametrize(("recorded", "missing"), [(1600, 0), (1599, 6), (1601, 6)])
+def test_an_answer_log_that_does_not_match_shows(recorded, missing):
+    name = "entries of the answer log beside what the client heard"
+    ours = entry(serve_targets.OURS, 1600, recorded=recorded)
+    assert found(ours)[name].value == missing
+
+
+def test_refusals_by_screening_are_recorded_too():
+    ours = governed()
+    for load, cells in ours.cells.items():
+        ours.cells[load] = [
+            replace(cell, failures={"InvalidArgument": 2}, recorded=1602) for cell in cells
+        ]
+    assert found(ours)["entries of the answer log beside what the client heard"].met
+
+
+def test_what_governance_adds_is_taken_from_the_bare_server():
+    ours, bare = governed(), entry(serve_targets.BARE, 5000)
+    ours.cells["1 in flight"] = [replace(cell, p50_ms=4.0) for cell in ours.cells["1 in flight"]]
+    assert found(ours, bare)["p50 added by governance at 1 in flight, ms"].value == 3.0
+
+
+def test_a_report_holds_machine_rows_targets_and_what_else_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    aim = Target("t", 1.0, 2.0, least=True).because("it is slow")
+    write_report("name", [{"what": "row"}], [aim], not_measured={"Peer": "does not install"})
+    document = json.loads((tmp_path / "name.json").read_text())
+    assert document["rows"] == [{"what": "row"}]
+    assert document["not_measured"] == {"Peer": "does not install"}
+    (target,) = document["targets"]
+    assert (target["met"], target["why"]) == (False, "it is slow")
+    assert document["machine"]["cores"] >= 1
