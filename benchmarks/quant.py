@@ -30,6 +30,8 @@ Array = npt.NDArray[Any]
 
 _BATCHES = (1, 8, 32)
 _FP32 = "fp32"
+# The form that is published; dynamic INT8 is only shown beside it.
+_OURS = "static INT8"
 _BATCH = 32
 _RIDGE = 1.0
 _SPEEDUP, _LOSS = 2.3, 0.5
@@ -71,7 +73,7 @@ def main() -> None:
         encoder, right = _minilm(folder)
         rows += _rows(encoder, right, arguments.seconds, arguments.rounds)
         # The digits MLP is too small for its arithmetic to matter, so only the encoder has to win.
-        row = next(row for row in rows if row["model"] == "MiniLM" and row["form"] == "static INT8")
+        row = next(row for row in rows if row["model"] == "MiniLM" and row["form"] == _OURS)
         targets.append(
             _aim(
                 "MiniLM: static INT8 over fp32, batch 32", row["speedup"]["32"]["median"], _SPEEDUP
@@ -80,7 +82,7 @@ def main() -> None:
     targets += [
         Target(f"{row['model']}: points of accuracy lost by {row['form']}", row["loss"], _LOSS)
         for row in rows
-        if row["form"] != _FP32
+        if row["form"] == _OURS
     ]
     _show(rows, targets, notes)
     write_report("quant", rows, targets, not_measured=notes)
@@ -92,7 +94,7 @@ def _digits() -> tuple[Subject, dict[str, float]]:
     int8 = quantize(fp32, "x", data["x_fit"].astype(np.float32))
     rows = {"x": data["x_test"].astype(np.float32)}
     note = "so small that calling ONNX Runtime takes most of the time"
-    subject = Subject("digits MLP", {_FP32: fp32, "static INT8": int8}, rows, note)
+    subject = Subject("digits MLP", {_FP32: fp32, _OURS: int8}, rows, note)
     right = {
         form: float(np.mean(_outputs(subject, form, rows).argmax(axis=1) == data["y_test"]))
         for form in subject.forms
@@ -112,7 +114,7 @@ def _minilm(folder: Path) -> tuple[Subject, dict[str, float]]:
         name: (folder / file).read_bytes()
         for name, file in (
             (_FP32, "fp32.onnx"),
-            ("static INT8", "static.onnx"),
+            (_OURS, "static.onnx"),
             ("dynamic INT8", "dynamic.onnx"),
         )
     }

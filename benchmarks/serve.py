@@ -20,7 +20,7 @@ from benchmarks.load import LoadClient, Plan
 from benchmarks.processes import Cores, Server, StartFailed
 from benchmarks.report import RESULTS, write_report
 from benchmarks.serve_table import say, show
-from benchmarks.serve_targets import ENGINE, OURS, targets
+from benchmarks.serve_targets import ENGINE, OPEN, OURS, targets
 from demo.stage import Stage
 
 IN_FLIGHT = (1, 16, 64)
@@ -126,15 +126,7 @@ def measure(
         for place in range(bench.pace.rounds):
             say(f"{model.name}: round {place + 1} of {bench.pace.rounds}")
             _raw_round(bench, model, alone)
-            for in_flight in IN_FLIGHT:
-                for entry in entries:
-                    plan = replace(entry.plan, in_flight=in_flight, seconds=bench.pace.seconds)
-                    _turn(bench, entry, f"{in_flight} in flight", plan)
-        for entry in entries:
-            rate = OPEN_SHARE * summary(entry.cells["64 in flight"])["rate"]["median"]
-            if rate > 0:
-                plan = replace(entry.plan, in_flight=64, rate=rate, seconds=bench.pace.seconds)
-                _turn(bench, entry, "open loop at 70%", plan)
+            _round(bench, entries)
     return entries, alone
 
 
@@ -211,6 +203,19 @@ def _await_answer(bench: Bench, plan: Plan, server: Server) -> None:
     raise StartFailed(f"{failures}; {server.last_line()}")
 
 
+def _round(bench: Bench, entries: list[Entry]) -> None:
+    for in_flight in IN_FLIGHT:
+        for entry in entries:
+            plan = replace(entry.plan, in_flight=in_flight, seconds=bench.pace.seconds)
+            _turn(bench, entry, f"{in_flight} in flight", plan)
+    for entry in entries:
+        # Of what this round reached: the machine may be slower than it was in the last.
+        rate = OPEN_SHARE * entry.cells[f"{IN_FLIGHT[-1]} in flight"][-1].rate
+        plan = replace(entry.plan, in_flight=IN_FLIGHT[-1], seconds=bench.pace.seconds)
+        if rate:
+            _turn(bench, entry, OPEN, replace(plan, rate=rate))
+
+
 def _turn(bench: Bench, entry: Entry, what: str, plan: Plan) -> None:
     entry.server.thaw()
     try:
@@ -225,7 +230,7 @@ def _raw_round(bench: Bench, model: served.Served, alone: dict[str, list[Cell]])
         cores = {bench.cores.server} if sessions == 1 else {bench.cores.server, bench.cores.client}
         for batch in raw.BATCHES:
             cell = raw.measure(model, batch, sessions, bench.pace.raw_seconds, cores, bench.folder)
-            plural = "two sessions, cores" if sessions == 2 else "one session"
+            plural = "two sessions on two cores" if sessions == 2 else "one session"
             alone.setdefault(f"{plural}, batch {batch}", []).append(cell)
 
 
@@ -236,7 +241,7 @@ def _rows(
         {"model": model.name, "what": "ONNX Runtime alone", "load": load, **summary(cells)}
         for load, cells in alone.items()
     ]
-    for load in (*(f"{count} in flight" for count in IN_FLIGHT), "open loop at 70%"):
+    for load in (*(f"{count} in flight" for count in IN_FLIGHT), OPEN):
         rows += [
             {
                 "model": model.name,

@@ -8,7 +8,7 @@ from rich.table import Table
 from benchmarks.report import Target
 
 _console = Console(highlight=False)
-_WIDTH = 112
+_WIDTH = 140
 _COLUMNS = ("CPU-ms/answer", "answers/s", "p50 ms", "p99 ms", "PSS MB", "client CPU")
 
 
@@ -23,7 +23,8 @@ def show(rows: list[dict[str, Any]], targets: list[Target], notes: dict[str, str
     for model in dict.fromkeys(row["model"] for row in rows):
         table = Table(title=f"{model}: medians (least to most)", title_justify="left")
         for name in ("load", "what", *_COLUMNS):
-            table.add_column(name, justify="right" if name in _COLUMNS else "left")
+            figures = name in _COLUMNS
+            table.add_column(name, justify="right" if figures else "left", no_wrap=not figures)
         for row in rows:
             if row["model"] == model:
                 table.add_row(row["load"], row["what"], *_figures(row))

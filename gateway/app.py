@@ -1,12 +1,13 @@
 """Builds a gateway from its configuration: the one place where its parts are joined."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from gateway.audit_service import AuditService, request_text
 from gateway.config import GatewayConfig
 from gateway.credential_service import CredentialService
 from gateway.credentials.authenticate import CallAuthenticator
@@ -16,36 +17,35 @@ from gateway.health_service import HealthService
 from gateway.inference_service import InferenceService
 from gateway.listeners import listen, new_server
 from gateway.log_service import LogService
-from gateway.opening import check_certified, open_artifacts, open_uploads, opening
+from gateway.opening import open_rollback_key
 from gateway.policy_service import PolicyService
 from gateway.predict import Predict
 from gateway.quotas import Quotas
-from gateway.recorder import Outcome, Recorder
+from gateway.recorder import Outcome, Recorder, Search
 from gateway.registry_service import RegistryService
 from gateway.rights import Rights
+from gateway.rollout import Rollout
+from gateway.store import Store
+from gateway.subjects import Erased, erase_subject
 from gateway.turnstile import Turnstile
 from gateway.upload_service import UploadService
 from gateway.watch import Watch
 from gateway.watching import Watches
+from gateway.witnesses import Witnesses
 from inference.batching import OperatorBounds
 from inference.cpu import CpuSettings
 from inference.engine import Engine, TrustAnchor
 from inference.foreign.loading import open_foreign
 from inference.loading import LocalLoader
 from inference.seen import SeenFile
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
-from registry.open_uploads import OpenUploads
-from registry.policies import PinnedRoot
-from registry.registry import Registry
-from registry.subjects import SubjectKeys
 from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.keys import PublicKey, load_private_key
+from sealgate.trust.answer import READ
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipt import Receipt
-from sealgate.v1 import credential_pb2, log_pb2, policy_pb2, registry_pb2, upload_pb2
+from sealgate.v1 import audit_pb2, credential_pb2, log_pb2, policy_pb2, registry_pb2, upload_pb2
+from sealgate.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from sealgate.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
 from sealgate.v1.log_pb2_grpc import add_LogServiceServicer_to_server
 from sealgate.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
@@ -59,58 +59,11 @@ SERVICES = (
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     credential_pb2.DESCRIPTOR.services_by_name["CredentialService"],
     log_pb2.DESCRIPTOR.services_by_name["LogService"],
+    audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
 )
 """Every service that the gateway offers; each of their methods has a rule in `gateway.rules`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Store:
-    """What lies on disk, opened."""
-
-    roots: Mapping[str, PublicKey]
-    registry: Registry
-    uploads: OpenUploads
-    answers: AnswerLog
-    subjects: SubjectKeys
-
-    @classmethod
-    def open(cls, config: GatewayConfig) -> "_Store":
-        keys = [PublicKey.from_pem(path.read_text()) for path in config.trust.root_keys]
-        roots = {key.keyid: key for key in keys}
-        with opening("[registry] database", config.registry.database):
-            database = Database.open(config.registry.database, "registry")
-        registry = Registry.open(
-            database,
-            open_artifacts(config.registry),
-            origin=config.registry.origin,
-            log_signer=load_private_key(config.registry.log_key),
-            freshness_signer=load_private_key(config.registry.freshness_key),
-            root=PinnedRoot(roots, config.trust.threshold),
-            clock=now,
-        )
-        if not registry.log.size():
-            _found(registry, config.trust.policy.read_bytes())
-        answers_key = load_private_key(config.answers.log_key)
-        check_certified(registry.policies.chain().newest, config.answers, answers_key.public)
-        uploads = open_uploads(config.registry, registry, now)
-        known = registry.anchors.newest(config.answers.origin)
-        with opening("[answers] database", config.answers.database):
-            answers = AnswerLog.open(
-                config.answers.database,
-                config.answers.origin,
-                answers_key,
-                known=known,
-            )
-        with opening("[answers] subjects", config.answers.subjects):
-            subjects = SubjectKeys.open(config.answers.subjects)
-        return cls(roots, registry, uploads, answers, subjects)
-
-    def close(self) -> None:
-        self.answers.close()
-        self.subjects.close()
-        self.registry.close()
 
 
 class Gateway:
@@ -124,6 +77,7 @@ class Gateway:
             self._authenticator,
             self.policy,
             self._record_refusal,
+            self._record_read,
             self._turnstile,
             Quotas.of(config.quotas, config.quota_store),
             config.limits.message_bytes,
@@ -132,7 +86,7 @@ class Gateway:
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
         self.ports = listen(self._server, config)
         try:
-            self._store = store = _Store.open(config)
+            self._store = store = Store.open(config, now)
         except BaseException:
             self._server.stop(None)
             raise
@@ -153,12 +107,22 @@ class Gateway:
             store.answers,
             front_door.counted_refusals,
             config.limits.anchor_every,
+            store.remember,
             self._room,
         )
+        guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
+        self._rollout = Rollout(self.engine, self.recorder, store.registry.pointers, now, guard_key)
         self._rights = Rights(self.policy, config.gateway.environment)
         self._health = HealthService(self.engine, front_door.admit, self._rights)
         self._watches = Watches.over(
             store.registry, store.answers, front_door.admit, self._rights, config.limits
+        )
+        self._witnesses = Witnesses(
+            config.witnesses,
+            list(store.logs().values()),
+            store.witnessed,
+            store.halt,
+            config.limits.anchor_every,
         )
         self._add_services()
 
@@ -178,14 +142,18 @@ class Gateway:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._turnstile.start()
         self._watches.start()
+        self._witnesses.start()
+        self._rollout.start()
         self._server.start()
 
     def stop(self) -> None:
         """Drain: answer what is in progress, refuse the rest, record everything, and end."""
         self._health.enter_graceful_shutdown()
+        self._witnesses.stop()
         self._watches.stop()
         self._server.stop(self._limits.drain).wait()
         self._turnstile.stop()
+        self._rollout.stop()
         self.engine.close(self._limits.drain)
         self.recorder.close(self._limits.drain)
         self._watch.stop()
@@ -196,8 +164,9 @@ class Gateway:
         self._store.close()
 
     def _add_services(self) -> None:
+        deadline, rollout = self._limits.deadline, self._rollout
         predict = Predict(
-            self.engine, self.recorder, self.policy, self._rights, now, self._limits.deadline
+            self.engine, self.recorder, self.policy, self._rights, rollout, now, deadline
         )
         add_GRPCInferenceServiceServicer_to_server(
             InferenceService(self.engine, predict, self._rights), self._server
@@ -212,16 +181,30 @@ class Gateway:
         add_PolicyServiceServicer_to_server(PolicyService(registry.policies), self._server)
         credentials = CredentialService(registry, self._authenticator.api_keys)
         add_CredentialServiceServicer_to_server(credentials, self._server)
-        logs = {log.origin: log for log in (registry.log, self._store.answers.reader)}
         add_LogServiceServicer_to_server(
-            LogService(logs, self._watches.logs, self._open_answer), self._server
+            LogService(
+                self._store.logs(),
+                self._watches.logs,
+                self._open_answer,
+                self._store.witnessed,
+                self._erase_subject,
+            ),
+            self._server,
         )
+        audit = AuditService(registry.audit_trail, self._search_answers, self._rights)
+        add_AuditServiceServicer_to_server(audit, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             [service.full_name for service in SERVICES], self._server
         )
 
     def _record_refusal(self, call: Call, refusal: Refusal) -> None:
+        self._record(call, refusal.reason.name)
+
+    def _record_read(self, call: Call, request: Message) -> None:
+        self._record(call, READ, request_text(request))
+
+    def _record(self, call: Call, outcome: str, asked: str = "") -> None:
         principal = call.principal.name
         self.recorder.record(
             Outcome(
@@ -230,14 +213,29 @@ class Gateway:
                 principal=principal,
                 method=call.method,
                 policy_digest=self.policy().digest,
-                outcome=refusal.reason.name,
+                input=asked,
+                outcome=outcome,
             )
         )
 
     def _open_answer(self, origin: str, index: int) -> Receipt:
+        self._check_own(origin)
+        return self.recorder.open(index)
+
+    def _erase_subject(self, principal: str, origin: str, subject: str) -> Erased:
+        self._check_own(origin)
+        erasures = self._store.registry.erasures
+        return erase_subject(erasures, self.recorder, principal, origin, subject)
+
+    def _search_answers(
+        self, origin: str, start: int, end: int, values: Sequence[str]
+    ) -> Iterator[Search]:
+        self._check_own(origin)
+        return self.recorder.search(start, end, values)
+
+    def _check_own(self, origin: str) -> None:
         if origin != self._store.answers.origin:
             raise Refusal(Reason.LOG_UNKNOWN)
-        return self.recorder.open(index)
 
 
 def build(config: GatewayConfig) -> Gateway:
@@ -246,15 +244,6 @@ def build(config: GatewayConfig) -> Gateway:
     Raises: ConfigError, Refusal.
     """
     return Gateway(config)
-
-
-def _found(registry: Registry, policy: bytes) -> None:
-    """Begin a registry with its first policy, unless another gateway is faster."""
-    try:
-        registry.policies.accept("init", policy)
-    except Refusal:
-        if not registry.log.size():
-            raise
 
 
 def now() -> datetime:

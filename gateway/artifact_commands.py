@@ -18,7 +18,7 @@ from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import state_folder
 from sealgate.settings import ConfigError
-from sealgate.trust.keys import load_private_key
+from sealgate.signing_keys import open_log_signer
 
 
 @click.group("artifacts", cls=HelpfulGroup)
@@ -63,7 +63,7 @@ def collect(
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     with closing(database):
-        signer = load_private_key(places.log_key)
+        signer = open_log_signer(places.log_key, places.ml_dsa_key)
         ledger = Ledger.join(database, places.origin, signer, lambda: datetime.now(UTC))
         collector = Collector(ledger, store, f"operator:{getpass.getuser()}")
         found = collector.collect(before, dry_run=dry_run)

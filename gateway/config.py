@@ -11,11 +11,13 @@ from gateway.settings import (
     Limits,
     Listeners,
     RegistryStore,
+    RollbackKey,
     Surroundings,
     Tls,
     TokenIssuer,
     Trust,
 )
+from gateway.witness_client import WitnessSettings
 from inference.batching import BatchingBounds, OperatorBounds
 from inference.foreign.settings import ForeignSettings
 from sealgate.settings import ConfigError, read_settings
@@ -37,6 +39,8 @@ class GatewayConfig:
     foreign_engine: ForeignSettings = field(default_factory=ForeignSettings)
     quota_store: QuotaStore = field(default_factory=QuotaStore)
     batching: tuple[BatchingBounds, ...] = ()
+    rollback: RollbackKey = field(default_factory=RollbackKey)
+    witnesses: tuple[WitnessSettings, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.listen.tls or self.listen.mutual) and not (self.tls.certificate and self.tls.key):
@@ -53,6 +57,8 @@ class GatewayConfig:
         if self.batching and (self.engine.socket or self.engine.address):
             raise ConfigError("[[batching]] belongs into engine.toml where [engine] names another")
         OperatorBounds(self.batching)
+        if len({witness.key for witness in self.witnesses}) != len(self.witnesses):
+            raise ConfigError("[[witnesses]] names a key twice")
         scopes = [(quota.principal, quota.role) for quota in self.quotas]
         if len(set(scopes)) != len(scopes):
             raise ConfigError("[quotas] names a principal or a role twice")

@@ -13,8 +13,8 @@ PLATFORM = "onnxruntime_onnx"
 
 _BACKEND = "onnxruntime"
 _READY, _UNAVAILABLE = "READY", "UNAVAILABLE"
-# The only data type that a model's configuration admits.
-_DATA_TYPES = {"FP32": oip.TYPE_FP32}
+# The data types that a model's configuration admits.
+_DATA_TYPES = {"FP32": oip.TYPE_FP32, "INT64": oip.TYPE_INT64, "BYTES": oip.TYPE_STRING}
 
 
 def metadata(live: Live, versions: Iterable[int]) -> oip.ModelMetadataResponse:
@@ -25,11 +25,12 @@ def metadata(live: Live, versions: Iterable[int]) -> oip.ModelMetadataResponse:
         platform=PLATFORM,
         properties=_provenance(live),
     )
-    for spec, listed in (
-        (live.config.input, response.inputs),
-        (live.config.output, response.outputs),
+    for specs, listed in (
+        (live.config.inputs, response.inputs),
+        ((live.config.output,), response.outputs),
     ):
-        listed.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+        for spec in specs:
+            listed.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
     return response
 
 
@@ -57,7 +58,7 @@ def config(live: Live, longest: float) -> oip.ModelConfig:
         ),
         model_transaction_policy=oip.ModelTransactionPolicy(decoupled=False),
     )
-    message.input.append(oip.ModelInput(**_tensor(live.config.input)))
+    message.input.extend(oip.ModelInput(**_tensor(spec)) for spec in live.config.inputs)
     message.output.append(oip.ModelOutput(**_tensor(live.config.output)))
     for name, value in _provenance(live).items():
         message.parameters[name].string_value = value

@@ -6,7 +6,8 @@
 4. The principal's roles must meet the rule, before the request itself is read.
 5. The caller's quotas have room (`gateway.quotas`).
 6. The request is read, in bounded time and room (`gateway.turnstile`), and must be a message.
-7. Whatever the handler raises becomes a reason from the fixed list.
+7. What shows audit data is recorded before anything of the answer leaves; else nothing leaves.
+8. Whatever the handler raises becomes a reason from the fixed list.
 """
 
 import logging
@@ -18,7 +19,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from gateway.quotas import COUNTED, Quotas, nothing
-from gateway.rules import ANYONE, RULES, WATCHES
+from gateway.rules import ANYONE, AUDIT_READS, RULES, WATCHES
 from gateway.turnstile import Turnstile, Wait
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
@@ -84,14 +85,18 @@ class FrontDoor(grpc.ServerInterceptor):
         authenticator: Authenticator,
         policy: Callable[[], Policy],
         record: Callable[[Call, Refusal], None],
+        record_read: Callable[[Call, Any], None],
         turnstile: Turnstile,
         quotas: Quotas,
         largest: int,
     ) -> None:
-        """`largest` is the most bytes that a request's message may have."""
+        """`largest` is the most bytes that a request's message may have. `record_read` is told of
+        each call and request that shows audit data.
+        """
         self._authenticator = authenticator
         self._policy = policy
         self._record = record
+        self._record_read = record_read
         self._turnstile = turnstile
         self._quotas = quotas
         self._largest = largest
@@ -133,6 +138,7 @@ class FrontDoor(grpc.ServerInterceptor):
         behavior: Any = handler.stream_unary if streams else handler.unary_unary
         anonymous = RULES.get(method) == ANYONE
         wait = Wait.ANONYMOUS if anonymous else Wait.MESSAGE
+        reads = method in AUDIT_READS
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
             call = Call(context, method)
@@ -146,7 +152,10 @@ class FrontDoor(grpc.ServerInterceptor):
                         return behavior(parsed, call)
                 with self._turnstile.waiting(call, wait):
                     request = _only(parsed)
-                return behavior(request, call)
+                answer = behavior(request, call)
+                if reads:
+                    self._record_read(call, request)
+                return answer
             except Exception as error:
                 self._abort(call, error)
             finally:
@@ -159,6 +168,7 @@ class FrontDoor(grpc.ServerInterceptor):
         behavior: Any = handler.stream_stream if streams else handler.unary_stream
         watches = method in WATCHES
         wait = Wait.WATCH if watches else Wait.STREAM
+        reads = method in AUDIT_READS
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
             call = Call(context, method)
@@ -168,7 +178,9 @@ class FrontDoor(grpc.ServerInterceptor):
                 self.admit(call, method)
                 leave = self._enter(call)
                 with self._turnstile.waiting(call, wait):
-                    yield from behavior(parsed if streams else _only(parsed), call)
+                    request = parsed if streams else _only(parsed)
+                    answers = behavior(request, call)
+                    yield from self._recorded(call, request, answers) if reads else answers
             except Exception as error:
                 self._abort(call, error)
             finally:
@@ -198,6 +210,13 @@ class FrontDoor(grpc.ServerInterceptor):
         """Step 5; returns what is to be called when the call ends. Raises like `Quotas.enter`."""
         return nothing if call.is_anonymous else self._quotas.enter(call.principal)
 
+    def _recorded(self, call: Call, request: Any, answers: Iterator[Any]) -> Iterator[Any]:
+        """Step 7 for a stream: one entry, before its first message. Raises: RECORD_FAILED."""
+        for number, answer in enumerate(answers):
+            if number == 0:
+                self._record_read(call, request)
+            yield answer
+
     def _parsed(self, messages: Iterator[bytes], handler: Handler) -> Iterator[Any]:
         """Step 6. Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the
         caller has gone.
@@ -214,7 +233,7 @@ class FrontDoor(grpc.ServerInterceptor):
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request") from error
 
     def _abort(self, call: Call, error: Exception) -> None:
-        """Step 7: ends the call with the error's reason; the outermost boundary of a call."""
+        """Step 8: ends the call with the error's reason; the outermost boundary of a call."""
         code: Callable[[], Any] = call.code
         if code() is not None:
             # A handler of a foreign servicer has aborted by itself.

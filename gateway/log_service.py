@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from gateway.front_door import Call
 from gateway.request_fields import asked
+from gateway.subjects import Erased
 from gateway.watching import LogWatch
+from gateway.witnessed import Witnessed
 from registry.log.reader import LogReader
 from registry.paging import list_page
 from sealgate.reasons import Reason, Refusal
@@ -14,17 +16,23 @@ from sealgate.v1.log_pb2_grpc import LogServiceServicer
 
 
 class LogService(LogServiceServicer):
-    """Reads logs by their origin. `open_answer` makes a receipt with every field opened."""
+    """Reads logs by their origin. `open_answer` makes a receipt with every field opened; `erase`
+    erases a subject, in somebody's name, from an answer log.
+    """
 
     def __init__(
         self,
         logs: Mapping[str, LogReader],
         watches: Mapping[str, LogWatch],
         open_answer: Callable[[str, int], Receipt],
+        witnessed: Witnessed,
+        erase: Callable[[str, str, str], Erased],
     ) -> None:
         self._logs = logs
         self._watches = watches
         self._open_answer = open_answer
+        self._witnessed = witnessed
+        self._erase = erase
 
     def ListLogs(self, request: messages.ListLogsRequest, call: Call) -> messages.ListLogsResponse:
         page = list_page(sorted(self._logs), asked(request), "origin")
@@ -33,7 +41,14 @@ class LogService(LogServiceServicer):
     def GetCheckpoint(
         self, request: messages.GetCheckpointRequest, call: Call
     ) -> messages.GetCheckpointResponse:
-        return messages.GetCheckpointResponse(note=self._log(request.origin).checkpoint())
+        log = self._log(request.origin)
+        # Before the checkpoint: what is cosigned is never newer than what is shown.
+        witnessed = self._witnessed.best(request.origin)
+        return messages.GetCheckpointResponse(
+            note=self._witnessed.with_lines(request.origin, log.checkpoint()),
+            witnessed_note=witnessed,
+            first=log.first(),
+        )
 
     def GetEntry(self, request: messages.GetEntryRequest, call: Call) -> messages.GetEntryResponse:
         return messages.GetEntryResponse(leaf=self._log(request.origin).entry(request.index))
@@ -57,6 +72,20 @@ class LogService(LogServiceServicer):
     ) -> messages.OpenEntryResponse:
         receipt = self._open_answer(request.origin, request.index)
         return messages.OpenEntryResponse(receipt=receipt.encode())
+
+    def StreamHashes(
+        self, request: messages.StreamHashesRequest, call: Call
+    ) -> Iterator[messages.StreamHashesResponse]:
+        for hashes in self._log(request.origin).hashes(request.start, request.end):
+            yield messages.StreamHashesResponse(hashes=hashes)
+
+    def EraseSubject(
+        self, request: messages.EraseSubjectRequest, call: Call
+    ) -> messages.EraseSubjectResponse:
+        if not request.subject:
+            raise Refusal(Reason.PARAMETER_MALFORMED, "no subject")
+        erased = self._erase(call.principal.name, request.origin, request.subject)
+        return messages.EraseSubjectResponse(pseudonym=erased.pseudonym, entries=erased.entries)
 
     def GetInclusionProof(
         self, request: messages.GetInclusionProofRequest, call: Call

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from gateway.settings import AnswerStore, RegistryStore
+from gateway.settings import AnswerStore, RegistryStore, RollbackKey
 from registry.artifact_folder import FolderStore
 from registry.artifacts import ArtifactStore
 from registry.buckets import Bucket
@@ -18,8 +18,8 @@ from registry.spool import Spool
 from registry.unit_of_work import Clock
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from sealgate.trust.keys import PublicKey
-from sealgate.trust.note import vkey
+from sealgate.signing_keys import open_signer
+from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 
 
@@ -71,13 +71,39 @@ def open_uploads(store: RegistryStore, registry: Registry, clock: Clock) -> Open
     return uploads
 
 
-def check_certified(policy: Policy, store: AnswerStore, key: PublicKey) -> None:
-    """Check that the policy names this gateway's answer log: nobody would believe its receipts.
+def begin(registry: Registry, policy: bytes) -> None:
+    """Begin a registry with its first policy, unless another gateway is faster."""
+    try:
+        registry.policies.accept("init", policy)
+    except Refusal:
+        if not registry.log.size():
+            raise
+
+
+def open_rollback_key(policy: Policy, settings: RollbackKey) -> Signer | None:
+    """Open the key of `[rollback]`, if there is one, and check that it can do nothing else.
+
+    Raises: ConfigError, Refusal where the key cannot be opened.
+    """
+    if not settings.key:
+        return None
+    signer = open_signer(settings.key)
+    holder = policy.holder(signer.public.keyid)
+    if holder is None or holder.roles != ("rollback",):
+        raise ConfigError(
+            f"[rollback] key = {str(settings.key)!r} must be the key of a principal of the policy "
+            f"whose only role is rollback; its id is {signer.public.keyid}"
+        )
+    return signer
+
+
+def check_certified(policy: Policy, store: AnswerStore, line: str) -> None:
+    """Check that the policy names this gateway's answer log with the verifier key `line`: nobody
+    would believe its receipts.
 
     Raises: ConfigError, with the line that the policy lacks.
     """
-    line = vkey(store.origin, key)
-    if line not in policy.answer_logs:
+    if not policy.is_answer_log(store.origin) or policy.log_key(store.origin) != line:
         raise ConfigError(
             f"[answers] origin = {store.origin!r} with this log_key is no answer log of the "
             f"policy; add {line!r} to its logs.answers (`sealgate policy draft`), or use the "

@@ -4,24 +4,29 @@ The front door has authenticated the caller and found that the policy lets them 
 
 1. read what was asked: model, version or alias, parameters; the policy's rights must cover it;
 2. resolve it to the live version;
-3. read the tensors and hold them against the version's signature;
+3. read the tensors, find whether `canary` answers in production's stead, and hold them against
+   the version's signature;
 4. screen and infer, one batched trip to the engine room;
-5. decide by the policy whether the answer may leave;
+5. decide by the policy whether the answer may leave, or of its rows the likeliest classes alone;
 6. record, durably, before anything is answered;
-7. answer, with the receipt where it was asked for.
+7. answer, with the receipt where it was asked for; `shadow` may be asked afterwards.
 
 A refusal in steps 1 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
 
 from gateway.front_door import Call, RecordedRefusal
 from gateway.question import Question, read_question
 from gateway.recorder import Outcome, Recorder
 from gateway.rights import Rights
+from gateway.rollout import Rollout
 from inference.engine import Answer, Engine, Live
 from inference.inputs import model_input, wanted_outputs
 from sealgate.oip import grpc_service_pb2 as oip
@@ -37,6 +42,7 @@ class _Findings:
 
     live: Live | None = None
     input_digest: str = ""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
     answer: Answer | None = None
 
 
@@ -49,6 +55,7 @@ class Predict:
         recorder: Recorder,
         policy: Callable[[], Policy],
         rights: Rights,
+        rollout: Rollout,
         clock: Callable[[], datetime],
         longest: float,
     ) -> None:
@@ -56,6 +63,7 @@ class Predict:
         self._recorder = recorder
         self._policy = policy
         self._rights = rights
+        self._rollout = rollout
         self._clock = clock
         self.longest = longest
 
@@ -89,6 +97,8 @@ class Predict:
         digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
         outcome = self._outcome(now, call, question, findings, "answered", digest)
         receipt = self._recorder.record(outcome)  # 6
+        if findings.live and findings.answer:
+            self._rollout.answered(findings.live, findings.tensors, findings.answer, outcome)
         response = oip.ModelInferResponse(  # 7
             model_name=question.model,
             model_version=str(findings.live.version) if findings.live else "",
@@ -109,17 +119,22 @@ class Predict:
     ) -> list[Tensor]:
         live = self._engine.resolve(question.model, question.version, question.alias)  # 2
         findings.live = live
-        tensors = read_inputs(request)  # 3
+        tensors = findings.tensors = read_inputs(request)  # 3
         findings.input_digest = tensors_digest(
             (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
         )
+        caller, urgent = call.principal.name, question.urgent
+        live = findings.live = self._rollout.arm(live, question, caller, findings.input_digest)
         array = model_input(live.config, tensors)
         wanted = wanted_outputs(live.config, question.outputs)
-        caller, urgent = call.principal.name, question.urgent
-        answer = self._engine.infer(live, array, until, call.is_active, urgent, caller)  # 4
-        findings.answer = answer
-        if self._policy().blocks(answer.verdict):  # 5
+        answer = findings.answer = self._rollout.vitals.run(  # 4
+            live,
+            lambda: self._engine.infer(live, array, until, call.is_active, urgent, caller),
+        )
+        if live.config.blocks and self._policy().blocks(answer.verdict):  # 5
             raise Refusal(Reason.ADVERSARIAL_INPUT)
+        if self._policy().labels_only(answer.verdict):
+            return [_labels(answer.outputs[live.config.output.name])]
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
 
     def _granted(self, question: Question, call: Call) -> float:
@@ -156,6 +171,14 @@ class Predict:
             threshold=repr(answer.threshold) if answer else "",
             engine=live.ready.engine if live else "",
         )
+
+
+def _labels(logits: npt.NDArray[np.float32]) -> Tensor:
+    """The likeliest class of each row of [n, classes], as the tensor `label`, INT64 [n].
+
+    It says where the answer lies and not how near the border: what an attacker steers by.
+    """
+    return Tensor.of("label", np.argmax(logits, axis=-1).astype(np.int64))
 
 
 def _count(live: Live | None, answered: bool, ns: int) -> None:

@@ -13,13 +13,14 @@ from sealgate.trust.rights import DEFAULT_ALIAS
 Parameter: TypeAlias = str | bool | int
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
-_SUBJECT = re.compile(r"[!-~]{1,128}")
+_OPAQUE = re.compile(r"[!-~]{1,128}")
 _LONGEST_ID = 128
 # The parameters, with the types that each may have.
 _KINDS = {
     "alias": ("string_param",),
     "receipt": ("bool_param",),
     "subject": ("string_param",),
+    "session": ("string_param",),
     "priority": ("int64_param", "uint64_param"),
     "timeout": ("int64_param",),
 }
@@ -34,7 +35,9 @@ class Question:
     """A request's addressee and parameters.
 
     Either `version` or `alias` is given, never both. `subject` is the opaque name of the person
-    whom the data is about, empty where none was named. `outputs` are those asked for, empty for
+    whom the data is about, empty where none was named. `named` says whether the request itself
+    names version or alias; where it does not, what `canary` answers of a `session` (opaque, empty
+    for none) it answers of all of it. `outputs` are those asked for, empty for
     all of them. `timeout` is how many seconds the request may take, None for as many as usual.
     """
 
@@ -46,6 +49,8 @@ class Question:
     subject: str
     urgent: bool
     timeout: float | None
+    named: bool
+    session: str
 
 
 def read_question(request: oip.ModelInferRequest) -> Question:
@@ -63,13 +68,14 @@ def read_question(request: oip.ModelInferRequest) -> Question:
     outputs = tuple(output.name for output in request.outputs)
     if len(set(outputs)) != len(outputs):
         raise Refusal(Reason.TENSOR_DUPLICATE)
-    subject = str(parameters.get("subject", ""))
-    if "subject" in parameters and not _SUBJECT.fullmatch(subject):
-        raise Refusal(Reason.PARAMETER_MALFORMED, "subject")
+    subject, session = _opaque(parameters, "subject"), _opaque(parameters, "session")
     receipt = bool(parameters.get("receipt", False))
     urgent = _number(parameters, "priority", most=ORDINARY) == URGENT
     timeout = _number(parameters, "timeout") / 1e6 or None
-    return Question(model, version, alias, outputs, receipt, subject, urgent, timeout)
+    named = version is not None or "alias" in parameters
+    return Question(
+        model, version, alias, outputs, receipt, subject, urgent, timeout, named, session
+    )
 
 
 def read_version(text: str) -> int | None:
@@ -90,6 +96,14 @@ def _parameter(name: str, value: oip.InferParameter) -> Parameter:
         raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
     parameter: Parameter = getattr(value, kind)
     return parameter
+
+
+def _opaque(parameters: Mapping[str, Parameter], name: str) -> str:
+    """A word that means nothing here, empty where there is none."""
+    word = str(parameters.get(name, ""))
+    if name in parameters and not _OPAQUE.fullmatch(word):
+        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+    return word
 
 
 def _number(parameters: Mapping[str, Parameter], name: str, most: int | None = None) -> int:

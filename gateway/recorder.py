@@ -6,7 +6,7 @@ of them, and for each its own proof. See `inference.batcher` for how they come t
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,6 +29,8 @@ class SubjectKeys(Protocol):
     def key(self, subject: str) -> bytes: ...
 
     def known_key(self, subject: str) -> bytes: ...
+
+    def destroy(self, subject: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,15 @@ class Outcome:
             self.threshold,
             self.engine,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Receipts of entries before `next`, and the indices of those that cannot be opened."""
+
+    next: int
+    receipts: tuple[Receipt, ...]
+    unopened: tuple[int, ...]
 
 
 class Recorder:
@@ -123,16 +134,62 @@ class Recorder:
     def open(self, index: int) -> Receipt:
         """The receipt of an entry with every field opened, for auditors.
 
-        Raises: ENTRY_UNKNOWN, also where the subject's key has been destroyed.
+        Raises: ENTRY_UNKNOWN, also where the subject's key has been destroyed; ENTRY_PRUNED.
         """
         opening = self._log.opening(index)
-        salts = answer.salts(self._subjects.known_key(opening.subject), opening.nonce)
+        receipts = self._receipts({index: opening}, self._log.note)
+        if index not in receipts:
+            # Where it is there, its subject's key is not.
+            self._log.reader.entry(index)
+            raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
+        return receipts[index]
+
+    def search(self, start: int, end: int, values: Sequence[str]) -> Iterator[Search]:
+        """The receipts, with every field opened, of the entries that have each of `values`.
+
+        Raises like `Openings.find`.
+        """
         note = self._log.note
+        for found in self._log.openings.find(start, end, values):
+            receipts = self._receipts(dict(found.openings), note)
+            closed = {index for index, _ in found.openings} - receipts.keys()
+            unopened = tuple(sorted({*found.missing, *closed}))
+            yield Search(found.next, tuple(receipts.values()), unopened)
+
+    def _receipts(self, openings: Mapping[int, Opening], note: str) -> dict[int, Receipt]:
+        """The receipts of entries, but of those whose subject's key is destroyed or that are
+        pruned.
+        """
         size = open_checkpoint(note, self._log.reader.vkey).size
-        path = self._log.reader.inclusion(index, size)
-        leaf = self._log.reader.entry(index)
-        proof = TlogProof(index, tuple(path), note)
-        return Receipt.of(leaf, opening.fields, salts, proof, answer.FIELDS)
+        proven = self._log.reader.proven(list(openings), size)
+        keys = {s: self._find_key(s) for s in {opening.subject for opening in openings.values()}}
+        receipts: dict[int, Receipt] = {}
+        for index, opening in openings.items():
+            key = keys[opening.subject]
+            if key is None or index not in proven:
+                continue
+            salts = answer.salts(key, opening.nonce)
+            leaf, path = proven[index]
+            proof = TlogProof(index, path, note)
+            receipts[index] = Receipt.of(leaf, opening.fields, salts, proof, answer.FIELDS)
+        return receipts
+
+    def _find_key(self, subject: str) -> bytes | None:
+        try:
+            return self._subjects.known_key(subject)
+        except Refusal as refusal:
+            if refusal.reason is not Reason.ENTRY_UNKNOWN:
+                raise
+            return None
+
+    def erase(self, subject: str) -> int:
+        """Destroy a subject's key, then what its entries commit to; return how many these were.
+
+        The log verifies as before, and so does a receipt in its holder's hands. Raises:
+        RECORD_FAILED, REGISTRY_UNAVAILABLE; then it is to be done again.
+        """
+        self._subjects.destroy(subject)
+        return self._log.erase(subject)
 
     def close(self, timeout: float) -> bool:
         """Waits for what is being recorded; False where time ran out."""

@@ -76,7 +76,15 @@ _LOG = {
     "GetEntry": _AUDITOR,
     "StreamEntries": _AUDITOR,
     "WatchLog": _AUDITOR,
+    "StreamHashes": _AUDITOR,
     "OpenEntry": _AUDITOR,
+    "EraseSubject": _ADMIN,
+}
+_AUDIT = {
+    "GetLiveAt": _AUDITOR,
+    "GetDecision": _AUDITOR,
+    "StreamRecords": _AUDITOR,
+    "StreamOpenings": _AUDITOR,
 }
 # Watching goes on for ever and holds a thread, so whoever does it must be known.
 _HEALTH = {"Check": ANYONE, "Watch": _ALL, "List": ANYONE}
@@ -91,6 +99,7 @@ RULES: Mapping[str, frozenset[str]] = {
         "sealgate.v1.UploadService": _UPLOADS,
         "sealgate.v1.CredentialService": _CREDENTIALS,
         "sealgate.v1.LogService": _LOG,
+        "sealgate.v1.AuditService": _AUDIT,
         "grpc.health.v1.Health": _HEALTH,
         "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,
     }.items()
@@ -101,3 +110,11 @@ WATCHES = frozenset(
     {"/sealgate.v1.RegistryService/WatchChanges", "/sealgate.v1.LogService/WatchLog"}
 )
 """What goes on for as long as its caller likes, mostly waiting, on threads of its own."""
+
+AUDIT_READS = frozenset(
+    f"/sealgate.v1.{service}/{method}"
+    for service, methods in {"LogService": _LOG, "AuditService": _AUDIT}.items()
+    for method, roles in methods.items()
+    if roles == _AUDITOR
+)
+"""What shows audit data. Each such call is recorded before anything of its answer leaves."""

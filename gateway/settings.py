@@ -105,17 +105,19 @@ class Trust:
 class RegistryStore:
     """`database`: a URL, of SQLite or PostgreSQL, or the path of a SQLite file. `artifacts`: a
     folder, or `s3://bucket/prefix`, whose service is at `artifacts_endpoint` unless it is AWS.
-    `uploads`: a folder of this machine, in which files lie until they have come whole.
+    `uploads`: a folder of this machine, in which files lie until they have come whole. `log_key`
+    and `freshness_key`: PEM files, or `pkcs11:` URIs; `ml_dsa_key`, a file, signs beside the first.
     """
 
     database: Path | str
     artifacts: Path | str
     origin: str
-    log_key: Path
-    freshness_key: Path
+    log_key: Path | str
+    freshness_key: Path | str
     uploads: Path
     artifacts_endpoint: str = ""
     artifacts_region: str = ""
+    ml_dsa_key: Path | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.artifacts, str):
@@ -137,13 +139,24 @@ class RegistryStore:
 @dataclass(frozen=True, slots=True)
 class AnswerStore:
     """Where answers are recorded, and apart from them the keys of those they are about: places
-    as of `RegistryStore.database`.
+    and keys as of `RegistryStore`. Nobody prunes entries of the last `retention_days`.
     """
 
     database: Path | str
     subjects: Path | str
     origin: str
-    log_key: Path
+    log_key: Path | str
+    ml_dsa_key: Path | None = None
+    retention_days: int = 184
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackKey:
+    """`key`: the private key of a principal of the policy whose only role is `rollback`. Without it
+    nothing is rolled back by itself.
+    """
+
+    key: Path | str = ""
 
 
 @dataclass(frozen=True, slots=True)

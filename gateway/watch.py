@@ -41,9 +41,12 @@ class Watch:
         answers: AnswerLog,
         counted_refusals: Counter[str],
         anchor_every: float,
+        remember: Callable[[], None],
         room: EngineRoom | None = None,
     ) -> None:
-        """`room` is where the engine's versions run, if that is another process."""
+        """`remember` keeps what was seen of the logs, apart from the databases; `room` is where the
+        engine's versions run, if that is another process.
+        """
         self._registry = registry
         self._changes = registry.changes()
         self._engine = engine
@@ -51,6 +54,7 @@ class Watch:
         self._answers = answers
         self._counted_refusals = counted_refusals
         self._anchor_every = anchor_every
+        self._remember = remember
         self._anchored_at = time.monotonic()
         self._reported: Counter[str] = Counter()
         # What was followed last; None where that must be tried again.
@@ -77,6 +81,7 @@ class Watch:
         self._changes.close()
         self._guarded(self._anchor)
         self._guarded(self._count)
+        self._guarded(self._remember)
 
     @property
     def _behind(self) -> bool:
@@ -123,6 +128,9 @@ class Watch:
         reasons = {rejected.reason for rejected in update.rejected}
         passing = update.refused is not None or not reasons.isdisjoint(_PASSING)
         self._token = None if passing else token
+        # Only now: a move reaches callers the sooner, and what they are answered by the engine has
+        # remembered itself.
+        self._remember()
         if update.refused is not None:
             _log.error("the registry's state is refused: %s", update.refused)
         for rejected in update.rejected:
@@ -138,6 +146,7 @@ class Watch:
             _log.info("%s/%s is version %d, %s", model, alias, live.version, live.digest)
 
     def _upkeep(self) -> None:
+        self._remember()
         if self._room is not None:
             self._room.probe()
         self._registry.refresh()

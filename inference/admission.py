@@ -12,7 +12,8 @@ The steps, which the code carries (the first two are in `inference.standing`):
     alone (`verify_pointer`), and is for this model and alias (POINTER_INVALID).
  7. Its sequence is not lower than one seen before (SEQUENCE_STALE).
  8. The version is not revoked, and never was (VERSION_REVOKED).
- 9. The manifest names a version's files, no more and no fewer (FILE_MISSING, FILE_SURPLUS).
+ 9. The manifest names a version's files, no more and no fewer (FILE_MISSING, FILE_SURPLUS). Whether
+    a tokenizer belongs to them, what loads them sees.
 10. Each file's bytes, in memory, are those of the manifest (VERSION_ALTERED). These very bytes are
     what is loaded.
 """
@@ -23,7 +24,7 @@ from typing import Protocol
 
 from inference.seen import Mark, Seen
 from inference.standing import Place, PolicyStanding, Standing
-from inference.version import FILES
+from inference.version import FILES, TOKENIZER
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import oms
 from sealgate.trust.keys import PublicKey
@@ -84,7 +85,7 @@ def clear(
     if manifest.digest != claimed.digest:
         raise Refusal(Reason.VERSION_ALTERED, "the manifest is another version's")
     # 5.
-    publishers = _publishers(standing.policies)
+    publishers = _publishers(standing.policies, manifest.digest)
     keys = [key for key, _ in publishers.values()]
     publisher = publishers[oms.verify(signed.signature, manifest, keys).keyid][1]
     # 6.
@@ -103,8 +104,8 @@ def read_files(manifest: Manifest, source: FileSource) -> Mapping[str, bytes]:
     paths = {entry.path for entry in manifest.files}
     if FILES - paths:
         raise Refusal(Reason.FILE_MISSING, f"{sorted(FILES - paths)}")
-    if paths - FILES:
-        raise Refusal(Reason.FILE_SURPLUS, f"{sorted(paths - FILES)}")
+    if surplus := paths - FILES - {TOKENIZER}:
+        raise Refusal(Reason.FILE_SURPLUS, f"{sorted(surplus)}")
     # 10.
     files = {entry.path: source.read(entry.digest) for entry in manifest.files}
     try:
@@ -114,10 +115,11 @@ def read_files(manifest: Manifest, source: FileSource) -> Mapping[str, bytes]:
     return files
 
 
-def _publishers(policies: PolicyStanding) -> dict[str, tuple[PublicKey, str]]:
-    """The publishers' keys that the current policy lists, by key id, with their holder.
+def _publishers(policies: PolicyStanding, version: str) -> dict[str, tuple[PublicKey, str]]:
+    """The publishers' keys that vouch for a version (a digest), by key id, with their holder.
 
-    Who has left is in earlier policies only; what they signed holds while their key is listed.
+    Who has left is in earlier policies only; what they signed holds while the current one lists
+    their key, or names the version as one that stands though the key is withdrawn.
     """
     listed = policies.current.keys
     return {
@@ -125,5 +127,5 @@ def _publishers(policies: PolicyStanding) -> dict[str, tuple[PublicKey, str]]:
         for policy in policies.history
         for principal in policy.with_role("publisher")
         for keyid in principal.keys
-        if keyid in listed
+        if policies.current.vouches(keyid, version)
     }

@@ -60,19 +60,20 @@ class Batcher(Generic[Rows, Part]):
         active: Callable[[], bool] | None = None,
         urgent: bool = False,
         caller: str = "",
+        bucket: int = 0,
     ) -> Part:
         """Run the rows of `x` [n, …] in some batch and return this request's part of the result.
 
         `deadline` is in seconds of `time.monotonic`. `active` is asked once, just before the run.
         `urgent` requests overtake the others in the queue, within bounds; each `caller` has an
-        equal share of it.
+        equal share of it. Only requests of the same `bucket` share a batch.
         Raises: BATCH_TOO_LARGE, QUEUE_FULL, DRAINING; DEADLINE_TOO_SHORT where the deadline passes
         first, or by the measured pace surely would, or `active` denies; where the run fails, its
         reason or else INTERNAL; RUN_HUNG where it was given up.
         """
         limits = self._limits
         urgent = urgent and limits.levels > 1
-        job: Job[Rows, Part] = Job(x, deadline, active, urgent, caller)
+        job: Job[Rows, Part] = Job(x, deadline, active, urgent, caller, bucket)
         if limits.timeout is not None:
             end = job.entered / 1e9 + limits.timeout
             job.deadline = end if deadline is None else min(deadline, end)
@@ -200,8 +201,7 @@ class Batcher(Generic[Rows, Part]):
             if self.is_given_up:
                 raise Refusal(Reason.RUN_HUNG)
             most = self._most(rows)
-            while self._queue and rows + self._queue.head().rows <= most:
-                member = self._queue.take()
+            for member in self._queue.take_along(batch[0].bucket, most - rows):
                 member.state = State.RUNNING
                 rows += member.rows
                 batch.append(member)

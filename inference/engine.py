@@ -104,6 +104,16 @@ class Engine:
         """
         return self._table.resolve(model, version, alias, self._clock().timestamp())
 
+    def share(self, model: str, alias: str) -> Live | None:
+        """What an alias answers that has a share of production's requests; None where it cannot."""
+        live = self._table.lives.get((model, alias))
+        if live is None or not live.share:
+            return None
+        try:
+            return self.resolve(model, None, alias)
+        except Refusal:
+            return None
+
     def index(self) -> list[Indexed]:
         """Every version that a pointer names, and whether it answers."""
         return self._table.index(self._clock().timestamp())
@@ -146,7 +156,6 @@ class Engine:
                 self._publish(policies, self._table.lives, self._table.closed)
                 # 2.
                 standing = establish(policies, snapshot.freshness, now)
-                self._remember(standing.seen)
                 # 3.
                 moves = Moves(standing, self._table, self._previous, self._ready, self._loader)
                 for place in sorted({*snapshot.bundles, *moves.named()}):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import safetensors
 import safetensors.numpy
 
 from inference.model_config import ModelConfig
+from inference.tokens import Ids
 from sealgate.reasons import Reason, Refusal
 
 Floats = npt.NDArray[np.float32]
@@ -20,10 +21,15 @@ _MOST_ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Inputs `x` [n, …] and `logits` [n, C], both float32, n from 1 to 4096."""
+    """Inputs `x` [n, …] and `logits` float32 [n, C], n from 1 to 4096.
 
-    x: Floats
+    The inputs are float32, or tokens int64 [n, s]. Where the model takes texts, `probe` holds what
+    its tokenizer makes of `inference.tokenizer.PROBES`.
+    """
+
+    x: npt.NDArray[Any]
     logits: Floats
+    probe: Ids | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.x)
@@ -34,7 +40,10 @@ class Golden:
 
     def encode(self) -> bytes:
         """Return the file."""
-        return bytes(safetensors.numpy.save({"x": self.x, "logits": self.logits}))
+        tensors = {"x": self.x, "logits": self.logits}
+        if self.probe is not None:
+            tensors["probe"] = self.probe
+        return bytes(safetensors.numpy.save(tensors))
 
     @classmethod
     def decode(cls, data: bytes, config: ModelConfig) -> Self:
@@ -43,19 +52,35 @@ class Golden:
             tensors = safetensors.numpy.load(data)
         except (safetensors.SafetensorError, ValueError, KeyError) as error:
             raise Refusal(Reason.FORMAT_REFUSED, f"golden: {error}") from error
-        rows = {"x": config.input.row, "logits": config.output.row}
-        if tensors.keys() != rows.keys():
-            raise Refusal(Reason.FORMAT_REFUSED, "golden tensors are x and logits")
-        for name, row in rows.items():
-            if tensors[name].dtype != np.float32 or tensors[name].shape[1:] != row:
-                raise Refusal(Reason.FORMAT_REFUSED, f"golden {name} is not float32 [n, {row}]")
-        return cls(**tensors)
+        most = (config.tokens.most,) if config.tokens is not None else ()
+        forms: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+            "x": (np.dtype(np.int64), most) if most else (np.dtype(np.float32), config.input.row),
+            "logits": (np.dtype(np.float32), config.output.row),
+        }
+        if config.is_text:
+            forms["probe"] = (np.dtype(np.int64), most)
+        if tensors.keys() != forms.keys():
+            raise Refusal(Reason.FORMAT_REFUSED, f"golden tensors are {', '.join(forms)}")
+        for name, (dtype, row) in forms.items():
+            if tensors[name].dtype != dtype or tensors[name].shape[1:] != row:
+                raise Refusal(Reason.FORMAT_REFUSED, f"golden {name} is not {dtype} [n, {row}]")
+        golden = cls(**tensors)
+        if config.tokens is not None:
+            config.tokens.checked(golden.x)
+        return golden
 
-    def batches(self, size: int) -> Iterator[tuple[Floats, Floats]]:
+    def batches(self, size: int) -> Iterator[tuple[npt.NDArray[Any], Floats]]:
         """The rows in order, in batches of at most `size`."""
         for batch in range(math.ceil(len(self.x) / size)):
             rows = slice(batch * size, (batch + 1) * size)
             yield self.x[rows], self.logits[rows]
+
+    def check_probe(self, found: Ids | None) -> None:
+        """Refuse with GOLDEN_MISMATCH another cut of the probes than the publisher's."""
+        if self.probe is None:
+            return
+        if found is None or not np.array_equal(found, self.probe):
+            raise Refusal(Reason.GOLDEN_MISMATCH, "the tokenizer cuts texts another way here")
 
     def check(self, logits: Floats, tolerance: float) -> None:
         """Refuse with GOLDEN_MISMATCH answers that are neither equal nor within `tolerance`."""

@@ -1,19 +1,23 @@
 """A version's graphs, opened as what they are said to be."""
 
+import onnx
+
 from inference.model_config import ModelConfig
 from inference.pruning import keep_outputs
 from inference.runtime import Session
 from inference.screening import contract
+from inference.screening.contract import ResponseShape
 from sealgate.reasons import Reason, Refusal
 
 
 def open_classifier(graph: bytes, config: ModelConfig, threads: int) -> Session:
-    """A graph from the model's input to its output, and from nothing else.
+    """A graph from the model's inputs to its output, and from nothing else.
 
     Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH.
     """
     session = Session.open(graph, (config.output.name,), threads)
-    if session.inputs != {config.input.name}:
+    inputs = {config.input.name} if config.tokens is None else {contract.IDS, contract.MASK}
+    if session.inputs != inputs:
         raise Refusal(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")
     return session
 
@@ -27,3 +31,11 @@ def open_response(graph: bytes, threads: int) -> tuple[Session, Session]:
     whole = Session.open(graph, (contract.LOGITS, contract.FEATURES), threads)
     features = keep_outputs(graph, (contract.FEATURES,))
     return whole, Session.open(features, (contract.FEATURES,), threads)
+
+
+def check_response(graph: onnx.ModelProto | bytes, config: ModelConfig) -> ResponseShape:
+    """Check that it is a response graph for this model. Raises FORMAT_REFUSED, GRAPH_MISMATCH."""
+    classes = config.output.row[0]
+    if config.tokens is not None:
+        return contract.check_text_response_graph(graph, classes)
+    return contract.check_response_graph(graph, config.input.row, classes)

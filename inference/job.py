@@ -26,6 +26,7 @@ class Job(Generic[Rows, Part]):
 
     __slots__ = (
         "active",
+        "bucket",
         "caller",
         "deadline",
         "entered",
@@ -46,11 +47,13 @@ class Job(Generic[Rows, Part]):
         active: Callable[[], bool] | None,
         urgent: bool,
         caller: str,
+        bucket: int = 0,
     ) -> None:
         self.x = x
         self.rows = len(x)
         self.urgent = urgent
         self.caller = caller
+        self.bucket = bucket
         self.entered = time.monotonic_ns()
         self.waited = 0
         self.deadline = deadline

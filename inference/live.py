@@ -67,7 +67,8 @@ class Live:
     """A version that an alias names, and what an entry of the answer log says of it.
 
     `digest` is the version's, `pointer` the pointer's, `policy` that of the policy in force.
-    `until` is when it ceases to be covered, in seconds of the epoch. Whoever holds a Live can
+    `until` is when it ceases to be covered, in seconds of the epoch. `share` is what the alias gets
+    of production's requests, in percent (`sealgate.trust.shares`). Whoever holds a Live can
     still be answered by it, though the alias has moved on.
     """
 
@@ -80,6 +81,7 @@ class Live:
     policy: str
     until: float
     ready: Ready
+    share: int = 0
 
     @property
     def config(self) -> ModelConfig:

@@ -8,6 +8,16 @@
      "batching": {...} (inference.batching),
      "scaling": {"offset": [...], "scale": [...]}}
 
+A text model takes tokens, by one of two inputs, and has no `domain`; `tokens` says how texts are
+held (inference.tokens), and `screening.eps` is in units of the word embeddings:
+
+    "input": {"name": "input_ids", "datatype": "INT64", "shape": [-1, -1]}, with `attention_mask`
+             beside it; or {"name", "datatype": "BYTES", "shape": [-1] or [-1, 1]}: UTF-8, which
+             the version's tokenizer.json cuts into tokens
+    "tokens": {"vocabulary", "buckets": [...], "overlong": "truncate" or "refuse", "text_bytes"}
+
+Its verdicts flag and do not block, unless `screening` says "blocks": true: see docs/adr/0023.
+
 `screening.eps` is the small step by which the model's response is measured, not an attack's size.
 `scaling` may be absent; it says how a raw measurement became an input: (raw - offset) / scale,
 clipped to the domain, with one number for all elements of a row or one for each. The gateway does
@@ -21,6 +31,8 @@ from typing import Any
 
 from inference.batching import Batching
 from inference.numbers import number, numbers
+from inference.screening import contract
+from inference.tokens import TokenRules
 from sealgate.reasons import Reason
 from sealgate.trust import canonical, fields
 from sealgate.trust.names import check_name
@@ -34,10 +46,12 @@ _REQUIRED = (
     "input",
     "output",
     "labels",
-    "domain",
     "screening",
     "batching",
 )
+FP32, INT64, BYTES = "FP32", "INT64", "BYTES"
+_TOKENS_SHAPE = (-1, -1)
+_TEXT_SHAPES = ((-1,), (-1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +65,13 @@ class TensorSpec:
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > 128 or not self.name.isprintable():
             raise fields.malformed("a tensor's name is empty, long or unprintable")
-        if self.datatype != "FP32":
-            raise fields.malformed("a tensor's data type is not FP32")
+        if self.datatype == INT64 or self.datatype == BYTES:
+            shapes = (_TOKENS_SHAPE,) if self.datatype == INT64 else _TEXT_SHAPES
+            if self.shape not in shapes:
+                raise fields.malformed(f"a tensor of {self.datatype} is {shapes}")
+            return
+        if self.datatype != FP32:
+            raise fields.malformed("a tensor's data type is not FP32, INT64 or BYTES")
         if len(self.shape) < 2 or self.shape[0] != -1 or min(self.shape[1:]) < 1:
             raise fields.malformed("a shape must be -1 followed by positive sizes")
         if math.prod(self.shape[1:]) >= 2**31:
@@ -62,6 +81,12 @@ class TensorSpec:
     def row(self) -> tuple[int, ...]:
         """The shape of one row."""
         return self.shape[1:]
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape is one or more such rows."""
+        row = shape[1:]
+        free = self.datatype == INT64 and len(row) == 1 and row[0] > 0
+        return (free or row == self.row) and len(shape) > 0 and shape[0] > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +107,10 @@ class Domain:
     def __post_init__(self) -> None:
         if not self.min < self.max:
             raise fields.malformed("a domain must have a size")
+
+
+# Embeddings have no bounds; float32 ends somewhere.
+UNBOUNDED = Domain(-3e38, 3e38)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +140,44 @@ class ModelConfig:
     eps: float
     batching: Batching
     scaling: InputScaling | None = None
+    tokens: TokenRules | None = None
+    blocks: bool = True
 
     def __post_init__(self) -> None:
         check_name(self.name, Reason.DOCUMENT_MALFORMED)
-        if len(self.output.shape) != 2 or len(self.labels) != self.output.shape[1]:
+        if (self.input.datatype == FP32) is not (self.tokens is None):
+            raise fields.malformed("a text model, and no other, has a section tokens")
+        if self.tokens is None:
+            self._check_numbers()
+        elif self.scaling is not None or self.domain != UNBOUNDED:
+            raise fields.malformed("a text model has neither scaling nor domain")
+        elif self.input.datatype == INT64 and self.input.name != contract.IDS:
+            raise fields.malformed(f"tokens come in {contract.IDS}")
+        if self.output.datatype != FP32 or self.output.row != (len(self.labels),):
             raise fields.malformed("there must be a label for each element of an output's row")
         if len(self.labels) < 2 or len(fields.unique(self.labels)) != len(self.labels):
             raise fields.malformed("there must be two labels or more")
         if not 0 < self.eps <= self.domain.max - self.domain.min:
             raise fields.malformed("screening's step must be positive and fit the domain")
+
+    def _check_numbers(self) -> None:
+        if not self.blocks:
+            raise fields.malformed("only a text model may say that its verdicts do not block")
         elements = math.prod(self.input.row)
         if self.scaling is not None and len(self.scaling.scale) not in (1, elements):
             raise fields.malformed("a scaling has one number, or one for each element")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it takes texts, and so has a tokenizer."""
+        return self.input.datatype == BYTES
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What a request brings: the input, and beside ids their mask."""
+        if self.input.datatype != INT64:
+            return (self.input,)
+        return (self.input, TensorSpec(contract.MASK, INT64, _TOKENS_SHAPE))
 
     def encode(self) -> bytes:
         """Return the canonical JSON document."""
@@ -135,10 +190,15 @@ class ModelConfig:
             "input": _spec_value(self.input),
             "output": _spec_value(self.output),
             "labels": list(self.labels),
-            "domain": {"min": self.domain.min, "max": self.domain.max},
             "screening": {"eps": self.eps},
             "batching": self.batching.encode(),
         }
+        if self.tokens is None:
+            value["domain"] = {"min": self.domain.min, "max": self.domain.max}
+        else:
+            value["tokens"] = self.tokens.encode()
+            if self.blocks:
+                value["screening"]["blocks"] = True
         if self.scaling is not None:
             value["scaling"] = {
                 "offset": list(self.scaling.offset),
@@ -171,8 +231,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _config(value: Any) -> ModelConfig:
-    scaled = isinstance(value, dict) and "scaling" in value
-    top = fields.record(value, (*_REQUIRED, "scaling") if scaled else _REQUIRED, TYPE)
+    given = value if isinstance(value, dict) else {}
+    scaled, text = "scaling" in given, "tokens" in given
+    kind = "tokens" if text else "domain"
+    top = fields.record(value, (*_REQUIRED, kind, *(["scaling"] if scaled else [])), TYPE)
+    eps, blocks = _screening(top["screening"], text)
     return ModelConfig(
         name=fields.text(top["name"]),
         description=fields.text(top["description"]),
@@ -181,11 +244,22 @@ def _config(value: Any) -> ModelConfig:
         input=_spec(top["input"]),
         output=_spec(top["output"]),
         labels=fields.texts(top["labels"]),
-        domain=_domain(top["domain"]),
-        eps=number(fields.record(top["screening"], ("eps",))["eps"]),
+        domain=UNBOUNDED if text else _domain(top["domain"]),
+        eps=eps,
         batching=Batching.decode(top["batching"]),
         scaling=_input_scaling(top["scaling"]) if scaled else None,
+        tokens=TokenRules.decode(top["tokens"]) if text else None,
+        blocks=blocks,
     )
+
+
+def _screening(value: Any, text: bool) -> tuple[float, bool]:
+    """The step, and whether verdicts may block; of a text model only where it says so."""
+    stated = text and isinstance(value, dict) and "blocks" in value
+    item = fields.record(value, ("eps", "blocks") if stated else ("eps",))
+    if stated and item["blocks"] is not True:
+        raise fields.malformed("what does not block says nothing")
+    return number(item["eps"]), stated or not text
 
 
 def _spec_value(spec: TensorSpec) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from inference.admission import Cleared, FileSource, Source, clear
 from inference.live import Closed, Live, Ready, Table
 from inference.standing import Place, Standing
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.statements import PointerBundle
+from sealgate.trust.statements import PointerBundle, Proposal
 
 # What may keep an engine from following a pointer though nothing is wrong with the one it follows.
 _NOT_AGAINST_THE_POINTER = frozenset(
@@ -136,6 +136,7 @@ class Moves:
             policy=self._standing.current.digest,
             until=self._until,
             ready=ready,
+            share=Proposal.decode(bundle.proposal.payload).share,
         )
         if before is None or before.pointer != cleared.pointer_digest:
             self.loaded.append(place)

@@ -5,6 +5,9 @@ graph without external data gives onnxruntime no file to look for. What is not p
 refused before onnxruntime sees it.
 """
 
+import inference.telemetry  # noqa: F401
+
+# isort: split
 import threading
 import time
 from collections.abc import Mapping, Sequence

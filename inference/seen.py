@@ -9,8 +9,6 @@ The file is canonical JSON, replaced as a whole; one engine writes it. Where it 
 starts from its root keys as if new.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from sealgate.files import replace_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 from sealgate.trust.digest import check_digest
@@ -129,21 +128,7 @@ class SeenFile:
         """Keep `seen`, durably, before anyone acts on it. Raises OSError where it cannot."""
         if seen == self.seen:
             return
-        descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".seen-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(seen.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._path, seen.encode())
         self.seen = seen
 
 

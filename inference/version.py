@@ -8,6 +8,7 @@ The files of a version, all of them in its manifest:
     response.onnx        the screening graph of the same weights (inference.screening.contract)
     detector.json        what reads that graph's features (inference.screening.detector)
     golden.safetensors   `x` [n, …] and the `logits` [n, C] that the INT8 graph gave for them
+    tokenizer.json       what cuts texts into tokens, where the model takes texts
 """
 
 import logging
@@ -25,11 +26,12 @@ from inference.batcher import Batcher
 from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.capacity import Capacity
 from inference.cpu import CpuSettings
+from inference.forms import Form, check_tokenizer, form_of
 from inference.golden import Golden
-from inference.graphs import open_classifier, open_response
+from inference.graphs import check_response, open_classifier, open_response
 from inference.limits import Counts, Limits
 from inference.model_config import ModelConfig
-from inference.runtime import Session, scalar
+from inference.runtime import Session
 from inference.screening import contract
 from inference.screening.detector import Detector
 from inference.serving import Serving
@@ -44,6 +46,8 @@ FP32 = "model.fp32.onnx"
 RESPONSE = "response.onnx"
 DETECTOR = "detector.json"
 GOLDEN = "golden.safetensors"
+TOKENIZER = "tokenizer.json"
+"""Of a text model alone; the others are every version's."""
 FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
 
 # The first golden rows are run alone and by threes as well: their company must not matter.
@@ -60,9 +64,8 @@ class ReadyVersion:
         "__weakref__",
         "_capacity",
         "_earlier",
-        "_feeds",
+        "_form",
         "_limits",
-        "_own",
         "_response",
         "_served",
         "batcher",
@@ -78,6 +81,7 @@ class ReadyVersion:
         digest: str,
         config: ModelConfig,
         detector: Detector,
+        form: Form,
         serving: Serving,
         response: Session,
     ) -> None:
@@ -87,12 +91,7 @@ class ReadyVersion:
         self.detector = detector
         self._served = serving.served
         self._response = response
-        self._own = np.full(config.batching.max_rows, contract.OWN_PREDICTION, np.int64)
-        self._feeds = {
-            contract.EPS: scalar(config.eps),
-            contract.CLIP_MIN: scalar(config.domain.min),
-            contract.CLIP_MAX: scalar(config.domain.max),
-        }
+        self._form = form
         self._limits = Limits.of(config.batching, serving.lanes)
         self._capacity = Capacity(config.batching.max_rows)
         self._earlier = Counts()
@@ -112,7 +111,9 @@ class ReadyVersion:
         `serving` is given, that answers in the place of the INT8 graph. `bounds` tighten how it is
         batched.
 
-        1. `model.json` and `detector.json` are well-formed (DOCUMENT_MALFORMED).
+        1. `model.json` and `detector.json` are well-formed (DOCUMENT_MALFORMED), and a text model
+           has a tokenizer, which cuts texts as the publisher's did (see `check_tokenizer`,
+           `TextTokenizer.open`; GOLDEN_MISMATCH).
         2. The graphs are plain ONNX that loads (FORMAT_REFUSED, EXTERNAL_DATA).
         3. The response graph is one, of this model's sizes and this detector's (GRAPH_MISMATCH).
         4. Its forward is the float32 model's on the golden inputs (GRAPH_MISMATCH).
@@ -126,6 +127,10 @@ class ReadyVersion:
         config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
         detector = Detector.decode(files[DETECTOR])
         golden = Golden.decode(files[GOLDEN], config)
+        tokenizer = files.get(TOKENIZER)
+        check_tokenizer(config, tokenizer)
+        form = form_of(config, tokenizer)
+        golden.check_probe(form.probe())
         # 2.
         spread = cpu.spread(len(files[INT8]))
         if serving is None:
@@ -133,11 +138,10 @@ class ReadyVersion:
         float32 = open_classifier(files[FP32], config, spread.threads)
         whole, response = open_response(files[RESPONSE], spread.threads)
         # 3.
-        classes = config.output.row[0]
-        shape = contract.check_response_graph(files[RESPONSE], config.input.row, classes)
+        shape = check_response(files[RESPONSE], config)
         if shape.features != detector.width:
             raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
-        version = cls(digest, config, detector, serving, response)
+        version = cls(digest, config, detector, form, serving, response)
         # 4.
         version._check_response(float32, whole, golden)
         # 5. and 6.
@@ -161,8 +165,11 @@ class ReadyVersion:
         urgent: bool = False,
         caller: str = "",
     ) -> Answer:
-        """See `Batcher.submit`."""
-        return self.batcher.submit(x, deadline, active, urgent, caller)
+        """See `Batcher.submit`. Texts become tokens first, each request's by itself: while it does,
+        others run. Raises TENSOR_TEXT as well.
+        """
+        rows, bucket = self._form.taken(x)
+        return self.batcher.submit(rows, deadline, active, urgent, caller, bucket)
 
     def close(self, timeout: float | None = None) -> bool:
         """See `Batcher.close`."""
@@ -197,14 +204,15 @@ class ReadyVersion:
 
     def _check_response(self, float32: Session, whole: Session, golden: Golden) -> None:
         """`whole` is the response graph as it was signed; requests run a pruned one."""
+
+        def both(x: Array) -> tuple[Array, ...]:
+            feeds = self._form.screening(x)
+            served = float32.run(self._form.serving(x))
+            return (*served, *whole.run(feeds), *self._response.run(feeds))
+
         for x, _ in golden.batches(self.config.batching.max_rows):
-            feeds = self._screening_feeds(x)
-            expected, (logits, features) = (
-                float32.run({self.config.input.name: x}),
-                whole.run(feeds),
-            )
-            contract.check_same_forward(expected[0], logits)
-            (pruned,) = self._response.run(feeds)
+            expected, logits, features, pruned = self._form.run(x, both)
+            contract.check_same_forward(expected, logits)
             if not np.allclose(pruned, features, rtol=1e-4, atol=1e-4, equal_nan=True):
                 raise Refusal(Reason.GRAPH_MISMATCH, "the features need what was pruned")
 
@@ -223,9 +231,6 @@ class ReadyVersion:
             off = serving.company
             if not np.allclose(alone, logits[: len(alone)], rtol=off, atol=off):
                 raise Refusal(Reason.GOLDEN_MISMATCH, f"answers change in batches of {size}")
-
-    def _screening_feeds(self, x: Array) -> dict[str, Array]:
-        return {contract.X: x, contract.LABEL: self._own[: len(x)], **self._feeds}
 
     def _answer(self, requests: list[Array]) -> list[Answer]:
         """One batch: screen and infer all rows together, then part them by request again."""
@@ -246,6 +251,9 @@ class ReadyVersion:
 
     def _infer(self, x: Array) -> tuple[Array, ...]:
         """The same as `_run`, in parts where memory has no room for all."""
+        return self._form.run(x, self._within_capacity)
+
+    def _within_capacity(self, x: Array) -> tuple[Array, ...]:
         return self._capacity.run(x, self._run, self._note_halved)
 
     def _note_halved(self) -> None:
@@ -254,8 +262,8 @@ class ReadyVersion:
 
     def _run(self, x: Array) -> tuple[Array, Array, Array]:
         """The logits, the features and the score of each row."""
-        (features,) = self._response.run(self._screening_feeds(x))
-        (logits,) = self._served.run({self.config.input.name: x})
+        (features,) = self._response.run(self._form.screening(x))
+        (logits,) = self._served.run(self._form.serving(x))
         self._check_shapes(len(x), features, logits)
         return logits, features, self.detector.scores(features)
 

@@ -20,11 +20,14 @@ OVERTAKEN = 8
 
 
 class Waiting(Protocol):
-    """What may wait: a request of a caller's with this many rows, urgent or not."""
+    """What may wait: a request of a caller's with this many rows, urgent or not. Those of one
+    bucket can be run together.
+    """
 
     rows: int
     urgent: bool
     caller: str
+    bucket: int
 
 
 Item = TypeVar("Item", bound=Waiting)
@@ -68,11 +71,25 @@ class _Level(Generic[Item]):
         self._forget(item)
         return item
 
-    def remove(self, item: Item) -> None:
-        place = next(at for at, entry in enumerate(self.heap) if entry[2] is item)
-        del self.heap[place]
+    def remove(self, *items: Item) -> None:
+        gone = set(map(id, items))
+        self.heap = [entry for entry in self.heap if id(entry[2]) not in gone]
         heapq.heapify(self.heap)
-        self._forget(item)
+        for item in items:
+            self._forget(item)
+
+    def of(self, bucket: int, room: int) -> list[Item]:
+        """The first of the bucket, in order, as long as `room` rows hold them."""
+        found: list[Item] = []
+        ordered = sorted(
+            (entry for entry in self.heap if entry[2].bucket == bucket), key=lambda entry: entry[:2]
+        )
+        for _, _, item in ordered:
+            room -= item.rows
+            if room < 0:
+                break
+            found.append(item)
+        return found
 
     def surplus(self, newcomer: Item, needed: int) -> list[Item]:
         """The requests of the greediest caller that free `needed` rows and leave them no fewer
@@ -159,6 +176,24 @@ class WaitingLine(Generic[Item]):
         passes = level is self._urgent and self._ordinary.heap
         self._overtaken = self._overtaken + 1 if passes else 0
         return level.take()
+
+    def take_along(self, bucket: int, room: int) -> list[Item]:
+        """Takes those who come next, one after another, as long as `room` rows hold them. Where one
+        is of another bucket, the others of this one pass it: it comes next in any case, and then
+        they are out of its way.
+        """
+        found: list[Item] = []
+        while len(self) and self.head().bucket == bucket and self.head().rows <= room:
+            found.append(self.take())
+            room -= found[-1].rows
+        if not len(self) or self.head().bucket == bucket:
+            return found
+        for level in (self._urgent, self._ordinary):
+            passing = level.of(bucket, room)
+            level.remove(*passing)
+            found += passing
+            room -= sum(item.rows for item in passing)
+        return found
 
     def _level(self, item: Item) -> _Level[Item]:
         return self._urgent if item.urgent else self._ordinary

@@ -11,6 +11,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +26,40 @@ CONFIDENCE = 0.95
 # From this many rows on, 1% can be bounded with that confidence: 0.99 ** 299 < 0.05.
 MANY_ROWS = 299
 # Sizes of attacks and noise, as shares of the domain's width.
-SIZES = (0.05, 0.1, 0.2, 0.3)
-NOISE = (0.05, 0.1, 0.2)
+SIZES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+NOISE: tuple[float, ...] = (0.05, 0.1, 0.2)
+KINDS: tuple[str, ...] = ("fgsm", "pgd")
 _CUT_OFF = 6.0
 _RIDGE = 5.0
 # Products of two cut-off features are scaled to weigh about as much as one feature.
 _PRODUCT = 0.25
 _NEWTON_STEPS = 50
+
+
+Array = npt.NDArray[Any]
+
+
+class Prober(Protocol):
+    """Measures, moves and attacks rows of one model; shares are of how far either goes."""
+
+    @property
+    def noises(self) -> tuple[float, ...]: ...
+
+    def measure(self, x: Array) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return logits [n, C] and features [n, F] of rows x."""
+        ...
+
+    def answers(self, x: Array) -> Labels:
+        """Return the model's own classes [n] of rows x."""
+        ...
+
+    def noise(self, x: Array, size: float, generator: np.random.Generator) -> Array:
+        """Return x moved at random, as far as any attack of that size goes."""
+        ...
+
+    def attacks(self, x: Array) -> Iterator[tuple[str, Array]]:
+        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +69,10 @@ class Probe:
     session: Session
     eps: float
     domain: Domain
+
+    @property
+    def noises(self) -> tuple[float, ...]:
+        return NOISE
 
     def measure(self, x: Rows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return logits [n, C] and features [n, F] of rows x."""
@@ -79,16 +111,22 @@ def fit_detector(
     eps: float,
     generator: np.random.Generator,
 ) -> Detector:
-    """Return the detector of the graph in `session`; x_fit and x_calibration share no row.
+    """Return the detector of the graph in `session`: see `fit`."""
+    return fit(Probe(session, eps, domain), x_fit, x_calibration, generator)
+
+
+def fit(
+    probe: Prober, x_fit: Array, x_calibration: Array, generator: np.random.Generator
+) -> Detector:
+    """Return the detector of the graph in `probe`; x_fit and x_calibration share no row.
 
     Raises CALIBRATION_TOO_SMALL where there are too few clean rows (59 are the least), or where no
     attack succeeds, so that there is nothing to tell from clean rows.
     """
-    probe = Probe(session, eps, domain)
     own = probe.answers(x_fit)
     clean = probe.measure(x_fit)[1]
     harmless = [clean, clean] + [
-        probe.measure(probe.noise(x_fit, size, generator))[1] for size in NOISE
+        probe.measure(probe.noise(x_fit, size, generator))[1] for size in probe.noises
     ]
     names, harmful = [], []
     for name, moved in probe.attacks(x_fit):

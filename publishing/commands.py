@@ -19,14 +19,15 @@ from publishing.making import Confinement
 from publishing.outbox import Outbox
 from publishing.source import SourceFolder
 from publishing.watermark.key import SECRET_BYTES, WatermarkKey, save_watermark_key
-from publishing.worker.confinement import Limits
-from sealgate.cli.output import json_option, show_fields
+from publishing.worker_options import confinement, worker_options
+from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.cli.people import connected, profile
 from sealgate.governance import Governance
 from sealgate.mutations import send
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import Profile, reason_of
-from sealgate.trust.keys import PrivateKey, load_private_key
+from sealgate.signing_keys import open_signer
+from sealgate.trust.keys import Signer
 from sealgate.uploads import PARALLEL, Package, Uploader
 from sealgate.v1 import registry_pb2 as messages
 
@@ -66,26 +67,7 @@ Example:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The fit, calibration and test slices, as safetensors.",
 )
-@click.option(
-    "--memory",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    help="GiB of memory that running the model may take.",
-)
-@click.option(
-    "--seconds",
-    type=click.IntRange(1),
-    default=900,
-    show_default=True,
-    help="How long running the model may take.",
-)
-@click.option(
-    "--unsafe-worker",
-    is_flag=True,
-    envvar="SEALGATE_UNSAFE_WORKER",
-    help="Run the model even where this system cannot shut it in: it may then read your keys.",
-)
+@worker_options
 @click.option(
     "--parallel",
     type=click.IntRange(1, 16),
@@ -112,15 +94,13 @@ def publish(
     network and no files of yours. Run again after an interruption, this goes on with the version
     that it had made, from where the upload stands.
     """
-    if unsafe_worker:
-        click.echo("warning: the model may run without being shut in (--unsafe-worker)", err=True)
-    confinement = Confinement(Limits(memory=memory << 30, seconds=seconds), unsafe_worker)
+    bounds = confinement(memory, seconds, unsafe_worker)
     person = profile(ctx, "publisher")
     source = SourceFolder.read(folder)
     dataset = Dataset.read(data)
     with connected(person) as channel, _outbox(person, folder, dataset) as outbox:
         if outbox.is_empty():
-            built, summary = _build(channel, person, source, dataset, confinement)
+            built, summary = _build(channel, person, source, dataset, bounds)
             waiting = outbox.keep(built, summary)
         else:
             waiting = outbox.read()
@@ -149,10 +129,10 @@ def _build(
     person: Profile,
     source: SourceFolder,
     data: Dataset,
-    confinement: Confinement,
+    bounds: Confinement,
 ) -> tuple[BuiltVersion, dict[str, object]]:
     key = WatermarkKey(source.config.name, secrets.token_bytes(SECRET_BYTES))
-    governance = Governance(channel, person, lambda: datetime.now(UTC))
+    governance = Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
     built = build_version(
         source,
         data,
@@ -162,7 +142,7 @@ def _build(
         clock=lambda: datetime.now(UTC),
         seed=_SEED,
         progress=_tell,
-        confinement=confinement,
+        confinement=bounds,
     )
     # Kept before the release: a mark whose key is lost proves nothing.
     _keep(person, key)
@@ -202,10 +182,10 @@ def _signers(person: Profile) -> Signers:
     )
 
 
-def _key(path: Path | None, setting: str) -> PrivateKey:
-    if path is None:
+def _key(place: Path | str | None, setting: str) -> Signer:
+    if place is None:
         raise Refusal(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
-    return load_private_key(path)
+    return open_signer(place, ask_secret)
 
 
 def _keep(person: Profile, key: WatermarkKey) -> None:

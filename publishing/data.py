@@ -7,6 +7,7 @@ what is reported is measured on the third alone.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +24,15 @@ SLICES = ("fit", "calibration", "test")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
-    """Rows `x` float32 [n, ...] with their classes `y` int64 [n]; n is at least 1."""
+    """Rows `x` with their classes `y` int64 [n]; n is at least 1. The rows are float32 [n, ...], or
+    tokens int64 [n, s] (`inference.tokens`), s being the most that the model takes.
+    """
 
-    x: npt.NDArray[np.float32]
+    x: npt.NDArray[Any]
     y: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        if self.x.dtype != np.float32 or self.y.dtype != np.int64:
+        if self.x.dtype not in (np.float32, np.int64) or self.y.dtype != np.int64:
             raise Refusal(Reason.TENSOR_DATATYPE, f"x is {self.x.dtype}, y is {self.y.dtype}")
         if self.x.ndim < 2 or self.y.shape != self.x.shape[:1] or not self.y.size:
             raise Refusal(Reason.TENSOR_SHAPE, f"x is {self.x.shape}, y is {self.y.shape}")
@@ -37,10 +40,15 @@ class Slice:
             raise Refusal(Reason.TENSOR_NOT_FINITE)
 
     def check(self, config: ModelConfig) -> None:
-        """Checks that the rows are this model's: TENSOR_SHAPE, TENSOR_RANGE."""
-        if self.x.shape[1:] != config.input.row:
+        """Checks that the rows are this model's: TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE."""
+        rules = config.tokens
+        if (self.x.dtype == np.int64) is (rules is None):
+            raise Refusal(Reason.TENSOR_DATATYPE, f"x is {self.x.dtype}")
+        if self.x.shape[1:] != (config.input.row if rules is None else (rules.most,)):
             raise Refusal(Reason.TENSOR_SHAPE, f"rows are {self.x.shape[1:]}")
-        if self.x.min() < config.domain.min or self.x.max() > config.domain.max:
+        if rules is not None:
+            rules.checked(self.x)
+        elif self.x.min() < config.domain.min or self.x.max() > config.domain.max:
             raise Refusal(Reason.TENSOR_RANGE, "a row lies outside the domain")
         if self.y.min() < 0 or self.y.max() >= len(config.labels):
             raise Refusal(Reason.TENSOR_RANGE, "a class has no label")

@@ -1,15 +1,16 @@
 """Running a version's graphs while the version is being made."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from inference.forms import Form, form_of
 from inference.model_config import ModelConfig
 from inference.runtime import Session
-from inference.screening import attack, contract
+from inference.screening import contract
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -22,17 +23,16 @@ class Classifier:
     """A serving graph, fp32 or INT8, on one thread."""
 
     session: Session
-    input: str
+    form: Form
 
     @classmethod
     def of(cls, graph: bytes, config: ModelConfig) -> "Classifier":
         """Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH."""
-        return cls(Session.open(graph, [config.output.name]), config.input.name)
+        return cls(Session.open(graph, [config.output.name]), form_of(config))
 
-    def logits(self, rows: Floats) -> Floats:
+    def logits(self, rows: Array) -> Floats:
         """From rows [n, ...] to logits [n, classes]."""
-        answers = [self.session.run({self.input: batch})[0] for batch in _batches(rows)]
-        return np.concatenate(answers)
+        return _logits(rows, self.form, lambda part: self.session.run(self.form.serving(part)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,10 @@ class ResponseGraph:
     ) -> list[Array]:
         return self.session.run(input_feed, output_names or ())
 
-    def logits(self, rows: Floats, config: ModelConfig) -> Floats:
+    def logits(self, rows: Array, config: ModelConfig) -> Floats:
         """Its own forward: from rows [n, ...] to logits [n, classes]."""
-        low, high = config.domain.min, config.domain.max
-        answers = [
-            self.run([contract.LOGITS], attack.feeds(batch, config.eps, low, high))[0]
-            for batch in _batches(rows)
-        ]
-        return np.concatenate(answers)
+        form = form_of(config)
+        return _logits(rows, form, lambda part: self.run([contract.LOGITS], form.screening(part)))
 
 
 def accuracy(logits: Floats, y: npt.NDArray[np.int64]) -> float:
@@ -66,6 +62,10 @@ def accuracy(logits: Floats, y: npt.NDArray[np.int64]) -> float:
     return float(np.mean(logits.argmax(axis=1) == y))
 
 
-def _batches(rows: Floats) -> Iterator[Floats]:
-    for start in range(0, len(rows), _BATCH_ROWS):
-        yield rows[start : start + _BATCH_ROWS]
+def _logits(rows: Array, form: Form, work: Callable[[Array], list[Array]]) -> Floats:
+    answers = [
+        form.run(rows[start : start + _BATCH_ROWS], lambda part: tuple(work(part)))[0]
+        for start in range(0, len(rows), _BATCH_ROWS)
+    ]
+    found: Floats = np.concatenate(answers)
+    return found

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from inference.golden import Golden
 from publishing.data import Slice
-from publishing.forward import Floats, accuracy
+from publishing.forward import Array, Floats, accuracy
 from sealgate.reasons import Reason, Refusal
 
 ROWS = 32
@@ -20,7 +20,7 @@ ROWS = 32
 class Served(Protocol):
     """The model that will answer."""
 
-    def logits(self, rows: Floats) -> Floats:
+    def logits(self, rows: Array) -> Floats:
         """From rows [n, ...] to logits [n, classes]."""
         ...
 
@@ -38,7 +38,7 @@ def run_golden(served: Served, test: Slice, rng: np.random.Generator) -> Golden:
     return Golden(x, logits)
 
 
-def golden_rows(test: Slice, rng: np.random.Generator) -> Floats:
+def golden_rows(test: Slice, rng: np.random.Generator) -> Array:
     """The rows [n, ...] that `run_golden` runs."""
     return np.ascontiguousarray(test.x[_choose(test.y, rng)])
 

@@ -18,7 +18,7 @@ from inference.model_config import ModelConfig
 from inference.screening.detector import Detector
 from publishing import trial
 from publishing.data import Dataset
-from publishing.forward import Floats as Rows
+from publishing.forward import Array as Rows
 from publishing.golden import golden_rows
 from publishing.graphs import parse_model
 from publishing.report import Measured, Report
@@ -96,7 +96,8 @@ def make_files(
         golden = _golden(worker, source.config, golden_rows(data.test, trial.generators(seed)[0]))
         steps.done("golden", f"{len(golden.x)} answers, the same alone and in a batch")
         detector = Detector.decode(worker.receive(LARGEST_JSON))
-        measured = Measured.decode(worker.receive(_LARGEST_REPORT), golden, len(data.test.x))
+        rows = len(trial.reported(data.test.x))
+        measured = Measured.decode(worker.receive(_LARGEST_REPORT), golden, rows)
         flagged = measured.screening["clean"]["flagged"]
         steps.done("calibrate", f"{flagged:.1%} of clean test rows flagged")
         worker.finish()
@@ -109,6 +110,8 @@ def make_files(
         version.DETECTOR: detector.encode(),
         version.GOLDEN: golden.encode(),
     }
+    if source.tokenizer is not None:
+        files[version.TOKENIZER] = source.tokenizer
     return files, Report(marked.detection, read, marked.amplitude, measured)
 
 
@@ -122,6 +125,7 @@ def _request(source: SourceFolder, marked: Marked, data: Dataset, seed: int) -> 
         calibration=data.calibration,
         test=data.test,
         seed=seed,
+        tokenizer=source.tokenizer,
     )
 
 

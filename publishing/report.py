@@ -8,7 +8,7 @@ import numpy as np
 
 from inference.golden import Golden
 from inference.numbers import number
-from publishing.calibrate import NOISE, SIZES
+from publishing import calibrate, text_probe
 from publishing.watermark.detection import Detection
 from sealgate.trust import canonical, fields
 
@@ -66,7 +66,7 @@ class Measured:
         shares = _shares(top["accuracies"], ("source", "fp32", "int8"))
         return cls(
             _golden(top["golden"], golden),
-            _screening(top["screening"], test_rows),
+            _screening(top["screening"], test_rows, golden.x.dtype == np.int64),
             Accuracies(**shares),
         )
 
@@ -92,14 +92,18 @@ def _golden(value: Any, golden: Golden) -> dict[str, Any]:
     return item
 
 
-def _screening(value: Any, rows: int) -> dict[str, Any]:
+def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
     item = fields.record(value, ("rows", "clean", "noise", "attacks"))
     if item["rows"] != rows:
         raise fields.malformed("the report is of another number of rows")
     _shares(item["clean"], _FLAGS)
-    for of_noise in fields.record(item["noise"], [f"noise-{size:g}" for size in NOISE]).values():
+    if of_text:
+        noise, kinds, sizes = text_probe.SHARES, text_probe.KINDS, text_probe.SHARES
+    else:
+        noise, kinds, sizes = calibrate.NOISE, calibrate.KINDS, calibrate.SIZES
+    for of_noise in fields.record(item["noise"], [f"noise-{size:g}" for size in noise]).values():
         _shares(of_noise, ("answers_changed", *_FLAGS))
-    names = [f"{kind}-{size:g}" for kind in ("fgsm", "pgd") for size in SIZES]
+    names = [f"{kind}-{size:g}" for kind in kinds for size in sizes]
     for attack in fields.record(item["attacks"], names).values():
         none_succeeded = fields.mapping(attack).keys() == {"succeeded"}
         _shares(attack, ("succeeded",) if none_succeeded else ("succeeded", *_CAUGHT))

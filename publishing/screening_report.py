@@ -11,7 +11,7 @@ import numpy as np
 from inference.model_config import Domain
 from inference.screening.attack import Rows, Session
 from inference.screening.detector import Detector, Floats
-from publishing.calibrate import NOISE, Probe
+from publishing.calibrate import Array, Probe, Prober
 
 
 def screening_report(
@@ -22,13 +22,19 @@ def screening_report(
     eps: float,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
+    """Return the report of the graph in `session`: see `report_of`."""
+    return report_of(Probe(session, eps, domain), detector, x_test, generator)
+
+
+def report_of(
+    probe: Prober, detector: Detector, x_test: Array, generator: np.random.Generator
+) -> dict[str, Any]:
     """Return a JSON value: false alarms on clean rows and under noise, and detection per attack.
 
     `auroc`, `caught_at_1_percent` and `caught_at_5_percent` set the threshold on these test rows,
     to compare with what others report; `flagged` and `at_least_suspect` use the detector's own
     thresholds; `succeeded` is the share of rows whose answer the attack changed.
     """
-    probe = Probe(session, eps, domain)
     own = probe.answers(x_test)
     clean = detector.scores(probe.measure(x_test)[1])
     report: dict[str, Any] = {
@@ -37,7 +43,7 @@ def screening_report(
         "noise": {},
         "attacks": {},
     }
-    for size in NOISE:
+    for size in probe.noises:
         logits, features = probe.measure(probe.noise(x_test, size, generator))
         report["noise"][f"noise-{size:g}"] = {
             "answers_changed": _share(logits.argmax(axis=1) != own),

@@ -1,30 +1,41 @@
 """The folder that a trained model is published from: what training wrote, read strictly."""
 
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.model_config import ModelConfig
-from inference.screening.contract import check_response_graph, check_same_parameters
+import onnx
+
+from inference.forms import check_tokenizer, form_of
+from inference.graphs import check_response
+from inference.model_config import ModelConfig, TensorSpec
+from inference.screening.contract import IDS, MASK, check_same_parameters
 from publishing.graphs import parse_model
 from sealgate.reasons import Reason, Refusal
 
 CONFIG, SERVING, RESPONSE = NAMES = ("model.json", "serving.onnx", "response.onnx")
+TOKENIZER = "tokenizer.json"
+_ANY_TOKENS = tuple(TensorSpec(name, "INT64", (-1, -1)) for name in (IDS, MASK))
 # A protobuf message, and so an ONNX file without external data, cannot be larger.
 LARGEST_FILE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFolder:
-    """A model's description, its serving graph (fp32 ONNX) and the response graph beside it."""
+    """A model's description, its serving graph (fp32 ONNX) and the response graph beside it; where
+    it takes texts, its tokenizer.
+    """
 
     config: ModelConfig
     serving: bytes
     response: bytes
+    tokenizer: bytes | None = None
 
     @classmethod
     def read(cls, path: Path) -> "SourceFolder":
-        """Reads exactly `model.json`, `serving.onnx` and `response.onnx`, and checks them.
+        """Reads exactly `model.json`, `serving.onnx` and `response.onnx`, and a text model's
+        `tokenizer.json`, and checks them.
 
         Raises: FILE_MISSING, FILE_SURPLUS, PATH_UNSAFE for what is not a plain file,
         FILE_TOO_LARGE, and what `check` raises.
@@ -35,13 +46,14 @@ class SourceFolder:
             raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error
         if missing := sorted(set(NAMES) - present):
             raise Refusal(Reason.FILE_MISSING, f"{path} lacks {', '.join(missing)}")
-        if surplus := sorted(present - set(NAMES)):
+        if surplus := sorted(present - {*NAMES, TOKENIZER}):
             named = f"{surplus[0]} and {len(surplus) - 1} more" if surplus[1:] else surplus[0]
             raise Refusal(Reason.FILE_SURPLUS, f"{path} may not hold {named}")
         source = cls(
             config=ModelConfig.read(read_plain_file(path / CONFIG)),
             serving=read_plain_file(path / SERVING),
             response=read_plain_file(path / RESPONSE),
+            tokenizer=read_plain_file(path / TOKENIZER) if TOKENIZER in present else None,
         )
         source.check()
         return source
@@ -53,25 +65,34 @@ class SourceFolder:
         2. The serving graph has the described input and output (GRAPH_MISMATCH).
         3. The response graph meets its contract for these sizes (GRAPH_MISMATCH).
         4. Both hold the same weights under the same names (GRAPH_MISMATCH).
+        5. There is a tokenizer just where texts come in, and it loads (FILE_MISSING, FILE_SURPLUS,
+           FILE_TOO_LARGE, FORMAT_REFUSED, GRAPH_MISMATCH).
         """
         # 1.
         serving = parse_model(self.serving)
         response = parse_model(self.response)
         # 2.
-        for values, spec in (
-            (serving.graph.input, self.config.input),
-            (serving.graph.output, self.config.output),
-        ):
-            if [value.name for value in values] != [spec.name]:
-                raise Refusal(Reason.GRAPH_MISMATCH, f"the serving graph lacks {spec.name}")
-            dims = values[0].type.tensor_type.shape.dim
-            stated = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
-            if stated != spec.shape:
-                raise Refusal(Reason.GRAPH_MISMATCH, f"{spec.name} is {stated}, not {spec.shape}")
+        inputs = (self.config.input,) if self.config.tokens is None else _ANY_TOKENS
+        _check_values(serving.graph.input, inputs)
+        _check_values(serving.graph.output, (self.config.output,))
         # 3.
-        check_response_graph(response, self.config.input.row, len(self.config.labels))
+        check_response(response, self.config)
         # 4.
         check_same_parameters(serving, response)
+        # 5.
+        check_tokenizer(self.config, self.tokenizer)
+        form_of(self.config, self.tokenizer)
+
+
+def _check_values(values: Sequence[onnx.ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
+    found = {value.name: value.type.tensor_type.shape.dim for value in values}
+    if found.keys() != {spec.name for spec in specs}:
+        raise Refusal(Reason.GRAPH_MISMATCH, f"the serving graph has {sorted(found)}")
+    for spec in specs:
+        dims = found[spec.name]
+        stated = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+        if stated != spec.shape:
+            raise Refusal(Reason.GRAPH_MISMATCH, f"{spec.name} is {stated}, not {spec.shape}")
 
 
 def read_plain_file(path: Path) -> bytes:

@@ -11,7 +11,7 @@ and its end says that the version loads as a gateway would load it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,17 @@ from safetensors import numpy as safetensors_numpy
 
 from inference import version
 from inference.cpu import CpuSettings
+from inference.forms import form_of
 from inference.model_config import ModelConfig
 from inference.screening.contract import check_same_forward
-from publishing.calibrate import fit_detector
+from publishing.calibrate import Probe, Prober, fit
 from publishing.data import SLICES, Slice
 from publishing.forward import Classifier, ResponseGraph, accuracy
 from publishing.golden import golden_report, run_golden
 from publishing.quantize import quantize
 from publishing.report import Accuracies, Measured
-from publishing.screening_report import screening_report
+from publishing.screening_report import report_of
+from publishing.text_probe import MOST_REPORTED, TextProbe
 
 TASK = f"{__name__}:run"
 Generators = tuple[np.random.Generator, np.random.Generator]
@@ -46,6 +48,7 @@ class Request:
     calibration: Slice
     test: Slice
     seed: int
+    tokenizer: bytes | None = None
 
     def encode(self) -> bytes:
         """Return safetensors."""
@@ -55,6 +58,8 @@ class Request:
             "serving": self.serving,
             "response": self.response,
         }
+        if self.tokenizer is not None:
+            texts["tokenizer"] = self.tokenizer
         tensors: dict[str, npt.NDArray[Any]] = {
             name: np.frombuffer(data, np.uint8) for name, data in texts.items()
         }
@@ -77,6 +82,7 @@ class Request:
             calibration,
             test,
             int(tensors["seed"][0]),
+            tensors["tokenizer"].tobytes() if "tokenizer" in tensors else None,
         )
 
 
@@ -84,6 +90,11 @@ def generators(seed: int) -> Generators:
     """What chooses the golden rows, and what makes noise."""
     golden, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     return golden, noise
+
+
+def reported(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The test rows that are screened: of numbers all, of texts the first few."""
+    return rows[:MOST_REPORTED] if rows.dtype == np.int64 else rows
 
 
 def run(request: bytes, send: Callable[[bytes], None]) -> None:
@@ -97,18 +108,22 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     for_golden, for_noise = generators(asked.seed)
     fp32, graph = Classifier.of(asked.serving, config), ResponseGraph.of(asked.response)
     fp32_logits = fp32.logits(test.x)
-    check_same_forward(fp32_logits, graph.logits(test.x, config))
+    sample = reported(test.x)
+    check_same_forward(fp32_logits[: len(sample)], graph.logits(sample, config))
     int8 = quantize(asked.serving, config.input.name, asked.fit.x)
     send(int8)
     served = Classifier.of(int8, config)
-    golden = run_golden(served, test, for_golden)
+    probe = form_of(config, asked.tokenizer).probe()
+    golden = replace(run_golden(served, test, for_golden), probe=probe)
     send(golden.encode())
-    domain, eps = config.domain, config.eps
-    detector = fit_detector(graph, asked.fit.x, asked.calibration.x, domain, eps, for_noise)
+    prober: Prober = Probe(graph, config.eps, config.domain)
+    if config.tokens is not None:
+        prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
+    detector = fit(prober, asked.fit.x, asked.calibration.x, for_noise)
     send(detector.encode())
     measured = Measured(
         golden_report(golden, fp32.logits(golden.x)),
-        screening_report(graph, detector, test.x, domain, eps, for_noise),
+        report_of(prober, detector, sample, for_noise),
         Accuracies(
             accuracy(Classifier.of(asked.source, config).logits(test.x), test.y),
             accuracy(fp32_logits, test.y),
@@ -124,4 +139,6 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         version.DETECTOR: detector.encode(),
         version.GOLDEN: golden.encode(),
     }
+    if asked.tokenizer is not None:
+        files[version.TOKENIZER] = asked.tokenizer
     version.ReadyVersion.build("", files, CpuSettings(1))

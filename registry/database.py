@@ -63,6 +63,20 @@ class Database:
         """Open the SQLite database in the file `path`; see `open`."""
         return cls.open(path, family, busy_ms=busy_ms)
 
+    @classmethod
+    def open_unchanged(cls, place: str | URL | Path, family: str) -> "Database":
+        """Open a database that there is for who only reads: its tables stay as they are.
+
+        Raises REGISTRY_UNAVAILABLE.
+        """
+        with _refusing(Reason.REGISTRY_UNAVAILABLE):
+            if isinstance(place, Path):
+                place = URL.create("sqlite", database=str(place.absolute()))
+            url = make_url(place)
+            if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "there is no such file")
+            return cls(_new_engine(place, family, 5000))
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view of the database. Raises REGISTRY_UNAVAILABLE."""

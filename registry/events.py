@@ -182,6 +182,20 @@ ARTIFACTS_COLLECTED = Event(
     },
 )
 
+SUBJECT_ERASED = Event(
+    "subject.erased",
+    schema.ERASURES,
+    lambda row: f"logs/{row['origin']}",
+    lambda row: {"pseudonym": row["pseudonym"]},
+)
+
+LOG_PRUNED = Event(
+    "log.pruned",
+    schema.PRUNINGS,
+    lambda row: f"logs/{row['origin']}",
+    lambda row: {"size": row["size"]},
+)
+
 EVENTS = (
     POLICY_ACCEPTED,
     MODEL_CREATED,
@@ -197,4 +211,6 @@ EVENTS = (
     API_KEY_REVOKED,
     ARTIFACTS_COLLECTED,
     ENGINE_COUNTED,
+    SUBJECT_ERASED,
+    LOG_PRUNED,
 )

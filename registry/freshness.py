@@ -2,13 +2,15 @@
 
 It is signed again in the transaction of every move, revocation and policy, and from time to time
 without one. The key signs only what goes forward from its last statement, so that an edited
-database cannot have an older state declared fresh.
+database cannot have an older state declared fresh, and only pointers that are in the log, so that
+a row that somebody wrote into it is not declared fresh either.
 """
 
 from datetime import timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from registry.events import POINTER_MOVED
 from registry.schema import FRESHNESS, POINTERS, REVOCATIONS
 from registry.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, Refusal
@@ -52,7 +54,8 @@ class FreshnessKeeper:
         """Sign what is live now, in the transaction of `unit`.
 
         Raises Refusal: LOG_INCONSISTENT when an alias's pointer or a revocation of the last
-        statement is gone or older; POLICY_INVALID where the policy took the key's role away.
+        statement is gone or older, or a pointer has no entry in the log; POLICY_INVALID where the
+        policy took the key's role away.
         """
         self.check_key(policy)
         # A commit that was reported as failed may have reached the database all the same.
@@ -61,6 +64,7 @@ class FreshnessKeeper:
         pointers, revoked = newest_state(unit.connection)
         if previous is not None:
             _check_goes_forward(previous, pointers, revoked)
+        self._check_logged(unit, pointers)
         expires = unit.now + timedelta(seconds=policy.rules.freshness_seconds)
         statement = Freshness(
             sequence=previous.sequence + 1 if previous else 1,
@@ -91,6 +95,17 @@ class FreshnessKeeper:
         if self._last is None:
             # From here on, deleting the stored one does not let the key start over.
             self._remember(statement)
+
+    def _check_logged(self, unit: UnitOfWork, pointers: Pointers) -> None:
+        """A signature's time is its place in the log: what is there was checked in its time."""
+        known = set(self._last.pointers) if self._last else set()
+        for pointer in pointers:
+            if pointer not in known:
+                model, _, alias = pointer[0].partition("/")
+                here = (POINTERS.c.model == model, POINTERS.c.alias == alias)
+                query = select(POINTERS).where(*here, POINTERS.c.sequence == pointer[1])
+                row = unit.connection.execute(query).mappings().one()
+                unit.check_logged(POINTER_MOVED, dict(row))
 
     def _remember(self, statement: Freshness) -> None:
         self._last = statement

@@ -21,7 +21,7 @@ from registry.versions import Versions, check_version
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.promotion import verify_pointer
-from sealgate.trust.statements import PROMOTE, ROLLBACK, Pointer, PointerBundle
+from sealgate.trust.statements import PROMOTE, ROLLBACK, Pointer, PointerBundle, Proposal
 from sealgate.trust.times import parse_time
 
 
@@ -72,7 +72,8 @@ class Pointers:
         """Move an alias back to a version that it pointed at before, on one signature.
 
         1. to 3. As in `promote`; a principal of the role `rollback` may sign too.
-        4. What it returns to is a promotion of this alias (ROLLBACK_TARGET).
+        4. What it returns to is a promotion of this alias, and not what is live already; for who is
+           no admin, it is what `previous` finds (ROLLBACK_TARGET).
         5. The pointer follows from that (reasons of `verify_pointer`).
         """
         opened = Envelope.decode(envelope)
@@ -86,6 +87,8 @@ class Pointers:
             pointer, version = self._open(unit, chain, opened, ROLLBACK, roles, etag)
             # 4.
             target = _find_target(unit.connection, pointer)
+            if "admin" not in chain.newest.principal(principal).roles:
+                _check_previous(unit.connection, pointer)
             # 5.
             bundle = PointerBundle.rollback(opened, target)
             self._move(unit, chain, bundle, pointer, version)
@@ -99,6 +102,16 @@ class Pointers:
         if row is None:
             raise Refusal(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
         return pointer_record(row)
+
+    def previous(self, model: str, alias: str) -> PointerRecord:
+        """Return the move after which the alias named another version than now, for the last time.
+
+        A service may return the alias to that, once after each promotion. Raises Refusal:
+        ALIAS_UNKNOWN, ROLLBACK_TARGET where the last move was no promotion, or there is none before
+        with another version.
+        """
+        with self._ledger.view() as connection:
+            return pointer_record(_previous(connection, model, alias))
 
     def history(self, model: str, alias: str, asked: Asked = FIRST_PAGE) -> Page[PointerRecord]:
         """Return a page of the moves of an alias, newest first.
@@ -187,6 +200,26 @@ def _newest(connection: Connection, model: str, alias: str) -> RowMapping | None
     return connection.execute(query).mappings().one_or_none()
 
 
+def _previous(connection: Connection, model: str, alias: str) -> RowMapping:
+    newest = _newest(connection, model, alias)
+    if newest is None:
+        raise Refusal(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
+    if newest["action"] != PROMOTE:
+        raise Refusal(Reason.ROLLBACK_TARGET, "it was rolled back already, since a promotion")
+    other = POINTERS.c.version_digest != newest["version_digest"]
+    query = _moves(model, alias).where(other).order_by(POINTERS.c.sequence.desc()).limit(1)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise Refusal(Reason.ROLLBACK_TARGET, "the alias has never named another version")
+    return row
+
+
+def _check_previous(connection: Connection, pointer: Pointer) -> None:
+    previous = _previous(connection, pointer.model, pointer.alias)
+    if pointer.digest != previous["version_digest"]:
+        raise Refusal(Reason.ROLLBACK_TARGET, "a service returns to the previous version alone")
+
+
 def _bundle(unit: UnitOfWork, opened: Envelope, pointer: Pointer) -> PointerBundle:
     row, proposal = find_proposal(unit.connection, pointer.proposal)
     if unit.now >= parse_time(proposal.not_after):
@@ -211,7 +244,17 @@ def _find_target(connection: Connection, pointer: Pointer) -> PointerBundle:
     bundle = connection.scalar(select(POINTERS.c.bundle).where(*here))
     if bundle is None:
         raise Refusal(Reason.ROLLBACK_TARGET, "no such promotion of this alias")
-    return PointerBundle.decode(bytes(bundle))
+    target = PointerBundle.decode(bytes(bundle))
+    newest = _newest(connection, pointer.model, pointer.alias)
+    if newest is not None and newest["version_digest"] == pointer.digest:
+        live = PointerBundle.decode(bytes(newest["bundle"]))
+        if _share(live) == _share(target):
+            raise Refusal(Reason.ROLLBACK_TARGET, "that is what the alias names already")
+    return target
+
+
+def _share(bundle: PointerBundle) -> int:
+    return Proposal.decode(bundle.proposal.payload).share
 
 
 def pointer_record(row: RowMapping) -> PointerRecord:

@@ -4,7 +4,7 @@ What the database holds is followed anew whenever it differs from what was follo
 never believed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,15 +12,16 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from registry.etags import check_etag, etag
-from registry.events import POLICY_ACCEPTED
+from registry.events import POINTER_MOVED, POLICY_ACCEPTED, VERSION_REGISTERED
 from registry.freshness import FreshnessKeeper
 from registry.requests import Once, Repeated
 from registry.schema import POLICIES
-from registry.unit_of_work import Ledger
+from registry.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, next_policy, open_policy, open_policy_history
+from sealgate.trust.withdrawals import Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,9 @@ class Policies:
         2. The chain has the etag, if one is given (ETAG_STALE).
         3. It follows from the pinned root keys, or from the newest policy (reasons of
            `open_policy` and `next_policy`).
-        4. It names this registry's log and its key, and gives the freshness key the role
+        4. What it says stands, though the key is withdrawn, was in the log before the place that
+           it names (POLICY_INVALID).
+        5. It names this registry's log and its key, and gives the freshness key the role
            `freshness` (POLICY_INVALID): a registry could not go on under another one.
         """
         # 1.
@@ -130,7 +133,11 @@ class Policies:
             # 3.
             policy = self._book.open_next(unit.connection, opened, unit.now)
             # 4.
-            if policy.registry_log != self._ledger.log.vkey:
+            for withdrawal in policy.withdrawn.keys.values():
+                _check_stands(unit, withdrawal)
+            # 5.
+            log = self._ledger.log
+            if policy.is_answer_log(log.origin) or policy.log_key(log.origin) != log.vkey:
                 raise Refusal(Reason.POLICY_INVALID, "it names another registry log or key")
             self._freshness.check_key(policy)
             unit.add(
@@ -148,3 +155,20 @@ class Policies:
     def current(self) -> Policy:
         """Return the newest policy. Raises Refusal: POLICY_INVALID, POLICY_EXPIRED."""
         return self.chain().current(self._ledger.clock())
+
+
+def _check_stands(unit: UnitOfWork, withdrawal: Withdrawal) -> None:
+    """Hold what a withdrawn key still vouches for against the log."""
+    for digest in withdrawal.stands:
+        if min(_entries(unit, digest), default=withdrawal.since) >= withdrawal.since:
+            detail = f"{digest} came after {withdrawal.since}, or never"
+            raise Refusal(Reason.POLICY_INVALID, detail)
+
+
+def _entries(unit: UnitOfWork, digest: str) -> Iterator[int]:
+    """Where pointers and versions of that digest stand in the log."""
+    for event in (POINTER_MOVED, VERSION_REGISTERED):
+        query = select(event.table).where(event.table.c.digest == digest)
+        for row in unit.connection.execute(query).mappings():
+            unit.check_logged(event, dict(row))
+            yield row["entry"]

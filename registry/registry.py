@@ -9,9 +9,11 @@ from sqlalchemy import Connection, select
 from registry.anchors import Anchors
 from registry.api_keys import ApiKeys
 from registry.artifacts import ArtifactStore
+from registry.audit_trail import AuditTrail
 from registry.changes import Changes
 from registry.database import ChangeToken, Database
 from registry.engine_counts import EngineCountsBook
+from registry.erasures import Erasures
 from registry.feed import Feed
 from registry.freshness import FreshnessKeeper, newest_state, stored_envelope
 from registry.log.reader import LogReader
@@ -36,8 +38,9 @@ from sealgate.trust.keys import Signer
 
 class Registry:
     """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
-    `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`; `artifacts`, `log` (a reader)
-    and `feed` (what the log tells of them) beside them.
+    `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`, `erasures`; `artifacts`,
+    `log` (a reader), `feed` (what the log tells of them) and `audit_trail` (the same, proved)
+    beside them.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class Registry:
         self.refusals = Refusals(ledger, book)
         self.api_keys = ApiKeys(ledger, book)
         self.engine_counts = EngineCountsBook(ledger, book)
+        self.erasures = Erasures(ledger, book)
         self.feed = Feed(ledger, self.log, self.versions, self.proposals)
+        self.audit_trail = AuditTrail(ledger)
 
     @classmethod
     def open(
@@ -146,6 +151,15 @@ class Registry:
             if freshness is None:
                 raise Refusal(Reason.POINTER_STALE, "there is no freshness statement")
             return Snapshot(chain.envelopes, _live(connection), freshness)
+
+    @property
+    def note(self) -> str:
+        """The newest signed checkpoint of the log that was checked here, from memory."""
+        return self._ledger.log.note
+
+    def halt(self, detail: str) -> None:
+        """Change nothing and show nothing new any more; see `TileLog.halt`."""
+        self._ledger.log.halt(detail)
 
     def change_token(self) -> ChangeToken:
         """A value that differs after every change of state, by whatever process; cheap.

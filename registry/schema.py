@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -118,6 +119,8 @@ POINTERS = _state(
     _bytes("bundle"),
     ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
 )
+# What was live at a time.
+Index(None, POINTERS.c.model, POINTERS.c.alias, POINTERS.c.time)
 
 REVOCATIONS = _state(
     "revocations",
@@ -175,6 +178,20 @@ COLLECTIONS = _state(
     _number("files"),
     _number("bytes"),
     _text("digests"),
+)
+
+# Subjects whose keys and openings were about to be removed: their names' slow hashes.
+ERASURES = _state(
+    "erasures",
+    _text("pseudonym", key=True),
+    _text("origin"),
+)
+
+# How many of an answer log's first entries were about to be pruned to their hashes.
+PRUNINGS = _state(
+    "prunings",
+    _text("origin", key=True),
+    _number("size", key=True),
 )
 
 # Requests that were carried out; `entry` is the first that each made. See `requests`.

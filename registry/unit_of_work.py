@@ -4,7 +4,7 @@ A unit of work rolls back unless it is committed. Its rows are added through `ad
 the entry too, so that neither can be without the other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -51,6 +51,16 @@ class UnitOfWork:
         self._entries.append(event.entry(row))
         self.connection.execute(insert(event.table), row)
         return index
+
+    def check_logged(self, event: Event, row: Mapping[str, Any]) -> None:
+        """Check that a stored row has its entry, in the log or in this very change.
+
+        Raises Refusal(LOG_INCONSISTENT): somebody wrote the row who has not the log's key.
+        """
+        entry, pending = event.entry(row), row["entry"] - self._log.size
+        if 0 <= pending < len(self._entries) and self._entries[pending] == entry:
+            return
+        self._log.check_holds(self.connection, row["entry"], entry)
 
     def afterwards(self, action: Callable[[], None]) -> None:
         """Have `action` called once the change is on the disk, and not otherwise."""

@@ -9,11 +9,13 @@ from typing import Any
 
 import grpc
 
+from sealgate.auditing.logs import check_witnessed, note_pruning
 from sealgate.following import follow
 from sealgate.listing import every
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import merkle
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
+from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.policy import Policy
 from sealgate.v1 import log_pb2 as messages
@@ -22,11 +24,18 @@ from sealgate.v1.log_pb2_grpc import LogServiceStub
 
 @dataclass(frozen=True, slots=True)
 class LogFinding:
-    """A log whose every entry was hashed again and led to the signed root."""
+    """A log whose every entry was hashed again and led to the signed root.
+
+    Of the entries before `first`, which were pruned, only the hashes that the log keeps were. What
+    `witnesses` have cosigned was of `witnessed` entries, and is extended.
+    """
 
     origin: str
     size: int
     root: str
+    first: int = 0
+    witnesses: tuple[str, ...] = ()
+    witnessed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,7 @@ class Auditor:
     def __init__(self, channel: grpc.Channel, policy: Policy) -> None:
         self.logs = LogServiceStub(channel)
         self._policy = policy
+        self._prunings: dict[str, int] | None = None
 
     def origins(self) -> list[str]:
         """The logs that the gateway has; each must be one that the policy names."""
@@ -57,20 +67,59 @@ class Auditor:
         note = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin)).note
         return open_checkpoint(note, self._policy.log_key(origin))
 
-    def verify(self, origin: str, progress: Callable[[int, int], None]) -> LogFinding:
+    def verify(
+        self,
+        origin: str,
+        progress: Callable[[int, int], None],
+        witnesses: Sequence[WitnessKey] = (),
+        threshold: int = 0,
+    ) -> LogFinding:
         """Hashes every entry up to the newest checkpoint and compares the roots.
 
+        1. Entries that are not there were pruned: the registry's log says so.
+        2. The entries, after the kept hashes of what was pruned, lead to the signed root.
+        3. So many of these witnesses have cosigned a tree, which they lead to as well.
+
         `progress` is told how many of how many entries are done. Raises: SIGNATURE_INVALID,
-        LOG_INCONSISTENT.
+        LOG_INCONSISTENT, WITNESSES_TOO_FEW.
         """
-        checkpoint = self.checkpoint(origin)
-        hashes: list[bytes] = []
-        for leaves in self.entries(origin, checkpoint.size):
+        found = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin))
+        checkpoint = open_checkpoint(found.note, self._policy.log_key(origin))
+        # 1.
+        if found.first and not 0 < found.first <= self._pruned(origin):
+            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: entries are gone, and not pruned")
+        hashes = self.hashes(origin, found.first) if found.first else []
+        prunings: dict[str, int] = {}
+        # 2.
+        for leaves in self.entries(origin, checkpoint.size, found.first):
+            for leaf in leaves:
+                note_pruning(leaf, prunings)
             hashes.extend(map(merkle.leaf_hash, leaves))
             progress(len(hashes), checkpoint.size)
         if len(hashes) != checkpoint.size or merkle.root(hashes) != checkpoint.root:
             raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
-        return LogFinding(origin, checkpoint.size, checkpoint.root.hex())
+        if not self._policy.is_answer_log(origin):
+            self._prunings = prunings
+        # 3.
+        key = self._policy.log_key(origin)
+        seen = check_witnessed(found.witnessed_note, key, hashes, witnesses, threshold)
+        return LogFinding(
+            origin, checkpoint.size, checkpoint.root.hex(), found.first, seen.names, seen.size
+        )
+
+    def hashes(self, origin: str, end: int) -> list[bytes]:
+        """The first leaf hashes of a log, which it keeps of pruned entries too."""
+        request = messages.StreamHashesRequest(origin=origin, start=0, end=end)
+        data = b"".join(part.hashes for part in self.logs.StreamHashes(request))
+        size = merkle.HASH_SIZE
+        return [data[at : at + size] for at in range(0, len(data), size)]
+
+    def _pruned(self, origin: str) -> int:
+        """How many entries the registry's log says were pruned of a log."""
+        if self._prunings is None:
+            registry = next(o for o in self.origins() if not self._policy.is_answer_log(o))
+            self.verify(registry, lambda done, total: None)
+        return (self._prunings or {}).get(origin, 0)
 
     def entries(self, origin: str, end: int, start: int = 0) -> Iterator[Sequence[bytes]]:
         """The entries from `start` up to `end`, in groups."""
@@ -81,12 +130,16 @@ class Auditor:
     def follow(self, origin: str, start: int | None = None) -> Iterator[Growth]:
         """The log's growth from its first checkpoint on, for ever, across cut connections.
 
-        Everything is hashed from entry 0 on, so each checkpoint is shown to extend those before.
+        Everything is hashed from entry 0 on, so each checkpoint is shown to extend those before; of
+        pruned entries, the hashes that the log keeps are taken.
         The entries from `start` on are handed out, or those after the first checkpoint. Raises:
         LOG_INCONSISTENT, SIGNATURE_INVALID, and GatewayRefusal for good.
         """
         frontier, shown = Frontier.empty(), list[bytes]()
-        for message in self._stream(origin):
+        kept = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin)).first
+        if kept:
+            frontier = frontier.append(self.hashes(origin, kept))
+        for message in self._stream(origin, frontier.size):
             if message.index != frontier.size:
                 raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: not the entry that comes next")
             if message.leaves:
@@ -102,13 +155,13 @@ class Auditor:
             yield Growth(checkpoint, checkpoint.size - len(shown), tuple(shown))
             start, shown = start or 0, []
 
-    def _stream(self, origin: str) -> Iterator[messages.WatchLogResponse]:
+    def _stream(self, origin: str, begin: int) -> Iterator[messages.WatchLogResponse]:
         def stream(start: int | None, seconds: float) -> Any:
             request = messages.WatchLogRequest(origin=origin, start=start)
             return self.logs.WatchLog(request, timeout=seconds)
 
         try:
-            yield from follow(stream, lambda message: message.index + len(message.leaves), 0)
+            yield from follow(stream, lambda message: message.index + len(message.leaves), begin)
         except Refusal as refusal:
             if refusal.reason is Reason.ENTRY_UNKNOWN:
                 raise Refusal(Reason.LOG_INCONSISTENT, f"{origin} has shrunk") from refusal

@@ -15,10 +15,11 @@ from sealgate.listing import every
 from sealgate.mutations import send
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile, reason_of
+from sealgate.signing_keys import Ask, open_signer
 from sealgate.trust import dsse, oms, statements
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.keys import PrivateKey, load_private_key
+from sealgate.trust.keys import Signer
 from sealgate.trust.manifest import Manifest
 from sealgate.trust.policy import Policy, open_policy_chain
 from sealgate.trust.statements import (
@@ -44,14 +45,23 @@ class Review:
 
 
 class Governance:
-    """Signs and sends one person's documents. Times are taken from `clock`, aware UTC."""
+    """Signs and sends one person's documents. Times are taken from `clock`, aware UTC.
+
+    `ask` asks the person for the passphrase or PIN of their key, where it has one.
+    """
 
     def __init__(
-        self, channel: grpc.Channel, profile: Profile, clock: Callable[[], datetime]
+        self,
+        channel: grpc.Channel,
+        profile: Profile,
+        clock: Callable[[], datetime],
+        ask: Ask | None = None,
     ) -> None:
         self.registry = RegistryServiceStub(channel)
         self._profile = profile
         self._clock = clock
+        self._ask = ask
+        self._signer: Signer | None = None
 
     def policy(self) -> Policy:
         """The newest policy, reached along the chain of signatures from the pinned root keys.
@@ -67,9 +77,12 @@ class Governance:
         )
 
     def propose(
-        self, model: str, version: int, alias: str, lifetime: timedelta
+        self, model: str, version: int, alias: str, lifetime: timedelta, share: int = 0
     ) -> messages.Proposal:
-        """Proposes a version for an alias, bound to its evidence, the policy and the moment."""
+        """Proposes a version for an alias, bound to its evidence, the policy and the moment.
+
+        `share` is what the alias is to get of production's requests, in percent.
+        """
         now = self._clock()
         registered = self._version(model, version)
         evidence = tuple(Envelope.decode(item) for item in registered.evidence)
@@ -88,6 +101,7 @@ class Governance:
             proposer=self._profile.name,
             created=format_time(now),
             not_after=format_time(now + lifetime),
+            share=share,
         )
         envelope = dsse.sign(statements.PROPOSAL, proposal.encode(), self._signing_key())
         request = messages.CreateProposalRequest(envelope=envelope.encode())
@@ -242,11 +256,14 @@ class Governance:
     def _sign(self, kind: str, payload: bytes) -> bytes:
         return dsse.sign(kind, payload, self._signing_key()).encode()
 
-    def _signing_key(self) -> PrivateKey:
-        return load_private_key(_required(self._profile.signing_key, "signing_key"))
+    def _signing_key(self) -> Signer:
+        if self._signer is None:
+            place = _required(self._profile.signing_key, "signing_key")
+            self._signer = open_signer(place, self._ask)
+        return self._signer
 
 
-def _required(path: Path | None, setting: str) -> Path:
+def _required(path: Path | str | None, setting: str) -> Path | str:
     if path is None:
         raise Refusal(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
     return path

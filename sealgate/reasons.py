@@ -82,6 +82,10 @@ class Reason(Enum):
     TENSOR_DATATYPE = (Kind.INVALID, "An input's data type is not the model's.")
     TENSOR_SHAPE = (Kind.INVALID, "An input's shape is not one that the model takes.")
     TENSOR_BYTES = (Kind.INVALID, "An input's contents do not match its type and shape.")
+    TENSOR_TEXT = (
+        Kind.INVALID,
+        "A text is not UTF-8, holds a NUL, has no tokens, or is longer than the model takes.",
+    )
     TENSOR_DUPLICATE = (Kind.INVALID, "An input or output is named twice.")
     TENSOR_NOT_FINITE = (Kind.INVALID, "An input holds NaN or infinity.")
     TENSOR_RANGE = (Kind.INVALID, "A value lies outside what its data type or the model allows.")
@@ -113,6 +117,7 @@ class Reason(Enum):
     KEY_FILE_EXISTS = (Kind.EXISTS, "A key's file is never overwritten.")
     SOCKET_EXPOSED = (Kind.PRECONDITION, "A socket is not its owner's alone.")
     KEY_UNREADABLE = (Kind.PRECONDITION, "A private key cannot be read.")
+    KEY_UNAVAILABLE = (Kind.UNAVAILABLE, "The token that holds a key does not sign with it.")
     KEY_WITHDRAWN = (Kind.PRECONDITION, "The policy no longer lists a key that signed.")
     UPLOAD_FOREIGN = (Kind.DENIED, "The upload is somebody else's.")
     # what is asked for
@@ -121,6 +126,7 @@ class Reason(Enum):
     ALIAS_UNKNOWN = (Kind.NOT_FOUND, "The model has no such alias.")
     PROPOSAL_UNKNOWN = (Kind.NOT_FOUND, "There is no such proposal.")
     COMMITMENT_UNKNOWN = (Kind.NOT_FOUND, "There is no such watermark commitment.")
+    KEY_UNKNOWN = (Kind.NOT_FOUND, "No policy of the chain lists a key of that id.")
     API_KEY_UNKNOWN = (Kind.NOT_FOUND, "There is no API key of that id.")
     UPLOAD_UNKNOWN = (Kind.NOT_FOUND, "This gateway has no such upload, or no longer.")
     LOG_UNKNOWN = (Kind.NOT_FOUND, "There is no log of that origin here.")
@@ -140,7 +146,19 @@ class Reason(Enum):
     )
     VERSION_REVOKED = (Kind.PRECONDITION, "The version has been revoked.")
     VERSION_ALTERED = (Kind.PRECONDITION, "The stored bytes are not those that were signed.")
+    ENGINE_UNSUITABLE = (
+        Kind.PRECONDITION,
+        "The engine that is configured cannot run a version of this kind.",
+    )
     GOLDEN_MISMATCH = (Kind.PRECONDITION, "The version's golden answers do not come out.")
+    DERIVATION_MISMATCH = (
+        Kind.PRECONDITION,
+        "The INT8 model does not follow from the signed float32 model.",
+    )
+    REPLAY_MISMATCH = (
+        Kind.PRECONDITION,
+        "The version answers another thing than the receipt says.",
+    )
     CALIBRATION_TOO_SMALL = (
         Kind.PRECONDITION,
         "There are too few clean rows to fit or calibrate a detector.",
@@ -166,7 +184,10 @@ class Reason(Enum):
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")
     EVIDENCE_MISSING = (Kind.PRECONDITION, "The policy asks for more evidence.")
     PROPOSAL_EXPIRED = (Kind.PRECONDITION, "The proposal's time has run out.")
-    ROLLBACK_TARGET = (Kind.PRECONDITION, "That version was never live under this alias.")
+    ROLLBACK_TARGET = (
+        Kind.PRECONDITION,
+        "The alias cannot return to that version: it never named it, or names it now.",
+    )
     POINTER_INVALID = (Kind.PRECONDITION, "The pointer does not follow from its proposal.")
     POINTER_STALE = (Kind.PRECONDITION, "No fresh statement covers the pointer.")
     UPLOAD_OFFSET = (
@@ -199,6 +220,10 @@ class Reason(Enum):
     RECORD_FAILED = (Kind.UNAVAILABLE, "The request could not be recorded, so it fails.")
     LOG_FENCED = (Kind.UNAVAILABLE, "Another writer has taken over the log.")
     CALL_FAILED = (Kind.UNAVAILABLE, "The gateway cannot be reached, or gave no reason.")
+    ENTRY_PRUNED = (Kind.NOT_FOUND, "The log has pruned that entry; its hash is kept.")
+    RETENTION_HOLDS = (Kind.PRECONDITION, "These entries must be kept for longer.")
+    WITNESS_REFUSED = (Kind.UNAVAILABLE, "A witness does not cosign.")
+    WITNESSES_TOO_FEW = (Kind.DATA_LOSS, "Too few witnesses have cosigned the log.")
     LOG_INCONSISTENT = (Kind.DATA_LOSS, "A log contradicts what it has signed.")
     INTERNAL = (Kind.INTERNAL, "Something went wrong; the gateway's log says what.")
 

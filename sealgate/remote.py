@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from sealgate.key_uri import is_key_uri
 from sealgate.reasons import Reason
 from sealgate.trust.keys import PublicKey
 
@@ -107,8 +108,8 @@ class Profile:
     """What a person has on their own machine: endpoint, credential, keys, and whom they trust.
 
     Either `token`, or `certificate` with `certificate_key`, is the credential. `root_keys` are
-    the pinned keys of the policy's root. `outbox` keeps a version until it is registered, `witness`
-    what was last seen of each log.
+    the pinned keys of the policy's root. The signing keys are files, or `pkcs11:` URIs. `outbox`
+    keeps a version until it is registered, `witness` what was last seen of each log.
     """
 
     name: str
@@ -119,8 +120,8 @@ class Profile:
     token: Path | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None
-    signing_key: Path | None = None
-    model_signing_key: Path | None = None
+    signing_key: Path | str | None = None
+    model_signing_key: Path | str | None = None
     watermark_keys: Path | None = None
     outbox: Path | None = None
     witness: Path | None = None
@@ -138,7 +139,7 @@ class Profile:
         plain = {"name", "endpoint", "root_threshold"}
         values: dict[str, Any] = {
             key: value
-            if key in plain
+            if key in plain or is_key_uri(value)
             else tuple(folder / item for item in value)
             if key == "root_keys"
             else folder / value

@@ -11,6 +11,8 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
+from sealgate.key_uri import is_key_uri
+
 _S = TypeVar("_S")
 
 
@@ -90,7 +92,11 @@ class _Sections:
         return self._folder / value
 
     def _place(self, where: str, value: Any) -> Path | str:
-        """A URL as it is, or a path; SQLite's relative paths start at the folder in both."""
+        """A URL or a key's URI as it is, or a path; SQLite's relative paths start at the folder in
+        both.
+        """
+        if isinstance(value, str) and is_key_uri(value):
+            return value
         if not isinstance(value, str) or "://" not in value:
             return self._path(where, value)
         scheme, separator, path = value.partition(":///")

@@ -5,7 +5,8 @@ compares weights finds the same ones in both.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -19,7 +20,8 @@ from training.response import respond
 OPSET = 20
 _MAX_ROWS = 65536
 # Tracing takes sizes that are equal for the same size: no model should have this one.
-_TRACED_ROWS = 23
+TRACED_ROWS = 23
+Call = Callable[..., torch.Tensor]
 
 
 def export_serving(module: torch.nn.Module, row: Sequence[int]) -> bytes:
@@ -28,42 +30,46 @@ def export_serving(module: torch.nn.Module, row: Sequence[int]) -> bytes:
     `module` is a classifier of rows, in evaluation mode (a ValueError says if not).
     """
 
-    def forward(call: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> tuple[Any, ...]:
+    def forward(call: Call, x: torch.Tensor) -> tuple[Any, ...]:
         return (call(x),)
 
-    return _export(module, forward, (_example(row),), (contract.X,), (contract.LOGITS,))
+    return export(module, forward, (_example(row),), (contract.X,), (contract.LOGITS,))
 
 
 def export_response(module: torch.nn.Module, row: Sequence[int]) -> bytes:
     """Return the response graph of `inference.screening.contract` for the same module."""
 
-    def forward(call: Callable[[torch.Tensor], torch.Tensor], *given: Any) -> tuple[Any, ...]:
+    def forward(call: Call, *given: Any) -> tuple[Any, ...]:
         return respond(call, *given)
 
     example = (
         _example(row),
-        torch.full((_TRACED_ROWS,), contract.OWN_PREDICTION),
+        torch.full((TRACED_ROWS,), contract.OWN_PREDICTION),
         torch.tensor(0.1),
         torch.tensor(0.0),
         torch.tensor(1.0),
     )
-    data = _export(module, forward, example, contract.INPUTS, contract.OUTPUTS)
+    data = export(module, forward, example, contract.INPUTS, contract.OUTPUTS)
     contract.check_response_graph(data, row)
     return data
 
 
 def _example(row: Sequence[int]) -> torch.Tensor:
-    return torch.rand(_TRACED_ROWS, *row)
+    return torch.rand(TRACED_ROWS, *row)
 
 
-def _export(
+def export(
     module: torch.nn.Module,
     function: Callable[..., tuple[Any, ...]],
     example: tuple[torch.Tensor, ...],
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
+    columns: Mapping[str, torch.export.Dim] = MappingProxyType({}),
 ) -> bytes:
-    """Trace `function(call, *example)` with the module's parameters as further, leading inputs."""
+    """Trace `function(call, *example)` with the module's parameters as further, leading inputs.
+
+    The rows of every input are free, and so are the second sizes of those named in `columns`.
+    """
     if module.training:
         raise ValueError("the module is in training mode: dropout and norms would be exported so")
     state = _state(module)
@@ -72,7 +78,7 @@ def _export(
     def traced(*given: torch.Tensor) -> tuple[Any, ...]:
         bound = dict(zip(names, given, strict=False))
         return function(
-            lambda x: torch.func.functional_call(module, bound, (x,)), *given[len(names) :]
+            lambda *x: torch.func.functional_call(module, bound, x), *given[len(names) :]
         )
 
     graph = make_fx(
@@ -82,7 +88,13 @@ def _export(
         _allow_non_fake_inputs=True,
     )(*state.values(), *example)
     graph.eval()
-    model = _to_onnx(graph, tuple(state.values()), example, (*names, *inputs), outputs)
+    rows = torch.export.Dim("rows", min=1, max=_MAX_ROWS)
+    free = [
+        ({0: rows} if value.dim() else {}) | ({1: columns[name]} if name in columns else {})
+        for name, value in zip(inputs, example, strict=True)
+    ]
+    given = (*state.values(), *example)
+    model = _to_onnx(graph, given, [*[{}] * len(state), *free], (*names, *inputs), outputs)
     initializers.bind(model, {name: value.numpy() for name, value in state.items()})
     initializers.untranspose(model)
     onnx.checker.check_model(model, full_check=True)
@@ -97,20 +109,18 @@ def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def _to_onnx(
     graph: torch.fx.GraphModule,
-    state: tuple[torch.Tensor, ...],
-    example: tuple[torch.Tensor, ...],
+    given: tuple[torch.Tensor, ...],
+    free: Sequence[dict[int, torch.export.Dim]],
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
 ) -> onnx.ModelProto:
-    rows = torch.export.Dim("rows", min=1, max=_MAX_ROWS)
-    free = [{0: rows} if value.dim() else None for value in example]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             graph,
-            (*state, *example),
+            given,
             dynamo=True,
-            dynamic_shapes=(*[None] * len(state), *free),
+            dynamic_shapes=tuple(sizes or None for sizes in free),
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),

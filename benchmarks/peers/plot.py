@@ -21,10 +21,10 @@ def main():
         mine = [row for row in rows if row["model"] == model]
         _bars(pair[0], mine, "cpu_ms", f"{model}: server CPU-ms per answer (less is better)")
         _bars(pair[1], mine, "rate", f"{model}: answers per second (more is better)")
-    axes[0][1].legend(_LOADS, fontsize="small")
+    handles = axes[0][0].containers
+    bars = [handle for handle in handles if hasattr(handle, "patches")]
+    figure.legend(bars, _LOADS, loc="outside upper right", ncols=len(_LOADS), fontsize="small")
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    if "--png" in sys.argv:
-        figure.savefig(path.with_suffix(".png"), dpi=80)
 
 
 def _bars(axis, rows, figure, title):

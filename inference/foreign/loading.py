@@ -20,6 +20,7 @@ from inference.live import Ready
 from inference.model_config import ModelConfig
 from inference.serving import Serving
 from inference.version import GOLDEN, MODEL, ReadyVersion
+from sealgate.reasons import Reason, Refusal
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class ForeignLoader:
     def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
         """See `Loader`. Raises Refusal as `read_files` and `ReadyVersion.build` do, and:
         ENGINE_UNAVAILABLE where the server is away or does not serve the version yet;
-        ANSWER_MALFORMED; GOLDEN_MISMATCH.
+        ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
         """
         if loaded is not None:
             return loaded
@@ -51,6 +52,9 @@ class ForeignLoader:
         files = read_files(cleared.manifest, source)
         signed = ModelConfig.decode(files[MODEL])
         config = replace(signed, batching=self._bounds.tighten(signed.name, signed.batching))
+        if config.tokens is not None:
+            # Which texts share a batch there, and how they are filled up, cannot be seen from here.
+            raise Refusal(Reason.ENGINE_UNSUITABLE, "a foreign server runs no text models")
         golden = Golden.decode(files[GOLDEN], config)
         model = ForeignModel(self._server, named, config, golden, settings.tolerance)
         off = settings.tolerance

@@ -42,6 +42,7 @@ _BY_STATUS = {
 _OF_A_REQUEST = frozenset(
     {
         Reason.BATCH_TOO_LARGE,
+        Reason.TENSOR_TEXT,
         Reason.QUEUE_FULL,
         Reason.DEADLINE_TOO_SHORT,
         Reason.VERSION_REVOKED,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from inference.admission import FileSource
 from inference.answer import Answer
 from inference.batcher import Counts
+from inference.inputs import tensors_of
 from inference.model_config import ModelConfig
 from inference.remote.service import CALLER, DIGEST, FEATURES_OUTPUT, URGENT
 from inference.screening.detector import Detector
@@ -23,7 +24,7 @@ from inference.statistics import Phases, Statistics
 from inference.version import DETECTOR, MODEL
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from sealgate.tensors import Tensor, write_inputs
+from sealgate.tensors import write_inputs
 from sealgate.trust.digest import sha256
 from sealgate.trust.manifest import Manifest
 
@@ -138,7 +139,7 @@ class RemoteVersion:
             request.parameters[CALLER].string_param = caller
         if caller:
             request.parameters[CALLER].string_param = caller
-        write_inputs(request, [Tensor.of(self.config.input.name, x)])
+        write_inputs(request, tensors_of(self.config, x))
         return request
 
     def _judged(self, response: oip.ModelInferResponse, rows: int) -> Answer:

@@ -13,6 +13,15 @@ when the input does?" (see `training.export` for how ours is made):
              features  float32 [n, F]    how the margin of the model's own answer moves under small
                                          steps of eps; what a Detector reads
 
+A text model's response graph takes tokens in the place of x, and is not clipped, since embeddings
+have no domain. Its step is taken among the word embeddings [n, s, W]:
+
+    inputs   input_ids       int64   [n, s]     token ids; s is free
+             attention_mask  int64   [n, s]     1 for each token, 0 for what fills up behind them
+             label, eps                         as above, eps in units of the embeddings
+    outputs  logits, features                   as above
+             x_adv           float32 [n, s, W]  embeddings + eps * sign(gradient)
+
 The checks here read the graph; that its forward is the serving graph's is for who runs both to see
 (`check_same_forward`).
 """
@@ -28,6 +37,7 @@ from google.protobuf.message import DecodeError
 from sealgate.reasons import Reason, Refusal
 
 X, LABEL, EPS, CLIP_MIN, CLIP_MAX = INPUTS = ("x", "label", "eps", "clip_min", "clip_max")
+IDS, MASK, *_ = TEXT_INPUTS = ("input_ids", "attention_mask", LABEL, EPS)
 LOGITS, X_ADV, FEATURES = OUTPUTS = ("logits", "x_adv", "features")
 OWN_PREDICTION = -1
 FORWARD_TOLERANCE = 1e-4
@@ -52,19 +62,35 @@ def check_response_graph(
     not a response graph or not of this size.
     """
     graph = _parse(model).graph
-    bound = {tensor.name for tensor in graph.initializer}
-    if bound & set(INPUTS):
-        raise Refusal(Reason.GRAPH_MISMATCH, "an input is bound to a constant")
-    inputs = _signature([value for value in graph.input if value.name not in bound], INPUTS)
-    outputs = _signature(graph.output, OUTPUTS)
-    _expect(inputs, {LABEL: onnx.TensorProto.INT64})
-    _expect(outputs, {})
-    shape = _shape(inputs, outputs)
+    shape = _shape(*_values(graph, INPUTS, {LABEL: onnx.TensorProto.INT64}))
     if row is not None and tuple(row) != shape.row:
         raise Refusal(Reason.GRAPH_MISMATCH, f"rows are {shape.row}, not {tuple(row)}")
     if classes is not None and classes != shape.classes:
         raise Refusal(Reason.GRAPH_MISMATCH, f"classes are {shape.classes}, not {classes}")
     return shape
+
+
+def check_text_response_graph(
+    model: onnx.ModelProto | bytes, classes: int | None = None
+) -> ResponseShape:
+    """Check names, types and shapes of a text model's; the row that is returned is (W,).
+
+    Raises FORMAT_REFUSED and GRAPH_MISMATCH as `check_response_graph` does.
+    """
+    graph = _parse(model).graph
+    integers = dict.fromkeys((IDS, MASK, LABEL), onnx.TensorProto.INT64)
+    inputs, outputs = _values(graph, TEXT_INPUTS, integers)
+    _expect_scalars(inputs, (EPS,))
+    for name in (IDS, MASK):
+        if _dims(inputs[name]) != (None, None):
+            raise Refusal(Reason.GRAPH_MISMATCH, f"{name} does not take any number of tokens")
+    moved = _dims(outputs[X_ADV])
+    if len(moved) != 3 or moved[:2] != (None, None) or not moved[2]:
+        raise Refusal(Reason.GRAPH_MISMATCH, "x_adv is not one embedding for each token")
+    answer, features = _answer_sizes(outputs)
+    if classes is not None and classes != answer:
+        raise Refusal(Reason.GRAPH_MISMATCH, f"classes are {answer}, not {classes}")
+    return ResponseShape((moved[2],), answer, features)
 
 
 def check_same_parameters(
@@ -103,16 +129,31 @@ def _parse(model: onnx.ModelProto | bytes) -> onnx.ModelProto:
     return proto
 
 
-def _signature(
-    values: Sequence[onnx.ValueInfoProto], names: tuple[str, ...]
-) -> dict[str, onnx.ValueInfoProto]:
+Values = dict[str, onnx.ValueInfoProto]
+
+
+def _values(
+    graph: onnx.GraphProto, names: tuple[str, ...], types: dict[str, int]
+) -> tuple[Values, Values]:
+    """The inputs, which are `names`, and the outputs; what `types` does not name is float32."""
+    bound = {tensor.name for tensor in graph.initializer}
+    if bound & set(names):
+        raise Refusal(Reason.GRAPH_MISMATCH, "an input is bound to a constant")
+    inputs = _signature([value for value in graph.input if value.name not in bound], names)
+    outputs = _signature(graph.output, OUTPUTS)
+    _expect(inputs, types)
+    _expect(outputs, {})
+    return inputs, outputs
+
+
+def _signature(values: Sequence[onnx.ValueInfoProto], names: tuple[str, ...]) -> Values:
     found = tuple(value.name for value in values)
     if sorted(found) != sorted(names):
         raise Refusal(Reason.GRAPH_MISMATCH, f"the graph has {found}, not {names}")
     return {value.name: value for value in values}
 
 
-def _expect(values: dict[str, onnx.ValueInfoProto], types: dict[str, int]) -> None:
+def _expect(values: Values, types: dict[str, int]) -> None:
     for name, value in values.items():
         if value.type.tensor_type.elem_type != types.get(name, onnx.TensorProto.FLOAT):
             raise Refusal(Reason.GRAPH_MISMATCH, f"{name} has the wrong data type")
@@ -127,23 +168,30 @@ def _dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     )
 
 
-def _shape(
-    inputs: dict[str, onnx.ValueInfoProto], outputs: dict[str, onnx.ValueInfoProto]
-) -> ResponseShape:
-    for name in (EPS, CLIP_MIN, CLIP_MAX):
+def _expect_scalars(inputs: Values, names: tuple[str, ...]) -> None:
+    for name in names:
         if _dims(inputs[name]) != ():
             raise Refusal(Reason.GRAPH_MISMATCH, f"{name} is not a scalar")
     if _dims(inputs[LABEL]) != (None,):
         raise Refusal(Reason.GRAPH_MISMATCH, "label is not one number a row")
+
+
+def _shape(inputs: Values, outputs: Values) -> ResponseShape:
+    _expect_scalars(inputs, (EPS, CLIP_MIN, CLIP_MAX))
     row = _row(X, inputs[X])
     if not row or _row(X_ADV, outputs[X_ADV]) != row:
         raise Refusal(Reason.GRAPH_MISMATCH, "x_adv is not shaped as x is")
+    return ResponseShape(row, *_answer_sizes(outputs))
+
+
+def _answer_sizes(outputs: Values) -> tuple[int, int]:
+    """How many classes, and how many features."""
     logits, features = _row(LOGITS, outputs[LOGITS]), _row(FEATURES, outputs[FEATURES])
     if len(logits) != 1 or logits[0] < 2:
         raise Refusal(Reason.GRAPH_MISMATCH, "logits are not two classes or more for each row")
     if len(features) != 1 or not 1 <= features[0] <= _MAX_FEATURES:
         raise Refusal(Reason.GRAPH_MISMATCH, "features are not a vector for each row")
-    return ResponseShape(row, logits[0], features[0])
+    return logits[0], features[0]
 
 
 def _row(name: str, value: onnx.ValueInfoProto) -> tuple[int, ...]:

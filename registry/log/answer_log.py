@@ -10,27 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 
 from registry.database import Database
+from registry.log.openings import Opening, Openings
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS, OPENINGS
 from registry.log.tile_log import Appended, TileLog
-from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import FIELDS
+from sealgate.reasons import Refusal
 from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.keys import Signer
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a leaf commits to: a value for each of `answer.FIELDS`, and what its salts derive
-    from, a nonce and the subject whose key it is.
-    """
-
-    fields: tuple[str, ...]
-    nonce: bytes
-    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +38,7 @@ class AnswerLog:
         self._log = log
         self._add_opening = insert(OPENINGS)
         self.reader = LogReader(database, ANSWERS, log.vkey)
+        self.openings = Openings(database)
 
     @classmethod
     def open(
@@ -80,6 +70,10 @@ class AnswerLog:
         """How many answers are recorded, from memory."""
         return self._log.size
 
+    def halt(self, detail: str) -> None:
+        """Record nothing any more; see `TileLog.halt`."""
+        self._log.halt(detail)
+
     def append(self, answers: Sequence[Answer]) -> Appended:
         """Record 1 to 256 answers together; on return they are on the disk.
 
@@ -98,16 +92,16 @@ class AnswerLog:
         return appended
 
     def opening(self, index: int) -> Opening:
-        """Return what entry `index` commits to. Raises Refusal(ENTRY_UNKNOWN)."""
-        query = select(OPENINGS).where(OPENINGS.c.index == index)
-        with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"{self.origin} has no opening of {index}")
-        fields = json.loads(row.fields)
-        if len(fields) != len(FIELDS):
-            raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
-        return Opening(tuple(fields), bytes(row.nonce), row.subject)
+        """Return what entry `index` commits to. Raises Refusal as `Openings.get`."""
+        return self.openings.get(index)
+
+    def erase(self, subject: str) -> int:
+        """Remove the opening of every entry about a subject; return how many there were.
+
+        The leaves stay, and so does what they prove. Raises Refusal: RECORD_FAILED,
+        REGISTRY_UNAVAILABLE.
+        """
+        return self.openings.erase(subject)
 
     def close(self) -> None:
         self._database.close()

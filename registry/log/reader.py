@@ -3,7 +3,7 @@
 A reader needs no key of the log's and fences nobody; each call sees one state of the database.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import select
 
@@ -14,16 +14,17 @@ from registry.log.tables import LogTables
 from registry.log.verification import Progress, Verified, verify_log
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import tiles
+from sealgate.trust.merkle import HASH_SIZE
 from sealgate.trust.note import Verifier
 
 LARGEST_READ = 1024
 
 
 class LogReader:
-    """Reads the log in `tables` whose checkpoints `vkey` (a C2SP verifier key) signs."""
+    """Reads the log in `tables` whose checkpoints `vkey` signs; see `log_vkey`."""
 
     def __init__(self, database: Database, tables: LogTables, vkey: str) -> None:
-        self.origin = Verifier.from_vkey(vkey).name
+        self.origin = Verifier.from_vkey(vkey.partition(" ")[0]).name
         self.vkey = vkey
         self._database = database
         self._tables = tables
@@ -43,28 +44,52 @@ class LogReader:
         return 0 if newest is None else newest.size
 
     def entry(self, index: int) -> bytes:
-        """Return one leaf's bytes. Raises Refusal(ENTRY_UNKNOWN)."""
+        """Return one leaf's bytes. Raises Refusal: ENTRY_UNKNOWN, ENTRY_PRUNED."""
         table = self._tables.leaves
         with self._database.reading() as connection:
             data = connection.scalar(select(table.c.data).where(table.c.index == index))
+            first = rows.first_index(connection, self._tables) if data is None else 0
         if data is None:
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"{self.origin} has no entry {index}")
+            reason = Reason.ENTRY_PRUNED if 0 <= index < first else Reason.ENTRY_UNKNOWN
+            raise Refusal(reason, f"{self.origin} has no entry {index}")
         return bytes(data)
+
+    def first(self) -> int:
+        """Return the first entry that was not pruned; 0 where none was."""
+        with self._database.reading() as connection:
+            return rows.first_index(connection, self._tables)
 
     def entries(self, start: int, end: int) -> Iterator[list[bytes]]:
         """Yield the leaves from `start` up to `end` in order, in lists of at most 1024.
 
         Each list is read in a transaction of its own, so a slow taker holds up nobody. Raises
-        Refusal: ENTRY_UNKNOWN for a range that the log does not have, LOG_INCONSISTENT when a
-        leaf is missing.
+        Refusal: ENTRY_UNKNOWN for a range that the log does not have, ENTRY_PRUNED where it begins
+        before what is kept, LOG_INCONSISTENT when a leaf is missing.
         """
         if not 0 <= start <= end <= self.size():
             raise Refusal(Reason.ENTRY_UNKNOWN, f"{self.origin} has no entries {start} to {end}")
+        if start < min(end, kept := self.first()):
+            raise Refusal(Reason.ENTRY_PRUNED, f"{self.origin} begins at entry {kept}")
         for first in range(start, end, LARGEST_READ):
             last = min(first + LARGEST_READ, end)
             with self._database.reading() as connection:
                 blocks = list(rows.leaves(connection, self._tables, first, last))
             yield from blocks
+
+    def hashes(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the leaf hashes from `start` up to `end`, in parts of at most 256 of 32 bytes each.
+
+        They are kept of pruned entries too. Raises Refusal: ENTRY_UNKNOWN, LOG_INCONSISTENT.
+        """
+        if not 0 <= start <= end <= self.size():
+            raise Refusal(Reason.ENTRY_UNKNOWN, f"{self.origin} has no entries {start} to {end}")
+        while start < end:
+            index, skipped = divmod(start, tiles.WIDTH)
+            width = min(tiles.WIDTH, end - index * tiles.WIDTH)
+            with self._database.reading() as connection:
+                found = TileRows(connection, self._tables).read(0, index, width)
+            yield found[skipped * HASH_SIZE :]
+            start = index * tiles.WIDTH + width
 
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """Prove that entry `index` is in the tree of `size` leaves (RFC 9162, 2.1.3).
@@ -77,6 +102,21 @@ class LogReader:
                 raise Refusal(Reason.ENTRY_UNKNOWN, f"no entry {index} under size {size}")
             return tuple(tiles.inclusion_proof(TileRows(connection, self._tables), index, size))
 
+    def proven(
+        self, indices: Sequence[int], size: int
+    ) -> dict[int, tuple[bytes, tuple[bytes, ...]]]:
+        """Return leaves with their proofs in the tree of `size`, as far as they are kept.
+
+        Each tile is read once for all of them. Raises Refusal(ENTRY_UNKNOWN) like `inclusion`.
+        """
+        table = self._tables.leaves
+        query = select(table).where(table.c.index.in_(indices))
+        with self._database.reading() as connection:
+            found = {r["index"]: bytes(r["data"]) for r in connection.execute(query).mappings()}
+            proofs = tiles.inclusion_proofs(TileRows(connection, self._tables), found, size)
+        pairs = zip(found.items(), proofs, strict=True)
+        return {index: (leaf, tuple(hashes)) for (index, leaf), hashes in pairs}
+
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """Prove that the tree of `new` leaves extends that of `old` (RFC 9162, 2.1.4).
 
@@ -88,7 +128,9 @@ class LogReader:
                 raise Refusal(Reason.ENTRY_UNKNOWN, f"no sizes {old} and {new}")
             return tuple(tiles.consistency_proof(TileRows(connection, self._tables), old, new))
 
-    def verify(self, progress: Progress | None = None) -> Verified:
-        """Recompute the whole log; see `verify_log`. Raises Refusal(LOG_INCONSISTENT)."""
+    def verify(self, progress: Progress | None = None, pruned: int = 0) -> Verified:
+        """Recompute the whole log, of whose entries the first `pruned` may be gone; see
+        `verify_log`. Raises Refusal(LOG_INCONSISTENT).
+        """
         with self._database.reading() as connection:
-            return verify_log(connection, self._tables, self.vkey, progress=progress)
+            return verify_log(connection, self._tables, self.vkey, progress=progress, pruned=pruned)

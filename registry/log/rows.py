@@ -58,6 +58,11 @@ def next_index(connection: Connection, tables: LogTables) -> int:
     return 0 if largest is None else int(largest) + 1
 
 
+def first_index(connection: Connection, tables: LogTables) -> int:
+    """Return the smallest index of a leaf: those before it are pruned, or there are none."""
+    return int(connection.scalar(select(func.min(tables.leaves.c.index))) or 0)
+
+
 def leaves(
     connection: Connection, tables: LogTables, start: int, end: int
 ) -> Iterator[list[bytes]]:

@@ -24,12 +24,18 @@ from registry.database import Database
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from sealgate.trust.checkpoint import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import Signer
-from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
-from sealgate.trust.note import vkey
-from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, consistency_proof, partial_width
+from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
+from sealgate.trust.tiles import (
+    HEIGHT,
+    WIDTH,
+    Tile,
+    consistency_proof,
+    inclusion_proof,
+    partial_width,
+)
 
 LARGEST_GROUP = 256
 LARGEST_LEAF = 65535
@@ -64,7 +70,7 @@ class TileLog:
         note: str,
     ) -> None:
         self.origin = origin
-        self.vkey = vkey(origin, signer.public)
+        self.vkey = log_vkey(origin, signer)
         self.lock = threading.Lock()
         self._tables = tables
         self._signer = signer
@@ -72,6 +78,7 @@ class TileLog:
         self._frontier = frontier
         self._note = note
         self._unsettled: Appended | None = None
+        self._halted = ""
         self._statements = _Statements(tables, origin)
 
     @classmethod
@@ -115,12 +122,16 @@ class TileLog:
         """The newest signed checkpoint."""
         return self._note
 
+    def halt(self, detail: str) -> None:
+        """Sign nothing any more, for somebody has seen another log under this key."""
+        self._halted = detail
+
     def check_turn(self, connection: Connection) -> None:
         """Check that this may append, and keep others out until the commit.
 
         Raises Refusal: LOG_FENCED when another writer has taken over, LOG_INCONSISTENT when the
         database's newest checkpoint is not the one that was signed last, nor, where the log is
-        shared, an extension of it.
+        shared, an extension of it; or after `halt`.
         """
         row = connection.execute(self._statements.turn).one_or_none()
         if self._epoch is not None and (row is None or row.epoch != self._epoch):
@@ -137,6 +148,8 @@ class TileLog:
         self._take_over(connection, None if newest is None else newest.note)
 
     def _take_over(self, connection: Connection, note: str | None) -> None:
+        if self._halted:
+            raise inconsistent(self._halted)
         if note != self._note and self._unsettled and note == self._unsettled.note:
             # That commit was reported as failed, yet it had reached the database.
             self.settle(self._unsettled)
@@ -148,6 +161,20 @@ class TileLog:
         seen = Checkpoint(self.origin, self._frontier.size, self._frontier.root)
         _check_extends(connection, self._tables, frontier, seen)
         self._frontier, self._note, self._unsettled = frontier, note, None
+
+    def check_holds(self, connection: Connection, index: int, leaf: bytes) -> None:
+        """Check that entry `index` of the tree that was signed last is this leaf.
+
+        Raises Refusal(LOG_INCONSISTENT).
+        """
+        size = self._frontier.size
+        try:
+            if not 0 <= index < size:
+                raise inconsistent(f"there is no entry {index}")
+            proof = inclusion_proof(TileRows(connection, self._tables), index, size)
+            verify_inclusion(leaf_hash(leaf), index, size, proof, self._frontier.root)
+        except Refusal as error:
+            raise inconsistent(f"{self.origin}: entry {index} is another") from error
 
     def append(self, connection: Connection, leaves: Sequence[bytes]) -> Appended:
         """Append 1 to 256 leaves of at most 65,535 bytes in the caller's transaction.
@@ -250,7 +277,7 @@ def _load(
 
 def _open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
     try:
-        return open_checkpoint(note, vkey(origin, signer.public))
+        return open_checkpoint(note, log_vkey(origin, signer))
     except Refusal as error:
         raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error
 

@@ -11,7 +11,7 @@ from registry.log.tables import LogTables
 from sealgate.reasons import Refusal
 from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import leaf_hash
+from sealgate.trust.merkle import HASH_SIZE, leaf_hash
 from sealgate.trust.tiles import WIDTH, Tile
 
 # Called with how many leaves have been checked and how many there are.
@@ -22,12 +22,15 @@ Visit = Callable[[int, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was checked: leaves, stored checkpoints, the root, and the newest signed note."""
+    """What was checked: leaves, stored checkpoints, the root, and the newest signed note. Of the
+    first `pruned` leaves there are only hashes.
+    """
 
     size: int
     checkpoints: int
     root: bytes
     note: str
+    pruned: int = 0
 
 
 def verify_log(
@@ -37,10 +40,12 @@ def verify_log(
     *,
     progress: Progress | None = None,
     visit: Visit | None = None,
+    pruned: int = 0,
 ) -> Verified:
     """Check the whole log in the transaction of `connection`.
 
-    1. The newest checkpoint covers every leaf, and no leaf is missing.
+    1. The newest checkpoint covers every leaf, and no leaf is missing, but for whole tiles among
+       the first `pruned`, whose kept hashes stand for them.
     2. Every stored checkpoint is signed by `vkey` and states the root of the leaves up to its
        size.
     3. Every stored tile holds the hashes of what it covers, and none is missing or surplus.
@@ -52,9 +57,13 @@ def verify_log(
     notes = _checkpoints(connection, tables)
     if not notes or notes[-1].size != size:
         raise inconsistent(f"{size} leaves under another newest checkpoint")
+    first = rows.first_index(connection, tables)
+    if first > pruned or first % WIDTH:
+        raise inconsistent(f"the leaves before {first} are missing")
     # 2.
     check = _Recomputation(connection, tables, vkey, visit)
     for newest in notes:
+        check.extend_by_hashes(min(first, newest.size))
         for block in _groups(connection, tables, check.frontier.size, newest.size):
             check.extend(block)
         check.compare(newest)
@@ -62,7 +71,7 @@ def verify_log(
             progress(newest.size, size)
     # 3.
     check.compare_tiles_left()
-    return Verified(size, len(notes), check.frontier.root, notes[-1].note)
+    return Verified(size, len(notes), check.frontier.root, notes[-1].note, first)
 
 
 class _Recomputation:
@@ -84,7 +93,18 @@ class _Recomputation:
         if self._visit is not None:
             for index, leaf in enumerate(block, self.frontier.size):
                 self._visit(index, leaf)
-        self.frontier = self.frontier.append([leaf_hash(leaf) for leaf in block])
+        self._append([leaf_hash(leaf) for leaf in block])
+
+    def extend_by_hashes(self, end: int) -> None:
+        """Go on to a tree of `end` by what the tiles say of leaves that are gone."""
+        while (size := self.frontier.size) < end:
+            index, skipped = divmod(size, WIDTH)
+            width = min(WIDTH, end - index * WIDTH)
+            data = self._stored.read(0, index, width)
+            self._append([data[i * HASH_SIZE : (i + 1) * HASH_SIZE] for i in range(skipped, width)])
+
+    def _append(self, hashes: Sequence[bytes]) -> None:
+        self.frontier = self.frontier.append(hashes)
         for tile in self.frontier.tiles:
             self._unfinished[tile.level] = tile
             if tile.width == WIDTH:

@@ -1,6 +1,7 @@
 """`sealgate audit`: the logs checked from end to end, and single entries shown."""
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -8,37 +9,70 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from sealgate.audit import Auditor, LogFinding
-from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli import audit_completeness, audit_decisions, audit_reach
 from sealgate.cli.lines import json_lines_option, show_line
+from sealgate.cli.main import JoinedGroup
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.governance import Governance
+from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.merkle import leaf_hash
 from sealgate.trust.receipt import Receipt, verify_receipt
 from sealgate.v1 import log_pb2 as messages
 
 
-@click.group(cls=HelpfulGroup)
+class AuditGroup(JoinedGroup):
+    joined_by = "sealgate.commands.audit"
+
+
+@click.group(cls=AuditGroup)
 def audit() -> None:
     """Check the logs, and look into them."""
 
 
-@audit.command(epilog="\b\nExample:\n  sealgate audit verify")
+for command in (audit_decisions.as_of, audit_decisions.decision):
+    audit.add_command(command)
+for command in (audit_reach.blast_radius, audit_reach.readers, audit_completeness.completeness):
+    audit.add_command(command)
+
+
+@audit.command(
+    epilog="\b\nExamples:\n  sealgate audit verify\n"
+    "  sealgate audit verify --witness witness.example+4f2a91c0+BDk… --witnesses 1"
+)
+@click.option(
+    "--witness", "keys", multiple=True, metavar="KEY", help="A witness's verifier key (C2SP)."
+)
+@click.option(
+    "--witnesses",
+    "threshold",
+    type=click.IntRange(1),
+    help="How many of these must have cosigned each log; default: all.",
+)
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, as_json: bool) -> None:
-    """Check every entry of every log against the signed checkpoints."""
+def verify(ctx: click.Context, keys: tuple[str, ...], threshold: int | None, as_json: bool) -> None:
+    """Check every entry of every log against the signed checkpoints.
+
+    Of entries that were pruned, which the registry's log must tell, only the kept hashes are
+    checked. With --witness, each log must also extend a state that these witnesses have cosigned.
+    """
+    witnesses = [WitnessKey.from_vkey(key) for key in keys]
+    wanted = len(witnesses) if threshold is None else threshold
+    if wanted > len(witnesses):
+        raise click.UsageError("--witnesses asks for more than --witness names")
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
         auditor = Auditor(channel, policy)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, transient=True, disable=as_json) as progress:
-            findings = [_verify(auditor, origin, progress) for origin in auditor.origins()]
-    rows = [
-        {"log": f.origin, "entries": f.size, "root": f.root, "found": "intact"} for f in findings
-    ]
-    show_rows(rows, ("log", "entries", "root", "found"), as_json)
+            findings = [
+                _verify(auditor, origin, progress, witnesses, wanted)
+                # The registry's first: it tells what was pruned of the others.
+                for origin in sorted(auditor.origins(), key=policy.is_answer_log)
+            ]
+    show_rows([_row(f) for f in findings], ("log", "entries", "root", "found"), as_json)
 
 
 @audit.command(
@@ -105,13 +139,34 @@ def _event(leaf: bytes) -> dict[str, object]:
     return {name: document[name] for name in ("time", "event", "subject", "principal")}
 
 
-def _verify(auditor: Auditor, origin: str, progress: Progress) -> LogFinding:
+def _row(finding: LogFinding) -> dict[str, object]:
+    found = "intact"
+    if finding.first:
+        found += f"; of the first {finding.first}, pruned, only the hashes"
+    if finding.witnesses:
+        found += f"; {finding.witnessed} entries cosigned by {', '.join(finding.witnesses)}"
+    told = {"log": finding.origin, "entries": finding.size, "root": finding.root, "found": found}
+    return {
+        **told,
+        "first": finding.first,
+        "witnesses": list(finding.witnesses),
+        "witnessed": finding.witnessed,
+    }
+
+
+def _verify(
+    auditor: Auditor,
+    origin: str,
+    progress: Progress,
+    witnesses: Sequence[WitnessKey],
+    threshold: int,
+) -> LogFinding:
     task = progress.add_task(origin)
 
     def advance(done: int, total: int) -> None:
         progress.update(task, completed=done, total=total)
 
-    return auditor.verify(origin, advance)
+    return auditor.verify(origin, advance, witnesses, threshold)
 
 
 def _origin(auditor: Auditor, name: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from sealgate.cli.output import json_option, show_rows
 from sealgate.cli.people import profile
+from sealgate.cli.rows import read_rows
 from sealgate.client.connection import connect, options_of
 
 
@@ -18,18 +19,19 @@ from sealgate.client.connection import connect, options_of
 Examples:
   sealgate infer digits --input rows.npy
   sealgate infer digits --input rows.csv --alias canary --receipt receipt.json
+  sealgate infer spam --text "You have won a prize"
 """
 )
 @click.argument("model")
 @click.option(
     "--input",
     "file",
-    required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Rows of numbers: .npy, or .csv without a header.",
 )
+@click.option("--text", "texts", multiple=True, help="A text, where the model takes texts.")
 @click.option("--alias", default="production", show_default=True, help="Which pointer is meant.")
-@click.option("--name", default="x", show_default=True, help="The input's name.")
+@click.option("--name", help="The input's name; x for rows and text for texts unless given.")
 @click.option(
     "--receipt",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -40,16 +42,20 @@ Examples:
 def infer(
     ctx: click.Context,
     model: str,
-    file: Path,
+    file: Path | None,
+    texts: tuple[str, ...],
     alias: str,
-    name: str,
+    name: str | None,
     receipt: Path | None,
     as_json: bool,
 ) -> None:
     """Ask MODEL, and print its answer for each row, once its receipt has been verified."""
+    if (file is None) is not bool(texts):
+        raise click.UsageError("either --input or --text says what to ask")
+    asked = read_rows(file) if file is not None else _texts(texts)
     person = profile(ctx, "client")
     with connect(person.endpoint, **options_of(person)) as client:
-        answer = client.infer(model, {name: _rows(file)}, alias=alias)
+        answer = client.infer(model, {name or ("text" if texts else "x"): asked}, alias=alias)
     if receipt is not None:
         receipt.write_bytes(answer.receipt.data)
     rows = [
@@ -60,26 +66,13 @@ def infer(
     show_rows(rows, ("row", "output", "value"), as_json)
 
 
+def _texts(texts: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """Texts [n] as BYTES take them."""
+    return np.array([text.encode() for text in texts], object)
+
+
 def _value(data: np.ndarray[Any, Any], as_json: bool) -> object:
     """Every digit for programs; two decimals for people."""
     if as_json:
         return data.tolist()
     return np.array2string(np.asarray(data), precision=2, max_line_width=sys.maxsize)
-
-
-def _rows(file: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    try:
-        if file.suffix == ".npy":
-            rows = np.load(file, allow_pickle=False)
-        else:
-            lines = [line.split(",") for line in file.read_text().splitlines() if line.strip()]
-            if len({len(line) for line in lines}) > 1:
-                raise ValueError("its rows differ in length")
-            rows = np.array([[float(item) for item in line] for line in lines])
-    except (ValueError, EOFError) as error:
-        # numpy takes whatever it cannot read for a pickle, and says how to load that.
-        text = "it is not a .npy file" if file.suffix == ".npy" else str(error)
-        raise click.ClickException(f"{file} does not hold rows of numbers: {text}") from error
-    if not rows.size:
-        raise click.ClickException(f"{file} holds no rows")
-    return np.atleast_2d(rows).astype(np.float32)

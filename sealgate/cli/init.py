@@ -31,8 +31,15 @@ Examples:
     is_flag=True,
     help="The engine is to run in a process of its own, behind a unix socket.",
 )
+@click.option(
+    "--ml-dsa-logs",
+    is_flag=True,
+    help="The logs sign with ML-DSA-44 keys beside Ed25519, from their beginning.",
+)
 @click.pass_context
-def init(ctx: click.Context, name: str, port: int, separate_engine: bool) -> None:
+def init(
+    ctx: click.Context, name: str, port: int, separate_engine: bool, ml_dsa_logs: bool
+) -> None:
     """Make keys, certificates, a first policy and a configuration.
 
     The gateway that they are for listens on loopback only.
@@ -45,6 +52,7 @@ def init(ctx: click.Context, name: str, port: int, separate_engine: bool) -> Non
             datetime.now(UTC),
             Ports(port, port + 1),
             separate_engine=separate_engine,
+            ml_dsa_logs=ml_dsa_logs,
         ).make()
     except FileExistsError:
         raise click.ClickException(f"{folder} is not empty; choose another with --state") from None

@@ -8,7 +8,7 @@ import grpc
 
 from sealgate.cli.lists import list_options
 from sealgate.cli.main import JoinedGroup
-from sealgate.cli.output import json_option, show_fields, show_rows
+from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.review import show_review
 from sealgate.cli.watch import watch
@@ -39,7 +39,7 @@ model.add_command(watch)
 
 
 def _governance(channel: grpc.Channel, person: Profile) -> Governance:
-    return Governance(channel, person, lambda: datetime.now(UTC))
+    return Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
 
 
 @model.command(
@@ -118,7 +118,10 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     show_rows(rows, ("evidence", "maker", "created"), as_json)
 
 
-@model.command(epilog="\b\nExample:\n  sealgate model propose digits 1 --alias production")
+@model.command(
+    epilog="\b\nExamples:\n  sealgate model propose digits 1 --alias production\n"
+    "  sealgate model propose digits 2 --alias canary --share 10"
+)
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
 @_alias_option
@@ -129,15 +132,22 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     show_default=True,
     help="How long it may be approved and carried out.",
 )
+@click.option(
+    "--share",
+    type=click.IntRange(0, 100),
+    default=0,
+    help="Percent of production's requests that canary answers, or that shadow is asked too.",
+)
 @json_option
 @click.pass_context
 def propose(
-    ctx: click.Context, name: str, version: int, alias: str, days: int, as_json: bool
+    ctx: click.Context, name: str, version: int, alias: str, days: int, share: int, as_json: bool
 ) -> None:
     """Propose VERSION of the model NAME, for others to approve."""
     person = profile(ctx, "publisher")
     with connected(person) as channel:
-        proposal = _governance(channel, person).propose(name, version, alias, timedelta(days=days))
+        lifetime = timedelta(days=days)
+        proposal = _governance(channel, person).propose(name, version, alias, lifetime, share)
     show_fields({"proposal": proposal.digest}, as_json)
 
 

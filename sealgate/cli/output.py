@@ -25,6 +25,11 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], as_json
     Console(highlight=False).print(table)
 
 
+def ask_secret(place: str) -> str:
+    """Asks for the passphrase or PIN of a key, without showing it."""
+    return str(click.prompt(f"Passphrase or PIN of {place}", hide_input=True, err=True))
+
+
 def show_fields(values: Mapping[str, Any], as_json: bool) -> None:
     """Prints one thing, a field a line."""
     if as_json:

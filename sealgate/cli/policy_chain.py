@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import grpc
 
+from sealgate import signed_version
 from sealgate.cli.people import state_folder
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
@@ -53,6 +54,12 @@ def fetch_chain(ctx: click.Context, person: Profile, channel: grpc.Channel) -> l
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.write_bytes(data)
     return chain
+
+
+def policy_history(person: Profile, channel: grpc.Channel) -> tuple[Policy, ...]:
+    """Every policy of the gateway's chain, oldest first, as `signed_version.policy_history`."""
+    stub = RegistryServiceStub(channel)
+    return signed_version.policy_history(stub, person.pinned_roots(), person.root_threshold)
 
 
 def newest(chain: list[Envelope], person: Profile) -> Policy:

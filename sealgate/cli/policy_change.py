@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from sealgate.cli.output import json_option, show_fields
+from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import fetch_chain, newest, policy_option, read_chain
 from sealgate.mutations import send
 from sealgate.reasons import Reason, Refusal
+from sealgate.signing_keys import open_signer
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.keys import PrivateKey, load_private_key
 from sealgate.trust.policy import PAYLOAD_TYPE, Policy, check_next_version
 from sealgate.trust.policy_changes import changes
 from sealgate.trust.times import format_time
@@ -80,12 +80,14 @@ Examples:
 """
 )
 @click.argument("file", type=_FILE)
-@click.option("--key", "key_file", required=True, type=_FILE, help="A root's private key, PEM.")
+@click.option(
+    "--key", "key_place", required=True, help="A root's private key: a PEM file or a pkcs11: URI."
+)
 @click.option("--yes", is_flag=True, help="Sign without asking.")
 @policy_option
 @click.pass_context
 def sign(
-    ctx: click.Context, file: Path, key_file: Path, yes: bool, policies: tuple[Path, ...]
+    ctx: click.Context, file: Path, key_place: str, yes: bool, policies: tuple[Path, ...]
 ) -> None:
     """Sign the policy in FILE, a draft or one that others have signed, after showing its changes.
 
@@ -99,7 +101,7 @@ def sign(
     now = datetime.now(UTC)
     successor.check_unexpired(now)
     successor.check_begun(now)
-    key = _load(key_file)
+    key = open_signer(key_place, ask_secret)
     keyid = key.public.keyid
     if keyid not in {*current.root.keys, *successor.root.keys}:
         raise Refusal(Reason.SIGNER_MISMATCH, f"{keyid} is a key of neither root")
@@ -156,12 +158,6 @@ def _read(file: Path) -> tuple[bytes, Envelope | None]:
         envelope = Envelope.decode(data)
         return envelope.payload, envelope
     return canonical.encode(document), None
-
-
-def _load(path: Path) -> PrivateKey:
-    encrypted = b"ENCRYPTED" in path.read_bytes()
-    passphrase = click.prompt(f"Passphrase of {path}", hide_input=True) if encrypted else None
-    return load_private_key(path, passphrase.encode() if passphrase else None)
 
 
 def _signers(envelope: Envelope) -> set[str]:

@@ -16,6 +16,8 @@ def show_review(review: Review) -> None:
         f"published by {review.publisher}, proposed by {proposal.proposer}",
         err=True,
     )
+    if proposal.share:
+        click.echo(f"{proposal.alias} gets {proposal.share} % of production's requests", err=True)
     click.echo(f"digest {proposal.digest}, recomputed here from the files", err=True)
     for item in review.evidence:
         click.echo(f"  {item.kind}, by {item.maker}:", err=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 from sealgate.setup import engine
 from sealgate.setup.certificates import Authority
 from sealgate.setup.tokens import AUDIENCE, ISSUER, key_set, mint_token, new_issuer_key
-from sealgate.trust import canonical, dsse, note
+from sealgate.trust import canonical, dsse, ml_dsa, note
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
+from sealgate.trust.ml_dsa import MlDsaKey
 from sealgate.trust.policy import PAYLOAD_TYPE, TYPE
 from sealgate.trust.times import format_time
 
@@ -60,13 +61,19 @@ class Installation:
         ports: Ports,
         *,
         separate_engine: bool = False,
+        ml_dsa_logs: bool = False,
     ) -> None:
-        """With `separate_engine`, the engine is to run in a process of its own."""
+        """With `separate_engine`, the engine is to run in a process of its own; with `ml_dsa_logs`,
+        the logs sign with ML-DSA-44 keys too.
+        """
         self._folder = folder
         self._name = name
         self._now = now
         self._ports = ports
         self._separate_engine = separate_engine
+        self._beside = (
+            {log: MlDsaKey.generate() for log in ("registry-log", "answers")} if ml_dsa_logs else {}
+        )
         self._people_keys: dict[str, list[PrivateKey]] = {}
 
     def make(self) -> None:
@@ -82,6 +89,8 @@ class Installation:
         service = {
             name: self._key(f"keys/{name}.key") for name in ("registry-log", "answers", "freshness")
         }
+        for log, beside in self._beside.items():
+            self._write(f"keys/{log}.ml-dsa.key", beside.to_pem())
         self._write("keys/api-keys.key", secrets.token_bytes(_MAC_KEY_BYTES))
         issuer_key = new_issuer_key()
         self._write("issuer/issuer.key", issuer_key)
@@ -93,6 +102,10 @@ class Installation:
             service[engine.NAME] = self._key(f"keys/{engine.NAME}.key")
         self._policy(roots, service)
         configuration = self._configuration()
+        for log in self._beside:
+            line = f'log_key = "keys/{log}.key"\n'
+            second = f'ml_dsa_key = "keys/{log}.ml-dsa.key"\n'
+            configuration = configuration.replace(line, line + second)
         if self._separate_engine:
             configuration += engine.GATEWAY_SECTION
             self._engine()
@@ -186,6 +199,12 @@ class Installation:
                 "answers": [note.vkey(self._origin("answers"), service["answers"].public)],
             },
         }
+        if self._beside:
+            origins = {"registry-log": self._origin("registry"), "answers": self._origin("answers")}
+            document["ml_dsa"] = {
+                origins[log]: ml_dsa.vkey(origins[log], key.raw)
+                for log, key in self._beside.items()
+            }
         envelope = dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots[:_ROOT_THRESHOLD])
         self._write("trust/policy.json", envelope.encode())
 

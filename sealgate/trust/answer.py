@@ -29,6 +29,10 @@ FIELDS = (
     "threshold",
     "engine",
 )
+READ = "read"
+"""The outcome of a call that was shown audit data; its `input` says what it asked for."""
+AGREED, DIFFERED = "agreed", "differed"
+"""The outcomes where a version was asked only to compare its answer, which no caller got."""
 SALT_SIZE = 16
 COMMITMENT_SIZE = 32
 HEADER = b"sealgate/answer/v1\n"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import fields, note
+from sealgate.trust import fields, ml_dsa, note
 from sealgate.trust.keys import Signer
+from sealgate.trust.ml_dsa import Cosigner, PairedSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,10 @@ class Checkpoint:
         root = base64.b64encode(self.root).decode("ascii")
         return f"{self.origin}\n{self.size}\n{root}\n"
 
+    def cosigned(self) -> bytes:
+        """What an ML-DSA-44 key signs of it."""
+        return ml_dsa.cosigned_message(self.origin, self.size, self.root)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what `text` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
@@ -40,18 +45,35 @@ class Checkpoint:
         return checkpoint
 
 
+def log_vkey(origin: str, signer: Signer) -> str:
+    """The verifier key text of a log; of a `PairedSigner`, both of its keys with a blank between.
+
+    Raises Refusal(DOCUMENT_MALFORMED) as `note.vkey` does.
+    """
+    vkey = note.vkey(origin, signer.public)
+    if isinstance(signer, PairedSigner):
+        return f"{vkey} {ml_dsa.vkey(origin, signer.beside.raw)}"
+    return vkey
+
+
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
-    """The signed note, under the origin's own name."""
-    return note.sign_note(checkpoint.text(), checkpoint.origin, signer)
+    """The signed note, under the origin's own name; by a `PairedSigner`, with both signatures."""
+    signed = note.sign_note(checkpoint.text(), checkpoint.origin, signer)
+    if isinstance(signer, PairedSigner):
+        signed += signer.beside.line(checkpoint.origin, checkpoint.cosigned())
+    return signed
 
 
 def open_checkpoint(signed: str, vkey: str) -> Checkpoint:
-    """The checkpoint of a note that the log's own key has signed.
+    """The checkpoint of a note that the log's own key has signed, or both where `vkey` has both.
 
     Raises Refusal: SIGNATURE_INVALID, DOCUMENT_MALFORMED; LOG_INCONSISTENT for another log's.
     """
+    vkey, _, beside = fields.text(vkey).partition(" ")
     verifier = note.Verifier.from_vkey(vkey)
     checkpoint = Checkpoint.parse(note.open_note(signed, (verifier,)))
     if checkpoint.origin != verifier.name:
         raise Refusal(Reason.LOG_INCONSISTENT, "a checkpoint of another log")
+    if beside:
+        Cosigner.from_vkey(beside).check(signed, checkpoint.cosigned())
     return checkpoint

@@ -92,7 +92,7 @@ def verify_consistency(
     _check_hashes(proof)
     if old_size == 0 or old_size == new_size:
         expected = EMPTY_ROOT if old_size == 0 else new_root
-        if proof or old_root != expected:
+        if proof or old_root != expected or (old_size == new_size and old_root != new_root):
             raise _invalid("a trivial proof that does not hold")
         return
     path = list(proof) if old_size & (old_size - 1) else [old_root, *proof]

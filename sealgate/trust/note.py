@@ -67,15 +67,10 @@ def open_note(note: str, verifiers: Iterable[Verifier]) -> str:
     SIGNATURE_INVALID if a verifier's line does not verify, or if none has a line.
     """
     known = {(verifier.name, verifier.hint): verifier for verifier in verifiers}
-    head, separator, tail = note.rpartition("\n\n")
-    text = head + "\n"
-    _check_text(text)
-    lines = tail.split("\n")
-    if not separator or lines.pop() != "" or not 1 <= len(lines) <= _MOST_SIGNATURES:
-        raise fields.malformed("not a signed note")
+    text, lines = split(note)
     seen = set()
     for line in lines:
-        name, hint, signature = _read_line(line)
+        name, hint, signature = read_line(line)
         if (name, hint) in seen:
             raise fields.malformed("a note is signed twice with one key")
         seen.add((name, hint))
@@ -86,7 +81,19 @@ def open_note(note: str, verifiers: Iterable[Verifier]) -> str:
     return text
 
 
-def _read_line(line: str) -> tuple[str, bytes, bytes]:
+def split(note: str) -> tuple[str, list[str]]:
+    """Return a note's text and signature lines, unverified. Raises: DOCUMENT_MALFORMED."""
+    head, separator, tail = note.rpartition("\n\n")
+    text = head + "\n"
+    _check_text(text)
+    lines = tail.split("\n")
+    if not separator or lines.pop() != "" or not 1 <= len(lines) <= _MOST_SIGNATURES:
+        raise fields.malformed("not a signed note")
+    return text, lines
+
+
+def read_line(line: str) -> tuple[str, bytes, bytes]:
+    """Return name, hint and signature of a line. Raises Refusal(DOCUMENT_MALFORMED)."""
     match = _LINE.fullmatch(line)
     if not match:
         raise fields.malformed("a note's signature line is of another form")

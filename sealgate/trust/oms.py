@@ -51,6 +51,14 @@ def verify(bundle: bytes, manifest: Manifest, keys: Iterable[PublicKey]) -> Publ
     return signers[0]
 
 
+def names(bundle: bytes, key: PublicKey) -> bool:
+    """Say whether a bundle names `key` as its signer, which only `verify` can bear out.
+
+    Raises Refusal(DOCUMENT_MALFORMED).
+    """
+    return _read(bundle)[1] == _hint(key)
+
+
 def _statement(manifest: Manifest) -> bytes:
     """The in-toto statement: its subject, by the format's rule, hashes digests without names.
 

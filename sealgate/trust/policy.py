@@ -1,8 +1,9 @@
 """The policy: who the people are, which keys and roles they have, and what a promotion needs.
 
 A key that a policy lists under `keys`, though no principal has it any more, still vouches for
-what it signed while someone had it; a key that is no longer listed vouches for nothing. How
-trust passes from the root keys to a policy, `open_policy` and its neighbours say.
+what it signed while someone had it, unless it is `withdrawn`: then for what is named there alone.
+A key that is no longer listed vouches for nothing. How trust passes from the root keys to a
+policy, `open_policy` and its neighbours say.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +12,19 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import canonical, dsse, fields
+from sealgate.trust import canonical, dsse, fields, policy_sections
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.evidence_rules import EvidenceRules
+from sealgate.trust.health import Health
 from sealgate.trust.keys import PublicKey
+from sealgate.trust.ml_dsa import LogCosigners
 from sealgate.trust.note import Verifier
-from sealgate.trust.policy_parts import BLOCK, Principal, Root, Rules, invalid
-from sealgate.trust.rights import ALL, Right, Target, allows
+from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY, Principal, Root, Rules, invalid
+from sealgate.trust.rights import ALL, Right, Target, allows, check_known
 from sealgate.trust.risk import UNKNOWN, Risk
 from sealgate.trust.times import parse_time
+from sealgate.trust.withdrawals import NONE, Withdrawals
 
 TYPE = "sealgate/policy/v1"
 # How far the clock of whoever issued it may run ahead of ours.
@@ -49,6 +53,9 @@ class Policy:
     rights: tuple[Right, ...] | None = None
     risk: Risk | None = None
     evidence: EvidenceRules | None = None
+    health: Health | None = None
+    withdrawn: Withdrawals = NONE
+    ml_dsa: LogCosigners | None = None
     digest: str = field(init=False)
     _by_name: dict[str, Principal] = field(init=False, repr=False, compare=False)
     _by_identity: dict[str, Principal] = field(init=False, repr=False, compare=False)
@@ -70,14 +77,12 @@ class Policy:
         self._index("_by_key", [(keyid, p) for p in people for keyid in p.keys])
         if not self.keys.keys() >= {*self._by_key, *self.root.keys}:
             raise invalid("a key is used that is not listed")
-        if not self._by_name.keys() >= {n for right in self.rights or () for n in right.principals}:
-            raise invalid("a right names a principal that does not exist")
+        if self.ml_dsa and not self._logs.keys() >= self.ml_dsa.keys.keys():
+            raise invalid("an ML-DSA key of a log that is not named")
+        self.withdrawn.check_keys(self.keys.keys() - self._by_key.keys() - set(self.root.keys))
         tiers = self.risk.tiers if self.risk else frozenset()
-        if not tiers >= {tier for right in self.rights or () for tier in right.risk_tiers}:
-            raise invalid("a right names a risk tier that does not exist")
-        holders = [self._by_key[keyid].name for keyid in self.root.keys if keyid in self._by_key]
-        if len(set(holders)) != len(holders):
-            raise invalid("somebody holds two of the root's keys: people count, not keys")
+        check_known(self.rights or (), self._by_name.keys(), tiers)
+        self.root.check_holders(self._by_key)
         object.__setattr__(self, "digest", sha256(self.encode()))
 
     def _index(self, name: str, pairs: Sequence[tuple[str, Any]]) -> None:
@@ -98,19 +103,14 @@ class Policy:
             "principals": [principal.to_json() for principal in self.principals],
             "logs": {"registry": self.registry_log, "answers": list(self.answer_logs)},
         }
-        if self.rights is not None:
-            document["rights"] = [right.to_json() for right in self.rights]
-        for name, section in (("risk", self.risk), ("evidence", self.evidence)):
-            if section is not None:
-                document[name] = section.to_json()
-        return canonical.encode(document | self.rules.to_json())
+        return canonical.encode(document | policy_sections.to_json(self) | self.rules.to_json())
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
         """Read what `encode` writes. Raises Refusal like the constructor."""
         names = ("version", "issued", "expires", "keys", "root", "principals", "logs")
         document = fields.mapping(canonical.decode(payload))
-        extra = [name for name in ("rights", "risk", "evidence") if name in document]
+        extra = [name for name in policy_sections.NAMES if name in document]
         outer = fields.record(document, (*names, *Rules.FIELDS, *extra), TYPE)
         keys = fields.mapping(outer["keys"])
         logs = fields.record(outer["logs"], ("registry", "answers"))
@@ -124,11 +124,7 @@ class Policy:
             rules=Rules.from_json({name: outer[name] for name in Rules.FIELDS}),
             registry_log=fields.text(logs["registry"]),
             answer_logs=fields.texts(logs["answers"]),
-            rights=tuple(map(Right.from_json, fields.items(outer["rights"])))
-            if "rights" in extra
-            else None,
-            risk=Risk.from_json(outer["risk"]) if "risk" in extra else None,
-            evidence=EvidenceRules.from_json(outer["evidence"]) if "evidence" in extra else None,
+            **policy_sections.from_json(document),
         )
 
     def principal(self, name: str) -> Principal:
@@ -150,6 +146,10 @@ class Policy:
         """Raises Refusal(RIGHT_MISSING) where the section `rights` does not allow it."""
         if not allows(self.rights, principal.name, principal.roles, target):
             raise Refusal(Reason.RIGHT_MISSING, f"{principal.name}: {target}")
+
+    def vouches(self, keyid: str, digest: str) -> bool:
+        """Whether what a key signed, the document of that digest, still counts."""
+        return keyid in self.keys and self.withdrawn.vouches(keyid, digest)
 
     def holder(self, keyid: str) -> Principal | None:
         """Return whose key it is, if anyone's."""
@@ -182,11 +182,16 @@ class Policy:
         """Say whether an answer with this verdict must be withheld."""
         return self.rules.action(verdict) == BLOCK
 
+    def labels_only(self, verdict: str) -> bool:
+        """Say whether of an answer with this verdict the most likely classes alone may leave."""
+        return self.rules.action(verdict) == LABEL_ONLY
+
     def log_key(self, origin: str) -> str:
-        """Return the verifier key of a log. Raises Refusal(LOG_UNKNOWN)."""
+        """Return the verifier key of a log; see `log_vkey`. Raises Refusal(LOG_UNKNOWN)."""
         if origin not in self._logs:
             raise Refusal(Reason.LOG_UNKNOWN, "the policy names no such log")
-        return self._logs[origin]
+        beside = self.ml_dsa.keys.get(origin) if self.ml_dsa else None
+        return f"{self._logs[origin]} {beside}" if beside else self._logs[origin]
 
     def is_answer_log(self, origin: str) -> bool:
         """Say whether the policy names an answer log of that origin."""
@@ -277,17 +282,17 @@ def _follow(current: Policy, envelope: Envelope) -> Policy:
     successor = Policy.decode(envelope.payload)
     _check_own_root(successor, envelope)
     check_next_version(current, successor)
+    successor.withdrawn.check_follows(current.withdrawn, successor.keys)
     return successor
 
 
 def check_next_version(current: Policy, successor: Policy) -> None:
     """Raises Refusal: POLICY_ROLLED_BACK for one that is not newer, POLICY_INVALID for a gap."""
+    detail = f"version {successor.version} after {current.version}"
     if successor.version <= current.version:
-        raise Refusal(
-            Reason.POLICY_ROLLED_BACK, f"version {successor.version} after {current.version}"
-        )
+        raise Refusal(Reason.POLICY_ROLLED_BACK, detail)
     if successor.version != current.version + 1:
-        raise invalid(f"version {successor.version} after {current.version}")
+        raise invalid(detail)
 
 
 def _check_own_root(policy: Policy, envelope: Envelope) -> None:

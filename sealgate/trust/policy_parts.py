@@ -14,9 +14,10 @@ ROLES = frozenset(
     {"client", "auditor", "publisher", "approver", "admin"}
     | {"freshness", "evidence", "rollback", "log", "engine"}
 )
-# What a verdict may lead to: the answer is withheld; given and flagged; given.
-BLOCK, FLAG, RECORD = "block", "flag", "record"
-ACTIONS = frozenset({BLOCK, FLAG, RECORD})
+# What a verdict may lead to: the answer is withheld; its most likely class alone is given; it is
+# given and flagged; given.
+BLOCK, LABEL_ONLY, FLAG, RECORD = "block", "label-only", "flag", "record"
+ACTIONS = frozenset({BLOCK, LABEL_ONLY, FLAG, RECORD})
 
 _KEYID = re.compile(r"[0-9a-f]{64}")
 # A workload's SPIFFE ID: a trust domain and a path of plain segments, none of them `.` or `..`.
@@ -42,6 +43,12 @@ class Root:
         _check_keyids(self.keys)
         if not 1 <= fields.integer(self.threshold) <= len(self.keys):
             raise invalid("the root's threshold is not between 1 and the number of its keys")
+
+    def check_holders(self, holders: Mapping[str, "Principal"]) -> None:
+        """Check that no principal, by key id, holds two of the keys. Raises Refusal."""
+        names = [holders[keyid].name for keyid in self.keys if keyid in holders]
+        if len(set(names)) != len(names):
+            raise invalid("somebody holds two of the root's keys: people count, not keys")
 
     def to_json(self) -> dict[str, Any]:
         return {"keys": list(self.keys), "threshold": self.threshold}

@@ -1,7 +1,8 @@
 """Whether a pointer follows from what people signed. Nothing here trusts a database.
 
 A document is judged by the policy that it names, if that policy is of the chain. The current
-policy has one say more: a key that it no longer lists vouches for nothing.
+policy has one say more: a key that it no longer lists vouches for nothing, and one that it has
+withdrawn only for the pointers that it names.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,6 +14,7 @@ from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
+from sealgate.trust.shares import approvals_for
 from sealgate.trust.statement_form import Statement
 from sealgate.trust.statements import (
     ROLLBACK,
@@ -77,12 +79,14 @@ def verify_pointer(
     2. The pointer names a policy of the chain (POLICY_INVALID) that was in its time at the
        pointer's time (POLICY_EXPIRED), which is not ahead of ours (POINTER_INVALID).
     3. The admin whom the pointer names has signed it; for a rollback, a principal of the role
-       `rollback` may (reasons of `open_statement`).
+       `rollback` may (reasons of `open_statement`), of an alias that the section `health` names
+       where the policy has one (ROLE_TOO_LOW).
     4. A promotion follows from its proposal (reasons of `_check_proposal`) and enough people
        have approved it (reasons of `_check_approvals`).
     5. A rollback returns to a promotion of the same alias that was lower in sequence, names its
        proposal and its approvals (ROLLBACK_TARGET), and that promotion passes 2 to 5 itself.
-    6. Every key that signed is listed by the current policy (KEY_WITHDRAWN).
+    6. Every key that signed is listed by the current policy, and not withdrawn by it, or the
+       policy names this pointer as one that stands (KEY_WITHDRAWN).
 
     Raises Refusal. That the pointer is the newest, and the version not revoked, is for
     `check_covered` to say.
@@ -113,6 +117,7 @@ def _verify(
     roles = ("admin", "rollback") if rolls_back else ("admin",)
     pointer = open_statement(bundle.pointer, Pointer, policy, roles)
     if rolls_back:  # 5.
+        _check_health(policy, pointer)
         _check_return(pointer, bundle, policies, current, publisher, now)
     else:  # 4.
         if bundle.returned is not None:
@@ -120,9 +125,11 @@ def _verify(
         proposal = _check_proposal(pointer, bundle, policy)
         _check_approvals(pointer, proposal, bundle, policy, publisher)
     # 6.
-    for envelope in (bundle.pointer, bundle.proposal, *bundle.approvals):
-        if not set(_keyids(envelope)) <= current.keys.keys():
-            raise Refusal(Reason.KEY_WITHDRAWN, f"under {envelope.payload_digest}")
+    # What a rollback rests on beside its own signature has been held against its promotion.
+    rest = () if rolls_back else (bundle.proposal, *bundle.approvals)
+    for keyid in (keyid for envelope in (bundle.pointer, *rest) for keyid in _keyids(envelope)):
+        if not current.vouches(keyid, bundle.pointer.payload_digest):
+            raise Refusal(Reason.KEY_WITHDRAWN, keyid)
     return pointer
 
 
@@ -175,9 +182,16 @@ def _check_approvals(
             raise Refusal(Reason.SELF_APPROVAL, approval.approver)
         people.add(approval.approver)
         keys.update(_keyids(envelope))
-    needed = policy.approvals_for(pointer.alias, pointer.model)
+    needed = approvals_for(policy, pointer.model, pointer.alias, proposal.share)
     if min(len(people), len(keys)) < needed:
         raise Refusal(Reason.APPROVALS_MISSING, f"{len(people)} people of {needed}")
+
+
+def _check_health(policy: Policy, pointer: Pointer) -> None:
+    """Check that a service may return this alias: ROLE_TOO_LOW where `health` does not name it."""
+    limited = policy.health is None or policy.health.limits(pointer.model, pointer.alias)
+    if not limited and "admin" not in policy.principal(pointer.admin).roles:
+        raise Refusal(Reason.ROLE_TOO_LOW, f"{pointer.admin}: {pointer.model}/{pointer.alias}")
 
 
 def _check_return(

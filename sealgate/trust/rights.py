@@ -10,7 +10,7 @@ A right may carry conditions: it then holds on gateways of certain environments 
 of certain risk tiers. Where environment or tier is not known, such a right allows nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -186,3 +186,19 @@ def _known(name: str) -> str:
 
 def _invalid(detail: str) -> Refusal:
     return Refusal(Reason.POLICY_INVALID, detail)
+
+
+def check_known(rights: Iterable[Right], names: Collection[str], tiers: Collection[str]) -> None:
+    """Check that the principals and the risk tiers that rights name exist.
+
+    Raises Refusal(POLICY_INVALID).
+    """
+    for right in rights:
+        if not set(names) >= set(right.principals):
+            raise _unknown("principal")
+        if not set(tiers) >= set(right.risk_tiers):
+            raise _unknown("risk tier")
+
+
+def _unknown(what: str) -> Refusal:
+    return Refusal(Reason.POLICY_INVALID, f"a right names a {what} that does not exist")

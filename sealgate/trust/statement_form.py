@@ -21,6 +21,8 @@ class Statement:
     """A document of its own `TYPE`, signed as a DSSE payload of its own `PAYLOAD_TYPE`.
 
     `CHECKS` has one check for each field; `AUTHOR` is the field that names who must have signed.
+    `OPTIONAL` are the fields that came later, with the values for which they are left out, so that
+    documents from before keep their bytes.
     Raises Refusal(DOCUMENT_MALFORMED) for a field that is not of its form.
     """
 
@@ -28,6 +30,7 @@ class Statement:
     PAYLOAD_TYPE: ClassVar[str] = ""
     AUTHOR: ClassVar[str] = ""
     CHECKS: ClassVar[Mapping[str, Check]] = {}
+    OPTIONAL: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
         for name, check in self.CHECKS.items():
@@ -40,7 +43,9 @@ class Statement:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON value, with its type."""
-        return {"type": self.TYPE, **{m.name: getattr(self, m.name) for m in members(self)}}
+        values = {member.name: getattr(self, member.name) for member in members(self)}
+        left_out = {name for name, value in self.OPTIONAL.items() if values[name] == value}
+        return {"type": self.TYPE, **{n: v for n, v in values.items() if n not in left_out}}
 
     def encode(self) -> bytes:
         """Return the canonical JSON, which is what is signed."""
@@ -54,8 +59,11 @@ class Statement:
     @classmethod
     def decode(cls, payload: bytes) -> Self:
         """Read what `encode` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
-        names = [member.name for member in members(cls)]
-        record = fields.record(canonical.decode(payload), names, cls.TYPE)
+        document = fields.mapping(canonical.decode(payload))
+        names = [m.name for m in members(cls) if m.name not in cls.OPTIONAL or m.name in document]
+        record = fields.record(document, names, cls.TYPE)
+        if any(name in record and record[name] == value for name, value in cls.OPTIONAL.items()):
+            raise fields.malformed("a field is there that says nothing")
         return cls(**cls._members({name: record[name] for name in names}))
 
     @classmethod

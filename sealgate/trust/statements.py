@@ -12,6 +12,7 @@ from sealgate.trust import canonical, fields
 from sealgate.trust import statement_form as form
 from sealgate.trust.digest import check_digest
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.shares import check_share
 from sealgate.trust.statement_form import Check, Statement
 
 PROPOSAL = "application/vnd.sealgate.proposal.v1+json"
@@ -31,6 +32,7 @@ class Proposal(Statement):
 
     `evidence` pairs each kind with the digest of its item, sorted. `predecessor` is the sequence
     of the pointer that this one would follow (0: none). `policy` is the digest of the policy.
+    `share` is what the alias gets of production's requests, in percent: see `shares`.
     """
 
     TYPE: ClassVar[str] = "sealgate/proposal/v1"
@@ -47,7 +49,9 @@ class Proposal(Statement):
         "proposer": form.name,
         "created": form.time,
         "not_after": form.time,
+        "share": fields.integer,
     }
+    OPTIONAL: ClassVar[Mapping[str, Any]] = {"share": 0}
 
     model: str
     alias: str
@@ -59,14 +63,18 @@ class Proposal(Statement):
     proposer: str
     created: str
     not_after: str
+    share: int = 0
+
+    def __post_init__(self) -> None:
+        Statement.__post_init__(self)
+        check_share(self.alias, self.share)
 
     def to_json(self) -> dict[str, Any]:
         return {**Statement.to_json(self), "evidence": dict(self.evidence)}
 
     @classmethod
     def _members(cls, record: dict[str, Any]) -> dict[str, Any]:
-        evidence = fields.mapping(record["evidence"])
-        return {**record, "evidence": tuple(sorted(evidence.items()))}
+        return {**record, "evidence": tuple(sorted(fields.mapping(record["evidence"]).items()))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +206,7 @@ class Freshness(Statement):
         return None
 
     def to_json(self) -> dict[str, Any]:
-        pointers = {
-            place: {"sequence": sequence, "digest": digest}
-            for place, sequence, digest in self.pointers
-        }
+        pointers = {place: {"sequence": n, "digest": d} for place, n, d in self.pointers}
         return {**Statement.to_json(self), "pointers": pointers}
 
     @classmethod

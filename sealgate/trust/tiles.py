@@ -5,7 +5,7 @@ the root of a complete subtree. What lies between those levels is hashed again w
 How a tree grows is in `frontier`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,9 +70,18 @@ def inclusion_proof(reader: TileReader, index: int, size: int) -> list[bytes]:
 
     Raises Refusal: ENTRY_UNKNOWN if it is not, LOG_INCONSISTENT for a short tile.
     """
-    if not 0 <= index < size:
-        raise Refusal(Reason.ENTRY_UNKNOWN, f"entry {index} of {size}")
-    return list(_Tree(reader, size).path(0, index))
+    return inclusion_proofs(reader, [index], size)[0]
+
+
+def inclusion_proofs(reader: TileReader, indices: Iterable[int], size: int) -> list[list[bytes]]:
+    """Return the proofs of several leaves, for which each tile is read once. Raises likewise."""
+    tree = _Tree(reader, size)
+    proofs = []
+    for index in indices:
+        if not 0 <= index < size:
+            raise Refusal(Reason.ENTRY_UNKNOWN, f"entry {index} of {size}")
+        proofs.append(list(tree.path(0, index)))
+    return proofs
 
 
 def consistency_proof(reader: TileReader, old: int, new: int) -> list[bytes]:
@@ -103,6 +112,7 @@ class _Tree:
         self._reader = reader
         self._size = size
         self._tiles: dict[tuple[int, int], bytes] = {}
+        self._nodes: dict[tuple[int, int], bytes] = {}
         self.rests = [b""]
         for level in range(size.bit_length()):
             rest = self.rests[level]
@@ -123,6 +133,12 @@ class _Tree:
 
     def node(self, level: int, node: int) -> bytes:
         """Return the root of the complete subtree number `node` of `level`."""
+        found = self._nodes.get((level, node))
+        if found is None:
+            found = self._nodes[level, node] = self._hashed(level, node)
+        return found
+
+    def _hashed(self, level: int, node: int) -> bytes:
         tile_level, above = divmod(level, HEIGHT)
         index, offset = divmod(node << above, WIDTH)
         data = self._tile(tile_level, index)

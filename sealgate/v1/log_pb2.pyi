@@ -31,10 +31,14 @@ class GetCheckpointRequest(_message.Message):
     def __init__(self, origin: _Optional[str] = ...) -> None: ...
 
 class GetCheckpointResponse(_message.Message):
-    __slots__ = ("note",)
+    __slots__ = ("note", "witnessed_note", "first")
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    WITNESSED_NOTE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
     note: str
-    def __init__(self, note: _Optional[str] = ...) -> None: ...
+    witnessed_note: str
+    first: int
+    def __init__(self, note: _Optional[str] = ..., witnessed_note: _Optional[str] = ..., first: _Optional[int] = ...) -> None: ...
 
 class GetEntryRequest(_message.Message):
     __slots__ = ("origin", "index")
@@ -65,6 +69,38 @@ class StreamEntriesResponse(_message.Message):
     LEAVES_FIELD_NUMBER: _ClassVar[int]
     leaves: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, leaves: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class StreamHashesRequest(_message.Message):
+    __slots__ = ("origin", "start", "end")
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    origin: str
+    start: int
+    end: int
+    def __init__(self, origin: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class StreamHashesResponse(_message.Message):
+    __slots__ = ("hashes",)
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    hashes: bytes
+    def __init__(self, hashes: _Optional[bytes] = ...) -> None: ...
+
+class EraseSubjectRequest(_message.Message):
+    __slots__ = ("origin", "subject")
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    origin: str
+    subject: str
+    def __init__(self, origin: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
+
+class EraseSubjectResponse(_message.Message):
+    __slots__ = ("pseudonym", "entries")
+    PSEUDONYM_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    pseudonym: str
+    entries: int
+    def __init__(self, pseudonym: _Optional[str] = ..., entries: _Optional[int] = ...) -> None: ...
 
 class OpenEntryRequest(_message.Message):
     __slots__ = ("origin", "index")

@@ -59,6 +59,16 @@ class LogServiceStub:
                 request_serializer=sealgate_dot_v1_dot_log__pb2.WatchLogRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_log__pb2.WatchLogResponse.FromString,
                 _registered_method=True)
+        self.StreamHashes = channel.unary_stream(
+                '/sealgate.v1.LogService/StreamHashes',
+                request_serializer=sealgate_dot_v1_dot_log__pb2.StreamHashesRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_log__pb2.StreamHashesResponse.FromString,
+                _registered_method=True)
+        self.EraseSubject = channel.unary_unary(
+                '/sealgate.v1.LogService/EraseSubject',
+                request_serializer=sealgate_dot_v1_dot_log__pb2.EraseSubjectRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_log__pb2.EraseSubjectResponse.FromString,
+                _registered_method=True)
         self.OpenEntry = channel.unary_unary(
                 '/sealgate.v1.LogService/OpenEntry',
                 request_serializer=sealgate_dot_v1_dot_log__pb2.OpenEntryRequest.SerializeToString,
@@ -111,6 +121,20 @@ class LogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamHashes(self, request, context):
+        """Streams leaf hashes in order; they are kept of pruned entries too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseSubject(self, request, context):
+        """Destroys a subject's key in this gateway, and what the entries about it commit to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def OpenEntry(self, request, context):
         """Opens every field of an answer log's entry; for auditors.
         """
@@ -157,6 +181,16 @@ def add_LogServiceServicer_to_server(servicer, server):
                     servicer.WatchLog,
                     request_deserializer=sealgate_dot_v1_dot_log__pb2.WatchLogRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_log__pb2.WatchLogResponse.SerializeToString,
+            ),
+            'StreamHashes': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamHashes,
+                    request_deserializer=sealgate_dot_v1_dot_log__pb2.StreamHashesRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_log__pb2.StreamHashesResponse.SerializeToString,
+            ),
+            'EraseSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseSubject,
+                    request_deserializer=sealgate_dot_v1_dot_log__pb2.EraseSubjectRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_log__pb2.EraseSubjectResponse.SerializeToString,
             ),
             'OpenEntry': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenEntry,
@@ -309,6 +343,60 @@ class LogService:
             '/sealgate.v1.LogService/WatchLog',
             sealgate_dot_v1_dot_log__pb2.WatchLogRequest.SerializeToString,
             sealgate_dot_v1_dot_log__pb2.WatchLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamHashes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sealgate.v1.LogService/StreamHashes',
+            sealgate_dot_v1_dot_log__pb2.StreamHashesRequest.SerializeToString,
+            sealgate_dot_v1_dot_log__pb2.StreamHashesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.LogService/EraseSubject',
+            sealgate_dot_v1_dot_log__pb2.EraseSubjectRequest.SerializeToString,
+            sealgate_dot_v1_dot_log__pb2.EraseSubjectResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -23,8 +23,8 @@ FETCHERS = {
     "ftplib",
     "fsspec",
 }
-# It fetches issuers' keys from addresses of the configuration, never of a caller.
-_FETCHES = {"gateway/credentials/fetch.py"}
+# They ask issuers and witnesses at addresses of the configuration, never of a caller.
+_FETCHES = {"gateway/credentials/fetch.py", "gateway/witness_client.py"}
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.
 _SQL = {"registry/postgres.py", "registry/sqlite.py"}
 

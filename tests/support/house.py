@@ -41,14 +41,23 @@ def now() -> datetime:
 class House:
     """An installation in `state` and, while it runs, its gateway."""
 
-    def __init__(self, state: Path, *, separate_engine: bool = False) -> None:
+    def __init__(
+        self, state: Path, *, separate_engine: bool = False, ml_dsa_logs: bool = False
+    ) -> None:
         self.state = state
         self.gateway: Gateway | None = None
         self._channels = ExitStack()
         self._proposals = itertools.count()
         port = free_ports()
         ports = Ports(port, port + 1)
-        Installation(state, "house", now(), ports, separate_engine=separate_engine).make()
+        Installation(
+            state,
+            "house",
+            now(),
+            ports,
+            separate_engine=separate_engine,
+            ml_dsa_logs=ml_dsa_logs,
+        ).make()
 
     def start(self) -> None:
         self.gateway = build(GatewayConfig.read(self.state / "gateway.toml"))

@@ -44,10 +44,10 @@ def fill(bureau: Bureau, name: str) -> tuple[List, Callable[[int], Any], bool]:
             lambda n: bureau.propose(version, not_after=f"2026-12-01T00:00:{n:02}Z"),
             False,
         )
-    first = bureau.release(version)
+    released = bureau.release(version), bureau.release(bureau.publish("two"), predecessor=1)
     return (
         lambda a: registry.pointers.history("digits", "production", a),
-        lambda n: bureau.roll_back(first, n + 2),
+        lambda n: bureau.roll_back(released[n % 2], n + 3),
         True,
     )
 
@@ -176,8 +176,9 @@ def test_filters_of_models(bureau: Bureau, filter_: str, found: list[str]) -> No
 def test_filters_of_versions_proposals_and_pointers(bureau: Bureau) -> None:
     first, second = bureau.publish("one"), bureau.publish("two")
     released = bureau.release(first)
-    bureau.propose(second, predecessor=1, alias="production")
-    bureau.roll_back(released, 2)
+    bureau.release(second, predecessor=1)
+    bureau.propose(second, predecessor=2, alias="production")
+    bureau.roll_back(released, 3)
     bureau.revoke(second)
 
     def versions(filter_: str) -> list[int]:
@@ -197,11 +198,11 @@ def test_filters_of_versions_proposals_and_pointers(bureau: Bureau) -> None:
     assert versions("NOT revocation_reason:*") == [1]
     assert versions("name = models/digits/versions/2") == [2]
     assert versions(f"digest = {first.digest} AND publisher = paula") == [1]
-    assert proposals("approver:anna AND alias = production") == [1]
+    assert proposals("approver:anna AND alias = production") == [1, 2]
     assert proposals("NOT approver:anna") == [2]
-    assert proposals("version >= 2 OR proposer = nobody") == [2]
-    assert moves("") == [2, 1]
-    assert moves("action = rollback") == [2]
+    assert proposals("version >= 2 OR proposer = nobody") == [2, 2]
+    assert moves("") == [3, 2, 1]
+    assert moves("action = rollback") == [3]
     assert moves("sequence < 2 AND version = 1 AND admin = otto") == [1]
 
 

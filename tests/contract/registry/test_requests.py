@@ -57,7 +57,9 @@ def promote(bureau: Bureau) -> Change:
 
 
 def roll_back(bureau: Bureau) -> Change:
-    pointer = bureau.return_to(bureau.release(bureau.publish()), 2)
+    first = bureau.release(bureau.publish("one"))
+    bureau.release(bureau.publish("two"), predecessor=1)
+    pointer = bureau.return_to(first, 3)
     envelope = sign_statement(pointer, key("otto")).encode()
     return lambda once: bureau.registry.pointers.rollback("otto", envelope, once)
 
@@ -144,8 +146,7 @@ def test_the_first_answer_is_given_after_later_moves(
 ) -> None:
     change, once = prepare(bureau), new_once()
     first = change(once)
-    target = bureau.registry.pointers.history("digits", "production").records[-1]
-    bureau.roll_back(target, first.sequence + 1)
+    bureau.release(bureau.publish("later"), predecessor=first.sequence)
     assert change(once) == first
 
 
@@ -225,13 +226,14 @@ def test_ids_that_are_no_uuid4(text: str) -> None:
 
 def test_two_admins_who_saw_the_same_pointer(bureau: Bureau) -> None:
     first = bureau.release(bureau.publish("one"))
+    bureau.release(bureau.publish("two"), predecessor=1)
     pointers = bureau.registry.pointers
     seen = pointers.get("digits", "production").etag
-    rollback = sign_statement(bureau.return_to(first, 2), key("otto")).encode()
+    rollback = sign_statement(bureau.return_to(first, 3), key("otto")).encode()
     moved = pointers.rollback("otto", rollback, etag=seen)
     assert moved.etag != seen
     # The other one's pointer is the next in sequence, made after a look at the number alone.
-    late = sign_statement(bureau.return_to(first, 3, admin="guard"), key("guard")).encode()
+    late = sign_statement(bureau.return_to(first, 4, admin="guard"), key("guard")).encode()
     with refused(Reason.ETAG_STALE):
         pointers.rollback("guard", late, etag=seen)
     assert pointers.get("digits", "production") == moved

@@ -1,6 +1,7 @@
 """Moving an alias back, and every way in which that is refused."""
 
 from sealgate.reasons import Reason
+from sealgate.trust.health import Health, Limits
 from sealgate.trust.promotion import sign_statement
 from sealgate.trust.statements import Pointer, PointerBundle, Proposal
 from tests.support.bureau import Bureau, pointer_envelope, verify_as_an_engine
@@ -18,6 +19,60 @@ class TestRollback:
     def test_by_a_service_of_that_role(self, bureau: Bureau) -> None:
         first = bureau.release(bureau.publish("one"))
         bureau.release(bureau.publish("two"), predecessor=1)
+        assert bureau.roll_back(first, 3, admin="guard").version == 1
+
+    def test_a_service_returns_to_the_previous_version_alone(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        second = bureau.release(bureau.publish("two"), predecessor=1)
+        bureau.release(bureau.publish("three"), predecessor=2)
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.roll_back(first, 4, admin="guard")
+        assert bureau.registry.pointers.previous("digits", "production").version == 2
+        assert bureau.roll_back(second, 4, admin="guard").version == 2
+
+    def test_a_service_returns_once_until_a_person_promotes(self, bureau: Bureau) -> None:
+        first = bureau.release(bureau.publish("one"))
+        two = bureau.publish("two")
+        second = bureau.release(two, predecessor=1)
+        bureau.roll_back(first, 3, admin="guard")
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.roll_back(second, 4, admin="guard")
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.registry.pointers.previous("digits", "production")
+        bureau.roll_back(second, 4)
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.roll_back(first, 5, admin="guard")
+        bureau.release(two, predecessor=4)
+        assert bureau.roll_back(first, 6, admin="guard").version == 1
+
+    def test_a_service_has_nothing_to_return_to(self, bureau: Bureau) -> None:
+        bureau.release(bureau.publish("one"))
+        with refused(Reason.ROLLBACK_TARGET):
+            bureau.registry.pointers.previous("digits", "production")
+        with refused(Reason.ALIAS_UNKNOWN):
+            bureau.registry.pointers.previous("digits", "canary")
+
+    def test_a_service_is_held_to_the_same_as_an_admin(self, bureau: Bureau) -> None:
+        one = bureau.publish("one")
+        first = bureau.release(one)
+        bureau.release(bureau.publish("two"), predecessor=1)
+        bureau.revoke(one)
+        with refused(Reason.VERSION_REVOKED):
+            bureau.roll_back(first, 3, admin="guard")
+
+    def test_a_service_promotes_nothing(self, bureau: Bureau) -> None:
+        proposal = bureau.approve(bureau.propose(bureau.publish("one")), "anna", "arne")
+        with refused(Reason.ROLE_TOO_LOW):
+            bureau.promote(proposal, admin="guard")
+
+    def test_a_service_returns_what_health_names(self, bureau: Bureau) -> None:
+        limits = Limits(60, 100, error_percent=5)
+        bureau.accept(health=Health({"digits": {"canary": limits}}))
+        first = bureau.release(bureau.publish("one"))
+        bureau.release(bureau.publish("two"), predecessor=1)
+        with refused(Reason.ROLE_TOO_LOW):
+            bureau.roll_back(first, 3, admin="guard")
+        bureau.accept(health=Health({"digits": {"production": limits}}))
         assert bureau.roll_back(first, 3, admin="guard").version == 1
 
     def test_by_an_approver(self, bureau: Bureau) -> None:

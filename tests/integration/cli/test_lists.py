@@ -17,7 +17,9 @@ MODELS = 60
 def house(tmp_path_factory):
     with running(tmp_path_factory.mktemp("cli-lists") / "state") as house:
         house.publish("digits-1", "digits")
+        house.publish("digits-2", "digits")
         house.promote("digits", 1)
+        house.promote("digits", 2)
         house.governance("admin").rollback("digits", "production", 1, "complaints")
         registry = house.registry("publisher")
         for number in range(MODELS):
@@ -41,14 +43,14 @@ def test_all_pages_are_listed(house):
     ("words", "column", "found"),
     [
         (("list", "--filter", "latest_version > 0"), "model", ["digits"]),
-        (("list", "digits", "--filter", "publisher = publisher"), "publisher", ["publisher"]),
+        (("list", "digits", "--filter", "publisher = publisher"), "publisher", ["publisher"] * 2),
         (("list", "digits", "--filter", "revocation_reason:*"), "version", []),
-        (("history", "digits"), "sequence", [2, 1]),
-        (("history", "digits", "--limit", "1"), "sequence", [2]),
-        (("history", "digits", "--filter", "action = promote"), "sequence", [1]),
-        (("proposals", "digits"), "approved_by", ["approver-1, approver-2"]),
+        (("history", "digits"), "sequence", [3, 2, 1]),
+        (("history", "digits", "--limit", "1"), "sequence", [3]),
+        (("history", "digits", "--filter", "action = promote"), "sequence", [2, 1]),
+        (("proposals", "digits"), "approved_by", ["approver-1, approver-2"] * 2),
         (("proposals", "digits", "--filter", "NOT approver:approver-1"), "alias", []),
-        (("proposals", "digits", "--filter", "alias = production"), "version", [1]),
+        (("proposals", "digits", "--filter", "alias = production"), "version", [1, 2]),
     ],
 )
 def test_filters_and_limits(house, words, column, found):

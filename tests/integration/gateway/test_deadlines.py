@@ -28,7 +28,10 @@ class SpentCall:
 def test_a_call_without_time_is_refused_and_recorded(house):
     gateway = house.gateway
     rights = Rights(gateway.policy)
-    predict = Predict(gateway.engine, gateway.recorder, gateway.policy, rights, now, longest=10.0)
+    rollout = gateway._rollout
+    predict = Predict(
+        gateway.engine, gateway.recorder, gateway.policy, rights, rollout, now, longest=10.0
+    )
     size = gateway.recorder.size
     with pytest.raises(RecordedRefusal) as caught:
         predict(question("digits", rows()), SpentCall())

@@ -110,7 +110,7 @@ def test_an_envelope_that_is_none(house):
 
 def test_a_rollback_to_what_was_never_live(house):
     with pytest.raises(Refusal) as caught:
-        house.governance("admin").rollback("digits", "production", 2, "test")
+        house.governance("admin").rollback("digits", "production", 99, "test")
     assert caught.value.reason is Reason.ROLLBACK_TARGET
 
 

@@ -35,8 +35,9 @@ def services(house):
         key = credential_pb2.CreateApiKeyRequest(holder="client", label=name, expire_time=expires)
         CredentialServiceStub(house.channel("admin")).CreateApiKey(key)
     house.propose("digits", 1)
-    admin = house.governance("admin")
-    admin.rollback("digits", "production", 1, "once more")
+    house.promote("digits", 2)
+    house.governance("admin").rollback("digits", "production", 1, "complaints")
+    house.await_version("digits", 1)
     channel = house.channel("auditor")
     return {
         "registry": house.registry("auditor"),

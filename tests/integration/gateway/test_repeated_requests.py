@@ -76,6 +76,7 @@ def test_a_model_is_created_once(cut_off):
 
 
 def test_a_rollback_moves_the_alias_once(house, cut_off):
+    house.promote("digits", 2)
     reader = house.registry("admin")
     before = reader.GetPointer(POINTER).pointer
 
@@ -88,6 +89,7 @@ def test_a_rollback_moves_the_alias_once(house, cut_off):
     pointer, entries = cut_off("admin", change)
     assert (pointer.sequence, entries) == (before.sequence + 1, 1)
     assert reader.GetPointer(POINTER).pointer == pointer
+    house.await_version("digits", 1)
 
 
 def test_a_keys_secret_is_not_shown_twice(house, cut_off):
@@ -142,6 +144,7 @@ def test_an_id_that_stands_for_another_request(house):
 
 
 def test_an_etag_is_that_of_what_was_seen(house):
+    house.promote("digits", 2)
     admin = house.governance("admin")
     seen = house.registry("admin").GetPointer(POINTER).pointer
     assert admin.rollback("digits", "production", 1, "first").etag != seen.etag
@@ -153,6 +156,7 @@ def test_an_etag_is_that_of_what_was_seen(house):
 
     admin.registry.Rollback = with_the_old_etag
     assert refusal(admin.rollback, "digits", "production", 1, "late") is Reason.ETAG_STALE
+    house.await_version("digits", 1)
 
 
 def test_a_revocation_of_another_state(house):

@@ -74,7 +74,7 @@ def rewritten(logs, change):
         stream = logs.WatchLog(request, timeout=timeout)
         return Stream(stream, map(change, stream))
 
-    return SimpleNamespace(WatchLog=watch_log)
+    return SimpleNamespace(WatchLog=watch_log, GetCheckpoint=logs.GetCheckpoint)
 
 
 class Stream:
@@ -134,7 +134,7 @@ def test_a_log_that_shrank_is_found_out(house, answers, policy):
             request.start += 1_000_000
         return logs.WatchLog(request, timeout=0.5)
 
-    auditor.logs = SimpleNamespace(WatchLog=watch_log)
+    auditor.logs = SimpleNamespace(WatchLog=watch_log, GetCheckpoint=logs.GetCheckpoint)
     with pytest.raises(Refusal) as caught:
         list(auditor.follow(answers))
     assert caught.value.reason is Reason.LOG_INCONSISTENT

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sealgate.trust import merkle, note
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
+from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from sealgate.trust.frontier import Frontier
+from sealgate.trust.ml_dsa import MlDsaKey, PairedSigner
 from sealgate.trust.tiles import consistency_proof, inclusion_proof
 from tests.support import oracles
 from tests.support.people import key
@@ -76,6 +77,18 @@ def verdict(checker: Path, log: dict[str, Any]) -> tuple[int, str]:
 
 def test_sumdb_accepts_our_log(checker: Path, published: dict[str, Any]) -> None:
     assert verdict(checker, published) == (0, "all holds\n")
+
+
+def test_sumdb_reads_checkpoints_with_ml_dsa_beside(
+    checker: Path, published: dict[str, Any]
+) -> None:
+    """It knows Ed25519 alone, and passes over the other line."""
+    pair = PairedSigner(key("log"), MlDsaKey.generate())
+    paired = [
+        sign_checkpoint(open_checkpoint(text, published["VerifierKey"]), pair)
+        for text in published["Checkpoints"]
+    ]
+    assert verdict(checker, {**published, "Checkpoints": paired}) == (0, "all holds\n")
 
 
 def test_sumdb_refuses_altered_logs(checker: Path, published: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ def door():
         Everyone(),
         lambda: None,
         lambda call, refusal: None,
+        lambda call, request: None,
         Turnstile(limits),
         Quotas.of((), QuotaStore()),
         limits.message_bytes,

@@ -181,7 +181,7 @@ def test_in_a_burst_a_leader_waits_for_those_who_are_about_to_come() -> None:
     learn(batcher, 600.0, 0.0)
     with Pool(16) as pool:
         futures = [begin(pool, kitchen, batcher), add(pool, batcher)]
-        batcher._pace.gap = 0.001
+        batcher._pace.gap = 1.0
         kitchen.open.set()
         until(lambda: batcher._awaited_rows > 0)
         futures += [pool.submit(batcher.submit, rows()) for _ in range(7)]

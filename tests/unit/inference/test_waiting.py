@@ -15,6 +15,7 @@ class Guest:
     urgent: bool
     rows: int = 1
     caller: str = "someone"
+    bucket: int = 0
 
 
 def line_of(*guests: Guest, room: int = 1000) -> WaitingLine[Guest]:
@@ -163,3 +164,36 @@ def test_whatever_happens_the_bound_holds_and_nobody_is_lost(
                 overtaken[key] = overtaken.get(key, 0) + 1
                 assert overtaken[key] <= OVERTAKEN
         assert (len(line), line.rows) == (len(waiting), len(waiting))
+
+
+def buckets_of(line: WaitingLine[Guest], bucket: int, room: int) -> str:
+    return "".join(guest.name for guest in line.take_along(bucket, room))
+
+
+def test_those_of_one_bucket_come_along_and_pass_the_others() -> None:
+    line = line_of(*(Guest(name, False, bucket=int(name in "bd")) for name in "abcde"))
+    assert buckets_of(line, 0, 2) == "ac"
+    assert line.head().name == "b"
+    assert buckets_of(line, 0, 5) == "e"
+    assert buckets_of(line, 0, 5) == ""
+    assert buckets_of(line, 1, 5) == "bd"
+    assert len(line) == line.rows == 0
+
+
+def test_who_comes_along_fits_and_keeps_the_order_of_its_bucket() -> None:
+    line = line_of(
+        Guest("a", False, bucket=1),
+        Guest("b", False, rows=3),
+        Guest("c", False),
+        Guest("D", True, rows=2),
+    )
+    # The urgent one does not fit any more, and the small one does not pass the large one.
+    assert buckets_of(line, 0, 4) == "D"
+    assert buckets_of(line, 0, 3) == "b"
+    assert line.rows == 2
+
+
+def test_of_one_bucket_alone_nobody_passes_who_does_not_fit() -> None:
+    line = line_of(Guest("a", False, rows=3), Guest("b", False))
+    assert buckets_of(line, 0, 2) == ""
+    assert line.head().name == "a"

@@ -1,0 +1,249 @@
+"""`make bench-log`: what the record costs, and what checking it costs.
+
+Entries a second recorded durably with 1, 16 and 64 requests at a time, on SQLite and PostgreSQL,
+through the gateway's own recorder: leaf, group commit, signature, receipt. Then one log of a
+million entries: inclusion proofs, and every entry hashed again against every signed checkpoint.
+Then a file of 500 MB: signed, stored and verified, beside `sha256sum`. Writes results/log.json.
+"""
+
+import argparse
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.report import Target, write_report
+from gateway.recorder import Outcome, Recorder
+from registry.artifact_folder import FolderStore
+from registry.database import Database
+from registry.log.answer_log import AnswerLog
+from registry.log.reader import LogReader
+from registry.log.tables import ANSWERS
+from registry.log.tile_log import TileLog
+from registry.subjects import SubjectKeys
+from sealgate.pack.tile_folder import TileFolder
+from sealgate.trust import oms
+from sealgate.trust.answer import LEAF_SIZE
+from sealgate.trust.keys import ECDSA_P256, PrivateKey
+from sealgate.trust.manifest import Manifest
+
+ORIGIN = "benchmark/answers"
+_AT_A_TIME = (1, 16, 64)
+_GROUP = 64
+_PROOFS = 300
+_ROUNDS = 5
+_DIGEST = "sha256:" + "5e" * 32
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long each rate is measured")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="in the large log")
+    parser.add_argument("--megabytes", type=int, default=500, help="of the large file")
+    asked = parser.parse_args()
+    rows: list[Row] = []
+    with TemporaryDirectory() as folder:
+        for kind, place in _databases(Path(folder)):
+            for count in _AT_A_TIME:
+                rows += _recording(kind, place(count), count, asked.seconds)
+        rows += _large_log(Path(folder), asked.entries)
+        rows += _large_file(Path(folder), asked.megabytes)
+    show(rows)
+    targets = _targets(rows)
+    for target in targets:
+        Console().print(target.line(), highlight=False)
+    write_report("log", rows, targets)
+
+
+def show(rows: list[Row]) -> None:
+    table = Table(title="the record, and checking it", title_justify="left")
+    for name in ("what", "figure", "unit"):
+        table.add_column(name, justify="right" if name == "figure" else "left")
+    for row in rows:
+        table.add_row(row["what"], f"{row['figure']:,.4g}", row["unit"])
+    Console(highlight=False).print(table)
+
+
+def _targets(rows: list[Row]) -> list[Target]:
+    found = {row["what"]: row["figure"] for row in rows}
+    per_million = {row["what"]: row.get("per_million", 0.0) for row in rows}
+    wanted = (
+        ("entries/s, SQLite, 64 at a time", 10_000.0, True),
+        ("CPU of a record with its receipt, SQLite, 64 at a time", 100.0, False),
+        ("inclusion proof, p50", 5.0, False),
+        ("signing a version, times sha256sum", 1.5, False),
+        ("verifying a version, times sha256sum", 1.5, False),
+    )
+    targets = [Target(name, found[name], target, least) for name, target, least in wanted]
+    whole = "whole log, from its database"
+    return [*targets, Target(f"{whole}, s per million", per_million[whole], 10.0)]
+
+
+@contextmanager
+def _postgres() -> Iterator[Any]:
+    from tests.support.postgres import PostgresServer
+
+    with closing(PostgresServer()) as server:
+        yield server
+
+
+def _databases(folder: Path) -> Iterator[tuple[str, Callable[[int], Path | str]]]:
+    """Each kind of database, and where a new one of it is."""
+    yield "SQLite", lambda count: folder / f"answers-{count}.db"
+    with _postgres() as server:
+        yield "PostgreSQL", lambda count: server.schema_url(f"answers_{count}")
+
+
+def _recording(kind: str, place: Path | str, at_a_time: int, seconds: float) -> list[Row]:
+    """The rate, and the CPU that one entry takes, encoding its receipt included."""
+    with TemporaryDirectory() as folder:
+        subjects = SubjectKeys.open(Path(folder) / "subjects.db")
+        log = AnswerLog.open(place, ORIGIN, PrivateKey.generate())
+        recorder = Recorder(log, subjects)
+        outcome = _outcome()
+        recorder.record(outcome)
+        before, cpu, began = recorder.size, time.process_time(), time.perf_counter()
+
+        def ask(_: int) -> None:
+            while time.perf_counter() < began + seconds:
+                recorder.record(outcome).encode()
+
+        with ThreadPoolExecutor(at_a_time) as pool:
+            list(pool.map(ask, range(at_a_time)))
+        taken, cpu = time.perf_counter() - began, time.process_time() - cpu
+        count = recorder.size - before
+        recorder.close(10)
+        log.close()
+        subjects.close()
+    how = f"{kind}, {at_a_time} at a time"
+    return [
+        _row(f"entries/s, {how}", count / taken, "a second", entries=count),
+        _row(f"CPU of a record with its receipt, {how}", 1e6 * cpu / count, "us"),
+    ]
+
+
+def _outcome() -> Outcome:
+    return Outcome(
+        subject="client",
+        time=datetime.now(UTC),
+        principal="client",
+        method="/inference.GRPCInferenceService/ModelInfer",
+        policy_digest=_DIGEST,
+        outcome="answered",
+        model="digits",
+        version="1",
+        version_digest=_DIGEST,
+        pointer_sequence="1",
+        input=_DIGEST,
+        output=_DIGEST,
+        verdict="clean",
+        score="0.1234567890123",
+        threshold="1.234567890123",
+        engine="this process",
+    )
+
+
+def _large_log(folder: Path, entries: int) -> list[Row]:
+    """A log whose entries came 64 at a time, as they do under load."""
+    place, key = folder / "large.db", PrivateKey.generate()
+    with closing(Database.open(place, "answers")) as database:
+        log = TileLog.open(database, ANSWERS, ORIGIN, key)
+        _fill(database, log, entries)
+        reader = LogReader(database, ANSWERS, log.vkey)
+        size = reader.size()
+        chosen = np.random.default_rng(0).integers(0, size, _PROOFS).tolist()
+        proofs = [_seconds(partial(reader.inclusion, index, size)) for index in chosen]
+        whole = _seconds(reader.verify)
+        tiles = TileFolder(folder / "tiles", log.vkey)
+        static = _seconds(lambda: tiles.grow(reader.checkpoint(), reader.entries(0, size)))
+    return [
+        _row("inclusion proof, p50", 1e3 * float(np.median(proofs)), "ms", entries=size),
+        _row("inclusion proof, p99", 1e3 * float(np.percentile(proofs, 99)), "ms", entries=size),
+        _row("whole log, from its database", whole, "s", **_per_million(whole, size)),
+        _row("whole log, into static tiles", static, "s", **_per_million(static, size)),
+    ]
+
+
+def _fill(database: Database, log: TileLog, entries: int) -> None:
+    leaves = [number.to_bytes(4, "big") + bytes(LEAF_SIZE - 4) for number in range(_GROUP)]
+    while log.size < entries:
+        with log.lock, database.writing() as connection:
+            log.check_turn(connection)
+            appended = log.append(connection, leaves)
+            connection.commit()
+            log.settle(appended)
+
+
+def _large_file(folder: Path, megabytes: int) -> list[Row]:
+    """Publishing has the bytes that it signs, as they were made; what is verified is read from
+    the store, whose pages are in memory by then. So the disk is measured in storing alone.
+    """
+    file, key = folder / "model.safetensors", PrivateKey.generate(ECDSA_P256)
+    data = np.random.default_rng(1).bytes(megabytes * 1_000_000)
+    file.write_bytes(data)
+    manifest = Manifest.of({file.name: data})
+    bundle, store = oms.sign(manifest, key), FolderStore(folder / "artifacts")
+    entry = manifest.files[0]
+
+    def sign() -> None:
+        oms.sign(Manifest.of({file.name: data}), key)
+
+    def put() -> None:
+        with file.open("rb") as source:
+            store.put(iter(lambda: source.read(1 << 20), b""), entry.size, entry.digest)
+
+    def verify() -> None:
+        oms.verify(bundle, manifest, [key.public])
+        store.check(entry.digest, entry.size)
+
+    steps: dict[str, Callable[[], object]] = {
+        "sha256sum": lambda: subprocess.run(["sha256sum", file], check=True, capture_output=True),
+        "signing a version": sign,
+        "storing a version, durably": put,
+        "verifying a version": verify,
+        "loading a version, hashed": lambda: store.read(entry.digest, entry.size),
+    }
+    least = _by_turns(steps)
+    rows = [_row(name, taken, "s", megabytes=megabytes) for name, taken in least.items()]
+    beside = least.pop("sha256sum")
+    return rows + [
+        _row(f"{name}, times sha256sum", taken / beside, "times") for name, taken in least.items()
+    ]
+
+
+def _by_turns(steps: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """The least of each step's seconds, which what else the machine does cannot make less."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(_ROUNDS):
+        for name, step in steps.items():
+            times[name].append(_seconds(step))
+    return {name: min(taken) for name, taken in times.items()}
+
+
+def _per_million(seconds: float, entries: int) -> dict[str, float]:
+    return {"entries": entries, "group": _GROUP, "per_million": seconds * 1e6 / entries}
+
+
+def _row(what: str, figure: float, unit: str, **more: Any) -> Row:
+    return {"what": what, "figure": figure, "unit": unit, **more}
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What witnesses have cosigned of this gateway's logs, kept apart from the databases.
+
+One file beside the engine's memory (`[trust] seen`), `seen-witnessed.json`: for each log the newest
+note that each witness has cosigned, and what a witness knows of it that contradicts us. A log with
+such a contradiction signs nothing, after a restart neither, until somebody has looked and removed
+the file.
+"""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sealgate.files import replace_file
+from sealgate.reasons import Refusal
+from sealgate.settings import ConfigError
+from sealgate.trust import note
+from sealgate.trust.checkpoint import Checkpoint
+from sealgate.trust.cosignature import Cosignature, WitnessKey, cosignatures
+
+_LARGEST_FILE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """A checkpoint of a log as one witness has cosigned it: the note of the log with its line."""
+
+    note: str
+    checkpoint: Checkpoint
+    cosignature: Cosignature
+
+
+@dataclass(slots=True)
+class Witnessed:
+    """The file. Safe for many threads."""
+
+    path: Path
+    witnesses: Sequence[WitnessKey] = ()
+    _notes: dict[str, dict[str, Cosigned]] = field(default_factory=dict)
+    _conflicts: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, seen: Path, witnesses: Sequence[WitnessKey]) -> "Witnessed":
+        """Read the file beside the engine's memory. Raises: ConfigError where it is not ours."""
+        path = seen.with_name(f"{seen.stem}-witnessed.json")
+        witnessed = cls(path, witnesses)
+        try:
+            witnessed._read()
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, Refusal) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from error
+        return witnessed
+
+    def newest(self, origin: str, witness: WitnessKey) -> Cosigned | None:
+        """What a witness has cosigned last of a log."""
+        with self._lock:
+            return self._notes.get(origin, {}).get(witness.vkey)
+
+    def conflict(self, origin: str) -> str:
+        """What contradicts the log; empty where nothing does."""
+        with self._lock:
+            return self._conflicts.get(origin, "")
+
+    def keep(self, origin: str, witness: WitnessKey, signed: str, line: str) -> None:
+        """Keep a cosigned checkpoint. `signed` is the log's own note, its signature verified.
+
+        Raises Refusal where the line is not the witness's own over it; OSError.
+        """
+        cosigned = _cosigned(signed + line, witness)
+        with self._lock:
+            self._notes.setdefault(origin, {})[witness.vkey] = cosigned
+            self._write()
+
+    def keep_conflict(self, origin: str, detail: str) -> None:
+        """Remember for good that a witness contradicts the log. Raises OSError."""
+        with self._lock:
+            self._conflicts[origin] = detail
+            self._write()
+
+    def best(self, origin: str) -> str:
+        """The log's newest cosigned note, with the line of every witness that cosigned the same
+        tree; empty where there is none.
+        """
+        with self._lock:
+            found = list(self._notes.get(origin, {}).values())
+        if not found:
+            return ""
+        newest = max(found, key=lambda cosigned: cosigned.checkpoint.size)
+        own = newest.note.removesuffix(newest.cosignature.line + "\n")
+        return own + _lines(found, newest.checkpoint)
+
+    def with_lines(self, origin: str, signed: str) -> str:
+        """A note of the log, with the line of every witness that has cosigned the same tree."""
+        with self._lock:
+            found = list(self._notes.get(origin, {}).values())
+        if not found:
+            return signed
+        return signed + _lines(found, Checkpoint.parse(note.split(signed)[0]))
+
+    def _write(self) -> None:
+        notes = {
+            origin: {vkey: cosigned.note for vkey, cosigned in found.items()}
+            for origin, found in self._notes.items()
+        }
+        document = {"notes": notes, "conflicts": self._conflicts}
+        replace_file(self.path, json.dumps(document, indent=1).encode())
+
+    def _read(self) -> None:
+        with self.path.open("rb") as file:
+            document: Mapping[str, Any] = json.loads(file.read(_LARGEST_FILE))
+        known = {witness.vkey: witness for witness in self.witnesses}
+        self._conflicts = {str(k): str(v) for k, v in document["conflicts"].items()}
+        for origin, found in document["notes"].items():
+            # Of witnesses that are no longer configured nothing is kept.
+            for vkey in known.keys() & found.keys():
+                cosigned = _cosigned(found[vkey], known[vkey])
+                self._notes.setdefault(origin, {})[vkey] = cosigned
+
+
+def _cosigned(signed: str, witness: WitnessKey) -> Cosigned:
+    checkpoint = Checkpoint.parse(note.split(signed)[0])
+    (cosignature,) = cosignatures(signed, (witness,))
+    return Cosigned(signed, checkpoint, cosignature)
+
+
+def _lines(found: Sequence[Cosigned], checkpoint: Checkpoint) -> str:
+    return "".join(c.cosignature.line + "\n" for c in found if c.checkpoint == checkpoint)

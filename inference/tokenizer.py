@@ -1,0 +1,136 @@
+"""Texts to rows of tokens, by the version's own `tokenizer.json` and the library `tokenizers`.
+
+The file is JSON of the library's format and nothing else: it is read, never run. What it may name
+is listed here. In particular it holds no regular expressions, whose worst case a caller could ask
+for.
+Its sections on truncation and padding do not count: `model.json` says both.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+# It would start as many threads as the host has cores; requests have threads of their own.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+# isort: split
+import tokenizers
+
+from inference.tokens import NO_TOKEN, TRUNCATE, Ids, TokenRules
+from sealgate.reasons import Reason, Refusal
+
+LARGEST = 8 << 20
+_PARTS = {
+    "normalizer": {
+        *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Sequence", "Strip"),
+        "StripAccents",
+    },
+    "pre_tokenizer": {
+        *("BertPreTokenizer", "ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence"),
+        *("Whitespace", "WhitespaceSplit"),
+    },
+    "post_processor": {
+        *("BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"),
+    },
+    "decoder": {"BPEDecoder", "ByteLevel", "Metaspace", "WordPiece"},
+    "model": {"BPE", "Unigram", "WordLevel", "WordPiece"},
+}
+# Texts of no one's. Golden answers hold the tokens of each, so that a library which cuts texts
+# another way than the publisher's did is found out when the version is loaded.
+PROBES = (
+    "Sealgate answers.",
+    "Grüße, naïve café: 1,234.56 € + 50%!",
+    "日本語 と عربى и 👍🏽",
+    "e\u0301 \ufb01 \u200b tab\tline\nend",
+    "www.example.org/a?b=c&d=e " + "long" * 40,
+    "Words and more words, " * 40,
+)
+
+
+class TextTokenizer:
+    """Safe for many threads: nothing of it changes once it is opened."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, rules: TokenRules) -> None:
+        self._tokenizer = tokenizer
+        self._rules = rules
+
+    @classmethod
+    def open(cls, data: bytes, rules: TokenRules) -> "TextTokenizer":
+        """Raises: FILE_TOO_LARGE; FORMAT_REFUSED for what is not a tokenizer, or has a part that is
+        not listed here; GRAPH_MISMATCH where it knows tokens beyond the vocabulary.
+        """
+        if len(data) > LARGEST:
+            raise Refusal(Reason.FILE_TOO_LARGE, f"a tokenizer of {len(data)} bytes")
+        text = _checked(data)
+        try:
+            tokenizer = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing more precise
+            raise Refusal(Reason.FORMAT_REFUSED, f"tokenizer: {error}") from error
+        if max(tokenizer.get_vocab().values(), default=-1) >= rules.vocabulary:
+            raise Refusal(Reason.GRAPH_MISMATCH, "the tokenizer's vocabulary is not the model's")
+        tokenizer.no_padding()
+        try:
+            # One more than is taken tells of those that are too long.
+            beyond = 0 if rules.overlong == TRUNCATE else 1
+            tokenizer.enable_truncation(rules.most + beyond)
+            tokenizer.encode(PROBES[0])
+        except Exception as error:
+            raise Refusal(Reason.FORMAT_REFUSED, f"tokenizer: {error}") from error
+        return cls(tokenizer, rules)
+
+    def rows(self, texts: Iterable[bytes]) -> Ids:
+        """Rows [n, s] of texts in UTF-8, s being the bucket of the longest.
+
+        Raises TENSOR_TEXT for one without tokens, and, where the model refuses it, with too many.
+        """
+        decoded = [text.decode() for text in texts]
+        found = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(decoded)]
+        sizes = [len(ids) for ids in found]
+        if not min(sizes) or max(sizes) > self._rules.most:
+            raise Refusal(Reason.TENSOR_TEXT, "no tokens, or more than the model takes")
+        rows = np.full((len(found), max(sizes)), NO_TOKEN, np.int64)
+        for row, ids in zip(rows, found, strict=True):
+            row[: len(ids)] = ids
+        return self._rules.fitted(rows)
+
+    def probe(self) -> Ids:
+        """Rows [len(PROBES), most] of those texts, cut to what the model takes."""
+        rows = np.full((len(PROBES), self._rules.most), NO_TOKEN, np.int64)
+        found = self._tokenizer.encode_batch_fast(list(PROBES))
+        for row, encoding in zip(rows, found, strict=True):
+            ids = encoding.ids[: self._rules.most]
+            row[: len(ids)] = ids
+        return rows
+
+
+def _checked(data: bytes) -> str:
+    try:
+        text = data.decode()
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer is JSON") from error
+    if not isinstance(value, dict) or not isinstance(value.get("model"), dict):
+        raise Refusal(Reason.FORMAT_REFUSED, "not a tokenizer")
+    for name, allowed in _PARTS.items():
+        for kind in _kinds(value.get(name)):
+            if kind not in allowed:
+                raise Refusal(Reason.FORMAT_REFUSED, f"a tokenizer's {name} may not be {kind!r}")
+    if value["model"].get("dropout"):
+        raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer that cuts at random")
+    return text
+
+
+def _kinds(part: Any) -> list[Any]:
+    """What a part says that it is, and so each part of a sequence."""
+    if part is None:
+        return []
+    if not isinstance(part, dict):
+        return [type(part).__name__]
+    kind = part.get("type")
+    if kind != "Sequence":
+        return [kind]
+    lists = [value for value in part.values() if isinstance(value, list)]
+    return [kind, *(found for parts in lists for inner in parts for found in _kinds(inner))]

@@ -1,0 +1,129 @@
+"""Running a version once more on an input that was asked about, in a worker, as a gateway runs it.
+
+The files are those that were signed, and they are loaded with every check of a gateway; so what
+comes out is what that version answers on this machine.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from inference import version
+from inference.cpu import CpuSettings
+from inference.model_config import ModelConfig
+from publishing.making import Confinement
+from publishing.tensor_frames import pack, unpack
+from publishing.worker import process
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor
+from sealgate.trust.answer import tensors_digest
+
+Floats = npt.NDArray[np.float32]
+TASK = f"{__name__}:run"
+_ROWS, _LOGITS, _VERDICT = "rows of the request", "logits of the answer", "verdict"
+_HEADER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replayed:
+    """What the version answers: `output` is the output's name, `logits` are [n, classes]."""
+
+    output: str
+    logits: Floats
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How an answer agrees with what was recorded; `largest_difference` is of any element."""
+
+    verdict: str
+    answer: str
+    largest_difference: float
+
+
+def check_input(config: ModelConfig, rows: Floats, recorded: str) -> Floats:
+    """Return `rows` in the model's shape, if they are the input whose digest was recorded.
+
+    Raises Refusal: TENSOR_DATATYPE where it takes other than numbers, TENSOR_SHAPE,
+    RECEIPT_MISMATCH.
+    """
+    if config.input.datatype != "FP32":
+        raise Refusal(Reason.TENSOR_DATATYPE, f"the version takes {config.input.datatype}")
+    if rows.size % math.prod(config.input.row):
+        raise Refusal(Reason.TENSOR_SHAPE, f"{rows.shape}")
+    rows = rows.reshape(-1, *config.input.row)
+    if _digest(config.input.name, rows) != recorded:
+        raise Refusal(Reason.RECEIPT_MISMATCH, "the input is not the one that was asked about")
+    return rows
+
+
+def replay(files: Mapping[str, bytes], rows: Floats, confinement: Confinement) -> Replayed:
+    """Run the version of `files` (all of them, signed) on `rows`, in a worker.
+
+    Raises Refusal: BATCH_TOO_LARGE, reasons of `ReadyVersion.build`, and those of a worker.
+    """
+    config = ModelConfig.decode(files[version.MODEL])
+    if len(rows) > config.batching.max_rows:
+        raise Refusal(Reason.BATCH_TOO_LARGE, f"{len(rows)} rows")
+    request = pack(files, {_ROWS: rows})
+    with process.start(TASK, request, confinement.limits, unsafe=confinement.unsafe) as worker:
+        found = unpack(worker.receive(len(rows) * 4 * config.output.row[0] + _HEADER))
+        worker.finish()
+    shape = (len(rows), *config.output.row)
+    if found.keys() != {_LOGITS, _VERDICT} or found[_LOGITS].shape != shape:
+        raise Refusal(Reason.WORKER_FAILED, "its answer is of another form")
+    if found[_LOGITS].dtype != np.float32 or found[_VERDICT].dtype != np.uint8:
+        raise Refusal(Reason.WORKER_FAILED, "its answer is of other types")
+    verdict = found[_VERDICT].tobytes().decode("ascii", "replace")
+    return Replayed(config.output.name, found[_LOGITS], verdict)
+
+
+def run(request: bytes, send: Callable[[bytes], None]) -> None:
+    """In the worker: sends logits and verdict. Raises as `ReadyVersion.build` does."""
+    asked = unpack(request)
+    rows = asked.pop(_ROWS)
+    files = {path: data.tobytes() for path, data in asked.items()}
+    ready = version.ReadyVersion.build("", files, CpuSettings(1))
+    answer = ready.submit(rows)
+    verdict = answer.verdict.value.encode()
+    send(pack({_VERDICT: verdict}, {_LOGITS: answer.outputs[ready.config.output.name]}))
+
+
+def compare(
+    found: Replayed, verdict: str, output: str, answer: Floats | None, tolerance: float
+) -> Agreement:
+    """Compare with the recorded `verdict` and the digest of the recorded `output`.
+
+    1. The verdict is the same (REPLAY_MISMATCH).
+    2. Where nothing was answered, that is all.
+    3. The output has the digest; or else `answer`, which has it (RECEIPT_MISMATCH), is within
+       `tolerance`, relative and absolute (REPLAY_MISMATCH).
+    """
+    # 1.
+    if found.verdict != verdict:
+        raise Refusal(Reason.REPLAY_MISMATCH, f"the verdict is {found.verdict}, was {verdict}")
+    # 2.
+    if not output:
+        return Agreement(verdict, "none was given", 0.0)
+    # 3.
+    if _digest(found.output, found.logits) == output:
+        return Agreement(verdict, "equal, bit for bit", 0.0)
+    if answer is None:
+        raise Refusal(Reason.REPLAY_MISMATCH, "not bit for bit; --answer allows a tolerance")
+    if _digest(found.output, answer) != output:
+        raise Refusal(Reason.RECEIPT_MISMATCH, "the answer is not the one that was given")
+    if answer.shape != found.logits.shape:
+        raise Refusal(Reason.REPLAY_MISMATCH, f"the answer given has shape {answer.shape}")
+    difference = float(np.abs(found.logits - answer).max())
+    if not np.allclose(found.logits, answer, rtol=tolerance, atol=tolerance):
+        raise Refusal(Reason.REPLAY_MISMATCH, f"off by {difference:g}")
+    return Agreement(verdict, f"equal within {tolerance:g}", difference)
+
+
+def _digest(name: str, data: Floats) -> str:
+    tensor = Tensor.of(name, data)
+    return tensors_digest([(tensor.name, tensor.datatype, tensor.shape, tensor.raw)])

@@ -1,0 +1,162 @@
+"""Attacks that callers of a text model could send: words exchanged for others (HotFlip).
+
+HotFlip (Ebrahimi et al., arXiv 1712.06751) exchanges those tokens for which the loss rises most, to
+first order: by the gradient times the way to the new token's embedding. The response graph gives
+the gradient's sign, among the embeddings; its step of no size gives the embeddings themselves. So
+whoever has the graph can make the attack, with no torch.
+
+The first and the last token of a text are the tokenizer's, and stay.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inference import tokens
+from inference.model_config import ModelConfig
+from inference.pruning import keep_outputs
+from inference.runtime import Session, scalar
+from inference.screening import contract
+from inference.tokens import NO_TOKEN, Ids, TokenRules
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+KINDS: tuple[str, ...] = ("hotflip",)
+# Shares of a text's tokens that are exchanged, by an attack or at random.
+SHARES: tuple[float, ...] = (0.1, 0.2, 0.4)
+_MOST_CANDIDATES = 512
+_BATCH_ROWS = 32
+# How many texts a report is of: each is measured seven times, with a gradient each.
+MOST_REPORTED = 300
+_NONE = -np.inf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextProbe:
+    """A text model's response graph, and a stock of tokens [k] to exchange others for, with their
+    embeddings [k, W].
+    """
+
+    measured: Session
+    stepped: Session
+    rules: TokenRules
+    eps: float
+    stock: Ids
+    embeddings: Floats
+
+    @classmethod
+    def of(cls, graph: bytes, config: ModelConfig, rules: TokenRules, rows: Ids) -> "TextProbe":
+        """The stock is the tokens that are commonest in `rows`. Raises: FORMAT_REFUSED,
+        EXTERNAL_DATA, GRAPH_MISMATCH.
+        """
+        # Each cut to what it is asked for: one gradient less.
+        stepped, measured = (
+            Session.open(keep_outputs(graph, outputs), outputs)
+            for outputs in ((contract.X_ADV,), (contract.LOGITS, contract.FEATURES))
+        )
+        found, counts = np.unique(rows[_inner(rows)], return_counts=True)
+        stock = np.sort(found[np.argsort(-counts, kind="stable")][:_MOST_CANDIDATES])
+        none = np.empty((0, 0), np.float32)
+        probe = cls(measured, stepped, rules, config.eps, stock, none)
+        return replace(probe, embeddings=probe._embedded(stock))
+
+    @property
+    def noises(self) -> tuple[float, ...]:
+        return SHARES
+
+    def measure(self, x: Ids) -> tuple[Floats, Floats]:
+        """Return logits [n, C] and features [n, F] of rows x."""
+
+        def work(rows: Ids) -> tuple[Array, ...]:
+            own = np.full(len(rows), contract.OWN_PREDICTION, np.int64)
+            return tuple(self.measured.run(self._feeds(rows, own, self.eps)))
+
+        parts = [self.rules.run(x[at : at + _BATCH_ROWS], work) for at in _starts(x)]
+        logits, features = (np.concatenate(results) for results in zip(*parts, strict=True))
+        return logits, features
+
+    def answers(self, x: Ids) -> Ids:
+        """Return the model's own classes [n] of rows x."""
+        return np.asarray(self.measure(x)[0].argmax(axis=1), np.int64)
+
+    def noise(self, x: Ids, size: float, generator: np.random.Generator) -> Ids:
+        """Return x with that share of each text's tokens exchanged at random."""
+        order = np.where(_inner(x), generator.random(x.shape), _NONE)
+        chosen = _largest(order, _budget(x, size))
+        return np.where(chosen, generator.choice(self.stock, x.shape), x)
+
+    def attacks(self, x: Ids) -> Iterator[tuple[str, Ids]]:
+        """Yield the name of each attack and the rows that it made; answers may be unchanged.
+
+        Each share begins where the one before it ended, with the gradient taken anew.
+        """
+        own, moved = self.answers(x), x
+        for share in SHARES:
+            moved = self._flipped(moved, own, _budget(x, share), moved != x)
+            yield f"{KINDS[0]}-{share:g}", moved
+
+    def _flipped(self, x: Ids, labels: Ids, budget: Ids, done: npt.NDArray[np.bool_]) -> Ids:
+        """Rows x with tokens exchanged up to `budget` [n], those that are `done` included."""
+        parts = []
+        for at in _starts(x):
+            rows = slice(at, at + _BATCH_ROWS)
+            gain, best = self._gains(x[rows], labels[rows])
+            gain[~_inner(x[rows]) | done[rows] | (gain <= 0)] = _NONE
+            chosen = _largest(gain, budget[rows] - done[rows].sum(axis=1))
+            parts.append(np.where(chosen, self.stock[best], x[rows]))
+        return np.concatenate(parts)
+
+    def _gains(self, x: Ids, labels: Ids) -> tuple[Floats, Ids]:
+        """For each place [n, s] what the best exchange gains, and which of the stock it is."""
+        gain = np.zeros(x.shape, np.float32)
+        best = np.zeros(x.shape, np.int64)
+        rows = tokens.resized(x, int(tokens.lengths(x).max()))
+        (here,) = self.stepped.run(self._feeds(rows, labels, 0.0))
+        (there,) = self.stepped.run(self._feeds(rows, labels, 1.0))
+        uphill = np.rint(there - here)
+        worth = uphill @ self.embeddings.T - (uphill * here).sum(axis=2, keepdims=True)
+        width = rows.shape[1]
+        best[:, :width] = worth.argmax(axis=2)
+        gain[:, :width] = worth.max(axis=2)
+        return gain, best
+
+    def _embedded(self, ids: Ids) -> Floats:
+        width = self.rules.most
+        padded = np.pad(ids, (0, -len(ids) % width), constant_values=ids[0]).reshape(-1, width)
+        labels = np.zeros(len(padded), np.int64)
+        (found,) = self.stepped.run(self._feeds(padded, labels, 0.0))
+        embeddings: Floats = found.reshape(padded.size, -1)[: len(ids)]
+        return embeddings
+
+    def _feeds(self, rows: Ids, labels: Ids, eps: float) -> dict[str, Array]:
+        return {**tokens.feeds(rows), contract.LABEL: labels, contract.EPS: scalar(eps)}
+
+
+def _starts(x: Ids) -> range:
+    return range(0, len(x), _BATCH_ROWS)
+
+
+def _inner(x: Ids) -> npt.NDArray[np.bool_]:
+    """Which places [n, s] hold tokens that may be exchanged."""
+    places = np.arange(x.shape[1])
+    found: npt.NDArray[np.bool_] = (
+        (x != NO_TOKEN) & (places > 0) & (places < tokens.lengths(x)[:, np.newaxis] - 1)
+    )
+    return found
+
+
+def _budget(x: Ids, share: float) -> Ids:
+    """How many tokens of each row that share is: one at least."""
+    found: Ids = np.maximum(1, np.rint(share * _inner(x).sum(axis=1))).astype(np.int64)
+    return found
+
+
+def _largest(order: Array, counts: Ids) -> npt.NDArray[np.bool_]:
+    """Marks the `counts` [n] largest of each row [n, s], of those that are numbers."""
+    ranks = np.argsort(np.argsort(-order, axis=1, kind="stable"), axis=1, kind="stable")
+    found: npt.NDArray[np.bool_] = (ranks < counts[:, np.newaxis]) & (order > _NONE)
+    return found

@@ -1,0 +1,46 @@
+"""The options of commands that run a model in a worker."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from publishing.making import Confinement
+from publishing.worker.confinement import Limits
+
+_OPTIONS = (
+    click.option(
+        "--memory",
+        type=click.IntRange(1),
+        default=8,
+        show_default=True,
+        help="GiB of memory that running the model may take.",
+    ),
+    click.option(
+        "--seconds",
+        type=click.IntRange(1),
+        default=900,
+        show_default=True,
+        help="How long running the model may take.",
+    ),
+    click.option(
+        "--unsafe-worker",
+        is_flag=True,
+        envvar="SEALGATE_UNSAFE_WORKER",
+        help="Run the model even where this system cannot shut it in: it may then read your keys.",
+    ),
+)
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --memory, --seconds and --unsafe-worker; see `confinement`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def confinement(memory: int, seconds: int, unsafe_worker: bool) -> Confinement:
+    """What the options ask for; warns where that is unsafe."""
+    if unsafe_worker:
+        click.echo("warning: the model may run without being shut in (--unsafe-worker)", err=True)
+    return Confinement(Limits(memory=memory << 30, seconds=seconds), unsafe_worker)

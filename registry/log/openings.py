@@ -1,0 +1,138 @@
+"""Looking through what an answer log's entries commit to, without an index on the path of answers.
+
+What is found is proved by its receipt. That nothing else matched is the database's word: whoever
+edited an opening can hide its entry from a search, though not from one who has every entry opened.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, delete, select
+
+from registry.database import Database
+from registry.log.rows import newest_checkpoint
+from registry.log.tables import ANSWERS, OPENINGS
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.answer import FIELDS
+
+_BLOCK = 4096
+_GROUP = 256
+_ERASED_AT_ONCE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a leaf commits to: a value for each of `answer.FIELDS`, and what its salts derive
+    from, a nonce and the subject whose key it is.
+    """
+
+    fields: tuple[str, ...]
+    nonce: bytes
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The openings of some entries, by index; `missing` have none, or none that can be read. All
+    entries before `next` have been looked at.
+    """
+
+    next: int
+    openings: tuple[tuple[int, Opening], ...]
+    missing: tuple[int, ...]
+
+
+class Openings:
+    """The openings of one answer log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, index: int) -> Opening:
+        """Return what entry `index` commits to.
+
+        Raises Refusal: ENTRY_UNKNOWN; LOG_INCONSISTENT for an opening with other fields.
+        """
+        query = select(OPENINGS).where(OPENINGS.c.index == index)
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise Refusal(Reason.ENTRY_UNKNOWN, f"there is no opening of {index}")
+        opening = _read(row)
+        if opening is None:
+            raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
+        return opening
+
+    def erase(self, subject: str) -> int:
+        """Remove the openings of entries about a subject; return how many there were.
+
+        In blocks, so that answers go on. Raises Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE.
+        """
+        with self._database.reading() as connection:
+            newest = newest_checkpoint(connection, ANSWERS)
+        removed = 0
+        for first in range(0, newest.size if newest else 0, _ERASED_AT_ONCE):
+            here = (OPENINGS.c.index >= first, OPENINGS.c.index < first + _ERASED_AT_ONCE)
+            with self._database.writing() as connection:
+                erased = delete(OPENINGS).where(*here, OPENINGS.c.subject == subject)
+                removed += connection.execute(erased).rowcount
+                connection.commit()
+        return removed
+
+    def find(self, start: int, end: int, values: Sequence[str]) -> Iterator[Found]:
+        """Look through the entries from `start` up to `end` for those that have each of `values`
+        among their fields, in the log's order; without values, all.
+
+        Each block of 4096 is read in a transaction of its own. Raises Refusal(ENTRY_UNKNOWN) for
+        a range that the log does not have.
+        """
+        with self._database.reading() as connection:
+            newest = newest_checkpoint(connection, ANSWERS)
+        if newest is None or not 0 <= start <= end <= newest.size:
+            raise Refusal(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
+        for first in range(start, end, _BLOCK):
+            last = min(first + _BLOCK, end)
+            with self._database.reading() as connection:
+                read = _block(connection, first, last, values)
+                missing = _missing(connection, first, last)
+            there = {index: opening for index, opening in read if opening is not None}
+            told = sorted({*missing, *(index for index, _ in read)})
+            for at in range(0, max(1, len(told)), _GROUP):
+                group = told[at : at + _GROUP]
+                yield Found(
+                    last if told[-1:] == group[-1:] else group[-1] + 1,
+                    tuple((index, there[index]) for index in group if index in there),
+                    tuple(index for index in group if index not in there),
+                )
+
+
+def _block(
+    connection: Connection, first: int, last: int, values: Sequence[str]
+) -> list[tuple[int, Opening | None]]:
+    query = select(OPENINGS).where(OPENINGS.c.index >= first, OPENINGS.c.index < last)
+    for value in values:
+        # A value as it stands in the list, so only whole ones are found.
+        query = query.where(OPENINGS.c.fields.contains(json.dumps(value), autoescape=True))
+    return [
+        (int(row["index"]), opening)
+        for row in connection.execute(query.order_by(OPENINGS.c.index)).mappings()
+        if (opening := _read(row)) is None or set(values) <= set(opening.fields)
+    ]
+
+
+def _missing(connection: Connection, first: int, last: int) -> list[int]:
+    here = (OPENINGS.c.index >= first, OPENINGS.c.index < last)
+    there = set(connection.scalars(select(OPENINGS.c.index).where(*here)))
+    return [index for index in range(first, last) if index not in there]
+
+
+def _read(row: RowMapping) -> Opening | None:
+    """An opening, unless somebody edited it into what is none."""
+    try:
+        fields = json.loads(row["fields"])
+    except ValueError:
+        return None
+    if not isinstance(fields, list) or len(fields) != len(FIELDS):
+        return None
+    return Opening(tuple(map(str, fields)), bytes(row["nonce"]), row["subject"])

@@ -1,0 +1,99 @@
+"""`sealgate audit as-of` and `decision`: what was live then, and what an answer rests on."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from sealgate.auditing.as_of import standings
+from sealgate.auditing.decision import HOLDS, Examination
+from sealgate.auditing.reader import AuditReader
+from sealgate.cli.output import json_option, show_rows
+from sealgate.cli.people import connected, profile
+from sealgate.cli.policy_chain import policy_history
+from sealgate.trust.receipt import Receipt
+from sealgate.trust.times import format_time
+
+
+class Moment(click.ParamType):
+    """A time of RFC 3339, or a date for its first second; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a time like 2026-11-25T10:00:00Z", param, ctx)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.command(
+    "as-of",
+    epilog="\b\nExamples:\n  sealgate audit as-of 2026-11-25T10:00:00Z\n"
+    "  sealgate audit as-of 2026-11-25 digits --json",
+)
+@click.argument("time", type=Moment())
+@click.argument("model", default="")
+@json_option
+@click.pass_context
+def as_of(ctx: click.Context, time: datetime, model: str, as_json: bool) -> None:
+    """Show what was live at TIME under each alias, and the log's entries that prove it.
+
+    A move that the gateway left out shows, for the one after it is proved too. That everybody is
+    shown this same log is for `audit verify` and `audit follow` to show.
+    """
+    now = datetime.now(UTC)
+    if time > now:
+        raise click.BadParameter("that time is to come", param_hint="TIME")
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policy = policy_history(person, channel)[-1]
+        reader = AuditReader(channel, policy, lambda: datetime.now(UTC))
+        text = format_time(time)
+        found = standings(reader.live_at(text, model), text, model)
+    rows = [
+        {
+            "model": s.model,
+            "alias": s.alias,
+            "version": s.version,
+            "digest": s.digest,
+            "sequence": s.sequence,
+            "action": s.action,
+            "admin": s.admin,
+            "since": s.since,
+            "until": s.until,
+            "revoked": s.revoked,
+            "entry": s.entry,
+        }
+        for s in found
+    ]
+    columns = ("model", "alias", "version", "digest", "sequence", "admin", "since", "revoked")
+    show_rows(rows, (*columns, "entry"), as_json)
+
+
+@click.command(
+    epilog="\b\nExamples:\n  sealgate audit decision receipt.json\n"
+    "  sealgate audit decision receipt.json --json"
+)
+@click.argument("receipt", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_context
+def decision(ctx: click.Context, receipt: Path, as_json: bool) -> None:
+    """Lead the answer of RECEIPT back to exact bytes, and to the people who approved them.
+
+    Each step is verified on this machine, from the pinned root keys. The exit status is 1 where one
+    does not hold.
+    """
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policies = policy_history(person, channel)
+        reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC))
+        examination = Examination(Receipt.decode(receipt.read_bytes()), policies, datetime.now(UTC))
+        findings = list(examination.findings(reader.decision))
+    rows = [{"step": f.step, "what": f.what, "found": f.found} for f in findings]
+    show_rows(rows, ("step", "what", "found"), as_json)
+    if any(finding.found != HOLDS for finding in findings):
+        ctx.exit(1)

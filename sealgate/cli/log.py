@@ -1,0 +1,97 @@
+"""`sealgate log`: the logs as static files, for any web server."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import grpc
+
+from sealgate.audit import Auditor
+from sealgate.cli.lines import json_lines_option, show_line
+from sealgate.cli.main import JoinedGroup
+from sealgate.cli.people import connected, profile
+from sealgate.cli.policy_chain import policy_history
+from sealgate.pack.export import log_folder
+from sealgate.pack.tile_folder import TileFolder
+from sealgate.reasons import Kind
+from sealgate.remote import Profile, reason_of
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.policy import Policy
+from sealgate.v1.log_pb2 import GetCheckpointRequest
+
+
+class LogGroup(JoinedGroup):
+    joined_by = "sealgate.commands.log"
+
+
+@click.group(cls=LogGroup)
+def log() -> None:
+    """Publish the logs for others to check, and prune what need not be kept."""
+
+
+@log.command(
+    epilog="""
+\b
+Examples:
+  sealgate log tiles /srv/logs             what is new since last time
+  sealgate log tiles /srv/logs --follow    and what comes, every ten seconds
+  python3 -m http.server --directory /srv/logs
+"""
+)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--follow", is_flag=True, help="Go on until interrupted.")
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="With --follow: seconds from one look to the next.",
+)
+@json_lines_option
+@click.pass_context
+def tiles(ctx: click.Context, folder: Path, follow: bool, every: int, as_json: bool) -> None:
+    """Keep in FOLDER every log as static tiles (c2sp.org/tlog-tiles), a folder for each.
+
+    What is there already is checked and extended: a log that did not only grow is refused, and its
+    files stay as they were. Entries are published as they are: the registry's tell of people and
+    models, the answers' are commitments.
+    """
+    person = profile(ctx, "auditor")
+    with connected(person) as channel, suppress(KeyboardInterrupt):
+        while True:
+            try:
+                for line in _grow_all(channel, person, folder):
+                    show_line(line, as_json)
+            except grpc.RpcError as error:
+                if not follow or not _passes(error):
+                    raise
+                click.echo("no gateway answers; going on", err=True)
+            if not follow:
+                return
+            time.sleep(every)
+
+
+def _passes(error: grpc.RpcError) -> bool:
+    """Whether it may go otherwise next time."""
+    reason = reason_of(error)
+    return reason is None or reason.kind is Kind.UNAVAILABLE
+
+
+def _grow_all(channel: grpc.Channel, person: Profile, folder: Path) -> list[dict[str, object]]:
+    """Brings every log's folder up to its newest checkpoint; tells of those that grew."""
+    policy = policy_history(person, channel)[-1]
+    auditor = Auditor(channel, policy)
+    grown = [_grow(auditor, policy, origin, folder) for origin in auditor.origins()]
+    return [line for line in grown if line["new"]]
+
+
+def _grow(auditor: Auditor, policy: Policy, origin: str, folder: Path) -> dict[str, object]:
+    vkey = policy.log_key(origin)
+    kept = TileFolder(folder / log_folder(origin), vkey)
+    note = auditor.logs.GetCheckpoint(GetCheckpointRequest(origin=origin)).note
+    before, size = kept.size, open_checkpoint(note, vkey).size
+    # One that has shrunk has no entries to ask for, and is refused by what is kept.
+    groups = auditor.entries(origin, size, before) if size > before else iter(())
+    kept.grow(note, groups)
+    return {"log": origin, "entries": size, "new": size - before, "folder": log_folder(origin)}

@@ -1,0 +1,87 @@
+"""`sealgate witness`: a small witness, to be run by somebody else than the gateway's operator."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import click
+
+from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.output import ask_secret
+from sealgate.reasons import Refusal
+from sealgate.settings import ConfigError
+from sealgate.signing_keys import open_signer
+from sealgate.witnessing.server import WitnessServer
+from sealgate.witnessing.service import Memory, Witness
+from sealgate.witnessing.settings import WitnessConfig
+
+
+@click.group("witness", cls=HelpfulGroup)
+def witness() -> None:
+    """Cosign the checkpoints of others' logs (C2SP tlog-witness)."""
+
+
+@witness.command(
+    epilog="""
+\b
+Examples:
+  sealgate witness serve --config witness.toml --new    the first time
+  sealgate witness serve --config witness.toml
+
+\b
+witness.toml:
+  [witness]
+  name = "witness.example"        # part of its verifier key
+  listen = "127.0.0.1:7380"       # elsewhere with certificate and certificate_key
+  key = "witness.key"             # sealgate key new witness.key
+  database = "witness.sqlite"
+  [[logs]]
+  key = "house/registry+…"        # `sealgate policy show` names each log's
+"""
+)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("witness.toml"),
+    show_default=True,
+)
+@click.option("--new", is_flag=True, help="Begin a database: only for a key that never cosigned.")
+def serve(config: Path, new: bool) -> None:
+    """Cosign checkpoints until SIGTERM or SIGINT. Prints the verifier key for gateway.toml.
+
+    What was cosigned stays in the database. A witness that has lost it needs a new key: under the
+    old one it might sign what contradicts what it has signed before.
+    """
+    try:
+        settings = WitnessConfig.read(config)
+        server = _server(settings, new)
+    except (ConfigError, Refusal, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        click.echo(f"verifier key: {server.witness.vkey}")
+        click.echo(f"listening: {server.server_address[0]!s}:{server.server_address[1]}")
+        stopping.wait()
+        server.shutdown()
+
+
+def _server(settings: WitnessConfig, new: bool) -> WitnessServer:
+    own = settings.witness
+    signer = open_signer(own.key, ask_secret)
+    try:
+        memory = Memory(own.database, create=new)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"[witness] database = {str(own.database)!r} is not there: with a key that never "
+            "cosigned, --new begins one; otherwise restore it, or take a new key"
+        ) from None
+    logs = {log.origin: log.key for log in settings.logs}
+    served = Witness(own.name, signer, logs, memory, time.time)
+    host, _, port = own.listen.rpartition(":")
+    pair = (own.certificate, own.certificate_key)
+    certificate = (pair[0], pair[1]) if pair[0] and pair[1] else None
+    return WitnessServer(host.strip("[]"), int(port), served, certificate)

@@ -1,0 +1,167 @@
+"""The signed documents of a pack, each the one that the log recorded, and signed by whom it names.
+
+The entries of the registry's log say what there must be; whatever comes with one is taken by its
+digest alone.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sealgate.pack.folder import Writer
+from sealgate.reasons import Reason, Refusal
+from sealgate.signed_version import SignedVersion
+from sealgate.trust import canonical, statements
+from sealgate.trust.digest import raw, sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.evidence_rules import MAKERS
+from sealgate.trust.names import check_name
+from sealgate.trust.policy import Policy
+from sealgate.trust.promotion import open_statement
+from sealgate.trust.statement_form import Statement
+from sealgate.trust.statements import PointerBundle
+from sealgate.v1.audit_pb2 import ProvenEntry
+
+_BILL = "mlbom"
+_ROLES: Mapping[type[Statement], tuple[str, ...]] = {
+    statements.Evidence: tuple(MAKERS),
+    statements.Proposal: ("publisher", "admin"),
+    statements.Approval: ("approver",),
+    statements.Pointer: ("admin", "rollback"),
+    statements.Revocation: ("admin",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An entry of the registry's log, `subject` in its parts, and documents by their digests."""
+
+    index: int
+    event: str
+    principal: str
+    subject: tuple[str, ...]
+    body: Mapping[str, Any]
+    documents: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, entry: ProvenEntry) -> "Record":
+        leaf = json.loads(entry.leaf)
+        return cls(
+            index=entry.index,
+            event=leaf["event"],
+            principal=leaf["principal"],
+            subject=tuple(leaf["subject"].split("/")),
+            body=leaf["body"],
+            documents={sha256(data): data for data in entry.documents},
+        )
+
+    def document(self, digest: str) -> bytes:
+        """The document of that digest. Raises Refusal(DIGEST_MISMATCH) where it did not come."""
+        if digest not in self.documents:
+            raise Refusal(Reason.DIGEST_MISMATCH, f"entry {self.index} recorded other documents")
+        return self.documents[digest]
+
+
+class Documents:
+    """Checks and writes the documents of records, which are to come in their order.
+
+    `policies` are oldest first; `models` are those that are wanted, none: all. `versions` are those
+    whose files belong to what was written.
+    """
+
+    def __init__(self, policies: Sequence[Policy], models: Collection[str], writer: Writer) -> None:
+        self._policies = policies
+        self._wanted = frozenset(models)
+        self._writer = writer
+        self._proposals: dict[str, Path] = {}
+        self.models: set[str] = set()
+        self.versions: list[SignedVersion] = []
+
+    def write(self, record: Record) -> None:
+        """Write what belongs to a record.
+
+        Raises Refusal: DIGEST_MISMATCH where the registry has something else; reasons of
+        `SignedVersion.of` and `open_statement` for signatures.
+        """
+        write = {
+            "policy.accepted": self._write_policy,
+            "model.created": lambda record: self.models.add(record.subject[1]),
+            "version.registered": self._write_version,
+            "version.revoked": self._write_revocation,
+            "proposal.created": self._write_proposal,
+            "approval.added": self._write_approval,
+            "pointer.moved": self._write_pointer,
+        }.get(record.event)
+        other = record.subject[0] == "models" and record.subject[1] not in self._wanted
+        if write is not None and not (self._wanted and other):
+            write(record)
+
+    def _write_policy(self, record: Record) -> None:
+        data = record.document(record.body["envelope"])
+        self._writer.write(Path("policies", f"{int(record.subject[1])}.dsse.json"), data)
+
+    def _write_version(self, record: Record) -> None:
+        place = _place(record, "versions", str(int(record.subject[3])))
+        manifest = record.document(record.body["manifest"])
+        signature = record.document(record.body["signature"])
+        name = "/".join(record.subject)
+        signed = SignedVersion.of(name, manifest, signature, record.principal, self._policies)
+        self._writer.write(place / "manifest.json", manifest)
+        self._writer.write(place / "model.sig", signature)
+        self._writer.write(place / "publisher.pem", signed.key.pem.encode())
+        # What the signature's subject hashes: the files' digests, one after the other.
+        subject = b"".join(raw(file.digest) for file in signed.manifest.files)
+        self._writer.write(place / "subject", subject)
+        for digest in record.body["evidence"]:
+            data = record.document(digest)
+            item = self._open(data, statements.Evidence)
+            self._writer.write(place / "evidence" / f"{item.kind}.dsse.json", data)
+            if item.kind == _BILL:
+                self._writer.write(place / "mlbom.json", canonical.encode(item.body))
+        self.versions.append(signed)
+
+    def _write_revocation(self, record: Record) -> None:
+        data = record.document(record.body["envelope"])
+        self._open(data, statements.Revocation)
+        place = _place(record, "revocations", f"{int(record.subject[3])}.dsse.json")
+        self._writer.write(place, data)
+
+    def _write_proposal(self, record: Record) -> None:
+        data = record.document(record.body["envelope"])
+        self._open(data, statements.Proposal)
+        digest = record.body["proposal"]
+        self._proposals[digest] = _place(record, "proposals", raw(digest).hex())
+        self._writer.write(self._proposals[digest] / "proposal.dsse.json", data)
+
+    def _write_approval(self, record: Record) -> None:
+        place = self._proposals.get(record.subject[1])
+        # Else it is of a model that is not wanted.
+        if place is not None:
+            data = record.document(record.body["envelope"])
+            approval = self._open(data, statements.Approval)
+            self._writer.write(place / "approvals" / f"{approval.approver}.dsse.json", data)
+
+    def _write_pointer(self, record: Record) -> None:
+        data = record.document(record.body["bundle"])
+        pointer = PointerBundle.decode(data).pointer.encode()
+        self._open(pointer, statements.Pointer)
+        alias = check_name(record.subject[3], Reason.NAME_MALFORMED)
+        place = _place(record, "aliases", alias, str(int(record.body["sequence"])))
+        self._writer.write(place / "bundle.json", data)
+        self._writer.write(place / "pointer.dsse.json", pointer)
+
+    def _open(self, data: bytes, kind: type[Statement]) -> Any:
+        """The statement, signed with a key that some policy gives to its author."""
+        refused = None
+        for policy in reversed(self._policies):
+            try:
+                return open_statement(Envelope.decode(data), kind, policy, _ROLES[kind])
+            except Refusal as refusal:
+                refused = refused or refusal
+        raise refused or Refusal(Reason.POLICY_INVALID, "there is no policy")
+
+
+def _place(record: Record, *parts: str) -> Path:
+    return Path("models", check_name(record.subject[1], Reason.NAME_MALFORMED), *parts)

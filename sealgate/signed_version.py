@@ -1,0 +1,87 @@
+"""A registered version whose signature was checked, and its files, each hashed as it comes.
+
+Whoever uses it needs to trust the root keys alone: the registry's word counts for nothing.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import oms
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.policy import Policy, open_policy_history
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+
+def policy_history(
+    registry: RegistryServiceStub, root_keys: Mapping[str, PublicKey], threshold: int
+) -> tuple[Policy, ...]:
+    """Every policy from the pinned root keys on, oldest first; the newest may have expired.
+
+    Raises Refusal like `open_policy_history`.
+    """
+    envelopes = registry.GetPolicy(messages.GetPolicyRequest()).envelopes
+    return open_policy_history(list(map(Envelope.decode, envelopes)), root_keys, threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVersion:
+    """A version `models/{model}/versions/{version}`: its manifest, and the key that signed it."""
+
+    name: str
+    manifest: Manifest
+    key: PublicKey
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        manifest: bytes,
+        signature: bytes,
+        publisher: str,
+        policies: Sequence[Policy],
+    ) -> "SignedVersion":
+        """The version of a manifest whose files the publisher has signed, with a key that one of
+        `policies` gives them.
+
+        Raises Refusal: DOCUMENT_MALFORMED, PATH_UNSAFE, reasons of `oms.verify`.
+        """
+        read = Manifest.decode(manifest)
+        keys = [key for policy in policies for key in policy.keys_of(publisher).values()]
+        return cls(name, read, oms.verify(signature, read, keys))
+
+    @classmethod
+    def fetch(
+        cls, registry: RegistryServiceStub, policies: Sequence[Policy], model: str, version: int
+    ) -> "SignedVersion":
+        """Ask the registry for a version. Raises Refusal like `of`, and DIGEST_MISMATCH."""
+        name = f"models/{model}/versions/{version}"
+        sent = registry.GetVersion(messages.GetVersionRequest(name=name)).version
+        signed = cls.of(name, sent.manifest, sent.signature, sent.publisher, policies)
+        if sent.digest != signed.manifest.digest:
+            raise Refusal(Reason.DIGEST_MISMATCH, f"the manifest of {name}")
+        return signed
+
+    def chunks(self, registry: RegistryServiceStub, entry: FileEntry) -> Iterator[bytes]:
+        """The bytes of a file as they come; what came counts only once this ends without refusal.
+
+        Raises Refusal: FILE_TOO_LARGE, DIGEST_MISMATCH.
+        """
+        request = messages.DownloadFileRequest(name=self.name, path=entry.path)
+        hashed, size = hashlib.sha256(), 0
+        for part in registry.DownloadFile(request):
+            size += len(part.chunk)
+            if size > entry.size:
+                raise Refusal(Reason.FILE_TOO_LARGE, entry.path)
+            hashed.update(part.chunk)
+            yield part.chunk
+        if size != entry.size or "sha256:" + hashed.hexdigest() != entry.digest:
+            raise Refusal(Reason.DIGEST_MISMATCH, entry.path)
+
+    def file(self, registry: RegistryServiceStub, path: str) -> bytes:
+        """One file, whole. Raises Refusal like `chunks`, and FILE_SURPLUS where there is none."""
+        return b"".join(self.chunks(registry, self.manifest.entry(path)))

@@ -1,0 +1,48 @@
+"""Opening the private key that a setting names: a PEM file, or a key in a PKCS#11 token."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sealgate.key_uri import KeyUri, is_key_uri
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.keys import Signer, load_private_key, read_private_file
+from sealgate.trust.ml_dsa import MlDsaKey, PairedSigner
+
+Ask = Callable[[str], str]
+"""Asks a person for the passphrase or the PIN of what is named."""
+
+
+def open_signer(place: Path | str, ask: Ask | None = None) -> Signer:
+    """Return the key at `place`, a file or a `pkcs11:` URI (RFC 7512).
+
+    `ask` is for an encrypted file, and for a token whose URI names no file with its PIN. Raises
+    Refusal: KEY_UNREADABLE, KEY_FILE_EXPOSED, and as `PrivateKey.from_pem` does.
+    """
+    if not is_key_uri(place):
+        path = Path(place)
+        return load_private_key(path, _passphrase(path, ask))
+    try:
+        # Only the extra `pkcs11` brings what this needs.
+        from sealgate.token_keys import TokenKey
+    except ImportError as error:
+        detail = "python-pkcs11 is not installed: pip install 'sealgate[pkcs11]'"
+        raise Refusal(Reason.KEY_UNREADABLE, detail) from error
+    return TokenKey.open(KeyUri.parse(str(place)), ask)
+
+
+def open_log_signer(place: Path | str, beside: Path | None) -> Signer:
+    """Return a log's key at `place`, paired with the ML-DSA-44 key in the file `beside`, if any."""
+    signer = open_signer(place)
+    if beside is None:
+        return signer
+    return PairedSigner(signer, MlDsaKey.from_pem(read_private_file(beside)))
+
+
+def _passphrase(path: Path, ask: Ask | None) -> bytes | None:
+    """What opens an encrypted file, where there is somebody to ask."""
+    try:
+        encrypted = b"ENCRYPTED" in path.read_bytes()
+    except OSError:
+        # `load_private_key` says what is wrong.
+        return None
+    return ask(str(path)).encode() if encrypted and ask is not None else None

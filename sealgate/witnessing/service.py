@@ -1,0 +1,137 @@
+"""A witness: it cosigns checkpoints of the logs it knows, each of which extends the one before.
+
+What it cosigned last is on the disk before the cosignature leaves, so after a crash, or with two
+requests at once, it never signs for a smaller or a forked tree.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import note
+from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
+from sealgate.trust.cosignature import WitnessKey, cosign
+from sealgate.trust.keys import Signer
+from sealgate.trust.merkle import EMPTY_ROOT, verify_consistency
+from sealgate.witnessing.request import SIZE_TYPE, AddCheckpoint
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS cosigned (
+    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL
+) STRICT
+"""
+_LATER = """
+INSERT INTO cosigned VALUES (?, ?, ?, ?)
+ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note
+WHERE excluded.size >= size
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer."""
+
+    status: HTTPStatus
+    text: str
+    kind: str = "text/plain; charset=utf-8"
+
+
+class Memory:
+    """What was cosigned last of each log, in a SQLite file."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Raises FileNotFoundError unless the file is there or `create` is given: a witness that
+        has forgotten what it signed may sign its opposite.
+        """
+        if not create and not path.exists():
+            raise FileNotFoundError(path)
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute(_TABLE)
+
+    def newest(self, origin: str) -> Checkpoint:
+        """The newest checkpoint that was cosigned; of the empty tree where there is none."""
+        query = "SELECT size, root FROM cosigned WHERE origin = ?"
+        row = self._database.execute(query, (origin,)).fetchone()
+        return Checkpoint(origin, *row) if row else Checkpoint(origin, 0, EMPTY_ROOT)
+
+    def keep(self, checkpoint: Checkpoint, signed: str) -> None:
+        """Remember a checkpoint, with the log's signature. On return it is on the disk."""
+        values = (checkpoint.origin, checkpoint.size, checkpoint.root, signed)
+        if self._database.execute(_LATER, values).rowcount != 1:
+            raise sqlite3.IntegrityError("another process has cosigned a larger tree")
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class Witness:
+    """Answers `add-checkpoint`. `logs` has the verifier key of each log by its origin."""
+
+    def __init__(
+        self,
+        name: str,
+        signer: Signer,
+        logs: Mapping[str, str],
+        memory: Memory,
+        clock: Callable[[], float],
+    ) -> None:
+        self.vkey = WitnessKey.of(name, signer.public).vkey
+        self._name = name
+        self._signer = signer
+        self._logs = logs
+        self._memory = memory
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def add_checkpoint(self, body: bytes) -> Reply:
+        """Cosign a checkpoint, or say why not (C2SP tlog-witness).
+
+        1. The request is well-formed (400).
+        2. The log is known (404), and its key has signed the checkpoint (403).
+        3. The proof starts at a tree that is no larger (400), and is the one cosigned last (409,
+           with its size).
+        4. The checkpoint is the same or extends it (422).
+        5. It is remembered, and only then cosigned (200, with the line).
+        """
+        # 1.
+        try:
+            request = AddCheckpoint.decode(body)
+            text, _ = note.split(request.note)
+            checkpoint = Checkpoint.parse(text)
+        except Refusal as refusal:
+            return Reply(HTTPStatus.BAD_REQUEST, f"{refusal.detail}\n")
+        # 2.
+        key = self._logs.get(checkpoint.origin)
+        if key is None:
+            return Reply(HTTPStatus.NOT_FOUND, "not a log of this witness\n")
+        try:
+            open_checkpoint(request.note, key)
+        except Refusal as refusal:
+            malformed = refusal.reason is Reason.DOCUMENT_MALFORMED
+            status = HTTPStatus.BAD_REQUEST if malformed else HTTPStatus.FORBIDDEN
+            return Reply(status, f"{refusal.reason.name}\n")
+        with self._lock:
+            return self._add(request, checkpoint, text)
+
+    def _add(self, request: AddCheckpoint, checkpoint: Checkpoint, text: str) -> Reply:
+        newest = self._memory.newest(checkpoint.origin)
+        # 3.
+        if request.old > checkpoint.size:
+            return Reply(HTTPStatus.BAD_REQUEST, "a proof from a larger tree\n")
+        if request.old != newest.size:
+            return Reply(HTTPStatus.CONFLICT, f"{newest.size}\n", SIZE_TYPE)
+        # 4.
+        try:
+            verify_consistency(
+                newest.size, newest.root, checkpoint.size, checkpoint.root, request.proof
+            )
+        except Refusal as refusal:
+            return Reply(HTTPStatus.UNPROCESSABLE_ENTITY, f"{refusal.reason.name}\n")
+        # 5.
+        self._memory.keep(checkpoint, request.note)
+        return Reply(HTTPStatus.OK, cosign(text, self._name, self._signer, int(self._clock())))

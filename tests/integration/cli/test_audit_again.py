@@ -1,0 +1,87 @@
+"""`sealgate audit derive` and `replay`: making the INT8 model again, and asking again."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sealgate.reasons import Reason
+from tests.support.house import DATA, House, rows, running
+
+INPUTS = rows(count=3)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running(tmp_path_factory.mktemp("again") / "state") as house:
+        for folder in ("digits-1", "digits-2"):
+            house.publish(folder, "digits")
+        house.promote("digits", 1)
+        np.savetxt(house.state / "rows.csv", INPUTS, delimiter=",")
+        words = ("--input", str(house.state / "rows.csv"))
+        words += ("--receipt", str(house.state / "receipt.json"))
+        answered = house.command("infer", "digits", *words)
+        assert answered.exit_code == 0, answered.output
+        yield house
+
+
+def shown(house: House, *words: str) -> dict[str, object]:
+    result = house.command("audit", *words, "--json")
+    assert result.exit_code == 0, result.output
+    return dict(json.loads(result.stdout))
+
+
+def refused(house: House, *words: str) -> str:
+    result = house.command("audit", *words)
+    assert result.exit_code == 1, result.output
+    return result.stderr.removeprefix("Error: ").partition(":")[0]
+
+
+def replay(house: House, *more: str, file: str = "rows.csv") -> tuple[str, ...]:
+    receipt = str(house.state / "receipt.json")
+    return ("replay", receipt, "--input", str(house.state / file), *more)
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_the_int8_model_is_made_again_from_what_it_states(house: House, version: str) -> None:
+    found = shown(house, "derive", version, "--model", "digits")
+    assert found["ranges"] == "as the INT8 graph states them"
+    files = json.loads(house.command("model", "show", "digits", version, "--json").stdout)["files"]
+    digests = {file["file"]: file["digest"] for file in files}
+    assert found["int8"] == digests["model.int8.onnx"]
+    assert found["fp32"] == digests["model.fp32.onnx"]
+
+
+def test_the_ranges_are_recorded_again_on_the_data(house: House) -> None:
+    data = str(DATA / "digits.safetensors")
+    found = shown(house, "derive", "1", "--model", "digits", "--data", data)
+    assert found["ranges"] == "recorded on the data again"
+
+
+def test_other_data_are_refused(house: House) -> None:
+    data = str(DATA / "breast-cancer.safetensors")
+    words = ("derive", "1", "--model", "digits", "--data", data)
+    assert refused(house, *words) == Reason.DIGEST_MISMATCH.name
+
+
+def test_the_version_answers_again_bit_for_bit(house: House) -> None:
+    found = shown(house, *replay(house))
+    assert (found["verdict"], found["answer"]) == ("clean", "equal, bit for bit")
+    assert (found["model"], found["version"]) == ("digits", "1")
+
+
+def test_another_input_is_refused(house: House) -> None:
+    np.savetxt(house.state / "others.csv", INPUTS[::-1], delimiter=",")
+    assert refused(house, *replay(house, file="others.csv")) == Reason.RECEIPT_MISMATCH.name
+    np.savetxt(house.state / "narrow.csv", INPUTS[:, :5], delimiter=",")
+    assert refused(house, *replay(house, file="narrow.csv")) == Reason.TENSOR_SHAPE.name
+
+
+def test_a_receipt_that_was_altered_is_refused(house: House) -> None:
+    receipt = (house.state / "receipt.json").read_text().replace('"clean"', '"suspect"')
+    path: Path = house.state / "altered.json"
+    path.write_text(receipt)
+    words = ("replay", str(path), "--input", str(house.state / "rows.csv"))
+    assert refused(house, *words) == Reason.PROOF_INVALID.name

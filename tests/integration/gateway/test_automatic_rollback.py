@@ -1,0 +1,225 @@
+"""A version that passes the policy's limits is rolled back by a service, and by nobody else."""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import grpc
+import pytest
+
+from gateway.app import build
+from gateway.config import GatewayConfig
+from gateway.guard import Guard
+from inference.version import ReadyVersion
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
+from sealgate.signing_keys import open_signer
+from sealgate.trust.statements import Pointer, PointerBundle
+from tests.support.house import House, question, rows
+from tests.support.rollouts import GUARD, await_true, share, with_guard
+
+ERRORS = {"error_percent": 20}
+FAILING: set[str] = set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def failing_runtime() -> Iterator[None]:
+    """The runtime fails every request of the versions whose digests are in FAILING."""
+    submit = ReadyVersion.submit
+
+    def fails(self: ReadyVersion, *arguments: object, **options: object) -> object:
+        if self.digest in FAILING:
+            raise Refusal(Reason.INTERNAL, "the runtime failed")
+        return submit(self, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReadyVersion, "submit", fails)
+        yield
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("rollback") / "state")
+    house.start()
+    try:
+        house.publish("digits-1", "digits")
+        house.publish("digits-2", "digits")
+        house.promote("digits", 1)
+        with_guard(house, production=ERRORS, canary=ERRORS | {"disagreement_percent": 0})
+        yield house
+    finally:
+        house.stop()
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails() -> Iterator[None]:
+    FAILING.clear()
+    yield
+    FAILING.clear()
+
+
+def digest(house: House, alias: str = "production") -> str:
+    return str(house.gateway.engine.live()["digits", alias].digest)
+
+
+def ask(house: House, times: int = 1) -> list[str]:
+    """The versions that answered; `failed` for what the version failed."""
+    stub = house.inference()
+    found = []
+    for number in range(times):
+        request = question("digits", rows(count=20)[number % 20 : number % 20 + 1])
+        try:
+            found.append(stub.ModelInfer(request, timeout=20).model_version)
+        except grpc.RpcError:
+            found.append("failed")
+    return found
+
+
+def moves(house: House, alias: str = "production") -> list[Pointer]:
+    found = house.governance("auditor").moves("digits", alias)
+    return [Pointer.decode(PointerBundle.decode(m.bundle).pointer.payload) for m in found]
+
+
+def test_a_version_that_fails_goes_back_once(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.promote("digits", 2)
+    assert ask(house, 3) == ["2"] * 3
+    bad = digest(house)
+    FAILING.add(bad)
+    assert ask(house, 5)[-1] == "failed"
+    house.await_version("digits", 1)
+    back = moves(house)[0]
+    assert (back.action, back.version, back.admin) == ("rollback", 1, GUARD)
+    assert back.reason.startswith("automatic: errors: ")
+    assert back.reason.endswith(" requests in 600 s, limit 20 %")
+    house.gateway._store.registry.verify()
+    # The version before fails too; who returned would return to what failed first.
+    FAILING.add(digest(house))
+    assert ask(house, 10) == ["failed"] * 10
+    place = ("digits", "production")
+    await_true(lambda: house.gateway._rollout.guard._done.get(place) is not None)
+    await_true(lambda: "is not rolled back" in caplog.text)
+    assert moves(house)[0] == back
+    # Until a person promotes.
+    FAILING.clear()
+    house.promote("digits", 2)
+    FAILING.add(bad)
+    ask(house, 6)
+    house.await_version("digits", 1)
+    assert [move.action for move in moves(house)[:2]] == ["rollback", "promote"]
+
+
+def test_a_canary_that_can_return_to_nothing_gets_no_share(house: House) -> None:
+    canary = share(house, 2, 100)
+    FAILING.add(canary.digest)
+    assert ask(house, 6).count("failed") >= 5
+    guard = house.gateway._rollout.guard
+    await_true(lambda: canary.pointer in guard.held)
+    assert ask(house, 3) == ["1"] * 3
+    # With another share it is another promotion, which people have approved.
+    FAILING.clear()
+    share(house, 2, 99)
+    assert "2" in ask(house, 20)
+
+
+def test_without_a_key_it_is_only_said(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    rollout = house.gateway._rollout
+    pointers = house.gateway._store.registry.pointers
+    live = house.gateway.engine.live()["digits", "production"]
+    vitals = SimpleNamespace(breaches=lambda: [breach(house, live)])
+    guard = Guard(vitals, pointers, house.gateway.policy, rollout.guard._clock, None)
+    before = moves(house)
+    with caplog.at_level(logging.ERROR):
+        guard.look()
+        guard.look()
+    assert caplog.text.count("passes a limit of the policy") == 1
+    assert moves(house) == before
+
+
+def breach(house: House, live: object) -> SimpleNamespace:
+    limits = house.gateway.policy().health.limits("digits", "production")
+    return SimpleNamespace(
+        model="digits",
+        alias="production",
+        pointer=live.pointer,
+        sequence=live.sequence,
+        limits=limits,
+        finding="errors: 50.0 % of 10 requests in 600 s, limit 20 %",
+    )
+
+
+class Late:
+    """The registry's pointers, as a gateway saw them before another one moved the alias."""
+
+    def __init__(self, pointers: object) -> None:
+        self._pointers = pointers
+        self._seen = (
+            pointers.get("digits", "production"),
+            pointers.previous("digits", "production"),
+        )
+
+    def get(self, model: str, alias: str) -> object:
+        return self._seen[0]
+
+    def previous(self, model: str, alias: str) -> object:
+        return self._seen[1]
+
+    def rollback(self, *arguments: object) -> object:
+        return self._pointers.rollback(*arguments)
+
+
+def test_of_two_that_see_the_same_one_moves(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.promote("digits", 2)
+    registry = house.gateway._store.registry
+    live = house.gateway.engine.live()["digits", "production"]
+    vitals = SimpleNamespace(breaches=lambda: [breach(house, live)])
+    signer = open_signer(house.state / "keys" / "rollback.key")
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    late, sees = (
+        Guard(vitals, pointers, house.gateway.policy, clock, signer)
+        for pointers in (Late(registry.pointers), registry.pointers)
+    )
+    late_too = Guard(vitals, registry.pointers, house.gateway.policy, clock, signer)
+    sees.look()
+    house.await_version("digits", 1)
+    before = moves(house)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        late.look()
+        late_too.look()
+    assert caplog.text.count("was moved by another") == 2
+    assert "is not rolled back" not in caplog.text
+    assert moves(house) == before
+
+
+def test_a_registry_that_is_away_is_tried_again_later(house: House) -> None:
+    tries = []
+
+    def away(*arguments: object) -> None:
+        tries.append(arguments)
+        raise Refusal(Reason.REGISTRY_UNAVAILABLE)
+
+    live = house.gateway.engine.live()["digits", "production"]
+    vitals = SimpleNamespace(breaches=lambda: [breach(house, live)])
+    signer = open_signer(house.state / "keys" / "rollback.key")
+    guard = Guard(vitals, SimpleNamespace(get=away), house.gateway.policy, datetime.now, signer)
+    guard.look()
+    guard.look()
+    assert len(tries) == 1
+    guard._rests_until.clear()
+    guard.look()
+    assert len(tries) == 2
+
+
+def test_the_key_must_be_of_a_service_that_may_nothing_else(tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    with (house.state / "gateway.toml").open("a") as settings:
+        settings.write('\n[rollback]\nkey = "people/admin/signing.key"\n')
+    with pytest.raises(ConfigError, match="only role is rollback"):
+        build(GatewayConfig.read(house.state / "gateway.toml"))

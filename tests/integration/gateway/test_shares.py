@@ -1,0 +1,179 @@
+"""A share of production's requests is canary's to answer, and shadow is asked without a word."""
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gateway.comparisons import Comparison, Comparisons
+from gateway.vitals import Vitals
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import read_outputs
+from sealgate.trust.answer import FIELDS
+from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.shares import in_share
+from tests.support.house import House, question, refusal, rows, running
+from tests.support.rollouts import await_true, share
+from tests.support.succession import accept
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running(tmp_path_factory.mktemp("shares") / "state") as house:
+        house.publish("digits-1", "digits")
+        house.publish("digits-2", "digits")
+        house.promote("digits", 1)
+        yield house
+
+
+def ask(house: House, row: int, **parameters: str) -> oip.ModelInferResponse:
+    request = question("digits", rows(count=20)[row : row + 1], receipt=True)
+    for name, value in parameters.items():
+        request.parameters[name].string_param = value
+    return house.inference().ModelInfer(request, timeout=20)
+
+
+def fields(house: House, answer: oip.ModelInferResponse) -> dict[str, str]:
+    receipt = Receipt.decode(answer.parameters["receipt"].string_param.encode())
+    return dict(verify_receipt(receipt, house.governance("client").policy()).fields)
+
+
+def test_canary_answers_its_share_and_the_receipt_says_so(house: House) -> None:
+    canary = share(house, 2, 50)
+    production = house.gateway.engine.live()["digits", "production"]
+    versions = set()
+    for row in range(20):
+        answer = ask(house, row)
+        told = fields(house, answer)
+        drawn = in_share(50, canary.digest, "canary", "digits", "client", told["input"])
+        live = canary if drawn else production
+        assert (answer.model_version, told["version"]) == (str(live.version),) * 2
+        assert told["version_digest"] == live.digest
+        assert told["pointer_sequence"] == str(live.sequence)
+        assert ask(house, row).model_version == answer.model_version
+        versions.add(answer.model_version)
+    assert versions == {"1", "2"}
+
+
+def test_a_session_stays_where_it_is(house: House) -> None:
+    canary = share(house, 2, 50)
+    drawn = {
+        session: in_share(50, canary.digest, "canary", "digits", "client", session)
+        for session in ("a", "b", "c", "d", "e", "f", "g", "h")
+    }
+    assert set(drawn.values()) == {True, False}
+    for session, inside in drawn.items():
+        versions = {ask(house, row, session=session).model_version for row in range(4)}
+        assert versions == {"2" if inside else "1"}
+
+
+def test_who_names_an_alias_or_a_version_gets_it(house: House) -> None:
+    share(house, 2, 100)
+    assert ask(house, 0).model_version == "2"
+    assert ask(house, 0, alias="production").model_version == "1"
+    assert ask(house, 0, alias="production", session="a").model_version == "1"
+    request = question("digits", rows())
+    request.model_version = "1"
+    assert house.inference().ModelInfer(request, timeout=20).model_version == "1"
+
+
+@pytest.mark.parametrize("session", ["", "a b", "x" * 129, "ü"])
+def test_a_session_in_another_form_is_refused(house: House, session: str) -> None:
+    request = question("digits", rows())
+    request.parameters["session"].string_param = session
+    assert refusal(house.inference().ModelInfer, request) is Reason.PARAMETER_MALFORMED
+
+
+def test_a_right_to_production_covers_what_canary_answers_of_it(house: House) -> None:
+    share(house, 2, 100)
+    right = {"principals": [], "roles": ["client"], "actions": ["infer"], "models": ["digits"]}
+    staff = {"roles": ["admin", "publisher", "approver"], "actions": ["propose", "approve"]}
+    staff |= {"principals": [], "models": ["*"], "aliases": ["*"]}
+    staff["actions"] += ["promote", "read", "revoke"]
+    accept(house, rights=[right | {"aliases": ["production"]}, staff])
+    try:
+        assert ask(house, 0).model_version == "2"
+        request = question("digits", rows())
+        request.parameters["alias"].string_param = "canary"
+        assert refusal(house.inference().ModelInfer, request) is Reason.RIGHT_MISSING
+    finally:
+        accept(house, rights=[right | {"aliases": ["*"]}, staff])
+
+
+def test_shadow_is_asked_compared_and_recorded_but_not_returned(house: House) -> None:
+    share(house, 2, 0)
+    shadow = share(house, 2, 100, "shadow")
+    recorder = house.gateway.recorder
+    before = recorder.size
+    answers = [ask(house, row) for row in range(5)]
+    assert {answer.model_version for answer in answers} == {"1"}
+    await_true(lambda: recorder.size == before + 10)
+    policy = house.governance("auditor").policy()
+    entries = [
+        dict(verify_receipt(recorder.open(index), policy).fields)
+        for index in range(before, before + 10)
+    ]
+    asked = [entry for entry in entries if entry["version"] == "2"]
+    assert {entry["outcome"] for entry in entries if entry["version"] == "1"} == {"answered"}
+    assert len(asked) == 5
+    for entry in asked:
+        assert entry["outcome"] in ("agreed", "differed")
+        assert entry["version_digest"] == shadow.digest
+        assert (entry["principal"], entry["verdict"] != "") == ("client", True)
+        assert set(entry) == set(FIELDS)
+        (same,) = (e for e in entries if e["version"] == "1" and e["input"] == entry["input"])
+        assert same["output"] != entry["output"]
+    (logits,) = read_outputs(answers[0]).values()
+    assert logits.data.shape == (1, 10)
+
+
+def test_comparing_delays_nobody_and_drops_what_is_too_much() -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def infer(*arguments: object, **options: object) -> None:
+        begun.set()
+        release.wait(20)
+        raise Refusal(Reason.DRAINING)
+
+    engine = SimpleNamespace(infer=infer)
+    comparisons = Comparisons(
+        engine, None, Vitals(lambda model, alias: None), lambda: datetime.now(UTC)
+    )
+    comparisons._ask = lambda comparison: infer()
+    live = SimpleNamespace(model="digits", alias="shadow")
+    item = Comparison(live, live, {}, None, None)
+    comparisons.start()
+    comparisons.offer(item)
+    assert begun.wait(20)
+    began = time.monotonic()
+    for _ in range(100):
+        comparisons.offer(item)
+    assert time.monotonic() - began < 5
+    assert comparisons.offered == 101
+    assert comparisons.dropped == 68
+    release.set()
+    comparisons.stop()
+
+
+def test_a_version_that_is_revoked_gets_no_share(house: House) -> None:
+    share(house, 2, 100)
+    assert ask(house, 0).model_version == "2"
+    house.governance("admin").revoke("digits", 2, "it leaks")
+    await_true(lambda: ("digits", "canary") not in house.gateway.engine.live())
+    assert ask(house, 0).model_version == "1"
+    assert np.isfinite(read_outputs(ask(house, 1))["logits"].data).all()
+
+
+def test_the_command_says_what_share_people_approve(tmp_path: Path, house: House) -> None:
+    words = ("model", "propose", "digits", "1", "--alias", "canary", "--share", "10", "--json")
+    result = house.command(*words)
+    assert result.exit_code == 0, result.output
+    digest = result.output.split('"')[3]
+    result = house.command("model", "approve", digest, "--meaning", "fine", person="approver-1")
+    assert "canary gets 10 % of production's requests" in result.output

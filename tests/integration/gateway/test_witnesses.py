@@ -1,0 +1,149 @@
+"""A gateway whose logs are witnessed: what it serves, what auditors check, and when it stops."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from gateway.app import build
+from gateway.config import GatewayConfig
+from gateway.witness_client import WitnessSettings
+from gateway.witnessed import Witnessed
+from gateway.witnesses import submit
+from sealgate.reasons import Reason
+from sealgate.remote import reason_of
+from sealgate.signing_keys import open_signer
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.cosignature import cosignatures
+from sealgate.v1.log_pb2 import GetCheckpointRequest, GetEntryRequest, StreamEntriesRequest
+from tests.support.growing_log import GrowingLog
+from tests.support.house import House, refusal
+from tests.support.people import key, refused
+from tests.support.witness_server import serving_witness
+
+
+@pytest.fixture
+def witnessed(tmp_path: Path) -> Iterator[tuple[House, WitnessSettings]]:
+    """A gateway with a witness that knows its logs."""
+    house = House(tmp_path / "state")
+    logs = dict(log_keys(house))
+    with serving_witness(tmp_path / "witness.db", logs) as settings:
+        configure(house, settings)
+        house.start()
+        try:
+            yield house, settings
+        finally:
+            house.stop()
+
+
+def configure(house: House, settings: WitnessSettings) -> None:
+    with (house.state / "gateway.toml").open("a") as file:
+        file.write(f'\n[[witnesses]]\nurl = "{settings.url}"\nkey = "{settings.key}"\n')
+
+
+def log_keys(house: House) -> list[tuple[str, str]]:
+    """The verifier key of each log, by origin."""
+    gateway = build(GatewayConfig.read(house.state / "gateway.toml"))
+    gateway.start()
+    policy = gateway.policy()
+    gateway.stop()
+    lines = (policy.registry_log, *policy.answer_logs)
+    return [(line.partition("+")[0], line) for line in lines]
+
+
+def feed(house: House, settings: WitnessSettings) -> None:
+    """What its thread does now and then."""
+    assert house.gateway is not None
+    house.gateway._witnesses.feed(settings)
+
+
+def test_checkpoints_carry_cosignatures(witnessed: tuple[House, WitnessSettings]) -> None:
+    house, settings = witnessed
+    feed(house, settings)
+    for origin, vkey in log_keys_of(house):
+        found = house.logs().GetCheckpoint(GetCheckpointRequest(origin=origin))
+        checkpoint = open_checkpoint(found.witnessed_note, vkey)
+        assert len(cosignatures(found.witnessed_note, [settings.witness])) == 1
+        newest = open_checkpoint(found.note, vkey)
+        same = newest.size == checkpoint.size
+        assert len(cosignatures(found.note, [settings.witness])) == (1 if same else 0)
+
+
+def log_keys_of(house: House) -> list[tuple[str, str]]:
+    assert house.gateway is not None
+    policy = house.gateway.policy()
+    lines = (policy.registry_log, *policy.answer_logs)
+    return [(line.partition("+")[0], line) for line in lines]
+
+
+def test_auditors_ask_for_witnesses(witnessed: tuple[House, WitnessSettings]) -> None:
+    house, settings = witnessed
+    feed(house, settings)
+    told = house.command("audit", "verify", "--witness", settings.key, "--json")
+    assert told.exit_code == 0, told.output
+    assert [log["witnesses"] for log in json.loads(told.stdout)] == [["witness.example"]] * 2
+    other = settings.witness.of("other.example", key("other").public).vkey
+    told = house.command("audit", "verify", "--witness", other)
+    assert told.exit_code != 0
+    assert Reason.WITNESSES_TOO_FEW.name in told.output
+    told = house.command("audit", "verify", "--witness", other, "--witness", settings.key)
+    assert Reason.WITNESSES_TOO_FEW.name in told.output
+    both = ("--witness", other, "--witness", settings.key, "--witnesses", "1")
+    assert house.command("audit", "verify", *both).exit_code == 0
+
+
+def test_a_fork_stops_the_answers_for_good(tmp_path: Path) -> None:
+    """Somebody else signs with our key, and was faster at the witness."""
+    house = House(tmp_path / "state")
+    logs, answers = dict(log_keys(house)), GatewayConfig.read(house.state / "gateway.toml").answers
+    house.start()
+    # A refusal is recorded too, so there is something to read.
+    assert refusal(house.logs().GetEntry, GetEntryRequest(origin=answers.origin, index=9)) is (
+        Reason.ENTRY_UNKNOWN
+    )
+    assert read(house, answers.origin) is None
+    house.stop()
+    fork = GrowingLog(
+        *map(str, range(9)), origin=answers.origin, signer=open_signer(answers.log_key)
+    )
+    with serving_witness(tmp_path / "witness.db", logs) as settings:
+        submit(fork, settings, Witnessed(tmp_path / "elsewhere.json", [settings.witness]))
+        configure(house, settings)
+        house.start()
+        feed(house, settings)
+        assert read(house, answers.origin) is Reason.LOG_INCONSISTENT
+        house.stop()
+    # A restart does not heal it, with or without the witness; somebody has to look.
+    house.start()
+    assert read(house, answers.origin) is Reason.LOG_INCONSISTENT
+    house.stop()
+
+
+def read(house: House, origin: str) -> Reason | None:
+    """Look into a log, which is recorded first; the reason where that is refused."""
+    request = StreamEntriesRequest(origin=origin, start=0, end=1)
+    try:
+        list(house.logs().StreamEntries(request))
+    except grpc.RpcError as error:
+        return reason_of(error)
+    return None
+
+
+def test_a_halted_registry_changes_nothing(witnessed: tuple[House, WitnessSettings]) -> None:
+    house, _ = witnessed
+    assert house.gateway is not None
+    registry = house.gateway._store.registry
+    registry.halt("a witness has seen more")
+    for step in (registry.snapshot, lambda: registry.models.create("publisher", "new")):
+        with refused(Reason.LOG_INCONSISTENT):
+            step()
+
+
+def test_the_threads_end_at_once(witnessed: tuple[House, WitnessSettings]) -> None:
+    house, _ = witnessed
+    before = threading.active_count()
+    house.stop()
+    assert threading.active_count() <= before

@@ -1,0 +1,15 @@
+"""One token for this folder's tests, whose keys are named by scheme."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def token(tmp_path_factory):
+    pytest.importorskip("pkcs11", reason="the extra pkcs11 is not installed")
+    from tests.support.softhsm import soft_token
+
+    token = soft_token(tmp_path_factory.mktemp("hsm"))
+    token.make("ed25519", "registry-log", "answers", "freshness", "anna-ed")
+    token.make("p256", "anna", "root-1", "paula-models")
+    token.make("p384", "too-large")
+    return token

@@ -1,0 +1,133 @@
+"""Graphs of a text model from torch: the same numbers, and each parameter once."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.nn import functional
+
+from inference import tokens
+from inference.screening import contract
+from inference.tokens import NO_TOKEN
+from tests.support.demo_models import opened
+from training.encoder import Size, TextClassifier, load_bert
+from training.export_text import export_text_response, export_text_serving
+from training.text_response import FEATURES
+
+SIZE = Size(vocabulary=40, positions=48, width=16, inner=24, layers=1, heads=2)
+
+
+def module(seed: int = 3) -> TextClassifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = TextClassifier(SIZE, 3).eval()
+    for parameter in made.parameters():
+        parameter.requires_grad_(False)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[TextClassifier, bytes, bytes]:
+    made = module()
+    return made, export_text_serving(made), export_text_response(made)
+
+
+def rows(count: int, width: int, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, width + 1, (count, 1))
+    ids = rng.integers(0, SIZE.vocabulary, (count, width))
+    return np.where(np.arange(width) < lengths, ids, NO_TOKEN)
+
+
+def screened(graph: bytes, x: np.ndarray, eps: float = 0.05) -> list[np.ndarray]:
+    own = np.full(len(x), contract.OWN_PREDICTION, np.int64)
+    feeds = {**tokens.feeds(x), contract.LABEL: own, contract.EPS: np.array(eps, np.float32)}
+    return opened(graph).run(list(contract.OUTPUTS), feeds)
+
+
+@pytest.mark.parametrize(("count", "width"), [(1, 2), (3, 12), (8, 7)])
+def test_both_graphs_are_torch_s(
+    pair: tuple[TextClassifier, bytes, bytes], count: int, width: int
+) -> None:
+    made, serving, response = pair
+    x = rows(count, width)
+    ids, mask = (torch.from_numpy(value) for value in tokens.feeds(x).values())
+    start = made(ids).requires_grad_(True)
+    expected = made(start, mask)
+    loss = functional.cross_entropy(expected, expected.argmax(1), reduction="sum")
+    (slope,) = torch.autograd.grad(loss, start)
+    (served,) = opened(serving).run(None, tokens.feeds(x))
+    logits, moved, features = screened(response, x)
+    for found in (served, logits):
+        assert np.abs(found - expected.detach().numpy()).max() <= 1e-5
+    sure = slope.abs().numpy() > 1e-6
+    step = (start + 0.05 * slope.sign()).detach().numpy()
+    assert np.abs(moved - step)[sure].max() <= 1e-5
+    assert features.shape == (count, FEATURES)
+    assert np.isfinite(features).all()
+
+
+def test_what_fills_a_row_up_changes_nothing(pair: tuple[TextClassifier, bytes, bytes]) -> None:
+    x = rows(6, 7)
+    before = screened(pair[2], x)
+    after = screened(pair[2], tokens.resized(x, 12))
+    assert np.abs(before[0] - after[0]).max() <= 1e-5
+    assert np.allclose(before[2], after[2], rtol=1e-4, atol=1e-4)
+    # There is nowhere to go from a place without a token.
+    still = screened(pair[2], tokens.resized(x, 12), 0.0)[1]
+    held = (tokens.resized(x, 12) != NO_TOKEN)[:, :, np.newaxis]
+    assert (np.where(held, 0, after[1] - still) == 0).all()
+
+
+def test_each_parameter_is_there_once(pair: tuple[TextClassifier, bytes, bytes]) -> None:
+    made, serving, response = pair
+    contract.check_same_parameters(serving, response)
+    names = {name for name, value in made.named_parameters() if value.dim() >= 2}
+    for graph in (serving, response):
+        matrices = {
+            tensor.name
+            for tensor in onnx.load_model_from_string(graph).graph.initializer
+            if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
+        }
+        assert matrices == names
+
+
+def test_weights_are_taken_from_bert_s_names() -> None:
+    """Each of the encoder's weights, the two segments' first joined to the positions'."""
+    made, other = module(3), module(4)
+    state = {name: value.clone() for name, value in other.named_parameters()}
+    theirs = {
+        "embeddings.word_embeddings.weight": state["words.weight"],
+        "embeddings.position_embeddings.weight": state["positions.weight"] - 2,
+        "embeddings.token_type_embeddings.weight": torch.full((2, SIZE.width), 2.0),
+    }
+    names = {
+        "query": "attention.self.query",
+        "key": "attention.self.key",
+        "value": "attention.self.value",
+        "mixed": "attention.output.dense",
+        "mixed_norm": "attention.output.LayerNorm",
+        "inner": "intermediate.dense",
+        "outer": "output.dense",
+        "outer_norm": "output.LayerNorm",
+    }
+    for kind in ("weight", "bias"):
+        theirs[f"embeddings.LayerNorm.{kind}"] = state[f"norm.{kind}"]
+        for ours, name in names.items():
+            theirs[f"encoder.layer.0.{name}.{kind}"] = state[f"layers.0.{ours}.{kind}"]
+    load_bert(made, theirs)
+    ids, mask = (torch.from_numpy(value) for value in tokens.feeds(rows(4, 9)).values())
+    assert torch.allclose(made.encode(made(ids), mask), other.encode(other(ids), mask), atol=1e-5)
+    del theirs["encoder.layer.0.output.dense.bias"]
+    with pytest.raises(KeyError):
+        load_bert(made, theirs)
+
+
+def test_what_cannot_be_exported_is_refused() -> None:
+    with pytest.raises(ValueError, match="training mode"):
+        export_text_serving(module().train())
+    short = TextClassifier(replace(SIZE, positions=12), 3).eval()
+    with pytest.raises(ValueError, match="29 tokens or fewer"):
+        export_text_serving(short)

@@ -1,0 +1,43 @@
+"""A text model behind an engine of another process, and one that a foreign server is to run."""
+
+from pathlib import Path
+
+import numpy as np
+
+from inference.cpu import CpuSettings
+from inference.engine import Engine
+from inference.foreign.loading import ForeignLoader
+from inference.foreign.settings import ForeignSettings
+from inference.seen import SeenFile
+from inference.version import INT8
+from sealgate.reasons import Reason
+from sealgate.tensors import read_outputs
+from tests.support.engine_outcomes import FILES, only, promoted
+from tests.support.engine_process import separate
+from tests.support.foreign_servers import small_server
+from tests.support.paper_registry import PaperRegistry
+from tests.support.text_models import publish, question, sentences, version_files
+
+
+def test_a_separate_engine_takes_texts_and_cuts_them_itself(tmp_path: Path) -> None:
+    with separate(tmp_path / "state") as (house, _):
+        publish(house)
+        texts, labels = sentences(30, 12)
+        response = house.inference().ModelInfer(question(*texts), timeout=30)
+        logits = read_outputs(response)["logits"].data
+        assert np.mean(logits.argmax(axis=1) == labels) >= 0.75
+        live = house.gateway.engine.live()["letters", "production"]
+        assert live.ready.engine == "separate, digest checked there"
+
+
+def test_a_foreign_server_is_given_no_text_model(tmp_path: Path) -> None:
+    registry = PaperRegistry()
+    promoted(registry, dict(version_files()))
+    with small_server() as server:
+        server.deploy("digits", 1, FILES[INT8])
+        settings = ForeignSettings(address=server.address, name="theirs")
+        loader = ForeignLoader(settings, CpuSettings(cores=2))
+        seen = SeenFile.open(tmp_path / "seen.json")
+        engine = Engine(registry.anchor, seen, registry.clock, loader)
+        assert only(engine.update(registry, registry)) is Reason.ENGINE_UNSUITABLE
+        loader.close()

@@ -1,0 +1,120 @@
+"""From a folder to an answer: a text model is published, promoted, asked by BYTES, and recorded."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sealgate.client.connection import connect, options_of
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason
+from sealgate.tensors import Tensor, read_outputs, write_inputs
+from sealgate.trust.answer import tensors_digest
+from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support.house import refusal
+from tests.support.text_models import RULES, question, sentences, tensor
+
+SECRET = "prize marzipan"
+
+
+def request(given: Tensor) -> oip.ModelInferRequest:
+    asked = oip.ModelInferRequest(model_name="letters")
+    write_inputs(asked, [given])
+    return asked
+
+
+def test_texts_are_answered_with_a_receipt_over_their_bytes(house):
+    asked, labels = sentences(9, 12)
+    response = house.inference().ModelInfer(question(*asked))
+    logits = read_outputs(response)["logits"].data
+    assert np.mean(logits.argmax(axis=1) == labels) >= 0.75
+    receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
+    fields = verify_receipt(receipt, house.governance("client").policy()).fields
+    sent = tensor(*(text.encode() for text in asked))
+    named = (sent.name, sent.datatype, sent.shape, sent.raw)
+    assert fields["input"] == tensors_digest([named])
+    assert fields["outcome"] == "answered"
+
+
+def test_an_answer_is_the_same_in_any_company(house):
+    asked, _ = sentences(10, 16)
+    stub = house.inference()
+    together = read_outputs(stub.ModelInfer(question(*asked)))["logits"].data
+    for place, text in enumerate(asked):
+        alone = read_outputs(stub.ModelInfer(question(text)))["logits"].data
+        assert np.array_equal(alone[0], together[place])
+
+
+def test_what_a_model_takes_can_be_asked(house):
+    metadata = house.inference().ModelMetadata(oip.ModelMetadataRequest(name="letters"))
+    (taken,) = metadata.inputs
+    assert (taken.name, taken.datatype, list(taken.shape)) == ("text", "BYTES", [-1])
+    config = house.inference().ModelConfig(oip.ModelConfigRequest(name="letters")).config
+    assert config.input[0].data_type == oip.TYPE_STRING
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (tensor(b"\xff\xfe"), Reason.TENSOR_TEXT),
+        (tensor(b"\xed\xa0\x80"), Reason.TENSOR_TEXT),
+        (tensor(b"cash\0"), Reason.TENSOR_TEXT),
+        (tensor(b"a" * (RULES.text_bytes + 1)), Reason.TENSOR_TEXT),
+        (tensor(b"cash", shape=(1, 1)), Reason.TENSOR_SHAPE),
+        (tensor(*[b"cash"] * 17), Reason.BATCH_TOO_LARGE),
+        (Tensor.of("text", np.zeros((1, 4), np.int64)), Reason.TENSOR_DATATYPE),
+        (Tensor.of("input_ids", np.zeros((1, 4), np.int64)), Reason.TENSOR_NAME),
+    ],
+)
+def test_what_is_no_text_of_the_models_is_refused(house, given, reason):
+    assert refusal(house.inference().ModelInfer, request(given)) is reason
+
+
+def test_an_empty_text_is_a_text(house):
+    logits = read_outputs(house.inference().ModelInfer(question("")))["logits"].data
+    assert np.isfinite(logits).all()
+
+
+def test_a_verdict_on_a_text_flags_and_does_not_block(house):
+    """The policy of this house blocks what is adversarial, yet no text is refused for it."""
+    policy = house.governance("client").policy()
+    assert policy.blocks("adversarial")
+    live = house.gateway.engine.live()["letters", "production"]
+    assert not live.config.blocks
+    detector = live.ready.detector
+    limit = detector.calibration.adversarial
+    lowered = type(limit)(limit.bound, limit.rank, -1e9)
+    suspect = type(limit)(
+        detector.calibration.suspect.bound, detector.calibration.suspect.rank, -1e9
+    )
+    calibration = type(detector.calibration)(
+        detector.calibration.rows, detector.calibration.confidence, lowered, suspect
+    )
+    live.ready.detector = type(detector)(
+        detector.scaling, detector.weights, calibration, detector.fitted_on
+    )
+    try:
+        response = house.inference().ModelInfer(question("meet the team"))
+    finally:
+        live.ready.detector = detector
+    receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
+    assert verify_receipt(receipt, policy).fields["verdict"] == "adversarial"
+
+
+def test_nothing_of_a_text_is_kept(house):
+    house.inference().ModelInfer(question(SECRET))
+    kept = [path for path in house.state.rglob("*") if path.is_file() and path.stat().st_size]
+    assert any(path.suffix == ".db" for path in kept)
+    for path in kept:
+        assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_the_client_and_the_command_take_texts(house):
+    person = house.profile("client")
+    with connect(person.endpoint, **options_of(person)) as client:
+        asked = np.array([b"cash prize", b"meet the team"], object)
+        answer = client.infer("letters", {"text": asked})
+        assert answer.outputs["logits"].shape == (2, 2)
+    result = house.command("infer", "letters", "--text", "cash prize", "--text", "notes", "--json")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)) == 2

@@ -1,0 +1,166 @@
+"""What a gateway has cosigned, over real HTTP, and what it makes of a witness that knows better."""
+
+import http.client
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from gateway.witness_client import WitnessAway, WitnessSettings, post
+from gateway.witnessed import Witnessed
+from gateway.witnesses import Contradiction, Witnesses, submit
+from sealgate.reasons import Reason
+from sealgate.settings import ConfigError
+from sealgate.trust.cosignature import WitnessKey, cosignatures
+from tests.support.growing_log import GrowingLog
+from tests.support.people import ANSWER_LOG, key, refused
+from tests.support.witness_server import serving_witness
+
+LOGS = {ANSWER_LOG: GrowingLog().vkey}
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Iterator[WitnessSettings]:
+    with serving_witness(tmp_path / "witness.db", LOGS) as settings:
+        yield settings
+
+
+def memory(folder: Path, *settings: WitnessSettings) -> Witnessed:
+    return Witnessed.open(folder / "seen.json", [s.witness for s in settings])
+
+
+def test_cosignatures_are_kept_and_served(tmp_path: Path, witness: WitnessSettings) -> None:
+    log, kept = GrowingLog("a", "b"), memory(tmp_path, witness)
+    submit(log, witness, kept)
+    assert cosignatures(kept.best(ANSWER_LOG), [witness.witness])
+    assert kept.with_lines(ANSWER_LOG, log.checkpoint()) == kept.best(ANSWER_LOG)
+    before = kept.best(ANSWER_LOG)
+    log.grow("c")
+    # What is newer is not cosigned yet.
+    assert kept.with_lines(ANSWER_LOG, log.checkpoint()) == log.checkpoint()
+    assert memory(tmp_path, witness).best(ANSWER_LOG) == before
+    submit(log, witness, kept)
+    assert kept.best(ANSWER_LOG).startswith(log.checkpoint())
+
+
+def test_the_lines_of_all_who_saw_the_same(tmp_path: Path, witness: WitnessSettings) -> None:
+    with serving_witness(tmp_path / "2.db", LOGS, "second.example", "second") as second:
+        log, kept = GrowingLog("a", "b"), memory(tmp_path, witness, second)
+        for settings in (witness, second):
+            submit(log, settings, kept)
+        keys = [witness.witness, second.witness]
+        assert len(cosignatures(kept.best(ANSWER_LOG), keys)) == 2
+        log.grow("c")
+        submit(log, second, kept)
+        assert [c.witness for c in cosignatures(kept.best(ANSWER_LOG), keys)] == ["second.example"]
+
+
+def test_a_gateway_that_forgot_goes_on(tmp_path: Path, witness: WitnessSettings) -> None:
+    log = GrowingLog("a", "b")
+    submit(log, witness, memory(tmp_path, witness))
+    log.grow("c")
+    (tmp_path / "seen-witnessed.json").unlink()
+    again = memory(tmp_path, witness)
+    submit(log, witness, again)
+    assert again.best(ANSWER_LOG).startswith(log.checkpoint())
+
+
+@pytest.mark.parametrize("leaves", [("a",), ("a", "X"), ("a", "X", "c")])
+@pytest.mark.parametrize("forgot", [False, True])
+def test_a_log_that_went_back_or_forked(
+    tmp_path: Path, witness: WitnessSettings, leaves: tuple[str, ...], forgot: bool
+) -> None:
+    kept = memory(tmp_path, witness)
+    submit(GrowingLog("a", "b"), witness, kept)
+    if forgot:
+        (tmp_path / "seen-witnessed.json").unlink()
+        kept = memory(tmp_path, witness)
+    with pytest.raises(Contradiction):
+        submit(GrowingLog(*leaves), witness, kept)
+
+
+def test_a_contradiction_halts_for_good(tmp_path: Path, witness: WitnessSettings) -> None:
+    kept, halted = memory(tmp_path, witness), dict[str, str]()
+    submit(GrowingLog("a", "b"), witness, kept)
+    fork = GrowingLog("a", "X", "c")
+    Witnesses([witness], [fork], kept, halted.__setitem__, 60).feed(witness)
+    assert Reason.LOG_INCONSISTENT.name in halted[ANSWER_LOG]
+    # A restart finds it again.
+    again = dict[str, str]()
+    Witnesses([witness], [fork], memory(tmp_path, witness), again.__setitem__, 60)
+    assert ANSWER_LOG in again
+
+
+def test_an_advisory_witness_only_alarms(
+    tmp_path: Path, witness: WitnessSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    advisory = WitnessSettings(witness.url, witness.key, advisory=True)
+    kept, halted = memory(tmp_path, witness), dict[str, str]()
+    submit(GrowingLog("a", "b"), witness, kept)
+    Witnesses([advisory], [GrowingLog("a", "X", "c")], kept, halted.__setitem__, 60).feed(advisory)
+    assert halted == {}
+    assert [r for r in caplog.records if r.levelno == logging.CRITICAL]
+
+
+def test_a_witness_that_is_away_only_alarms(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = WitnessSettings("http://127.0.0.1:9", WitnessKey.of("w", key("w").public).vkey)
+    with pytest.raises(WitnessAway):
+        post(away, b"")
+    halted = dict[str, str]()
+    kept = memory(tmp_path, away)
+    Witnesses([away], [GrowingLog("a")], kept, halted.__setitem__, 60).feed(away)
+    assert halted == {}
+    assert [r for r in caplog.records if r.levelno == logging.ERROR]
+
+
+@pytest.mark.parametrize("signer", ["answer-log", "mallory"])
+def test_a_witness_that_does_not_know_us(tmp_path: Path, signer: str) -> None:
+    logs = LOGS if signer == "mallory" else {}
+    with serving_witness(tmp_path / "witness.db", logs) as settings:
+        log = GrowingLog("a", signer=signer)
+        with refused(Reason.WITNESS_REFUSED):
+            submit(log, settings, memory(tmp_path, settings))
+
+
+def test_an_answer_by_another_key(tmp_path: Path, witness: WitnessSettings) -> None:
+    other = WitnessKey.of("witness.example", key("mallory").public).vkey
+    settings = WitnessSettings(witness.url, other)
+    kept = memory(tmp_path, settings)
+    with refused(Reason.WITNESS_REFUSED):
+        submit(GrowingLog("a"), settings, kept)
+    assert kept.best(ANSWER_LOG) == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("POST", "/other", {"content-length": "0"}, 404),
+        ("POST", "/add-checkpoint", {}, 411),
+        ("POST", "/add-checkpoint", {"content-length": "99999999"}, 413),
+        ("POST", "/add-checkpoint", {"content-length": "-1"}, 411),
+        ("GET", "/add-checkpoint", {}, 501),
+    ],
+)
+def test_the_server_is_strict(
+    witness: WitnessSettings, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    connection = http.client.HTTPConnection(urlsplit(witness.url).netloc, timeout=10)
+    connection.putrequest(method, path)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == status
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://witness.example", "ftp://127.0.0.1", "https://a@b", "https://", "x", "https://b?c"],
+)
+def test_only_https_or_this_machine(url: str) -> None:
+    with pytest.raises(ConfigError):
+        WitnessSettings(url, WitnessKey.of("w", key("w").public).vkey)

@@ -1,0 +1,125 @@
+"""An intruder with full SQL access to a registry, and with whatever keys a test lends them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Table, delete, insert, select, update
+
+from gateway.handover import Handover
+from inference.cpu import CpuSettings
+from inference.engine import Engine, TrustAnchor, Update
+from inference.loading import LocalLoader
+from inference.seen import SeenFile
+from registry import schema
+from registry.database import Database
+from registry.freshness import newest_state, stored_envelope
+from registry.records import VersionRecord
+from sealgate.trust import oms
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import Freshness, Pointer, PointerBundle
+from sealgate.trust.times import format_time
+from tests.support.bureau import Bureau
+from tests.support.people import at, key, p256_key
+
+Rows = dict[Table, list[dict[str, Any]]]
+
+
+class Intruder:
+    """Reads and writes every table, as an administrator of the database can."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def copy(self, tables: Iterable[Table]) -> Rows:
+        """What these tables hold now."""
+        with self._database.reading() as connection:
+            return {
+                table: [dict(row) for row in connection.execute(select(table)).mappings()]
+                for table in tables
+            }
+
+    def put_back(self, rows: Rows) -> None:
+        """Have the tables hold what they held then, and nothing else."""
+        with self._database.writing() as connection:
+            for table in reversed(list(rows)):
+                connection.execute(delete(table))
+            for table, values in rows.items():
+                if values:
+                    connection.execute(insert(table), values)
+            connection.commit()
+
+    def delete(self, table: Table, *where: Any) -> None:
+        with self._database.writing() as connection:
+            assert connection.execute(delete(table).where(*where)).rowcount
+            connection.commit()
+
+    def update(self, table: Table, *where: Any, **values: Any) -> None:
+        with self._database.writing() as connection:
+            assert connection.execute(update(table).where(*where).values(**values)).rowcount
+            connection.commit()
+
+    def point(self, bundle: PointerBundle) -> None:
+        """Have an alias's newest row hold a pointer, or add a row where its sequence is new."""
+        pointer = Pointer.decode(bundle.pointer.payload)
+        table = schema.POINTERS
+        here = (table.c.model == pointer.model, table.c.alias == pointer.alias)
+        values = {
+            "sequence": pointer.sequence,
+            "digest": bundle.pointer.payload_digest,
+            "action": pointer.action,
+            "version": pointer.version,
+            "version_digest": pointer.digest,
+            "bundle": bundle.encode(),
+        }
+        with self._database.writing() as connection:
+            query = select(table).where(*here).order_by(table.c.sequence.desc()).limit(1)
+            row = dict(connection.execute(query).mappings().one())
+            if row["sequence"] >= pointer.sequence:
+                connection.execute(
+                    update(table).where(*here, table.c.sequence == row["sequence"]).values(values)
+                )
+            else:
+                # An entry that there is, of something else.
+                connection.execute(insert(table), {**row, **values, "entry": 0})
+            connection.commit()
+
+    def declare_fresh(self) -> None:
+        """With the stolen key of the freshness service: sign whatever the tables say."""
+        with self._database.writing() as connection:
+            stored = stored_envelope(connection)
+            assert stored is not None
+            before = Freshness.decode(Envelope.decode(stored).payload)
+            pointers, revoked = newest_state(connection)
+            statement = Freshness(
+                before.sequence + 1, pointers, revoked, at(minutes=-1), at(minutes=59)
+            )
+            values = {
+                "sequence": statement.sequence,
+                "envelope": sign_statement(statement, key("fresh")).encode(),
+            }
+            connection.execute(update(schema.FRESHNESS).values(values))
+            connection.commit()
+
+
+def publish(bureau: Bureau, files: dict[str, bytes]) -> VersionRecord:
+    """Register a version that an engine can load."""
+    manifest = bureau.upload(files)
+    signature = oms.sign(manifest, p256_key("paula"))
+    evidence = [bureau.evidence(manifest, created=format_time(bureau.now))]
+    return bureau.registry.versions.register(
+        "paula", "digits", manifest.encode(), signature, evidence, bureau.commitment()
+    )
+
+
+def engine_of(bureau: Bureau) -> Engine:
+    """An engine that trusts the bureau's roots, with a memory of its own."""
+    anchor = TrustAnchor(bureau.policy.root_keys(), 2)
+    seen = SeenFile.open(bureau.folder / "seen.json")
+    return Engine(anchor, seen, bureau.clock, LocalLoader(CpuSettings(cores=2)))
+
+
+def follow(engine: Engine, bureau: Bureau) -> Update:
+    """The engine looks at what the database holds."""
+    handover = Handover.of(bureau.registry.snapshot(), bureau.artifacts)
+    return engine.update(handover, handover)

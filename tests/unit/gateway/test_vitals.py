@@ -1,0 +1,143 @@
+"""What counts against a version, over which time, and when it passes a limit."""
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.vitals import Vitals, Window, finding
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.health import Limits
+
+LIMITS = Limits(60, 10, error_percent=10, p99_ms=500, screening_percent=20, disagreement_percent=30)
+FINE = {"requests": 100, "errors": 10, "slow": 1, "screened": 20, "compared": 10, "differed": 3}
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def live(sequence: int = 1, alias: str = "production") -> SimpleNamespace:
+    return SimpleNamespace(
+        model="digits", alias=alias, sequence=sequence, pointer=f"sha256:{sequence}"
+    )
+
+
+def run(vitals: Vitals, of: SimpleNamespace, verdict: str = "clean", count: int = 1) -> None:
+    for _ in range(count):
+        vitals.run(of, lambda: SimpleNamespace(verdict=verdict))
+
+
+def fail(vitals: Vitals, of: SimpleNamespace, reason: Reason, count: int = 1) -> None:
+    def work() -> None:
+        raise Refusal(reason)
+
+    for _ in range(count):
+        with pytest.raises(Refusal):
+            vitals.run(of, work)
+
+
+def test_limits_are_reached_without_being_passed() -> None:
+    assert finding(FINE, LIMITS) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("errors", "errors: 11.0 % of 100 requests in 60 s, limit 10 %"),
+        ("slow", "slower than 500 ms: 2.0 % of 100 requests in 60 s, limit 1 %"),
+        ("screened", "suspect or adversarial: 21.0 % of 100 requests in 60 s, limit 20 %"),
+        ("differed", "answered differently: 40.0 % of 10 requests in 60 s, limit 30 %"),
+    ],
+)
+def test_one_more_passes(more: str, words: str) -> None:
+    counts = FINE | {more: FINE[more] + 1}
+    assert finding(counts, LIMITS) == words
+    # What the policy does not limit passes nothing.
+    none = {"error_percent": None, "p99_ms": None, "screening_percent": None}
+    assert finding(counts, replace(LIMITS, **none, disagreement_percent=None)) is None
+
+
+def test_few_requests_say_nothing() -> None:
+    assert finding({"requests": 9, "errors": 9, "compared": 9, "differed": 9}, LIMITS) is None
+    assert finding({}, LIMITS) is None
+
+
+def test_a_window_forgets() -> None:
+    window = Window(10)
+    for second in range(30):
+        window.add(float(second), "requests")
+    assert window.total(29.0)["requests"] == 10
+    assert window.total(34.0)["requests"] == 5
+    assert window.total(60.0)["requests"] == 0
+
+
+def test_what_the_version_does_counts() -> None:
+    vitals = Vitals(lambda model, alias: LIMITS, Clock())
+    run(vitals, live(), count=8)
+    assert vitals.breaches() == []
+    fail(vitals, live(), Reason.INTERNAL, 2)
+    (breach,) = vitals.breaches()
+    assert (breach.model, breach.alias, breach.pointer) == ("digits", "production", "sha256:1")
+    assert breach.finding.startswith("errors: 20.0 % of 10")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.QUEUE_FULL, Reason.DEADLINE_TOO_SHORT, Reason.BATCH_TOO_LARGE, Reason.DRAINING],
+)
+def test_what_others_do_does_not(reason: Reason) -> None:
+    vitals = Vitals(lambda model, alias: LIMITS, Clock())
+    fail(vitals, live(), reason, 20)
+    assert vitals.breaches() == []
+
+
+def test_slow_runs_count_whatever_they_come_to() -> None:
+    clock = Clock()
+    vitals = Vitals(lambda model, alias: LIMITS, clock)
+
+    def late() -> None:
+        clock.now += 0.6
+        raise Refusal(Reason.DEADLINE_TOO_SHORT)
+
+    run(vitals, live(), count=10)
+    with pytest.raises(Refusal):
+        vitals.run(live(), late)
+    (breach,) = vitals.breaches()
+    assert breach.finding.startswith("slower than 500 ms: 9.1 %")
+
+
+def test_verdicts_and_comparisons_count() -> None:
+    vitals = Vitals(lambda model, alias: LIMITS, Clock())
+    run(vitals, live(), "suspect", 10)
+    assert vitals.breaches()[0].finding.startswith("suspect or adversarial")
+    vitals = Vitals(lambda model, alias: LIMITS, Clock())
+    for number in range(10):
+        vitals.compared(live(), agreed=number > 3)
+    assert vitals.breaches()[0].finding.startswith("answered differently: 40.0 %")
+
+
+def test_a_new_pointer_begins_anew_and_the_old_one_counts_no_more() -> None:
+    vitals = Vitals(lambda model, alias: LIMITS, Clock())
+    fail(vitals, live(1), Reason.INTERNAL, 10)
+    assert vitals.breaches()
+    run(vitals, live(2))
+    assert vitals.breaches() == []
+    fail(vitals, live(1), Reason.INTERNAL, 10)
+    assert vitals.breaches() == []
+
+
+def test_an_alias_without_limits_is_not_counted() -> None:
+    limits: dict[str, Limits] = {"production": LIMITS}
+    vitals = Vitals(lambda model, alias: limits.get(alias), Clock())
+    fail(vitals, live(alias="canary"), Reason.INTERNAL, 20)
+    assert vitals.breaches() == []
+    fail(vitals, live(), Reason.INTERNAL, 20)
+    assert len(vitals.breaches()) == 1
+    # A policy without these limits ends the breach as well.
+    limits.clear()
+    assert vitals.breaches() == []

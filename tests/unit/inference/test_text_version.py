@@ -1,0 +1,152 @@
+"""A text model made ready: what it answers, in whatever company, and what is not loaded."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference import version
+from inference.cpu import CpuSettings
+from inference.forms import form_of
+from inference.golden import Golden
+from inference.inputs import model_input, tensors_of
+from inference.model_config import ModelConfig, TensorSpec
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor
+from tests.support import text_models
+from tests.support.onnx_models import Perceptron
+from tests.support.text_models import asked, ready, sentences, source, version_files
+
+
+@pytest.fixture(scope="module")
+def loaded() -> version.ReadyVersion:
+    return ready()
+
+
+def refusal(**replaced: bytes) -> Reason:
+    with pytest.raises(Refusal) as refused:
+        ready(**replaced)
+    return refused.value.reason
+
+
+def test_texts_are_answered(loaded: version.ReadyVersion) -> None:
+    texts, labels = sentences(20, 16)
+    answer = loaded.submit(asked(*texts))
+    assert np.mean(answer.outputs["logits"].argmax(axis=1) == labels) >= 0.75
+    assert answer.features.shape == (16, loaded.detector.width)
+    assert np.isfinite(answer.score)
+
+
+def test_answers_do_not_change_with_company(loaded: version.ReadyVersion) -> None:
+    """Bit for bit, among texts of other lengths, in one request and in one batch."""
+    texts, _ = sentences(21, 16)
+    alone = [loaded.submit(asked(text)).outputs["logits"] for text in texts]
+    together = loaded.submit(asked(*texts))
+    assert np.array_equal(together.outputs["logits"], np.concatenate(alone))
+    begin = threading.Barrier(len(texts))
+
+    def ask(text: str) -> np.ndarray:
+        begin.wait(20)
+        return loaded.submit(asked(text)).outputs["logits"]
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        at_once = list(pool.map(ask, texts))
+    assert np.array_equal(np.concatenate(at_once), np.concatenate(alone))
+
+
+def test_features_hold_in_company_within_rounding(loaded: version.ReadyVersion) -> None:
+    texts, _ = sentences(22, 16)
+    together = loaded.submit(asked(*texts)).features
+    alone = np.concatenate([loaded.submit(asked(text)).features for text in texts])
+    assert np.allclose(together, alone, rtol=1e-3, atol=1e-3)
+
+
+def test_a_text_that_has_too_many_tokens_is_refused_where_the_model_says_so() -> None:
+    document = json.loads(version_files()["model.json"])
+    document["tokens"]["overlong"] = "refuse"
+    config = ModelConfig.read(json.dumps(document).encode())
+    golden = Golden.decode(version_files()["golden.safetensors"], source().config)
+    probe = form_of(config, source().tokenizer).probe()
+    files = {"golden_safetensors": replace(golden, probe=probe).encode()}
+    strict = ready(model_json=config.encode(), **files)
+    with pytest.raises(Refusal) as refused:
+        strict.submit(asked("meet " * 40))
+    assert refused.value.reason is Reason.TENSOR_TEXT
+
+
+def test_a_tokenizer_belongs_to_a_text_model_and_to_no_other() -> None:
+    files = dict(version_files())
+    del files["tokenizer.json"]
+    with pytest.raises(Refusal) as refused:
+        version.ReadyVersion.build("", files, CpuSettings(1))
+    assert refused.value.reason is Reason.FILE_MISSING
+    tokens = text_models.config(input=TensorSpec("input_ids", "INT64", (-1, -1)))
+    golden = Golden.decode(files["golden.safetensors"], source().config)
+    plain = Golden(golden.x, golden.logits).encode()
+    replaced = {"model_json": tokens.encode(), "golden_safetensors": plain}
+    assert refusal(**replaced) is Reason.FILE_SURPLUS
+
+
+def test_a_tokenizer_that_cuts_another_way_is_found_out() -> None:
+    """As another release of the library might: the same words, another rule."""
+    other = json.loads(version_files()["tokenizer.json"])
+    other["pre_tokenizer"] = {"type": "WhitespaceSplit"}
+    assert refusal(tokenizer_json=json.dumps(other).encode()) is Reason.GOLDEN_MISMATCH
+
+
+def test_graphs_of_numbers_are_not_a_text_model_s() -> None:
+    perceptron = Perceptron.random()
+    assert refusal(model_int8_onnx=perceptron.int8()) is Reason.GRAPH_MISMATCH
+    assert refusal(response_onnx=perceptron.response()) is Reason.GRAPH_MISMATCH
+
+
+def test_tokens_are_a_model_s_input_too() -> None:
+    """Without a tokenizer: the caller cuts the texts, and is answered the same."""
+    config = text_models.config(input=TensorSpec("input_ids", "INT64", (-1, -1)))
+    files = dict(version_files())
+    del files["tokenizer.json"]
+    golden = Golden.decode(files["golden.safetensors"], source().config)
+    files["golden.safetensors"] = Golden(golden.x, golden.logits).encode()
+    files["model.json"] = config.encode()
+    loaded = version.ReadyVersion.build("", files, CpuSettings(1))
+    texts, _ = sentences(23, 4)
+    rows, _ = form_of(source().config, source().tokenizer).taken(asked(*texts))
+    tensors = {tensor.name: tensor for tensor in tensors_of(config, rows)}
+    assert [spec.name for spec in config.inputs] == ["input_ids", "attention_mask"]
+    found = loaded.submit(model_input(config, tensors)).outputs["logits"]
+    expected = ready().submit(asked(*texts)).outputs["logits"]
+    assert np.array_equal(found, expected)
+
+
+IDS = np.array([[2, 5, 3, 0]])
+MASK = np.array([[1, 1, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask", "reason"),
+    [
+        (IDS, MASK[:, :3], Reason.TENSOR_SHAPE),
+        (np.zeros((1, 33), np.int64), np.ones((1, 33), np.int64), Reason.TENSOR_SHAPE),
+        (np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64), Reason.TENSOR_SHAPE),
+        (IDS[0], MASK[0], Reason.TENSOR_SHAPE),
+        (IDS.astype(np.int32), MASK, Reason.TENSOR_DATATYPE),
+        (IDS, MASK.astype(np.float32), Reason.TENSOR_DATATYPE),
+        (IDS + 200, MASK, Reason.TENSOR_RANGE),
+        (IDS - 5, MASK, Reason.TENSOR_RANGE),
+        (IDS, MASK * 2, Reason.TENSOR_RANGE),
+        (IDS, MASK * 0, Reason.TENSOR_RANGE),
+        (IDS, MASK[:, ::-1], Reason.TENSOR_RANGE),
+        (np.repeat(IDS, 17, 0), np.repeat(MASK, 17, 0), Reason.BATCH_TOO_LARGE),
+    ],
+)
+def test_what_are_no_tokens_of_the_model_s_is_refused(
+    ids: np.ndarray, mask: np.ndarray, reason: Reason
+) -> None:
+    config = text_models.config(input=TensorSpec("input_ids", "INT64", (-1, -1)))
+    tensors = {"input_ids": Tensor.of("input_ids", ids), "attention_mask": Tensor.of("m", mask)}
+    with pytest.raises(Refusal) as refused:
+        model_input(config, tensors)
+    assert refused.value.reason is reason

@@ -1,0 +1,75 @@
+"""What counts as the same answer, and what runs again is what a gateway would run."""
+
+import numpy as np
+import pytest
+
+from publishing import replay
+from publishing.making import Confinement
+from publishing.replay import Replayed, check_input, compare
+from publishing.worker.confinement import Limits
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor
+from sealgate.trust.answer import tensors_digest
+from tests.support.onnx_models import Perceptron
+from tests.support.version_files import VersionFiles, clean_rows, int8_logits
+
+LOGITS = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+FOUND = Replayed("logits", LOGITS, "clean")
+
+
+def digest(name: str, data: np.ndarray) -> str:
+    tensor = Tensor.of(name, data)
+    return tensors_digest([(tensor.name, tensor.datatype, tensor.shape, tensor.raw)])
+
+
+def reason(*arguments: object) -> Reason:
+    with pytest.raises(Refusal) as caught:
+        compare(*arguments)
+    return caught.value.reason
+
+
+def test_equal_bytes_are_an_equal_answer() -> None:
+    assert compare(FOUND, "clean", digest("logits", LOGITS), None, 0.0).largest_difference == 0.0
+
+
+def test_an_answer_that_is_a_little_off_needs_the_one_that_was_given() -> None:
+    given = LOGITS + np.float32(1e-4)
+    recorded = digest("logits", given)
+    assert reason(FOUND, "clean", recorded, None, 1e-3) is Reason.REPLAY_MISMATCH
+    assert reason(FOUND, "clean", recorded, LOGITS, 1e-3) is Reason.RECEIPT_MISMATCH
+    assert reason(FOUND, "clean", recorded, given, 1e-6) is Reason.REPLAY_MISMATCH
+    agreed = compare(FOUND, "clean", recorded, given, 1e-3)
+    assert agreed.answer == "equal within 0.001"
+    assert agreed.largest_difference == pytest.approx(1e-4, rel=0.01)
+
+
+def test_an_answer_of_another_shape_is_never_near() -> None:
+    given = LOGITS[:1]
+    assert reason(FOUND, "clean", digest("logits", given), given, 9.0) is Reason.REPLAY_MISMATCH
+
+
+def test_another_verdict_is_another_answer() -> None:
+    assert reason(FOUND, "suspect", digest("logits", LOGITS), None, 0.0) is Reason.REPLAY_MISMATCH
+
+
+def test_of_a_refusal_the_verdict_is_all() -> None:
+    agreed = compare(Replayed("logits", LOGITS, "adversarial"), "adversarial", "", None, 0.0)
+    assert agreed.answer == "none was given"
+
+
+def test_a_version_runs_again_in_a_worker() -> None:
+    perceptron = Perceptron.random(3, inputs=12, hidden=24, classes=3)
+    version = VersionFiles.of(perceptron)
+    rows = clean_rows(perceptron, 5)
+    confinement = Confinement(Limits(memory=4 << 30, seconds=60))
+    found = replay.replay(version.encode(), rows, confinement)
+    np.testing.assert_array_equal(found.logits, int8_logits(perceptron, rows))
+    assert found.verdict in ("clean", "suspect", "adversarial")
+    assert check_input(version.config, rows.ravel(), digest("x", rows)).shape == rows.shape
+    with pytest.raises(Refusal) as caught:
+        replay.replay(version.encode(), clean_rows(perceptron, 17), confinement)
+    assert caught.value.reason is Reason.BATCH_TOO_LARGE
+    altered = version.with_golden_off_by(1.0).encode()
+    with pytest.raises(Refusal) as caught:
+        replay.replay(altered, rows, confinement)
+    assert caught.value.reason is Reason.GOLDEN_MISMATCH

@@ -1,0 +1,58 @@
+"""The attack on texts: it exchanges as many tokens as it may, and turns more than chance does."""
+
+import numpy as np
+import pytest
+
+from inference.tokens import NO_TOKEN, lengths
+from publishing.text_probe import SHARES, TextProbe
+from tests.support.text_models import RULES, dataset, source
+
+
+@pytest.fixture(scope="module")
+def probe() -> TextProbe:
+    model = source()
+    return TextProbe.of(model.response, model.config, RULES, dataset().fit.x)
+
+
+def exchanged(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    return (before != after).sum(axis=1)
+
+
+def test_embeddings_are_those_of_the_stock(probe: TextProbe) -> None:
+    assert probe.embeddings.shape == (len(probe.stock), 32)
+    assert len(np.unique(probe.embeddings, axis=0)) == len(probe.stock)
+    assert (np.diff(probe.stock) > 0).all()
+    # Neither end of a text is a word.
+    assert not {NO_TOKEN, 2, 3} & set(probe.stock.tolist())
+
+
+def test_an_attack_stays_within_its_share_and_keeps_a_text_s_ends(probe: TextProbe) -> None:
+    x = dataset().test.x[:60]
+    inner = lengths(x) - 2
+    for share, (name, moved) in zip(SHARES, probe.attacks(x), strict=True):
+        assert name == f"hotflip-{share:g}"
+        assert (exchanged(x, moved) <= np.maximum(1, np.rint(share * inner))).all()
+        assert np.array_equal(x == NO_TOKEN, moved == NO_TOKEN)
+        assert (moved[:, 0] == x[:, 0]).all()
+        last = np.arange(len(x)), lengths(x) - 1
+        assert (moved[last] == x[last]).all()
+        RULES.checked(moved)
+
+
+def test_an_attack_turns_more_answers_than_chance_does(probe: TextProbe) -> None:
+    x = dataset().test.x
+    own = probe.answers(x)
+    generator = np.random.default_rng(1)
+    for share, (_, moved) in zip(SHARES, probe.attacks(x), strict=True):
+        turned = np.mean(probe.answers(moved) != own)
+        by_chance = np.mean(probe.answers(probe.noise(x, share, generator)) != own)
+        assert turned > 2 * by_chance
+
+
+def test_noise_exchanges_as_many_tokens_as_an_attack_may(probe: TextProbe) -> None:
+    x = dataset().test.x[:60]
+    moved = probe.noise(x, 0.4, np.random.default_rng(2))
+    most = np.maximum(1, np.rint(0.4 * (lengths(x) - 2)))
+    assert (exchanged(x, moved) <= most).all()
+    assert exchanged(x, moved).sum() > 0.8 * most.sum()
+    RULES.checked(moved)

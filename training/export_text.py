@@ -1,0 +1,54 @@
+"""From a torch text classifier to the two graphs of a version: see `training.export`."""
+
+from typing import Any
+
+import torch
+
+from inference.screening import contract
+from training.encoder import TextClassifier
+from training.export import TRACED_ROWS, Call, export
+from training.text_response import respond
+
+# A length that no other size of a model should have, as for the rows.
+_TRACED_TOKENS = 29
+_INPUTS = (contract.IDS, contract.MASK)
+
+
+def export_text_serving(module: TextClassifier) -> bytes:
+    """Return an ONNX model `input_ids`, `attention_mask` int64 [n, s] -> `logits` float32 [n, C].
+
+    Raises ValueError for a module in training mode, or for texts of fewer than 30 tokens.
+    """
+
+    def forward(call: Call, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, ...]:
+        return (call(call(ids), mask),)
+
+    return export(module, forward, _example(module), _INPUTS, (contract.LOGITS,), _columns(module))
+
+
+def export_text_response(module: TextClassifier) -> bytes:
+    """Return the response graph of `inference.screening.contract` for the same module."""
+
+    def forward(call: Call, *given: Any) -> tuple[Any, ...]:
+        return respond(call, *given)
+
+    label = torch.full((TRACED_ROWS,), contract.OWN_PREDICTION)
+    example = (*_example(module), label, torch.tensor(0.1))
+    data = export(
+        module, forward, example, contract.TEXT_INPUTS, contract.OUTPUTS, _columns(module)
+    )
+    contract.check_text_response_graph(data)
+    return data
+
+
+def _example(module: TextClassifier) -> tuple[torch.Tensor, torch.Tensor]:
+    if module.positions.num_embeddings <= _TRACED_TOKENS:
+        raise ValueError(f"a model of {_TRACED_TOKENS} tokens or fewer is not exported")
+    ids = torch.randint(module.words.num_embeddings, (TRACED_ROWS, _TRACED_TOKENS))
+    lengths = torch.randint(1, _TRACED_TOKENS, (TRACED_ROWS, 1))
+    return ids, (torch.arange(_TRACED_TOKENS) < lengths).to(torch.int64)
+
+
+def _columns(module: TextClassifier) -> dict[str, torch.export.Dim]:
+    tokens = torch.export.Dim("tokens", min=2, max=module.positions.num_embeddings)
+    return dict.fromkeys(_INPUTS, tokens)

@@ -1,0 +1,71 @@
+"""A text model's response as a torch function: see `training.response`, whose features these are.
+
+The step is taken among the word embeddings, which no domain bounds. What depends on where a row
+lies within its domain is left out; how far it lies along the margin's gradient stays. Places
+without a token have no gradient, so padding changes nothing.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from training.response import answer_features, cross_entropy_slope, margin
+
+# ids -> embeddings; embeddings, mask -> logits.
+Forward = Callable[..., torch.Tensor]
+# As in `training.response`; each costs a forward of the encoder.
+STEPS = (-1.0, 3.0)
+FEATURES = 9 + 4 * len(STEPS)
+_TINY = 1e-6
+
+
+def respond(
+    forward: Forward,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    label: torch.Tensor,
+    eps: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return logits [n, C], x_adv [n, s, width] and features [n, FEATURES]."""
+    x = forward(ids).detach().requires_grad_(True)
+    logits = forward(x, mask)
+    classes = torch.arange(logits.shape[1], device=x.device)
+    predicted = logits.argmax(1)
+    attacked = classes == torch.where(label < 0, predicted, label)[:, None]
+    (slope,) = torch.autograd.grad(
+        logits, x, cross_entropy_slope(logits.detach(), attacked), retain_graph=True
+    )
+    own = classes == predicted[:, None]
+    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x)
+    x, logits = x.detach(), logits.detach()
+    x_adv = x + eps * slope.sign()
+    sizes = torch.tensor(STEPS, device=x.device) * eps
+    steps = sizes.reshape(-1, *[1] * x.dim()) * gradient.sign()
+    moved = (x + steps).flatten(0, 1)
+    answers = forward(moved, mask.repeat(len(STEPS), 1)).unflatten(0, (len(STEPS), -1))
+    gradient = gradient.flatten(1)
+    found = [
+        *slope_features(gradient, x, mask),
+        # The last tells how much of a step the domain allowed: here it is all of it.
+        *answer_features(logits, answers, own, gradient, steps.flatten(2), sizes)[:-1],
+    ]
+    return logits, x_adv, torch.cat(found, 1)
+
+
+def slope_features(
+    gradient: torch.Tensor, x: torch.Tensor, mask: torch.Tensor
+) -> list[torch.Tensor]:
+    """How steep the margin is, [n, 2]; how much of that its steepest token has, [n, 1]; and how far
+    the text lies along the gradient, [n, 2].
+    """
+    by_token = gradient.unflatten(1, (x.shape[1], -1)).abs().sum(2)
+    total = by_token.sum(1, keepdim=True)
+    length = (gradient * gradient).sum(1, keepdim=True).sqrt()
+    place, tokens = x.flatten(1), mask.to(x.dtype).sum(1, keepdim=True)
+    return [
+        (total + _TINY).log(),
+        (length + _TINY).log(),
+        by_token.amax(1, keepdim=True) / (total + _TINY),
+        (place * gradient).sum(1, keepdim=True) / (total + _TINY),
+        (place * gradient.sign()).sum(1, keepdim=True) / tokens,
+    ]
