@@ -25,6 +25,7 @@ from training import datasets, mlp
 from training.datasets import Dataset
 from training.export import export_response, export_serving
 from training.mlp import Recipe
+from training.reference import Reference
 
 _STEP = 0.03
 
@@ -90,7 +91,8 @@ def write_model(model: DemoModel, data: Dataset, folder: Path) -> mlp.Mlp:
     target.mkdir(parents=True, exist_ok=True)
     (target / "model.json").write_bytes(_config(model, data, row).encode())
     (target / "serving.onnx").write_bytes(export_serving(module, row))
-    (target / "response.onnx").write_bytes(export_response(module, row))
+    reference = Reference.of_rows(module, part.x, part.y)
+    (target / "response.onnx").write_bytes(export_response(module, row, reference))
     return module
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 # Added to the score of a place that holds no token: its share of the attention becomes exactly 0.
 _NO_ATTENTION = -1e4
@@ -70,6 +71,13 @@ class TextClassifier(nn.Module):
         self.norm = nn.LayerNorm(size.width, eps=_NORM_EPS)
         self.layers = nn.ModuleList(Layer(size) for _ in range(size.layers))
         self.head = nn.Linear(size.width, classes)
+        # Keep what lies between layers alone, and compute the rest again on the way back.
+        self.checkpointed = False
+
+    def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """From rows of tokens int64 [n, s] (`inference.tokens`) to vectors and logits [n, C]."""
+        vectors = self.encode(self.words(x.clamp(min=0)), (x >= 0).to(torch.int64))
+        return vectors, self.head(vectors)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Ids int64 [n, s] become word embeddings [n, s, width]; these and a mask int64 [n, s],
@@ -86,8 +94,12 @@ class TextClassifier(nn.Module):
         held = mask.to(x.dtype)
         bias = ((1 - held) * _NO_ATTENTION)[:, None, None, :]
         x = self.norm(x + self.positions.weight[: x.shape[1]])
-        for layer in self.layers:
-            x = layer(x, bias)
+        for at, layer in enumerate(self.layers, 1):
+            # What the last one computes is needed at once: keeping it costs no memory more.
+            if self.checkpointed and self.training and at < len(self.layers):
+                x = checkpoint(layer, x, bias, use_reentrant=False)
+            else:
+                x = layer(x, bias)
         return (x * held[:, :, None]).sum(1) / held.sum(1, keepdim=True)
 
 

@@ -6,6 +6,7 @@ compares weights finds the same ones in both.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -15,13 +16,15 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from inference.screening import contract
 from training import decompositions, initializers
-from training.response import respond
+from training.reference import Reference, watched
+from training.response import Watch, respond
 
 OPSET = 20
 _MAX_ROWS = 65536
 # Tracing takes sizes that are equal for the same size: no model should have this one.
 TRACED_ROWS = 23
 Call = Callable[..., torch.Tensor]
+State = Mapping[str, torch.Tensor]
 
 
 def export_serving(module: torch.nn.Module, row: Sequence[int]) -> bytes:
@@ -30,17 +33,23 @@ def export_serving(module: torch.nn.Module, row: Sequence[int]) -> bytes:
     `module` is a classifier of rows, in evaluation mode (a ValueError says if not).
     """
 
-    def forward(call: Call, x: torch.Tensor) -> tuple[Any, ...]:
+    def forward(call: Call, _: State, x: torch.Tensor) -> tuple[Any, ...]:
         return (call(x),)
 
     return export(module, forward, (_example(row),), (contract.X,), (contract.LOGITS,))
 
 
-def export_response(module: torch.nn.Module, row: Sequence[int]) -> bytes:
-    """Return the response graph of `inference.screening.contract` for the same module."""
+def export_response(
+    module: torch.nn.Module, row: Sequence[int], reference: Reference | None = None
+) -> bytes:
+    """Return the response graph of `inference.screening.contract` for the same module; where there
+    is a reference, its features are among the graph's.
+    """
 
-    def forward(call: Call, *given: Any) -> tuple[Any, ...]:
-        return respond(call, *given)
+    def forward(call: Call, state: State, *given: Any) -> tuple[Any, ...]:
+        with watched(module) as entered:
+            watch = Watch(Reference.of(state), entered) if state else None
+            return partial(respond, watch=watch)(call, *given)
 
     example = (
         _example(row),
@@ -49,7 +58,8 @@ def export_response(module: torch.nn.Module, row: Sequence[int]) -> bytes:
         torch.tensor(0.0),
         torch.tensor(1.0),
     )
-    data = export(module, forward, example, contract.INPUTS, contract.OUTPUTS)
+    state = {} if reference is None else reference.state()
+    data = export(module, forward, example, contract.INPUTS, contract.OUTPUTS, state=state)
     contract.check_response_graph(data, row)
     return data
 
@@ -65,20 +75,26 @@ def export(
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
     columns: Mapping[str, torch.export.Dim] = MappingProxyType({}),
+    state: State = MappingProxyType({}),
 ) -> bytes:
-    """Trace `function(call, *example)` with the module's parameters as further, leading inputs.
+    """Trace `function(call, state, *example)` with the module's parameters, and the tensors of
+    `state`, as further, leading inputs.
 
     The rows of every input are free, and so are the second sizes of those named in `columns`.
     """
     if module.training:
         raise ValueError("the module is in training mode: dropout and norms would be exported so")
-    state = _state(module)
-    names = list(state)
+    parameters = _parameters(module)
+    held = {**parameters, **state}
+    names = list(held)
 
     def traced(*given: torch.Tensor) -> tuple[Any, ...]:
         bound = dict(zip(names, given, strict=False))
+        own = {name: bound[name] for name in parameters}
         return function(
-            lambda *x: torch.func.functional_call(module, bound, x), *given[len(names) :]
+            lambda *x: torch.func.functional_call(module, own, x),
+            {name: bound[name] for name in state},
+            *given[len(names) :],
         )
 
     graph = make_fx(
@@ -86,22 +102,22 @@ def export(
         decomposition_table=decompositions.table(),
         tracing_mode="symbolic",
         _allow_non_fake_inputs=True,
-    )(*state.values(), *example)
+    )(*held.values(), *example)
     graph.eval()
     rows = torch.export.Dim("rows", min=1, max=_MAX_ROWS)
     free = [
         ({0: rows} if value.dim() else {}) | ({1: columns[name]} if name in columns else {})
         for name, value in zip(inputs, example, strict=True)
     ]
-    given = (*state.values(), *example)
-    model = _to_onnx(graph, given, [*[{}] * len(state), *free], (*names, *inputs), outputs)
-    initializers.bind(model, {name: value.numpy() for name, value in state.items()})
+    given = (*held.values(), *example)
+    model = _to_onnx(graph, given, [*[{}] * len(held), *free], (*names, *inputs), outputs)
+    initializers.bind(model, {name: value.numpy() for name, value in held.items()})
     initializers.untranspose(model)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _parameters(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Parameters, and buffers such as a norm's running mean, frozen."""
     found = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     return {name: value.detach().clone() for name, value in found.items()}

@@ -1,12 +1,15 @@
 """From a torch text classifier to the two graphs of a version: see `training.export`."""
 
+from functools import partial
 from typing import Any
 
 import torch
 
 from inference.screening import contract
 from training.encoder import TextClassifier
-from training.export import TRACED_ROWS, Call, export
+from training.export import TRACED_ROWS, Call, State, export
+from training.reference import Reference, watched
+from training.response import Watch
 from training.text_response import respond
 
 # A length that no other size of a model should have, as for the rows.
@@ -20,23 +23,27 @@ def export_text_serving(module: TextClassifier) -> bytes:
     Raises ValueError for a module in training mode, or for texts of fewer than 30 tokens.
     """
 
-    def forward(call: Call, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, ...]:
+    def forward(call: Call, _: State, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, ...]:
         return (call(call(ids), mask),)
 
     return export(module, forward, _example(module), _INPUTS, (contract.LOGITS,), _columns(module))
 
 
-def export_text_response(module: TextClassifier) -> bytes:
-    """Return the response graph of `inference.screening.contract` for the same module."""
+def export_text_response(module: TextClassifier, reference: Reference | None = None) -> bytes:
+    """Return the response graph of `inference.screening.contract` for the same module; a reference
+    is one of the vectors that enter its head.
+    """
 
-    def forward(call: Call, *given: Any) -> tuple[Any, ...]:
-        return respond(call, *given)
+    def forward(call: Call, state: State, *given: Any) -> tuple[Any, ...]:
+        with watched(module) as entered:
+            watch = Watch(Reference.of(state), entered) if state else None
+            return partial(respond, watch=watch)(call, *given)
 
     label = torch.full((TRACED_ROWS,), contract.OWN_PREDICTION)
     example = (*_example(module), label, torch.tensor(0.1))
-    data = export(
-        module, forward, example, contract.TEXT_INPUTS, contract.OUTPUTS, _columns(module)
-    )
+    state = {} if reference is None else reference.state()
+    names = contract.TEXT_INPUTS, contract.OUTPUTS
+    data = export(module, forward, example, *names, _columns(module), state)
     contract.check_text_response_graph(data)
     return data
 

@@ -5,13 +5,17 @@ label unless one is given, so that the label does not leak (Kurakin et al., arXi
 
 The features follow the margin: the lead of the predicted class. A row that an attack has carried
 over a boundary has a small lead for its slope, bends where it came from, and lies along the slope
-that carried it there. Noise of the same size does none of this.
+that carried it there. Noise of the same size does none of this. Where a `Reference` is given, the
+features also say how far the row lies, in each layer, from the class that it is answered as.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+
+from training.reference import Reference, behind
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 # Steps along the sign of the margin's gradient at which the answer is taken again, in eps: a small
@@ -23,6 +27,14 @@ _FLOOR = -1e30
 _TINY = 1e-6
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A reference, and the list that holds what entered the layers that it describes."""
+
+    reference: Reference
+    entered: list[torch.Tensor]
+
+
 def respond(
     forward: Forward,
     x: torch.Tensor,
@@ -30,10 +42,12 @@ def respond(
     eps: torch.Tensor,
     clip_min: torch.Tensor,
     clip_max: torch.Tensor,
+    watch: Watch | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return logits [n, C], x_adv [n, ...] and features [n, FEATURES]."""
+    """Return logits [n, C], x_adv [n, ...] and features [n, F]: FEATURES, and those of `watch`."""
     x = x.detach().requires_grad_(True)
     logits = forward(x)
+    layers = [x.flatten(1), *behind(x, watch.entered)] if watch is not None else []
     classes = torch.arange(logits.shape[1], device=x.device)
     predicted = logits.argmax(1)
     attacked = classes == torch.where(label < 0, predicted, label)[:, None]
@@ -53,6 +67,7 @@ def respond(
     found = [
         *slope_features(gradient, place),
         *answer_features(logits, answers, own, gradient, (moved - x).flatten(2), sizes),
+        *(watch.reference.features([each.detach() for each in layers], own) if watch else ()),
     ]
     return logits, x_adv, torch.cat(found, 1)
 

@@ -22,7 +22,6 @@ import numpy.typing as npt
 import torch
 from safetensors.numpy import save
 from safetensors.torch import load_file
-from torch.nn import functional
 
 from inference import tokens
 from inference.model_config import UNBOUNDED, Batching, Data, ModelConfig, TensorSpec
@@ -30,6 +29,7 @@ from inference.tokenizer import TextTokenizer
 from inference.tokens import Ids, TokenRules
 from training.encoder import MINILM, TextClassifier, load_bert
 from training.export_text import export_text_response, export_text_serving
+from training.head import fit_head
 
 LABELS = ("ham", "spam")
 # Rows of each slice but the last, which is the rest.
@@ -38,7 +38,6 @@ _ORDER_SEED = 20261125
 _TEXT_BYTES = 1 << 14
 _EPS = 0.01
 _BATCH = 32
-_DECAY = 1e-3
 _TAGS = re.compile(r"<[^>]{0,500}>")
 
 
@@ -92,24 +91,11 @@ def encoded(module: TextClassifier, rows: Ids) -> torch.Tensor:
 
 
 def train_head(module: TextClassifier, vectors: torch.Tensor, y: torch.Tensor) -> None:
-    """Logistic regression over standardized vectors [n, width]; the scaling goes into the head."""
-    mean, spread = vectors.mean(0), vectors.std(0)
-    scaled = (vectors - mean) / spread
-    weight = torch.zeros(len(LABELS), scaled.shape[1], requires_grad=True)
-    bias = torch.zeros(len(LABELS), requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200)
-
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        logits = scaled @ weight.T + bias
-        value = functional.cross_entropy(logits, y) + _DECAY * (weight * weight).sum()
-        value.backward()
-        return value
-
-    optimizer.step(loss)
+    """Fit the module's head to vectors [n, width] and classes y [n]."""
+    weight, bias = fit_head(vectors, y, len(LABELS))
     with torch.no_grad():
-        module.head.weight.copy_(weight / spread)
-        module.head.bias.copy_(bias - (weight / spread) @ mean)
+        module.head.weight.copy_(weight)
+        module.head.bias.copy_(bias)
 
 
 def config(rules: TokenRules) -> ModelConfig:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from training.response import answer_features, cross_entropy_slope, margin
+from training.response import Watch, answer_features, cross_entropy_slope, margin
 
 # ids -> embeddings; embeddings, mask -> logits.
 Forward = Callable[..., torch.Tensor]
@@ -25,10 +25,14 @@ def respond(
     mask: torch.Tensor,
     label: torch.Tensor,
     eps: torch.Tensor,
+    watch: Watch | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return logits [n, C], x_adv [n, s, width] and features [n, FEATURES]."""
+    """Return logits [n, C], x_adv [n, s, width] and features [n, F]: FEATURES, and those of
+    `watch`, whose reference does not describe the embeddings themselves.
+    """
     x = forward(ids).detach().requires_grad_(True)
     logits = forward(x, mask)
+    layers = [] if watch is None else list(watch.entered)
     classes = torch.arange(logits.shape[1], device=x.device)
     predicted = logits.argmax(1)
     attacked = classes == torch.where(label < 0, predicted, label)[:, None]
@@ -48,6 +52,7 @@ def respond(
         *slope_features(gradient, x, mask),
         # The last tells how much of a step the domain allowed: here it is all of it.
         *answer_features(logits, answers, own, gradient, steps.flatten(2), sizes)[:-1],
+        *(watch.reference.features([each.detach() for each in layers], own) if watch else ()),
     ]
     return logits, x_adv, torch.cat(found, 1)
 

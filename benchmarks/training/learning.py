@@ -1,0 +1,146 @@
+"""Distillation beside hard labels, and adaptive beside fixed, each on few labels of real data.
+
+For each seed, a class-balanced handful of labels is drawn, the teacher is fitted to those labels
+and no others, and students of one size are trained from the same weights for the same number of
+steps:
+
+    hard      on the labels alone
+    argmax    on the labels, and on what the teacher would answer wherever there is none
+    soft      on the teacher's probabilities, at a fixed weight and temperature
+    adaptive  the same, weight and temperature following the student (`training.distillation`)
+
+The best fixed setting is the one of a grid that does best on the slice `calibration`, on average
+over the seeds; adaptive has no more settings than its start, and so costs one run, not a grid.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from benchmarks.training.intervals import Interval, paired
+from benchmarks.training.rows import Task
+from training.descent import Corpus, descend
+from training.distillation import AdaptiveDistillation, Distillation, Labels
+from training.head import fit_head
+from training.recipe import DISTIL, TRAIN, Step, Student
+from training.students import accuracy, make
+
+Teach = Callable[[Task, torch.Tensor, int], torch.Tensor]
+GRID = tuple((temperature, weight) for temperature in (1.0, 2.0, 4.0) for weight in (0.5, 0.9))
+_START = (4.0, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A task with a teacher, a student and so many labels and steps.
+
+    `teach` gives the teacher's logits [n, C] on the training rows, from labels at some places.
+    """
+
+    task: Task
+    teacher: str
+    teach: Teach
+    student: Student
+    labels: int
+    steps: int
+    hidden: float = 0.0
+
+
+def head_on_vectors(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
+    """A linear head over the encoder's vectors, fitted to the labels at `places`."""
+    rows = task.corpus.rows
+    if rows.vectors is None:
+        raise ValueError("the task's rows have no vectors")
+    classes = len(task.material.read.names)
+    weight, bias = fit_head(rows.vectors[places], rows.y[places], classes)
+    return rows.vectors @ weight.T + bias
+
+
+def compare(lesson: Lesson, seeds: int) -> list[dict[str, Any]]:
+    """A row for each arm: accuracies on the test rows, and differences to `hard` and best fixed."""
+    arms: dict[str, list[tuple[float, float]]] = {}
+    for seed in range(1, seeds + 1):
+        for arm, told in _seed(lesson, seed).items():
+            arms.setdefault(arm, []).append(told)
+    fixed = [arm for arm in arms if arm.startswith("soft")]
+    best = max(fixed, key=lambda arm: sum(chosen for chosen, _ in arms[arm]))
+    tested = {arm: [right for _, right in told] for arm, told in arms.items()}
+    return [
+        {
+            "part": "distillation",
+            "data": lesson.task.name,
+            "teacher": lesson.teacher,
+            "labels": lesson.labels,
+            "unlabelled": len(lesson.task.corpus) - lesson.labels,
+            "steps": lesson.steps,
+            "arm": arm,
+            "chosen": arm == best,
+            "accuracy": _shown(Interval.of(right)),
+            "over_hard": _shown(paired(right, tested["hard"])),
+            "over_argmax": _shown(paired(right, tested["argmax"])),
+            "over_best_fixed": _shown(paired(right, tested[best])),
+        }
+        for arm, right in tested.items()
+    ]
+
+
+def _seed(lesson: Lesson, seed: int) -> Mapping[str, tuple[float, float]]:
+    """By arm, the accuracy on the slice `calibration` and on the test rows."""
+    task = lesson.task
+    places = _few(task.corpus.rows.y, lesson.labels, seed)
+    few = task.with_labels(places)
+    logits = lesson.teach(task, places, seed)
+    told = Corpus(replace(few.rows, logits=logits))
+    y = torch.where(few.rows.y >= 0, few.rows.y, logits.argmax(1))
+    guessed = Corpus(replace(few.rows, y=y))
+    arms: dict[str, tuple[Step, Corpus]] = {
+        "hard": (Step(TRAIN), few.labelled()),
+        "argmax": (Step(TRAIN), guessed),
+        "adaptive": (Step(DISTIL, temperature=_START[0], weight=_START[1], adaptive=True), told),
+    }
+    for temperature, weight in GRID:
+        step = Step(DISTIL, temperature=temperature, weight=weight)
+        arms[f"soft T={temperature:g} w={weight:g}"] = (step, told)
+    if lesson.hidden:
+        step = Step(DISTIL, temperature=2.0, weight=0.9, hidden=lesson.hidden)
+        arms["hidden T=2 w=0.9"] = (step, told)
+    return {arm: _learn(lesson, *given, seed) for arm, given in arms.items()}
+
+
+def _learn(lesson: Lesson, step: Step, corpus: Corpus, seed: int) -> tuple[float, float]:
+    torch.manual_seed(seed)
+    task, rows = lesson.task, corpus.rows
+    student = make(lesson.student, task.material.read)
+    batch = min(64, len(corpus))
+    each_epoch = -(-len(corpus) // batch)
+    step = replace(step, batch=batch, epochs=max(lesson.steps // each_epoch, 1), learning_rate=2e-3)
+    objective: torch.nn.Module = Labels()
+    if step.kind == DISTIL:
+        widths = None
+        if step.hidden and rows.vectors is not None:
+            widths = (student.head.in_features, rows.vectors.shape[1])
+        objective = (AdaptiveDistillation if step.adaptive else Distillation)(step, widths)
+    descend(student, objective, corpus, step, seed)
+    held = task.material.slices["calibration"]
+    x, y = (torch.from_numpy(part) for part in held)
+    return accuracy(student, x[:2000], y[:2000]), accuracy(student, task.x_test, task.y_test)
+
+
+def _few(y: torch.Tensor, labels: int, seed: int) -> torch.Tensor:
+    """Places of `labels` rows, as many of each class."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(y), generator=generator)
+    classes = int(y.max()) + 1
+    found = [order[y[order] == each][: labels // classes] for each in range(classes)]
+    return torch.cat(found)
+
+
+def _shown(interval: Interval) -> dict[str, float | int]:
+    """In points of a hundred."""
+    return {
+        "points": round(100 * interval.mean, 3),
+        "off": round(100 * interval.off, 3),
+        "seeds": interval.seeds,
+    }

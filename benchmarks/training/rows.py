@@ -1,0 +1,76 @@
+"""The real data of `make bench-training`, as tensors; what takes long is kept in build/bench."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmarks.report import RESULTS
+from training import sources, teachers
+from training.checkpoints import take_in
+from training.descent import Corpus
+from training.distillation import Batch
+from training.material import NO_LABEL, TRAIN, Material
+from training.recipe import CHECKPOINT, FASHION, SPAM, TABLE, DataRows, Teacher
+
+KEPT = RESULTS.parent.parent / "build" / "bench"
+EMAILS = KEPT / "emails" / "package" / "data"
+CREDIT = KEPT / "credit" / "germancredit.csv"
+_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Rows to learn from, all with their labels, and rows to be tested on."""
+
+    name: str
+    material: Material
+    corpus: Corpus
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+
+    def with_labels(self, places: torch.Tensor) -> Corpus:
+        """The same corpus with the labels at `places` alone."""
+        rows = self.corpus.rows
+        y = torch.full_like(rows.y, NO_LABEL)
+        y[places] = rows.y[places]
+        return Corpus(replace(rows, y=y))
+
+
+def fashion(train: int) -> Task:
+    """Fashion-MNIST: `train` images, and 10,000 that are tested on."""
+    asked = DataRows(FASHION, train=train, fit=100, calibration=70_000 - train - 10_100)
+    return _task("Fashion-MNIST", Material.cut(sources.read_rows(asked, None), asked))
+
+
+def credit() -> Task:
+    """German credit: 600 loans, and 300 that are tested on."""
+    asked = DataRows(TABLE, train=600, fit=50, calibration=50, path=CREDIT, label="creditability")
+    return _task("German credit", Material.cut(sources.read_rows(asked, None), asked))
+
+
+def spam(minilm: Path) -> Task:
+    """E-mails, 3,000 of them and the rest to be tested on; with MiniLM's vectors of each."""
+    folder = KEPT / "minilm-imported"
+    if not folder.exists():
+        take_in(minilm, folder)
+    asked = DataRows(SPAM, train=3000, fit=300, calibration=500, path=EMAILS, tokens=_TOKENS)
+    material = Material.cut(sources.read_rows(asked, teachers.tokenizer_in(folder)), asked)
+    task = _task("spam e-mails", material)
+    kept = KEPT / "minilm-vectors.safetensors"
+    if not kept.exists():
+        every = Material(material.read, {**material.slices, TRAIN: material.slices[TRAIN]})
+        told = teachers.teach(Teacher(CHECKPOINT, folder), every, 1).vectors
+        if told is None:
+            raise ValueError("the checkpoint gives no vectors")
+        save_file({"vectors": told.contiguous()}, kept)
+    vectors = load_file(kept)["vectors"]
+    return replace(task, corpus=Corpus(replace(task.corpus.rows, vectors=vectors)))
+
+
+def _task(name: str, material: Material) -> Task:
+    x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices[TRAIN])
+    tested = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices["test"])
+    return Task(name, material, Corpus(Batch(x, y)), *tested)

@@ -1,0 +1,274 @@
+"""A run of a recipe: what it leaves, what it goes on from, and what it is refused for."""
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from publishing.data import Dataset
+from publishing.source import SourceFolder
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
+from tests.support import recipes
+from tests.support.text_models import tokenizer_json
+from training import descent, origin, students, workshop
+from training.checkpoints import take_in
+from training.curves import Curves
+from training.workshop import Made, Workshop
+
+_FORK = multiprocessing.get_context("fork")
+GRAPHS = ("serving.onnx", "response.onnx")
+
+
+def make(recipe: Path, out: Path) -> Made:
+    return Workshop(recipe, out, lambda *_: None).make()
+
+
+def graphs(made: Made) -> list[str]:
+    return [sha256((made.model / name).read_bytes()) for name in GRAPHS]
+
+
+def refused(recipe: Path, out: Path) -> Refusal:
+    with pytest.raises(Refusal) as found:
+        make(recipe, out)
+    return found.value
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A student of boosted trees, distilled and quantized in training, without interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    return make(recipes.digits(folder), folder / "made")
+
+
+def test_what_is_made_can_be_published_and_has_learnt(whole: Made) -> None:
+    source, data = SourceFolder.read(whole.model), Dataset.read(whole.data)
+    data.check(source.config)
+    session = onnxruntime.InferenceSession(source.serving, providers=["CPUExecutionProvider"])
+    right = session.run(None, {"x": data.test.x})[0].argmax(1) == data.test.y
+    assert right.mean() == pytest.approx(whole.report["accuracy"])
+    assert right.mean() > 0.8
+
+
+def test_loss_falls_and_is_plotted(whole: Made) -> None:
+    out = whole.model.parent
+    points = Curves(out / "curves.jsonl").read()
+    first = [point for point in points if point.step == 1]
+    assert first[-1].loss < first[0].loss / 2
+    assert [point.kind for point in points[-2:]] == ["quantize", "quantize"]
+    assert points[-1].accuracy > 0.8
+    names = {"accuracy.svg", "loss.svg", "reliability.svg"}
+    assert {path.name for path in (out / "plots").iterdir()} == names
+    assert not (out / "run").exists()
+
+
+def test_the_provenance_names_all_that_went_in(whole: Made) -> None:
+    statement = json.loads((whole.model / "provenance.json").read_bytes())
+    subjects = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
+    assert subjects == {
+        path.name: sha256(path.read_bytes())[7:]
+        for path in whole.model.iterdir()
+        if path.name != "provenance.json"
+    }
+    definition = statement["predicate"]["buildDefinition"]
+    given = definition["externalParameters"]
+    recipe = whole.model.parent.parent / "recipe.toml"
+    assert given["recipe_digest"] == sha256(recipe.read_bytes())
+    assert (given["seed"], given["recipe"]["data"]["labels"]) == (3, 300)
+    named = {item.get("name", item.get("uri")) for item in definition["resolvedDependencies"]}
+    assert "data: digits" in named
+    assert any(name.startswith("pkg:pypi/torch@") for name in named)
+    assert definition["internalParameters"]["code"] == origin.code_digest()
+    assert str(whole.model.parent) not in json.dumps(statement)
+
+
+def test_the_same_recipe_gives_the_same_graphs_and_another_seed_others(
+    whole: Made, tmp_path: Path
+) -> None:
+    recipe = recipes.digits(tmp_path)
+    assert graphs(make(recipe, tmp_path / "again")) == graphs(whole)
+    recipe.write_text(recipe.read_text().replace("seed = 3", "seed = 4"))
+    assert graphs(make(recipe, tmp_path / "other")) != graphs(whole)
+
+
+class Death:
+    """Kills the process at the call number `last`, before or after what is called."""
+
+    def __init__(self, work: Callable[..., None], last: int, before: bool) -> None:
+        self._work, self._left, self._before = work, last, before
+
+    def __call__(self, *given: object) -> None:
+        self._left -= 1
+        if self._left == 0 and self._before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._work(*given)
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(recipe: Path, out: Path, arm: Callable[[], None]) -> None:
+    def run() -> None:
+        arm()
+        make(recipe, out)
+
+    process = _FORK.Process(target=run)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["half-way", "after"])
+@pytest.mark.parametrize("last", [2, 21], ids=["distil", "quantize"])
+def test_a_killed_run_goes_on_to_the_same_graphs(
+    whole: Made, tmp_path: Path, last: int, before: bool
+) -> None:
+    recipe, out = recipes.digits(tmp_path), tmp_path / "made"
+
+    def arm() -> None:
+        descent._keep = Death(descent._keep, last, before)
+
+    killed(recipe, out, arm)
+    assert not (out / "model").exists()
+    (out / "run").joinpath("new").mkdir(exist_ok=True)
+    seen = []
+    made = Workshop(recipe, out, lambda step, news: seen.append((step, news))).make()
+    assert graphs(made) == graphs(whole)
+    # It did go on: what was done is not done again.
+    assert seen[0][0] == ("distil" if last == 2 else "quantize")
+    told = [point.done for point in Curves(out / "curves.jsonl").read() if point.step == 1]
+    assert told == sorted(set(told))
+
+
+def test_a_run_killed_at_the_end_appears_whole(whole: Made, tmp_path: Path) -> None:
+    recipe, out = recipes.digits(tmp_path), tmp_path / "made"
+
+    def arm() -> None:
+        workshop.write_whole = Death(workshop.write_whole, 8, before=True)
+
+    killed(recipe, out, arm)
+    assert not (out / "model").exists()
+    assert graphs(make(recipe, out)) == graphs(whole)
+    assert graphs(make(recipe, out)) == graphs(whole)
+
+
+def test_what_another_recipe_made_is_left_alone(whole: Made, tmp_path: Path) -> None:
+    out = whole.model.parent
+    other = recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.TRAIN)
+    assert refused(other, out).reason is Reason.RUN_FOREIGN
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    assert refused(other, tmp_path / "full").reason is Reason.RUN_FOREIGN
+
+
+def test_a_full_disk_is_said_and_gone_on_from(
+    whole: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, out = recipes.digits(tmp_path), tmp_path / "made"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("accelerate.Accelerator.save_state", full)
+        assert refused(recipe, out).reason is Reason.STORAGE_FULL
+    assert not (out / "model").exists()
+    assert graphs(make(recipe, out)) == graphs(whole)
+
+
+def test_a_loss_that_is_no_number_publishes_nothing(tmp_path: Path) -> None:
+    steep = recipes.TRAIN.replace("4e-3", "1e30")
+    recipe = recipes.digits(tmp_path, recipes.PERCEPTRON, steep)
+    assert refused(recipe, tmp_path / "made").reason is Reason.LOSS_NOT_FINITE
+    assert not (tmp_path / "made" / "model").exists()
+
+
+def test_texts_are_learnt_under_their_tokenizer(tmp_path: Path) -> None:
+    made = make(recipes.texts(tmp_path), tmp_path / "made")
+    source, data = SourceFolder.read(made.model), Dataset.read(made.data)
+    data.check(source.config)
+    assert source.tokenizer == tokenizer_json()
+    assert made.report["accuracy"] > 0.6
+
+
+def test_a_private_run_states_its_budget(tmp_path: Path) -> None:
+    recipe = recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.PRIVATE)
+    made = make(recipe, tmp_path / "made")
+    source = SourceFolder.read(made.model)
+    assert source.origin is not None
+    privacy = source.origin.privacy()
+    assert privacy == made.report["privacy"]
+    assert 0 < privacy["epsilon"] <= 2.0
+    assert dict(source.origin.facts())["sealgate:privacy:delta"] == "0.001"
+
+
+def test_a_graph_teaches(whole: Made, tmp_path: Path) -> None:
+    teacher = f'[teacher]\nkind = "graph"\npath = "{whole.model}"\n'
+    recipe = recipes.digits(tmp_path, teacher, recipes.PERCEPTRON, recipes.DISTIL)
+    made = make(recipe, tmp_path / "made")
+    statement = json.loads((made.model / "provenance.json").read_bytes())
+    listed = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    parents = [item for item in listed if item.get("name") == "parent: teacher"]
+    assert parents[0]["digest"]["sha256"] == graphs(whole)[0][7:]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT as transformers saves it, imported."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(1)
+    config = transformers.BertConfig(
+        vocab_size=128,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    transformers.BertModel(config).eval().save_pretrained(folder / "saved")
+    (folder / "saved" / "tokenizer.json").write_bytes(tokenizer_json())
+    take_in(folder / "saved", folder / "imported")
+    return folder / "imported"
+
+
+def test_an_imported_encoder_begins_as_what_it_was(bert: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModel.from_pretrained(bert).eval()
+    ours = students.encoder_from(bert, 2).eval()
+    ids = torch.randint(4, 128, (3, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = theirs(input_ids=ids).last_hidden_state.mean(1)
+        assert np.allclose(ours.answers(ids)[0], expected, atol=1e-5)
+
+
+def test_an_imported_checkpoint_teaches_and_begins(bert: Path, tmp_path: Path) -> None:
+    recipe = recipes.texts(tmp_path)
+    head, _, _ = recipe.read_text().partition("[student]")
+    teacher = f'[teacher]\nkind = "checkpoint"\npath = "{bert}"\n'
+    student = f'[student]\nkind = "encoder"\npath = "{bert}"\n'
+    distil = "[[steps]]\nkind = 'distil'\nepochs = 2\nhidden = 0.5\nadaptive = true\n"
+    recipe.write_text(head.replace('tokenizer = "tokenizer.json"', "") + teacher + student + distil)
+    made = make(recipe, tmp_path / "made")
+    statement = json.loads((made.model / "provenance.json").read_bytes())
+    listed = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    named = {item.get("name") for item in listed}
+    assert {"parent: checkpoint saved", "parent: student saved"} <= named
+
+
+def test_a_teacher_changed_since_its_import_is_refused(bert: Path, tmp_path: Path) -> None:
+    (bert / "extra.safetensors").write_bytes(b"")
+    try:
+        recipe = recipes.texts(tmp_path)
+        text = recipe.read_text().replace('kind = "encoder"', f'kind = "encoder"\npath = "{bert}"')
+        recipe.write_text(text)
+        assert refused(recipe, tmp_path / "made").reason is Reason.FILE_SURPLUS
+    finally:
+        (bert / "extra.safetensors").unlink()

@@ -1,0 +1,95 @@
+"""Where rows come from, and what data are refused for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sealgate.reasons import Reason, Refusal
+from tests.support import recipes
+from tests.support.text_models import tokenizer_json
+from training.material import NO_LABEL, Material
+from training.recipe import TABLE, DataRows, Recipe
+from training.sources import read_rows
+
+CSV = "age,job,class\n" + "".join(
+    f"{20 + at},{'cook' if at % 3 else 'pilot'},{'bad' if at % 2 else 'good'}\n" for at in range(40)
+)
+
+
+def table(folder: Path, text: str = CSV, **changed: object) -> DataRows:
+    path = folder / "people.csv"
+    path.write_text(text)
+    settings: dict[str, object] = {"train": 20, "fit": 5, "calibration": 5, "label": "class"}
+    return DataRows(TABLE, path=path, **(settings | changed))  # type: ignore[arg-type]
+
+
+def refused(asked: DataRows) -> Refusal:
+    with pytest.raises(Refusal) as found:
+        Material.cut(read_rows(asked, None), asked)
+    assert found.value.reason is Reason.TRAINING_DATA
+    return found.value
+
+
+def test_a_table_becomes_numbers_in_their_domain(tmp_path: Path) -> None:
+    read = read_rows(table(tmp_path), None)
+    assert read.names == ("bad", "good")
+    assert read.x.shape == (40, 3)  # age, and a column for each job
+    assert (read.x.min(), read.x.max()) == (0, 1)
+    assert read.scaling is not None
+    assert read.scaling.offset == (20.0, 0.0, 0.0)
+
+
+def test_labels_are_withheld(tmp_path: Path) -> None:
+    asked = table(tmp_path, labels=12)
+    material = Material.cut(read_rows(asked, None), asked)
+    assert (material.slices["train"][1] == NO_LABEL).sum() == 8
+    assert len(material.labelled[0]) == 12
+    assert {name: len(rows) for name, (rows, _) in material.slices.items()} == {
+        "train": 20,
+        "fit": 5,
+        "calibration": 5,
+        "test": 10,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"label": "grade"}, "no column 'grade'"),
+        ({"columns": ("age", "height")}, "no column 'height'"),
+        ({"train": 35}, "leave none"),
+        ({"labels": 1}, "no labelled row"),
+        ({"text": "age,class\n"}, "no rows"),
+        ({"text": CSV + "1,2\n"}, "another number of columns"),
+        ({"text": CSV.replace("25,", "nan,")}, "NaN"),
+    ],
+)
+def test_tables_that_lack_something_are_refused(
+    tmp_path: Path, changed: dict[str, object], said: str
+) -> None:
+    assert said in refused(table(tmp_path, **changed)).detail  # type: ignore[arg-type]
+
+
+def test_texts_alike_count_once_and_lines_are_read_strictly(tmp_path: Path) -> None:
+    recipe = Recipe.read(recipes.texts(tmp_path))
+    path = tmp_path / "texts.jsonl"
+    whole = read_rows(recipe.data, tokenizer_json())
+    path.write_text(path.read_text() * 2)
+    assert np.array_equal(read_rows(recipe.data, tokenizer_json()).x, whole.x)
+    path.write_text(path.read_text() + '{"text": "x"}\n')
+    with pytest.raises(Refusal) as found:
+        read_rows(recipe.data, tokenizer_json())
+    assert found.value.reason is Reason.TRAINING_DATA
+
+
+def test_texts_need_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as found:
+        read_rows(Recipe.read(recipes.texts(tmp_path)).data, None)
+    assert found.value.reason is Reason.RECIPE_INVALID
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as found:
+        read_rows(DataRows(TABLE, 1, 1, 1, path=tmp_path / "none.csv"), None)
+    assert found.value.reason is Reason.FILE_MISSING

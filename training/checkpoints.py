@@ -1,0 +1,195 @@
+"""Checkpoints from elsewhere: folders in Hugging Face's layout, taken in as a private, hashed copy.
+
+1. Weights are safetensors, and everything else is JSON or a word list. What holds pickles may run
+   anything when it is read, so it never is.
+2. No code comes along: a configuration that names some (`auto_map`) is refused.
+3. The copy is hashed while it is made, no link is followed, and whatever loads it holds it against
+   those hashes.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from publishing.source import read_plain_file
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, fields
+from sealgate.trust.digest import check_digest, sha256
+from training.storage import write_whole
+
+RECORD = "imported.json"
+CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+_TYPE = "sealgate/imported/v1"
+_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+_BESIDE = (
+    CONFIG,
+    INDEX,
+    "generation_config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+_PICKLES = (
+    *(".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl"),
+    *(".pt", ".pth"),
+)
+_HUB_NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A folder that was taken in: the digest of each file by name, and of all of them."""
+
+    origin: str
+    files: Mapping[str, str]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return sha256(canonical.encode(dict(self.files)))
+
+
+def take_in(source: Path, target: Path, origin: str = "") -> Imported:
+    """Copy what is safe of `source` to `target`, which must be new; whole or not at all.
+
+    Raises: FILE_MISSING, PATH_UNSAFE, FILE_TOO_LARGE, CHECKPOINT_REFUSED, STORAGE_FULL;
+    RUN_FOREIGN where `target` is there.
+    """
+    if target.exists():
+        raise Refusal(Reason.RUN_FOREIGN, f"{target} exists")
+    names = _names(source)
+    wanted = [name for name in names if name in _BESIDE or _WEIGHTS.fullmatch(name)]
+    if not any(_WEIGHTS.fullmatch(name) for name in wanted):
+        raise _refused(_without_weights(names))
+    if CONFIG not in wanted:
+        raise _refused(f"{source} has no {CONFIG}")
+    aside = target.with_name(target.name + ".new")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.makedirs(aside, mode=0o700)
+    digests = {}
+    for name in wanted:
+        data = read_plain_file(source / name)
+        _check(name, data)
+        write_whole(aside / name, data)
+        digests[name] = sha256(data)
+    found = Imported(
+        origin or source.name, digests, tuple(name for name in names if name not in wanted)
+    )
+    _check_weights(aside, found)
+    write_whole(
+        aside / RECORD,
+        canonical.encode({"type": _TYPE, "origin": found.origin, "files": digests}),
+    )
+    aside.rename(target)
+    return found
+
+
+def read_imported(folder: Path) -> Imported:
+    """The record of a folder that was taken in, each file held against its hash.
+
+    Raises: FILE_MISSING, DOCUMENT_MALFORMED, DIGEST_MISMATCH, FILE_SURPLUS.
+    """
+    record = canonical.decode(read_plain_file(folder / RECORD))
+    top = fields.record(record, ("origin", "files"), _TYPE)
+    files = {}
+    for name, digest in fields.mapping(top["files"]).items():
+        check_digest(digest)
+        if sha256(read_plain_file(folder / name)) != digest:
+            raise Refusal(Reason.DIGEST_MISMATCH, f"{name} was changed since it was imported")
+        files[name] = digest
+    surplus = sorted({entry.name for entry in folder.iterdir()} - files.keys() - {RECORD})
+    if surplus:
+        raise Refusal(Reason.FILE_SURPLUS, f"{surplus[0]} was not imported")
+    return Imported(fields.text(top["origin"]), files)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a folder that was taken in. Raises what `read_imported` raises."""
+    read_imported(folder)
+    value: dict[str, Any] = json.loads(read_plain_file(folder / CONFIG))
+    return value
+
+
+def fetch(name: str, target: Path) -> Imported:
+    """Take in what a model hub has under `owner/name`. Raises FILE_MISSING without a network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = [*_BESIDE, "model*.safetensors"]
+    aside = target.with_name(target.name + ".hub")
+    try:
+        snapshot_download(name, local_dir=aside, allow_patterns=patterns)
+        shutil.rmtree(aside / ".cache", ignore_errors=True)
+        return take_in(aside, target, name)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        detail = f"{name} is not a folder here, and the hub does not answer: is there a network?"
+        raise Refusal(Reason.FILE_MISSING, detail) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def is_hub_name(text: str) -> bool:
+    """Whether this may be a hub's name, and is no folder here."""
+    return _HUB_NAME.fullmatch(text) is not None and not Path(text).exists()
+
+
+def _names(source: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in source.iterdir() if not entry.is_dir())
+    except OSError as error:
+        raise Refusal(Reason.FILE_MISSING, f"{source}: {error.strerror}") from error
+
+
+def _without_weights(names: list[str]) -> str:
+    pickled = [name for name in names if name.lower().endswith(_PICKLES)]
+    if not pickled:
+        return "there is no model.safetensors"
+    return (
+        f"{pickled[0]} may hold pickled code, which is never read here; where it is trusted, load "
+        "it with transformers on a machine without keys, call save_pretrained (which writes "
+        "safetensors), and import that folder"
+    )
+
+
+def _check(name: str, data: bytes) -> None:
+    if not name.endswith(".json"):
+        return
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _refused(f"{name} is not JSON") from error
+    if not isinstance(value, dict) or (name == CONFIG and "model_type" not in value):
+        raise _refused(f"{name} is not a configuration of transformers")
+    if "auto_map" in value or value.get("trust_remote_code"):
+        raise _refused(f"{name} asks for code of its own, which never runs here")
+
+
+def _check_weights(folder: Path, found: Imported) -> None:
+    """Every file opens, and with an index, holds what that says, no more and no less."""
+    held: dict[str, str] = {}
+    for name in found.files:
+        if not name.endswith(".safetensors"):
+            continue
+        try:
+            with safe_open(folder / name, framework="numpy") as tensors:
+                held |= dict.fromkeys(tensors.keys(), name)
+        except SafetensorError as error:
+            raise _refused(f"{name} is not safetensors") from error
+    if INDEX in found.files:
+        stated = json.loads((folder / INDEX).read_bytes()).get("weight_map")
+        if stated != held:
+            raise _refused(f"the tensors are not those that {INDEX} lists")
+
+
+def _refused(detail: str) -> Refusal:
+    return Refusal(Reason.CHECKPOINT_REFUSED, detail)

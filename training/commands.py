@@ -1,0 +1,93 @@
+"""`sealgate train` and `sealgate import`: from a teacher to a folder that can be published."""
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from sealgate.cli.output import json_option, show_fields
+
+# Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
+for _module in ("torch", "accelerate", "sklearn", "onnxscript", "matplotlib", "safetensors"):
+    if importlib.util.find_spec(_module) is None:
+        raise ModuleNotFoundError(f"No module named {_module!r}", name=_module)
+
+
+@click.command(
+    epilog="""
+\b
+Example:
+  sealgate train demo/recipes/digits.toml --out made/digits
+  sealgate model publish made/digits/model --data made/digits/data.safetensors
+"""
+)
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to make; one that this recipe began is gone on with.",
+)
+@json_option
+def train(recipe: Path, out: Path, as_json: bool) -> None:
+    """Follow a recipe: distil, quantize in training, make private.
+
+    OUT/model and OUT/data.safetensors are what `sealgate model publish` takes. After a kill, the
+    same command goes on from the last checkpoint.
+    """
+    from training.workshop import Workshop
+
+    made = Workshop(recipe, out, _tell).make()
+    report = made.report
+    shown = {
+        "model": str(made.model),
+        "data": str(made.data),
+        "accuracy": round(report["accuracy"], 4),
+        "calibration_error": round(report["reliability"]["error"], 4),
+        "parameters": report["parameters"],
+    }
+    if report["privacy"]:
+        shown["epsilon"] = round(report["privacy"]["epsilon"], 3)
+    show_fields(shown, as_json)
+
+
+@click.command(
+    "import",
+    epilog="""
+\b
+Example:
+  sealgate import downloads/minilm --out teachers/minilm
+""",
+)
+@click.argument("path")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the private copy goes; must be new.",
+)
+@json_option
+def import_checkpoint(path: str, out: Path, as_json: bool) -> None:
+    """Take in a checkpoint: a folder in Hugging Face's layout, or a name on its hub.
+
+    Weights must be safetensors. Pickled ones, and code that comes along, are never read. Recipes
+    name the copy as a teacher's or a student's path.
+    """
+    from training import checkpoints
+
+    if checkpoints.is_hub_name(path):
+        found = checkpoints.fetch(path, out)
+    else:
+        found = checkpoints.take_in(Path(path), out)
+    for name in found.ignored:
+        click.echo(f"left out     {name}", err=True)
+    show_fields({"folder": str(out), "files": len(found.files), "digest": found.digest}, as_json)
+
+
+def _tell(step: str, news: object) -> None:
+    from training.descent import Progress
+
+    if isinstance(news, Progress):
+        minutes, seconds = divmod(round(news.seconds_left), 60)
+        news = f"{news.done}/{news.total} steps, loss {news.loss:.4f}, {minutes}:{seconds:02} left"
+    click.echo(f"{step:<12} {news}", err=True)

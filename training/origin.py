@@ -1,0 +1,103 @@
+"""What a run says of where its model comes from: see `publishing.origin`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from publishing.origin import SLSA, STATEMENT, WORKSHOP
+from sealgate.trust import canonical
+from sealgate.trust.digest import raw, sha256
+from training.recipe import Recipe
+
+_PACKAGES = (
+    *("torch", "accelerate", "numpy", "onnx", "onnxscript", "scikit-learn", "transformers"),
+    *("torchao", "opacus"),
+)
+# Whose code decides what comes out.
+_HOUSE = ("inference", "publishing", "training")
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What went into a run: the recipe and its digest, the digests of the data's files and of what
+    it began or learnt from, by name; and when it began and ended (RFC 3339).
+    """
+
+    recipe: Recipe
+    recipe_digest: str
+    data: Mapping[str, str]
+    parents: Mapping[str, str]
+    began: str
+    ended: str
+    privacy: Mapping[str, Any] | None = None
+
+
+def statement(went_in: Ingredients, files: Mapping[str, bytes]) -> bytes:
+    """Return the provenance of `files` as canonical JSON. It names no path of this machine."""
+    inner: dict[str, Any] = {"code": code_digest()}
+    if went_in.privacy is not None:
+        inner["privacy"] = dict(went_in.privacy)
+    document = {
+        "_type": STATEMENT,
+        "predicateType": SLSA,
+        "subject": [
+            {"name": name, "digest": _digest(sha256(data))} for name, data in sorted(files.items())
+        ],
+        "predicate": {
+            "buildDefinition": {
+                "buildType": WORKSHOP,
+                "externalParameters": {
+                    "recipe": _plain(asdict(went_in.recipe)),
+                    "recipe_digest": went_in.recipe_digest,
+                    "seed": went_in.recipe.run.seed,
+                },
+                "internalParameters": inner,
+                "resolvedDependencies": _dependencies(went_in),
+            },
+            "runDetails": {
+                "builder": {"id": WORKSHOP, "version": {"sealgate": version("sealgate")}},
+                "metadata": {"startedOn": went_in.began, "finishedOn": went_in.ended},
+            },
+        },
+    }
+    return canonical.encode(document)
+
+
+@cache
+def code_digest() -> str:
+    """The digest of the house's own code, as it is installed: what a version number cannot tell."""
+    house = Path(__file__).parent.parent
+    sources = {
+        str(path.relative_to(house)): sha256(path.read_bytes())
+        for name in _HOUSE
+        for path in sorted((house / name).rglob("*.py"))
+    }
+    return sha256(canonical.encode(sources))
+
+
+def _dependencies(went_in: Ingredients) -> list[dict[str, Any]]:
+    named = [("data", went_in.data), ("parent", went_in.parents)]
+    found: list[dict[str, Any]] = [
+        {"name": f"{kind}: {name}", "digest": _digest(digest)}
+        for kind, items in named
+        for name, digest in sorted(items.items())
+    ]
+    packages = [{"uri": f"pkg:pypi/{name}@{version(name)}"} for name in _PACKAGES]
+    house = {"uri": f"pkg:pypi/sealgate@{version('sealgate')}", "digest": _digest(code_digest())}
+    return [*found, house, *packages]
+
+
+def _digest(text: str) -> dict[str, str]:
+    return {"sha256": raw(text).hex()}
+
+
+def _plain(value: Any) -> Any:
+    """Without what the defaults leave out, and of a path its name alone."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items() if item not in (None, "", ())}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.name if isinstance(value, Path) else value

@@ -1,0 +1,158 @@
+"""Differentially private training by Opacus: DP-SGD (Abadi et al., arXiv 1607.00133).
+
+The budget (epsilon, delta) is for one row of the labelled training slice, and for the weights. What
+a table's ranges and words were read off lies outside of it. Noise and the choice of rows come from
+the system's entropy and not from the recipe's seed: whoever knows the seed, which is recorded,
+could subtract the noise. So a private run is not made the same twice, and one that was ended
+starts its step anew.
+"""
+
+import math
+import secrets
+import time
+import warnings
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from sealgate.reasons import Reason, Refusal
+from training.descent import Corpus, Progress, Watch
+from training.recipe import Step
+from training.students import logits_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from opacus import PrivacyEngine
+    from opacus.accountants import RDPAccountant
+
+_ACCOUNTANT = "rdp"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a private step spent, by Opacus's accountant, and what it follows from."""
+
+    epsilon: float
+    delta: float
+    noise: float
+    clip: float
+    sampling_rate: float
+    steps: int
+    accountant: str = _ACCOUNTANT
+
+    def encode(self) -> dict[str, float | int | str]:
+        return asdict(self)
+
+
+def descend_privately(
+    student: nn.Module, corpus: Corpus, step: Step, watch: Watch = lambda _: None
+) -> Spent:
+    """Train `student` in place on the rows that have a label, until `step.epochs` are done or one
+    step more would spend more than `step.epsilon`.
+
+    Raises Refusal: LOSS_NOT_FINITE; RECIPE_INVALID where not even one step fits the budget.
+    """
+    rows = corpus.labelled()
+    rate = min(step.batch / len(rows), 1.0)
+    total = min(
+        step.epochs * math.ceil(1 / rate),
+        affordable(step.noise, rate, step.epsilon, step.delta),
+    )
+    if total == 0:
+        raise Refusal(Reason.RECIPE_INVALID, f"one step spends more than epsilon {step.epsilon}")
+    generator = torch.Generator().manual_seed(secrets.randbits(63))
+    optimizer = torch.optim.AdamW(
+        student.parameters(), step.learning_rate, weight_decay=step.weight_decay
+    )
+    engine = PrivacyEngine(accountant=_ACCOUNTANT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, optimizer, loader = engine.make_private(
+            module=student.train(),
+            optimizer=optimizer,
+            data_loader=DataLoader(
+                TensorDataset(rows.rows.x, rows.rows.y), batch_size=step.batch, generator=generator
+            ),
+            noise_multiplier=step.noise,
+            max_grad_norm=step.clip,
+            noise_generator=generator,
+        )
+        _steps(module, optimizer, loader, total, watch)
+    found = engine.get_epsilon(step.delta)
+    module.to_standard_module()
+    student.eval()
+    if found > step.epsilon:
+        raise Refusal(Reason.INTERNAL, f"spent {found} of {step.epsilon}")
+    return Spent(found, step.delta, step.noise, step.clip, rate, total)
+
+
+def _steps(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader,
+    total: int,
+    watch: Watch,
+) -> None:
+    began, done = time.monotonic(), 0
+    while done < total:
+        for x, y in loader:
+            # The chosen rows may be none: their number is random.
+            loss = functional.cross_entropy(module(x), y) if len(y) else module(x).sum() * 0
+            value = loss.item()
+            if not math.isfinite(value):
+                raise Refusal(Reason.LOSS_NOT_FINITE, f"{value} at step {done + 1} of {total}")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            done += 1
+            spent = time.monotonic() - began
+            watch(Progress(done, total, value, spent / done * (total - done)))
+            if done == total:
+                return
+
+
+def affordable(noise: float, rate: float, epsilon: float, delta: float) -> int:
+    """The most steps that spend no more than `epsilon` at `delta`, by the accountant."""
+
+    def spends(steps: int) -> float:
+        accountant = RDPAccountant()
+        accountant.history = [(noise, rate, steps)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(accountant.get_epsilon(delta))
+
+    most = 1
+    while spends(most) <= epsilon:
+        most *= 2
+        if most > 1 << 24:
+            return most
+    least = most // 2
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if spends(middle) <= epsilon else (least, middle)
+    return least
+
+
+def membership_advantage(
+    student: nn.Module,
+    members: tuple[torch.Tensor, torch.Tensor],
+    others: tuple[torch.Tensor, torch.Tensor],
+) -> float:
+    """How much better than chance an attacker tells training rows from others by their loss (Yeom
+    et al., arXiv 1709.01604): true minus false positives, from -1 to 1.
+
+    The threshold is chosen on every second row and tried on the rest.
+    """
+    inside, outside = (_losses(student, *rows) for rows in (members, others))
+    places = np.unique(np.concatenate([inside[::2], outside[::2]]))
+    told = [(inside[::2] <= at).mean() - (outside[::2] <= at).mean() for at in places]
+    at = places[int(np.argmax(told))]
+    return float((inside[1::2] <= at).mean() - (outside[1::2] <= at).mean())
+
+
+def _losses(student: nn.Module, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    return np.asarray(functional.cross_entropy(logits_of(student, x), y, reduction="none"))

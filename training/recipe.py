@@ -1,0 +1,212 @@
+"""A recipe: one TOML file that says how a model comes to be. `docs/training.md` has examples.
+
+    [model]     what `model.json` will say of it
+    [run]       the seed, and how often the run is written down
+    [data]      where rows come from, and how they are cut
+    [teacher]   who is learnt from; may be absent
+    [student]   what is trained
+    [[steps]]   what is done to it, in this order
+
+What a name does not know is refused, so that no setting is ignored unnoticed.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError, read_settings
+
+TABLE, SPAM, TEXTS, DIGITS, FASHION = SOURCES = (
+    "table",
+    "spam-assassin",
+    "texts",
+    "digits",
+    "fashion-mnist",
+)
+OF_TEXT = (SPAM, TEXTS)
+NOBODY, CHECKPOINT, GRAPH, BOOSTING = TEACHERS = ("", "checkpoint", "graph", "boosting")
+PERCEPTRON, CONVOLUTION, ENCODER = STUDENTS = ("perceptron", "convolution", "encoder")
+TRAIN, DISTIL, QUANTIZE, PRIVATE = STEPS = ("train", "distil", "quantize", "private")
+_EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
+_SETTINGS = {
+    TRAIN: ("checkpointing",),
+    DISTIL: ("checkpointing", "temperature", "weight", "hidden", "adaptive"),
+    QUANTIZE: ("bits", "temperature", "weight"),
+    PRIVATE: ("noise", "clip", "epsilon", "delta"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """`eps` is the step of screening, in units of the rows, or of word embeddings."""
+
+    name: str
+    description: str
+    intended_use: str
+    eps: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`checkpoint_steps`: after how many steps the run is written down, to go on from there."""
+
+    seed: int = 1
+    checkpoint_steps: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DataRows:
+    """How many rows each slice gets; the rest is the test slice.
+
+    Only the first `labels` rows of the `train` slice keep their labels (0: all). A table is a CSV
+    file whose column `label` is the class; `columns` are those that are read, if not all. Texts
+    are cut by `tokenizer`, into at most `tokens`.
+    """
+
+    source: str
+    train: int
+    fit: int
+    calibration: int
+    labels: int = 0
+    path: Path | None = None
+    label: str = "label"
+    columns: tuple[str, ...] = ()
+    title: str = ""
+    license: str = ""
+    tokenizer: Path | None = None
+    tokens: int = 64
+
+    def __post_init__(self) -> None:
+        _one_of("[data] source", self.source, SOURCES)
+        if self.labels > self.train:
+            raise ConfigError("[data] labels cannot be more than train")
+        if self.source in (TABLE, SPAM, TEXTS) and self.path is None:
+            raise ConfigError(f"[data] a {self.source} needs a path")
+
+    @property
+    def place(self) -> Path:
+        """The path, of a source that has one."""
+        return self.path or Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """`checkpoint`: a folder that `sealgate import` made; `graph`: a folder that `sealgate train`
+    made; `boosting`: trees boosted on the labelled rows (scikit-learn).
+    """
+
+    kind: str = NOBODY
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("[teacher] kind", self.kind, TEACHERS)
+        if (self.kind in (CHECKPOINT, GRAPH)) != (self.path is not None):
+            raise ConfigError("[teacher] a checkpoint or graph, and nothing else, has a path")
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A network of `layers` layers of `width`; an encoder starts from `path` where one is given, a
+    folder that `sealgate import` made, and is then of that one's size.
+    """
+
+    kind: str
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("[student] kind", self.kind, STUDENTS)
+        if self.path is not None and self.kind != ENCODER:
+            raise ConfigError("[student] only an encoder starts from a path")
+        if self.kind == ENCODER and self.width % self.heads:
+            raise ConfigError("[student] width must be a multiple of heads")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step; which settings it has follows from its `kind`.
+
+    train      on the labels alone
+    distil     on the teacher's probabilities too: at `temperature`, weighing `weight` against the
+               labels' 1 - weight; `hidden` weighs the distance to its hidden vectors; `adaptive`
+               lets weight and temperature follow the student's gap
+    quantize   with the rounding of INT8 in every step, `bits` to a weight (publishing leaves 7)
+    private    with gradients clipped to `clip` and noise of `noise` clips (DP-SGD), until `epsilon`
+               at `delta` is spent
+    """
+
+    kind: str
+    epochs: int = 10
+    batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    checkpointing: bool = False
+    temperature: float = 2.0
+    weight: float = 0.9
+    hidden: float = 0.0
+    adaptive: bool = False
+    bits: int = 7
+    noise: float = 1.0
+    clip: float = 1.0
+    epsilon: float = 8.0
+    delta: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _one_of("[steps] kind", self.kind, STEPS)
+        known = (*_EVERYWHERE, *_SETTINGS[self.kind])
+        for item in fields(self):
+            if item.name not in known and getattr(self, item.name) != item.default:
+                raise ConfigError(f"a step {self.kind!r} has no setting {item.name!r}")
+        if self.weight > 1:
+            raise ConfigError("[steps] weight is a share, at most 1")
+        if not 2 <= self.bits <= 8:
+            raise ConfigError("[steps] bits is 2 to 8")
+        if self.delta >= 1:
+            raise ConfigError("[steps] delta is a probability")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The whole file, checked. Raises ConfigError."""
+
+    model: Model
+    run: Run
+    data: DataRows
+    teacher: Teacher
+    student: Student
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        kinds = [step.kind for step in self.steps]
+        if not kinds:
+            raise ConfigError("a recipe needs [[steps]]")
+        if (DISTIL in kinds) != (self.teacher.kind != NOBODY):
+            raise ConfigError("a step distil needs a [teacher], and a teacher a step distil")
+        if QUANTIZE in kinds and (len(kinds) == 1 or kinds.index(QUANTIZE) != len(kinds) - 1):
+            raise ConfigError("the step quantize is the last, after another")
+        # What another step learns from the same rows has no bound.
+        if PRIVATE in kinds and len(kinds) > 1:
+            raise ConfigError("a step private is the only one")
+        if (self.data.source in OF_TEXT) != (self.student.kind == ENCODER):
+            raise ConfigError("an encoder, and nothing else, takes texts")
+        if self.student.kind == CONVOLUTION and self.data.source != FASHION:
+            raise ConfigError("a convolution takes images: fashion-mnist")
+        if PRIVATE in kinds and self.student.kind == ENCODER:
+            raise ConfigError("a step private trains a perceptron or a convolution")
+
+    @classmethod
+    def read(cls, path: Path) -> "Recipe":
+        """Raises Refusal(RECIPE_INVALID) with what to change."""
+        if not path.is_file():
+            raise Refusal(Reason.RECIPE_INVALID, f"{path} is not a file")
+        try:
+            return read_settings(path, cls)
+        except ConfigError as error:
+            raise Refusal(Reason.RECIPE_INVALID, str(error)) from error
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{what} is one of {', '.join(name for name in known if name)}")

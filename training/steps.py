@@ -1,0 +1,59 @@
+"""What each kind of step of a recipe does to a student."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from sealgate.reasons import Reason, Refusal
+from training import recipe
+from training.descent import Corpus, Keeping, Watch, descend
+from training.distillation import AdaptiveDistillation, Distillation, Labels
+from training.encoder import TextClassifier
+from training.recipe import Step
+
+
+def follow(
+    step: Step,
+    student: nn.Module,
+    corpus: Corpus,
+    seed: int,
+    watching: Callable[[nn.Module], Watch],
+    keeping: Keeping,
+) -> Mapping[str, Any] | None:
+    """Train `student` in place; returns the privacy spent, of a private step.
+
+    `watching` gives who follows the training of a module, the student or its rounded form.
+
+    Raises Refusal: RECIPE_INVALID, LOSS_NOT_FINITE, STORAGE_FULL.
+    """
+    if step.kind == recipe.PRIVATE:
+        from training.privacy import descend_privately
+
+        return descend_privately(student, corpus, step, watching(student)).encode()
+    objective = _objective(step, student, corpus)
+    rows = corpus.labelled() if isinstance(objective, Labels) else corpus
+    if step.kind == recipe.QUANTIZE:
+        from training import quantization
+
+        rounded = quantization.prepare(student, corpus.rows.x, step.bits)
+        descend(rounded, objective, rows, step, seed, watching(rounded), keeping)
+        quantization.take_weights(student, rounded)
+        return None
+    if isinstance(student, TextClassifier):
+        student.checkpointed = step.checkpointing
+    descend(student, objective, rows, step, seed, watching(student), keeping)
+    return None
+
+
+def _objective(step: Step, student: nn.Module, corpus: Corpus) -> nn.Module:
+    """What the step trains to: a teacher's word counts wherever there is one."""
+    told = corpus.rows
+    if step.kind == recipe.TRAIN or told.logits is None:
+        return Labels()
+    widths = None
+    if step.hidden:
+        if told.vectors is None:
+            raise Refusal(Reason.RECIPE_INVALID, "this teacher shows no hidden vectors")
+        widths = (student.head.in_features, told.vectors.shape[1])
+    return (AdaptiveDistillation if step.adaptive else Distillation)(step, widths)

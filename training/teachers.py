@@ -1,0 +1,132 @@
+"""Who a student learns from: what each kind of teacher says of the rows.
+
+checkpoint   a model of transformers that was imported: its own head where it classifies into
+             as many classes, else a head fitted here to its vectors on the labelled rows
+graph        the serving graph of a folder that `sealgate train` or an exporter wrote
+boosting     trees boosted on the labelled rows, for tables
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from publishing.source import TOKENIZER, SourceFolder, read_plain_file
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
+from training import checkpoints, recipe
+from training.head import fit_head
+from training.material import TRAIN, Material
+from training.recipe import Teacher
+
+_BATCH = 32
+_LEAST_PROBABILITY = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a teacher says of rows: logits [n, C], and vectors [n, W] where it has some. `parents`
+    are the digests of what it was made of, by name.
+    """
+
+    logits: torch.Tensor
+    vectors: torch.Tensor | None
+    parents: dict[str, str]
+
+
+def tokenizer_in(folder: Path | None) -> bytes | None:
+    """The tokenizer that comes with an imported checkpoint, if one does."""
+    if folder is None or not (folder / TOKENIZER).is_file():
+        return None
+    return read_plain_file(folder / TOKENIZER)
+
+
+def teach(asked: Teacher, material: Material, seed: int) -> Lesson:
+    """What the teacher says of the train slice.
+
+    Raises: RECIPE_INVALID for a teacher of other rows or classes; CHECKPOINT_REFUSED, and what a
+    folder is refused for.
+    """
+    rows = material.slices[TRAIN][0]
+    path = asked.path or Path()
+    if asked.kind == recipe.GRAPH:
+        return _graph(path, rows, material)
+    if asked.kind == recipe.BOOSTING:
+        return _boosting(rows, material, seed)
+    if material.read.tokenizer != tokenizer_in(path):
+        raise Refusal(Reason.RECIPE_INVALID, "the teacher cuts texts by another tokenizer")
+    return _checkpoint(path, rows, material)
+
+
+def _graph(path: Path, rows: np.ndarray, material: Material) -> Lesson:
+    source = SourceFolder.read(path)
+    if source.config.labels != material.read.names or source.config.tokens is not None:
+        raise Refusal(Reason.RECIPE_INVALID, "the teacher knows other classes, or takes texts")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        source.serving, options, providers=["CPUExecutionProvider"]
+    )
+    if rows.shape[1:] != source.config.input.row:
+        raise Refusal(Reason.RECIPE_INVALID, f"the teacher takes rows {source.config.input.row}")
+    parts = np.split(rows, range(256, len(rows), 256))
+    logits = np.concatenate([session.run(None, {"x": part})[0] for part in parts])
+    return Lesson(torch.from_numpy(logits), None, {"teacher": sha256(source.serving)})
+
+
+def _boosting(rows: np.ndarray, material: Material, seed: int) -> Lesson:
+    x, y = material.labelled
+    trees = HistGradientBoostingClassifier(random_state=seed)
+    trees.fit(x.reshape(len(x), -1), y)
+    told = trees.predict_proba(rows.reshape(len(rows), -1)).clip(min=_LEAST_PROBABILITY)
+    logits = torch.from_numpy(np.log(told)).float()
+    # Trees follow from the rows, the seed and scikit-learn, all of which are recorded.
+    return Lesson(logits, None, {})
+
+
+def _checkpoint(path: Path, rows: np.ndarray, material: Material) -> Lesson:
+    imported = checkpoints.read_imported(path)
+    config = json.loads((path / checkpoints.CONFIG).read_bytes())
+    classes = len(material.read.names)
+    own_head = "ForSequenceClassification" in "".join(config.get("architectures") or [])
+    vectors, logits = _ask(path, rows, own_head)
+    if logits is None or logits.shape[1] != classes:
+        place = torch.from_numpy(material.slices[TRAIN][1]) >= 0
+        y = torch.from_numpy(material.labelled[1])
+        weight, bias = fit_head(vectors[place], y, classes)
+        logits = vectors @ weight.T + bias
+    return Lesson(logits, vectors, {f"checkpoint {imported.origin}": imported.digest})
+
+
+def _ask(path: Path, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Mean vectors of the last layer [n, W], and the logits of the model's own head."""
+    from transformers import AutoModel, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+    kind = AutoModelForSequenceClassification if own_head else AutoModel
+    try:
+        model = kind.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, "transformers cannot load it") from error
+    model.eval()
+    vectors, logits = [], []
+    for part in torch.from_numpy(rows).split(_BATCH):
+        ids = part[:, : int((part >= 0).sum(1).max())]
+        mask = (ids >= 0).to(torch.int64)
+        with torch.no_grad():
+            told = model(
+                input_ids=ids.clamp(min=0), attention_mask=mask, output_hidden_states=own_head
+            )
+        hidden = told.hidden_states[-1] if own_head else told.last_hidden_state
+        vectors.append((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+        if own_head:
+            logits.append(told.logits)
+    return torch.cat(vectors), torch.cat(logits) if own_head else None

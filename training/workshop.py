@@ -1,0 +1,232 @@
+"""A run of a recipe, from its file to a folder that `sealgate model publish` takes.
+
+    OUT/model/             model.json, serving.onnx, response.onnx, a tokenizer.json for texts, and
+                           provenance.json
+    OUT/data.safetensors   the slices, for --data
+    OUT/plots/, report.json, curves.jsonl
+    OUT/run/               what an interrupted run goes on from; removed at the end
+
+1. The recipe is read, and the folder is claimed for it, these data and this code: what another
+   made is never gone on with.
+2. The teacher says what it knows of the training rows, once.
+3. Each step trains the student; its weights are kept, so that a later start goes on behind it.
+4. Both graphs are exported, the plots drawn, and the folder `model` appears whole or not at all.
+
+The same recipe, seed, data and code give the same graphs to the byte on one machine, interrupted or
+not; private steps excepted (`training.privacy`).
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from publishing.source import CONFIG, ORIGIN, RESPONSE, SERVING, TOKENIZER, read_plain_file
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical
+from sealgate.trust.digest import sha256
+from sealgate.trust.times import format_time
+from training import checkpoints, recipe, sources, students, teachers
+from training.curves import Curves
+from training.descent import Corpus, Keeping
+from training.described import describe
+from training.distillation import Batch
+from training.export import export_response, export_serving
+from training.export_text import export_text_response, export_text_serving
+from training.material import TRAIN, Material
+from training.origin import Ingredients, code_digest, statement
+from training.plots import Reliability, draw
+from training.privacy import membership_advantage
+from training.recipe import Recipe
+from training.steps import follow
+from training.storage import storing, write_whole
+from training.watching import Tell, Watching
+
+_CLAIM, _LESSON = "claim.json", "lesson.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of a run: the folder's parts, and what `report.json` says."""
+
+    model: Path
+    data: Path
+    report: Mapping[str, Any]
+
+
+class Workshop:
+    """Runs one recipe in one folder."""
+
+    def __init__(self, path: Path, out: Path, tell: Tell) -> None:
+        """Raises RECIPE_INVALID."""
+        self._recipe = Recipe.read(path)
+        self._digest = sha256(path.read_bytes())
+        self._out, self._run = out, out / "run"
+        self._tell = tell
+
+    def make(self) -> Made:
+        """Raises what the module's parts raise, and RUN_FOREIGN; `docs/training.md` has a list."""
+        torch.set_num_threads(1)
+        # 1.
+        asked = self._recipe
+        material = Material.cut(sources.read_rows(asked.data, self._tokenizer()), asked.data)
+        began = self._claim(material)
+        if (self._out / "model").exists():
+            shutil.rmtree(self._run)
+            self._tell("finished", "this recipe has been followed already")
+            return self._made(json.loads((self._out / "report.json").read_bytes()))
+        # 2.
+        corpus, parents = self._corpus(material)
+        # 3.
+        torch.manual_seed(asked.run.seed)
+        student = students.make(asked.student, material.read)
+        if asked.student.path is not None:
+            imported = checkpoints.read_imported(asked.student.path)
+            parents = parents | {f"student {imported.origin}": imported.digest}
+        privacy = self._steps(student, corpus, material)
+        # 4.
+        student.eval().requires_grad_(False)
+        return self._finish(student, material, parents, began, privacy)
+
+    def _tokenizer(self) -> bytes | None:
+        """The recipe's own, or else that of whom it learns or begins from."""
+        asked = self._recipe
+        if asked.data.source not in recipe.OF_TEXT:
+            return None
+        if asked.data.tokenizer is not None:
+            return read_plain_file(asked.data.tokenizer)
+        return teachers.tokenizer_in(asked.student.path or asked.teacher.path)
+
+    def _claim(self, material: Material) -> str:
+        """When the run in this folder began; RUN_FOREIGN where it is another's."""
+        mine = {"recipe": self._digest, "code": code_digest(), "data": dict(material.read.files)}
+        place = self._out / _CLAIM
+        if not place.exists():
+            if self._out.exists() and any(self._out.iterdir()):
+                raise Refusal(Reason.RUN_FOREIGN, f"{self._out} is not empty")
+            began = format_time(datetime.now(UTC))
+            write_whole(place, canonical.encode(mine | {"began": began}))
+            self._run.mkdir(mode=0o700)
+            return began
+        claim: dict[str, Any] = canonical.decode(place.read_bytes())
+        began = str(claim.pop("began"))
+        for what, digest in mine.items():
+            if claim.get(what) != digest:
+                raise Refusal(Reason.RUN_FOREIGN, f"{self._out} was begun with another {what}")
+        self._run.mkdir(mode=0o700, exist_ok=True)
+        return began
+
+    def _corpus(self, material: Material) -> tuple[Corpus, dict[str, str]]:
+        """The training rows, with what the teacher says of them; and the teacher's digests."""
+        x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices[TRAIN])
+        asked = self._recipe.teacher
+        if asked.kind == recipe.NOBODY:
+            return Corpus(Batch(x, y)), {}
+        kept, named = self._run / _LESSON, self._run / "parents.json"
+        if not named.exists():
+            lesson = teachers.teach(asked, material, self._recipe.run.seed)
+            told = {"logits": lesson.logits}
+            if lesson.vectors is not None:
+                told["vectors"] = lesson.vectors
+            write_whole(kept, save({name: part.contiguous() for name, part in told.items()}))
+            write_whole(named, canonical.encode(lesson.parents))
+            self._tell("teacher", f"{len(x)} rows")
+        told = load_file(kept)
+        parents: dict[str, str] = canonical.decode(named.read_bytes())
+        return Corpus(Batch(x, y, told["logits"], told.get("vectors"))), parents
+
+    def _steps(
+        self, student: nn.Module, corpus: Corpus, material: Material
+    ) -> Mapping[str, Any] | None:
+        curves = Curves(self._out / "curves.jsonl")
+        privacy: Mapping[str, Any] | None = None
+        for number, step in enumerate(self._recipe.steps, 1):
+            kept, spent = self._run / f"{number}.safetensors", self._run / f"{number}.json"
+            if not kept.exists():
+                keeping = Keeping(self._run / f"{number}", self._recipe.run.checkpoint_steps)
+                watching = Watching(number, step.kind, curves, material, self._tell)
+                seed = self._recipe.run.seed + number
+                privacy = follow(step, student, corpus, seed, watching, keeping)
+                write_whole(spent, canonical.encode(dict(privacy or {})))
+                write_whole(kept, save(student.state_dict()))
+                shutil.rmtree(keeping.folder, ignore_errors=True)
+            student.load_state_dict(load_file(kept))
+            privacy = canonical.decode(spent.read_bytes()) or None
+        return privacy
+
+    def _finish(
+        self,
+        student: nn.Module,
+        material: Material,
+        parents: Mapping[str, str],
+        began: str,
+        privacy: Mapping[str, Any] | None,
+    ) -> Made:
+        self._tell("export", "both graphs")
+        files = _files(self._recipe, student, material)
+        report = _report(student, material) | {"recipe": self._digest, "privacy": privacy}
+        reliability = report.pop("reliability")
+        draw(Curves(self._out / "curves.jsonl").read(), reliability, self._out / "plots")
+        write_whole(self._out / "data.safetensors", _slices(material))
+        document = {**report, "reliability": asdict(reliability)}
+        write_whole(self._out / "report.json", json.dumps(document, indent=2).encode())
+        ended = format_time(datetime.now(UTC))
+        went_in = Ingredients(
+            self._recipe,
+            self._digest,
+            material.read.files,
+            parents,
+            began,
+            ended,
+            privacy,
+        )
+        files[ORIGIN] = statement(went_in, files)
+        aside = self._run / "model"
+        shutil.rmtree(aside, ignore_errors=True)
+        for name, data in files.items():
+            write_whole(aside / name, data)
+        with storing():
+            aside.rename(self._out / "model")
+        shutil.rmtree(self._run)
+        return self._made(document)
+
+    def _made(self, report: Mapping[str, Any]) -> Made:
+        return Made(self._out / "model", self._out / "data.safetensors", report)
+
+
+def _files(asked: Recipe, student: nn.Module, material: Material) -> dict[str, bytes]:
+    files = {CONFIG: describe(asked, material.read).encode()}
+    if material.read.tokenizer is not None:
+        files[TOKENIZER] = material.read.tokenizer
+        files[SERVING] = export_text_serving(student)
+        files[RESPONSE] = export_text_response(student)
+    else:
+        row = material.read.x.shape[1:]
+        files[SERVING] = export_serving(student, row)
+        files[RESPONSE] = export_response(student, row)
+    return files
+
+
+def _report(student: nn.Module, material: Material) -> dict[str, Any]:
+    x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices["test"])
+    told = students.probabilities(student, x)
+    members = tuple(torch.from_numpy(part) for part in material.labelled)
+    return {
+        "accuracy": float((told.argmax(1) == y).float().mean()),
+        "test_rows": len(y),
+        "parameters": sum(parameter.numel() for parameter in student.parameters()),
+        "membership_advantage": membership_advantage(student, members, (x, y)),
+        "reliability": Reliability.of(told.numpy(), y.numpy()),
+    }
+
+
+def _slices(material: Material) -> bytes:
+    return save({name: torch.from_numpy(rows) for name, rows in material.published().items()})
