@@ -10,22 +10,43 @@ import hmac
 import numpy as np
 import numpy.typing as npt
 
-_DOMAIN = b"sealgate/watermark-chips/v1\n"
+_CHIPS = b"sealgate/watermark-chips/v1\n"
+_OFFSETS = b"sealgate/watermark-offsets/v1\n"
+
+Signs = npt.NDArray[np.int8]
 
 
-def chips(
-    secret: bytes, model: str, shape: tuple[int, ...], ordinal: int
-) -> npt.NDArray[np.float32]:
+def chips(secret: bytes, model: str, shape: tuple[int, ...], ordinal: int) -> Signs:
     """Signs, +1 or -1, of the given shape for the `ordinal`-th matrix of that shape.
 
     The place is named by shape and order, not by the initializer's name: ONNX Runtime renames
     weights when it quantizes, and a thief would too.
     """
-    place = ",".join(map(str, shape)) + f"#{ordinal}"
-    message = _DOMAIN + bytes([len(model)]) + model.encode() + place.encode()
-    digest = hmac.new(secret, message, hashlib.sha256).digest()
     count = int(np.prod(shape))
+    words = _words(_CHIPS, secret, model, shape, ordinal, -(-count // 64))
+    bits = np.unpackbits(words.view(np.uint8), count=count, bitorder="little").view(np.int8)
+    bits *= 2
+    bits -= 1
+    return bits.reshape(shape)
+
+
+def offsets(
+    secret: bytes, model: str, shape: tuple[int, ...], ordinal: int, bits: int
+) -> npt.NDArray[np.int64]:
+    """Where the payload starts in each row [shape[0]] of that matrix: 0 to `bits` - 1.
+
+    Each row holds the `bits` of the payload in turn, from a place of its own on: so no bit lies in
+    one column alone, and lost neurons take a little of each.
+    """
+    words = _words(_OFFSETS, secret, model, shape, ordinal, shape[0])
+    return (words % np.uint64(bits)).astype(np.int64)
+
+
+def _words(
+    domain: bytes, secret: bytes, model: str, shape: tuple[int, ...], ordinal: int, count: int
+) -> npt.NDArray[np.uint64]:
+    place = ",".join(map(str, shape)) + f"#{ordinal}"
+    message = domain + bytes([len(model)]) + model.encode() + place.encode()
+    digest = hmac.new(secret, message, hashlib.sha256).digest()
     generator = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
-    words = generator.random_raw(-(-count // 64)).astype("<u8", copy=False)
-    bits = np.unpackbits(words.view(np.uint8), count=count, bitorder="little")
-    return (bits.astype(np.float32) * 2 - 1).reshape(shape)
+    return generator.random_raw(count).astype("<u8", copy=False)

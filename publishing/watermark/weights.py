@@ -1,18 +1,23 @@
-"""Where a mark lives: the matrices and convolutions of an ONNX graph, fp32 or quantized alike.
+"""Where a mark lives: the matrices and convolutions of an ONNX graph, floats or integers alike.
 
 ONNX Runtime renames, transposes and reorders weights when it quantizes, so a weight is known by
 what it does: it is taken in the layout of the operator that reads it, output channels first.
+
+The weights of the model are those that its answer, the graph's first output, depends on. What only
+other outputs depend on, as a response graph's moments of clean rows, carries no mark.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from inference.pruning import drop_unread
 from publishing.graphs import serialize_model
+from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_blocks
 from sealgate.reasons import Reason, Refusal
 
 # Smaller tensors are biases, norms and heads that feel a change most.
@@ -20,12 +25,27 @@ MIN_ELEMENTS = 1_000
 # Input that holds the weight, and whether its two axes are (input, output) rather than the reverse.
 _OPERATORS = {
     "Conv": ((1, False),),
+    "ConvInteger": ((1, False),),
     "ConvTranspose": ((1, False),),
     "Gather": ((0, False),),
     "Gemm": ((1, True),),
     "MatMul": ((1, True), (0, False)),
+    "MatMulInteger": ((1, True),),
+    "QLinearConv": ((3, False),),
+    "QLinearMatMul": ((3, True),),
 }
-_TRANSPARENT = frozenset({"Identity", "QuantizeLinear"})
+# Those that read integers: the inputs that hold a scale and a zero point, where they have them.
+_INTEGER = {
+    "ConvInteger": (None, 3),
+    "MatMulInteger": (None, 3),
+    "QLinearConv": (4, 5),
+    "QLinearMatMul": (4, 5),
+}
+_CONVOLUTIONS = frozenset({"Conv", "ConvInteger", "ConvTranspose", "QLinearConv"})
+_BLOCKS = "MatMulNBits"
+_TRANSPARENT = frozenset({"Cast", "Identity", "QuantizeLinear"})
+# Of numpy's kind "V", which says nothing.
+_SMALL = frozenset(np.dtype(kind) for kind in (ml_dtypes.bfloat16, ml_dtypes.int4, ml_dtypes.uint4))
 _MAX_DEPTH = 8
 
 
@@ -38,7 +58,7 @@ class Carrier:
 
     name: str
     axes: tuple[int, ...]
-    values: npt.NDArray[np.float32]
+    values: Floats
 
 
 def read_carriers(model: onnx.ModelProto) -> tuple[Carrier, ...]:
@@ -47,43 +67,82 @@ def read_carriers(model: onnx.ModelProto) -> tuple[Carrier, ...]:
     A weight that several nodes read is taken as the first of them does.
     Raises: FORMAT_REFUSED where a weight is malformed or not finite.
     """
+    return _carriers(model, _behind_the_answer(model.graph))
+
+
+def read_others(model: onnx.ModelProto, known: Sequence[Carrier]) -> tuple[Carrier, ...]:
+    """What could be weights too, of a graph that somebody fused, rewrote or gave other outputs:
+    those that the answer does not depend on, and float initializers, as they lie, which no known
+    operator reads. Raises: FORMAT_REFUSED.
+    """
+    names = {carrier.name for carrier in known}
+    found = [each for each in _carriers(model, model.graph.node) if each.name not in names]
+    names.update(carrier.name for carrier in found)
+    for tensor in model.graph.initializer:
+        if tensor.name in names or len(tensor.dims) < 2 or np.prod(tensor.dims) < MIN_ELEMENTS:
+            continue
+        values = _numbers(tensor)
+        if values is not None and values.dtype.kind in "fV":
+            axes = tuple(range(values.ndim))
+            found.append(Carrier(tensor.name, axes, values.astype(np.float32)))
+    return tuple(found)
+
+
+def _carriers(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> tuple[Carrier, ...]:
     graph = _Graph(model.graph)
     carriers: dict[str, Carrier] = {}
-    for node in model.graph.node:
+    for node in nodes:
         for carrier in graph.weights(node):
             carriers.setdefault(carrier.name, carrier)
     return tuple(carriers.values())
 
 
+def _behind_the_answer(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:
+    """The nodes that the first output depends on, in their order."""
+    nodes = onnx.GraphProto(node=graph.node, output=graph.output[:1])
+    drop_unread(nodes)
+    return nodes.node
+
+
 def write_carriers(
-    model: onnx.ModelProto, before: Sequence[Carrier], after: Sequence[Carrier]
+    model: onnx.ModelProto, before: Sequence[Carrier], after: Sequence[Floats]
 ) -> bytes:
-    """The model with each carrier's initializer replaced, as bytes.
+    """The model with the initializer of each carrier in `before` replaced, as bytes.
 
     Raises: GRAPH_MISMATCH where the model does not hold exactly the weights in `before`.
     """
     marked = onnx.ModelProto()
     marked.CopyFrom(model)
     tensors = {tensor.name: tensor for tensor in marked.graph.initializer}
-    for old, new in zip(before, after, strict=True):
+    for old, values in zip(before, after, strict=True):
         tensor = tensors.get(old.name)
         if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT:
             raise Refusal(Reason.GRAPH_MISMATCH, f"no fp32 initializer {old.name}")
-        if not np.array_equal(_array(tensor), _stored(old)):
+        if not np.array_equal(_array(tensor), _stored(old.values, old.axes)):
             raise Refusal(Reason.GRAPH_MISMATCH, f"initializer {old.name} differs")
-        tensor.CopyFrom(numpy_helper.from_array(_stored(new), old.name))
+        tensor.CopyFrom(numpy_helper.from_array(_stored(values, old.axes), old.name))
     return serialize_model(marked)
 
 
-def _stored(carrier: Carrier) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(carrier.values.transpose(np.argsort(carrier.axes)))
+def _stored(values: Floats, axes: tuple[int, ...]) -> Floats:
+    return np.ascontiguousarray(values.transpose(np.argsort(axes)))
 
 
-def _array(tensor: onnx.TensorProto) -> npt.NDArray[np.generic]:
+def _array(tensor: onnx.TensorProto) -> Array:
     try:
         return numpy_helper.to_array(tensor)
     except (ValueError, TypeError) as error:
         raise Refusal(Reason.FORMAT_REFUSED, f"initializer {tensor.name}") from error
+
+
+def _numbers(tensor: onnx.TensorProto) -> Array | None:
+    """What a tensor holds, if it is numbers. Raises: FORMAT_REFUSED for NaN and infinity."""
+    values = _array(tensor)
+    if values.dtype.kind not in "fiu" and values.dtype not in _SMALL:
+        return None
+    if values.dtype.kind in "fV" and not np.isfinite(values.astype(np.float32)).all():
+        raise Refusal(Reason.FORMAT_REFUSED, f"initializer {tensor.name} is not finite")
+    return values
 
 
 class _Graph:
@@ -94,13 +153,18 @@ class _Graph:
         self._makers = {name: node for node in graph.node for name in node.output if name}
 
     def weights(self, node: onnx.NodeProto) -> Iterator[Carrier]:
+        if node.op_type == _BLOCKS:
+            yield from self._blocks(node)
+            return
         for place, transposed in _OPERATORS.get(node.op_type, ()):
             if place >= len(node.input):
                 continue
             found = self._trace(node.input[place], _MAX_DEPTH)
             if found is None or found.values.size < MIN_ELEMENTS:
                 continue
-            if node.op_type in ("Conv", "ConvTranspose"):
+            if node.op_type in _INTEGER:
+                found = self._integers(node, found)
+            if node.op_type in _CONVOLUTIONS:
                 if found.values.ndim > 2:
                     yield found
             elif found.values.ndim == 2:
@@ -111,12 +175,10 @@ class _Graph:
         """The initializer behind a tensor, if nothing but a change of form lies between."""
         tensor = self._initializers.get(name)
         if tensor is not None:
-            values = _array(tensor)
-            if not np.issubdtype(values.dtype, np.number):
+            values = _numbers(tensor)
+            if values is None:
                 return None
-            if not np.isfinite(values).all():
-                raise Refusal(Reason.FORMAT_REFUSED, f"initializer {name} is not finite")
-            return Carrier(name, tuple(range(values.ndim)), values.astype(np.float32))
+            return Carrier(name, tuple(range(values.ndim)), values.astype(np.float32, copy=False))
         node = self._makers.get(name)
         if node is None or depth == 0 or not node.input:
             return None
@@ -133,31 +195,46 @@ class _Graph:
         source = self._makers.get(node.input[0])
         if source is not None and source.op_type == "QuantizeLinear":
             return found  # a float weight, rounded at run time: its own values say more
-        parameters = [self._initializers.get(name) for name in node.input[1:3]]
-        if not parameters or any(tensor is None for tensor in parameters):
+        scale, zero = self._constant(node, 1), self._constant(node, 2)
+        if scale is None:
             return None
-        scale, *zero = [
-            _along_axis(node, _array(tensor), found.values)
-            for tensor in parameters
-            if tensor is not None
-        ]
-        values = (found.values - zero[0] if zero else found.values) * scale
+        axis, block = _integer(node, "axis", 1), _integer(node, "block_size", 0)
+        values = dequantize(found.values, scale, zero, axis, block)
         return Carrier(found.name, found.axes, values)
 
+    def _integers(self, node: onnx.NodeProto, found: Carrier) -> Carrier:
+        """What an operator on integers reads: by its own scale or, where the product is scaled
+        later, by the one that ONNX Runtime names after the weight.
+        """
+        place, zero_place = _INTEGER[node.op_type]
+        if place is not None:
+            scale = self._constant(node, place)
+        else:
+            named = self._initializers.get(found.name.removesuffix("_quantized") + "_scale")
+            scale = _numbers(named) if named is not None else None
+        if scale is None:
+            scale = np.ones((), np.float32)
+        zero = self._constant(node, zero_place)
+        axis = 0 if node.op_type in _CONVOLUTIONS else 1
+        return Carrier(found.name, found.axes, dequantize(found.values, scale, zero, axis))
 
-def _along_axis(
-    node: onnx.NodeProto, parameter: npt.NDArray[np.generic], values: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """A scale or zero point, shaped to meet its axis: one for the tensor or one a channel."""
-    flat = parameter.astype(np.float32)
-    if flat.size == 1:
-        return flat.reshape(())
-    axis = next((item.i for item in node.attribute if item.name == "axis"), 1)
-    if flat.ndim != 1 or not -values.ndim <= axis < values.ndim or values.shape[axis] != flat.size:
-        raise Refusal(Reason.FORMAT_REFUSED, f"{node.name}: scales do not fit their weight")
-    shape = [1] * values.ndim
-    shape[axis] = flat.size
-    return flat.reshape(shape)
+    def _blocks(self, node: onnx.NodeProto) -> Iterator[Carrier]:
+        packed, scales = self._constant(node, 1), self._constant(node, 2)
+        rows, columns = _integer(node, "N", 0), _integer(node, "K", 0)
+        if packed is None or scales is None or rows * columns < MIN_ELEMENTS:
+            return
+        if packed.shape[:1] != (rows,):
+            raise Refusal(Reason.FORMAT_REFUSED, f"{node.name}: {packed.shape} for {rows} rows")
+        bits = _integer(node, "bits", 4)
+        levels = packed.astype(np.uint8)
+        values = unpack_blocks(levels, scales, self._constant(node, 3), columns, bits)
+        yield Carrier(node.input[1], (0, 1), values)
+
+    def _constant(self, node: onnx.NodeProto, place: int) -> Array | None:
+        if place >= len(node.input):
+            return None
+        tensor = self._initializers.get(node.input[place])
+        return _numbers(tensor) if tensor is not None else None
 
 
 def _transpose(found: Carrier, order: Sequence[int]) -> Carrier:
@@ -173,5 +250,9 @@ def _permutation(node: onnx.NodeProto, rank: int) -> Sequence[int]:
     return order
 
 
+def _integer(node: onnx.NodeProto, name: str, default: int) -> int:
+    return next((item.i for item in node.attribute if item.name == name), default)
+
+
 def _flag(node: onnx.NodeProto, name: str) -> bool:
-    return any(item.name == name and item.i == 1 for item in node.attribute)
+    return _integer(node, name, 0) == 1

@@ -192,8 +192,8 @@ def write_private_file(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
 
 
-def read_private_file(path: Path) -> bytes:
-    """Read a file that nobody but its owner can reach.
+def read_private_file(path: Path, largest: int = _LARGEST_FILE) -> bytes:
+    """Read a file that nobody but its owner can reach, and no more than `largest` bytes of it.
 
     The open file is asked for its mode, not the path, so that no swap can come between. Raises
     Refusal: KEY_FILE_EXPOSED, or KEY_UNREADABLE where there is no such plain file.
@@ -206,6 +206,6 @@ def read_private_file(path: Path) -> bytes:
             if status.st_mode & 0o077:
                 mode = stat.filemode(status.st_mode)
                 raise Refusal(Reason.KEY_FILE_EXPOSED, f"{path} has mode {mode}")
-            return file.read(_LARGEST_FILE)
+            return file.read(largest)
     except OSError as error:
         raise Refusal(Reason.KEY_UNREADABLE, f"{path}: {error.strerror}") from error

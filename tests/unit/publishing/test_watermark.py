@@ -1,6 +1,7 @@
 """The mark itself: what its key reads, what other keys read, and what it costs."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +14,23 @@ from publishing.quantize import quantize
 from publishing.watermark.chips import chips
 from publishing.watermark.detection import Detection, detect
 from publishing.watermark.embedding import TARGET, embed
-from publishing.watermark.key import WatermarkKey
+from publishing.watermark.key import Code, Mark, WatermarkKey
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
 from tests.support.onnx_models import Perceptron, with_external_data
 
 KEY = WatermarkKey("digits", bytes(range(32)))
+PAYLOAD = b"\1\2\3\4"
 MODEL = Perceptron.random(3, inputs=64, hidden=256, classes=10)
+MARK = Mark(KEY, PAYLOAD, sha256(MODEL.serving()))
+CODE = MARK.code(worded=False)
 ROWS = np.random.default_rng(7).random((256, 64), np.float32)
 
 
 @pytest.fixture(scope="module")
 def marked() -> bytes:
-    return embed(MODEL.serving(), MODEL.response(), KEY).serving
+    return embed(MODEL.serving(), MODEL.response(), MARK).serving
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +38,8 @@ def int8(marked: bytes) -> bytes:
     return quantize(marked, "x", ROWS)
 
 
-def read(model: bytes, key: WatermarkKey = KEY) -> Detection:
-    return detect(weights(model), key)
+def read(model: bytes, code: Code = CODE) -> Detection:
+    return detect(weights(model), code)
 
 
 def weights(model: bytes) -> list[npt.NDArray[np.float32]]:
@@ -46,6 +51,10 @@ def other_keys(count: int) -> list[WatermarkKey]:
         WatermarkKey("digits", hashlib.sha256(bytes([n % 256, n // 256])).digest())
         for n in range(count)
     ]
+
+
+def other_codes(count: int) -> list[Code]:
+    return [key.presence(PAYLOAD) for key in other_keys(count)]
 
 
 def test_chips_are_what_they_were() -> None:
@@ -69,8 +78,8 @@ def test_chips_are_what_they_were() -> None:
 def test_chips_of_another_place_are_unrelated(
     secret: bytes, model: str, shape: tuple[int, ...], ordinal: int
 ) -> None:
-    mine = chips(KEY.secret, "digits", (40, 30), 0).ravel()
-    other = chips(secret, model, shape, ordinal).ravel()
+    mine = chips(KEY.secret, "digits", (40, 30), 0).ravel().astype(int)
+    other = chips(secret, model, shape, ordinal).ravel().astype(int)
     assert abs(float(mine @ other)) / np.sqrt(mine.size) < 5
 
 
@@ -99,26 +108,26 @@ def test_an_unmarked_model_reads_near_nothing() -> None:
 def test_a_thousand_wrong_keys_read_near_nothing(marked: bytes, int8: bytes) -> None:
     for model in (marked, int8):
         read_once = weights(model)
-        assert max(detect(read_once, key).z for key in other_keys(1000)) < 6
+        assert max(detect(read_once, code).z for code in other_codes(1000)) < 6
 
 
 def test_the_key_of_another_model_reads_nothing(marked: bytes) -> None:
-    assert abs(read(marked, WatermarkKey("letters", KEY.secret)).z) < 6
+    assert abs(read(marked, WatermarkKey("letters", KEY.secret).presence(PAYLOAD)).z) < 6
 
 
 def test_the_bound_is_hoeffdings_below_its_cap() -> None:
-    detection = detect([chips(KEY.secret, "digits", (10, 10), 0)], KEY)
-    assert 9 < detection.z <= 10
+    detection = detect([signs((10, 12), 0)], CODE)
+    assert 9 < detection.z <= 11
     assert detection.log10_bound == pytest.approx(-(detection.z**2) / 2 / np.log(10))
 
 
 def test_the_search_among_matrices_of_one_shape_is_paid_for() -> None:
-    pair = [chips(KEY.secret, "digits", (10, 10), place) for place in (0, 1)]
-    expected = np.sqrt(detect(pair[:1], KEY).z ** 2 * 2 - 2 * np.log(2))
+    pair = [signs((10, 12), place) for place in (0, 1)]
+    expected = np.sqrt(detect(pair[:1], CODE).z ** 2 * 2 - 2 * np.log(2))
     for order in (pair, pair[::-1]):
-        assert detect(order, KEY).z == pytest.approx(expected, rel=0.05)
+        assert detect(order, CODE).z == pytest.approx(expected, rel=0.05)
     noise = np.random.default_rng(2).standard_normal((24, 40, 30)).astype(np.float32)
-    assert max(detect(list(noise), key).z for key in other_keys(20)) < 6
+    assert max(detect(list(noise), code).z for code in other_codes(20)) < 6
 
 
 def test_marking_moves_each_weight_by_the_same_share_of_its_spread(marked: bytes) -> None:
@@ -128,8 +137,8 @@ def test_marking_moves_each_weight_by_the_same_share_of_its_spread(marked: bytes
 
 
 def test_what_the_weights_hold_already_is_not_added_again() -> None:
-    result = embed(MODEL.serving(), MODEL.response(), KEY)
-    again = embed(result.serving, result.response, KEY)
+    result = embed(MODEL.serving(), MODEL.response(), MARK)
+    again = embed(result.serving, result.response, MARK)
     assert again.amplitude == 0
     assert again.serving == result.serving
 
@@ -139,14 +148,15 @@ def test_the_mark_outlives_pruning_and_another_mark(marked: bytes) -> None:
         np.where(np.abs(values) < np.quantile(np.abs(values), 0.5), np.float32(0), values)
         for values in weights(marked)
     ]
-    assert detect(pruned, KEY).found
-    overwritten = embed(marked, _with_weights_of(marked), other_keys(1)[0]).serving
+    assert detect(pruned, CODE).found
+    other_key = other_keys(1)[0]
+    overwritten = embed(marked, _with_weights_of(marked), replace(MARK, key=other_key)).serving
     assert read(overwritten).found
-    assert read(overwritten, other_keys(1)[0]).found
+    assert read(overwritten, other_key.presence(PAYLOAD)).found
 
 
 def test_both_graphs_carry_the_same_weights() -> None:
-    result = embed(MODEL.serving(), MODEL.response(), KEY)
+    result = embed(MODEL.serving(), MODEL.response(), MARK)
     serving, response = parse_model(result.serving), parse_model(result.response)
     assert _contents(serving) == {
         name: content for name, content in _contents(response).items() if name in ("w1", "w2")
@@ -155,28 +165,28 @@ def test_both_graphs_carry_the_same_weights() -> None:
 
 
 def test_marking_is_deterministic() -> None:
-    assert embed(MODEL.serving(), MODEL.response(), KEY) == embed(
-        MODEL.serving(), MODEL.response(), KEY
+    assert embed(MODEL.serving(), MODEL.response(), MARK) == embed(
+        MODEL.serving(), MODEL.response(), MARK
     )
 
 
 def test_too_few_weights_are_refused() -> None:
     small = Perceptron.random(3, inputs=64, hidden=128, classes=10)
     with pytest.raises(Refusal) as refused:
-        embed(small.serving(), small.response(), KEY)
+        embed(small.serving(), small.response(), MARK)
     assert refused.value.reason is Reason.WATERMARK_CAPACITY
 
 
 def test_a_mark_beyond_reach_is_refused() -> None:
     with pytest.raises(Refusal) as refused:
-        embed(MODEL.serving(), MODEL.response(), KEY, target=200)
+        embed(MODEL.serving(), MODEL.response(), MARK, target=200)
     assert refused.value.reason is Reason.WATERMARK_CAPACITY
 
 
 def test_a_response_graph_of_another_model_is_refused() -> None:
     other = Perceptron.random(4, inputs=64, hidden=256, classes=10)
     with pytest.raises(Refusal) as refused:
-        embed(MODEL.serving(), other.response(), KEY)
+        embed(MODEL.serving(), other.response(), MARK)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
@@ -189,8 +199,12 @@ def test_a_response_graph_of_another_model_is_refused() -> None:
 )
 def test_what_is_no_whole_model_is_refused(data: bytes, reason: Reason) -> None:
     with pytest.raises(Refusal) as refused:
-        embed(data, MODEL.response(), KEY)
+        embed(data, MODEL.response(), MARK)
     assert refused.value.reason is reason
+
+
+def signs(shape: tuple[int, ...], ordinal: int) -> npt.NDArray[np.float32]:
+    return CODE.signs(shape, ordinal).astype(np.float32)
 
 
 def _with_weights_of(marked: bytes) -> bytes:

@@ -1,28 +1,58 @@
 """The key, its commitment and its file."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from publishing.watermark.key import WatermarkKey, load_watermark_key, save_watermark_key
+from publishing.watermark.key import Mark, WatermarkKey, load_watermark_key, save_watermark_key
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
 
 KEY = WatermarkKey("digits", bytes(range(32)))
+MARK = Mark(KEY, b"\1\2\3\4", sha256(b"unmarked"))
 
 
 def test_the_commitment_is_what_it_was() -> None:
-    assert KEY.commitment == (
-        "sha256:2e8379b8bbca1cacdd205e79a6364901a99cfa49cb0382044a019f330fd85eaa"
+    assert MARK.commitment == (
+        "sha256:1c9faa5ef7cefbb48b7b0bf9fe35d1a3ee0b5d0e6058cadb8e6e048da5080a8c"
     )
 
 
-def test_the_commitment_binds_secret_and_model() -> None:
-    keys = (KEY, WatermarkKey("digits", bytes(32)), WatermarkKey("digit", KEY.secret))
-    assert len({key.commitment for key in keys}) == 3
+def test_the_commitment_binds_model_secret_payload_and_the_unmarked_file() -> None:
+    others = (
+        replace(MARK, key=WatermarkKey("digits", bytes(32))),
+        replace(MARK, key=WatermarkKey("digit", KEY.secret)),
+        replace(MARK, payload=bytes(4)),
+        replace(MARK, unmarked=sha256(b"another")),
+    )
+    assert len({mark.commitment for mark in (MARK, *others)}) == 5
+
+
+@pytest.mark.parametrize("change", [{"payload": bytes(3)}, {"unmarked": "sha256:"}])
+def test_a_malformed_mark_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as refused:
+        replace(MARK, **change)
+    assert refused.value.reason is Reason.DOCUMENT_MALFORMED
+
+
+def test_codes_for_other_purposes_are_unrelated() -> None:
+    parent = sha256(b"a version")
+    codes = (
+        MARK.code(worded=True),
+        MARK.code(worded=False),
+        KEY.presence(bytes(4)),
+        KEY.recipient(parent, "north"),
+        KEY.recipient(parent, "south"),
+        KEY.recipient(sha256(b"another"), "north"),
+    )
+    assert len({code.secret for code in codes}) == 6
 
 
 def test_the_secret_is_not_shown() -> None:
-    assert "secret" not in repr(KEY)
+    for item in (KEY, MARK, MARK.code(worded=True)):
+        assert repr(KEY.secret) not in repr(item)
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])

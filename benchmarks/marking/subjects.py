@@ -1,0 +1,321 @@
+"""The networks that `make bench-watermark` marks: all trained here but for MiniLM."""
+
+import pydoc_data.topics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional
+
+from publishing.watermark.weights import MIN_ELEMENTS
+from training.encoder import MINILM, TextClassifier, load_bert
+
+Floats = npt.NDArray[np.float32]
+State = dict[str, Floats]
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+_CONTEXT = 64
+_WIDTH = 192
+
+
+@dataclass(frozen=True, slots=True)
+class Neurons:
+    """Neurons that can change places: every axis that runs over them, as (weight, axis, repeat)
+    where `repeat` values belong to each; `scaled` the one whose values can be multiplied as those
+    of `unscaled` are divided, where that changes nothing. They come in `groups` of equal size.
+    """
+
+    count: int
+    axes: tuple[tuple[str, int, int], ...]
+    scaled: tuple[str, ...] = ()
+    unscaled: tuple[str, ...] = ()
+    groups: int = 1
+    droppable: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A network; `cost` compares a state with the unmarked one: what was lost, in `unit`."""
+
+    name: str
+    module: nn.Module
+    state: State
+    neurons: tuple[Neurons, ...]
+    unit: str
+    limit: float
+    cost: Callable[[State], float]
+    other_data: Callable[[], Iterator[Batch]]
+    rate: float
+
+    def hosts(self, state: Mapping[str, Floats]) -> list[str]:
+        """The names of the weights that carry a mark."""
+        return [n for n, w in state.items() if w.ndim >= 2 and w.size >= MIN_ELEMENTS]
+
+    def load(self, state: State) -> nn.Module:
+        self.module.load_state_dict({name: torch.from_numpy(w) for name, w in state.items()})
+        return self.module.eval()
+
+    def finetuned(self, state: State, seed: int) -> State:
+        """Ten epochs on data that training has not seen."""
+        torch.manual_seed(seed)
+        module = self.load(state).train()
+        descent = torch.optim.AdamW(module.parameters(), lr=self.rate)
+        for _ in range(10):
+            for x, y in self.other_data():
+                logits = module(*x) if isinstance(x, tuple) else module(x)
+                loss = functional.cross_entropy(logits.flatten(0, -2), y.flatten())
+                descent.zero_grad()
+                loss.backward()
+                descent.step()
+        return _state(module)
+
+
+def mlp(seed: int) -> Subject:
+    """Digits, with two hidden layers; cheap enough to train twenty."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+    )
+    neurons = (
+        _relu("0", "2", 512),
+        _relu("2", "4", 512),
+    )
+    return _digits("MLP", module, neurons, lambda x: x)
+
+
+def cnn() -> Subject:
+    """Digits, with two convolutions."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(1024, 256), nn.ReLU(), nn.Linear(256, 10)),
+    )
+    neurons = (_relu("0", "2", 32), _relu("2", "6", 64, 16), _relu("6", "8", 256))
+    return _digits("CNN", module, neurons, lambda x: x.reshape(-1, 1, 8, 8))
+
+
+def encoder(folder: Path) -> Subject:
+    """MiniLM-L6 with its published weights; `folder` holds them and the benchmark's rows."""
+    module = TextClassifier(MINILM, 2)
+    load_bert(module, load_file(folder / "model.safetensors"))
+    module.eval()
+    rows = np.load(folder / "rows.npz")
+    test = [torch.from_numpy(rows[f"test_{name}"][:200]) for name in ("ids", "mask")]
+    ids, mask, labels = (
+        torch.from_numpy(rows[f"train_{n}"][:96]) for n in ("ids", "mask", "labels")
+    )
+    state = _state(module)
+    neurons = []
+    for layer in range(MINILM.layers):
+        at = f"layers.{layer}."
+        axes = tuple((f"{at}inner.{kind}", 0, 1) for kind in ("weight", "bias"))
+        neurons.append(Neurons(MINILM.inner, (*axes, (f"{at}outer.weight", 1, 1))))
+        neurons += _heads(at, "query", "key", "value", "mixed", MINILM.width, MINILM.heads)
+
+    def vectors() -> torch.Tensor:
+        with torch.no_grad():
+            return functional.normalize(module.encode(module.words(test[0]), test[1]), dim=1)
+
+    plain = vectors()
+
+    def cost(changed: State) -> float:
+        subject.load(changed)
+        return 1 - float((vectors() * plain).sum(dim=1).mean())
+
+    def other_data() -> Iterator[Batch]:
+        for start in range(0, len(ids), 32):
+            part = slice(start, start + 32)
+            yield (module.words(ids[part]), mask[part]), labels[part]
+
+    subject = Subject(
+        "MiniLM", module, state, tuple(neurons), "1 - cosine", 0.001, cost, other_data, 3e-5
+    )
+    return subject
+
+
+class Decoder(nn.Module):
+    """Three causal layers over bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(128, _WIDTH)
+        self.places = nn.Embedding(_CONTEXT, _WIDTH)
+        self.layers = nn.ModuleList(_Block() for _ in range(3))
+        self.norm = nn.LayerNorm(_WIDTH)
+        self.head = nn.Linear(_WIDTH, 128)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.words(ids) + self.places.weight[: ids.shape[1]]
+        for layer in self.layers:
+            x = layer(x)
+        logits: torch.Tensor = self.head(self.norm(x))
+        return logits
+
+
+class _Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("query", "key", "value", "mixed"):
+            setattr(self, name, nn.Linear(_WIDTH, _WIDTH))
+        self.inner, self.outer = nn.Linear(_WIDTH, 4 * _WIDTH), nn.Linear(4 * _WIDTH, _WIDTH)
+        self.first, self.second = nn.LayerNorm(_WIDTH), nn.LayerNorm(_WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        query, key, value = (
+            part(y).unflatten(-1, (6, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.mixed(mixed.transpose(1, 2).flatten(-2))
+        found: torch.Tensor = x + self.outer(functional.gelu(self.inner(self.second(x))))
+        return found
+
+
+def decoder() -> Subject:
+    """A small language model of Python's own manual; fine-tuned on Python's source code."""
+    torch.manual_seed(0)
+    text = _bytes("\n".join(pydoc_data.topics.topics.values()))
+    train, test = text[: -_CONTEXT * 400], text[-_CONTEXT * 400 :].reshape(400, -1)
+    code = _bytes(Path(functional.__file__).read_text())[: 200 * (_CONTEXT + 1)]
+    code_rows = code.reshape(200, -1)
+    module = Decoder()
+    descent = torch.optim.AdamW(module.parameters(), lr=2e-3)
+    for _ in range(500):
+        starts = torch.randint(len(train) - _CONTEXT - 1, (32, 1))
+        rows = train[starts + torch.arange(_CONTEXT + 1)]
+        loss = functional.cross_entropy(module(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
+        descent.zero_grad()
+        loss.backward()
+        descent.step()
+    neurons = []
+    for layer in range(3):
+        at = f"layers.{layer}."
+        axes = tuple((f"{at}inner.{kind}", 0, 1) for kind in ("weight", "bias"))
+        neurons.append(Neurons(4 * _WIDTH, (*axes, (f"{at}outer.weight", 1, 1))))
+        neurons += _heads(at, "query", "key", "value", "mixed", _WIDTH, 6)
+
+    def perplexity() -> float:
+        with torch.no_grad():
+            logits = module.eval()(test[:, :-1])
+            return float(
+                torch.exp(functional.cross_entropy(logits.flatten(0, 1), test[:, 1:].flatten()))
+            )
+
+    plain = perplexity()
+
+    def cost(changed: State) -> float:
+        subject.load(changed)
+        return 100 * (perplexity() / plain - 1)
+
+    def other_data() -> Iterator[Batch]:
+        for start in range(0, len(code_rows), 20):
+            rows = code_rows[start : start + 20]
+            yield rows[:, :-1], rows[:, 1:]
+
+    subject = Subject(
+        "decoder",
+        module,
+        _state(module),
+        tuple(neurons),
+        "% perplexity",
+        0.5,
+        cost,
+        other_data,
+        3e-4,
+    )
+    return subject
+
+
+def _digits(
+    name: str,
+    module: nn.Module,
+    neurons: tuple[Neurons, ...],
+    shape: Callable[[torch.Tensor], torch.Tensor],
+) -> Subject:
+    """Trained on 1,000 of the 1,797 digits, each shifted and noisy; another 397 are for thieves."""
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    rows = torch.from_numpy((x[order] / 16).astype(np.float32))
+    classes = torch.from_numpy(y[order].astype(np.int64))
+    train, theirs, test = slice(0, 1000), slice(1000, 1397), slice(1397, None)
+    descent = torch.optim.AdamW(module.parameters(), lr=2e-3, weight_decay=1e-2)
+    for _ in range(40):
+        for part in torch.randperm(1000).split(50):
+            noisy = rows[train][part] + 0.15 * torch.randn(len(part), 64)
+            loss = functional.cross_entropy(module(shape(noisy)), classes[train][part])
+            descent.zero_grad()
+            loss.backward()
+            descent.step()
+    # Each test row twenty times with other noise: a hundredth of a point can be told.
+    noise = torch.randn((20, 400, 64), generator=torch.Generator().manual_seed(1))
+    sample = (rows[test] + 0.15 * noise).flatten(0, 1)
+    wanted = classes[test].repeat(20)
+
+    def accuracy() -> float:
+        with torch.no_grad():
+            return 100 * float(
+                (module.eval()(shape(sample)).argmax(dim=1) == wanted).float().mean()
+            )
+
+    plain = accuracy()
+
+    def cost(changed: State) -> float:
+        subject.load(changed)
+        return plain - accuracy()
+
+    def other_data() -> Iterator[Batch]:
+        for part in torch.randperm(397).split(50):
+            yield shape(rows[theirs][part]), classes[theirs][part]
+
+    subject = Subject(
+        name, module, _state(module), neurons, "points of accuracy", 0.1, cost, other_data, 1e-3
+    )
+    return subject
+
+
+def _relu(before: str, after: str, count: int, repeat: int = 1) -> Neurons:
+    own = ((f"{before}.weight", 0, 1), (f"{before}.bias", 0, 1))
+    read = f"{after}.weight"
+    axes = (*own, (read, 1, repeat))
+    return Neurons(count, axes, (f"{before}.weight", f"{before}.bias"), (read,))
+
+
+def _heads(
+    at: str, query: str, key: str, value: str, mixed: str, width: int, heads: int
+) -> Sequence[Neurons]:
+    """Heads as wholes, and the features within each of queries and keys, and of values."""
+    one, two, three = (
+        tuple((f"{at}{name}.{kind}", 0, 1) for kind in ("weight", "bias"))
+        for name in (query, key, value)
+    )
+    read = (f"{at}{mixed}.weight", 1, 1)
+    size = width // heads
+
+    def names(axes: tuple[tuple[str, int, int], ...]) -> tuple[str, ...]:
+        return tuple(name for name, _, _ in axes)
+
+    whole = tuple((name, axis, size) for name, axis, _ in (*one, *two, *three, read))
+    return (
+        Neurons(heads, whole, droppable=False),
+        Neurons(width, (*one, *two), names(one), names(two), heads, droppable=False),
+        Neurons(width, (*three, read), names(three), (read[0],), heads, droppable=False),
+    )
+
+
+def _bytes(text: str) -> torch.Tensor:
+    kept = text.encode("ascii", "ignore")
+    return torch.from_numpy(np.frombuffer(kept, np.uint8).astype(np.int64))
+
+
+def _state(module: nn.Module) -> State:
+    found: dict[str, Any] = module.state_dict()
+    return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}

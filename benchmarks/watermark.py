@@ -1,0 +1,276 @@
+"""`make bench-watermark`: what a mark costs, what it outlives, and that nothing else reads as one.
+
+Four networks (`marking/subjects.py`): a CNN and an MLP on digits, MiniLM-L6, and a small decoder,
+each marked under five keys and attacked as `marking/attacks.py` says. Blind readings use no copy;
+where neurons have moved, the reading is aligned to the registry's copy. The null: twenty MLPs that
+nobody marked under 5,000 keys each, and unmarked MiniLM with fine-tunes of it. Writes
+results/watermark.json and watermark.svg.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.marking import attacks, files
+from benchmarks.marking.plot import draw
+from benchmarks.marking.subjects import (
+    Floats,
+    State,
+    Subject,
+    cnn,
+    decoder,
+    encoder,
+    mlp,
+)
+from benchmarks.marking.targets import targets_of
+from benchmarks.report import RESULTS, write_report
+from benchmarks.served import minilm_folder
+from publishing.watermark import payload as payloads
+from publishing.watermark.correlation import whiten
+from publishing.watermark.detection import detection_of, sums_of
+from publishing.watermark.embedding import spread_mark
+from publishing.watermark.key import Code, Mark, WatermarkKey
+from publishing.watermark.pairing import Paired, as_they_come
+from publishing.watermark.second_reading import align_all, without_mark
+from publishing.watermark.spreading import Spreading
+
+Part = dict[str, list[dict[str, Any]]]
+SEEDS = 5
+_PARTS = Path("build/bench/watermark")
+_NETWORKS, _KEYS = 20, 5_000
+_UNMARKED = "sha256:" + "0" * 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keys", type=int, default=_KEYS, help="for each unmarked network")
+    parser.add_argument("--only", help="measure this part, and keep it for a run without --only")
+    arguments = parser.parse_args()
+    folder = minilm_folder()
+    notes = {"MiniLM": folder} if isinstance(folder, str) else {}
+    weights = None if isinstance(folder, str) else files.published_weights(folder)
+    parts = _parts(weights, arguments.keys)
+    names = [arguments.only] if arguments.only else list(parts)
+    found = {name: _kept(name, parts[name]) for name in names}
+    if arguments.only:
+        return
+    kinds: dict[str, list[dict[str, Any]]] = {"rows": [], "null": [], "speed": []}
+    for part in found.values():
+        for kind, rows in part.items():
+            kinds[kind] += rows
+    table = _summary(kinds["rows"])
+    targets = targets_of(table, kinds["null"], kinds["speed"])
+    _show(table, targets)
+    beside: dict[str, Any] = {"null": kinds["null"], "speed": kinds["speed"]}
+    write_report("watermark", table, targets, **beside, not_measured=notes)
+    draw(table, RESULTS / "watermark.svg")
+    shutil.rmtree(_PARTS)
+
+
+def _parts(weights: Path | None, keys: int) -> dict[str, Callable[[], Part]]:
+    """What is measured, by name."""
+    parts: dict[str, Callable[[], Part]] = {
+        "MLP": lambda: {"rows": _over_seeds(mlp(0))},
+        "CNN": lambda: {"rows": _over_seeds(cnn())},
+        "decoder": lambda: {"rows": _over_seeds(decoder())},
+        "null": lambda: {"null": _null(keys)},
+        "speed": lambda: {"speed": [files.embedding_speed()]},
+    }
+    if weights is not None:
+        parts["MiniLM"] = lambda: {"rows": _over_seeds(encoder(weights))}
+        parts["MiniLM null"] = lambda: {"null": _null_of_minilm(encoder(weights))}
+        parts["MiniLM files"] = lambda: {"rows": files.measured(weights)}
+    return parts
+
+
+def _kept(name: str, measure: Callable[[], Part]) -> Part:
+    """A part that was measured before, by this command with --only, or measured now."""
+    path = _PARTS / f"{name}.json"
+    if not path.exists():
+        part = measure()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(part))
+        print(f"{name} is measured", flush=True)
+    found: Part = json.loads(path.read_text())
+    return found
+
+
+def _over_seeds(subject: Subject) -> list[dict[str, Any]]:
+    return [row for seed in range(SEEDS) for row in _measured(subject, seed)]
+
+
+def key_of(seed: int) -> WatermarkKey:
+    return WatermarkKey("bench", hashlib.sha256(f"key {seed}".encode()).digest())
+
+
+class Marking:
+    """One subject under one key: its marked state, and how to read another in its place."""
+
+    def __init__(self, subject: Subject, seed: int) -> None:
+        self.subject = subject
+        self.names = subject.hosts(subject.state)
+        self.mark = Mark(key_of(seed), bytes([seed, 1, 2, 3]), _UNMARKED)
+        hosts = [subject.state[name] for name in self.names]
+        self.spreading = spread_mark(hosts, self.mark)
+        self.code = self.spreading.code
+        self.state = self.moved(dict(zip(self.names, self.spreading.apply(hosts), strict=True)))
+
+    def moved(self, weights: Mapping[str, Floats]) -> State:
+        return {**self.subject.state, **weights}
+
+    def each(self, change: Callable[[Floats], Floats]) -> State:
+        """The marked state with every weight that carries changed."""
+        return {**self.state, **{name: change(self.state[name]) for name in self.names}}
+
+    def paired(self, state: State) -> list[Paired]:
+        hosts = [whiten(state[name]) for name in self.names]
+        return as_they_come(hosts, [self.state[name].shape for name in self.names])
+
+    def aligned(self, state: State) -> list[Paired]:
+        """Not blind: aligned to the marked copy, less its mark."""
+        copy = [self.state[name] for name in self.names]
+        return align_all([state[name] for name in self.names], without_mark(copy, self.code))
+
+
+def _measured(subject: Subject, seed: int) -> list[dict[str, Any]]:
+    marking = Marking(subject, seed)
+    rng = np.random.default_rng(seed)
+    cost = subject.cost(marking.state)
+    rows = []
+    for attack, state, paired in _attacked(marking, rng, seed):
+        row = _read(marking.code, paired)
+        row |= {"model": subject.name, "attack": attack, "seed": seed}
+        if attack == "none":
+            row |= {"cost": cost, "unit": subject.unit, "limit": subject.limit}
+            row |= {"amplitude": marking.spreading.amplitude, "bits": marking.code.bits}
+        elif attack.startswith("neurons reordered"):
+            row["cost"] = subject.cost(state)
+        rows.append(row)
+    return rows
+
+
+def _attacked(
+    marking: Marking, rng: np.random.Generator, seed: int
+) -> Iterator[tuple[str, State, list[Paired]]]:
+    subject = marking.subject
+
+    def blind(name: str, state: State) -> tuple[str, State, list[Paired]]:
+        return name, state, marking.paired(state)
+
+    yield blind("none", marking.state)
+    yield blind("INT8 per tensor", marking.each(attacks.int8_by_tensor))
+    yield blind("INT8 per channel", marking.each(attacks.int8_by_channel))
+    yield blind("INT4, blocks of 32", marking.each(attacks.int4_by_block))
+    for share in (0.5, 0.7, 0.9):
+        state = marking.each(partial(attacks.pruned, share=share))
+        yield blind(f"pruned {share:.0%}", state)
+    yield blind("fine-tuned 10 epochs", subject.finetuned(marking.state, seed))
+    yield blind("overwritten at 5x", _overwritten(marking, seed))
+    yield blind("low-rank update", marking.each(lambda w: attacks.low_rank(w, rng)))
+    yield blind("mean with the base", attacks.mean([marking.state, subject.state]))
+    state = attacks.reordered(marking.state, subject.neurons, rng)
+    yield blind("neurons reordered, blind", state)
+    yield "neurons reordered, aligned", state, marking.aligned(state)
+    state = attacks.without_neurons(marking.state, subject.neurons, 0.2, rng)
+    yield "20% of neurons dropped, aligned", state, marking.aligned(state)
+
+
+def _overwritten(marking: Marking, seed: int) -> State:
+    """Another's mark, five times as strong."""
+    theirs = Mark(key_of(1000 + seed), bytes(4), _UNMARKED).code(worded=marking.code.bits > 0)
+    strong = Spreading(theirs, np.full(max(theirs.bits, 1), 5 * marking.spreading.amplitude))
+    hosts = [marking.state[name] for name in marking.names]
+    return {**marking.state, **dict(zip(marking.names, strong.apply(hosts), strict=True))}
+
+
+def _read(code: Code, paired: list[Paired]) -> dict[str, Any]:
+    found = detection_of(paired, code, 0.0)
+    read = None
+    if code.bits:
+        read = payloads.decode(sums_of(paired, code).strengths) == code.payload
+    return {"z": found.z, "bit_errors": found.bit_errors, "payload_read": read}
+
+
+def _null(keys: int) -> list[dict[str, Any]]:
+    """The largest z on networks that nobody marked, under keys that marked none."""
+    found = []
+    for seed in range(_NETWORKS):
+        subject = mlp(100 + seed)
+        weights = [subject.state[name] for name in subject.hosts(subject.state)]
+        found.append(_largest(f"unmarked MLP {seed}", weights, keys))
+    return found
+
+
+def _null_of_minilm(subject: Subject) -> list[dict[str, Any]]:
+    names = subject.hosts(subject.state)
+    found = [_largest("unmarked MiniLM", [subject.state[name] for name in names], 50)]
+    for seed in range(2):
+        tuned = subject.finetuned(subject.state, seed)
+        found.append(_largest(f"MiniLM fine-tuned, {seed}", [tuned[name] for name in names], 50))
+    marked = Marking(subject, 0)
+    found.append(_largest("marked MiniLM", [marked.state[name] for name in names], 50))
+    return found
+
+
+def _largest(name: str, weights: list[Floats], keys: int) -> dict[str, Any]:
+    hosts = [whiten(each) for each in weights]
+    paired = as_they_come(hosts, [host.shape for host in hosts])
+    largest = max(
+        detection_of(paired, key_of(10_000 + n).presence(bytes(4)), 0.0).z for n in range(keys)
+    )
+    return {"weights": name, "keys": keys, "largest_z": largest}
+
+
+def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By model and attack: the least z, and the worst of what else there is, over the seeds."""
+    table = []
+    for model, attack in dict.fromkeys((row["model"], row["attack"]) for row in rows):
+        mine = [row for row in rows if (row["model"], row["attack"]) == (model, attack)]
+        z = [row["z"] for row in mine]
+        summary = {
+            "model": model,
+            "attack": attack,
+            "seeds": len(mine),
+            "z_least": min(z),
+            "z_median": float(np.median(z)),
+            "bit_errors_most": max(row["bit_errors"] for row in mine),
+            "payloads_read": sum(row["payload_read"] is True for row in mine),
+        }
+        if "cost" in mine[0]:
+            costs = [row["cost"] for row in mine]
+            summary |= {"cost_mean": float(np.mean(costs)), "cost_most": max(costs)}
+        kept = ("unit", "limit", "amplitude", "bits", "seconds")
+        table.append(summary | {name: mine[0][name] for name in kept if name in mine[0]})
+    return table
+
+
+def _show(table: list[dict[str, Any]], targets: list[Any]) -> None:
+    console = Console(highlight=False, width=110)
+    shown = Table(title="What is read of a mark: the least z over the seeds", title_justify="left")
+    names = ("model", "attack", "z", "bit errors", "payloads read")
+    for name in names:
+        shown.add_column(name, justify="left" if name in names[:2] else "right")
+    for row in table:
+        read = f"{row['payloads_read']}/{row['seeds']}"
+        shown.add_row(
+            row["model"], row["attack"], f"{row['z_least']:.1f}", str(row["bit_errors_most"]), read
+        )
+    console.print(shown)
+    for target in targets:
+        console.print(target.line())
+
+
+if __name__ == "__main__":
+    began = time.perf_counter()
+    main()
+    print(f"{time.perf_counter() - began:.0f} s")

@@ -1,0 +1,109 @@
+"""Marking a file: float32 ONNX, or safetensors, whose tensors pass through memory one at a time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from publishing.graphs import parse_model
+from publishing.watermark.correlation import Floats, whiten
+from publishing.watermark.records import Slot
+from publishing.watermark.spreading import Spreading
+from publishing.watermark.tensor_file import TensorFile, write_tensor_file
+from publishing.watermark.weights import read_carriers, write_carriers
+from sealgate.reasons import Reason, Refusal
+
+SAFETENSORS = ".safetensors"
+Choose = Callable[[Sequence[Floats]], Spreading]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedFile:
+    """What was added to which weights."""
+
+    spreading: Spreading
+    slots: tuple[Slot, ...]
+
+
+def mark_file(
+    source: Path, target: Path, choose: Choose, metadata: Mapping[str, str]
+) -> MarkedFile:
+    """Writes `target`, a new file: the source with what `choose` chooses for its weights added, and
+    with `metadata`, kept as the format keeps it.
+
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA; what `choose` raises; OSError where a file cannot be read
+    or written, or the target exists.
+    """
+    if source.suffix == SAFETENSORS:
+        return _mark_tensors(source, target, choose, metadata)
+    marked, found = mark_model(source.read_bytes(), choose, metadata)
+    with target.open("xb") as file:
+        file.write(marked)
+    return found
+
+
+def mark_model(
+    data: bytes, choose: Choose, metadata: Mapping[str, str]
+) -> tuple[bytes, MarkedFile]:
+    """The same for the bytes of a float32 ONNX model."""
+    model = parse_model(data)
+    carriers = [each for each in read_carriers(model) if whiten(each.values).any()]
+    hosts = [carrier.values for carrier in carriers]
+    spreading = choose(hosts)
+    marked = write_carriers(model, carriers, list(spreading.apply(hosts)))
+    slots = tuple(Slot(each.name, each.values.shape, each.axes) for each in carriers)
+    return with_notes(marked, metadata), MarkedFile(spreading, slots)
+
+
+def with_notes(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """The ONNX model with these notes, which no other step of publishing leaves in one."""
+    model = parse_model(data)
+    for key, value in sorted(metadata.items()):
+        model.metadata_props.add(key=key, value=value)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _mark_tensors(
+    source: Path, target: Path, choose: Choose, metadata: Mapping[str, str]
+) -> MarkedFile:
+    file = TensorFile.parse(_mapped(source))
+    hosts = _Hosts(file, [name for name in file.floats() if whiten(file.floating(name)).any()])
+    spreading = choose(hosts)
+    shifted = zip(hosts.names, spreading.apply(hosts), strict=True)
+    ready = next(shifted, None)
+
+    def replaced(name: str) -> Floats | None:
+        nonlocal ready
+        if ready is None or ready[0] != name:
+            return None
+        values, ready = ready[1], next(shifted, None)
+        return values
+
+    with target.open("xb") as out:
+        write_tensor_file(out, file, {**file.metadata, **metadata}, replaced)
+    shapes = [file.entries[name].shape for name in hosts.names]
+    slots = [Slot(n, s, tuple(range(len(s)))) for n, s in zip(hosts.names, shapes, strict=True)]
+    return MarkedFile(spreading, tuple(slots))
+
+
+class _Hosts(Sequence[Floats]):
+    """Tensors of a file, each read when it is asked for."""
+
+    def __init__(self, file: TensorFile, names: Sequence[str]) -> None:
+        self._file = file
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._file.floating(self.names[place])
+
+
+def _mapped(path: Path) -> Any:
+    """The bytes of a file, not read before they are asked for."""
+    if not path.is_file() or path.stat().st_size == 0:
+        raise Refusal(Reason.FORMAT_REFUSED, f"{path}: not a safetensors file")
+    return np.memmap(path, np.uint8, "r")

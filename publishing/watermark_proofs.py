@@ -1,0 +1,174 @@
+"""`sealgate watermark prove`, `settle` and `attest`, and `sealgate audit watermark`: a mark that is
+shown to others.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from inference import version as version_files
+from publishing.evidence import WATERMARK_CHECK, sign_evidence
+from publishing.new_file import NEW_FILE, write_new
+from publishing.watermark.detection import THRESHOLD
+from publishing.watermark.ownership import Claim, OwnershipProof, settle
+from publishing.watermark.reading import read_code, weights_of
+from publishing.watermark_registered import log_proof, record_of
+from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
+from sealgate.cli.people import connected, profile
+from sealgate.cli.policy_chain import policy_history
+from sealgate.reasons import Reason, Refusal
+from sealgate.signed_version import SignedVersion
+from sealgate.signing_keys import open_signer
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.promotion import open_statement
+from sealgate.trust.statements import Evidence
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(epilog="\b\nExample:\n  sealgate watermark prove digits 1 --out proof.json")
+@click.argument("model")
+@click.argument("version", type=click.IntRange(1))
+@click.option("--out", required=True, type=NEW_FILE, help="The proof, a new file.")
+@json_option
+@click.pass_context
+def prove(ctx: click.Context, model: str, version: int, out: Path, as_json: bool) -> None:
+    """Open the key of the mark of MODEL VERSION to an arbiter, with its proof from the log.
+
+    Whoever reads the proof can remove the marks of this model's key: show it to an arbiter alone.
+    """
+    person = profile(ctx, "publisher")
+    with connected(person) as channel:
+        signed = SignedVersion.fetch(
+            RegistryServiceStub(channel), policy_history(person, channel), model, version
+        )
+        record = record_of(person, model, signed.manifest.digest)
+        entry, proof = log_proof(person, channel, record.entry)
+    made = OwnershipProof.of(record, entry, proof)
+    write_new(out, made.encode())
+    told = {"proof": str(out), "commitment": record.mark.commitment, "entry": record.entry}
+    show_fields({**told, "unmarked": record.mark.unmarked}, as_json)
+
+
+@click.command(
+    "settle",
+    epilog="\b\nExample:\n  sealgate watermark settle found.onnx --claim proof.json serving.onnx "
+    "--claim theirs.json theirs.onnx",
+)
+@click.argument("file", type=_FILE)
+@click.option(
+    "--claim",
+    "claims",
+    multiple=True,
+    required=True,
+    type=(_FILE, _FILE),
+    help="A proof, and the file that was not marked yet.",
+)
+@json_option
+@click.pass_context
+def settle_claims(
+    ctx: click.Context, file: Path, claims: Sequence[tuple[Path, Path]], as_json: bool
+) -> None:
+    """Decide, as an arbiter, whose FILE is, by the log of the policy that your root keys sign."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        vkey = policy_history(person, channel)[-1].registry_log
+    weights = weights_of(file.name, file.read_bytes())
+    shown = [
+        Claim(OwnershipProof.decode(proof.read_bytes()), original.name, original.read_bytes())
+        for proof, original in claims
+    ]
+    rows = [
+        {
+            "claim": str(proof),
+            "found": "holds" if finding.step == 0 else f"falls at step {finding.step}",
+            "why": finding.why,
+            "entry": finding.entry,
+            "time": finding.time,
+            "z": round(finding.z, 2),
+        }
+        for (proof, _), finding in zip(claims, settle(weights, shown, vkey), strict=True)
+    ]
+    show_rows(rows, ("claim", "found", "why", "entry", "time", "z"), as_json)
+    if all(row["found"] != "holds" for row in rows):
+        ctx.exit(1)
+
+
+@click.command(epilog="\b\nExample:\n  sealgate watermark attest digits 1 --out check.json")
+@click.argument("model")
+@click.argument("version", type=click.IntRange(1))
+@click.option("--out", required=True, type=NEW_FILE, help="The signed statement, a new file.")
+@json_option
+@click.pass_context
+def attest(ctx: click.Context, model: str, version: int, out: Path, as_json: bool) -> None:
+    """Read the mark of MODEL VERSION in the registry's files again, and sign what was read.
+
+    An auditor who asks for it checks it with `sealgate audit watermark`.
+    """
+    person = profile(ctx, "publisher")
+    with connected(person) as channel:
+        registry = RegistryServiceStub(channel)
+        policies = policy_history(person, channel)
+        signed = SignedVersion.fetch(registry, policies, model, version)
+        record = record_of(person, model, signed.manifest.digest)
+        read = {
+            form: read_code(
+                weights_of(path, signed.file(registry, path)), record.code, record.slots
+            )
+            for form, path in (("fp32", version_files.FP32), ("int8", version_files.INT8))
+        }
+    body = {
+        "commitment": record.mark.commitment,
+        "commitment_entry": record.entry,
+        "threshold": THRESHOLD,
+        **{
+            form: {"z": found.z, "log10_bound": found.log10_bound, "bit_errors": found.bit_errors}
+            for form, found in read.items()
+        },
+    }
+    if person.signing_key is None:
+        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+    signer = open_signer(person.signing_key, ask_secret)
+    now = datetime.now(UTC)
+    (envelope,) = sign_evidence(
+        {WATERMARK_CHECK: body}, signed.manifest.digest, person.name, signer, now
+    )
+    write_new(out, envelope.encode())
+    told = {"statement": str(out), "digest": signed.manifest.digest}
+    show_fields({**told, **{f"z_{form}": round(f.z, 2) for form, f in read.items()}}, as_json)
+
+
+@click.command(
+    "watermark", epilog="\b\nExample:\n  sealgate audit watermark check.json --model digits 1"
+)
+@click.argument("statement", type=_FILE)
+@click.argument("version", type=click.IntRange(1))
+@click.option("--model", required=True, help="Whose version it is.")
+@json_option
+@click.pass_context
+def audit_watermark(
+    ctx: click.Context, statement: Path, version: int, model: str, as_json: bool
+) -> None:
+    """Check a STATEMENT of `sealgate watermark attest`: who signed it, and for which version."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        policies = policy_history(person, channel)
+        signed = SignedVersion.fetch(RegistryServiceStub(channel), policies, model, version)
+    envelope = Envelope.decode(statement.read_bytes())
+    item = open_statement(envelope, Evidence, policies[-1], ("publisher", "evidence"))
+    if (item.kind, item.version_digest) != (WATERMARK_CHECK, signed.manifest.digest):
+        raise Refusal(Reason.EVIDENCE_MISMATCH, f"it is of {item.kind}, {item.version_digest}")
+    show_fields(
+        {
+            "digest": item.version_digest,
+            "signed_by": item.maker,
+            "created": item.created,
+            "commitment": item.body["commitment"],
+            "z_fp32": round(item.body["fp32"]["z"], 2),
+            "z_int8": round(item.body["int8"]["z"], 2),
+        },
+        as_json,
+    )

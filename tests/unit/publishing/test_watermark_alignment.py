@@ -1,0 +1,86 @@
+"""Neurons that have moved, been scaled or dropped: blind nothing, aligned the mark."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from publishing.watermark.alignment import align
+from publishing.watermark.detection import Detection
+from publishing.watermark.reading import read_code
+from publishing.watermark.second_reading import read_aligned, without_mark
+from tests.support.marked import Floats, marked, network, weights
+
+MARKED, RECORD = marked(network())
+COPY = list(MARKED.values())
+
+
+def moved(seed: int, drop: float = 0.0, scale: float = 1.0) -> Callable[[Floats], Floats]:
+    """Rows and columns in another order and scale, a share of both gone."""
+    rng = np.random.default_rng(seed)
+
+    def change(values: Floats) -> Floats:
+        rows, columns = (
+            rng.permutation(size)[: round(size * (1 - drop))] for size in values.shape[:2]
+        )
+        rest = [1] * (values.ndim - 2)
+        out = np.exp(scale * rng.standard_normal(len(rows))).reshape(-1, 1, *rest)
+        into = np.exp(scale * rng.standard_normal(len(columns))).reshape(1, -1, *rest)
+        return (values[np.ix_(rows, columns)] * out * into).astype(np.float32)
+
+    return change
+
+
+def aligned(found: dict[str, Floats]) -> Detection:
+    return read_aligned(weights(found), RECORD.code, COPY)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_neurons_in_another_order_and_scale(seed: int) -> None:
+    change = moved(seed)
+    found = {name: change(value) for name, value in MARKED.items()}
+    assert read_code(weights(found), RECORD.code, RECORD.slots).z < 6
+    second = aligned(found)
+    assert second.z > 40
+    assert second.bit_errors == 0
+
+
+def test_neurons_that_are_gone() -> None:
+    change = moved(1, drop=0.2)
+    second = aligned({name: change(value) for name, value in MARKED.items()})
+    assert second.z > 18
+
+
+def test_names_order_and_layout_may_be_gone_too() -> None:
+    change = moved(2)
+    found = {
+        f"t{n}": change(value).T if value.ndim == 2 else change(value)
+        for n, value in enumerate(reversed(MARKED.values()))
+    }
+    assert aligned(found).z > 40
+
+
+def test_one_weight_more_than_we_marked() -> None:
+    change = moved(3)
+    found = {name: change(value) for name, value in MARKED.items()}
+    extra = np.random.default_rng(0).standard_normal((192, 256)).astype(np.float32)
+    assert aligned({"extra": extra, **found}).z > 40
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_alignment_lends_no_mark_to_another_network(seed: int) -> None:
+    assert aligned(network(seed)).z < 6
+
+
+def test_the_copy_is_used_without_its_mark() -> None:
+    bare = without_mark(COPY, RECORD.code)
+    plain = weights(dict(zip(MARKED, bare, strict=True)))
+    assert abs(read_code(plain, RECORD.code, RECORD.slots).z) < 1
+
+
+def test_rounding_does_not_keep_neurons_apart() -> None:
+    values = MARKED["second"]
+    rng = np.random.default_rng(1)
+    changed = values[rng.permutation(192)][:, rng.permutation(256)]
+    scale = np.abs(changed).max(axis=1, keepdims=True) / 127
+    assert align(np.rint(changed / scale) * scale, values).kinship > 0.99
