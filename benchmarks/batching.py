@@ -52,7 +52,7 @@ LOADS = (0.3, 0.5, 0.7, 0.9)
 _THREADS = 192
 _BATCHING = Batching(max_rows=64, delay_us=5000, queue_rows=4096)
 _GOAL = 0.32
-_WIDE = DemoModel(
+WIDE = DemoModel(
     "digits-wide",
     Recipe(seed=1, hidden=(1536, 1536), epochs=8, batch=128, learning_rate=1e-3, smoothing=0.05),
     "A wide network that reads handwritten digits of 8 by 8 pixels.",
@@ -101,8 +101,8 @@ def wide_files(folder: Path) -> dict[str, bytes]:
     torch.set_num_threads(1)
     # It warns of packages that it does without.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    write_model(_WIDE, datasets.digits(), folder)
-    source = SourceFolder.read(folder / _WIDE.folder)
+    write_model(WIDE, datasets.digits(), folder)
+    source = SourceFolder.read(folder / WIDE.folder)
     data = Dataset.read(DATA / "digits.safetensors")
     config = replace(source.config, batching=_BATCHING)
     serving, response = source.serving, source.response

@@ -2,8 +2,9 @@
 
 Entries a second recorded durably with 1, 16 and 64 requests at a time, on SQLite and PostgreSQL,
 through the gateway's own recorder: leaf, group commit, signature, receipt. Then one log of a
-million entries: inclusion proofs, and every entry hashed again against every signed checkpoint.
-Then a file of 500 MB: signed, stored and verified, beside `sha256sum`. Writes results/log.json.
+million entries: inclusion proofs, and every entry hashed again against every signed checkpoint;
+and a registry with as many: what was live at a time, proved and checked. Then a file of 500 MB:
+signed, stored and verified, beside `sha256sum`. Writes results/log.json.
 """
 
 import argparse
@@ -13,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,28 +22,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.long_log import ORIGIN, Row, as_of, large_log, row_of, timed
 from benchmarks.report import Target, write_report
 from gateway.recorder import Outcome, Recorder
 from registry.artifact_folder import FolderStore
-from registry.database import Database
 from registry.log.answer_log import AnswerLog
-from registry.log.reader import LogReader
-from registry.log.tables import ANSWERS
-from registry.log.tile_log import TileLog
 from registry.subjects import SubjectKeys
-from sealgate.pack.tile_folder import TileFolder
 from sealgate.trust import oms
-from sealgate.trust.answer import LEAF_SIZE
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.manifest import Manifest
 
-ORIGIN = "benchmark/answers"
 _AT_A_TIME = (1, 16, 64)
-_GROUP = 64
-_PROOFS = 300
 _ROUNDS = 5
 _DIGEST = "sha256:" + "5e" * 32
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -57,7 +48,8 @@ def main() -> None:
         for kind, place in _databases(Path(folder)):
             for count in _AT_A_TIME:
                 rows += _recording(kind, place(count), count, asked.seconds)
-        rows += _large_log(Path(folder), asked.entries)
+        rows += large_log(Path(folder), asked.entries)
+        rows += as_of(Path(folder), asked.entries)
         rows += _large_file(Path(folder), asked.megabytes)
     show(rows)
     targets = _targets(rows)
@@ -82,6 +74,7 @@ def _targets(rows: list[Row]) -> list[Target]:
         ("entries/s, SQLite, 64 at a time", 10_000.0, True),
         ("CPU of a record with its receipt, SQLite, 64 at a time", 100.0, False),
         ("inclusion proof, p50", 5.0, False),
+        ("as-of, p50", 5.0, False),
         ("signing a version, times sha256sum", 1.5, False),
         ("verifying a version, times sha256sum", 1.5, False),
     )
@@ -128,8 +121,8 @@ def _recording(kind: str, place: Path | str, at_a_time: int, seconds: float) -> 
         subjects.close()
     how = f"{kind}, {at_a_time} at a time"
     return [
-        _row(f"entries/s, {how}", count / taken, "a second", entries=count),
-        _row(f"CPU of a record with its receipt, {how}", 1e6 * cpu / count, "us"),
+        row_of(f"entries/s, {how}", count / taken, "a second", entries=count),
+        row_of(f"CPU of a record with its receipt, {how}", 1e6 * cpu / count, "us"),
     ]
 
 
@@ -152,37 +145,6 @@ def _outcome() -> Outcome:
         threshold="1.234567890123",
         engine="this process",
     )
-
-
-def _large_log(folder: Path, entries: int) -> list[Row]:
-    """A log whose entries came 64 at a time, as they do under load."""
-    place, key = folder / "large.db", PrivateKey.generate()
-    with closing(Database.open(place, "answers")) as database:
-        log = TileLog.open(database, ANSWERS, ORIGIN, key)
-        _fill(database, log, entries)
-        reader = LogReader(database, ANSWERS, log.vkey)
-        size = reader.size()
-        chosen = np.random.default_rng(0).integers(0, size, _PROOFS).tolist()
-        proofs = [_seconds(partial(reader.inclusion, index, size)) for index in chosen]
-        whole = _seconds(reader.verify)
-        tiles = TileFolder(folder / "tiles", log.vkey)
-        static = _seconds(lambda: tiles.grow(reader.checkpoint(), reader.entries(0, size)))
-    return [
-        _row("inclusion proof, p50", 1e3 * float(np.median(proofs)), "ms", entries=size),
-        _row("inclusion proof, p99", 1e3 * float(np.percentile(proofs, 99)), "ms", entries=size),
-        _row("whole log, from its database", whole, "s", **_per_million(whole, size)),
-        _row("whole log, into static tiles", static, "s", **_per_million(static, size)),
-    ]
-
-
-def _fill(database: Database, log: TileLog, entries: int) -> None:
-    leaves = [number.to_bytes(4, "big") + bytes(LEAF_SIZE - 4) for number in range(_GROUP)]
-    while log.size < entries:
-        with log.lock, database.writing() as connection:
-            log.check_turn(connection)
-            appended = log.append(connection, leaves)
-            connection.commit()
-            log.settle(appended)
 
 
 def _large_file(folder: Path, megabytes: int) -> list[Row]:
@@ -215,10 +177,10 @@ def _large_file(folder: Path, megabytes: int) -> list[Row]:
         "loading a version, hashed": lambda: store.read(entry.digest, entry.size),
     }
     least = _by_turns(steps)
-    rows = [_row(name, taken, "s", megabytes=megabytes) for name, taken in least.items()]
+    rows = [row_of(name, taken, "s", megabytes=megabytes) for name, taken in least.items()]
     beside = least.pop("sha256sum")
     return rows + [
-        _row(f"{name}, times sha256sum", taken / beside, "times") for name, taken in least.items()
+        row_of(f"{name}, times sha256sum", taken / beside, "times") for name, taken in least.items()
     ]
 
 
@@ -227,22 +189,8 @@ def _by_turns(steps: dict[str, Callable[[], object]]) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(_ROUNDS):
         for name, step in steps.items():
-            times[name].append(_seconds(step))
+            times[name].append(timed(step))
     return {name: min(taken) for name, taken in times.items()}
-
-
-def _per_million(seconds: float, entries: int) -> dict[str, float]:
-    return {"entries": entries, "group": _GROUP, "per_million": seconds * 1e6 / entries}
-
-
-def _row(what: str, figure: float, unit: str, **more: Any) -> Row:
-    return {"what": what, "figure": figure, "unit": unit, **more}
-
-
-def _seconds(step: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    step()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -33,8 +33,9 @@ from inference.model_config import ModelConfig
 from publishing.data import Dataset
 from publishing.making import Confinement, Steps, make_files
 from publishing.source import SourceFolder
-from publishing.watermark.key import WatermarkKey
+from publishing.watermark.key import Mark, WatermarkKey
 from publishing.worker.confinement import Limits
+from sealgate.trust.digest import sha256
 
 BUCKETS, ONE_WIDTH = "buckets", "one width"
 SHORT, LONG = "short", "long"
@@ -81,7 +82,7 @@ def version_files(folder: Path) -> dict[str, bytes]:
         made, _ = make_files(
             source,
             Dataset.read(folder / "spam.safetensors"),
-            WatermarkKey(source.config.name, _KEY),
+            Mark(WatermarkKey(source.config.name, _KEY), bytes(4), sha256(source.serving)),
             0,
             steps,
             Confinement(Limits(seconds=_WORKER_SECONDS)),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -100,7 +101,7 @@ class Stage:
     def _run(self, words: tuple[str, ...], person: str | None) -> subprocess.CompletedProcess[str]:
         speaker = ["--as", person] if person else []
         shown = [word for word in words if word != "--json"]
-        self.say(" ".join(["sealgate", *speaker, *shown]))
+        self.say(shlex.join(["sealgate", *speaker, *shown]))
         return subprocess.run(
             [*_SEALGATE, "--state", str(self.state), *speaker, *words],
             capture_output=True,

@@ -11,7 +11,9 @@ from gateway.audit_service import AuditService, request_text
 from gateway.config import GatewayConfig
 from gateway.credential_service import CredentialService
 from gateway.credentials.authenticate import CallAuthenticator
-from gateway.engine_rooms import open_room
+from gateway.drift import DriftWatch
+from gateway.engine_rooms import open_rooms
+from gateway.features import FeatureKeeper
 from gateway.front_door import Call, FrontDoor
 from gateway.health_service import HealthService
 from gateway.inference_service import InferenceService
@@ -23,8 +25,10 @@ from gateway.predict import Predict
 from gateway.quotas import Quotas
 from gateway.recorder import Outcome, Recorder, Search
 from gateway.registry_service import RegistryService
+from gateway.release import Release
 from gateway.rights import Rights
 from gateway.rollout import Rollout
+from gateway.sessions.opening import open_sessions
 from gateway.store import Store
 from gateway.subjects import Erased, erase_subject
 from gateway.turnstile import Turnstile
@@ -90,17 +94,18 @@ class Gateway:
         except BaseException:
             self._server.stop(None)
             raise
-        self._room = open_room(config.engine)
-        cpu = CpuSettings.detect()
+        self._rooms = open_rooms(config.all_engines)
+        cpu = CpuSettings.detect(config.runtime.threads_per_run)
         bounds = OperatorBounds(config.batching)
         self._foreign = open_foreign(config.foreign_engine, cpu, bounds)
         self.engine = Engine(
             TrustAnchor(store.roots, config.trust.threshold),
             SeenFile.open(config.trust.seen),
             now,
-            self._room or self._foreign or LocalLoader(cpu, bounds),
+            self._rooms or self._foreign or LocalLoader(cpu, bounds, config.runtime),
         )
         self.recorder = Recorder(store.answers, store.subjects)
+        self._drift = DriftWatch(store.registry.drifts, store.answers.origin)
         self._watch = Watch(
             store.registry,
             self.engine,
@@ -108,10 +113,13 @@ class Gateway:
             front_door.counted_refusals,
             config.limits.anchor_every,
             store.remember,
-            self._room,
+            self._rooms,
+            self._drift.report,
         )
         guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
         self._rollout = Rollout(self.engine, self.recorder, store.registry.pointers, now, guard_key)
+        self._sessions = open_sessions(config.sessions)
+        self._features = FeatureKeeper(config.features, now)
         self._rights = Rights(self.policy, config.gateway.environment)
         self._health = HealthService(self.engine, front_door.admit, self._rights)
         self._watches = Watches.over(
@@ -144,6 +152,7 @@ class Gateway:
         self._watches.start()
         self._witnesses.start()
         self._rollout.start()
+        self._features.start()
         self._server.start()
 
     def stop(self) -> None:
@@ -157,19 +166,33 @@ class Gateway:
         self.engine.close(self._limits.drain)
         self.recorder.close(self._limits.drain)
         self._watch.stop()
-        for room in (self._room, self._foreign):
-            if room is not None:
-                room.close()
+        for elsewhere in (self._rooms, self._foreign):
+            if elsewhere is not None:
+                elsewhere.close()
+        self._sessions.close()
+        self._features.stop()
         self._authenticator.close()
         self._store.close()
 
     def _add_services(self) -> None:
         deadline, rollout = self._limits.deadline, self._rollout
+        release = Release(self.policy, self._store.registry.allowances)
         predict = Predict(
-            self.engine, self.recorder, self.policy, self._rights, rollout, now, deadline
+            self.engine,
+            self.recorder,
+            self.policy,
+            self._rights,
+            release,
+            self._sessions,
+            self._drift,
+            self._features,
+            rollout,
+            now,
+            deadline,
         )
         add_GRPCInferenceServiceServicer_to_server(
-            InferenceService(self.engine, predict, self._rights), self._server
+            InferenceService(self.engine, predict, self._rights, self._drift.withdrawn),
+            self._server,
         )
         registry = self._store.registry
         add_RegistryServiceServicer_to_server(
@@ -188,6 +211,7 @@ class Gateway:
                 self._open_answer,
                 self._store.witnessed,
                 self._erase_subject,
+                self._rights,
             ),
             self._server,
         )
@@ -202,13 +226,16 @@ class Gateway:
         self._record(call, refusal.reason.name)
 
     def _record_read(self, call: Call, request: Message) -> None:
-        self._record(call, READ, request_text(request))
+        # About nobody: who has read what cannot be erased with the reader.
+        self._record(call, READ, request_text(request), subject="")
 
-    def _record(self, call: Call, outcome: str, asked: str = "") -> None:
+    def _record(
+        self, call: Call, outcome: str, asked: str = "", subject: str | None = None
+    ) -> None:
         principal = call.principal.name
         self.recorder.record(
             Outcome(
-                subject=principal,
+                subject=principal if subject is None else subject,
                 time=now(),
                 principal=principal,
                 method=call.method,

@@ -1,5 +1,6 @@
 """`sealgate serve`: the gateway, or an engine alone, as a process until SIGTERM or SIGINT."""
 
+import gc
 import logging
 import signal
 import threading
@@ -41,6 +42,7 @@ def serve(ctx: click.Context, config: Path | None) -> None:
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     stopping = _on_signal()
+    _spare_collector()
     gateway.start()
     for name, port in gateway.ports.items():
         click.echo(f"listening: {name} on port {port}")
@@ -72,6 +74,7 @@ def engine(ctx: click.Context, config: Path | None) -> None:
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     stopping = _on_signal()
+    _spare_collector()
     server.start()
     click.echo(f"listening: {server.address}")
     while not stopping.wait(_LOOK_SECONDS):
@@ -86,6 +89,18 @@ def _start_logging() -> None:
     )
     # It would tell of every start that no table had to be changed.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _spare_collector() -> None:
+    """Have the garbage collector look rarely, and never at what was imported, which stays anyway.
+
+    Requests make next to no cycles; yet looking for them cost an eighth of each request, and with a
+    hundred thousand objects of libraries to look through, pauses of which p99 was made. Versions
+    are loaded afterwards, so that those no longer needed can still be collected.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _on_signal() -> threading.Event:

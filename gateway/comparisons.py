@@ -135,7 +135,7 @@ class Comparisons:
             verdict=found.verdict.value if found else "",
             score=repr(found.score) if found else "",
             threshold=repr(found.threshold) if found else "",
-            engine=other.ready.engine,
+            engine=(found and found.engine) or other.ready.engine,
         )
 
     def _report(self) -> None:

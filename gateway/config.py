@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.engine_settings import EngineSettings
+from gateway.engine_settings import EngineSettings, check_engines
+from gateway.features import FeatureSettings
 from gateway.quota_settings import Quota, QuotaStore
+from gateway.session_settings import SessionSettings
 from gateway.settings import (
     AnswerStore,
     ApiKeySettings,
@@ -20,6 +22,7 @@ from gateway.settings import (
 from gateway.witness_client import WitnessSettings
 from inference.batching import BatchingBounds, OperatorBounds
 from inference.foreign.settings import ForeignSettings
+from inference.runtime_settings import ON_CPU, RuntimeSettings
 from sealgate.settings import ConfigError, read_settings
 
 
@@ -36,10 +39,14 @@ class GatewayConfig:
     limits: Limits = field(default_factory=Limits)
     quotas: tuple[Quota, ...] = ()
     engine: EngineSettings = field(default_factory=EngineSettings)
+    engines: tuple[EngineSettings, ...] = ()
     foreign_engine: ForeignSettings = field(default_factory=ForeignSettings)
     quota_store: QuotaStore = field(default_factory=QuotaStore)
     batching: tuple[BatchingBounds, ...] = ()
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     rollback: RollbackKey = field(default_factory=RollbackKey)
+    sessions: SessionSettings = field(default_factory=SessionSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
     witnesses: tuple[WitnessSettings, ...] = ()
 
     def __post_init__(self) -> None:
@@ -52,16 +59,25 @@ class GatewayConfig:
                 "[[tokens]] is empty, so nobody could authenticate on [listen] tls; "
                 "name an issuer, its audience and its key_set"
             )
-        if self.foreign_engine.address and (self.engine.socket or self.engine.address):
+        check_engines(self.all_engines)
+        if self.all_engines and self.foreign_engine.address:
             raise ConfigError("[engine] and [foreign_engine] cannot both say where versions run")
-        if self.batching and (self.engine.socket or self.engine.address):
-            raise ConfigError("[[batching]] belongs into engine.toml where [engine] names another")
+        for section, stated in (("[[batching]]", self.batching), ("[runtime]", self.runtime)):
+            if self.all_engines and stated not in ((), ON_CPU):
+                raise ConfigError(f"{section} belongs into engine.toml where [engine] is set")
+        if self.foreign_engine.address and self.runtime != ON_CPU:
+            raise ConfigError("[runtime] says nothing of what runs in a [foreign_engine]")
         OperatorBounds(self.batching)
         if len({witness.key for witness in self.witnesses}) != len(self.witnesses):
             raise ConfigError("[[witnesses]] names a key twice")
         scopes = [(quota.principal, quota.role) for quota in self.quotas]
         if len(set(scopes)) != len(scopes):
             raise ConfigError("[quotas] names a principal or a role twice")
+
+    @property
+    def all_engines(self) -> tuple[EngineSettings, ...]:
+        """Those of processes of their own: `[engine]` where it names one, and the `[[engines]]`."""
+        return (*([self.engine] if self.engine.is_elsewhere else []), *self.engines)
 
     @classmethod
     def read(cls, path: Path) -> "GatewayConfig":

@@ -65,8 +65,8 @@ def config(live: Live, longest: float) -> oip.ModelConfig:
     return message
 
 
-def statistics(live: Live) -> oip.ModelStatistics:
-    """What a version has done since it was loaded."""
+def statistics(live: Live, withdrawn: str) -> oip.ModelStatistics:
+    """What a version has done since it was loaded, and when its screening's bound was withdrawn."""
     report = live.report()
     return oip.ModelStatistics(
         name=live.model,
@@ -84,6 +84,8 @@ def statistics(live: Live) -> oip.ModelStatistics:
             oip.InferBatchStatistics(batch_size=rows, **_phases(executions))
             for rows, executions in report.by_size.items()
         ],
+        verdicts=report.verdicts,
+        screening_withdrawn=withdrawn,
     )
 
 

@@ -1,10 +1,19 @@
-"""Opens the engine room that the configuration names; none where it is this process itself."""
+"""Opens the engine rooms that the configuration names; none where it is this process itself."""
+
+from collections.abc import Sequence
 
 from gateway.engine_settings import EngineSettings
 from inference.remote.door import Door, SocketDoor, TlsDoor
 from inference.remote.room import EngineRoom
+from inference.remote.rooms import EngineRooms
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
+
+
+def open_rooms(engines: Sequence[EngineSettings]) -> EngineRooms | None:
+    """The rooms of other processes, if there are any. Raises: ConfigError."""
+    rooms = [room for room in map(open_room, engines) if room is not None]
+    return EngineRooms(rooms) if rooms else None
 
 
 def open_room(settings: EngineSettings) -> EngineRoom | None:
@@ -20,7 +29,7 @@ def open_room(settings: EngineSettings) -> EngineRoom | None:
     except Refusal as refusal:
         if refusal.reason is not Reason.ENGINE_UNAVAILABLE:
             raise ConfigError(f"{refusal.reason.name}: [engine] {refusal.detail}") from refusal
-    return EngineRoom(door)
+    return EngineRoom(door, settings.name)
 
 
 def _door(settings: EngineSettings) -> Door | None:

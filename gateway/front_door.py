@@ -13,6 +13,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 import grpc
@@ -136,8 +137,6 @@ class FrontDoor(grpc.ServerInterceptor):
     def _guard_single(self, method: str, handler: Handler) -> Callable[..., Any]:
         streams = handler.request_streaming
         behavior: Any = handler.stream_unary if streams else handler.unary_unary
-        anonymous = RULES.get(method) == ANYONE
-        wait = Wait.ANONYMOUS if anonymous else Wait.MESSAGE
         reads = method in AUDIT_READS
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
@@ -150,7 +149,7 @@ class FrontDoor(grpc.ServerInterceptor):
                 if streams:
                     with self._turnstile.waiting(call, Wait.STREAM):
                         return behavior(parsed, call)
-                with self._turnstile.waiting(call, wait):
+                with self._reading(call):
                     request = _only(parsed)
                 answer = behavior(request, call)
                 if reads:
@@ -209,6 +208,11 @@ class FrontDoor(grpc.ServerInterceptor):
     def _enter(self, call: Call) -> Callable[[], None]:
         """Step 5; returns what is to be called when the call ends. Raises like `Quotas.enter`."""
         return nothing if call.is_anonymous else self._quotas.enter(call.principal)
+
+    def _reading(self, call: Call) -> AbstractContextManager[None]:
+        if call.is_anonymous:
+            return self._turnstile.waiting(call, Wait.ANONYMOUS)
+        return self._turnstile.reading(call, call.principal.name)
 
     def _recorded(self, call: Call, request: Any, answers: Iterator[Any]) -> Iterator[Any]:
         """Step 7 for a stream: one entry, before its first message. Raises: RECORD_FAILED."""

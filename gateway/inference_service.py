@@ -1,5 +1,6 @@
 """The Open Inference Protocol's service: messages in, messages out; the work is done elsewhere."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from gateway import describe
@@ -22,8 +23,16 @@ _EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")
 class InferenceService(GRPCInferenceServiceServicer):
     """Answers from the engine's live versions. Each call has passed the front door."""
 
-    def __init__(self, engine: Engine, predict: Predict, rights: Rights) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        predict: Predict,
+        rights: Rights,
+        withdrawn: Callable[[str], str],
+    ) -> None:
+        """`withdrawn` says when the bound of a version's screening was withdrawn, by digest."""
         self._engine = engine
+        self._withdrawn = withdrawn
         self._rights = rights
         self._predict = predict
 
@@ -79,7 +88,8 @@ class InferenceService(GRPCInferenceServiceServicer):
         if request.name and not found:
             # Nothing of that name is live, and this says why.
             found.append(self._resolve(request.name, request.version, call))
-        return oip.ModelStatisticsResponse(model_stats=map(describe.statistics, found))
+        stats = [describe.statistics(live, self._withdrawn(live.digest)) for live in found]
+        return oip.ModelStatisticsResponse(model_stats=stats)
 
     def RepositoryIndex(
         self, request: oip.RepositoryIndexRequest, call: Call

@@ -4,13 +4,15 @@ gRPC's TLS speaks 1.2 and 1.3 and nothing older.
 """
 
 import logging
-from concurrent import futures
 from pathlib import Path
 
 import grpc
 
 from gateway.config import GatewayConfig
+from gateway.crowd import Crowd
+from gateway.front_door import FrontDoor
 from gateway.settings import Limits
+from gateway.threads import Threads
 from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -23,16 +25,19 @@ _IDLE_MS = 300_000
 _UNREAD = 2
 
 
-def new_server(limits: Limits, front_door: grpc.ServerInterceptor) -> grpc.Server:
+def new_server(limits: Limits, front_door: FrontDoor) -> grpc.Server:
     """A server whose memory, connections and calls in flight are bounded. It does not listen yet.
 
     Connections beyond `connections` on a listener are closed at once, so that the process keeps
     file descriptors for its own work. Calls beyond `concurrent_calls` are refused with
-    RESOURCE_EXHAUSTED.
+    RESOURCE_EXHAUSTED, and inference long before: see `gateway.crowd`.
     """
+    threads = Threads(limits.threads)
+    crowd = Crowd(threads, limits.waiting_calls, front_door.counted_refusals)
     return grpc.server(
-        futures.ThreadPoolExecutor(limits.threads, thread_name_prefix="call"),
-        interceptors=[front_door],
+        # gRPC asks of it what `Threads` has, though not by its stated type.
+        threads,  # type: ignore[arg-type]
+        interceptors=[crowd, front_door],
         maximum_concurrent_rpcs=limits.concurrent_calls,
         options=[
             # The front door says why it refuses a message that is too large; a far larger one is

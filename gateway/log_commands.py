@@ -22,7 +22,7 @@ from sealgate.settings import ConfigError
 from sealgate.signing_keys import open_log_signer
 from sealgate.trust.checkpoint import log_vkey
 from sealgate.trust.tiles import WIDTH
-from sealgate.trust.times import parse_time
+from sealgate.trust.times import format_time, parse_time
 
 
 @click.command(
@@ -95,7 +95,7 @@ def _prune(
         "pruned": not dry_run,
         "entries": max(0, size - first),
         "first": max(size, first),
-        "kept_since": cutoff.isoformat(timespec="seconds"),
+        "kept_since": format_time(cutoff),
     }
 
 
@@ -108,5 +108,5 @@ def _wanted(prunings: Prunings, origin: str, before: str, cutoff: datetime, allo
         return size
     time = parse_time(before)
     if time > cutoff:
-        raise Refusal(Reason.RETENTION_HOLDS, f"kept since {cutoff.isoformat()}")
+        raise Refusal(Reason.RETENTION_HOLDS, f"kept since {format_time(cutoff)}")
     return prunings.prunable(origin, time)

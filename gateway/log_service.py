@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from gateway.front_door import Call
 from gateway.request_fields import asked
+from gateway.rights import Rights
 from gateway.subjects import Erased
 from gateway.watching import LogWatch
 from gateway.witnessed import Witnessed
@@ -27,12 +28,14 @@ class LogService(LogServiceServicer):
         open_answer: Callable[[str, int], Receipt],
         witnessed: Witnessed,
         erase: Callable[[str, str, str], Erased],
+        rights: Rights,
     ) -> None:
         self._logs = logs
         self._watches = watches
         self._open_answer = open_answer
         self._witnessed = witnessed
         self._erase = erase
+        self._rights = rights
 
     def ListLogs(self, request: messages.ListLogsRequest, call: Call) -> messages.ListLogsResponse:
         page = list_page(sorted(self._logs), asked(request), "origin")
@@ -70,6 +73,8 @@ class LogService(LogServiceServicer):
     def OpenEntry(
         self, request: messages.OpenEntryRequest, call: Call
     ) -> messages.OpenEntryResponse:
+        # Which model it is about, only the opened entry says.
+        self._rights.check(call, "read")
         receipt = self._open_answer(request.origin, request.index)
         return messages.OpenEntryResponse(receipt=receipt.encode())
 

@@ -3,37 +3,45 @@
 The front door has authenticated the caller and found that the policy lets them ask. Then:
 
 1. read what was asked: model, version or alias, parameters; the policy's rights must cover it;
-2. resolve it to the live version;
+2. resolve it to the live version, which is not `shadow`'s alone;
 3. read the tensors, find whether `canary` answers in production's stead, and hold them against
    the version's signature;
 4. screen and infer, one batched trip to the engine room;
-5. decide by the policy whether the answer may leave, or of its rows the likeliest classes alone;
+5. decide by the policy whether the answer may leave, or of its rows the likeliest classes alone
+   (`gateway.release`);
 6. record, durably, before anything is answered;
-7. answer, with the receipt where it was asked for; `shadow` may be asked afterwards.
+7. answer, no sooner than the policy lets it, with the receipt where it was asked for; `shadow` may
+   be asked afterwards.
 
 A refusal in steps 1 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from gateway.drift import DriftWatch
+from gateway.features import FeatureKeeper
 from gateway.front_door import Call, RecordedRefusal
 from gateway.question import Question, read_question
 from gateway.recorder import Outcome, Recorder
+from gateway.release import Release
 from gateway.rights import Rights
 from gateway.rollout import Rollout
+from gateway.sessions.watch import SessionWatch
 from inference.engine import Answer, Engine, Live
 from inference.inputs import model_input, wanted_outputs
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
+from sealgate.trust.allowances import ALLOWED
 from sealgate.trust.answer import tensors_digest
 from sealgate.trust.policy import Policy
+from sealgate.trust.shares import SHADOW
 
 
 @dataclass(slots=True)
@@ -44,6 +52,8 @@ class _Findings:
     input_digest: str = ""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     answer: Answer | None = None
+    allowance: str = ""
+    session: str | None = None
 
 
 class Predict:
@@ -55,6 +65,10 @@ class Predict:
         recorder: Recorder,
         policy: Callable[[], Policy],
         rights: Rights,
+        release: Release,
+        sessions: SessionWatch,
+        drift: DriftWatch,
+        features: FeatureKeeper,
         rollout: Rollout,
         clock: Callable[[], datetime],
         longest: float,
@@ -63,6 +77,10 @@ class Predict:
         self._recorder = recorder
         self._policy = policy
         self._rights = rights
+        self._release = release
+        self._sessions = sessions
+        self._drift = drift
+        self._features = features
         self._rollout = rollout
         self._clock = clock
         self.longest = longest
@@ -78,6 +96,7 @@ class Predict:
             return response
         finally:
             _count(findings.live, answered, time.monotonic_ns() - began)
+            self._hold(findings, began, call)
 
     def _respond(
         self, request: oip.ModelInferRequest, call: Call, findings: _Findings, began: int
@@ -96,6 +115,10 @@ class Predict:
             raise RecordedRefusal(refusal, receipt.encode() if wanted else None) from refusal
         digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
         outcome = self._outcome(now, call, question, findings, "answered", digest)
+        if findings.allowance:
+            # An entry of its own, which is no run of an engine's.
+            passed = replace(outcome, outcome=ALLOWED, output=findings.allowance, engine="")
+            self._recorder.record(replace(passed, verdict="", score="", threshold=""))
         receipt = self._recorder.record(outcome)  # 6
         if findings.live and findings.answer:
             self._rollout.answered(findings.live, findings.tensors, findings.answer, outcome)
@@ -119,6 +142,9 @@ class Predict:
     ) -> list[Tensor]:
         live = self._engine.resolve(question.model, question.version, question.alias)  # 2
         findings.live = live
+        if live.alias == SHADOW:
+            # Whom nobody may be answered by, fewer people may have approved.
+            raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
         tensors = findings.tensors = read_inputs(request)  # 3
         findings.input_digest = tensors_digest(
             (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
@@ -131,11 +157,31 @@ class Predict:
             live,
             lambda: self._engine.infer(live, array, until, call.is_active, urgent, caller),
         )
-        if live.config.blocks and self._policy().blocks(answer.verdict):  # 5
-            raise Refusal(Reason.ADVERSARIAL_INPUT)
-        if self._policy().labels_only(answer.verdict):
+        live.statistics.judged(answer.verdict.value)
+        self._features.keep(live.digest, answer.features)
+        rules = self._policy().screen(live.model).sessions  # 5
+        session = self._sessions.observe(rules, caller, live, array, answer)
+        findings.session = session
+        if session is None:
+            # An attacker's rows are no evidence of how others have changed.
+            self._drift.observe(live, answer)
+        released = self._release.decide(
+            live, question, call.principal, findings.input_digest, answer, session
+        )
+        findings.allowance = released.allowance
+        if released.labels_only:
             return [_labels(answer.outputs[live.config.output.name])]
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
+
+    def _hold(self, findings: _Findings, began: int, call: Call) -> None:
+        """Waits for the time at which the policy lets a request be answered."""
+        if findings.live is None:
+            return
+        hold = self._release.hold(findings.live.model, findings.session)
+        left = hold - (time.monotonic_ns() - began) / 1e9
+        remaining = call.time_remaining()
+        if left > 0:
+            time.sleep(left if remaining is None else max(0.0, min(left, remaining)))
 
     def _granted(self, question: Question, call: Call) -> float:
         """How many seconds the request may take: neither wish may lengthen what is configured."""
@@ -169,7 +215,7 @@ class Predict:
             verdict=answer.verdict.value if answer else "",
             score=repr(answer.score) if answer else "",
             threshold=repr(answer.threshold) if answer else "",
-            engine=live.ready.engine if live else "",
+            engine=(answer and answer.engine) or (live.ready.engine if live else ""),
         )
 
 

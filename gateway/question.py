@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
 from sealgate.trust.names import check_name
 from sealgate.trust.rights import DEFAULT_ALIAS
 
@@ -15,6 +16,7 @@ Parameter: TypeAlias = str | bool | int
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _OPAQUE = re.compile(r"[!-~]{1,128}")
 _LONGEST_ID = 128
+_LONGEST_ALLOWANCE = 8192
 # The parameters, with the types that each may have.
 _KINDS = {
     "alias": ("string_param",),
@@ -23,6 +25,7 @@ _KINDS = {
     "session": ("string_param",),
     "priority": ("int64_param", "uint64_param"),
     "timeout": ("int64_param",),
+    "allowance": ("string_param",),
 }
 URGENT = 1
 """The highest priority."""
@@ -37,8 +40,9 @@ class Question:
     Either `version` or `alias` is given, never both. `subject` is the opaque name of the person
     whom the data is about, empty where none was named. `named` says whether the request itself
     names version or alias; where it does not, what `canary` answers of a `session` (opaque, empty
-    for none) it answers of all of it. `outputs` are those asked for, empty for
-    all of them. `timeout` is how many seconds the request may take, None for as many as usual.
+    for none) it answers of all of it. `outputs` are those asked for, empty for all of them.
+    `timeout` is how many seconds the request may take, None for as many as usual. `allowance` is a
+    second person's, unverified.
     """
 
     model: str
@@ -51,10 +55,13 @@ class Question:
     timeout: float | None
     named: bool
     session: str
+    allowance: Envelope | None = None
 
 
 def read_question(request: oip.ModelInferRequest) -> Question:
-    """Raises: NAME_MALFORMED, VERSION_MALFORMED, PARAMETER_MALFORMED, TENSOR_DUPLICATE."""
+    """Raises: NAME_MALFORMED, VERSION_MALFORMED, PARAMETER_MALFORMED, TENSOR_DUPLICATE;
+    DOCUMENT_MALFORMED for an allowance that is no envelope.
+    """
     if len(request.id) > _LONGEST_ID or not request.id.isprintable():
         raise Refusal(Reason.PARAMETER_MALFORMED, "id")
     model = check_name(request.model_name, Reason.NAME_MALFORMED)
@@ -73,8 +80,9 @@ def read_question(request: oip.ModelInferRequest) -> Question:
     urgent = _number(parameters, "priority", most=ORDINARY) == URGENT
     timeout = _number(parameters, "timeout") / 1e6 or None
     named = version is not None or "alias" in parameters
+    allowance = _allowance(str(parameters.get("allowance", "")))
     return Question(
-        model, version, alias, outputs, receipt, subject, urgent, timeout, named, session
+        model, version, alias, outputs, receipt, subject, urgent, timeout, named, session, allowance
     )
 
 
@@ -104,6 +112,12 @@ def _opaque(parameters: Mapping[str, Parameter], name: str) -> str:
     if name in parameters and not _OPAQUE.fullmatch(word):
         raise Refusal(Reason.PARAMETER_MALFORMED, name)
     return word
+
+
+def _allowance(text: str) -> Envelope | None:
+    if len(text) > _LONGEST_ALLOWANCE:
+        raise Refusal(Reason.PARAMETER_MALFORMED, "allowance")
+    return Envelope.decode(text.encode()) if text else None
 
 
 def _number(parameters: Mapping[str, Parameter], name: str, most: int | None = None) -> int:

@@ -38,6 +38,7 @@ def version_message(record: VersionRecord) -> messages.Version:
         revocation_reason=record.revocation_reason,
         watermark_entry=record.watermark_entry,
         etag=record.etag,
+        screening_withdrawn=record.screening_withdrawn,
     )
 
 

@@ -182,6 +182,7 @@ class Surroundings:
 class Limits:
     """Bounds that hold before and after authentication. Times are in seconds.
 
+    While `waiting_calls` wait for one of the `threads`, inference is refused at once.
     `watchers` may follow changes and logs at once, who hold none of the `threads`; each hears from
     us every `heartbeat` seconds at least.
     """
@@ -191,6 +192,7 @@ class Limits:
     concurrent_calls: int = 512
     streams_per_connection: int = 128
     threads: int = 64
+    waiting_calls: int = 64
     deadline: float = 10.0
     stream: float = 3600.0
     watchers: int = 64

@@ -2,13 +2,15 @@
 
 The server has a fixed number of threads, and a call holds one while its message comes in and while
 its stream goes on, however slowly the other end sends or takes. So that nobody takes them all by
-waiting, calls without a credential get a quarter of the threads and streams another quarter, and
-each wait ends in time, whatever deadline the caller chose. Those who follow changes or a log wait
-nearly always, so they have threads of their own, one for each who is let in.
+waiting, calls without a credential get a quarter of the threads and streams another quarter, the
+messages of one caller three quarters, and each wait ends in time, whatever deadline the caller
+chose. Those who follow changes or a log wait nearly always, so they have threads of their own, one
+for each who is let in.
 """
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -52,6 +54,8 @@ class Turnstile:
             Wait.STREAM: threading.BoundedSemaphore(share),
             Wait.WATCH: threading.BoundedSemaphore(limits.watchers),
         }
+        self._most_of_one = max(1, limits.threads - share)
+        self._of_one: Counter[str] = Counter()
         self._longest = {
             Wait.ANONYMOUS: _ANONYMOUS_SECONDS,
             Wait.MESSAGE: limits.deadline,
@@ -76,6 +80,22 @@ class Turnstile:
         if self._thread.is_alive():
             self._thread.join()
         self.watchers.shutdown()
+
+    @contextmanager
+    def reading(self, call: Cancellable, caller: str) -> Iterator[None]:
+        """Hold a place for a known caller's call while its one message comes. Raises: QUEUE_FULL,
+        also where too many of that caller's wait.
+        """
+        with self._mutex:
+            if self._of_one[caller] >= self._most_of_one:
+                raise Refusal(Reason.QUEUE_FULL, f"too many of {caller} wait")
+            self._of_one[caller] += 1
+        try:
+            with self.waiting(call, Wait.MESSAGE):
+                yield
+        finally:
+            with self._mutex:
+                self._of_one[caller] -= 1
 
     @contextmanager
     def waiting(self, call: Cancellable, wait: Wait) -> Iterator[None]:

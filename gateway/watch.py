@@ -10,10 +10,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from gateway.handover import Handover
 from inference.engine import Engine
-from inference.remote.room import EngineRoom
+from inference.remote.rooms import EngineRooms
 from registry.log.answer_log import AnswerLog
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
@@ -42,19 +43,22 @@ class Watch:
         counted_refusals: Counter[str],
         anchor_every: float,
         remember: Callable[[], None],
-        room: EngineRoom | None = None,
+        rooms: EngineRooms | None = None,
+        report: Callable[[], None] = lambda: None,
     ) -> None:
-        """`remember` keeps what was seen of the logs, apart from the databases; `room` is where the
-        engine's versions run, if that is another process.
+        """`remember` keeps what was seen of the logs, apart from the databases; `rooms` is where
+        versions run, if that is in other processes. `report` tells the registry what else was
+        found.
         """
         self._registry = registry
         self._changes = registry.changes()
         self._engine = engine
-        self._room = room
+        self._rooms = rooms
         self._answers = answers
         self._counted_refusals = counted_refusals
         self._anchor_every = anchor_every
         self._remember = remember
+        self._report = report
         self._anchored_at = time.monotonic()
         self._reported: Counter[str] = Counter()
         # What was followed last; None where that must be tried again.
@@ -86,7 +90,7 @@ class Watch:
     @property
     def _behind(self) -> bool:
         """Whether the newest state must be followed again though nothing has changed."""
-        return self._token is None or (self._room is not None and self._room.behind)
+        return self._token is None or (self._rooms is not None and self._rooms.behind)
 
     def _run(self) -> None:
         upkeep_at = time.monotonic() + _UPKEEP_SECONDS
@@ -100,7 +104,7 @@ class Watch:
                 self._guarded(self._upkeep)
                 upkeep_at = time.monotonic() + _UPKEEP_SECONDS
 
-    def _guarded(self, step: Callable[[], None]) -> bool:
+    def _guarded(self, step: Callable[[], object]) -> bool:
         """Whether the step went well. What the engine has goes on answering if it did not.
 
         This thread must outlive every error: without it, no revocation would arrive any more.
@@ -120,10 +124,10 @@ class Watch:
         if token == self._token and not self._behind:
             return
         handover = Handover.of(self._registry.snapshot(), self._registry.artifacts)
-        if self._room is not None:
+        if self._rooms is not None:
             # What is revoked ends here first, however long the engine takes.
             self._engine.update(handover, handover)
-            self._room.show(handover, handover)
+            self._rooms.show(handover, handover)
         update = self._engine.update(handover, handover)
         reasons = {rejected.reason for rejected in update.rejected}
         passing = update.refused is not None or not reasons.isdisjoint(_PASSING)
@@ -147,17 +151,20 @@ class Watch:
 
     def _upkeep(self) -> None:
         self._remember()
-        if self._room is not None:
-            self._room.probe()
+        if self._rooms is not None:
+            self._rooms.probe()
         self._registry.refresh()
+        self._guarded(self._report)
         if time.monotonic() - self._anchored_at >= self._anchor_every:
             self._anchor()
             self._count()
 
     def _count(self) -> None:
-        """Keeps what an engine of its own process says that it ran."""
-        if self._room is not None and not self._room.behind:
-            self._registry.engine_counts.add(_SERVICE, self._room.counts())
+        """Keeps what engines of their own processes say that they ran."""
+        add = self._registry.engine_counts.add
+        for counts in self._rooms.counts() if self._rooms is not None else ():
+            # What one says may be refused; that is no reason not to keep the others'.
+            self._guarded(partial(add, _SERVICE, counts))
 
     def _anchor(self) -> None:
         """Anchors the answer log where it has grown, and reports the refusals since last time."""

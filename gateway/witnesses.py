@@ -127,16 +127,19 @@ def submit(log: Log, settings: WitnessSettings, witnessed: Witnessed) -> None:
         if status is HTTPStatus.OK:
             witnessed.keep(log.origin, settings.witness, signed, _line(text, settings))
             return
-        # 4.
-        if status is HTTPStatus.CONFLICT and size(text.removesuffix("\n")) != old:
-            old = size(text.removesuffix("\n"))
-            continue
-        # 5.
-        forked = status is HTTPStatus.CONFLICT and old == newest.size
-        if forked or status is HTTPStatus.UNPROCESSABLE_ENTITY:
-            raise Contradiction(f"{status.value} for {newest.size} entries that follow its {old}")
-        raise Refusal(Reason.WITNESS_REFUSED, f"{status.value} {text[:200]!r}")
+        # 4. and 5.
+        old = _further(status, text, old, newest)
     raise Refusal(Reason.WITNESS_REFUSED, "it moves on faster than we ask")
+
+
+def _further(status: HTTPStatus, text: str, old: int, newest: Checkpoint) -> int:
+    """How far the witness is, which has not cosigned what follows `old` entries."""
+    if status is HTTPStatus.CONFLICT and size(text.removesuffix("\n")) != old:
+        return size(text.removesuffix("\n"))
+    forked = status is HTTPStatus.CONFLICT and old == newest.size
+    if forked or status is HTTPStatus.UNPROCESSABLE_ENTITY:
+        raise Contradiction(f"{status.value} for {newest.size} entries that follow its {old}")
+    raise Refusal(Reason.WITNESS_REFUSED, f"{status.value} {text[:200]!r}")
 
 
 def _check_extends(log: Log, kept: Checkpoint, newest: Checkpoint) -> None:

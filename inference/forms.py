@@ -36,6 +36,10 @@ class Form(Protocol):
         """What texts of no one's become, where it takes texts."""
         ...
 
+    def extremes(self) -> list[Array]:
+        """Rows that callers may send and that golden inputs need not hold, each to be run alone."""
+        ...
+
     def serving(self, rows: Array) -> Feeds:
         """The inputs of the serving graph."""
         ...
@@ -67,6 +71,9 @@ class Numbers:
     def probe(self) -> Array | None:
         return None
 
+    def extremes(self) -> list[Array]:
+        return []
+
     def serving(self, rows: Array) -> Feeds:
         return {self._name: rows}
 
@@ -95,6 +102,10 @@ class Tokens:
 
     def probe(self) -> Array | None:
         return self._tokenizer.probe() if self._tokenizer is not None else None
+
+    def extremes(self) -> list[Array]:
+        last = self._rules.vocabulary - 1
+        return [np.full((1, width), last, np.int64) for width in self._rules.buckets]
 
     def serving(self, rows: Array) -> Feeds:
         return tokens.feeds(rows)

@@ -5,32 +5,38 @@ import onnx
 from inference.model_config import ModelConfig
 from inference.pruning import keep_outputs
 from inference.runtime import Session
+from inference.runtime_settings import ON_CPU, RuntimeSettings
 from inference.screening import contract
 from inference.screening.contract import ResponseShape
 from sealgate.reasons import Reason, Refusal
 
 
-def open_classifier(graph: bytes, config: ModelConfig, threads: int) -> Session:
+def open_classifier(
+    graph: bytes, config: ModelConfig, threads: int, settings: RuntimeSettings = ON_CPU
+) -> Session:
     """A graph from the model's inputs to its output, and from nothing else.
 
-    Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH.
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA, ENGINE_UNSUITABLE, GRAPH_MISMATCH.
     """
-    session = Session.open(graph, (config.output.name,), threads)
+    session = Session.open(graph, (config.output.name,), threads, settings)
     inputs = {config.input.name} if config.tokens is None else {contract.IDS, contract.MASK}
     if session.inputs != inputs:
         raise Refusal(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")
     return session
 
 
-def open_response(graph: bytes, threads: int) -> tuple[Session, Session]:
-    """The response graph as it was signed, and pruned to what a request needs of it.
+def open_response(
+    graph: bytes, threads: int, settings: RuntimeSettings = ON_CPU
+) -> tuple[Session, Session]:
+    """The response graph as it was signed, on the processor, to hold against it what requests run:
+    the same, pruned to what they need, where the settings say.
 
-    Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH.
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA, ENGINE_UNSUITABLE, GRAPH_MISMATCH.
     """
     # The whole graph first: opening it checks that it is one.
     whole = Session.open(graph, (contract.LOGITS, contract.FEATURES), threads)
     features = keep_outputs(graph, (contract.FEATURES,))
-    return whole, Session.open(features, (contract.FEATURES,), threads)
+    return whole, Session.open(features, (contract.FEATURES,), threads, settings)
 
 
 def check_response(graph: onnx.ModelProto | bytes, config: ModelConfig) -> ResponseShape:

@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from inference.batcher import Counts
 from inference.model_config import ModelConfig
+from inference.screening.detector import Detector
 from inference.standing import Place
 from inference.statistics import Duration, Report, Statistics
 from inference.version import Answer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
+from sealgate.trust.shares import SHADOW
 
 DEFAULT_ALIAS = "production"
 
@@ -33,8 +35,8 @@ class Ready(Protocol):
         ...
 
     @property
-    def threshold(self) -> float:
-        """Above this score a row is adversarial."""
+    def detector(self) -> Detector:
+        """What judges its rows, and what that promises of clean ones."""
         ...
 
     @property
@@ -90,7 +92,7 @@ class Live:
     @property
     def threshold(self) -> float:
         """Above this score a row is adversarial."""
-        return self.ready.threshold
+        return self.ready.detector.threshold
 
     @property
     def statistics(self) -> Statistics:
@@ -147,8 +149,12 @@ class Table:
     ) -> Self:
         """The table of these aliases; one that is live is not closed."""
         closed = {place: item for place, item in closed.items() if place not in lives}
-        # Where several aliases name a version, the longest covered speaks for it, or the default.
-        ordered = sorted(lives.values(), key=lambda live: (live.until, live.alias == DEFAULT_ALIAS))
+        # Where several aliases name a version, the longest covered speaks for it, or the default;
+        # `shadow` only where no other does.
+        ordered = sorted(
+            lives.values(),
+            key=lambda live: (live.alias != SHADOW, live.until, live.alias == DEFAULT_ALIAS),
+        )
         return cls(
             policy=policy,
             policy_until=policy_until,

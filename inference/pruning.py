@@ -24,6 +24,18 @@ def keep_outputs(graph: bytes, wanted: Collection[str]) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def keep_read_inputs(graph: bytes) -> bytes:
+    """Return the ONNX model without the inputs that nothing reads."""
+    model = onnx.load_model_from_string(graph)
+    read = {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        read |= _inputs(node)
+    kept = [value for value in model.graph.input if value.name in read]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
 def drop_unread(graph: onnx.GraphProto) -> None:
     """Remove nodes and initializers that nothing reads, in place."""
     read = {value.name for value in graph.output}

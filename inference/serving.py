@@ -6,12 +6,18 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from inference.runtime import Session
+from inference.runtime_settings import CPU, RuntimeSettings
+
 Array = npt.NDArray[Any]
 
 IN_PROCESS = "in-process, digest checked"
 # INT8 answers repeat bit for bit on one machine. Another machine may round the float operations
 # around the integer kernels differently, by no more than this (absolute and relative).
 GOLDEN_TOLERANCE = 1e-5
+# What screening measures, in float32, may be off by this much in other company: kernels sum in
+# another order for a single row than for a full tile.
+SCREENING_TOLERANCE = 1e-3
 
 
 class Served(Protocol):
@@ -24,8 +30,8 @@ class Served(Protocol):
 class Serving:
     """What answers. `place` says where it runs, and whether its digest is checked there.
 
-    It takes `lanes` batches at once. Golden answers may be off by `tolerance`, and by `company`
-    with the batch that they sit in (each absolute and relative).
+    It takes `lanes` batches at once. Golden answers may be off by `tolerance`; with the batch that
+    they sit in, by `company`, and what screening measures by `screening` (absolute and relative).
     """
 
     served: Served
@@ -33,3 +39,23 @@ class Serving:
     place: str = IN_PROCESS
     tolerance: float = GOLDEN_TOLERANCE
     company: float = 0.0
+    screening: float = SCREENING_TOLERANCE
+
+    @classmethod
+    def here(
+        cls, served: Session, response: Session, lanes: int, settings: RuntimeSettings
+    ) -> "Serving":
+        """Graphs of this process: `served` answers, and `response` is what screens."""
+        place = "" if settings.provider == CPU else f", on {served.place}"
+        if response.place != served.place:
+            place += f", screened on {response.place}"
+        stated = settings.tolerance
+        return cls(
+            served,
+            # A captured graph has one set of buffers.
+            1 if settings.cuda_graphs else lanes,
+            IN_PROCESS + place,
+            tolerance=stated or GOLDEN_TOLERANCE,
+            company=0.0 if settings.deterministic else stated,
+            screening=0.0 if settings.deterministic else max(stated, SCREENING_TOLERANCE),
+        )

@@ -50,6 +50,7 @@ class Report:
     `inferences` are rows and `executions` batches. `by_request` counts a batch's phases for each
     of its requests, `by_size` once, under the batch's rows. `last_ms` is when the last batch was
     done, in milliseconds of the epoch; 0 where there was none. `faults` are those that happened.
+    `verdicts` are those on requests, by name.
     """
 
     success: Duration
@@ -59,6 +60,7 @@ class Report:
     by_size: Mapping[int, Executions]
     last_ms: int
     faults: Mapping[Fault, int] = field(default_factory=dict)
+    verdicts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def executions(self) -> int:
@@ -101,6 +103,7 @@ class Statistics:
     _by_request: _Total = field(default_factory=_Total)
     _by_size: dict[int, _Total] = field(default_factory=dict)
     _faults: dict[Fault, int] = field(default_factory=dict)
+    _verdicts: dict[str, int] = field(default_factory=dict)
 
     def succeeded(self, ns: int) -> None:
         """A request was answered, `ns` after it came."""
@@ -118,6 +121,11 @@ class Statistics:
         """Something went wrong and was put right."""
         with self._mutex:
             self._faults[fault] = self._faults.get(fault, 0) + 1
+
+    def judged(self, verdict: str) -> None:
+        """Screening has judged a request, whatever became of it."""
+        with self._mutex:
+            self._verdicts[verdict] = self._verdicts.get(verdict, 0) + 1
 
     def executed(self, requests: int, rows: int, phases: Phases) -> None:
         """A batch was run. There are at most as many sizes as a batch may have rows."""
@@ -141,4 +149,5 @@ class Statistics:
                 by_size={rows: total.executions() for rows, total in sorted(self._by_size.items())},
                 last_ms=self._last_ns // 1_000_000,
                 faults=dict(self._faults),
+                verdicts=dict(self._verdicts),
             )

@@ -1,13 +1,15 @@
 """Texts to rows of tokens, by the version's own `tokenizer.json` and the library `tokenizers`.
 
 The file is JSON of the library's format and nothing else: it is read, never run. What it may name
-is listed here. In particular it holds no regular expressions, whose worst case a caller could ask
-for.
+is listed here, each part once: a text that grows in one would grow in it again and again. In
+particular it holds no regular expressions, whose worst case a caller could ask for, and no long
+words or pieces, since what is looked up grows with their square.
 Its sections on truncation and padding do not count: `model.json` says both.
 """
 
 import json
 import os
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +25,13 @@ from inference.tokens import NO_TOKEN, TRUNCATE, Ids, TokenRules
 from sealgate.reasons import Reason, Refusal
 
 LARGEST = 8 << 20
+# Characters of a word (WordPiece) or a piece (Unigram); 100 is BERT's.
+_LONGEST_LOOKUP = 100
+# While it is cut, a text takes some two hundred times its size. So of requests with more characters
+# than this, whoever's they are, few are cut at once, and the others wait for seconds at most.
+_LARGE = 16 << 10
+_large = threading.BoundedSemaphore(2)
+_PATIENCE_SECONDS = 1.0
 _PARTS = {
     "normalizer": {
         *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Sequence", "Strip"),
@@ -84,10 +93,10 @@ class TextTokenizer:
     def rows(self, texts: Iterable[bytes]) -> Ids:
         """Rows [n, s] of texts in UTF-8, s being the bucket of the longest.
 
-        Raises TENSOR_TEXT for one without tokens, and, where the model refuses it, with too many.
+        Raises TENSOR_TEXT for one without tokens, and, where the model refuses it, with too many;
+        QUEUE_FULL while other large ones are being cut.
         """
-        decoded = [text.decode() for text in texts]
-        found = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(decoded)]
+        found = self._cut([text.decode() for text in texts])
         sizes = [len(ids) for ids in found]
         if not min(sizes) or max(sizes) > self._rules.most:
             raise Refusal(Reason.TENSOR_TEXT, "no tokens, or more than the model takes")
@@ -95,6 +104,17 @@ class TextTokenizer:
         for row, ids in zip(rows, found, strict=True):
             row[: len(ids)] = ids
         return self._rules.fitted(rows)
+
+    def _cut(self, texts: list[str]) -> list[list[int]]:
+        if sum(map(len, texts)) <= _LARGE:
+            return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
+        if not _large.acquire(timeout=_PATIENCE_SECONDS):
+            raise Refusal(Reason.QUEUE_FULL, "other large texts are being cut")
+        try:
+            # One by one, so that the tokens alone are kept of each.
+            return [self._tokenizer.encode_batch_fast([text])[0].ids for text in texts]
+        finally:
+            _large.release()
 
     def probe(self) -> Ids:
         """Rows [len(PROBES), most] of those texts, cut to what the model takes."""
@@ -115,12 +135,27 @@ def _checked(data: bytes) -> str:
     if not isinstance(value, dict) or not isinstance(value.get("model"), dict):
         raise Refusal(Reason.FORMAT_REFUSED, "not a tokenizer")
     for name, allowed in _PARTS.items():
-        for kind in _kinds(value.get(name)):
-            if kind not in allowed:
+        kinds = _kinds(value.get(name))
+        for kind in kinds:
+            if kind not in allowed or kinds.count(kind) > 1:
                 raise Refusal(Reason.FORMAT_REFUSED, f"a tokenizer's {name} may not be {kind!r}")
     if value["model"].get("dropout"):
         raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer that cuts at random")
+    if _longest_lookup(value["model"]) > _LONGEST_LOOKUP:
+        raise Refusal(Reason.FORMAT_REFUSED, "a tokenizer whose words or pieces are too long")
     return text
+
+
+def _longest_lookup(model: dict[str, Any]) -> int:
+    """How many characters of a text are looked up together; a number only where it matters."""
+    if model.get("type") == "WordPiece":
+        longest = model.get("max_input_chars_per_word")
+        return longest if type(longest) is int else 0
+    if model.get("type") == "Unigram":
+        pieces = model.get("vocab")
+        texts = [p[0] for p in pieces if isinstance(p, list)] if isinstance(pieces, list) else []
+        return max((len(text) for text in texts if isinstance(text, str)), default=0)
+    return 0
 
 
 def _kinds(part: Any) -> list[Any]:

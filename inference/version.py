@@ -14,7 +14,9 @@ The files of a version, all of them in its manifest:
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, Self
 
@@ -25,6 +27,9 @@ from inference.answer import Answer
 from inference.batcher import Batcher
 from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.capacity import Capacity
+from inference.checks import check_answers, check_forward
+from inference.cores import ALONE, Running
+from inference.costs import Costs
 from inference.cpu import CpuSettings
 from inference.forms import Form, check_tokenizer, form_of
 from inference.golden import Golden
@@ -32,9 +37,9 @@ from inference.graphs import check_response, open_classifier, open_response
 from inference.limits import Counts, Limits
 from inference.model_config import ModelConfig
 from inference.runtime import Session
-from inference.screening import contract
 from inference.screening.detector import Detector
 from inference.serving import Serving
+from inference.sizes import Sizes
 from inference.statistics import Fault, Phases, Statistics
 from sealgate.reasons import Reason, Refusal
 
@@ -50,10 +55,6 @@ TOKENIZER = "tokenizer.json"
 """Of a text model alone; the others are every version's."""
 FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
 
-# The first golden rows are run alone and by threes as well: their company must not matter.
-_COMPANY_SIZES = (1, 3)
-_COMPANY_ROWS = 12
-
 Array = npt.NDArray[Any]
 
 
@@ -63,11 +64,14 @@ class ReadyVersion:
     __slots__ = (
         "__weakref__",
         "_capacity",
+        "_cores",
         "_earlier",
         "_form",
+        "_golden",
         "_limits",
         "_response",
         "_served",
+        "_sizes",
         "batcher",
         "config",
         "detector",
@@ -84,6 +88,8 @@ class ReadyVersion:
         form: Form,
         serving: Serving,
         response: Session,
+        running: Running,
+        golden: Golden,
     ) -> None:
         self.digest = digest
         self.engine = serving.place
@@ -94,6 +100,10 @@ class ReadyVersion:
         self._form = form
         self._limits = Limits.of(config.batching, serving.lanes)
         self._capacity = Capacity(config.batching.max_rows)
+        self._sizes = Sizes()
+        # What takes one core for microseconds does not wait for what takes milliseconds.
+        self._cores = running.cores if serving.lanes > 1 else None
+        self._golden = golden
         self._earlier = Counts()
         self.batcher = self._new_batcher()
         self.statistics = Statistics()
@@ -106,19 +116,22 @@ class ReadyVersion:
         cpu: CpuSettings,
         serving: Serving | None = None,
         bounds: OperatorBounds = NO_BOUNDS,
+        running: Running = ALONE,
     ) -> Self:
         """Make the version of `digest` ready from its files, which have been admitted; where
         `serving` is given, that answers in the place of the INT8 graph. `bounds` tighten how it is
-        batched.
+        batched, `running` says how its graphs are run.
 
         1. `model.json` and `detector.json` are well-formed (DOCUMENT_MALFORMED), and a text model
            has a tokenizer, which cuts texts as the publisher's did (see `check_tokenizer`,
            `TextTokenizer.open`; GOLDEN_MISMATCH).
-        2. The graphs are plain ONNX that loads (FORMAT_REFUSED, EXTERNAL_DATA).
+        2. The graphs are plain ONNX that loads (FORMAT_REFUSED, EXTERNAL_DATA), where it is to run
+           (ENGINE_UNSUITABLE).
         3. The response graph is one, of this model's sizes and this detector's (GRAPH_MISMATCH).
         4. Its forward is the float32 model's on the golden inputs (GRAPH_MISMATCH).
-        5. The INT8 graph gives the golden answers, in any company (GOLDEN_MISMATCH).
-        6. Screening gives each golden input a score (GRAPH_MISMATCH).
+        5. The INT8 graph gives the golden answers, and both theirs in any company, as near as
+           `serving` says (GOLDEN_MISMATCH).
+        6. Screening scores golden inputs, and whatever else callers send is taken (GRAPH_MISMATCH).
 
         The runs of steps 4 to 6 warm the graphs as well.
         """
@@ -132,26 +145,34 @@ class ReadyVersion:
         form = form_of(config, tokenizer)
         golden.check_probe(form.probe())
         # 2.
-        spread = cpu.spread(len(files[INT8]))
+        spread, settings = cpu.spread(len(files[INT8])), running.settings
+        whole, response = open_response(files[RESPONSE], spread.threads, settings)
         if serving is None:
-            serving = Serving(open_classifier(files[INT8], config, spread.threads), spread.lanes)
+            served = open_classifier(files[INT8], config, spread.threads, settings)
+            serving = Serving.here(served, response, spread.lanes, settings)
         float32 = open_classifier(files[FP32], config, spread.threads)
-        whole, response = open_response(files[RESPONSE], spread.threads)
         # 3.
         shape = check_response(files[RESPONSE], config)
         if shape.features != detector.width:
             raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
-        version = cls(digest, config, detector, form, serving, response)
+        version = cls(digest, config, detector, form, serving, response, running, golden)
+        most = config.batching.max_rows
+        if settings.deterministic:
+            work = partial(form.run, work=version._run)
+            version._sizes = Sizes.steady(most, golden.x, work)
+        elif settings.cuda_graphs:
+            version._sizes = Sizes.upto(most)
         # 4.
-        version._check_response(float32, whole, golden)
+        check_forward(form, float32, whole, response, golden, most)
         # 5. and 6.
-        version._check_answers(golden, serving)
+        check_answers(form, version._answer, config.output.name, serving, golden, most)
         return version
 
     @property
-    def threshold(self) -> float:
-        """Above this score a row is adversarial."""
-        return self.detector.threshold
+    def place(self) -> str:
+        """What runs its graphs, as its sessions say."""
+        places = {run.place for run in (self._served, self._response) if isinstance(run, Session)}
+        return " and ".join(sorted(places))
 
     def counts(self) -> Counts:
         """What has been run since it was loaded."""
@@ -170,6 +191,11 @@ class ReadyVersion:
         """
         rows, bucket = self._form.taken(x)
         return self.batcher.submit(rows, deadline, active, urgent, caller, bucket)
+
+    def costs(self) -> Costs:
+        """What batches cost now, nobody waiting for them: it runs golden inputs of each size."""
+        most = self.config.batching.max_rows
+        return Costs.measured(self._infer, self._golden.x, most, self._limits.lanes)
 
     def close(self, timeout: float | None = None) -> bool:
         """See `Batcher.close`."""
@@ -202,36 +228,6 @@ class ReadyVersion:
     def _new_batcher(self) -> Batcher[Array, Answer]:
         return Batcher(self._answer_measured, self._limits, self._capacity)
 
-    def _check_response(self, float32: Session, whole: Session, golden: Golden) -> None:
-        """`whole` is the response graph as it was signed; requests run a pruned one."""
-
-        def both(x: Array) -> tuple[Array, ...]:
-            feeds = self._form.screening(x)
-            served = float32.run(self._form.serving(x))
-            return (*served, *whole.run(feeds), *self._response.run(feeds))
-
-        for x, _ in golden.batches(self.config.batching.max_rows):
-            expected, logits, features, pruned = self._form.run(x, both)
-            contract.check_same_forward(expected, logits)
-            if not np.allclose(pruned, features, rtol=1e-4, atol=1e-4, equal_nan=True):
-                raise Refusal(Reason.GRAPH_MISMATCH, "the features need what was pruned")
-
-    def _check_answers(self, golden: Golden, serving: Serving) -> None:
-        output = self.config.output.name
-        whole = [self._answer([x])[0] for x, _ in golden.batches(self.config.batching.max_rows)]
-        if not np.isfinite([answer.score for answer in whole]).all():
-            raise Refusal(Reason.GRAPH_MISMATCH, "a golden input has no score")
-        logits = np.concatenate([answer.outputs[output] for answer in whole])
-        golden.check(logits, serving.tolerance)
-        first = min(_COMPANY_ROWS, len(logits))
-        for size in _COMPANY_SIZES:
-            size = min(size, self.config.batching.max_rows)
-            parts = [golden.x[at : min(at + size, first)] for at in range(0, first, size)]
-            alone = np.concatenate([self._answer([part])[0].outputs[output] for part in parts])
-            off = serving.company
-            if not np.allclose(alone, logits[: len(alone)], rtol=off, atol=off):
-                raise Refusal(Reason.GOLDEN_MISMATCH, f"answers change in batches of {size}")
-
     def _answer(self, requests: list[Array]) -> list[Answer]:
         """One batch: screen and infer all rows together, then part them by request again."""
         return self._parted(requests, *self._infer(_gathered(requests)))
@@ -254,7 +250,9 @@ class ReadyVersion:
         return self._form.run(x, self._within_capacity)
 
     def _within_capacity(self, x: Array) -> tuple[Array, ...]:
-        return self._capacity.run(x, self._run, self._note_halved)
+        with self._cores.taken() if self._cores is not None else nullcontext():
+            sized = partial(self._sizes.run, work=self._run)
+            return self._capacity.run(x, sized, self._note_halved)
 
     def _note_halved(self) -> None:
         self.statistics.happened(Fault.OUT_OF_MEMORY)
@@ -289,7 +287,7 @@ class ReadyVersion:
                 features[start:stop],
                 score,
                 judge(score),
-                self.threshold,
+                self.detector.threshold,
             )
             for (start, stop), score in zip(pairwise(bounds), scores.tolist(), strict=True)
         ]

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from inference.model_config import ModelConfig
@@ -35,8 +36,11 @@ def ml_bom(
     data: DataFile,
     accuracies: Mapping[str, float],
     now: datetime,
+    facts: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The document. `accuracies` are shares of the test slice, by what was measured."""
+    """The document. `accuracies` are shares of the test slice, by what was measured; `facts` are
+    what training says of itself, by name.
+    """
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -45,7 +49,7 @@ def ml_bom(
         "version": 1,
         "metadata": {
             "timestamp": format_time(now),
-            "component": _model(config, manifest, accuracies),
+            "component": _model(config, manifest, accuracies, facts),
         },
         "components": [_data_set(config, data), *map(_file, manifest.files)],
         "dependencies": [
@@ -57,8 +61,12 @@ def ml_bom(
 
 
 def _model(
-    config: ModelConfig, manifest: Manifest, accuracies: Mapping[str, float]
+    config: ModelConfig,
+    manifest: Manifest,
+    accuracies: Mapping[str, float],
+    facts: Mapping[str, str],
 ) -> dict[str, Any]:
+    told = [{"name": name, "value": value} for name, value in sorted(facts.items())]
     return {
         "type": "machine-learning-model",
         "bom-ref": manifest.digest,
@@ -81,6 +89,7 @@ def _model(
                 ]
             },
             "considerations": {"useCases": [config.intended_use]},
+            **({"properties": told} if told else {}),
         },
     }
 

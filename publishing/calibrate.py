@@ -1,106 +1,39 @@
 """Fit a version's detector on its own response graph, and bound its false alarms.
 
-1. Attack the fit slice with the graph itself: FGSM and PGD at several sizes, from the model's own
-   answers. Only rows whose answer changed count as attacks.
-2. Set against them the clean fit slice, and the same rows under noise of the same norms: otherwise
-   the detector learns to see noise, which is no attack.
-3. Fit a logistic score, quadratic in the scaled features, with each class weighing as much.
+1. Attack the fit slice with the graph itself, from the model's own answers (see
+   `publishing.probe`). Only rows whose answer changed count as attacks.
+2. Set against them the clean fit slice, and the same rows under benign changes, noise of the same
+   norms among them: otherwise the detector learns to see noise, which is no attack.
+3. Fit a distance to the clean rows, which has seen no attack, and a logistic score, quadratic in
+   the scaled features, with each class weighing as much.
 4. Set both thresholds on the calibration slice, which took no part in the fit, by
-   `inference.screening.conformal`.
+   `inference.screening.conformal`; the upper one so high that it holds under each benign change.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.model_config import Domain
-from inference.screening import attack, conformal, contract
-from inference.screening.attack import Labels, Rows, Session
-from inference.screening.detector import Calibration, Detector, Floats, Limit, Scaling, Weights
+from inference.screening import conformal
+from inference.screening.attack import Rows, Session
+from inference.screening.calibration import SHIFT_BOUND, Calibration, Floats, Limit, Shift
+from inference.screening.detector import Detector, Scaling, Tail, Weights
+from publishing.probe import Array, Probe, Prober
 from sealgate.reasons import Reason, Refusal
 
 CONFIDENCE = 0.95
 # From this many rows on, 1% can be bounded with that confidence: 0.99 ** 299 < 0.05.
 MANY_ROWS = 299
-# Sizes of attacks and noise, as shares of the domain's width.
-SIZES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
-NOISE: tuple[float, ...] = (0.05, 0.1, 0.2)
-KINDS: tuple[str, ...] = ("fgsm", "pgd")
-_CUT_OFF = 6.0
-_RIDGE = 5.0
+_CUT_OFF = 4.0
+_RIDGE = 20.0
 # Products of two cut-off features are scaled to weigh about as much as one feature.
 _PRODUCT = 0.25
 _NEWTON_STEPS = 50
-
-
-Array = npt.NDArray[Any]
-
-
-class Prober(Protocol):
-    """Measures, moves and attacks rows of one model; shares are of how far either goes."""
-
-    @property
-    def noises(self) -> tuple[float, ...]: ...
-
-    def measure(self, x: Array) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return logits [n, C] and features [n, F] of rows x."""
-        ...
-
-    def answers(self, x: Array) -> Labels:
-        """Return the model's own classes [n] of rows x."""
-        ...
-
-    def noise(self, x: Array, size: float, generator: np.random.Generator) -> Array:
-        """Return x moved at random, as far as any attack of that size goes."""
-        ...
-
-    def attacks(self, x: Array) -> Iterator[tuple[str, Array]]:
-        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A response graph with the step and domain by which it is asked."""
-
-    session: Session
-    eps: float
-    domain: Domain
-
-    @property
-    def noises(self) -> tuple[float, ...]:
-        return NOISE
-
-    def measure(self, x: Rows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return logits [n, C] and features [n, F] of rows x."""
-        given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
-        logits, features = self.session.run([contract.LOGITS, contract.FEATURES], given)
-        return logits, features
-
-    def answers(self, x: Rows) -> Labels:
-        """Return the model's own classes [n] of rows x."""
-        return np.asarray(self.measure(x)[0].argmax(axis=1), np.int64)
-
-    def noise(self, x: Rows, size: float, generator: np.random.Generator) -> Rows:
-        """Return x moved by random signs of `size` domains, as far as any such attack goes."""
-        signs = np.where(generator.random(x.shape) < 0.5, -1, 1)
-        moved = x + size * (self.domain.max - self.domain.min) * signs
-        return np.clip(moved, self.domain.min, self.domain.max).astype(np.float32)
-
-    def attacks(self, x: Rows) -> Iterator[tuple[str, Rows]]:
-        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
-        own, low, high = self.answers(x), self.domain.min, self.domain.max
-        for size in SIZES:
-            reach = size * (high - low)
-            yield f"fgsm-{size:g}", attack.fgsm(self.session, x, reach, low, high, own)
-            step = reach / attack.PGD_SHARE
-            yield (
-                f"pgd-{size:g}",
-                attack.pgd(self.session, x, own, reach, step, attack.PGD_STEPS, low, high),
-            )
+# How far the features' covariance is drawn to a sphere, since some hardly vary on clean rows.
+_SHRINKAGE = 0.1
 
 
 def fit_detector(
@@ -125,47 +58,105 @@ def fit(
     """
     own = probe.answers(x_fit)
     clean = probe.measure(x_fit)[1]
-    harmless = [clean, clean] + [
-        probe.measure(probe.noise(x_fit, size, generator))[1] for size in probe.noises
-    ]
+    harmless = [clean, clean]
+    harmless += [probe.measure(moved)[1] for _, moved in probe.shifts(x_fit, generator)]
     names, harmful = [], []
-    for name, moved in probe.attacks(x_fit):
+    for name, moved in probe.attacks(x_fit, generator):
         logits, features = probe.measure(moved)
         if (changed := logits.argmax(axis=1) != own).any():
             names.append(name)
             harmful.append(features[changed])
     if not harmful:
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice")
-    scaling = _scaling(clean.astype(np.float64))
-    weights = fit_weights(np.concatenate(harmless), np.concatenate(harmful), scaling)
-    draft = Detector(scaling, weights, _NO_LIMITS, tuple(names))
+    draft = fit_weights(clean, np.concatenate(harmless), np.concatenate(harmful))
     scores = draft.scores(probe.measure(x_calibration)[1])
-    return Detector(scaling, weights, calibrate(scores), tuple(names))
+    shifted = {
+        name: draft.scores(probe.measure(moved)[1])
+        for name, moved in probe.shifts(x_calibration, generator)
+    }
+    calibration = calibrate(scores, shifted)
+    return Detector(draft.scaling, draft.clean, draft.trained, calibration, tuple(names))
 
 
-def calibrate(scores: Floats) -> Calibration:
-    """Set the thresholds on clean scores [n]: 1% and 5% of false alarms, or 5% and 10% if few.
+def recalibrated(detector: Detector, traffic: npt.NDArray[np.float32]) -> Detector:
+    """The detector with its thresholds set on the features [n, F] of traffic instead, all of it:
+    what was refused too, or the thresholds would fall with each calibration. Nothing is promised of
+    benign changes then, for of traffic only the features are known.
+
+    Attacks among the traffic raise the thresholds by as much as they are of it. Raises
+    CALIBRATION_TOO_SMALL like `calibrate`, also for features of another width.
+    """
+    if traffic.ndim != 2 or traffic.shape[1] != detector.width:
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "the features are of another kind of graph")
+    return replace(detector, calibration=calibrate(detector.scores(traffic), {}))
+
+
+def calibrate(scores: Floats, shifted: Mapping[str, Floats]) -> Calibration:
+    """Set the thresholds on clean scores [n]: 1% and 5% of false alarms, or 5% and 10% if few; and
+    5% on the scores [n] of the same rows under each benign change, by its name.
 
     Raises CALIBRATION_TOO_SMALL for fewer than 59, or where a score is not a number.
     """
     n = len(scores)
-    if n == 0 or not np.isfinite(scores).all():
+    if n == 0 or not all(np.isfinite(each).all() for each in (scores, *shifted.values())):
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "not every calibration row has a score")
     bounds = (0.01, 0.05) if n >= MANY_ROWS else (0.05, 0.1)
-    ordered = np.sort(scores)[::-1]
-    limits = []
-    for bound in bounds:
-        rank = conformal.rank(n, bound, CONFIDENCE)
-        if rank == 0:
-            raise Refusal(
-                Reason.CALIBRATION_TOO_SMALL, f"{n} clean rows back no bound of {bound:g}"
-            )
-        limits.append(Limit(bound, rank, float(ordered[rank - 1])))
-    return Calibration(n, CONFIDENCE, *limits)
+    upper, lower = (_limit(scores, bound) for bound in bounds)
+    rank = conformal.rank(n, SHIFT_BOUND, CONFIDENCE)
+    shifts = [Shift(name, rank, _ranked(each, rank)) for name, each in shifted.items()]
+    threshold = max(upper.threshold, *(shift.score for shift in shifts), -np.inf)
+    return Calibration(
+        tuple(np.sort(scores).tolist()),
+        CONFIDENCE,
+        Limit(upper.bound, upper.rank, threshold),
+        lower,
+        tuple(shifts),
+    )
+
+
+def _limit(scores: Floats, bound: float) -> Limit:
+    rank = conformal.rank(len(scores), bound, CONFIDENCE)
+    if rank == 0:
+        raise Refusal(
+            Reason.CALIBRATION_TOO_SMALL, f"{len(scores)} clean rows back no bound of {bound:g}"
+        )
+    return Limit(bound, rank, _ranked(scores, rank))
+
+
+def _ranked(scores: Floats, rank: int) -> float:
+    """The `rank`-th largest."""
+    return float(np.sort(scores)[-rank])
 
 
 # Stands in until scores exist to set thresholds on; no detector leaves here with it.
-_NO_LIMITS = Calibration(59, CONFIDENCE, Limit(0.05, 1, 0.0), Limit(0.05, 1, 0.0))
+_NO_LIMITS = Calibration((0.0,) * 59, CONFIDENCE, Limit(0.05, 1, 0.0), Limit(0.05, 1, 0.0))
+
+
+def fit_weights(
+    clean: npt.NDArray[np.float32],
+    harmless: npt.NDArray[np.float32],
+    harmful: npt.NDArray[np.float32],
+) -> Detector:
+    """A detector without limits, from the features [n, F] of clean, harmless and harmful rows."""
+    scaling = _scaling(clean.astype(np.float64))
+    near, *groups = (_scaled(scaling, each) for each in (clean, harmless, harmful))
+    blank = Tail(0.0, 1.0)
+    draft = Detector(
+        scaling, _distance(near, blank), _odds(groups[0], groups[1], blank), _NO_LIMITS, ()
+    )
+    distance, odds = draft.surprises(clean)
+    return Detector(
+        scaling,
+        replace(draft.clean, tail=Tail.of(distance)),
+        replace(draft.trained, tail=Tail.of(odds)),
+        _NO_LIMITS,
+        (),
+    )
+
+
+def _scaled(scaling: Scaling, features: npt.NDArray[np.float32]) -> Floats:
+    z = (features - np.array(scaling.center)) / np.array(scaling.spread)
+    return np.clip(z, -scaling.limit, scaling.limit)
 
 
 def _scaling(clean: Floats) -> Scaling:
@@ -175,23 +166,36 @@ def _scaling(clean: Floats) -> Scaling:
     return Scaling(tuple(np.median(clean, axis=0).tolist()), tuple(spread.tolist()), _CUT_OFF)
 
 
-def fit_weights(
-    harmless: npt.NDArray[np.float32], harmful: npt.NDArray[np.float32], scaling: Scaling
-) -> Weights:
+def _distance(z: Floats, tail: Tail) -> Weights:
+    """The squared Mahalanobis distance to clean rows z [n, F], as a polynomial."""
+    center, width = z.mean(axis=0), z.shape[1]
+    covariance = np.cov(z, rowvar=False).reshape(width, width)
+    sphere = np.eye(width) * np.trace(covariance) / width
+    precision = np.linalg.inv((1 - _SHRINKAGE) * covariance + _SHRINKAGE * sphere)
+    # Each pair stands once in a triangle.
+    triangle = 2 * precision - np.diag(np.diag(precision))
+    return Weights(
+        float(center @ precision @ center),
+        tuple((-2 * precision @ center).tolist()),
+        tuple(triangle[np.triu_indices(width)].tolist()),
+        tail,
+    )
+
+
+def _odds(harmless: Floats, harmful: Floats, tail: Tail) -> Weights:
     """Ridge-regularized logistic regression by damped Newton steps, both classes weighing alike."""
-    rows = np.concatenate([harmless, harmful]).astype(np.float64)
-    z = (rows - np.array(scaling.center)) / np.array(scaling.spread)
-    z = np.clip(z, -scaling.limit, scaling.limit)
+    z = np.concatenate([harmless, harmful])
     first, second = np.triu_indices(z.shape[1])
     terms = np.concatenate([np.ones((len(z), 1)), z, _PRODUCT * z[:, first] * z[:, second]], axis=1)
     target = np.repeat([0.0, 1.0], [len(harmless), len(harmful)])
-    share = np.where(target > 0, 0.5 / len(harmful), 0.5 / len(harmless)) * len(rows)
+    share = np.where(target > 0, 0.5 / len(harmful), 0.5 / len(harmless)) * len(z)
     found = _logistic(terms, target, share)
     width = z.shape[1]
     return Weights(
         float(found[0]),
         tuple(found[1 : 1 + width].tolist()),
         tuple((_PRODUCT * found[1 + width :]).tolist()),
+        tail,
     )
 
 

@@ -1,7 +1,7 @@
 """From a trained model to a signed version.
 
-commit the watermark key -> mark -> quantize -> golden answers -> calibrate -> admit -> sign. The
-commitment comes first, so that the log shows the key to be older than the marked weights. What
+commit to the watermark -> mark -> quantize -> golden answers -> calibrate -> admit -> sign. The
+commitment comes first, so that the log shows the mark to be older than the marked weights. What
 comes out is bytes; sending them to a registry is the caller's part.
 """
 
@@ -12,15 +12,18 @@ from typing import Any, Protocol
 
 from publishing import evidence
 from publishing.bom import DataFile, ml_bom
+from publishing.build_provenance import Making, build_provenance
 from publishing.data import Dataset
 from publishing.format_scan import format_scan
-from publishing.making import Confinement, Progress, Steps, make_files
+from publishing.making import LARGEST_LOSS, Confinement, Progress, Steps, make_files
 from publishing.report import Report
 from publishing.source import SourceFolder
 from publishing.watermark.detection import THRESHOLD
-from publishing.watermark.key import WatermarkKey
+from publishing.watermark.key import Mark
+from publishing.watermark.records import MarkRecord
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import oms
+from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.manifest import Manifest
@@ -47,8 +50,8 @@ class Signers:
 class BuiltVersion:
     """All that registration needs, and what the publisher wants to know.
 
-    `signature` is the OpenSSF Model Signing bundle over `files`; `commitment_entry` is where the
-    registry's log holds `commitment`; `seconds` are by step.
+    `signature` is the OpenSSF Model Signing bundle over `files`; `mark` is what the publisher
+    keeps; `seconds` are by step.
     """
 
     model: str
@@ -56,8 +59,7 @@ class BuiltVersion:
     manifest: Manifest
     signature: bytes
     evidence: tuple[Envelope, ...]
-    commitment: str
-    commitment_entry: int
+    mark: MarkRecord
     report: Report
     seconds: Mapping[str, float]
 
@@ -65,7 +67,7 @@ class BuiltVersion:
 def build_version(
     source: SourceFolder,
     data: Dataset,
-    key: WatermarkKey,
+    mark: Mark,
     *,
     signers: Signers,
     commitments: Commitments,
@@ -73,63 +75,80 @@ def build_version(
     seed: int,
     progress: Progress,
     confinement: Confinement | None = None,
+    largest_loss: float = LARGEST_LOSS,
 ) -> BuiltVersion:
-    """Makes a version. The same source, data, key and seed give the same files.
+    """Makes a version. The same source, data, mark and seed give the same files.
 
-    1. The source and the data are one model's, and the key is for it (FORMAT_REFUSED,
+    1. The source and the data are one model's, and the mark is for it (FORMAT_REFUSED,
        EXTERNAL_DATA, GRAPH_MISMATCH, TENSOR_SHAPE, TENSOR_RANGE, PARAMETER_MALFORMED).
-    2. The watermark key is committed to.
+    2. The mark is committed to: its key, its payload, and the file that is not marked yet.
     3. The files are made, and load as a gateway would load them: the model runs in a worker shut in
-       by `confinement` (see `publishing.making.make_files` for what can refuse them).
+       by `confinement` (see `publishing.making.make_files` for what can refuse them). Marking may
+       cost `largest_loss`, a share of the test slice.
     4. Evidence and files are signed.
     """
-    now = clock()
+    began = clock()
     steps = Steps(clock, progress)
     # 1.
-    source.check()
-    data.check(source.config)
-    if key.model != source.config.name:
-        raise Refusal(Reason.PARAMETER_MALFORMED, f"the watermark key is for {key.model}")
+    _check(source, data, mark)
     # 2.
-    entry = commitments.commit(key.model, key.commitment)
-    steps.done("commit", f"watermark key committed to in log entry {entry}")
+    entry = commitments.commit(mark.key.model, mark.commitment)
+    steps.done("commit", f"watermark committed to in log entry {entry}")
     # 3.
-    files, report = make_files(source, data, key, seed, steps, confinement or Confinement())
+    bounds = confinement or Confinement()
+    files, report = make_files(source, data, mark, seed, steps, bounds, largest_loss)
     manifest = Manifest.of(files)
     # 4.
-    bodies = {
-        evidence.ML_BOM: _bill(source, data, manifest, report, now),
+    making = Making(source, data, mark.commitment, seed, signers.maker, began)
+    bodies = _bodies(making, entry, files, manifest, report)
+    items = evidence.sign_evidence(bodies, manifest.digest, signers.maker, signers.evidence, began)
+    made = (files, manifest, oms.sign(manifest, signers.files), items)
+    steps.done("sign", f"{len(files)} files, {len(items)} items of evidence")
+    record = MarkRecord(mark, report.worded, entry, manifest.digest, report.slots)
+    return BuiltVersion(mark.key.model, *made, record, report, steps.seconds)
+
+
+def _check(source: SourceFolder, data: Dataset, mark: Mark) -> None:
+    source.check()
+    data.check(source.config)
+    if (mark.key.model, mark.unmarked) != (source.config.name, sha256(source.serving)):
+        raise Refusal(Reason.PARAMETER_MALFORMED, f"a watermark for another {mark.key.model}")
+
+
+def _bodies(
+    making: Making, entry: int, files: Mapping[str, bytes], manifest: Manifest, report: Report
+) -> dict[str, Any]:
+    """What is said of the version, by kind of evidence."""
+    origin = making.source.origin
+    trained = {} if origin is None else {evidence.TRAINING: dict(origin.statement)}
+    return trained | {
+        evidence.BUILD_PROVENANCE: build_provenance(making, manifest),
+        evidence.ML_BOM: _bill(making, manifest, report),
         evidence.FORMAT_SCAN: format_scan(files),
         evidence.GOLDEN_RUN: report.measured.golden,
-        evidence.SCREENING_REPORT: report.measured.screening,
-        evidence.WATERMARK_CHECK: _watermark_check(report, key.commitment, entry),
+        evidence.SCREENING_REPORT: _screening(making.data, report),
+        evidence.WATERMARK_CHECK: _watermark_check(report, making.commitment, entry),
     }
-    items = evidence.sign_evidence(bodies, manifest.digest, signers.maker, signers.evidence, now)
-    signature = oms.sign(manifest, signers.files)
-    steps.done("sign", f"{len(files)} files, {len(items)} items of evidence")
-    return BuiltVersion(
-        model=key.model,
-        files=files,
-        manifest=manifest,
-        signature=signature,
-        evidence=items,
-        commitment=key.commitment,
-        commitment_entry=entry,
-        report=report,
-        seconds=steps.seconds,
-    )
 
 
-def _bill(
-    source: SourceFolder, data: Dataset, manifest: Manifest, report: Report, now: datetime
-) -> dict[str, Any]:
+def _screening(data: Dataset, report: Report) -> dict[str, Any]:
+    """The report; after a recalibration, with the number of requests that it stands on."""
+    more = {} if data.traffic is None else {"calibrated_on_traffic": len(data.traffic)}
+    return {**report.measured.screening, **more}
+
+
+def _bill(making: Making, manifest: Manifest, report: Report) -> dict[str, Any]:
     measured = report.measured.accuracies
     accuracies = {
         "fp32 before marking": measured.source,
         "fp32 marked": measured.fp32,
         "INT8 served": measured.int8,
     }
-    return ml_bom(source.config, manifest, DataFile(data.digest, data.size), accuracies, now)
+    data = DataFile(making.data.digest, making.data.size)
+    origin = making.source.origin
+    facts = {"sealgate:watermark-commitment": making.commitment}
+    facts |= {} if origin is None else dict(origin.facts())
+    return ml_bom(making.source.config, manifest, data, accuracies, making.began, facts)
 
 
 def _watermark_check(report: Report, commitment: str, entry: int) -> dict[str, Any]:
@@ -137,6 +156,7 @@ def _watermark_check(report: Report, commitment: str, entry: int) -> dict[str, A
         "commitment": commitment,
         "commitment_entry": entry,
         "threshold": THRESHOLD,
+        "accuracy_lost": report.accuracy_lost,
         "fp32": asdict(report.watermark_fp32),
         "int8": asdict(report.watermark_int8),
     }

@@ -15,10 +15,10 @@ import grpc
 
 from publishing.chain import BuiltVersion, Signers, build_version
 from publishing.data import Dataset
-from publishing.making import Confinement
+from publishing.making import LARGEST_LOSS, Confinement
 from publishing.outbox import Outbox
 from publishing.source import SourceFolder
-from publishing.watermark.key import SECRET_BYTES, WatermarkKey, save_watermark_key
+from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from publishing.worker_options import confinement, worker_options
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.cli.people import connected, profile
@@ -27,6 +27,7 @@ from sealgate.mutations import send
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import Profile, reason_of
 from sealgate.signing_keys import open_signer
+from sealgate.trust.digest import sha256
 from sealgate.trust.keys import Signer
 from sealgate.uploads import PARALLEL, Package, Uploader
 from sealgate.v1 import registry_pb2 as messages
@@ -69,6 +70,13 @@ Example:
 )
 @worker_options
 @click.option(
+    "--watermark-loss",
+    type=click.FloatRange(0, 100),
+    default=100 * LARGEST_LOSS,
+    show_default=True,
+    help="How many points of accuracy on the test slice the watermark may cost.",
+)
+@click.option(
     "--parallel",
     type=click.IntRange(1, 16),
     default=PARALLEL,
@@ -84,23 +92,36 @@ def publish(
     memory: int,
     seconds: int,
     unsafe_worker: bool,
+    watermark_loss: float,
     parallel: int,
     as_json: bool,
 ) -> None:
     """Mark, quantize, calibrate, sign and register a trained model.
 
-    FOLDER holds model.json, serving.onnx and response.onnx. The watermark's key stays with the
-    publisher: without it, the mark cannot be read. The model runs in a worker that has no key, no
+    FOLDER holds model.json, serving.onnx and response.onnx. The model's watermark key stays with
+    the publisher: without it, no mark can be read. The model runs in a worker that has no key, no
     network and no files of yours. Run again after an interruption, this goes on with the version
     that it had made, from where the upload stands.
     """
     bounds = confinement(memory, seconds, unsafe_worker)
+    release(ctx, folder, Dataset.read(data), bounds, watermark_loss / 100, parallel, as_json)
+
+
+def release(
+    ctx: click.Context,
+    folder: Path,
+    dataset: Dataset,
+    bounds: Confinement,
+    largest_loss: float,
+    parallel: int,
+    as_json: bool,
+) -> None:
+    """Make a version of the model in `folder`, register it, and show what came of it."""
     person = profile(ctx, "publisher")
     source = SourceFolder.read(folder)
-    dataset = Dataset.read(data)
     with connected(person) as channel, _outbox(person, folder, dataset) as outbox:
         if outbox.is_empty():
-            built, summary = _build(channel, person, source, dataset, bounds)
+            built, summary = _build(channel, person, source, dataset, bounds, largest_loss)
             waiting = outbox.keep(built, summary)
         else:
             waiting = outbox.read()
@@ -130,22 +151,25 @@ def _build(
     source: SourceFolder,
     data: Dataset,
     bounds: Confinement,
+    largest_loss: float,
 ) -> tuple[BuiltVersion, dict[str, object]]:
-    key = WatermarkKey(source.config.name, secrets.token_bytes(SECRET_BYTES))
+    folder = watermark_folder(person)
+    mark = new_mark(folder, source.config.name, sha256(source.serving), secrets.token_bytes)
     governance = Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
     built = build_version(
         source,
         data,
-        key,
+        mark,
         signers=_signers(person),
         commitments=RegistryCommitments(governance),
         clock=lambda: datetime.now(UTC),
         seed=_SEED,
         progress=_tell,
         confinement=bounds,
+        largest_loss=largest_loss,
     )
-    # Kept before the release: a mark whose key is lost proves nothing.
-    _keep(person, key)
+    # Kept before the release: a mark that is lost proves nothing.
+    save_mark(mark_path(folder, mark), built.mark)
     return built, _summary(built)
 
 
@@ -188,18 +212,11 @@ def _key(place: Path | str | None, setting: str) -> Signer:
     return open_signer(place, ask_secret)
 
 
-def _keep(person: Profile, key: WatermarkKey) -> None:
-    if person.watermark_keys is None:
-        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no watermark_keys")
-    person.watermark_keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = f"{key.model}-{key.commitment.removeprefix('sha256:')[:16]}.json"
-    save_watermark_key(person.watermark_keys / name, key)
-
-
 def _summary(built: BuiltVersion) -> dict[str, object]:
     report = built.report
     return {
-        "watermark_entry": built.commitment_entry,
+        "watermark_entry": built.mark.entry,
+        "watermark_payload": "carried" if built.mark.worded else "presence only",
         "watermark_z_fp32": round(report.watermark_fp32.z, 2),
         "watermark_z_int8": round(report.watermark_int8.z, 2),
         "accuracy_source": round(report.measured.accuracies.source, 4),

@@ -56,13 +56,17 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Three disjoint slices; `digest` and `size` are those of the file they came from."""
+    """Three disjoint slices; `digest` and `size` are those of the file they came from. `traffic`
+    are features [n, F] that an earlier version's screening measured of its traffic, to set the
+    thresholds on in the place of the calibration slice.
+    """
 
     fit: Slice
     calibration: Slice
     test: Slice
     digest: str
     size: int
+    traffic: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Dataset":

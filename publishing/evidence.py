@@ -9,10 +9,13 @@ from sealgate.trust.keys import Signer
 from sealgate.trust.statements import EVIDENCE, Evidence
 from sealgate.trust.times import format_time
 
+BUILD_PROVENANCE = "build-provenance"
 ML_BOM = "mlbom"
 FORMAT_SCAN = "format-scan"
 GOLDEN_RUN = "golden-run"
+RED_TEAM = "red-team"
 SCREENING_REPORT = "screening-report"
+TRAINING = "training-provenance"
 WATERMARK_CHECK = "watermark-check"
 
 

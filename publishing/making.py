@@ -20,13 +20,12 @@ from publishing import trial
 from publishing.data import Dataset
 from publishing.forward import Array as Rows
 from publishing.golden import golden_rows
-from publishing.graphs import parse_model
 from publishing.report import Measured, Report
 from publishing.source import SourceFolder
-from publishing.watermark.detection import Detection, detect
+from publishing.watermark.detection import Detection
 from publishing.watermark.embedding import Marked, embed
-from publishing.watermark.key import WatermarkKey
-from publishing.watermark.weights import read_carriers
+from publishing.watermark.key import Mark
+from publishing.watermark.reading import read_code, weights_of
 from publishing.worker import process
 from publishing.worker.confinement import Limits
 from registry.formats import LARGEST_JSON
@@ -35,6 +34,8 @@ from sealgate.reasons import Reason, Refusal
 # Beyond these, an answer of the worker is not one. An INT8 model is smaller than the float32 one,
 # but for a note on each tensor.
 _LARGEST_REPORT = 64 << 10
+# What marking may cost, as a share of the test slice, where nobody says otherwise.
+LARGEST_LOSS = 0.02
 _HEADER = 1 << 20
 
 
@@ -73,31 +74,35 @@ class Steps:
 def make_files(
     source: SourceFolder,
     data: Dataset,
-    key: WatermarkKey,
+    mark: Mark,
     seed: int,
     steps: Steps,
     confinement: Confinement,
+    largest_loss: float = LARGEST_LOSS,
 ) -> tuple[dict[str, bytes], Report]:
     """The files by name, and the report.
 
-    Raises: WATERMARK_CAPACITY, WATERMARK_FAINT, GRAPH_MISMATCH, GOLDEN_MISMATCH,
+    Raises: WATERMARK_CAPACITY, WATERMARK_FAINT, WATERMARK_COST, GRAPH_MISMATCH, GOLDEN_MISMATCH,
     CALIBRATION_TOO_SMALL; WORKER_LIMIT, WORKER_FORBIDDEN, WORKER_FAILED, WORKER_UNCONFINED.
     """
-    marked = embed(source.serving, source.response, key)
+    marked = embed(source.serving, source.response, mark)
     _check_mark(marked.detection, "fp32")
-    steps.done("mark", f"z = {marked.detection.z:.1f} at {marked.amplitude:g} of each spread")
+    says = "its payload" if marked.code.bits else "presence only"
+    z = f"z = {marked.detection.z:.1f} at {marked.amplitude:.4g} of each spread"
+    steps.done("mark", f"{z}, {says}")
     request = _request(source, marked, data, seed).encode()
     with process.start(
         trial.TASK, request, confinement.limits, unsafe=confinement.unsafe
     ) as worker:
         int8 = worker.receive(2 * len(marked.serving) + _HEADER)
-        read = _read_mark(int8, key)
+        read = _read_mark(int8, marked)
         steps.done("quantize", f"the INT8 file alone reads z = {read.z:.1f}")
         golden = _golden(worker, source.config, golden_rows(data.test, trial.generators(seed)[0]))
         steps.done("golden", f"{len(golden.x)} answers, the same alone and in a batch")
         detector = Detector.decode(worker.receive(LARGEST_JSON))
         rows = len(trial.reported(data.test.x))
         measured = Measured.decode(worker.receive(_LARGEST_REPORT), golden, rows)
+        report = _report(marked, read, measured, largest_loss)
         flagged = measured.screening["clean"]["flagged"]
         steps.done("calibrate", f"{flagged:.1%} of clean test rows flagged")
         worker.finish()
@@ -112,7 +117,7 @@ def make_files(
     }
     if source.tokenizer is not None:
         files[version.TOKENIZER] = source.tokenizer
-    return files, Report(marked.detection, read, marked.amplitude, measured)
+    return files, report
 
 
 def _request(source: SourceFolder, marked: Marked, data: Dataset, seed: int) -> trial.Request:
@@ -126,6 +131,7 @@ def _request(source: SourceFolder, marked: Marked, data: Dataset, seed: int) -> 
         test=data.test,
         seed=seed,
         tokenizer=source.tokenizer,
+        traffic=data.traffic,
     )
 
 
@@ -138,8 +144,23 @@ def _golden(worker: process.Worker, config: ModelConfig, rows: Rows) -> Golden:
     return golden
 
 
-def _read_mark(int8: bytes, key: WatermarkKey) -> Detection:
-    read = detect([carrier.values for carrier in read_carriers(parse_model(int8))], key)
+def _report(marked: Marked, int8: Detection, measured: Measured, largest_loss: float) -> Report:
+    report = Report(
+        watermark_fp32=marked.detection,
+        watermark_int8=int8,
+        amplitude=marked.amplitude,
+        worded=marked.code.bits > 0,
+        slots=marked.slots,
+        measured=measured,
+    )
+    if report.accuracy_lost > largest_loss:
+        detail = f"{report.accuracy_lost:.2%} of the test slice, {largest_loss:.2%} may be"
+        raise Refusal(Reason.WATERMARK_COST, detail)
+    return report
+
+
+def _read_mark(int8: bytes, marked: Marked) -> Detection:
+    read = read_code(weights_of("model.onnx", int8), marked.code, marked.slots)
     _check_mark(read, "INT8")
     return read
 

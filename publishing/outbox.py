@@ -13,7 +13,7 @@ from typing import Any
 
 from publishing.chain import BuiltVersion
 from publishing.data import Dataset
-from publishing.source import NAMES, read_plain_file
+from publishing.source import NAMES, ORIGIN, read_plain_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 from sealgate.trust.digest import sha256
@@ -38,7 +38,10 @@ class Outbox:
     """The versions made from one source, a folder with its data: at most one waits."""
 
     def __init__(self, folder: Path, source: Path, data: Dataset) -> None:
-        parts = [sha256(read_plain_file(source / name)) for name in NAMES]
+        names = [*NAMES, *([ORIGIN] if (source / ORIGIN).exists() else [])]
+        parts = [sha256(read_plain_file(source / name)) for name in names]
+        if data.traffic is not None:
+            parts.append(sha256(data.traffic.tobytes()))
         name = sha256("\n".join([*parts, data.digest]).encode())
         self._folder = folder / name.removeprefix("sha256:")[:16]
 
@@ -50,7 +53,7 @@ class Outbox:
             "manifest": built.manifest.encode().decode(),
             "signature": _text(built.signature),
             "evidence": [_text(envelope.encode()) for envelope in built.evidence],
-            "commitment": built.commitment,
+            "commitment": built.mark.mark.commitment,
             "summary": dict(summary),
         }
         made = self._folder.with_suffix(".new")

@@ -70,12 +70,7 @@ def quantize(
     result, other rows give it again.
     Raises: FORMAT_REFUSED, EXTERNAL_DATA.
     """
-    overrides = {
-        name: [{"scale": each.scale, "zero_point": each.zero_point}]
-        for name, each in (ranges or {}).items()
-    }
     of_text = rows.dtype == np.int64
-    options = _TEXT_OPTIONS if of_text else {"OpTypesToExcludeOutputQuantization": _FLOAT_OUTPUTS}
     source: onnx.ModelProto | Path = parse_model(model)
     with tempfile.TemporaryDirectory() as folder:
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
@@ -96,11 +91,20 @@ def quantize(
                 weight_type=quantization.QuantType.QInt8,
                 per_channel=True,
                 reduce_range=True,
-                extra_options=options | ({"TensorQuantOverrides": overrides} if overrides else {}),
+                extra_options=_options(of_text, ranges or {}),
             )
         except _ERRORS as error:
             raise Refusal(Reason.FORMAT_REFUSED, "the model cannot be quantized") from error
         return serialize_model(parse_model(quantized.read_bytes()))
+
+
+def _options(of_text: bool, ranges: Mapping[str, Range]) -> dict[str, Any]:
+    options = _TEXT_OPTIONS if of_text else {"OpTypesToExcludeOutputQuantization": _FLOAT_OUTPUTS}
+    overrides = {
+        name: [{"scale": each.scale, "zero_point": each.zero_point}]
+        for name, each in ranges.items()
+    }
+    return options | ({"TensorQuantOverrides": overrides} if overrides else {})
 
 
 def stated_ranges(model: bytes) -> dict[str, Range]:

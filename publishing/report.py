@@ -8,8 +8,9 @@ import numpy as np
 
 from inference.golden import Golden
 from inference.numbers import number
-from publishing import calibrate, text_probe
+from publishing import probe, text_probe
 from publishing.watermark.detection import Detection
+from publishing.watermark.records import Slot
 from sealgate.trust import canonical, fields
 
 _FLAGS = ("flagged", "at_least_suspect")
@@ -73,12 +74,21 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was measured; `amplitude` is the mark's, in units of each matrix's spread."""
+    """All that was measured; `amplitude` is the mark's, in units of each matrix's spread, `worded`
+    whether it carries its payload, `slots` which weights carry it.
+    """
 
     watermark_fp32: Detection
     watermark_int8: Detection
     amplitude: float
+    worded: bool
+    slots: tuple[Slot, ...]
     measured: Measured
+
+    @property
+    def accuracy_lost(self) -> float:
+        """By marking: the share of the test slice that was right before and is not, net."""
+        return self.measured.accuracies.source - self.measured.accuracies.fp32
 
 
 def _golden(value: Any, golden: Golden) -> dict[str, Any]:
@@ -93,18 +103,14 @@ def _golden(value: Any, golden: Golden) -> dict[str, Any]:
 
 
 def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
-    item = fields.record(value, ("rows", "clean", "noise", "attacks"))
+    item = fields.record(value, ("rows", "clean", "shifts", "attacks"))
     if item["rows"] != rows:
         raise fields.malformed("the report is of another number of rows")
     _shares(item["clean"], _FLAGS)
-    if of_text:
-        noise, kinds, sizes = text_probe.SHARES, text_probe.KINDS, text_probe.SHARES
-    else:
-        noise, kinds, sizes = calibrate.NOISE, calibrate.KINDS, calibrate.SIZES
-    for of_noise in fields.record(item["noise"], [f"noise-{size:g}" for size in noise]).values():
-        _shares(of_noise, ("answers_changed", *_FLAGS))
-    names = [f"{kind}-{size:g}" for kind in kinds for size in sizes]
-    for attack in fields.record(item["attacks"], names).values():
+    kind = text_probe if of_text else probe
+    for shift in fields.record(item["shifts"], kind.SHIFTS).values():
+        _shares(shift, ("answers_changed", *_FLAGS))
+    for attack in fields.record(item["attacks"], kind.ATTACKS).values():
         none_succeeded = fields.mapping(attack).keys() == {"succeeded"}
         _shares(attack, ("succeeded",) if none_succeeded else ("succeeded", *_CAUGHT))
     return item

@@ -1,7 +1,7 @@
 """What a detector catches and what it disturbs, measured on rows that it never saw.
 
-The report is evidence beside a version. Attacks count where they changed the answer; benign noise
-is reported beside them, since a detector of noise would look good on attacks alone.
+The report is evidence beside a version. Attacks count where they changed the answer; benign changes
+are reported beside them, since a detector of noise would look good on attacks alone.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from inference.model_config import Domain
 from inference.screening.attack import Rows, Session
 from inference.screening.detector import Detector, Floats
-from publishing.calibrate import Array, Probe, Prober
+from publishing.probe import Array, Probe, Prober
 
 
 def screening_report(
@@ -29,7 +29,8 @@ def screening_report(
 def report_of(
     probe: Prober, detector: Detector, x_test: Array, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Return a JSON value: false alarms on clean rows and under noise, and detection per attack.
+    """Return a JSON value: false alarms on clean rows and under each benign change, and what is
+    caught of each attack.
 
     `auroc`, `caught_at_1_percent` and `caught_at_5_percent` set the threshold on these test rows,
     to compare with what others report; `flagged` and `at_least_suspect` use the detector's own
@@ -40,16 +41,16 @@ def report_of(
     report: dict[str, Any] = {
         "rows": len(x_test),
         "clean": _flags(detector, clean),
-        "noise": {},
+        "shifts": {},
         "attacks": {},
     }
-    for size in probe.noises:
-        logits, features = probe.measure(probe.noise(x_test, size, generator))
-        report["noise"][f"noise-{size:g}"] = {
+    for name, moved in probe.shifts(x_test, generator):
+        logits, features = probe.measure(moved)
+        report["shifts"][name] = {
             "answers_changed": _share(logits.argmax(axis=1) != own),
             **_flags(detector, detector.scores(features)),
         }
-    for name, moved in probe.attacks(x_test):
+    for name, moved in probe.attacks(x_test, generator):
         logits, features = probe.measure(moved)
         changed = logits.argmax(axis=1) != own
         scores = detector.scores(features[changed])

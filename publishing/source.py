@@ -12,10 +12,12 @@ from inference.graphs import check_response
 from inference.model_config import ModelConfig, TensorSpec
 from inference.screening.contract import IDS, MASK, check_same_parameters
 from publishing.graphs import parse_model
+from publishing.origin import Origin
+from registry.copies import check_no_copy
 from sealgate.reasons import Reason, Refusal
 
 CONFIG, SERVING, RESPONSE = NAMES = ("model.json", "serving.onnx", "response.onnx")
-TOKENIZER = "tokenizer.json"
+TOKENIZER, ORIGIN = "tokenizer.json", "provenance.json"
 _ANY_TOKENS = tuple(TensorSpec(name, "INT64", (-1, -1)) for name in (IDS, MASK))
 # A protobuf message, and so an ONNX file without external data, cannot be larger.
 LARGEST_FILE = 2**31 - 1
@@ -24,21 +26,23 @@ LARGEST_FILE = 2**31 - 1
 @dataclass(frozen=True, slots=True)
 class SourceFolder:
     """A model's description, its serving graph (fp32 ONNX) and the response graph beside it; where
-    it takes texts, its tokenizer.
+    it takes texts, its tokenizer; and where training wrote one, its provenance.
     """
 
     config: ModelConfig
     serving: bytes
     response: bytes
     tokenizer: bytes | None = None
+    origin: Origin | None = None
 
     @classmethod
     def read(cls, path: Path) -> "SourceFolder":
         """Reads exactly `model.json`, `serving.onnx` and `response.onnx`, and a text model's
-        `tokenizer.json`, and checks them.
+        `tokenizer.json`, and checks them; `provenance.json`, where it is there, must be of
+        exactly these files.
 
         Raises: FILE_MISSING, FILE_SURPLUS, PATH_UNSAFE for what is not a plain file,
-        FILE_TOO_LARGE, and what `check` raises.
+        FILE_TOO_LARGE, EVIDENCE_MISMATCH, DOCUMENT_MALFORMED, and what `check` raises.
         """
         try:
             present = {entry.name for entry in path.iterdir()}
@@ -46,14 +50,20 @@ class SourceFolder:
             raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error
         if missing := sorted(set(NAMES) - present):
             raise Refusal(Reason.FILE_MISSING, f"{path} lacks {', '.join(missing)}")
-        if surplus := sorted(present - {*NAMES, TOKENIZER}):
+        if surplus := sorted(present - {*NAMES, TOKENIZER, ORIGIN}):
             named = f"{surplus[0]} and {len(surplus) - 1} more" if surplus[1:] else surplus[0]
             raise Refusal(Reason.FILE_SURPLUS, f"{path} may not hold {named}")
+        files = {name: read_plain_file(path / name) for name in sorted(present)}
+        stated = files.pop(ORIGIN, None)
+        origin = None if stated is None else Origin.decode(stated)
+        if origin is not None:
+            origin.check(files)
         source = cls(
-            config=ModelConfig.read(read_plain_file(path / CONFIG)),
-            serving=read_plain_file(path / SERVING),
-            response=read_plain_file(path / RESPONSE),
-            tokenizer=read_plain_file(path / TOKENIZER) if TOKENIZER in present else None,
+            config=ModelConfig.read(files[CONFIG]),
+            serving=files[SERVING],
+            response=files[RESPONSE],
+            tokenizer=files.get(TOKENIZER),
+            origin=origin,
         )
         source.check()
         return source
@@ -61,7 +71,8 @@ class SourceFolder:
     def check(self) -> None:
         """Checks that the graphs are the described model's, and one another's.
 
-        1. Both are whole ONNX models (FORMAT_REFUSED, EXTERNAL_DATA).
+        1. Both are whole ONNX models (FORMAT_REFUSED, EXTERNAL_DATA), none an exported copy
+           (COPY_REFUSED).
         2. The serving graph has the described input and output (GRAPH_MISMATCH).
         3. The response graph meets its contract for these sizes (GRAPH_MISMATCH).
         4. Both hold the same weights under the same names (GRAPH_MISMATCH).
@@ -70,6 +81,7 @@ class SourceFolder:
         """
         # 1.
         serving = parse_model(self.serving)
+        check_no_copy(SERVING, self.serving)
         response = parse_model(self.response)
         # 2.
         inputs = (self.config.input,) if self.config.tokens is None else _ANY_TOKENS

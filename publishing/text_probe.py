@@ -25,9 +25,11 @@ from inference.tokens import NO_TOKEN, Ids, TokenRules
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
-KINDS: tuple[str, ...] = ("hotflip",)
 # Shares of a text's tokens that are exchanged, by an attack or at random.
 SHARES: tuple[float, ...] = (0.1, 0.2, 0.4)
+_NOISE: tuple[float, ...] = (0.1, 0.2)
+ATTACKS: tuple[str, ...] = tuple(f"hotflip-{share:g}" for share in SHARES)
+SHIFTS: tuple[str, ...] = tuple(f"noise-{share:g}" for share in _NOISE)
 _MOST_CANDIDATES = 512
 _BATCH_ROWS = 32
 # How many texts a report is of: each is measured seven times, with a gradient each.
@@ -64,10 +66,6 @@ class TextProbe:
         probe = cls(measured, stepped, rules, config.eps, stock, none)
         return replace(probe, embeddings=probe._embedded(stock))
 
-    @property
-    def noises(self) -> tuple[float, ...]:
-        return SHARES
-
     def measure(self, x: Ids) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""
 
@@ -89,15 +87,20 @@ class TextProbe:
         chosen = _largest(order, _budget(x, size))
         return np.where(chosen, generator.choice(self.stock, x.shape), x)
 
-    def attacks(self, x: Ids) -> Iterator[tuple[str, Ids]]:
+    def shifts(self, x: Ids, generator: np.random.Generator) -> Iterator[tuple[str, Ids]]:
+        """Yield the name of each benign change and the rows x under it: words mistaken."""
+        for name, share in zip(SHIFTS, _NOISE, strict=True):
+            yield name, self.noise(x, share, generator)
+
+    def attacks(self, x: Ids, generator: np.random.Generator) -> Iterator[tuple[str, Ids]]:
         """Yield the name of each attack and the rows that it made; answers may be unchanged.
 
         Each share begins where the one before it ended, with the gradient taken anew.
         """
         own, moved = self.answers(x), x
-        for share in SHARES:
+        for name, share in zip(ATTACKS, SHARES, strict=True):
             moved = self._flipped(moved, own, _budget(x, share), moved != x)
-            yield f"{KINDS[0]}-{share:g}", moved
+            yield name, moved
 
     def _flipped(self, x: Ids, labels: Ids, budget: Ids, done: npt.NDArray[np.bool_]) -> Ids:
         """Rows x with tokens exchanged up to `budget` [n], those that are `done` included."""

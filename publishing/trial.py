@@ -23,10 +23,11 @@ from inference.cpu import CpuSettings
 from inference.forms import form_of
 from inference.model_config import ModelConfig
 from inference.screening.contract import check_same_forward
-from publishing.calibrate import Probe, Prober, fit
+from publishing.calibrate import fit, recalibrated
 from publishing.data import SLICES, Slice
 from publishing.forward import Classifier, ResponseGraph, accuracy
 from publishing.golden import golden_report, run_golden
+from publishing.probe import Probe, Prober
 from publishing.quantize import quantize
 from publishing.report import Accuracies, Measured
 from publishing.screening_report import report_of
@@ -49,6 +50,7 @@ class Request:
     test: Slice
     seed: int
     tokenizer: bytes | None = None
+    traffic: npt.NDArray[np.float32] | None = None
 
     def encode(self) -> bytes:
         """Return safetensors."""
@@ -66,6 +68,8 @@ class Request:
         for name, part in zip(SLICES, (self.fit, self.calibration, self.test), strict=True):
             tensors |= {f"x_{name}": np.ascontiguousarray(part.x), f"y_{name}": part.y}
         tensors["seed"] = np.array([self.seed], np.int64)
+        if self.traffic is not None:
+            tensors["traffic"] = np.ascontiguousarray(self.traffic)
         return bytes(safetensors_numpy.save(tensors))
 
     @classmethod
@@ -83,6 +87,7 @@ class Request:
             test,
             int(tensors["seed"][0]),
             tensors["tokenizer"].tobytes() if "tokenizer" in tensors else None,
+            tensors.get("traffic"),
         )
 
 
@@ -120,6 +125,8 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     if config.tokens is not None:
         prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
     detector = fit(prober, asked.fit.x, asked.calibration.x, for_noise)
+    if asked.traffic is not None:
+        detector = recalibrated(detector, asked.traffic)
     send(detector.encode())
     measured = Measured(
         golden_report(golden, fp32.logits(golden.x)),

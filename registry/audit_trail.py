@@ -232,5 +232,6 @@ _DOCUMENTS: Mapping[str, tuple[Table, _Read]] = {
         (events.POINTER_MOVED, _column("bundle")),
         (events.VERSION_REVOKED, _column("envelope")),
         (events.ENGINE_COUNTED, _column("envelope")),
+        (events.REQUEST_ALLOWED, _column("envelope")),
     )
 }

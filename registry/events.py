@@ -196,6 +196,24 @@ LOG_PRUNED = Event(
     lambda row: {"size": row["size"]},
 )
 
+REQUEST_ALLOWED = Event(
+    "request.allowed",
+    schema.ALLOWANCES,
+    _model,
+    lambda row: {"allowance": row["digest"], "envelope": sha256(row["envelope"])},
+)
+
+SCREENING_DRIFTED = Event(
+    "screening.drifted",
+    schema.DRIFTS,
+    _version,
+    lambda row: {
+        "digest": row["version_digest"],
+        "origin": row["origin"],
+        "finding": canonical.decode(row["finding"].encode()),
+    },
+)
+
 EVENTS = (
     POLICY_ACCEPTED,
     MODEL_CREATED,
@@ -213,4 +231,6 @@ EVENTS = (
     ENGINE_COUNTED,
     SUBJECT_ERASED,
     LOG_PRUNED,
+    REQUEST_ALLOWED,
+    SCREENING_DRIFTED,
 )

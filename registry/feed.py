@@ -82,11 +82,15 @@ class Feed:
         return Change(index, **named, **tell(row))
 
     def _registered(self, row: RowMapping) -> dict[str, Any]:
-        record = self._versions.get(row["model"], row["version"])
-        return {"model": row["model"], "record": replace(record, revocation_reason="")}
+        return {"model": row["model"], "record": replace(self._version(row), revocation_reason="")}
 
     def _revoked(self, row: RowMapping) -> dict[str, Any]:
-        return {"model": row["model"], "record": self._versions.get(row["model"], row["version"])}
+        return {"model": row["model"], "record": self._version(row)}
+
+    def _version(self, row: RowMapping) -> VersionRecord:
+        """A version; when its screening's bound was withdrawn is not told here."""
+        record = self._versions.get(row["model"], row["version"])
+        return replace(record, screening_withdrawn="")
 
     def _approved(self, row: RowMapping) -> dict[str, Any]:
         return self._proposal(row["proposal"], bytes(row["envelope"]))

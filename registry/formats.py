@@ -13,9 +13,14 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
+from registry.unfolding import check_fields
 from sealgate.reasons import Reason, Refusal
 
 LARGEST_JSON = 16 << 20
+# Of safetensors, what describes the tensors: 150,000 of them.
+_LARGEST_HEADER = 16 << 20
+# Of an ONNX file, with those of all messages in it: a network of some 50,000 nodes.
+_MOST_FIELDS = 1 << 20
 # A model starts with its IR version: field 1, a varint.
 _ONNX_START = b"\x08"
 
@@ -40,7 +45,8 @@ def check_file(path: str, data: bytes) -> None:
 
 
 def _check_onnx(path: str, data: bytes) -> None:
-    """1. It parses as a model with nothing that the format does not know (FORMAT_REFUSED).
+    """1. It does not unfold into far more than it is, and parses as a model with nothing that the
+       format does not know (FORMAT_REFUSED).
     2. It has a graph with nodes, and says which operators it is written in (FORMAT_REFUSED).
     3. No tensor of it, sparse ones and those of subgraphs and functions included, lies outside
        (EXTERNAL_DATA).
@@ -50,8 +56,9 @@ def _check_onnx(path: str, data: bytes) -> None:
     # 1.
     model = ModelProto()
     try:
+        check_fields(data, ModelProto.DESCRIPTOR, _MOST_FIELDS)
         model.ParseFromString(data)
-    except DecodeError as error:
+    except (DecodeError, ValueError) as error:
         raise _refused(path, "not a protobuf message") from error
     if not data.startswith(_ONNX_START) or len(UnknownFieldSet(model)):
         raise _refused(path, "not an ONNX model")
@@ -68,6 +75,8 @@ def _check_onnx(path: str, data: bytes) -> None:
 
 
 def _check_safetensors(path: str, data: bytes) -> None:
+    if int.from_bytes(data[:8], "little") > _LARGEST_HEADER:
+        raise _refused(path, "safetensors with too large a header")
     try:
         safetensors.deserialize(data)
     except safetensors.SafetensorError as error:

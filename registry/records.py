@@ -25,7 +25,7 @@ class VersionRecord:
     """A version. `watermark_entry` is the log entry that committed its watermark's key.
 
     `evidence` holds the envelopes in the order of registration. `revocation_reason` is empty
-    while the version is not revoked.
+    while the version is not revoked, `screening_withdrawn` (a time) while its bound holds.
     """
 
     model: str
@@ -40,6 +40,7 @@ class VersionRecord:
     commitment: str
     watermark_entry: int
     entry: int
+    screening_withdrawn: str = ""
 
     @property
     def etag(self) -> str:

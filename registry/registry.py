@@ -6,12 +6,14 @@ separation of duties are checked here again, from the signed documents alone.
 
 from sqlalchemy import Connection, select
 
+from registry.allowances import Allowances
 from registry.anchors import Anchors
 from registry.api_keys import ApiKeys
 from registry.artifacts import ArtifactStore
 from registry.audit_trail import AuditTrail
 from registry.changes import Changes
 from registry.database import ChangeToken, Database
+from registry.drifts import Drifts
 from registry.engine_counts import EngineCountsBook
 from registry.erasures import Erasures
 from registry.feed import Feed
@@ -38,9 +40,9 @@ from sealgate.trust.keys import Signer
 
 class Registry:
     """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
-    `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`, `erasures`; `artifacts`,
-    `log` (a reader), `feed` (what the log tells of them) and `audit_trail` (the same, proved)
-    beside them.
+    `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`, `erasures`, `allowances`,
+    `drifts`; `artifacts`, `log` (a reader), `feed` (what the log tells of them) and `audit_trail`
+    (the same, proved) beside them.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class Registry:
         self.api_keys = ApiKeys(ledger, book)
         self.engine_counts = EngineCountsBook(ledger, book)
         self.erasures = Erasures(ledger, book)
+        self.allowances = Allowances(ledger, book)
+        self.drifts = Drifts(ledger, book)
         self.feed = Feed(ledger, self.log, self.versions, self.proposals)
         self.audit_trail = AuditTrail(ledger)
 

@@ -83,6 +83,8 @@ _RENAMED = {
     ("pointer.moved", "digest"): "version_digest",
     ("version.revoked", "digest"): "version_digest",
     ("answers.anchored", "checkpoint"): "note",
+    ("request.allowed", "allowance"): "digest",
+    ("screening.drifted", "digest"): "version_digest",
 }
 _HASHED = {
     ("version.registered", "manifest"),
@@ -107,6 +109,8 @@ _SUBJECTS = {
     schema.ENGINE_COUNTS: r"engines/(?P<engine>.+)",
     schema.ERASURES: r"logs/(?P<origin>.+)",
     schema.PRUNINGS: r"logs/(?P<origin>.+)",
+    schema.ALLOWANCES: r"models/(?P<model>[^/]+)",
+    schema.DRIFTS: r"models/(?P<model>[^/]+)/versions/(?P<version>\d+)",
     schema.COLLECTIONS: r"collections/(?P<number>\d+)",
 }
 _NUMBERS = ("version", "number")
@@ -123,7 +127,7 @@ def _subject(event: Event, subject: str) -> dict[str, Any]:
 def _value(event: Event, column: str, value: Any) -> Any:
     if column == "envelope" or (event.name, column) in _HASHED:
         return Hashed(value)
-    if column == "counts":
+    if column in ("counts", "finding"):
         return canonical.encode(value).decode()
     return "\n".join(value) if column == "evidence" else value
 

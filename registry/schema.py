@@ -194,6 +194,26 @@ PRUNINGS = _state(
     _number("size", key=True),
 )
 
+# What second persons allowed, once it was used: the statement's digest, and all of it.
+ALLOWANCES = _state(
+    "allowances",
+    _text("digest", key=True),
+    _text("model"),
+    _bytes("envelope"),
+)
+
+# Versions whose screening bound no longer holds on traffic, each since one statement of a gateway.
+DRIFTS = _state(
+    "drifts",
+    _text("model", key=True),
+    _number("version", key=True),
+    _text("version_digest"),
+    _text("origin"),
+    # Canonical JSON: how much evidence there is, of how many requests.
+    _text("finding"),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+)
+
 # Requests that were carried out; `entry` is the first that each made. See `requests`.
 REQUESTS = Table(
     "requests",

@@ -31,8 +31,10 @@ class SubjectKeys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # On the request path, so the keys of those met lately stay in memory.
+        # On the request path, so the keys of those met lately stay in memory. What was on its way
+        # there when a key was destroyed belongs to an epoch that nobody asks for any more.
         self._cached = functools.lru_cache(_CACHED)(self._load_or_make)
+        self._epoch = 0
 
     @classmethod
     def open(cls, place: Path | str) -> "SubjectKeys":
@@ -41,7 +43,7 @@ class SubjectKeys:
 
     def key(self, subject: str) -> bytes:
         """The subject's key, made where there is none. Raises: RECORD_FAILED."""
-        return self._cached(subject)
+        return self._cached(self._epoch, subject)
 
     def known_key(self, subject: str) -> bytes:
         """The subject's key. Raises: ENTRY_UNKNOWN where it was never made, or is destroyed."""
@@ -57,12 +59,13 @@ class SubjectKeys:
         with self._database.writing() as connection:
             connection.execute(delete(SUBJECT_KEYS).where(SUBJECT_KEYS.c.subject == subject))
             connection.commit()
+        self._epoch += 1
         self._cached.cache_clear()
 
     def close(self) -> None:
         self._database.close()
 
-    def _load_or_make(self, subject: str) -> bytes:
+    def _load_or_make(self, _epoch: int, subject: str) -> bytes:
         query = select(SUBJECT_KEYS.c.key).where(SUBJECT_KEYS.c.subject == subject)
         with self._database.writing() as connection:
             key = connection.scalar(query)

@@ -1,5 +1,6 @@
 """Versions: registering one, and reading what was registered."""
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from registry import formats
 from registry.artifacts import ArtifactStore
+from registry.copies import check_no_copy
 from registry.events import VERSION_REGISTERED
 from registry.evidence import EvidenceItem, open_evidence
 from registry.models import check_model
@@ -16,7 +18,7 @@ from registry.paging import FIRST_PAGE, Asked, Page, as_text, presence, read_pag
 from registry.policies import PolicyBook
 from registry.records import VersionRecord
 from registry.requests import Once, Repeated, check_new
-from registry.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS
+from registry.schema import COMMITMENTS, DRIFTS, EVIDENCE, REVOCATIONS, VERSIONS
 from registry.unit_of_work import Ledger, UnitOfWork
 from registry.uploads import Upload
 from sealgate.reasons import Reason, Refusal
@@ -27,6 +29,7 @@ from sealgate.trust.manifest import Manifest
 from sealgate.trust.statements import Revocation
 
 LARGEST_VERSION = 8 << 30
+_PATIENCE_SECONDS = 60.0
 
 
 class Versions:
@@ -36,6 +39,7 @@ class Versions:
         self._ledger = ledger
         self._book = book
         self._artifacts = artifacts
+        self._checking = threading.Lock()
 
     def start_upload(self, model: str, manifest: bytes) -> Upload:
         """Begin to take a version's files, before any of their bytes is stored.
@@ -62,7 +66,8 @@ class Versions:
 
         1. The manifest is strict (reasons of `Manifest.decode`).
         2. Every file is there (FILE_MISSING), whole (VERSION_ALTERED), and of an accepted format
-           (FORMAT_REFUSED, EXTERNAL_DATA).
+           (FORMAT_REFUSED, EXTERNAL_DATA; QUEUE_FULL while those of others are looked at), and
+           none is an exported copy (COPY_REFUSED).
         3. The files are signed by a key of the publishing principal (reasons of `oms.verify`).
         4. Every item of evidence is about this version and signed by its maker (reasons of
            `open_evidence`).
@@ -75,7 +80,13 @@ class Versions:
         # 1.
         decoded = Manifest.decode(manifest)
         # 2.
-        self._check_files(decoded)
+        # One after another, since what a file costs to read is bounded for each alone.
+        if not self._checking.acquire(timeout=_PATIENCE_SECONDS):
+            raise Refusal(Reason.QUEUE_FULL, "other versions are being checked")
+        try:
+            self._check_files(decoded)
+        finally:
+            self._checking.release()
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
             policy = self._book.read(unit.connection).current(unit.now)
             # 3.
@@ -163,7 +174,9 @@ class Versions:
             formats.check_name(entry.path)
         self._check_present(manifest)
         for entry in manifest.files:
-            formats.check_file(entry.path, self._artifacts.read(entry.digest, entry.size))
+            data = self._artifacts.read(entry.digest, entry.size)
+            formats.check_file(entry.path, data)
+            check_no_copy(entry.path, data)
 
 
 def read_version(connection: Connection, model: str, version: int) -> VersionRecord:
@@ -262,6 +275,8 @@ def _record(connection: Connection, row: RowMapping) -> VersionRecord:
     reason = ""
     if revocation is not None:
         reason = Revocation.decode(Envelope.decode(bytes(revocation)).payload).reason
+    here = (DRIFTS.c.model == model, DRIFTS.c.version == version)
+    withdrawn = select(DRIFTS.c.time).where(*here)
     committed = select(COMMITMENTS.c.entry).where(COMMITMENTS.c.commitment == row["commitment"])
     return VersionRecord(
         model=model,
@@ -276,4 +291,5 @@ def _record(connection: Connection, row: RowMapping) -> VersionRecord:
         commitment=row["commitment"],
         watermark_entry=connection.scalars(committed).one(),
         entry=row["entry"],
+        screening_withdrawn=connection.scalar(withdrawn) or "",
     )

@@ -96,6 +96,21 @@ class Reason(Enum):
     OUTPUT_UNKNOWN = (Kind.INVALID, "A requested output is not one of the model's.")
     BATCH_TOO_LARGE = (Kind.INVALID, "The request holds more rows than a batch may.")
     ADVERSARIAL_INPUT = (Kind.INVALID, "Screening refused the input.")
+    STEP_UP = (Kind.PRECONDITION, "The request is answered once a second person allows it.")
+    ALLOWANCE_MISMATCH = (Kind.DENIED, "The allowance stands for another request or caller.")
+    ALLOWANCE_SIGNER = (
+        Kind.DENIED,
+        "The allowance is not of somebody else whose role lets them allow requests.",
+    )
+    ALLOWANCE_EXPIRED = (
+        Kind.DENIED,
+        "The allowance has not begun, has expired, or lasts longer than the policy lets it.",
+    )
+    ALLOWANCE_USED = (Kind.DENIED, "The allowance has been used; it is good for one answer.")
+    SESSION_BLOCKED = (
+        Kind.DENIED,
+        "The caller's requests, taken together, look like an attack; an operator can say more.",
+    )
     # files and documents
     PATH_UNSAFE = (Kind.INVALID, "A file's name is not a plain, flat name.")
     FILE_DUPLICATE = (Kind.INVALID, "A file was sent twice.")
@@ -104,6 +119,10 @@ class Reason(Enum):
     FILE_TOO_LARGE = (Kind.INVALID, "A file is larger than the manifest or the limit says.")
     DIGEST_MISMATCH = (Kind.INVALID, "A file's bytes do not have the stated digest.")
     FORMAT_REFUSED = (Kind.INVALID, "A file is not of a format that is accepted.")
+    COPY_REFUSED = (
+        Kind.INVALID,
+        "The file is a copy that was exported for a recipient, and copies are no versions.",
+    )
     EXTERNAL_DATA = (Kind.INVALID, "An ONNX file refers to data outside itself.")
     GRAPH_MISMATCH = (Kind.INVALID, "The version's graphs do not agree with one another.")
     EVIDENCE_MISMATCH = (Kind.INVALID, "The evidence is not that of this version.")
@@ -179,7 +198,22 @@ class Reason(Enum):
         Kind.PRECONDITION,
         "This system cannot shut in a worker that runs unapproved models.",
     )
+    RECIPE_INVALID = (Kind.INVALID, "The recipe is not one that can be followed.")
+    TRAINING_DATA = (
+        Kind.PRECONDITION,
+        "The data lack a column, a class or rows that the recipe asks for.",
+    )
+    LOSS_NOT_FINITE = (Kind.PRECONDITION, "The loss is no longer a number.")
+    RUN_FOREIGN = (Kind.EXISTS, "The output folder holds what another recipe made.")
+    CHECKPOINT_REFUSED = (
+        Kind.INVALID,
+        "The checkpoint is not safetensors and plain JSON of a known architecture.",
+    )
     WATERMARK_CAPACITY = (Kind.PRECONDITION, "The model has too few weights to carry a watermark.")
+    WATERMARK_COST = (
+        Kind.PRECONDITION,
+        "Marking costs more of the model's accuracy than was allowed.",
+    )
     WATERMARK_FAINT = (Kind.PRECONDITION, "The watermark cannot be read from the weights.")
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")
     EVIDENCE_MISSING = (Kind.PRECONDITION, "The policy asks for more evidence.")
@@ -210,6 +244,7 @@ class Reason(Enum):
     UPLOADS_TOO_MANY = (Kind.EXHAUSTED, "The caller has as many open uploads as one may have.")
     STORAGE_FULL = (Kind.EXHAUSTED, "There is no room for the file.")
     QUOTA_UNKNOWN = (Kind.UNAVAILABLE, "The place where quotas are counted does not answer.")
+    SESSION_UNKNOWN = (Kind.UNAVAILABLE, "The place where sessions are kept does not answer.")
     DEADLINE_TOO_SHORT = (Kind.TOO_LATE, "Too little time is left to answer.")
     DRAINING = (Kind.UNAVAILABLE, "The gateway is shutting down.")
     OUT_OF_MEMORY = (Kind.EXHAUSTED, "The engine has too little memory for the request.")

@@ -7,7 +7,7 @@ Relative paths start at the file's own folder.
 import ipaddress
 import tomllib
 from collections.abc import Mapping
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -62,10 +62,14 @@ class _Sections:
         if unknown:
             raise ConfigError(f"[{name}] has no setting {unknown[0]!r}; it has {', '.join(known)}")
         values = {key: self._value(name, known[key], value) for key, value in table.items()}
-        try:
-            return kind(**values)
-        except TypeError as error:
-            raise ConfigError(f"[{name}] {str(error).partition('() ')[2]}") from None
+        needed = [
+            key
+            for key, item in known.items()
+            if item.init and item.default is MISSING and item.default_factory is MISSING
+        ]
+        if missing := [key for key in needed if key not in values]:
+            raise ConfigError(f"[{name}] needs {', '.join(missing)}")
+        return kind(**values)
 
     def _value(self, section: str, item: Any, value: Any) -> Any:
         where = f"[{section}] {item.name}"
@@ -77,6 +81,10 @@ class _Sections:
             if not isinstance(value, list):
                 raise ConfigError(f"{where} must be a list of paths")
             return tuple(self._path(where, entry) for entry in value)
+        if item.type == tuple[str, ...]:
+            if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+                raise ConfigError(f"{where} must be a list of texts")
+            return tuple(value)
         if item.type is bool and isinstance(value, bool):
             return value
         accepted = (int, float) if item.type is float else (item.type,)

@@ -18,7 +18,7 @@ from gateway.credentials.binding import Confirmation
 from gateway.credentials.certificates import ClientCertificate
 from gateway.credentials.claims import LEEWAY_SECONDS, UnverifiedToken
 from gateway.credentials.key_sets import ALGORITHMS, FixedKeys, KeySet, KeySource
-from gateway.credentials.verified import VerifiedTokens
+from gateway.credentials.verified import VerifiedToken, VerifiedTokens
 from sealgate.reasons import Reason, Refusal
 
 _REQUIRED_CLAIMS = ["exp", "iss", "aud", "sub"]
@@ -46,30 +46,6 @@ class Issuer:
     def from_file(cls, url: str, audience: str, key_set: Path) -> "Issuer":
         """Reads a JWK set. Raises: ValueError, as `FixedKeys.from_file` does."""
         return cls(url, audience, FixedKeys.from_file(key_set))
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedToken:
-    """What a token proves, and until when (seconds since 1970) it may be taken for proven.
-
-    `policy` is the digest of the policy under which, and `key_set` the set with which it was
-    verified: where either has changed, it is verified again.
-    """
-
-    identity: str
-    confirmation: Confirmation | None
-    issuer: Issuer
-    key_set: KeySet
-    policy: str
-    until: float
-
-    def holds(self, now: float, policy: str) -> bool:
-        """Whether nothing has changed. Raises: KEY_SET_ reasons, without usable keys."""
-        return (
-            now < self.until
-            and policy == self.policy
-            and self.issuer.keys.current() is self.key_set
-        )
 
 
 class TokenVerifier:
@@ -131,7 +107,7 @@ class TokenVerifier:
         return VerifiedToken(
             identity=f"jwt:{issuer.url} {claims['sub']}",
             confirmation=Confirmation.of(claims),
-            issuer=issuer,
+            source=issuer.keys,
             key_set=key_set,
             policy=policy,
             until=min(now + VerifiedTokens.SECONDS, float(claims["exp"])),

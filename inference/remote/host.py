@@ -11,6 +11,7 @@ digest of the version that must answer it. None is answered by another.
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,11 +20,13 @@ from typing import Any, Protocol, TypeAlias
 import numpy.typing as npt
 
 from inference.admission import SignedManifest
+from inference.costs import Costs
 from inference.engine import Answer, Engine, Live
 from inference.remote.load import Load
 from inference.remote.tally import Tally
 from inference.seen import SeenFile
 from inference.standing import Place
+from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import PointerBundle
@@ -61,6 +64,8 @@ class Host:
         self._loading = threading.Lock()
         self._shown: dict[Place, Load] = {}
         self._leaving: Leaving = {}
+        self._measuring = threading.Lock()
+        self._costs: weakref.WeakKeyDictionary[ReadyVersion, Costs] = weakref.WeakKeyDictionary()
 
     @property
     def engine(self) -> Engine:
@@ -128,6 +133,20 @@ class Host:
         answer = self._engine.infer(live, x, deadline, active, urgent, caller)
         self._tally.ran(live.digest, len(x))
         return answer
+
+    def costs(self, model: str, version: int, digest: str) -> tuple[str, Costs]:
+        """What runs the version's graphs here, and what its batches cost, measured once.
+
+        Nothing of it is counted: nobody was answered. Raises: as `resolve`; ENGINE_UNSUITABLE.
+        """
+        ready = self.resolve(model, version, digest).ready
+        if not isinstance(ready, ReadyVersion):
+            raise Refusal(Reason.ENGINE_UNSUITABLE, "it runs elsewhere still")
+        with self._measuring:
+            costs = self._costs.get(ready)
+            if costs is None:
+                costs = self._costs[ready] = ready.costs()
+        return ready.place, costs
 
     def counts(self) -> Envelope:
         """What was run, signed."""

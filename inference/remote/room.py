@@ -1,23 +1,24 @@
-"""The gateway's end of an engine in another process: a `Loader` whose versions run over there.
+"""The gateway's end of one engine in another process; `inference.remote.rooms` has all of them.
 
-The gateway checks every pointer itself and shows it to the engine, which checks it again. What the
-engine refuses, the gateway does not follow either. An engine that was away, or began anew, is
-`behind` until it has been shown everything once more.
+The gateway checks every pointer itself and shows it to the engine, which checks it again. An engine
+that was away, or began anew, is `behind` until it has been shown everything once more.
 """
 
+import logging
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import grpc
 
-from inference.admission import Cleared, FileSource, Source
-from inference.live import Ready
+from inference.admission import Source
+from inference.costs import Costs
 from inference.remote.door import Door
 from inference.remote.load import Load
+from inference.remote.placement import Measured
 from inference.remote.service import write_load
-from inference.remote.version import RemoteVersion, Terms
 from inference.standing import Place, Snapshot
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
@@ -29,10 +30,15 @@ from sealgate.trust.statements import Pointer, PointerBundle
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
 
+_log = logging.getLogger(__name__)
+
 # In this time a version is loaded, held against its golden answers and warmed.
 _LOAD_SECONDS = 120.0
 _ASK_SECONDS = 5.0
+# The way to an engine is the shortest of so many calls that do nothing.
+_WAYS = 3
 _LONGEST_DETAIL = 200
+_LONGEST_PLACE = 100
 # Where gRPC itself has ended a call.
 _BY_STATUS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Reason.DEADLINE_TOO_SHORT,
@@ -87,13 +93,15 @@ class _Shown:
 class EngineRoom:
     """Shows an engine what is live, and asks it. Safe for many threads."""
 
-    def __init__(self, door: Door) -> None:
-        """Raises: ConfigError where the door's files cannot be used."""
+    def __init__(self, door: Door, name: str = "engine") -> None:
+        """`name` is ours for it. Raises: ConfigError where the door's files cannot be used."""
+        self.name = name
         self._door = door
         self._channel = door.open()
         self._inference = GRPCInferenceServiceStub(self._channel)
         self._engine = EngineServiceStub(self._channel)
         self._shown: dict[Place, _Shown] = {}
+        self._measured: dict[str, Measured] = {}
         self._behind = threading.Event()
         self._behind.set()
 
@@ -102,12 +110,23 @@ class EngineRoom:
         """Whether the engine must be shown everything again."""
         return self._behind.is_set()
 
+    @property
+    def measured(self) -> Mapping[str, Measured]:
+        """What it has measured of the versions that it follows or followed last, by digest."""
+        return self._measured
+
+    def refused(self) -> dict[Place, Refusal]:
+        """What it does not follow of what it was shown last, and why."""
+        shown = self._shown.items()
+        return {place: item.refusal for place, item in shown if item.refusal is not None}
+
     def show(self, snapshot: Snapshot, source: Source) -> None:
         """Show the engine every pointer of the registry's state, before it is followed here.
 
-        Raises nothing for an engine that is away or refuses: `load` says so, and `behind`.
+        Raises nothing for an engine that is away or refuses: `refused` says so, and `behind`.
         """
         before = {} if self.behind else self._shown
+        measured = {} if self.behind else dict(self._measured)
         self._behind.clear()
         freshness = snapshot.freshness.payload_digest if snapshot.freshness else ""
         away = self._away()
@@ -118,28 +137,28 @@ class EngineRoom:
             if before.get(place) != item:
                 refusal = away or self._show(place, bundle, snapshot, source)
                 item = replace(item, refusal=refusal)
+                if refusal is None:
+                    self._measure(Pointer.decode(bundle.pointer.payload), measured)
             shown[place] = item
-        self._shown = shown
+        self._shown, self._measured = shown, measured
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
-        """See `Loader`. Raises: ENGINE_UNAVAILABLE; why the engine does not follow; as
-        `Terms.read`.
+    def check_follows(self, pointer: Pointer, digest: str) -> None:
+        """Refuse unless the engine follows the pointer of that digest: ENGINE_UNAVAILABLE, or why
+        it does not.
         """
-        pointer = cleared.pointer
         shown = self._shown.get((pointer.model, pointer.alias))
-        if shown is None or shown.pointer != cleared.pointer_digest:
+        if shown is None or shown.pointer != digest:
             raise Refusal(Reason.ENGINE_UNAVAILABLE, "it was not shown this pointer")
         if shown.refusal is not None:
-            raise Refusal(shown.refusal.reason, f"at the engine: {shown.refusal.detail}")
-        if isinstance(loaded, RemoteVersion) and loaded.is_of(pointer.model, pointer.version):
-            return loaded
-        terms = Terms.read(cleared.manifest, source)
-        return RemoteVersion(self, pointer.model, pointer.version, pointer.digest, terms)
+            raise Refusal(shown.refusal.reason, f"at {self.name}: {shown.refusal.detail}")
 
     def infer(
         self, request: oip.ModelInferRequest, deadline: float | None
     ) -> oip.ModelInferResponse:
-        """See `Line.infer`; `deadline` is in seconds of `time.monotonic`."""
+        """The engine's answer; `deadline` is in seconds of `time.monotonic`.
+
+        Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what an engine may say of a request.
+        """
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
@@ -188,6 +207,28 @@ class EngineRoom:
             self._behind.set()
             return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
         return None
+
+    def _measure(self, pointer: Pointer, measured: dict[str, Measured]) -> None:
+        """Ask what batches of the version cost there, unless that is known. An engine that does not
+        say is asked for an answer all the same, after the others.
+        """
+        if pointer.digest in measured:
+            return
+        request = engine_pb2.GetCostsRequest(
+            model=pointer.model, version=str(pointer.version), digest=pointer.digest
+        )
+        ways = []
+        try:
+            found = _call(self._engine.GetCosts, request, _LOAD_SECONDS)
+            costs = Costs(tuple((each.rows, each.seconds) for each in found.batches), found.lanes)
+            for _ in range(_WAYS):
+                begun = time.monotonic()
+                _call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
+                ways.append(time.monotonic() - begun)
+        except (Refusal, ValueError) as error:
+            _log.warning("%s does not say what %s costs: %s", self.name, pointer.model, error)
+            return
+        measured[pointer.digest] = Measured(costs, found.place[:_LONGEST_PLACE], min(ways))
 
     def _show(
         self, place: Place, bundle: PointerBundle, snapshot: Snapshot, source: Source

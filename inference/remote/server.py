@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from inference.remote import pinning, sockets
 from inference.remote.host import Host
-from inference.remote.service import CountsService, InferenceService
+from inference.remote.service import InferenceService, OwnService
 from inference.remote.settings import EngineConfig, EngineLimits
 from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
@@ -51,7 +51,7 @@ ALLOWED = frozenset(
             "RepositoryModelLoad",
             "RepositoryModelUnload",
         ),
-        "sealgate.v1.EngineService": ("GetCounts",),
+        "sealgate.v1.EngineService": ("GetCounts", "GetCosts"),
         # `Watch` would hold a thread for ever.
         "grpc.health.v1.Health": ("Check", "List"),
         "grpc.reflection.v1alpha.ServerReflection": ("ServerReflectionInfo",),
@@ -155,7 +155,7 @@ class Server:
         server, host = self._server, self._host
         inference = InferenceService(host, limits.deadline)
         add_GRPCInferenceServiceServicer_to_server(inference, server)
-        add_EngineServiceServicer_to_server(CountsService(host), server)
+        add_EngineServiceServicer_to_server(OwnService(host), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([service.full_name for service in SERVICES], server)
 

@@ -112,8 +112,8 @@ class InferenceService(GRPCInferenceServiceServicer):
         raise Refusal(Reason.PROMOTION_ONLY, "unload")
 
 
-class CountsService(EngineServiceServicer):
-    """Signed counts."""
+class OwnService(EngineServiceServicer):
+    """What the protocol has no words for: signed counts, and what batches cost."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -122,6 +122,19 @@ class CountsService(EngineServiceServicer):
         self, request: engine_pb2.GetCountsRequest, context: grpc.ServicerContext
     ) -> engine_pb2.GetCountsResponse:
         return engine_pb2.GetCountsResponse(envelope=self._host.counts().encode())
+
+    def GetCosts(
+        self, request: engine_pb2.GetCostsRequest, context: grpc.ServicerContext
+    ) -> engine_pb2.GetCostsResponse:
+        model = check_name(request.model, Reason.NAME_MALFORMED)
+        place, costs = self._host.costs(model, _version(request.version), request.digest)
+        return engine_pb2.GetCostsResponse(
+            batches=[
+                engine_pb2.BatchCost(rows=rows, seconds=seconds) for rows, seconds in costs.batches
+            ],
+            lanes=costs.lanes,
+            place=place,
+        )
 
 
 def read_load(request: oip.RepositoryModelLoadRequest) -> Load:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inference.batching import BatchingBounds, OperatorBounds
 from inference.remote.sockets import LONGEST_PATH
+from inference.runtime_settings import RuntimeSettings
 from registry.buckets import Bucket
 from sealgate.settings import ConfigError, read_settings
 
@@ -101,6 +102,7 @@ class EngineConfig:
     tls: Tls = field(default_factory=Tls)
     limits: EngineLimits = field(default_factory=EngineLimits)
     batching: tuple[BatchingBounds, ...] = ()
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
     def __post_init__(self) -> None:
         if self.listen.tls and not (self.tls.certificate and self.tls.key and self.tls.gateways):

@@ -1,4 +1,4 @@
-"""A version that runs in an engine of another process, as the gateway sees it.
+"""A version that runs in engines of other processes, as the gateway sees it.
 
 Its signed configuration and detector are read here, from verified bytes, so the verdict is the
 gateway's: the engine's answer is held against the shapes that they say before it is judged.
@@ -34,12 +34,19 @@ SEPARATE = "separate, digest checked there"
 
 
 class Line(Protocol):
-    """How a version asks its engine."""
+    """How a version asks its engines."""
 
-    def infer(
-        self, request: oip.ModelInferRequest, deadline: float | None
-    ) -> oip.ModelInferResponse:
-        """Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what the engine may refuse."""
+    def engine(self, digest: str) -> str:
+        """What is said of where the version of that digest runs, before anyone has answered."""
+        ...
+
+    def ask(
+        self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
+    ) -> tuple[oip.ModelInferResponse, str]:
+        """The answer, and what its entry says of who gave it.
+
+        Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what an engine may refuse.
+        """
         ...
 
 
@@ -77,11 +84,11 @@ class RemoteVersion:
 
     @property
     def engine(self) -> str:
-        return SEPARATE
+        return self._line.engine(self.digest)
 
     @property
-    def threshold(self) -> float:
-        return self._terms.detector.threshold
+    def detector(self) -> Detector:
+        return self._terms.detector
 
     def is_of(self, model: str, number: int) -> bool:
         """Whether the engine knows it as the version of that model and number."""
@@ -103,7 +110,7 @@ class RemoteVersion:
         """Have the engine run the rows of `x`, and judge what it measured.
 
         Raises: BATCH_TOO_LARGE, DRAINING, DEADLINE_TOO_SHORT, ANSWER_MALFORMED for an answer of
-        another form, and as `Line.infer`.
+        another form, and as `Line.ask`.
         """
         if not 1 <= len(x) <= self.config.batching.max_rows:
             raise Refusal(Reason.BATCH_TOO_LARGE, f"{len(x)} rows")
@@ -113,8 +120,9 @@ class RemoteVersion:
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
         begun = time.perf_counter_ns()
         try:
-            response = self._line.infer(self._request(x, urgent, caller), deadline)
-            answer = self._judged(response, len(x))
+            request = self._request(x, urgent, caller)
+            response, engine = self._line.ask(self.digest, len(x), request, deadline)
+            answer = self._judged(response, len(x), engine)
         except Refusal:
             with self._mutex:
                 self._dropped += 1
@@ -137,12 +145,10 @@ class RemoteVersion:
             request.parameters[URGENT].bool_param = True
         if caller:
             request.parameters[CALLER].string_param = caller
-        if caller:
-            request.parameters[CALLER].string_param = caller
         write_inputs(request, tensors_of(self.config, x))
         return request
 
-    def _judged(self, response: oip.ModelInferResponse, rows: int) -> Answer:
+    def _judged(self, response: oip.ModelInferResponse, rows: int, engine: str) -> Answer:
         output, detector = self.config.output, self._terms.detector
         arrays = read_arrays(response)
         expected = {
@@ -152,7 +158,7 @@ class RemoteVersion:
         if {name: array.shape for name, array in arrays.items()} != expected:
             raise Refusal(Reason.ANSWER_MALFORMED, "the engine answers in another shape")
         features = arrays.pop(FEATURES_OUTPUT)
-        return Answer.judged(arrays, features, detector)
+        return Answer.judged(arrays, features, detector, engine)
 
 
 def read_arrays(response: oip.ModelInferResponse) -> dict[str, Array]:

@@ -1,9 +1,12 @@
 """The detector of a version: from the features of a response graph to a verdict.
 
-It is a logistic score, quadratic in the scaled features, with two thresholds that bound the rate of
-false alarms on clean rows (see `inference.screening.conformal`). It belongs to one version, is a
-file of its manifest (`detector.json`, canonical JSON), and states what it was fitted on and what
-its thresholds promise.
+Two detectors read the same features, quadratic both. The clean one knows clean rows alone and says
+how far a row lies from them; the trained one was shown attacks, and benign changes beside them.
+Each score is put in units of its tail on clean rows, so that the two add as the logarithms of
+p-values do in Fisher's method, the clean one weighing half; the sum has two thresholds that bound
+the rate of false alarms (see `inference.screening.calibration`). A detector belongs to one version,
+is a file of its manifest (`detector.json`, canonical JSON), and states what it was fitted on and
+what its thresholds promise.
 """
 
 from dataclasses import dataclass, field
@@ -14,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.numbers import number, numbers
-from inference.screening import conformal
+from inference.screening.calibration import Calibration, Floats
 from sealgate.trust import canonical, fields
 
-TYPE = "sealgate/detector/v1"
-Floats = npt.NDArray[np.float64]
+TYPE = "sealgate/detector/v2"
+# It catches what no attack that was shown is like, and takes benign changes for it.
+_CLEAN_WEIGHT = 0.5
+# Scores that do not vary on clean rows still need a unit.
+_LEAST = 1e-6
 
 
 class Verdict(StrEnum):
@@ -27,36 +33,6 @@ class Verdict(StrEnum):
     CLEAN = "clean"
     SUSPECT = "suspect"
     ADVERSARIAL = "adversarial"
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A threshold: the `rank`-th largest clean score, and the rate of false alarms it backs."""
-
-    bound: float
-    rank: int
-    threshold: float
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Both limits, set on the same `rows` clean rows, each holding with `confidence`."""
-
-    rows: int
-    confidence: float
-    adversarial: Limit
-    suspect: Limit
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.rows < 2**31 or not 0.5 <= self.confidence < 1:
-            raise fields.malformed("a calibration needs rows and a confidence of a half or more")
-        for limit in (self.adversarial, self.suspect):
-            if not 0 < limit.bound < 1 or limit.rank < 1:
-                raise fields.malformed("a limit has a bound between 0 and 1 and a positive rank")
-            if limit.rank > conformal.rank(self.rows, limit.bound, self.confidence):
-                raise fields.malformed("a threshold claims a bound that its rank does not back")
-        if self.suspect.threshold > self.adversarial.threshold:
-            raise fields.malformed("suspect must come before adversarial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,42 +51,77 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True)
+class Tail:
+    """Where a score's upper tail begins on clean rows, its median, and how fast it thins out."""
+
+    median: float
+    decay: float
+
+    def __post_init__(self) -> None:
+        if self.decay <= 0:
+            raise fields.malformed("a tail thins out")
+
+    @classmethod
+    def of(cls, scores: Floats) -> "Tail":
+        """The exponential tail through the median and the 95th percentile of clean scores [n]."""
+        median, high = np.quantile(scores, [0.5, 0.95])
+        return cls(float(median), float(max(high - median, _LEAST) / np.log(10)))
+
+    def surprise(self, scores: Floats) -> Floats:
+        """Minus the logarithm of each score's p-value, but for a constant."""
+        found: Floats = (scores - self.median) / self.decay
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
-    """score = bias + linear . z + z' Q z, where Q's upper triangle is `quadratic`, row by row."""
+    """bias + linear . z + z' Q z, where Q's upper triangle is `quadratic`, row by row, and the tail
+    of what follows from it.
+    """
 
     bias: float
     linear: tuple[float, ...]
     quadratic: tuple[float, ...]
+    tail: Tail
+    _linear: Floats = field(init=False, repr=False, compare=False)
+    _triangle: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         width = len(self.linear)
         if len(self.quadratic) != width * (width + 1) // 2:
             raise fields.malformed("the quadratic weights are not a triangle of the linear ones")
+        triangle = np.zeros((width, width))
+        triangle[np.triu_indices(width)] = self.quadratic
+        object.__setattr__(self, "_linear", np.array(self.linear))
+        object.__setattr__(self, "_triangle", triangle)
+
+    def polynomial(self, z: Floats) -> Floats:
+        """Its value [n] for scaled features z [n, F]."""
+        found: Floats = ((z @ self._triangle + self._linear) * z).sum(axis=1) + self.bias
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Scores features and judges scores. Immutable; safe to share between threads."""
+    """Scores features and judges scores. Immutable; safe to share between threads.
+
+    `clean` holds a squared distance, `trained` the logarithm of odds.
+    """
 
     scaling: Scaling
-    weights: Weights
+    clean: Weights
+    trained: Weights
     calibration: Calibration
     fitted_on: tuple[str, ...]
     _center: Floats = field(init=False, repr=False, compare=False)
     _inverse: Floats = field(init=False, repr=False, compare=False)
-    _linear: Floats = field(init=False, repr=False, compare=False)
-    _triangle: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         width = len(self.scaling.center)
-        if len(self.weights.linear) != width:
+        if {len(self.clean.linear), len(self.trained.linear)} != {width}:
             raise fields.malformed("there are not as many weights as features")
-        triangle = np.zeros((width, width))
-        triangle[np.triu_indices(width)] = self.weights.quadratic
         object.__setattr__(self, "_center", np.array(self.scaling.center))
         object.__setattr__(self, "_inverse", 1 / np.array(self.scaling.spread))
-        object.__setattr__(self, "_linear", np.array(self.weights.linear))
-        object.__setattr__(self, "_triangle", triangle)
 
     @property
     def width(self) -> int:
@@ -133,6 +144,11 @@ class Detector:
         A feature that is not finite makes its row's score NaN, which `verdict` reads as
         adversarial. Raises ValueError for another width: the graph was checked before.
         """
+        clean, trained = self.surprises(features)
+        return _CLEAN_WEIGHT * clean + trained
+
+    def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+        """What the clean and the trained detector say of features [n, F], each [n]."""
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ValueError(f"features must be [n, {self.width}], not {features.shape}")
         z = (features - self._center) * self._inverse
@@ -140,8 +156,9 @@ class Detector:
         z[np.isinf(z)] = np.nan
         limit = self.scaling.limit
         np.minimum(np.maximum(z, -limit, out=z), limit, out=z)
-        scores: Floats = ((z @ self._triangle + self._linear) * z).sum(axis=1) + self.weights.bias
-        return scores
+        distance = np.log1p(np.maximum(self.clean.polynomial(z), 0))
+        odds = self.trained.polynomial(z)
+        return self.clean.tail.surprise(distance), self.trained.tail.surprise(odds)
 
     def verdict(self, score: float) -> Verdict:
         """Judge one score. What is not a number is adversarial: screening fails closed."""
@@ -159,17 +176,9 @@ class Detector:
                     "spread": list(self.scaling.spread),
                     "limit": self.scaling.limit,
                 },
-                "weights": {
-                    "bias": self.weights.bias,
-                    "linear": list(self.weights.linear),
-                    "quadratic": list(self.weights.quadratic),
-                },
-                "calibration": {
-                    "rows": self.calibration.rows,
-                    "confidence": self.calibration.confidence,
-                    "adversarial": _limit_value(self.calibration.adversarial),
-                    "suspect": _limit_value(self.calibration.suspect),
-                },
+                "clean": _weights_value(self.clean),
+                "trained": _weights_value(self.trained),
+                "calibration": self.calibration.value(),
                 "fitted_on": list(self.fitted_on),
             }
         )
@@ -177,24 +186,15 @@ class Detector:
     @classmethod
     def decode(cls, data: bytes) -> "Detector":
         """Read what `encode` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
-        top = fields.record(
-            canonical.decode(data), ("scaling", "weights", "calibration", "fitted_on"), TYPE
-        )
+        names = ("scaling", "clean", "trained", "calibration", "fitted_on")
+        top = fields.record(canonical.decode(data), names, TYPE)
         return cls(
             _scaling(top["scaling"]),
-            _weights(top["weights"]),
-            _calibration(top["calibration"]),
+            _weights(top["clean"]),
+            _weights(top["trained"]),
+            Calibration.read(top["calibration"]),
             fields.texts(top["fitted_on"]),
         )
-
-
-def _limit_value(limit: Limit) -> dict[str, Any]:
-    return {"bound": limit.bound, "rank": limit.rank, "threshold": limit.threshold}
-
-
-def _limit(value: Any) -> Limit:
-    item = fields.record(value, ("bound", "rank", "threshold"))
-    return Limit(number(item["bound"]), fields.integer(item["rank"]), number(item["threshold"]))
 
 
 def _scaling(value: Any) -> Scaling:
@@ -202,16 +202,21 @@ def _scaling(value: Any) -> Scaling:
     return Scaling(numbers(item["center"]), numbers(item["spread"]), number(item["limit"]))
 
 
+def _weights_value(weights: Weights) -> dict[str, Any]:
+    return {
+        "bias": weights.bias,
+        "linear": list(weights.linear),
+        "quadratic": list(weights.quadratic),
+        "tail": {"median": weights.tail.median, "decay": weights.tail.decay},
+    }
+
+
 def _weights(value: Any) -> Weights:
-    item = fields.record(value, ("bias", "linear", "quadratic"))
-    return Weights(number(item["bias"]), numbers(item["linear"]), numbers(item["quadratic"]))
-
-
-def _calibration(value: Any) -> Calibration:
-    item = fields.record(value, ("rows", "confidence", "adversarial", "suspect"))
-    return Calibration(
-        fields.integer(item["rows"]),
-        number(item["confidence"]),
-        _limit(item["adversarial"]),
-        _limit(item["suspect"]),
+    item = fields.record(value, ("bias", "linear", "quadratic", "tail"))
+    tail = fields.record(item["tail"], ("median", "decay"))
+    return Weights(
+        number(item["bias"]),
+        numbers(item["linear"]),
+        numbers(item["quadratic"]),
+        Tail(number(tail["median"]), number(tail["decay"])),
     )

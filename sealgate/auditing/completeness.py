@@ -15,6 +15,7 @@ At least `missing` requests have no entry. Up to `in doubt` more may be hidden, 
 may be of requests that the statement does not count.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,14 +30,17 @@ from sealgate.trust.promotion import open_statement
 from sealgate.trust.times import parse_micros, parse_time
 
 SEPARATE = "separate, digest checked there"
-"""What an entry's field `engine` says of one in a process of its own."""
+"""What an entry's field `engine` says of one in a process of its own, before what else there is."""
+# Where one did not answer others were asked, and each may have run the request.
+_ASKED = re.compile(re.escape(SEPARATE) + r"(?:; (?:(?:up to )?([1-9][0-9]?) asked: )?.*)?")
 
 
 @dataclass(slots=True)
 class Recorded:
     """The entries about one version that an engine of its own was asked for: when they were made.
 
-    `perhaps` are those without an answer: the engine may not have run them.
+    `perhaps` are runs that there may have been: of requests without an answer, and by engines that
+    were asked before the one that answered.
     """
 
     ran: list[datetime] = field(default_factory=list)
@@ -81,9 +85,14 @@ def note_entry(recorded: dict[str, Recorded], values: dict[str, str] | None) -> 
     """Add an entry's opened fields to what is recorded; say whether it could be opened."""
     if values is None:
         return False
-    if values["engine"] == SEPARATE and values["input"]:
+    separate = _ASKED.fullmatch(values["engine"])
+    if separate and values["input"]:
         found = recorded.setdefault(values["version_digest"], Recorded())
-        (found.ran if values["verdict"] else found.perhaps).append(parse_micros(values["time"]))
+        time, asked = parse_micros(values["time"]), int(separate[1] or 1)
+        if values["verdict"]:
+            found.ran.append(time)
+            asked -= 1
+        found.perhaps.extend([time] * asked)
     return True
 
 

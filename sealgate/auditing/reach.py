@@ -150,6 +150,7 @@ _KINDS = {
     "pointer.moved": "pointer",
     "version.revoked": "revocation",
     "engine.counted": "engine count",
+    "request.allowed": "allowance",
 }
 
 

@@ -1,6 +1,7 @@
 """`sealgate audit`: the logs checked from end to end, and single entries shown."""
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -66,7 +67,8 @@ def verify(ctx: click.Context, keys: tuple[str, ...], threshold: int | None, as_
         policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
         auditor = Auditor(channel, policy)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, transient=True, disable=as_json) as progress:
+        shows = sys.stdout.isatty() and not as_json
+        with Progress(*columns, transient=True, disable=not shows) as progress:
             findings = [
                 _verify(auditor, origin, progress, witnesses, wanted)
                 # The registry's first: it tells what was pruned of the others.

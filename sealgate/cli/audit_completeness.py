@@ -53,8 +53,9 @@ def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
         statements = read_statements(reader.records(), policies)
         if not statements:
             raise click.ClickException(
-                "no engine has signed counts: this needs one in a process of its own ([engine] in "
-                "gateway.toml); what an engine in the gateway's process ran, nobody else can say"
+                "no engine has signed counts yet: one in a process of its own ([engine] in "
+                "gateway.toml) does so about once a minute; what an engine in the gateway's "
+                "process ran, nobody else can say"
             )
         origins = Auditor(channel, policies[-1]).origins()
         here = [origin for origin in origins if policies[-1].is_answer_log(origin)]

@@ -11,6 +11,8 @@ from sealgate.remote import reason_of
 
 _HINTS = {
     Reason.CALL_FAILED: "is `sealgate serve` running?",
+    Reason.STEP_UP: "send the input to somebody who may run `sealgate screen allow`, and ask again "
+    "with --allowance",
     Reason.TOKEN_EXPIRED: "`sealgate token NAME` prints another, for the profile's token.jwt",
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sealgate.cli.output import json_option, show_rows
 from sealgate.cli.people import profile
-from sealgate.cli.rows import read_rows
+from sealgate.cli.rows import input_options, read_input
 from sealgate.client.connection import connect, options_of
 
 
@@ -23,15 +23,13 @@ Examples:
 """
 )
 @click.argument("model")
-@click.option(
-    "--input",
-    "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Rows of numbers: .npy, or .csv without a header.",
-)
-@click.option("--text", "texts", multiple=True, help="A text, where the model takes texts.")
+@input_options
 @click.option("--alias", default="production", show_default=True, help="Which pointer is meant.")
-@click.option("--name", help="The input's name; x for rows and text for texts unless given.")
+@click.option(
+    "--allowance",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What `sealgate screen allow` wrote, where screening asked for a second person.",
+)
 @click.option(
     "--receipt",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -46,16 +44,16 @@ def infer(
     texts: tuple[str, ...],
     alias: str,
     name: str | None,
+    allowance: Path | None,
     receipt: Path | None,
     as_json: bool,
 ) -> None:
     """Ask MODEL, and print its answer for each row, once its receipt has been verified."""
-    if (file is None) is not bool(texts):
-        raise click.UsageError("either --input or --text says what to ask")
-    asked = read_rows(file) if file is not None else _texts(texts)
+    asked = read_input(file, texts, name)
+    allowed = allowance.read_text() if allowance is not None else None
     person = profile(ctx, "client")
     with connect(person.endpoint, **options_of(person)) as client:
-        answer = client.infer(model, {name or ("text" if texts else "x"): asked}, alias=alias)
+        answer = client.infer(model, asked, alias=alias, allowance=allowed)
     if receipt is not None:
         receipt.write_bytes(answer.receipt.data)
     rows = [
@@ -64,11 +62,6 @@ def infer(
         for index in range(len(data))
     ]
     show_rows(rows, ("row", "output", "value"), as_json)
-
-
-def _texts(texts: tuple[str, ...]) -> np.ndarray[Any, Any]:
-    """Texts [n] as BYTES take them."""
-    return np.array([text.encode() for text in texts], object)
 
 
 def _value(data: np.ndarray[Any, Any], as_json: bool) -> object:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.people import state_folder
+from sealgate.setup.engine import EnginePlace
 from sealgate.setup.installation import PEOPLE, Installation, Ports
 from sealgate.setup.tokens import mint_token
 
@@ -16,6 +17,7 @@ from sealgate.setup.tokens import mint_token
 Examples:
   sealgate init
   sealgate --state /srv/sealgate init --name bank --port 9443
+  sealgate --state bank init --engine-address engine.internal:9443
 """
 )
 @click.option("--name", default="sealgate", show_default=True, help="Names logs and authorities.")
@@ -32,26 +34,37 @@ Examples:
     help="The engine is to run in a process of its own, behind a unix socket.",
 )
 @click.option(
+    "--engine-address",
+    metavar="HOST:PORT",
+    help="Where that engine listens with TLS, pinned certificates on both ends; not a socket.",
+)
+@click.option(
     "--ml-dsa-logs",
     is_flag=True,
     help="The logs sign with ML-DSA-44 keys beside Ed25519, from their beginning.",
 )
 @click.pass_context
 def init(
-    ctx: click.Context, name: str, port: int, separate_engine: bool, ml_dsa_logs: bool
+    ctx: click.Context,
+    name: str,
+    port: int,
+    separate_engine: bool,
+    engine_address: str | None,
+    ml_dsa_logs: bool,
 ) -> None:
     """Make keys, certificates, a first policy and a configuration.
 
     The gateway that they are for listens on loopback only.
     """
     folder = state_folder(ctx)
+    engine = _engine(separate_engine, engine_address)
     try:
         Installation(
             folder,
             name,
             datetime.now(UTC),
             Ports(port, port + 1),
-            separate_engine=separate_engine,
+            engine=engine,
             ml_dsa_logs=ml_dsa_logs,
         ).make()
     except FileExistsError:
@@ -60,10 +73,22 @@ def init(
     click.echo("  roots/    three root keys, two of which sign each policy; take them offline")
     click.echo(f"  people/   {', '.join(person.name for person in PEOPLE)}")
     click.echo("  trust/    the pinned root keys and the first policy")
-    if separate_engine:
-        click.echo("Next: sealgate serve engine, and beside it sealgate serve")
-    else:
+    if engine is None:
         click.echo("Next: sealgate serve")
+        return
+    if engine.address:
+        click.echo("  The engine's part, should it live elsewhere: root keys, artifacts,")
+        click.echo(f"            {', '.join(engine.files)}")
+    click.echo("Next: sealgate serve engine, and beside it sealgate serve")
+
+
+def _engine(separate: bool, address: str | None) -> EnginePlace | None:
+    if not separate and address is None:
+        return None
+    try:
+        return EnginePlace(address or "")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--engine-address") from None
 
 
 @click.command(

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from sealgate.cli.output import printable
+
 json_lines_option = click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON document a line, for programs."
 )
@@ -19,4 +21,5 @@ def show_line(values: Mapping[str, Any], as_json: bool) -> None:
         return
     first, *rest = values.items()
     label = f"{first[0]} {first[1]}"
-    click.echo("  ".join(f"{text!s:<{_WIDTH}}" for text in (label, *(v for _, v in rest))).rstrip())
+    columns = (printable(text) for text in (label, *(value for _, value in rest)))
+    click.echo("  ".join(f"{text:<{_WIDTH}}" for text in columns).rstrip())

@@ -10,7 +10,7 @@ from sealgate.cli.lists import list_options
 from sealgate.cli.main import JoinedGroup
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
-from sealgate.cli.review import show_review
+from sealgate.cli.review import SCREENING_REPORT, facts, show_review
 from sealgate.cli.watch import watch
 from sealgate.governance import Governance
 from sealgate.listing import every
@@ -102,6 +102,9 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
         "registered": found.create_time,
         "watermark_entry": found.watermark_entry,
         "revoked": found.revocation_reason or "no",
+        "screening_bound": f"withdrawn {found.screening_withdrawn}"
+        if found.screening_withdrawn
+        else "holds",
     }
     files = [
         {"file": f.path, "bytes": f.size, "digest": f.digest}
@@ -116,6 +119,10 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     show_rows(files, ("file", "bytes", "digest"), as_json)
     rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in items]
     show_rows(rows, ("evidence", "maker", "created"), as_json)
+    for report in (e.body for e in items if e.kind == SCREENING_REPORT):
+        click.echo("screening")
+        for line in facts(report):
+            click.echo(f"  {line}")
 
 
 @model.command(

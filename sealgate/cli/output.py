@@ -6,23 +6,43 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
+
+# Whatever reads a pipe takes a row a line, however long.
+_PIPE_WIDTH = 10_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], as_json: bool) -> None:
-    """Prints one row a mapping; in JSON, a list of all their fields."""
+    """Prints one row a mapping; in JSON, a list of all their fields.
+
+    Where a terminal is too narrow for a word of the table, as for digests, each row is printed a
+    field a line: so that what is copied from it is whole.
+    """
     if as_json:
         click.echo(json.dumps(list(rows), indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
     names = list(columns)
+    console = _console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[name]) for name in names))
-    Console(highlight=False).print(table)
+        # Text, for what others have written may look like markup.
+        table.add_row(*(Text(printable(_text(row[name]))) for name in names))
+    boundless = console.options.update(width=_PIPE_WIDTH)
+    if rows and Measurement.get(console, boundless, table).minimum > console.width:
+        for number, row in enumerate(rows):
+            if number:
+                click.echo()
+            show_fields({name: row[name] for name in names}, as_json)
+        return
+    console.print(table)
+    if not rows:
+        console.print("none")
 
 
 def ask_secret(place: str) -> str:
@@ -31,10 +51,30 @@ def ask_secret(place: str) -> str:
 
 
 def show_fields(values: Mapping[str, Any], as_json: bool) -> None:
-    """Prints one thing, a field a line."""
+    """Prints one thing, a field a line; of a list, an item a line."""
     if as_json:
         click.echo(json.dumps(values, indent=2))
         return
     width = max(len(name) for name in values)
     for name, value in values.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+        items = value if isinstance(value, list) else [value]
+        lines = [line for item in items for line in _text(item).split("\n")]
+        text = "\n".join(map(printable, lines)).rstrip().replace("\n", f"\n{'':<{width}}  ")
+        click.echo(f"{name.replace('_', ' '):<{width}}  {text}")
+
+
+def printable(value: object) -> str:
+    """The value as one line that hides nothing on a terminal: what is not printable is escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in str(value)
+    )
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+
+
+def _text(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,23 +1,22 @@
 """`sealgate policy`: what the signed policy says, whether a new one is sound, and why it allows.
 
-How a new one is made and accepted is in `policy_change`.
+What it says in full is shown by `policy_show`; how a new one is made and accepted is in
+`policy_change`.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from sealgate.cli import policy_change
 from sealgate.cli.failures import HelpfulGroup
-from sealgate.cli.output import json_option, show_fields, show_rows
+from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import profile
 from sealgate.cli.policy_chain import open_chain, policy_option, read_chain
-from sealgate.trust.dsse import Envelope
+from sealgate.cli.policy_show import right_row, show, summary
 from sealgate.trust.policy import Policy, next_policy
-from sealgate.trust.rights import ACTION_ROLES, ALL, DEFAULT_ALIAS, Right, decide
+from sealgate.trust.rights import ACTION_ROLES, ALL, DEFAULT_ALIAS, decide
 
 
 @click.group(cls=HelpfulGroup)
@@ -25,51 +24,18 @@ def policy() -> None:
     """Read the signed policy, make a new one, and ask why something is allowed or not."""
 
 
-for command in (policy_change.accept, policy_change.draft, policy_change.fetch, policy_change.sign):
+for command in (
+    policy_change.accept,
+    policy_change.draft,
+    policy_change.fetch,
+    policy_change.sign,
+    show,
+):
     policy.add_command(command)
 
 
-@policy.command(epilog="\b\nExamples:\n  sealgate policy show\n  sealgate policy show --json")
-@policy_option
-@json_option
-@click.pass_context
-def show(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
-    """Show the policy in force: its people, then its rights.
-
-    The chain is checked against the pinned root keys first.
-    """
-    current = open_chain(read_chain(ctx, policies), profile(ctx, "auditor"))
-    people = [
-        {"principal": p.name, "roles": ", ".join(p.roles), "identities": ", ".join(p.identities)}
-        for p in current.principals
-    ]
-    rights = _rights(current)
-    risk = current.risk.to_json() if current.risk else None
-    evidence = current.evidence.to_json() if current.evidence else None
-    if as_json:
-        rest = {"people": people, "rights": rights, "risk": risk, "evidence": evidence}
-        show_fields(_summary(current) | rest, as_json)
-        return
-    show_fields(_summary(current), as_json)
-    click.echo()
-    show_rows(people, ("principal", "roles", "identities"), as_json)
-    click.echo()
-    if rights is None:
-        click.echo("It has no section rights: the roles alone decide.")
-    else:
-        show_rows(rights, _COLUMNS, as_json)
-    if current.risk is not None:
-        click.echo()
-        tiers = [{"model": name, "risk_tier": tier} for name, tier in current.risk.models.items()]
-        show_rows(tiers, ("model", "risk_tier"), as_json)
-    if evidence is not None:
-        click.echo()
-        asked = [{"evidence": kind, "made by": ", ".join(by)} for kind, by in evidence.items()]
-        show_rows(asked, ("evidence", "made by"), as_json)
-
-
 @policy.command(
-    epilog="\b\nExample:\n  sealgate policy check policy-2.json   before the gateway gets it"
+    epilog="\b\nExample:\n  sealgate policy check policy-2.signed.json   before the gateway gets it"
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @policy_option
@@ -82,7 +48,13 @@ def check(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: b
     that is known. What is said then is whom its rights leave without any.
     """
     person = profile(ctx, "auditor")
-    envelope = Envelope.decode(file.read_bytes())
+    payload, envelope = policy_change.read(file)
+    if envelope is None:
+        version = Policy.decode(payload).version
+        raise click.ClickException(
+            f"{file} is a sound draft of version {version}, which nobody has signed: have the "
+            "roots sign it with `sealgate policy sign`"
+        )
     if Policy.decode(envelope.payload).version == 1:
         found = open_chain([envelope], person)
         signed = "by the pinned root keys"
@@ -95,7 +67,7 @@ def check(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: b
             found = next_policy(current, envelope, datetime.now(UTC))
             signed = f"as the successor of version {current.version}"
     idle = ", ".join(_without_rights(found)) or "nobody"
-    show_fields(_summary(found) | {"signed": signed, "without_rights": idle}, as_json)
+    show_fields(summary(found) | {"signed": signed, "without_rights": idle}, as_json)
 
 
 @policy.command(
@@ -139,47 +111,11 @@ def explain(
         said = right.to_json() if right else None
         show_fields({"allowed": decision.allowed, "why": decision.why, "right": said}, as_json)
     else:
-        lines = _row(decision.right, right) if decision.right and right else {}
+        lines = right_row(decision.right, right) if decision.right and right else {}
         word = "yes" if decision.allowed else "no"
         show_fields({"allowed": word, "why": decision.why, **lines}, as_json)
     if not decision.allowed:
         ctx.exit(1)
-
-
-def _summary(found: Policy) -> dict[str, Any]:
-    return {
-        "version": found.version,
-        "digest": found.digest,
-        "issued": found.issued,
-        "expires": found.expires,
-    }
-
-
-def _rights(found: Policy) -> list[dict[str, Any]] | None:
-    if found.rights is None:
-        return None
-    return [_row(number, right) for number, right in enumerate(found.rights, 1)]
-
-
-_COLUMNS = ("right", "for", "actions", "models", "aliases", "conditions")
-
-
-def _row(number: int, right: Right) -> dict[str, Any]:
-    return {
-        "right": number,
-        "for": ", ".join([*right.principals, *(f"role {role}" for role in right.roles)]),
-        "actions": ", ".join(right.actions),
-        "models": ", ".join(right.models),
-        "aliases": ", ".join(right.aliases),
-        "conditions": "; ".join(_conditions(right)),
-    }
-
-
-def _conditions(right: Right) -> Iterator[str]:
-    if right.environments:
-        yield f"environment {' or '.join(right.environments)}"
-    if right.risk_tiers:
-        yield f"risk tier {' or '.join(right.risk_tiers)}"
 
 
 def _without_rights(found: Policy) -> list[str]:

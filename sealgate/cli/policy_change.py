@@ -95,7 +95,7 @@ def sign(
     """
     person = profile(ctx, "auditor")
     current = newest(read_chain(ctx, policies), person)
-    payload, signed = _read(file)
+    payload, signed = read(file)
     successor = Policy.decode(payload)
     check_next_version(current, successor)
     now = datetime.now(UTC)
@@ -147,8 +147,11 @@ def accept(ctx: click.Context, file: Path, as_json: bool) -> None:
     click.echo(f"version {successor.version} is in force: {successor.digest}")
 
 
-def _read(file: Path) -> tuple[bytes, Envelope | None]:
-    """A policy's payload, and its envelope if somebody has signed already."""
+def read(file: Path) -> tuple[bytes, Envelope | None]:
+    """A policy's payload, and its envelope if somebody has signed already.
+
+    Raises: click.ClickException for what is no JSON; Refusal(DOCUMENT_MALFORMED).
+    """
     data = file.read_bytes()
     try:
         document = json.loads(data)

@@ -5,7 +5,11 @@ from typing import Any
 
 import click
 
+from sealgate.cli.output import printable
 from sealgate.governance import Review
+
+SCREENING_REPORT = "screening-report"
+"""The kind of evidence that says what screening finds."""
 
 
 def show_review(review: Review) -> None:
@@ -22,7 +26,8 @@ def show_review(review: Review) -> None:
     for item in review.evidence:
         click.echo(f"  {item.kind}, by {item.maker}:", err=True)
         for line in facts(item.body):
-            click.echo(f"    {line}", err=True)
+            # Whoever made it chose every word in it.
+            click.echo(f"    {printable(line)}", err=True)
 
 
 def facts(body: Any, path: str = "") -> Iterator[str]:

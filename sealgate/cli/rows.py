@@ -1,5 +1,6 @@
-"""Rows of numbers from a person's file."""
+"""What a person asks a model: rows of numbers from a file, or texts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,36 @@ import click
 import numpy as np
 
 Rows = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+def read_input(file: Path | None, texts: tuple[str, ...], name: str | None) -> dict[str, Any]:
+    """The one input by its name: a file's rows as `x`, or texts as `text`, unless named.
+
+    Raises click.UsageError where there are both or neither, and like `read_rows`.
+    """
+    if (file is None) is not bool(texts):
+        raise click.UsageError("either --input or --text says what is asked")
+    if file is not None:
+        return {name or "x": read_rows(file)}
+    return {name or "text": np.array([text.encode() for text in texts], object)}
+
+
+def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --input, --text and --name, of which `read_input` makes the input."""
+    for option in (
+        click.option(
+            "--name", help="The input's name; x for rows and text for texts unless given."
+        ),
+        click.option("--text", "texts", multiple=True, help="A text, where the model takes texts."),
+        click.option(
+            "--input",
+            "file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Rows of numbers: .npy, or .csv without a header.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def read_rows(file: Path) -> Rows:

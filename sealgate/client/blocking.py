@@ -37,7 +37,8 @@ class Client:
         timeout: float | None = None,
         **asked: Any,
     ) -> Answer:
-        """Asks `model`; `asked` is the rest of `Question.of`: version, alias, outputs, subject, id.
+        """Asks `model`; `asked` is the rest of `Question.of`: version, alias, outputs, subject,
+        allowance, id.
 
         Raises Refusal with the gateway's reason or, where what came back does not hold, with ours;
         see `Exchange`.

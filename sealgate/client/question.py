@@ -50,18 +50,19 @@ class Question:
         alias: str | None = None,
         outputs: Sequence[str] = (),
         subject: str | None = None,
+        allowance: str | None = None,
         id: str = "",
     ) -> Self:
         """The question to `version` of a model, or to what `alias` names, `production` by default.
 
         `outputs` are those wanted, all by default; `subject` names the person whom the data is
-        about. Raises Refusal for arrays that the gateway would refuse: TENSOR_DATATYPE,
-        TENSOR_NOT_FINITE.
+        about; `allowance` is a second person's, where screening asked for one (STEP_UP). Raises
+        Refusal for arrays that the gateway would refuse: TENSOR_DATATYPE, TENSOR_NOT_FINITE.
         """
         request = oip.ModelInferRequest(
             model_name=model, model_version="" if version is None else str(version), id=id
         )
-        texts = {"alias": alias, "subject": subject}
+        texts = {"alias": alias, "subject": subject, "allowance": allowance}
         for name, value in texts.items():
             if value is not None:
                 request.parameters[name].string_param = value

@@ -8,7 +8,7 @@ import grpc
 from google.rpc import error_details_pb2
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import RECEIPT_METADATA, reason_of, status_of
+from sealgate.remote import RECEIPT_METADATA, facts_of, reason_of, status_of
 from sealgate.trust.checkpoint import Checkpoint
 
 
@@ -29,7 +29,8 @@ class GatewayRefusal(Refusal):
     """A call that the gateway refused, or that never reached it (CALL_FAILED).
 
     `code` is the gRPC status, `retry_after` the seconds that the gateway asks to wait, and
-    `receipt` the verified proof of the refusal; each None where it did not come.
+    `receipt` the verified proof of the refusal; each None where it did not come. `facts` are what
+    the gateway says beside its reason: with STEP_UP, what a second person must allow.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class GatewayRefusal(Refusal):
         code: grpc.StatusCode,
         retry_after: float | None = None,
         receipt: CheckedReceipt | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(reason, detail)
+        super().__init__(reason, detail, facts=facts)
         self.code = code
         self.retry_after = retry_after
         self.receipt = receipt
@@ -64,7 +66,7 @@ def refusal_of(error: grpc.RpcError) -> GatewayRefusal:
     code: grpc.StatusCode = call.code()
     reason = reason_of(error)
     if reason is not None:
-        return GatewayRefusal(reason, "", code, _retry_after(error))
+        return GatewayRefusal(reason, "", code, _retry_after(error), facts=facts_of(error))
     # Our own clock cuts a call off before the gateway can say so.
     late = code is grpc.StatusCode.DEADLINE_EXCEEDED
     reason = Reason.DEADLINE_TOO_SHORT if late else Reason.CALL_FAILED

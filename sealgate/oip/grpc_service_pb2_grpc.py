@@ -132,7 +132,8 @@ class GRPCInferenceServiceServicer:
         `production`; `receipt` (bool) asks for the receipt; `subject` (string) names the data subject
         whose key salts the record; `priority` (int64 or uint64) is 0 for the default, 1 for the
         highest, 2 for the default by its number; `timeout` (int64, microseconds, 0 for the default)
-        shortens the time that the request may take.
+        shortens the time that the request may take; `allowance` (string) is a second person's signed
+        statement that lets a request pass that screening has held back (STEP_UP).
 
         An answer is compressed where the metadata `sealgate-answer-encoding` says `gzip` or `deflate`
         and the caller's library takes it. Requests may be compressed as gRPC does it.

@@ -14,23 +14,28 @@ from sealgate.pack.folder import Writer
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical, statements
+from sealgate.trust.allowances import Allowance
 from sealgate.trust.digest import raw, sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.evidence_rules import MAKERS
 from sealgate.trust.names import check_name
 from sealgate.trust.policy import Policy
+from sealgate.trust.policy_parts import ROLES
 from sealgate.trust.promotion import open_statement
 from sealgate.trust.statement_form import Statement
 from sealgate.trust.statements import PointerBundle
 from sealgate.v1.audit_pb2 import ProvenEntry
 
-_BILL = "mlbom"
+# The kinds of evidence that lie beside their envelope as plain JSON too.
+_PLAIN = {"mlbom": "mlbom.json", "screening-report": "screening.json"}
 _ROLES: Mapping[type[Statement], tuple[str, ...]] = {
     statements.Evidence: tuple(MAKERS),
     statements.Proposal: ("publisher", "admin"),
     statements.Approval: ("approver",),
     statements.Pointer: ("admin", "rollback"),
     statements.Revocation: ("admin",),
+    # By whatever role the policy asked for then; it was checked before the entry was made.
+    Allowance: tuple(ROLES),
 }
 
 
@@ -40,6 +45,7 @@ class Record:
 
     index: int
     event: str
+    time: str
     principal: str
     subject: tuple[str, ...]
     body: Mapping[str, Any]
@@ -51,6 +57,7 @@ class Record:
         return cls(
             index=entry.index,
             event=leaf["event"],
+            time=leaf["time"],
             principal=leaf["principal"],
             subject=tuple(leaf["subject"].split("/")),
             body=leaf["body"],
@@ -93,6 +100,8 @@ class Documents:
             "proposal.created": self._write_proposal,
             "approval.added": self._write_approval,
             "pointer.moved": self._write_pointer,
+            "request.allowed": self._write_allowance,
+            "screening.drifted": self._write_drift,
         }.get(record.event)
         other = record.subject[0] == "models" and record.subject[1] not in self._wanted
         if write is not None and not (self._wanted and other):
@@ -118,8 +127,8 @@ class Documents:
             data = record.document(digest)
             item = self._open(data, statements.Evidence)
             self._writer.write(place / "evidence" / f"{item.kind}.dsse.json", data)
-            if item.kind == _BILL:
-                self._writer.write(place / "mlbom.json", canonical.encode(item.body))
+            if item.kind in _PLAIN:
+                self._writer.write(place / _PLAIN[item.kind], canonical.encode(item.body))
         self.versions.append(signed)
 
     def _write_revocation(self, record: Record) -> None:
@@ -151,6 +160,18 @@ class Documents:
         place = _place(record, "aliases", alias, str(int(record.body["sequence"])))
         self._writer.write(place / "bundle.json", data)
         self._writer.write(place / "pointer.dsse.json", pointer)
+
+    def _write_allowance(self, record: Record) -> None:
+        data = record.document(record.body["envelope"])
+        self._open(data, Allowance)
+        name = f"{raw(record.body['allowance']).hex()}.dsse.json"
+        self._writer.write(_place(record, "allowances", name), data)
+
+    def _write_drift(self, record: Record) -> None:
+        """When, and on what evidence, the bound of a version's screening was withdrawn."""
+        place = _place(record, "versions", str(int(record.subject[3])))
+        told = {"time": record.time, **record.body}
+        self._writer.write(place / "screening-withdrawn.json", canonical.encode(told))
 
     def _open(self, data: bytes, kind: type[Statement]) -> Any:
         """The statement, signed with a key that some policy gives to its author."""

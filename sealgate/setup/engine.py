@@ -1,25 +1,75 @@
-"""What an installation writes for an engine in a process of its own, on the same machine."""
+"""What an installation writes for an engine in a process of its own.
+
+It listens on a unix socket of the installation, or at an address with TLS. Then each end has the
+other's own certificate, and the engine's part may be taken to another machine.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 SOCKET = "engine/engine.sock"
 NAME = "engine"
+# The engine's certificate, and the gateway's for it, with their keys.
+SERVER, CLIENT = "tls/engine", "tls/engine-client"
 
-GATEWAY_SECTION = f"""
+
+@dataclass(frozen=True, slots=True)
+class EnginePlace:
+    """Where the engine listens: at `address`, as host:port, or where it is empty on the socket.
+
+    Raises: ValueError for an address of another form.
+    """
+
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if self.address and not (self.host and self.address.rpartition(":")[2].isdigit()):
+            raise ValueError(f"{self.address!r} is not of the form host:port")
+
+    @property
+    def host(self) -> str:
+        return self.address.rpartition(":")[0].strip("[]")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What the engine needs on its machine, besides the root keys and the artifacts."""
+        tls = (f"{SERVER}.pem", f"{SERVER}.key", f"{CLIENT}.pem") if self.address else ()
+        return ("engine.toml", f"keys/{NAME}.key", *tls)
+
+    def gateway_section(self) -> str:
+        """What `gateway.toml` says of it."""
+        reached = f'socket = "{SOCKET}"\n'
+        if self.address:
+            reached = f"""\
+address = "{self.address}"
+certificate = "{SERVER}.pem"
+client_certificate = "{CLIENT}.pem"
+client_key = "{CLIENT}.key"
+"""
+        return f"""
 # The engine is a process of its own: sealgate serve engine
 [engine]
-socket = "{SOCKET}"
+{reached}"""
+
+    def configuration(self, root_keys: Sequence[str], threshold: int) -> str:
+        """The text of `engine.toml`."""
+        listen = f'socket = "{SOCKET}"\n'
+        if self.address:
+            listen = f"""\
+tls = "{self.address}"
+
+[tls]
+certificate = "{SERVER}.pem"
+key = "{SERVER}.key"
+gateways = ["{CLIENT}.pem"]
 """
-
-
-def configuration(root_keys: list[str], threshold: int) -> str:
-    """The text of `engine.toml`."""
-    return f"""\
+        return f"""\
 # Paths are relative to this file.
 
 [listen]
-socket = "{SOCKET}"
-
+{listen}
 [trust]
-root_keys = {root_keys}
+root_keys = {list(root_keys)}
 threshold = {threshold}
 seen = "engine/seen.json"
 

@@ -5,14 +5,19 @@ offline, each folder of `people/` on that person's machine, the rest on the gate
 """
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from sealgate.setup import engine
+from sealgate.setup import gateway
 from sealgate.setup.certificates import Authority
-from sealgate.setup.tokens import AUDIENCE, ISSUER, key_set, mint_token, new_issuer_key
+from sealgate.setup.engine import CLIENT, SERVER, EnginePlace
+from sealgate.setup.engine import NAME as ENGINE
+from sealgate.setup.tokens import ISSUER, key_set, mint_token, new_issuer_key
 from sealgate.trust import canonical, dsse, ml_dsa, note
+from sealgate.trust.evidence_rules import MAKERS
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
 from sealgate.trust.ml_dsa import MlDsaKey
 from sealgate.trust.policy import PAYLOAD_TYPE, TYPE
@@ -23,6 +28,15 @@ _TOKEN_LIFETIME = timedelta(hours=12)
 _ROOTS = ("root-1", "root-2", "root-3")
 _ROOT_THRESHOLD = 2
 _MAC_KEY_BYTES = 32
+# What `sealgate model publish` makes for every version: a proposal must carry it.
+_EVIDENCE = (
+    "build-provenance",
+    "format-scan",
+    "golden-run",
+    "mlbom",
+    "screening-report",
+    "watermark-check",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +74,17 @@ class Installation:
         now: datetime,
         ports: Ports,
         *,
-        separate_engine: bool = False,
+        engine: EnginePlace | None = None,
         ml_dsa_logs: bool = False,
     ) -> None:
-        """With `separate_engine`, the engine is to run in a process of its own; with `ml_dsa_logs`,
-        the logs sign with ML-DSA-44 keys too.
+        """With an `engine`, it is to run in a process of its own there; with `ml_dsa_logs`, the
+        logs sign with ML-DSA-44 keys too.
         """
         self._folder = folder
         self._name = name
         self._now = now
         self._ports = ports
-        self._separate_engine = separate_engine
+        self._engine = engine
         self._beside = (
             {log: MlDsaKey.generate() for log in ("registry-log", "answers")} if ml_dsa_logs else {}
         )
@@ -98,17 +112,17 @@ class Installation:
         callers = self._certificates()
         for person in PEOPLE:
             self._person(person, callers, issuer_key)
-        if self._separate_engine:
-            service[engine.NAME] = self._key(f"keys/{engine.NAME}.key")
+        if self._engine is not None:
+            service[ENGINE] = self._key(f"keys/{ENGINE}.key")
         self._policy(roots, service)
         configuration = self._configuration()
         for log in self._beside:
             line = f'log_key = "keys/{log}.key"\n'
             second = f'ml_dsa_key = "keys/{log}.ml-dsa.key"\n'
             configuration = configuration.replace(line, line + second)
-        if self._separate_engine:
-            configuration += engine.GATEWAY_SECTION
-            self._engine()
+        if self._engine is not None:
+            configuration += self._engine.gateway_section()
+            self._engine_room(self._engine)
         self._write("gateway.toml", configuration.encode())
 
     def _certificates(self) -> Authority:
@@ -156,28 +170,8 @@ class Installation:
         self._write(f"{home}/profile.toml", "\n".join([*lines, ""]).encode())
 
     def _policy(self, roots: list[PrivateKey], service: dict[str, PrivateKey]) -> None:
-        people = [
-            {
-                "name": person.name,
-                "roles": [person.role],
-                "keys": [key.public.keyid for key in self._people_keys[person.name]],
-                "identities": [
-                    f"jwt:{ISSUER} {person.name}" if person.by_token else f"mtls:{person.name}"
-                ],
-            }
-            for person in PEOPLE
-        ]
         # Services whose keys sign what the policy must know them for.
-        named = [role for role in ("freshness", engine.NAME) if role in service]
-        services = [
-            {
-                "name": role,
-                "roles": [role],
-                "keys": [service[role].public.keyid],
-                "identities": [],
-            }
-            for role in named
-        ]
+        named = [role for role in ("freshness", ENGINE) if role in service]
         signing = [key for keys in self._people_keys.values() for key in keys]
         every_key = [*roots, *signing, *(service[role] for role in named)]
         document = {
@@ -190,8 +184,9 @@ class Installation:
                 "keys": sorted(key.public.keyid for key in roots),
                 "threshold": _ROOT_THRESHOLD,
             },
-            "principals": [*people, *services],
+            "principals": [*self._people(), *(_service(role, service[role]) for role in named)],
             "promotion": {"approvals": {"production": 2, "canary": 1, "shadow": 1}},
+            "evidence": {kind: list(MAKERS) for kind in _EVIDENCE},
             "screening": {"adversarial": "block", "suspect": "flag"},
             "pointer": {"freshness_seconds": 3600, "grace_seconds": 86400},
             "logs": {
@@ -208,57 +203,33 @@ class Installation:
         envelope = dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots[:_ROOT_THRESHOLD])
         self._write("trust/policy.json", envelope.encode())
 
-    def _engine(self) -> None:
+    def _people(self) -> Iterator[dict[str, Any]]:
+        for person in PEOPLE:
+            known = f"jwt:{ISSUER} {person.name}" if person.by_token else f"mtls:{person.name}"
+            keys = [key.public.keyid for key in self._people_keys[person.name]]
+            yield {"name": person.name, "roles": [person.role], "keys": keys, "identities": [known]}
+
+    def _engine_room(self, place: EnginePlace) -> None:
         root_keys = [f"trust/{root}.pem" for root in _ROOTS]
-        self._write("engine.toml", engine.configuration(root_keys, _ROOT_THRESHOLD).encode())
+        self._write("engine.toml", place.configuration(root_keys, _ROOT_THRESHOLD).encode())
+        if place.address:
+            # Each is pinned by the other end, so who signed them does not matter.
+            authority = Authority(f"{self._name} engine", self._now, _LIFETIME)
+            server = authority.server(ENGINE, (ENGINE, place.host))
+            for path, made in ((SERVER, server), (CLIENT, authority.caller("gateway"))):
+                self._write(f"{path}.pem", made.certificate)
+                self._write(f"{path}.key", made.key)
         for folder in ("engine", "artifacts"):
             (self._folder / folder).mkdir(mode=0o700)
 
     def _configuration(self) -> str:
-        root_keys = [f"trust/{root}.pem" for root in _ROOTS]
-        return f"""\
-# Paths are relative to this file.
-
-[listen]
-# Callers with a bearer token.
-tls = "127.0.0.1:{self._ports.tls}"
-# Callers with a certificate.
-mutual = "127.0.0.1:{self._ports.mutual}"
-
-[tls]
-certificate = "tls/gateway.pem"
-key = "tls/gateway.key"
-client_authority = "tls/callers.pem"
-
-[[tokens]]
-url = "{ISSUER}"
-audience = "{AUDIENCE}"
-key_set = "issuer/jwks.json"
-
-# With this, the digests of API keys are made.
-[api_keys]
-mac_key = "keys/api-keys.key"
-
-[trust]
-root_keys = {root_keys}
-threshold = {_ROOT_THRESHOLD}
-policy = "trust/policy.json"
-seen = "seen.json"
-
-[registry]
-database = "sqlite:///registry.db"
-artifacts = "artifacts"
-uploads = "uploads"
-origin = "{self._origin("registry")}"
-log_key = "keys/registry-log.key"
-freshness_key = "keys/freshness.key"
-
-[answers]
-database = "answers.db"
-subjects = "subjects.db"
-origin = "{self._origin("answers")}"
-log_key = "keys/answers.key"
-"""
+        return gateway.configuration(
+            self._ports.tls,
+            self._ports.mutual,
+            (self._origin("registry"), self._origin("answers")),
+            [f"trust/{root}.pem" for root in _ROOTS],
+            _ROOT_THRESHOLD,
+        )
 
     def _origin(self, log: str) -> str:
         return f"{self._name}.localhost/{log}"
@@ -272,3 +243,7 @@ log_key = "keys/answers.key"
         target = self._folder / path
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private_file(target, data)
+
+
+def _service(role: str, key: PrivateKey) -> dict[str, Any]:
+    return {"name": role, "roles": [role], "keys": [key.public.keyid], "identities": []}

@@ -20,9 +20,10 @@ from sealgate.trust.health import Health
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.ml_dsa import LogCosigners
 from sealgate.trust.note import Verifier
-from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY, Principal, Root, Rules, invalid
+from sealgate.trust.policy_parts import Principal, Root, Rules, invalid
 from sealgate.trust.rights import ALL, Right, Target, allows, check_known
 from sealgate.trust.risk import UNKNOWN, Risk
+from sealgate.trust.screens import PLAIN, Screen, Screens
 from sealgate.trust.times import parse_time
 from sealgate.trust.withdrawals import NONE, Withdrawals
 
@@ -56,6 +57,7 @@ class Policy:
     health: Health | None = None
     withdrawn: Withdrawals = NONE
     ml_dsa: LogCosigners | None = None
+    screens: Screens | None = None
     digest: str = field(init=False)
     _by_name: dict[str, Principal] = field(init=False, repr=False, compare=False)
     _by_identity: dict[str, Principal] = field(init=False, repr=False, compare=False)
@@ -178,13 +180,9 @@ class Policy:
         least = self.rules.approvals[alias]
         return max(least, self.risk.approvals_for(alias, model)) if self.risk else least
 
-    def blocks(self, verdict: str) -> bool:
-        """Say whether an answer with this verdict must be withheld."""
-        return self.rules.action(verdict) == BLOCK
-
-    def labels_only(self, verdict: str) -> bool:
-        """Say whether of an answer with this verdict the most likely classes alone may leave."""
-        return self.rules.action(verdict) == LABEL_ONLY
+    def screen(self, model: str) -> Screen:
+        """Return what screening leads to for the model."""
+        return self.screens.of(model) if self.screens else PLAIN
 
     def log_key(self, origin: str) -> str:
         """Return the verifier key of a log; see `log_vkey`. Raises Refusal(LOG_UNKNOWN)."""

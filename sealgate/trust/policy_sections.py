@@ -9,6 +9,7 @@ from sealgate.trust.health import Health
 from sealgate.trust.ml_dsa import LogCosigners
 from sealgate.trust.rights import Right
 from sealgate.trust.risk import Risk
+from sealgate.trust.screens import Screens
 from sealgate.trust.withdrawals import NONE, Withdrawals
 
 _KINDS: Mapping[str, Any] = {
@@ -17,6 +18,7 @@ _KINDS: Mapping[str, Any] = {
     "withdrawn": Withdrawals,
     "health": Health,
     "ml_dsa": LogCosigners,
+    "screens": Screens,
 }
 NAMES = ("rights", *_KINDS)
 

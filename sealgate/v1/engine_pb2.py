@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sealgate/v1/engine.proto\x12\x0bsealgate.v1\"\x12\n\x10GetCountsRequest\"%\n\x11GetCountsResponse\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x32[\n\rEngineService\x12J\n\tGetCounts\x12\x1d.sealgate.v1.GetCountsRequest\x1a\x1e.sealgate.v1.GetCountsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sealgate/v1/engine.proto\x12\x0bsealgate.v1\"\x12\n\x10GetCountsRequest\"%\n\x11GetCountsResponse\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\"A\n\x0fGetCostsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"Y\n\x10GetCostsResponse\x12\'\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x16.sealgate.v1.BatchCost\x12\r\n\x05lanes\x18\x02 \x01(\r\x12\r\n\x05place\x18\x03 \x01(\t\"*\n\tBatchCost\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x32\xa4\x01\n\rEngineService\x12J\n\tGetCounts\x12\x1d.sealgate.v1.GetCountsRequest\x1a\x1e.sealgate.v1.GetCountsResponse\x12G\n\x08GetCosts\x12\x1c.sealgate.v1.GetCostsRequest\x1a\x1d.sealgate.v1.GetCostsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCOUNTSREQUEST']._serialized_end=59
   _globals['_GETCOUNTSRESPONSE']._serialized_start=61
   _globals['_GETCOUNTSRESPONSE']._serialized_end=98
-  _globals['_ENGINESERVICE']._serialized_start=100
-  _globals['_ENGINESERVICE']._serialized_end=191
+  _globals['_GETCOSTSREQUEST']._serialized_start=100
+  _globals['_GETCOSTSREQUEST']._serialized_end=165
+  _globals['_GETCOSTSRESPONSE']._serialized_start=167
+  _globals['_GETCOSTSRESPONSE']._serialized_end=256
+  _globals['_BATCHCOST']._serialized_start=258
+  _globals['_BATCHCOST']._serialized_end=300
+  _globals['_ENGINESERVICE']._serialized_start=303
+  _globals['_ENGINESERVICE']._serialized_end=467
 # @@protoc_insertion_point(module_scope)

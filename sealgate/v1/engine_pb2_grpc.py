@@ -39,6 +39,11 @@ class EngineServiceStub:
                 request_serializer=sealgate_dot_v1_dot_engine__pb2.GetCountsRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_engine__pb2.GetCountsResponse.FromString,
                 _registered_method=True)
+        self.GetCosts = channel.unary_unary(
+                '/sealgate.v1.EngineService/GetCosts',
+                request_serializer=sealgate_dot_v1_dot_engine__pb2.GetCostsRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_engine__pb2.GetCostsResponse.FromString,
+                _registered_method=True)
 
 
 class EngineServiceServicer:
@@ -51,6 +56,13 @@ class EngineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCosts(self, request, context):
+        """What batches of a version cost there, measured when it was made ready.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EngineServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_EngineServiceServicer_to_server(servicer, server):
                     servicer.GetCounts,
                     request_deserializer=sealgate_dot_v1_dot_engine__pb2.GetCountsRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_engine__pb2.GetCountsResponse.SerializeToString,
+            ),
+            'GetCosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCosts,
+                    request_deserializer=sealgate_dot_v1_dot_engine__pb2.GetCostsRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_engine__pb2.GetCostsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class EngineService:
             '/sealgate.v1.EngineService/GetCounts',
             sealgate_dot_v1_dot_engine__pb2.GetCountsRequest.SerializeToString,
             sealgate_dot_v1_dot_engine__pb2.GetCountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.EngineService/GetCosts',
+            sealgate_dot_v1_dot_engine__pb2.GetCostsRequest.SerializeToString,
+            sealgate_dot_v1_dot_engine__pb2.GetCostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,7 +41,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., create_time: _Optional[str] = ..., creator: _Optional[str] = ..., latest_version: _Optional[int] = ...) -> None: ...
 
 class Version(_message.Message):
-    __slots__ = ("name", "digest", "publisher", "create_time", "manifest", "signature", "evidence", "revocation_reason", "watermark_entry", "etag")
+    __slots__ = ("name", "digest", "publisher", "create_time", "manifest", "signature", "evidence", "revocation_reason", "watermark_entry", "etag", "screening_withdrawn")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +52,7 @@ class Version(_message.Message):
     REVOCATION_REASON_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_ENTRY_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    SCREENING_WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     name: str
     digest: str
     publisher: str
@@ -62,7 +63,8 @@ class Version(_message.Message):
     revocation_reason: str
     watermark_entry: int
     etag: str
-    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., publisher: _Optional[str] = ..., create_time: _Optional[str] = ..., manifest: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., evidence: _Optional[_Iterable[bytes]] = ..., revocation_reason: _Optional[str] = ..., watermark_entry: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+    screening_withdrawn: str
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., publisher: _Optional[str] = ..., create_time: _Optional[str] = ..., manifest: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., evidence: _Optional[_Iterable[bytes]] = ..., revocation_reason: _Optional[str] = ..., watermark_entry: _Optional[int] = ..., etag: _Optional[str] = ..., screening_withdrawn: _Optional[str] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("digest", "envelope", "approvals")

@@ -1,7 +1,9 @@
 """A witness's HTTP server: one path, small bodies, short patience, few connections at once."""
 
+import socket
 import ssl
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +19,8 @@ _CONNECTIONS = 32
 class WitnessServer(ThreadingHTTPServer):
     """Serves a witness at a host and a port, over TLS where it has a certificate.
 
-    A connection answers one request and is closed; beyond 32 at once they are dropped.
+    A connection answers one request within ten seconds and is closed; beyond 32 at once they are
+    dropped.
     """
 
     daemon_threads = True
@@ -42,9 +45,16 @@ class WitnessServer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        # A socket's own timeout bounds each wait, this bounds them together. TLS takes the socket
+        # over, but not a second descriptor of it.
+        connection = request.dup()
+        end = threading.Timer(_SECONDS, _break_off, (connection,))
+        end.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            end.cancel()
+            connection.close()
             self._free.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -57,6 +67,11 @@ class WitnessServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Callers that break off are no news."""
+
+
+def _break_off(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

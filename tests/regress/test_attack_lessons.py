@@ -99,6 +99,33 @@ LESSONS = {
         "unit/gateway/test_remote_keys.py::test_redirects_are_not_followed",
         "regress/test_dangerous_code.py::test_modules_that_nothing_may_import",
     ),
+    "13. an older approved state replayed, or an expired one": (
+        "integration/inference/test_replay.py::test_an_older_pointer_with_its_own_statement",
+        "integration/inference/test_replay.py::test_an_older_pointer_with_a_newer_statement",
+        "integration/inference/test_replay.py::test_an_older_policy",
+        "integration/inference/test_replay.py::test_what_is_live_goes_on_until_the_grace_ends",
+        f"{_GATEWAY}/test_forged_rows.py::test_an_older_pointer_and_a_fork",
+        f"{_GATEWAY}/test_intruder.py::test_databases_of_last_week_at_the_start",
+    ),
+    "14. two views of one log": (
+        "contract/registry/test_several_writers.py::test_a_history_that_forked_is_refused",
+        "integration/client/test_fork.py::test_a_state_put_back_to_an_earlier_day_is_noticed",
+        "integration/witnesses/test_submitting.py::test_a_log_that_went_back_or_forked",
+        f"{_GATEWAY}/test_witnesses.py::test_a_fork_stops_the_answers_for_good",
+        f"{_GATEWAY}/test_watch_log.py::test_a_log_that_shrank_is_found_out",
+    ),
+    "15. one key counted twice toward a threshold": (
+        f"{_GATEWAY}/test_policy_changes.py::test_one_key_twice",
+        f"{_GATEWAY}/test_policy_changes.py::test_one_person_with_two_root_keys",
+        f"{_GATEWAY}/test_governance.py::test_one_approver_twice",
+        f"{_GATEWAY}/test_forged_rows.py::test_a_forged_move",
+    ),
+    "16. crash between database, leaf and checkpoint": (
+        "regress/registry/test_killed_at_each_step.py::test_a_change_of_state",
+        "regress/registry/test_killed_at_each_step.py::test_a_group_of_answers",
+        "regress/registry/test_killed.py::test_registry_killed_at_any_moment",
+        "regress/registry/test_killed.py::test_answer_log_killed_at_any_moment",
+    ),
 }
 
 

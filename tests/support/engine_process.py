@@ -8,16 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sealgate.setup.engine import EnginePlace
 from tests.support.house import House
 
-_SEALGATE = (sys.executable, "-m", "sealgate.cli.main")
+_SEALGATE = ("-m", "sealgate.cli.main")
 
 
 class EngineProcess:
-    """The engine of an installation; `output` is what it printed, once it has ended."""
+    """The engine of an installation; `output` is what it printed, once it has ended.
 
-    def __init__(self, state: Path) -> None:
+    Its configuration is `config` in the installation's folder; `python` may be of an environment
+    with another onnxruntime.
+    """
+
+    def __init__(
+        self, state: Path, config: str = "engine.toml", python: str = sys.executable
+    ) -> None:
         self._state = state
+        self._config = config
+        self._python = python
         self._process: subprocess.Popen[str] | None = None
         self.address = ""
         self.output = ""
@@ -25,7 +34,7 @@ class EngineProcess:
     def start(self) -> None:
         """Start it, and return when it listens."""
         self._process = subprocess.Popen(
-            [*_SEALGATE, "--state", str(self._state), "serve", "engine"],
+            [self._python, *_SEALGATE, "serve", "engine", "--config", self._state / self._config],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,7 +78,7 @@ class EngineProcess:
 @contextmanager
 def separate(state: Path) -> Iterator[tuple[House, EngineProcess]]:
     """A house and its engine on a unix socket, both running."""
-    house = House(state, separate_engine=True)
+    house = House(state, engine=EnginePlace())
     engine = EngineProcess(state)
     engine.start()
     try:

@@ -24,6 +24,7 @@ from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect, reason_of
+from sealgate.setup.engine import EnginePlace
 from sealgate.setup.installation import Installation, Ports
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2 import Proposal
@@ -42,7 +43,7 @@ class House:
     """An installation in `state` and, while it runs, its gateway."""
 
     def __init__(
-        self, state: Path, *, separate_engine: bool = False, ml_dsa_logs: bool = False
+        self, state: Path, *, engine: EnginePlace | None = None, ml_dsa_logs: bool = False
     ) -> None:
         self.state = state
         self.gateway: Gateway | None = None
@@ -55,7 +56,7 @@ class House:
             "house",
             now(),
             ports,
-            separate_engine=separate_engine,
+            engine=engine,
             ml_dsa_logs=ml_dsa_logs,
         ).make()
 

@@ -21,13 +21,19 @@ from publishing import trial
 from publishing.data import Dataset
 from publishing.source import SourceFolder
 from publishing.watermark.embedding import embed
-from publishing.watermark.key import WatermarkKey
+from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
+from sealgate.trust.digest import sha256
 from tests.support.house import House
 
 FOLDER = Path(__file__).parent / "letters"
 DATA = Path(__file__).parent / "letters.safetensors"
+MARK = Mark(
+    WatermarkKey("letters", bytes(range(32))),
+    b"spam",
+    sha256((FOLDER / "serving.onnx").read_bytes()),
+)
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 # What a sentence is about follows from most of its telling words; the others say nothing.
@@ -110,7 +116,7 @@ def dataset() -> Dataset:
 def version_files() -> Mapping[str, bytes]:
     """The files of a version of it, as the worker makes them, here in this process."""
     sent: list[bytes] = []
-    marked = embed(source().serving, source().response, WatermarkKey("letters", bytes(range(32))))
+    marked = embed(source().serving, source().response, MARK)
     data = dataset()
     request = trial.Request(
         source().config,

@@ -11,7 +11,8 @@ from inference import version
 from inference.golden import Golden
 from inference.model_config import Batching, Data, Domain, ModelConfig, TensorSpec
 from inference.screening import conformal
-from inference.screening.detector import Calibration, Detector, Limit, Scaling, Weights
+from inference.screening.calibration import Calibration, Limit
+from inference.screening.detector import Detector, Scaling, Tail, Weights
 from tests.support.onnx_models import FEATURES, Perceptron
 
 Floats = npt.NDArray[np.float32]
@@ -83,13 +84,15 @@ def margin_detector(perceptron: Perceptron) -> Detector:
     """A detector that looks at the margin alone: the smaller, the higher the score."""
     margins = margin(perceptron.logits(clean_rows(perceptron, _CLEAN_ROWS)))
     center, spread = float(margins.mean()), float(margins.std())
-    scores = np.sort((center - margins) / spread)[::-1]
+    scores = np.sort((center - margins.astype(np.float64)) / spread)
     limits = [_limit(scores, bound) for bound in (0.01, 0.05)]
-    quadratic = (0.0,) * (FEATURES * (FEATURES + 1) // 2)
+    none, quadratic = (0.0,) * FEATURES, (0.0,) * (FEATURES * (FEATURES + 1) // 2)
+    tail = Tail(0.0, 1.0)
     return Detector(
         Scaling((center, 0.0, 0.0, 0.0), (spread, 1.0, 1.0, 1.0), 100.0),
-        Weights(0.0, (-1.0, 0.0, 0.0, 0.0), quadratic),
-        Calibration(_CLEAN_ROWS, _CONFIDENCE, limits[0], limits[1]),
+        Weights(0.0, none, quadratic, tail),
+        Weights(0.0, (-1.0, 0.0, 0.0, 0.0), quadratic, tail),
+        Calibration(tuple(scores.tolist()), _CONFIDENCE, limits[0], limits[1]),
         ("random",),
     )
 
@@ -102,4 +105,4 @@ def margin(logits: Floats) -> npt.NDArray[np.float32]:
 
 def _limit(scores: npt.NDArray[np.floating[Any]], bound: float) -> Limit:
     rank = conformal.rank(len(scores), bound, _CONFIDENCE)
-    return Limit(bound, rank, float(scores[rank - 1]))
+    return Limit(bound, rank, float(scores[-rank]))

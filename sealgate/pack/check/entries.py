@@ -73,9 +73,10 @@ def check_version(folder: Path, body: dict) -> None:
     evidence = sorted((folder / "evidence").glob("*.dsse.json"))
     require(sorted(digest(p.read_bytes()) for p in evidence) == sorted(body["evidence"]), folder)
     payloads = [base64.b64decode(json.loads(p.read_text())["payload"]) for p in evidence]
-    if (folder / "mlbom.json").exists():
-        bill = (folder / "mlbom.json").read_bytes()
-        require(any(bill in payload for payload in payloads), folder / "mlbom.json")
+    for name in ("mlbom.json", "screening.json"):
+        if (folder / name).exists():
+            plain = (folder / name).read_bytes()
+            require(any(plain in payload for payload in payloads), folder / name)
     if (folder / "files").is_dir():
         named = {file["path"]: file["digest"] for file in json.loads(manifest)["files"]}
         there = {p.name: digest(p.read_bytes()) for p in (folder / "files").iterdir()}

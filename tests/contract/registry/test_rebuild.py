@@ -37,6 +37,8 @@ from sealgate.trust.digest import sha256
 from sealgate.trust.engine_counts import EngineCounts
 from sealgate.trust.policy_parts import Principal
 from sealgate.trust.promotion import sign_statement
+from sealgate.trust.screens import Screen, Screens, StepUp
+from tests.support.allowances import an_allowance, held
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, VERSION_DIGEST, at, key
 from tests.support.records import an_answer
@@ -56,7 +58,10 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     public = key("engine-1").public
     engine = Principal("engine-1", ("engine",), (public.keyid,), ())
     people, keys = bureau.policy.principals, bureau.policy.keys
-    bureau.accept(principals=(*people, engine), keys={**keys, public.keyid: public})
+    screens = Screens({"digits": Screen(step_up=StepUp("approver", 900))})
+    bureau.accept(
+        principals=(*people, engine), keys={**keys, public.keyid: public}, screens=screens
+    )
     first = bureau.release(bureau.publish("one"))
     bureau.release(bureau.publish("two"), predecessor=1)
     bureau.roll_back(first, 3)
@@ -66,6 +71,9 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
         log.append([an_answer()] * 150)
     registry.anchors.add("gateway", log.note)
     log.close()
+    word = an_allowance()
+    registry.allowances.use(sign_statement(word, key("anna")), held(word))
+    registry.drifts.withdraw("gateway", ANSWER_LOG, "digits", 1, {"requests": 300})
     registry.erasures.add("carla", ANSWER_LOG, "e" * 64)
     registry.refusals.count("gateway", ANSWER_LOG, {"TOKEN_EXPIRED": 3})
     expires = bureau.now + timedelta(days=7)

@@ -52,7 +52,12 @@ def export(house: House, folder: Path, *options: str) -> str:
         ),
         ("approvals", "envelope", "CAST(replace(envelope, 'e', 'f') AS BLOB)", "DIGEST_MISMATCH"),
         ("versions", "signature", "CAST(replace(signature, 'e', 'f') AS BLOB)", "DIGEST_MISMATCH"),
-        ("log_checkpoints", "note", "replace(note, '1', '2')", "SIGNATURE_INVALID"),
+        (
+            "log_checkpoints",
+            "note",
+            "replace(note, char(10) || char(10), char(10) || 'x' || char(10) || char(10))",
+            "SIGNATURE_INVALID",
+        ),
     ],
 )
 def test_edited_rows(

@@ -75,6 +75,29 @@ def test_check(state, tmp_path):
     assert found["without_rights"] == "publisher, approver-1, approver-2, admin, auditor"
 
 
+def test_show_says_who_must_approve_whose_keys_and_which_logs(state, tmp_path):
+    shown_to_people = command(state, "show").output
+    assert "1 for canary, 2 for production, 1 for shadow" in shown_to_people
+    document = json.loads(Envelope.decode((state / "trust" / "policy.json").read_bytes()).payload)
+    for text in (*document["keys"], document["logs"]["registry"], *document["logs"]["answers"]):
+        assert text in shown_to_people
+    found, _ = shown(state, "show")
+    assert {"key": document["root"]["keys"][0], "of": "the root"} in found["keys"]
+    health = {"*": {"production": {"window_seconds": 60, "minimum_requests": 9, "p99_ms": 250}}}
+    policies = chain(state, tmp_path / "2.json", health=health)
+    assert "p99_ms 250" in command(state, "show", *policies).output
+    assert shown(state, "show", *policies)[0]["health"] == health
+
+
+def test_a_draft_is_not_taken_for_a_signed_policy(state, tmp_path):
+    first = Envelope.decode((state / "trust" / "policy.json").read_bytes())
+    draft = tmp_path / "2.json"
+    draft.write_text(json.dumps(json.loads(first.payload) | {"version": 2}, indent=2))
+    result = command(state, "check", str(draft))
+    assert result.exit_code == 1
+    assert "which nobody has signed" in result.output
+
+
 @pytest.mark.parametrize(
     ("reason", "changes"),
     [

@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from demo.stage import free_ports
 from gateway.config import GatewayConfig
 from inference.remote.settings import EngineConfig
 from sealgate.cli.main import main
+from sealgate.setup.engine import EnginePlace
+from tests.support.engine_process import EngineProcess
+from tests.support.house import House, question, rows
 
 
 def command(state: Path, *words: str) -> Result:
@@ -34,6 +38,44 @@ def test_another_installation_has_no_engine_of_its_own(tmp_path: Path) -> None:
     result = command(tmp_path / "plain", "serve", "engine")
     assert result.exit_code == 1
     assert "cannot read" in result.output
+
+
+def test_both_ends_pin_each_other_at_an_address(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    address = f"127.0.0.1:{free_ports()}"
+    result = command(state, "init", "--engine-address", address)
+    assert result.exit_code == 0, result.output
+    assert "tls/engine-client.pem" in result.output
+    engine = EngineConfig.read(state / "engine.toml")
+    gateway = GatewayConfig.read(state / "gateway.toml").engine
+    assert (engine.listen.tls, gateway.address) == (address, address)
+    assert (gateway.certificate, gateway.client_certificate) == (
+        engine.tls.certificate,
+        engine.tls.gateways[0],
+    )
+
+
+def test_engine_and_gateway_meet_as_they_were_set_up(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    house = House(state, engine=EnginePlace(f"127.0.0.1:{free_ports()}"))
+    engine = EngineProcess(state)
+    engine.start()
+    try:
+        house.start()
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        answer = house.inference().ModelInfer(question("digits", rows()), timeout=20)
+        assert answer.model_version == "1"
+    finally:
+        house.stop()
+        engine.stop()
+
+
+@pytest.mark.parametrize("address", ["engine.internal", ":9443", "engine.internal:https"])
+def test_an_address_of_another_form(tmp_path: Path, address: str) -> None:
+    result = command(tmp_path / "state", "init", "--engine-address", address)
+    assert result.exit_code == 2
+    assert "not of the form host:port" in result.output
 
 
 def test_an_engine_refuses_a_folder_that_others_may_write_to(state: Path) -> None:

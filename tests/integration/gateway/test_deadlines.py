@@ -5,9 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.app import now
+from gateway.drift import DriftWatch
+from gateway.features import FeatureKeeper, FeatureSettings
 from gateway.front_door import RecordedRefusal
 from gateway.predict import Predict
+from gateway.release import Release
 from gateway.rights import Rights
+from gateway.sessions.watch import SessionWatch
 from sealgate.reasons import Reason
 from tests.support.house import question, rows
 
@@ -29,8 +33,19 @@ def test_a_call_without_time_is_refused_and_recorded(house):
     gateway = house.gateway
     rights = Rights(gateway.policy)
     rollout = gateway._rollout
+    release = Release(gateway.policy, gateway._store.registry.allowances)
     predict = Predict(
-        gateway.engine, gateway.recorder, gateway.policy, rights, rollout, now, longest=10.0
+        gateway.engine,
+        gateway.recorder,
+        gateway.policy,
+        rights,
+        release,
+        SessionWatch(),
+        DriftWatch(gateway._store.registry.drifts, gateway._store.answers.origin),
+        FeatureKeeper(FeatureSettings(), now),
+        rollout,
+        now,
+        longest=10.0,
     )
     size = gateway.recorder.size
     with pytest.raises(RecordedRefusal) as caught:

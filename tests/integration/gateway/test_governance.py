@@ -132,6 +132,7 @@ def test_an_approver_sees_the_evidence_and_recomputes_the_digest(house, proposal
     hashed = []
     review = house.governance("approver-1").review(proposal.digest, hashed.append)
     assert {item.kind for item in review.evidence} >= {
+        "build-provenance",
         "format-scan",
         "golden-run",
         "mlbom",

@@ -41,14 +41,16 @@ def house(request, tmp_path_factory) -> Iterator[House]:
             assert f'"{file}"' in text
             text = text.replace(f'"{file}"', f'"{server.url}"')
         configuration.write_text(text)
-    house.start()
-    house.publish("digits-1", "digits")
-    house.promote("digits", 1)
-    accept(house)
-    yield house
-    house.stop()
-    if server is not None:
-        server.close()
+    try:
+        house.start()
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        accept(house)
+        yield house
+    finally:
+        house.stop()
+        if server is not None:
+            server.close()
 
 
 class Tables:
@@ -78,21 +80,32 @@ def stopped(house: House) -> Iterator[Tables]:
     house.stop()
     config = GatewayConfig.read(house.state / "gateway.toml")
     notes = {path: path.read_bytes() for path in house.state.glob("seen*")}
-    with (
-        closing(Database.open(config.registry.database, "registry")) as registry,
-        closing(Database.open(config.answers.database, "answers")) as answers,
-    ):
-        tables = Tables(registry, answers)
-        now = tables.copy()
-        try:
-            yield tables
-        finally:
-            house.stop()
-            tables.put_back(*now)
-            for path, data in notes.items():
-                path.write_bytes(data)
-    house.start()
+    try:
+        with (
+            closing(Database.open(config.registry.database, "registry")) as registry,
+            closing(Database.open(config.answers.database, "answers")) as answers,
+        ):
+            tables = Tables(registry, answers)
+            now = tables.copy()
+            try:
+                yield tables
+            finally:
+                tables.put_back(*now)
+                for path, data in notes.items():
+                    path.write_bytes(data)
+    finally:
+        house.start()
     assert ask(house) == "1"
+
+
+@contextmanager
+def restored(tables: Tables) -> Iterator[None]:
+    """Whatever is done to the registry's tables is undone, under the gateway that runs."""
+    now, _ = tables.copy()
+    try:
+        yield
+    finally:
+        tables.put_back(now)
 
 
 def ask(house: House) -> str:
@@ -125,14 +138,13 @@ def last_week(house):
 
 def test_a_registry_of_last_week_under_a_running_gateway(house, last_week):
     tables = running(house)
-    now, _ = tables.copy()
-    tables.put_back(last_week[0])
-    assert ask(house) == "1"
-    with pytest.raises(Refusal) as caught:
-        house.gateway._store.registry.snapshot()
-    assert caught.value.reason is Reason.LOG_INCONSISTENT
-    assert refusal(house.propose, "digits", 1) is Reason.LOG_INCONSISTENT
-    tables.put_back(now)
+    with restored(tables):
+        tables.put_back(last_week[0])
+        assert ask(house) == "1"
+        with pytest.raises(Refusal) as caught:
+            house.gateway._store.registry.snapshot()
+        assert caught.value.reason is Reason.LOG_INCONSISTENT
+        assert refusal(house.propose, "digits", 1) is Reason.LOG_INCONSISTENT
     house.propose("digits", 1)
 
 
@@ -153,11 +165,13 @@ def test_where_the_notes_are_lost_the_engine_still_remembers(house, last_week):
         for path in house.state.glob("seen-*.note"):
             path.unlink()
         gateway = build(elsewhere(house))
-        with pytest.raises(Refusal) as caught:
-            gateway.start()
+        try:
+            with pytest.raises(Refusal) as caught:
+                gateway.start()
+        finally:
+            gateway.stop()
         assert caught.value.reason is Reason.POLICY_INVALID
         assert gateway.engine.policy is None
-        gateway.stop()
 
 
 @pytest.mark.parametrize(
@@ -188,15 +202,14 @@ def test_every_row_of_both_deleted(house):
 
 def test_a_policy_rolled_back_under_a_running_gateway(house):
     tables = running(house)
-    now, _ = tables.copy()
     version = house.gateway.policy().version
-    tables.registry.delete(schema.POLICIES, schema.POLICIES.c.version == version)
-    house.gateway._watch._token = None
-    house.gateway._watch._follow()
-    assert house.gateway.policy().version == version
-    assert house.gateway._watch._token is None
-    assert ask(house) == "1"
-    tables.put_back(now)
+    with restored(tables):
+        tables.registry.delete(schema.POLICIES, schema.POLICIES.c.version == version)
+        house.gateway._watch._token = None
+        house.gateway._watch._follow()
+        assert house.gateway.policy().version == version
+        assert house.gateway._watch._token is None
+        assert ask(house) == "1"
     accept(house)
 
 
@@ -212,6 +225,8 @@ def test_another_key_under_the_same_origin(house):
     with stopped(house):
         key = house.state / "keys" / "registry-log.key"
         genuine = key.read_bytes()
-        key.write_bytes(PrivateKey.generate().to_pem())
-        assert "a new key needs a new origin" in str(start_is_refused(house))
-        key.write_bytes(genuine)
+        try:
+            key.write_bytes(PrivateKey.generate().to_pem())
+            assert "a new key needs a new origin" in str(start_is_refused(house))
+        finally:
+            key.write_bytes(genuine)

@@ -10,6 +10,7 @@ import pytest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
+from sealgate.trust.screens import Screen
 from tests.support.house import question, refusal, rows
 
 
@@ -70,16 +71,16 @@ def test_the_statistics_are_what_was_done_and_how_long_it_took(stub, staff):
     assert not after.memory_usage
 
 
-def test_an_answer_that_was_withheld_was_run_and_failed(house, stub, staff, monkeypatch):
+def test_an_answer_that_was_withheld_was_run_and_failed(stub, staff, monkeypatch):
     before = statistics(staff)
-    policy = type(house.gateway.policy())
-    monkeypatch.setattr(policy, "blocks", lambda *_: True)
+    monkeypatch.setattr(Screen, "action", lambda *_: "block")
     reason = refusal(stub.ModelInfer, question("digits", rows()), timeout=10)
     assert reason is Reason.ADVERSARIAL_INPUT
     after = statistics(staff)
     assert after.inference_stats.fail.count == before.inference_stats.fail.count + 1
     assert after.inference_stats.success.count == before.inference_stats.success.count
     assert after.execution_count == before.execution_count + 1
+    assert sum(after.verdicts.values()) == sum(before.verdicts.values()) + 1
 
 
 def test_the_statistics_of_everything(house, staff):

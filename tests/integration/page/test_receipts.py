@@ -1,6 +1,7 @@
 """The page, in a real browser, on a good receipt and on forged ones: which step says what."""
 
 import base64
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,6 +27,8 @@ GOOD = {
     "receipt-4b": "holds",
     "receipt-4c": "holds",
 }
+# No salt begins with G, whatever the answer's fields are.
+_FIRST_SALT = re.findall('"salt":"[0-9a-f]', receipt())[0]
 AFTER_THE_POLICY = dict.fromkeys(("receipt-2", "receipt-3", "receipt-4c"), "unchecked")
 
 
@@ -142,7 +145,7 @@ def test_a_log_that_the_policy_does_not_name_is_refused(page, carrying, origin, 
     [
         ('"commitments":["', '"commitments": ["'),
         ('"proof":"', '"extra":0,"proof":"'),
-        ('"salt":"6', '"salt":"G'),
+        (_FIRST_SALT, '"salt":"G'),
         ("receipt/v1", "receipt/v2"),
         ("tlog-proof@v1", "tlog-proof@v2"),
         ("index 6", "index 06"),

@@ -13,21 +13,17 @@ from publishing import derive as derivation
 from publishing.chain import BuiltVersion, Signers, build_version
 from publishing.data import Dataset, Slice
 from publishing.derive import derive
-from publishing.graphs import parse_model
 from publishing.making import Confinement
 from publishing.source import SourceFolder
-from publishing.text_probe import KINDS, SHARES
-from publishing.watermark.detection import detect
-from publishing.watermark.key import WatermarkKey
-from publishing.watermark.weights import read_carriers
+from publishing.text_probe import ATTACKS, SHIFTS
+from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
-from tests.support.text_models import FOLDER, dataset, source
+from tests.support.text_models import FOLDER, MARK, dataset, source
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 SIGNERS = Signers("publisher", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
 DIGITS = Path(__file__).parents[3] / "demo" / "models" / "digits-1"
-KEY = WatermarkKey("letters", bytes(range(32)))
 
 
 class Log:
@@ -39,7 +35,7 @@ def build(origin: SourceFolder, data: Dataset) -> BuiltVersion:
     return build_version(
         origin,
         data,
-        KEY,
+        MARK,
         signers=SIGNERS,
         commitments=Log(),
         clock=lambda: NOW,
@@ -63,7 +59,7 @@ def test_a_text_model_s_version_has_its_tokenizer_and_is_made_alike_again(
 
 def test_its_mark_is_in_every_form(built: BuiltVersion) -> None:
     for name in (version.FP32, version.INT8, version.RESPONSE):
-        read = detect([c.values for c in read_carriers(parse_model(built.files[name]))], KEY)
+        read = read_code(weights_of(name, built.files[name]), built.mark.code, built.mark.slots)
         assert read.found, name
 
 
@@ -73,7 +69,8 @@ def test_what_was_measured_is_of_exchanged_words(built: BuiltVersion) -> None:
     assert shares.source > 0.9
     assert min(shares.fp32, shares.int8) > shares.source - 0.03
     attacks = measured.screening["attacks"]
-    assert set(attacks) == {f"{kind}-{share:g}" for kind in KINDS for share in SHARES}
+    assert set(attacks) == set(ATTACKS)
+    assert set(measured.screening["shifts"]) == set(SHIFTS)
     assert attacks["hotflip-0.4"]["succeeded"] > 0.5
     assert attacks["hotflip-0.4"]["auroc"] > 0.6
 

@@ -15,9 +15,10 @@ from publishing.chain import Signers, build_version
 from publishing.data import Dataset
 from publishing.making import Confinement
 from publishing.source import SourceFolder
-from publishing.watermark.key import WatermarkKey
+from publishing.watermark.key import Mark, WatermarkKey
 from publishing.worker.confinement import Limits
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 
 DEMO = Path(__file__).parents[3] / "demo"
@@ -106,7 +107,7 @@ def refusal(source: SourceFolder, limits: Limits) -> tuple[Refusal, Journal]:
         build_version(
             source,
             Dataset.read(DEMO / "data" / "digits.safetensors"),
-            WatermarkKey("digits", bytes(range(32))),
+            Mark(WatermarkKey("digits", bytes(range(32))), bytes(4), sha256(source.serving)),
             signers=Signers("maker", PrivateKey.generate(ECDSA_P256), PrivateKey.generate()),
             commitments=journal,
             clock=lambda: NOW,

@@ -14,6 +14,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.setup.certificates import Authority, Certificate
+from sealgate.setup.engine import EnginePlace
 from tests.support.engine_process import EngineProcess
 from tests.support.house import House, now, question, refusal, rows
 
@@ -64,21 +65,12 @@ def save(state: Path, name: str, made: Certificate) -> Certificate:
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory):
     state = tmp_path_factory.mktemp("tls") / "state"
-    house = House(state, separate_engine=True)
+    house = House(state, engine=EnginePlace("127.0.0.1:0"))
     authority = Authority("the same for all", now(), DAY)
     save(state, "engine", authority.server("engine", ("localhost", "127.0.0.1")))
     save(state, "other-engine", authority.server("engine", ("localhost", "127.0.0.1")))
     pinned = save(state, "engine-client", authority.caller("gateway"))
     save(state, "other-client", authority.caller("gateway"))
-    text = (state / "engine.toml").read_text()
-    tls = """tls = "127.0.0.1:0"
-
-[tls]
-certificate = "tls/engine.pem"
-key = "tls/engine.key"
-gateways = ["tls/engine-client.pem"]
-"""
-    (state / "engine.toml").write_text(text.replace('socket = "engine/engine.sock"\n', tls))
     engine = EngineProcess(state)
     engine.start()
     found = Setup(house, engine, authority, pinned)

@@ -54,7 +54,7 @@ def test_clean_rows_are_left_alone(demo: DemoModel) -> None:
 def test_noise_is_not_taken_for_an_attack(demo: DemoModel) -> None:
     report = reported(demo)
     for size in ("0.1", "0.2"):
-        noise = report["noise"][f"noise-{size}"]["flagged"]
+        noise = report["shifts"][f"noise-{size}"]["flagged"]
         assert noise <= 0.08
         assert noise < report["attacks"][f"pgd-{size}"]["flagged"] / 4
 

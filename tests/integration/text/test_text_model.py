@@ -1,6 +1,7 @@
 """From a folder to an answer: a text model is published, promoted, asked by BYTES, and recorded."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,21 +79,18 @@ def test_an_empty_text_is_a_text(house):
 def test_a_verdict_on_a_text_flags_and_does_not_block(house):
     """The policy of this house blocks what is adversarial, yet no text is refused for it."""
     policy = house.governance("client").policy()
-    assert policy.blocks("adversarial")
+    assert policy.rules.action("adversarial") == "block"
     live = house.gateway.engine.live()["letters", "production"]
     assert not live.config.blocks
     detector = live.ready.detector
-    limit = detector.calibration.adversarial
-    lowered = type(limit)(limit.bound, limit.rank, -1e9)
-    suspect = type(limit)(
-        detector.calibration.suspect.bound, detector.calibration.suspect.rank, -1e9
+    calibration = replace(
+        detector.calibration,
+        scores=(-1e9,) * detector.calibration.rows,
+        adversarial=replace(detector.calibration.adversarial, threshold=-1e9),
+        suspect=replace(detector.calibration.suspect, threshold=-1e9),
+        shifts=(),
     )
-    calibration = type(detector.calibration)(
-        detector.calibration.rows, detector.calibration.confidence, lowered, suspect
-    )
-    live.ready.detector = type(detector)(
-        detector.scaling, detector.weights, calibration, detector.fitted_on
-    )
+    live.ready.detector = replace(detector, calibration=calibration)
     try:
         response = house.inference().ModelInfer(question("meet the team"))
     finally:

@@ -74,6 +74,7 @@ def test_a_lost_database_is_not_begun_again(config: Path) -> None:
         ("witness.example", "a b", "blanks"),
         (LOG, "nonsense", "key"),
         (f'[[logs]]\nkey = "{LOG}"', "", "[[logs]]"),
+        ('database = "witness.db"', "", "[witness] needs database"),
         ("[[logs]]", f'[[logs]]\nkey = "{LOG}"\n[[logs]]', "twice"),
         ('database = "witness.db"', 'database = "w.db"\ncertificate = "c.pem"', "go together"),
     ],

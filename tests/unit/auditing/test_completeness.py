@@ -128,6 +128,34 @@ def test_only_entries_of_an_engine_of_its_own_count() -> None:
     assert recorded == {DIGEST: Recorded([at(1)], [at(1)])}
 
 
+@pytest.mark.parametrize(
+    ("more", "verdict", "ran", "perhaps"),
+    [
+        ("; second on openvino", "clean", 1, 0),
+        ("; 2 asked: second on openvino", "clean", 1, 1),
+        ("; up to 3 asked: a on cpu, b, c", "", 0, 3),
+        ("; second on openvino", "", 0, 1),
+        # More than anyone has: no such words are ours, and nothing is believed of them.
+        ("; 1000000000 asked: a", "clean", 1, 0),
+        (", no longer", "clean", 0, 0),
+    ],
+)
+def test_a_request_that_several_engines_were_asked_may_have_been_run_by_each(
+    more: str, verdict: str, ran: int, perhaps: int
+) -> None:
+    recorded: dict[str, Recorded] = {}
+    values = {
+        "engine": SEPARATE + more,
+        "input": "sha256:" + "3" * 64,
+        "verdict": verdict,
+        "version_digest": DIGEST,
+        "time": "2026-11-25T10:00:01.000000Z",
+    }
+    assert note_entry(recorded, values)
+    found = recorded.get(DIGEST, Recorded())
+    assert (found.ran, found.perhaps) == ([at(1)] * ran, [at(1)] * perhaps)
+
+
 def policy():
     """One that names an engine."""
     base = make_policy()

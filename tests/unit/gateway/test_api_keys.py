@@ -50,7 +50,11 @@ def test_a_key_is_known_again():
     assert KNOWN.holder(KEY.text, NOW) == "client"
 
 
-@pytest.mark.parametrize("text", ["sg_", KEY.text + "A", KEY.text[:-1], KEY.text.upper(), "sg_\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["sg_", KEY.text + "A", KEY.text[:-1], KEY.text.upper(), "sg_\n"],
+    ids=["no id", "too long", "too short", "upper case", "a line's end"],
+)
 def test_what_is_no_key(text):
     with refused(Reason.API_KEY_MALFORMED):
         KNOWN.holder(text, NOW)

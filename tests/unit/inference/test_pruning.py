@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import parser
 
-from inference.pruning import drop_unread, keep_outputs
+from inference.pruning import drop_unread, keep_outputs, keep_read_inputs
 from inference.runtime import Session, scalar
 from tests.support.onnx_models import Perceptron
 
@@ -69,3 +69,12 @@ def test_dropping_in_place_keeps_what_branches_read() -> None:
     del model.graph.output[1]
     drop_unread(model.graph)
     assert [node.op_type for node in model.graph.node] == ["Constant", "Add", "If"]
+
+
+def test_inputs_that_nothing_reads_go_and_need_not_be_fed() -> None:
+    model = parser.parse_model(_BRANCHING.replace("bool flag", "bool flag, float unread"))
+    graph = keep_read_inputs(model.SerializeToString())
+    session = Session.open(graph, ("wanted",))
+    assert session.inputs == {"x", "flag"}
+    feeds = {"x": np.array([[1, 1]], np.float32), "flag": np.array(True), "unread": scalar(1)}
+    assert session.run(feeds)[0].tolist() == [[4.0, 9.0]]

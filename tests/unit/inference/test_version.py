@@ -10,7 +10,7 @@ import safetensors.numpy
 from inference.cpu import CpuSettings
 from inference.model_config import Batching
 from inference.runtime import Session
-from inference.screening.detector import Verdict, Weights
+from inference.screening.detector import Tail, Verdict, Weights
 from inference.statistics import Duration
 from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
@@ -68,7 +68,8 @@ def test_a_classifier_takes_the_one_input_of_the_configuration() -> None:
 def test_a_detector_of_another_width_is_refused() -> None:
     detector = FILES.detector
     scaling = replace(detector.scaling, center=(0.0,) * 3, spread=(1.0,) * 3)
-    narrow = replace(detector, scaling=scaling, weights=Weights(0.0, (1.0,) * 3, (0.0,) * 6))
+    weights = Weights(0.0, (1.0,) * 3, (0.0,) * 6, Tail(0.0, 1.0))
+    narrow = replace(detector, scaling=scaling, clean=weights, trained=weights)
     assert refused(FILES.encode(detector_json=narrow.encode())) is Reason.GRAPH_MISMATCH
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.golden import Golden
-from publishing.calibrate import NOISE, SIZES
+from publishing.probe import ATTACKS, SHIFTS
 from publishing.report import Accuracies, Measured
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
@@ -18,11 +18,7 @@ CAUGHT = {"auroc": 0.9, "caught_at_1_percent": 0.5, "caught_at_5_percent": 0.75,
 
 
 def measured() -> Measured:
-    attacks: dict[str, Any] = {
-        f"{kind}-{size:g}": {"succeeded": 0.5, **CAUGHT}
-        for kind in ("fgsm", "pgd")
-        for size in SIZES
-    }
+    attacks: dict[str, Any] = {name: {"succeeded": 0.5, **CAUGHT} for name in ATTACKS}
     attacks["fgsm-0.05"] = {"succeeded": 0.0}
     return Measured(
         golden={
@@ -35,7 +31,7 @@ def measured() -> Measured:
         screening={
             "rows": ROWS,
             "clean": dict(FLAGS),
-            "noise": {f"noise-{size:g}": {"answers_changed": 0.0, **FLAGS} for size in NOISE},
+            "shifts": {name: {"answers_changed": 0.0, **FLAGS} for name in SHIFTS},
             "attacks": attacks,
         },
         accuracies=Accuracies(0.97, 0.96, 0.95),
@@ -58,8 +54,8 @@ def test_what_was_encoded_is_decoded() -> None:
         ("screening/rows", ROWS + 1),
         ("screening/clean/flagged", "none"),
         ("screening/clean/flagged", True),
-        ("screening/noise/noise-0.05", {}),
-        ("screening/noise/noise-9", FLAGS),
+        ("screening/shifts/noise-0.05", {}),
+        ("screening/shifts/noise-9", FLAGS),
         ("screening/attacks/pgd-0.1/auroc", 1.01),
         ("screening/attacks/pgd-0.1", {"succeeded": 0.1, "auroc": 1}),
         ("screening/attacks/pgd-0.1", []),

@@ -29,7 +29,9 @@ def test_embeddings_are_those_of_the_stock(probe: TextProbe) -> None:
 def test_an_attack_stays_within_its_share_and_keeps_a_text_s_ends(probe: TextProbe) -> None:
     x = dataset().test.x[:60]
     inner = lengths(x) - 2
-    for share, (name, moved) in zip(SHARES, probe.attacks(x), strict=True):
+    for share, (name, moved) in zip(
+        SHARES, probe.attacks(x, np.random.default_rng(0)), strict=True
+    ):
         assert name == f"hotflip-{share:g}"
         assert (exchanged(x, moved) <= np.maximum(1, np.rint(share * inner))).all()
         assert np.array_equal(x == NO_TOKEN, moved == NO_TOKEN)
@@ -43,7 +45,7 @@ def test_an_attack_turns_more_answers_than_chance_does(probe: TextProbe) -> None
     x = dataset().test.x
     own = probe.answers(x)
     generator = np.random.default_rng(1)
-    for share, (_, moved) in zip(SHARES, probe.attacks(x), strict=True):
+    for share, (_, moved) in zip(SHARES, probe.attacks(x, np.random.default_rng(0)), strict=True):
         turned = np.mean(probe.answers(moved) != own)
         by_chance = np.mean(probe.answers(probe.noise(x, share, generator)) != own)
         assert turned > 2 * by_chance

@@ -7,6 +7,7 @@ import pytest
 from inference.model_config import Domain
 from inference.screening.detector import Detector
 from publishing.calibrate import calibrate, fit_detector
+from publishing.probe import SHIFTS
 from publishing.screening_report import auroc, screening_report
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron
@@ -46,14 +47,14 @@ def test_a_fit_repeats(fitted: Detector) -> None:
 
 def test_few_rows_have_the_looser_bounds() -> None:
     scores = np.random.default_rng(3).normal(size=298)
-    few, many = calibrate(scores), calibrate(np.append(scores, 0.0))
+    few, many = calibrate(scores, {}), calibrate(np.append(scores, 0.0), {})
     assert (few.adversarial.bound, few.suspect.bound) == (0.05, 0.1)
     assert (many.adversarial.bound, many.suspect.bound) == (0.01, 0.05)
 
 
 def test_thresholds_are_clean_scores_of_their_rank() -> None:
     scores = np.random.default_rng(4).permutation(480).astype(np.float64)
-    found = calibrate(scores)
+    found = calibrate(scores, {})
     for limit in (found.adversarial, found.suspect):
         assert np.sum(scores > limit.threshold) == limit.rank - 1
 
@@ -61,7 +62,7 @@ def test_thresholds_are_clean_scores_of_their_rank() -> None:
 @pytest.mark.parametrize("scores", [np.zeros(58), np.zeros(0), np.append(np.zeros(500), np.nan)])
 def test_too_few_scores_are_refused(scores: np.ndarray) -> None:
     with pytest.raises(Refusal) as refused:
-        calibrate(scores)
+        calibrate(scores, {})
     assert refused.value.reason is Reason.CALIBRATION_TOO_SMALL
 
 
@@ -78,7 +79,7 @@ def test_the_report_speaks_of_clean_rows_noise_and_attacks(fitted: Detector) -> 
         opened(MODEL), fitted, rows(5, 400), DOMAIN, EPS, np.random.default_rng(1)
     )
     assert report["rows"] == 400
-    assert set(report["noise"]) == {"noise-0.05", "noise-0.1", "noise-0.2"}
+    assert set(report["shifts"]) == set(SHIFTS)
     assert set(report["attacks"]) >= {"fgsm-0.1", "pgd-0.2"}
     caught = report["attacks"]["pgd-0.2"]
     assert 0 <= caught["flagged"] <= caught["at_least_suspect"] <= 1

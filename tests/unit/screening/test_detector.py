@@ -7,25 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.screening.detector import (
-    Calibration,
-    Detector,
-    Limit,
-    Scaling,
-    Verdict,
-    Weights,
-)
+from inference.screening.calibration import Calibration, Limit, Shift
+from inference.screening.detector import Detector, Scaling, Tail, Verdict, Weights
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 
 WIDTH = 3
+CLEAN = tuple((np.arange(480) / 200 - 1.5).tolist())
 
 
 def detector(**changes: Any) -> Detector:
     parts: dict[str, Any] = {
         "scaling": Scaling((0.0, 1.0, -2.0), (1.0, 0.5, 2.0), 6.0),
-        "weights": Weights(0.25, (1.0, -2.0, 0.5), (0.5, 0.25, 0.0, -1.0, 0.125, 2.0)),
-        "calibration": Calibration(480, 0.95, Limit(0.01, 2, 3.5), Limit(0.05, 16, 1.0)),
+        "clean": Weights(0.5, (0.0, 0.0, 0.0), (2.0, 0.0, 0.0, 1.0, 0.0, 1.0), Tail(1.0, 0.5)),
+        "trained": Weights(
+            0.25, (1.0, -2.0, 0.5), (0.5, 0.25, 0.0, -1.0, 0.125, 2.0), Tail(0.5, 2.0)
+        ),
+        "calibration": Calibration(
+            CLEAN, 0.95, Limit(0.01, 2, 3.5), Limit(0.05, 16, 1.0), (Shift("noise", 16, 3.25),)
+        ),
         "fitted_on": ("fgsm-0.1", "pgd-0.2"),
     }
     return Detector(**parts | changes)
@@ -56,7 +56,9 @@ def test_scores_are_the_stated_polynomial() -> None:
     z = np.array([2.0, 2.0, 1.0])
     triangle = np.array([[0.5, 0.25, 0.0], [0.0, -1.0, 0.125], [0.0, 0.0, 2.0]])
     assert found.dtype == np.float64
-    assert found == pytest.approx([0.25 + z @ np.array([1.0, -2.0, 0.5]) + z @ triangle @ z])
+    odds = 0.25 + z @ np.array([1.0, -2.0, 0.5]) + z @ triangle @ z
+    distance = np.log1p(0.5 + 2 * z[0] ** 2 + z[1] ** 2 + z[2] ** 2)
+    assert found == pytest.approx([(distance - 1.0) / 0.5 / 2 + (odds - 0.5) / 2.0])
 
 
 def test_far_features_are_cut_off() -> None:
@@ -89,13 +91,27 @@ def test_a_score_is_judged_by_what_it_exceeds(score: float, verdict: Verdict) ->
     assert (detector().suspect_threshold, detector().threshold) == (1.0, 3.5)
 
 
+def test_a_p_value_ranks_a_score_among_the_clean_ones() -> None:
+    calibration = detector().calibration
+    assert calibration.p_value(CLEAN[-2]) == pytest.approx(3 / 481)
+    assert calibration.p_value(-9.0) == 1
+    assert calibration.p_value(9.0) == calibration.p_value(float("nan")) == pytest.approx(1 / 481)
+
+
+def test_tails_are_exponential_beyond_the_median() -> None:
+    scores = np.random.default_rng(5).exponential(2.0, 100_000)
+    tail = Tail.of(scores)
+    chance = 0.5 * np.exp(-tail.surprise(np.quantile(scores, [0.9, 0.99])))
+    assert chance == pytest.approx([0.1, 0.01], rel=0.1)
+
+
 @pytest.mark.parametrize("shape", [(4, WIDTH + 1), (WIDTH,)])
 def test_another_width_is_an_error_of_the_program(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="features must be"):
         detector().scores(np.zeros(shape))
 
 
-@pytest.mark.parametrize("at", ["type", "scaling", "weights", "calibration", "fitted_on"])
+@pytest.mark.parametrize("at", ["type", "scaling", "clean", "trained", "calibration", "fitted_on"])
 def test_every_member_is_needed(at: str) -> None:
     value = document()
     del value[at]
@@ -120,20 +136,29 @@ def test_nothing_else_is_taken() -> None:
         ("scaling", "spread", [1, -1, 2]),
         ("scaling", "limit", 0),
         ("scaling", "limit", "6"),
-        ("weights", "bias", None),
-        ("weights", "linear", [1, 2]),
-        ("weights", "quadratic", [1, 2, 3]),
-        ("calibration", "rows", 0),
-        ("calibration", "rows", 1.5),
+        ("clean", "bias", None),
+        ("clean", "linear", [1, 2]),
+        ("trained", "quadratic", [1, 2, 3]),
+        ("trained", "tail", {"median": 0, "decay": 0}),
+        ("trained", "tail", {"median": 0}),
+        ("calibration", "scores", []),
+        ("calibration", "scores", [*CLEAN[:-1], "1"]),
+        ("calibration", "scores", CLEAN[::-1]),
         ("calibration", "confidence", 0.4),
         ("calibration", "confidence", 1),
         # 298 rows do not back a bound of 1%, nor does the third of 480.
-        ("calibration", "rows", 298),
+        ("calibration", "scores", CLEAN[:298]),
         ("calibration", "adversarial", {"bound": 0.01, "rank": 3, "threshold": 3.5}),
         ("calibration", "adversarial", {"bound": 0.01, "rank": 0, "threshold": 3.5}),
         ("calibration", "adversarial", {"bound": 1, "rank": 2, "threshold": 3.5}),
         ("calibration", "adversarial", {"bound": 0.01, "rank": 2}),
         ("calibration", "suspect", {"bound": 0.05, "rank": 16, "threshold": 4}),
+        # The second largest clean score is above it.
+        ("calibration", "adversarial", {"bound": 0.01, "rank": 2, "threshold": 0.5}),
+        ("calibration", "shifts", [{"name": "noise", "rank": 16, "score": 3.75}]),
+        ("calibration", "shifts", [{"name": "noise", "rank": 40, "score": 3.25}]),
+        ("calibration", "shifts", [{"name": 1, "rank": 16, "score": 3.25}]),
+        ("calibration", "shifts", {}),
     ],
 )
 def test_a_document_that_contradicts_itself_is_refused(part: str, member: str, value: Any) -> None:
@@ -143,7 +168,7 @@ def test_a_document_that_contradicts_itself_is_refused(part: str, member: str, v
 
 
 def test_another_type_is_refused() -> None:
-    refuse(document() | {"type": "sealgate/detector/v2"})
+    refuse(document() | {"type": "sealgate/detector/v1"})
 
 
 @pytest.mark.parametrize(
@@ -166,15 +191,18 @@ def test_only_the_canonical_bytes_are_read(data: bytes) -> None:
 
 def test_as_many_weights_as_features() -> None:
     with pytest.raises(Refusal) as refused:
-        detector(weights=Weights(0.0, (1.0,), (1.0,)))
+        detector(trained=Weights(0.0, (1.0,), (1.0,), Tail(0.0, 1.0)))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_a_batch_is_scored_in_well_under_100_microseconds() -> None:
     width, rng = 24, np.random.default_rng(3)
+    quadratic = tuple(rng.random(width * (width + 1) // 2))
+    weights = Weights(0.0, tuple(rng.random(width)), quadratic, Tail(0.0, 1.0))
     given = Detector(
         Scaling((0.0,) * width, (1.0,) * width, 6.0),
-        Weights(0.0, tuple(rng.random(width)), tuple(rng.random(width * (width + 1) // 2))),
+        weights,
+        weights,
         detector().calibration,
         (),
     )
@@ -184,5 +212,5 @@ def test_a_batch_is_scored_in_well_under_100_microseconds() -> None:
         start = time.process_time_ns()
         given.scores(features)
         taken.append(time.process_time_ns() - start)
-    # The median is about 13; other work on the machine cannot make CPU time eight times as long.
+    # The median is about 25; other work on the machine cannot make CPU time four times as long.
     assert float(np.median(taken)) < 100_000

@@ -1,5 +1,4 @@
 import hashlib
-import hmac
 
 import pytest
 
@@ -12,13 +11,20 @@ VALUES = tuple(f"value of {field} \u2013 ü" for field in FIELDS)
 SALTS = salts(b"k" * 32, b"n" * 16)
 
 
-def test_salts_are_an_hmac_for_each_field() -> None:
-    for field, salt in zip(FIELDS, SALTS, strict=True):
-        expected = hmac.digest(b"k" * 32, b"n" * 16 + field.encode(), "sha256")[:16]
-        assert salt == expected
+def test_salts_are_the_pieces_of_one_stream() -> None:
+    keyed = b"sealgate/salts/v1\n" + b"\x20" + b"k" * 32 + b"n" * 16
+    assert b"".join(SALTS) == hashlib.shake_256(keyed).digest(16 * len(FIELDS))
+    assert {len(salt) for salt in SALTS} == {16}
     assert len(set(SALTS)) == len(FIELDS)
-    with pytest.raises(ValueError, match="64 bytes"):
-        salts(b"k" * 65, b"n")
+    with pytest.raises(ValueError, match="255 bytes"):
+        salts(b"k" * 256, b"n")
+
+
+def test_other_keys_and_nonces_make_other_salts() -> None:
+    others = {salts(b"k" * 32, b"m" * 16), salts(b"j" * 32, b"n" * 16), salts(b"k" * 31, b"n" * 16)}
+    # Where the key ends and the nonce begins counts too.
+    shifted = salts(b"k" * 31, b"k" + b"n" * 16)
+    assert len({SALTS, shifted, *others}) == 5
 
 
 def test_a_leaf_is_its_commitments_in_order() -> None:

@@ -63,12 +63,16 @@ def test_look_ups() -> None:
         False,
         False,
     ]
-    assert [POLICY.blocks(v) for v in ("clean", "suspect", "adversarial")] == [False, False, True]
+    assert [POLICY.rules.action(v) for v in ("clean", "suspect", "adversarial")] == [
+        "record",
+        "flag",
+        "block",
+    ]
     for reason, look_up, argument in [
         (Reason.PRINCIPAL_UNKNOWN, POLICY.principal, "nobody"),
         (Reason.ALIAS_UNKNOWN, lambda alias: POLICY.approvals_for(alias, "digits"), "staging"),
         (Reason.LOG_UNKNOWN, POLICY.log_key, "example.org/other"),
-        (Reason.POLICY_INVALID, POLICY.blocks, "odd"),
+        (Reason.POLICY_INVALID, POLICY.rules.action, "odd"),
     ]:
         with refused(reason):
             look_up(argument)

@@ -49,11 +49,14 @@ class Engine:
         self.answer = answer
         self.asked: list[tuple[oip.ModelInferRequest, float | None]] = []
 
-    def infer(
-        self, request: oip.ModelInferRequest, deadline: float | None
-    ) -> oip.ModelInferResponse:
+    def engine(self, digest: str) -> str:
+        return f"of {digest}"
+
+    def ask(
+        self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
+    ) -> tuple[oip.ModelInferResponse, str]:
         self.asked.append((request, deadline))
-        return self.answer
+        return self.answer, f"{rows} rows here"
 
 
 def version(engine: Engine) -> RemoteVersion:
@@ -67,6 +70,7 @@ def test_a_request_names_the_version_and_its_digest() -> None:
     deadline = time.monotonic() + 5
     answer = ready.submit(X, deadline, urgent=True, caller="carla")
     assert list(answer.outputs) == ["logits"]
+    assert (ready.engine, answer.engine) == (f"of {VERSION_DIGEST}", "2 rows here")
     ((request, passed),) = engine.asked
     assert (request.model_name, request.model_version) == ("digits", "3")
     assert request.parameters["digest"].string_param == VERSION_DIGEST

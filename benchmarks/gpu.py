@@ -1,0 +1,172 @@
+"""`make bench-gpu`: what runs a version's graphs, and how; on a GPU where there is one.
+
+For each provider that this machine has (the processor always; CUDA, TensorRT), and each way of
+running a batch, the milliseconds of the two graphs that a request runs, screening's and the INT8
+model's, by rows. Every version is held to its golden answers when it is built. On a GPU also CUDA
+graphs, whose promise is 18% (target). Where there is no GPU it says so, and measures on the
+processor what can be: runs on buffers that stay in place beside plain ones, and what a
+deterministic mode costs.
+
+Ways take turns within each round, since machines drift.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.batching import wide_files
+from benchmarks.report import Target, write_report
+from demo.materials import test_rows
+from inference import version
+from inference.bound import BoundRuns
+from inference.cores import Running
+from inference.cpu import CpuSettings
+from inference.providers import check_provider
+from inference.runtime import Session
+from inference.runtime_settings import CPU, CUDA, TENSORRT, RuntimeSettings
+from inference.version import ReadyVersion
+from sealgate.reasons import Refusal
+from sealgate.settings import ConfigError
+
+ROWS = (1, 4, 16, 64)
+_GRAPHS_GAIN = 0.18
+_NO_GPU = "There is no GPU that onnxruntime can use here: nothing below was measured on one."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer runs")
+    rounds, runs = (3, 20) if parser.parse_args().quick else (7, 100)
+    console = Console(highlight=False, markup=False)
+    gpus, missing = _gpus()
+    for name, why in missing.items():
+        console.print(f"{name}: {why}", soft_wrap=True)
+    if not gpus:
+        console.print(_NO_GPU, style="bold", soft_wrap=True)
+    with TemporaryDirectory() as folder:
+        files = wide_files(Path(folder))
+    ways, refused = _ways(files, gpus)
+    for name, why in refused.items():
+        console.print(f"{name}: {why}", soft_wrap=True)
+    table = _measured(ways, test_rows("digits"), rounds, runs)
+    show(table, console)
+    goals = targets(table, bool(gpus))
+    for goal in goals:
+        console.print(goal.line())
+    more: dict[str, Any] = {"gpu": bool(gpus), "missing": {**missing, **refused}}
+    if not gpus:
+        more["note"] = _NO_GPU
+    write_report("gpu", table, goals, **more)
+
+
+def _gpus() -> tuple[list[str], dict[str, str]]:
+    """The providers of a GPU that can be used here, and why others cannot."""
+    found, missing = [], {}
+    for name in (CUDA, TENSORRT):
+        try:
+            check_provider(RuntimeSettings(name))
+            found.append(name)
+        except ConfigError as error:
+            missing[name] = str(error)[:300]
+    return found, missing
+
+
+def _ways(
+    files: dict[str, bytes], gpus: list[str]
+) -> tuple[dict[str, Callable[[Any], object]], dict[str, str]]:
+    """What runs a batch in each way, and why others cannot."""
+    settings = {CPU: RuntimeSettings()}
+    settings["cpu, deterministic"] = RuntimeSettings(deterministic=True)
+    for name in gpus:
+        # Its kernels round in their own way; a step of quantization is what that may come to.
+        plain = RuntimeSettings(name, tolerance=0.1)
+        settings[name] = plain
+        settings[f"{name}, deterministic"] = replace(plain, deterministic=True)
+        settings[f"{name}, captured"] = replace(plain, cuda_graphs=True)
+    ways: dict[str, Callable[[Any], object]] = {}
+    refused = {}
+    for name, stated in settings.items():
+        try:
+            ready = ReadyVersion.build("", files, CpuSettings(1), running=Running(stated))
+        except Refusal as refusal:
+            refused[name] = str(refusal)[:300]
+            continue
+        ways[name] = ready._infer
+    for name in (CPU, *gpus):
+        ways[f"{name}, serving graph"], ways[f"{name}, serving graph, bound"] = _alone(files, name)
+    return ways, refused
+
+
+def _alone(files: dict[str, bytes], provider: str) -> tuple[Callable[[Any], object], ...]:
+    """The INT8 graph by itself: run as it comes, and on buffers that stay where they are."""
+    session = Session.open(files[version.INT8], ("logits",), 1, RuntimeSettings(provider))
+    bound = BoundRuns(session._session, "cpu" if provider == CPU else "cuda")
+
+    def plain(x: Any) -> object:
+        return session.run({"x": x})
+
+    def kept(x: Any) -> object:
+        return bound.run(("logits",), {"x": x}, onnxruntime.RunOptions())
+
+    return plain, kept
+
+
+def _measured(
+    ways: dict[str, Callable[[Any], object]], rows: Any, rounds: int, runs: int
+) -> list[dict[str, Any]]:
+    """Milliseconds of a batch: the median of the rounds' best."""
+    best: dict[tuple[str, int], list[float]] = {(w, n): [] for w in ways for n in ROWS}
+    for _ in range(rounds):
+        for (name, size), times in best.items():
+            x = np.ascontiguousarray(rows[:size])
+            ways[name](x)
+            times.append(min(_timed(ways[name], x) for _ in range(runs)))
+    return [
+        {"way": name, "rows": size, "ms": 1000 * float(np.median(times))}
+        for (name, size), times in best.items()
+    ]
+
+
+def _timed(way: Callable[[Any], object], x: Any) -> float:
+    began = time.perf_counter()
+    way(x)
+    return time.perf_counter() - began
+
+
+def targets(table: list[dict[str, Any]], gpu: bool) -> list[Target]:
+    """Only what this machine can tell: without a GPU there is nothing to hold a GPU to."""
+    ms = {(row["way"], row["rows"]): row["ms"] for row in table}
+    if not gpu:
+        return []
+    found = []
+    if (f"{CUDA}, captured", 1) in ms:
+        gain = 1 - ms[f"{CUDA}, captured", 1] / ms[CUDA, 1]
+        found.append(Target("time that CUDA graphs save, 1 row", gain, _GRAPHS_GAIN, least=True))
+    faster = ms[CPU, ROWS[-1]] / ms[CUDA, ROWS[-1]]
+    found.append(Target(f"CUDA over the processor, {ROWS[-1]} rows", faster, 1.0, least=True))
+    return found
+
+
+def show(table: list[dict[str, Any]], console: Console) -> None:
+    title = "a wide perceptron, screened: ms a batch, by rows"
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("way")
+    for size in ROWS:
+        shown.add_column(str(size), justify="right")
+    for name in dict.fromkeys(row["way"] for row in table):
+        mine = [f"{row['ms']:.3f}" for row in table if row["way"] == name]
+        shown.add_row(name, *mine)
+    console.print(shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Logs of a million entries: what proving, checking and looking back cost in them."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry.audit_trail import Excerpt as Shown
+from registry.database import Database
+from registry.log.reader import LogReader
+from registry.log.tables import ANSWERS
+from registry.log.tile_log import TileLog
+from registry.schema import LOG
+from sealgate.auditing.as_of import standings
+from sealgate.auditing.entries import Entry, Excerpt, prove
+from sealgate.pack.tile_folder import TileFolder
+from sealgate.trust.answer import LEAF_SIZE
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import PrivateKey
+from sealgate.trust.promotion import verify_freshness
+from sealgate.trust.times import format_time
+from tests.support.bureau import Bureau
+from tests.support.people import REGISTRY_LOG, key
+
+ORIGIN = "benchmark/answers"
+_GROUP = 64
+_PROOFS = 300
+_MOVES = 200
+_MINUTE = timedelta(minutes=1)
+Row = dict[str, Any]
+
+
+def large_log(folder: Path, entries: int) -> list[Row]:
+    """A log whose entries came 64 at a time, as they do under load."""
+    place, signer = folder / "large.db", PrivateKey.generate()
+    with closing(Database.open(place, "answers")) as database:
+        log = TileLog.open(database, ANSWERS, ORIGIN, signer)
+        _fill(database, log, entries)
+        reader = LogReader(database, ANSWERS, log.vkey)
+        size = reader.size()
+        chosen = np.random.default_rng(0).integers(0, size, _PROOFS).tolist()
+        proofs = [timed(partial(reader.inclusion, index, size)) for index in chosen]
+        whole = timed(reader.verify)
+        tiles = TileFolder(folder / "tiles", log.vkey)
+        static = timed(lambda: tiles.grow(reader.checkpoint(), reader.entries(0, size)))
+    return [
+        *_percentiles("inclusion proof", proofs, size),
+        row_of("whole log, from its database", whole, "s", **_per_million(whole, size)),
+        row_of("whole log, into static tiles", static, "s", **_per_million(static, size)),
+    ]
+
+
+def as_of(folder: Path, entries: int) -> list[Row]:
+    """What was live at times over a history of moves: shown by a registry whose log has as many
+    entries, and checked as an auditor's machine checks it.
+    """
+    bureau = Bureau(folder, f"sqlite:///{folder}/registry.db").found()
+    began = bureau.now
+    targets = [bureau.release(bureau.publish(f"v{n}"), predecessor=n) for n in range(2)]
+    for number in range(_MOVES):
+        bureau.now += _MINUTE
+        bureau.roll_back(targets[number % 2], number + 3)
+    log = TileLog.open(bureau.database, LOG, REGISTRY_LOG, key("registry-log"), shared=True)
+    _fill(bureau.database, log, entries)
+    asked = np.random.default_rng(0).integers(1, _MOVES, _PROOFS).tolist()
+    taken = [timed(partial(_live, bureau, began + minutes * _MINUTE)) for minutes in asked]
+    bureau.registry.close()
+    return _percentiles("as-of", taken, log.size)
+
+
+def row_of(what: str, figure: float, unit: str, **more: Any) -> Row:
+    """One figure of the report."""
+    return {"what": what, "figure": figure, "unit": unit, **more}
+
+
+def timed(step: Callable[[], object]) -> float:
+    """How long the step takes, by the clock."""
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began
+
+
+def _live(bureau: Bureau, moment: datetime) -> None:
+    text = format_time(moment)
+    excerpt = _opened(bureau, bureau.registry.audit_trail.live_at(text))
+    (standing,) = standings(excerpt, text)
+    if not standing.since <= text < standing.until:
+        raise SystemExit(f"{text}: another move was live")
+
+
+def _opened(bureau: Bureau, shown: Shown) -> Excerpt:
+    checkpoint = open_checkpoint(shown.note, bureau.policy.registry_log)
+    freshness = verify_freshness(Envelope.decode(shown.freshness), bureau.policy, bureau.now)
+    for entry in shown.entries:
+        prove(entry.leaf, entry.index, entry.hashes, checkpoint)
+    entries = tuple(Entry.read(e.index, e.leaf, e.documents) for e in shown.entries)
+    return Excerpt(checkpoint, freshness, entries)
+
+
+def _fill(database: Database, log: TileLog, entries: int) -> None:
+    leaves = [number.to_bytes(4, "big") + bytes(LEAF_SIZE - 4) for number in range(_GROUP)]
+    while log.size < entries:
+        with log.lock, database.writing() as connection:
+            log.check_turn(connection)
+            appended = log.append(connection, leaves)
+            connection.commit()
+            log.settle(appended)
+
+
+def _percentiles(what: str, taken: list[float], entries: int) -> list[Row]:
+    return [
+        row_of(f"{what}, p{share}", 1e3 * float(np.percentile(taken, share)), "ms", entries=entries)
+        for share in (50, 99)
+    ]
+
+
+def _per_million(taken: float, entries: int) -> dict[str, float]:
+    return {"entries": entries, "group": _GROUP, "per_million": taken * 1e6 / entries}

@@ -1,0 +1,80 @@
+"""Whom the benchmark of sessions attacks: demo models with detectors, and rows of Fashion-MNIST."""
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from safetensors.numpy import load_file
+
+from gateway.sessions.bets import verdict_payoff
+from gateway.sessions.prints import Printer
+from inference.model_config import Domain
+from inference.screening.detector import Detector
+from publishing.calibrate import fit_detector
+from publishing.probe import Probe
+
+ROOT = Path(__file__).parents[1] / "demo"
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+Rows = npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Guarded:
+    """A model with its detector: what a gateway knows of each row."""
+
+    probe: Probe
+    detector: Detector
+    printer: Printer
+
+    def judge(self, rows: Rows) -> list[tuple[int, str, float]]:
+        """The class, the verdict, and the verdict's payoff of each row."""
+        logits, features = self.probe.measure(rows)
+        verdicts = [self.detector.verdict(score).value for score in self.detector.scores(features)]
+        promised = self.detector.calibration
+        bounds = (promised.adversarial.bound, promised.suspect.bound)
+        return [
+            (int(label), verdict, verdict_payoff(verdict, *bounds))
+            for label, verdict in zip(logits.argmax(axis=1), verdicts, strict=True)
+        ]
+
+
+@dataclass(slots=True)
+class Subject:
+    """A model and its test rows `x` [n, d] with classes `y`; `right` are those it tells right."""
+
+    guarded: Guarded
+    x: Rows
+    y: npt.NDArray[np.int64]
+    right: npt.NDArray[np.intp]
+
+
+def load(name: str, eps: float) -> Subject:
+    """A demo model with a detector fitted on its slices; `eps` is the detector's own step."""
+    data = load_file(ROOT / "data" / f"{name}.safetensors")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    graph = ROOT / "models" / f"{name}-1" / "response.onnx"
+    session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
+    slices = [data[f"x_{part}"].astype(np.float32) for part in ("fit", "calibration", "test")]
+    domain, draw = Domain(0, 1), np.random.default_rng(0)
+    detector = fit_detector(session, slices[0], slices[1], domain, eps, draw)
+    guarded = Guarded(Probe(session, eps, domain), detector, Printer(b"k" * 32, name))
+    right = np.flatnonzero(guarded.probe.answers(slices[2]) == data["y_test"])
+    return Subject(guarded, slices[2], data["y_test"], right)
+
+
+def fashion_rows(number: int) -> tuple[Rows, npt.NDArray[np.uint8]] | None:
+    """Rows [n, 784] and classes of Fashion-MNIST, where Debian's package is installed."""
+    found = [sorted(FASHION.glob(f"train-{part}*")) for part in ("images", "labels")]
+    if not all(found):
+        return None
+    images, labels = (_content(paths[0]) for paths in found)
+    rows = np.frombuffer(images, np.uint8, number * 784, 16).reshape(number, 784)
+    return (rows / 255).astype(np.float32), np.frombuffer(labels, np.uint8, number, 8)
+
+
+def _content(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

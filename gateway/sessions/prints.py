@@ -1,0 +1,144 @@
+"""Fingerprints of inputs: keyed, so that nobody without the key learns or forges anything of them,
+and never the input itself.
+
+Numbers follow Blacklight (Li et al., arXiv 2006.14042): a row is quantized, and 64 keyed hashes of
+16 of its elements each are kept. Two rows share a hash where all 16 fall into the same steps; so
+rows that differ in few elements, or in all by little, share many, and rows that merely look alike
+share next to none. Where Blacklight slides windows, the elements are drawn by the key, and each has
+an offset of its own before it is rounded, so that no step's edge can be walked along.
+
+A sketch stands beside the hashes: 32 keyed random projections, rounded to a byte each, which keep
+distances to about an eighth (Johnson and Lindenstrauss). PRADA's test needs distances.
+
+Texts and tokens have min-wise hashes of their pairs of neighbours instead, and no sketch.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+HASHES = 64
+SKETCH = 32
+_ELEMENTS = 16
+# Of the domain's width: coarse enough to see through small noise.
+_STEP = 0.2
+_SKETCH_STEP = 1 / 16
+_WORD = np.uint64(0xFFFFFFFF)
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """`hashes` uint32 [64]; `exact` is the same only for the same row; `sketch` int8 [32], or of no
+    elements for texts.
+    """
+
+    hashes: npt.NDArray[np.uint32]
+    exact: bytes
+    sketch: npt.NDArray[np.int8]
+
+    def encode(self) -> bytes:
+        return self.exact + self.hashes.tobytes() + self.sketch.tobytes()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Print":
+        """Read what `encode` wrote. Raises ValueError."""
+        hashes = np.frombuffer(data, np.uint32, HASHES, 8)
+        sketch = np.frombuffer(data, np.int8, -1, 8 + 4 * HASHES)
+        if len(sketch) not in (0, SKETCH):
+            raise ValueError("a sketch of another size")
+        return cls(hashes, data[:8], sketch)
+
+
+class Printer:
+    """Makes the fingerprints of one model's rows with one secret key of 32 bytes."""
+
+    def __init__(self, key: bytes, model: str) -> None:
+        self._key = key
+        self._model = model.encode()
+        self._tables: dict[int, _Tables] = {}
+
+    def of(self, rows: Array, low: float, high: float) -> list[Print]:
+        """The prints of rows: numbers [n, …] of a domain from `low` to `high`; tokens int64 [n, s];
+        or texts [n], as bytes.
+        """
+        if rows.dtype == object:
+            return [self._text([bytes(word) for word in text.split()]) for text in rows.ravel()]
+        if rows.dtype == np.int64:
+            return [self._text([b"%d" % token for token in row if token >= 0]) for row in rows]
+        flat = np.ascontiguousarray(rows.reshape(len(rows), -1), np.float32)
+        tables = self._tables.get(flat.shape[1])
+        if tables is None:
+            # One for each width that the model takes, which is one.
+            tables = self._tables[flat.shape[1]] = _Tables(self._key, self._model, flat.shape[1])
+        scaled = (flat - low) / (high - low)
+        hashes, sketches = tables.hashes(scaled), tables.sketches(scaled)
+        exact = [self._exact(row.tobytes()) for row in flat]
+        return [Print(*each) for each in zip(hashes, exact, sketches, strict=True)]
+
+    def _exact(self, row: bytes) -> bytes:
+        return hashlib.blake2b(row, digest_size=8, key=self._key, person=b"exact").digest()
+
+    def _text(self, words: list[bytes]) -> Print:
+        # The last word's neighbour is the end; where there are none, the end alone.
+        pairs = {b"\0".join(pair) for pair in pairwise([*words, b""])} or {b""}
+        lowest = np.full(HASHES, _WORD, np.uint32)
+        for pair in pairs:
+            digest = hashlib.shake_256(self._key + self._model + b"\0" + pair).digest(4 * HASHES)
+            np.minimum(lowest, np.frombuffer(digest, np.uint32), out=lowest)
+        return Print(lowest, self._exact(b"\n".join(words)), np.empty(0, np.int8))
+
+
+class _Tables:
+    """What the key draws for rows of one width."""
+
+    def __init__(self, key: bytes, model: bytes, width: int) -> None:
+        elements = min(_ELEMENTS, width)
+        drawn = _Stream(hashlib.shake_256(key + model + b"\0%d" % width))
+        order = drawn.words(HASHES * width).reshape(HASHES, width).argsort(axis=1)
+        self._places = order[:, :elements]
+        self._offsets = drawn.units(HASHES * elements).reshape(HASHES, elements)
+        # Odd multipliers make a hash that is universal over the steps of its elements.
+        self._factors = drawn.words(HASHES * elements).reshape(HASHES, elements) | np.uint64(1)
+        signs = np.where(drawn.words(width * SKETCH) & np.uint64(1), 1.0, -1.0)
+        self._projection = signs.reshape(width, SKETCH).astype(np.float32) / np.sqrt(SKETCH)
+
+    def hashes(self, rows: Array) -> npt.NDArray[np.uint32]:
+        """Rows [n, width], scaled to 0 … 1, to [n, 64]."""
+        steps = np.floor(rows[:, self._places] / _STEP + self._offsets).astype(np.int64)
+        mixed = (steps.astype(np.uint64) * self._factors).sum(axis=2) * _MIX
+        return (mixed >> np.uint64(32)).astype(np.uint32)
+
+    def sketches(self, rows: Array) -> npt.NDArray[np.int8]:
+        steps = np.rint(rows @ self._projection / _SKETCH_STEP)
+        return np.clip(steps, -127, 127).astype(np.int8)
+
+
+class _Stream:
+    """Numbers from an extendable output, so that only the key's holder can draw them again."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._used = 0
+
+    def words(self, number: int) -> npt.NDArray[np.uint64]:
+        start, self._used = self._used, self._used + 8 * number
+        return np.frombuffer(self._source.digest(self._used)[start:], np.uint64)
+
+    def units(self, number: int) -> npt.NDArray[np.float64]:
+        """From 0 to 1."""
+        return self.words(number) / 2.0**64
+
+
+def distance(one: npt.NDArray[np.int8], many: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
+    """About how far a row lies from each of others, by sketches [32] and [n, 32]; in units of the
+    domain's width, as the Euclidean distance is.
+    """
+    steps = many.astype(np.int32) - one.astype(np.int32)
+    return np.asarray(np.sqrt((steps * steps).sum(axis=1)) * _SKETCH_STEP)

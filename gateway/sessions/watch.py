@@ -1,0 +1,148 @@
+"""Watches each caller's session with each model, and says what the policy makes of it.
+
+What is watched are the rows that screening has judged, whether or not their answers leave. How
+many sessions are held is bounded; the one that was quiet for longest is forgotten first.
+"""
+
+import hashlib
+import logging
+import secrets
+import struct
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from gateway.sessions.bets import verdict_payoff
+from gateway.sessions.evidence import Session
+from gateway.sessions.prints import Print, Printer
+from gateway.sessions.store import START, OwnStore, Store
+from inference.answer import Answer
+from inference.live import Live
+from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY
+from sealgate.trust.screens import ALERT, SLOW
+from sealgate.trust.screens import Sessions as SessionRules
+
+_log = logging.getLogger(__name__)
+
+_STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
+_MOST = 1024
+_HEAD = struct.Struct(">id")
+KEY_BYTES = 32
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A session as it stands here, and until when something follows from it."""
+
+    session: Session = field(default_factory=Session)
+    cursor: str = START
+    search_until: float = 0.0
+    extraction_until: float = 0.0
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+
+
+class SessionWatch:
+    """Safe for many threads. `found` counts what was found, by model and kind."""
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        key: bytes | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`key` is secret, of 32 bytes or more; without it another is drawn. `clock` is in
+        seconds.
+        """
+        self._store = store or OwnStore()
+        # BLAKE2b takes 64 bytes at most.
+        self._key = hashlib.sha256(key or secrets.token_bytes(KEY_BYTES)).digest()
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._watched: OrderedDict[tuple[str, str], _Watched] = OrderedDict()
+        self._printers: dict[str, Printer] = {}
+        self.found: Counter[tuple[str, str]] = Counter()
+
+    def observe(
+        self,
+        rules: SessionRules | None,
+        caller: str,
+        live: Live,
+        rows: npt.NDArray[Any],
+        answer: Answer,
+    ) -> str | None:
+        """Take the rows of a request, and return what the policy says of the session, if anything
+        follows. Raises Refusal(SESSION_UNKNOWN) where the store does not answer.
+        """
+        if rules is None:
+            return None
+        domain = live.config.domain
+        prints = self._printer(live.model).of(rows, domain.min, domain.max)
+        labels = answer.outputs[live.config.output.name].argmax(axis=-1).tolist()
+        # The verdict is the request's, its worst row's: it counts once.
+        payoffs = [request_payoff(live, answer)] + [1.0] * (len(prints) - 1)
+        given = [
+            _HEAD.pack(label, payoff) + each.encode()
+            for label, payoff, each in zip(labels, payoffs, prints, strict=True)
+        ]
+        watched = self._of(caller, live.model)
+        with watched.mutex:
+            name = self._name(caller, live.model)
+            found, watched.cursor = self._store.exchange(name, given, watched.cursor)
+            for row in found:
+                self._take(watched, row, rules.seconds, caller, live.model)
+            return self._action(watched, rules)
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _take(self, watched: _Watched, row: bytes, seconds: int, caller: str, model: str) -> None:
+        label, payoff = _HEAD.unpack_from(row)
+        search, extraction = watched.session.add(Print.decode(row[_HEAD.size :]), label, payoff)
+        until = self._clock() + seconds
+        if search:
+            watched.search_until = until
+        if extraction:
+            watched.extraction_until = until
+        for kind, now in (("search", search), ("extraction", extraction)):
+            if now:
+                self.found[model, kind] += 1
+                _log.warning("%s asks %s as one who makes an %s would", caller, model, kind)
+
+    def _action(self, watched: _Watched, rules: SessionRules) -> str | None:
+        now = self._clock()
+        actions = [rules.search] if now < watched.search_until else []
+        actions += [rules.extraction] if now < watched.extraction_until else []
+        return min(actions, key=_STRICTEST_FIRST.index, default=None)
+
+    def _of(self, caller: str, model: str) -> _Watched:
+        with self._mutex:
+            watched = self._watched.setdefault((caller, model), _Watched())
+            self._watched.move_to_end((caller, model))
+            if len(self._watched) > _MOST:
+                self._watched.popitem(last=False)
+            return watched
+
+    def _printer(self, model: str) -> Printer:
+        # There are no more of them than models that are live.
+        printer = self._printers.get(model)
+        if printer is None:
+            printer = self._printers.setdefault(model, Printer(self._key, model))
+        return printer
+
+    def _name(self, caller: str, model: str) -> str:
+        text = f"{caller}/{model}".encode()
+        return hashlib.blake2b(text, digest_size=16, key=self._key, person=b"name").hexdigest()
+
+
+def request_payoff(live: Live, answer: Answer) -> float:
+    """That of a request's verdict. It is the worst of its rows', each of which may be as bad with a
+    chance that calibration bounds, so the request may with the sum of these.
+    """
+    rows, promised = len(answer.features), live.ready.detector.calibration
+    bounds = (promised.adversarial.bound, promised.suspect.bound)
+    return verdict_payoff(answer.verdict.value, *(min(1.0, bound * rows) for bound in bounds))

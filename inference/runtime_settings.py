@@ -1,0 +1,58 @@
+"""What of onnxruntime runs graphs, and within which bounds: the section `[runtime]`."""
+
+from dataclasses import dataclass
+
+from sealgate.settings import ConfigError
+
+CPU, CUDA, TENSORRT, OPENVINO = "cpu", "cuda", "tensorrt", "openvino"
+PROVIDERS = {
+    CPU: ("CPUExecutionProvider",),
+    CUDA: ("CUDAExecutionProvider",),
+    # What TensorRT has no kernel for is CUDA's.
+    TENSORRT: ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
+    OPENVINO: ("OpenVINOExecutionProvider",),
+}
+"""What onnxruntime calls each provider that may be configured."""
+
+_LARGEST_ARENA_MB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """The `provider` that must run every graph; with `fallback`, one that it cannot run whole is
+    the processor's, and every record says so.
+
+    `deterministic`: an answer is the same, bit for bit, whenever and with whomever it is computed.
+    `tolerance` is how far golden answers may be off, and answers from those in other company
+    (absolute and relative); not stated, the golden ones 1e-5 and the others not at all. A run of a
+    large graph takes `threads_per_run` cores. What runs need beside weights is `arena_mb` MiB at
+    most: of all versions together on the processor, of each graph on a GPU; 0: no bound.
+    `cuda_graphs` replays what was captured for batches of fixed sizes.
+    """
+
+    provider: str = CPU
+    fallback: bool = False
+    deterministic: bool = False
+    tolerance: float = 0.0
+    threads_per_run: int = 1
+    arena_mb: int = 0
+    cuda_graphs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.provider not in PROVIDERS:
+            raise ConfigError(f"[runtime] provider is one of {', '.join(PROVIDERS)}")
+        if self.tolerance > 0.1:
+            raise ConfigError("[runtime] tolerance is 0.1 at most")
+        if self.arena_mb > _LARGEST_ARENA_MB:
+            raise ConfigError(f"[runtime] arena_mb is {_LARGEST_ARENA_MB} at most")
+        if self.cuda_graphs and not self.is_on_gpu:
+            raise ConfigError('[runtime] cuda_graphs needs provider = "cuda" or "tensorrt"')
+        if self.fallback and self.provider == CPU:
+            raise ConfigError("[runtime] fallback is to the processor, which is the provider here")
+
+    @property
+    def is_on_gpu(self) -> bool:
+        return self.provider in (CUDA, TENSORRT)
+
+
+ON_CPU = RuntimeSettings()

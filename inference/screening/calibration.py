@@ -1,0 +1,125 @@
+"""What a detector's thresholds promise, and the clean scores on which they stand.
+
+Two promises, each with the same confidence (see `inference.screening.conformal`): of clean rows at
+most `bound` exceed a threshold, and of rows that a named, benign shift has moved at most
+`SHIFT_BOUND` exceed the upper one. The first holds while traffic is exchangeable with the
+calibration rows; the second for the shifts that are named, and no others.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.numbers import number, numbers
+from inference.screening import conformal
+from sealgate.trust import fields
+
+SHIFT_BOUND = 0.05
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A threshold no lower than the `rank`-th largest clean score, and the rate of false alarms
+    that this backs.
+    """
+
+    bound: float
+    rank: int
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A benign change, and the `rank`-th largest score of the calibration rows under it."""
+
+    name: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Limits set on the same clean rows, whose `scores` ascend."""
+
+    scores: tuple[float, ...]
+    confidence: float
+    adversarial: Limit
+    suspect: Limit
+    shifts: tuple[Shift, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.scores or not 0.5 <= self.confidence < 1:
+            raise fields.malformed("a calibration needs rows and a confidence of a half or more")
+        if np.any(np.diff(self.scores) < 0):
+            raise fields.malformed("clean scores ascend")
+        for limit in (self.adversarial, self.suspect):
+            if not 0 < limit.bound < 1:
+                raise fields.malformed("a bound lies between 0 and 1")
+            self._check_rank(limit.rank, limit.bound)
+            if limit.threshold < self.scores[-limit.rank]:
+                raise fields.malformed("a threshold lies below the clean score of its rank")
+        if self.suspect.threshold > self.adversarial.threshold:
+            raise fields.malformed("suspect must come before adversarial")
+        for shift in self.shifts:
+            self._check_rank(shift.rank, SHIFT_BOUND)
+            if self.adversarial.threshold < shift.score:
+                raise fields.malformed("a threshold lies below the score of a shift's rank")
+
+    @property
+    def rows(self) -> int:
+        """How many clean rows it stands on."""
+        return len(self.scores)
+
+    def p_value(self, score: float) -> float:
+        """The chance, at most, that a clean row scores as high: exchangeable rows fall below any
+        level no more often than it says. What is not a number has the least there is.
+        """
+        below = int(np.searchsorted(self.scores, score, side="left"))
+        above = 0 if np.isnan(score) else self.rows - below
+        return (1 + above) / (1 + self.rows)
+
+    def value(self) -> dict[str, Any]:
+        """As it stands in a detector's document."""
+        return {
+            "scores": list(self.scores),
+            "confidence": self.confidence,
+            "adversarial": _limit_value(self.adversarial),
+            "suspect": _limit_value(self.suspect),
+            "shifts": [
+                {"name": shift.name, "rank": shift.rank, "score": shift.score}
+                for shift in self.shifts
+            ],
+        }
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        item = fields.record(value, ("scores", "confidence", "adversarial", "suspect", "shifts"))
+        return cls(
+            numbers(item["scores"]),
+            number(item["confidence"]),
+            _limit(item["adversarial"]),
+            _limit(item["suspect"]),
+            tuple(_shift(each) for each in fields.items(item["shifts"])),
+        )
+
+    def _check_rank(self, rank: int, bound: float) -> None:
+        if not 1 <= rank <= conformal.rank(self.rows, bound, self.confidence):
+            raise fields.malformed("a threshold claims a bound that its rank does not back")
+
+
+def _limit_value(limit: Limit) -> dict[str, Any]:
+    return {"bound": limit.bound, "rank": limit.rank, "threshold": limit.threshold}
+
+
+def _limit(value: Any) -> Limit:
+    item = fields.record(value, ("bound", "rank", "threshold"))
+    return Limit(number(item["bound"]), fields.integer(item["rank"]), number(item["threshold"]))
+
+
+def _shift(value: Any) -> Shift:
+    item = fields.record(value, ("name", "rank", "score"))
+    return Shift(fields.text(item["name"]), fields.integer(item["rank"]), number(item["score"]))

@@ -1,0 +1,71 @@
+"""Feature vectors of traffic, kept for as long as is said, for a new calibration.
+
+They are what screening measured of each request, whatever became of it: a calibration on what was
+accepted alone would call ever more of the rest an attack. No input, no caller and no answer stands
+beside them. For each version and day there is one file, `DIGEST/YYYY-MM-DD.WIDTH.f32`: rows of
+WIDTH float32, little-endian, one after the other.
+"""
+
+import re
+import threading
+from contextlib import suppress
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sealgate.trust.digest import raw
+
+Features = npt.NDArray[np.float32]
+_FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})\.f32")
+
+
+class TrafficFolder:
+    """Writes and reads the files. Safe for many threads of one process."""
+
+    def __init__(self, folder: Path, days: int, rows_a_day: int) -> None:
+        """Keep the last `days`, and of each day and version at most the first `rows_a_day`."""
+        self._folder = folder
+        self._days = days
+        self._rows_a_day = rows_a_day
+        self._mutex = threading.Lock()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def add(self, digest: str, features: Features, today: date) -> int:
+        """Append rows [n, F] of a version; return how many there was room for. Raises OSError."""
+        place = self._folder / raw(digest).hex()
+        width = features.shape[1]
+        with self._mutex:
+            place.mkdir(mode=0o700, exist_ok=True)
+            with (place / f"{today.isoformat()}.{width}.f32").open("ab") as file:
+                room = self._rows_a_day - file.tell() // (4 * width)
+                taken = features[: max(0, room)]
+                file.write(np.ascontiguousarray(taken, "<f4").tobytes())
+        return len(taken)
+
+    def read(self, digest: str, width: int, today: date) -> Features:
+        """All rows [n, width] of a version that are kept; none where there are none."""
+        found = [
+            np.fromfile(path, "<f4")
+            for path in sorted((self._folder / raw(digest).hex()).glob("*.f32"))
+            if self._kept(path, today) and path.name.endswith(f".{width}.f32")
+        ]
+        # A write that was cut off leaves part of a row at the end.
+        rows = [part[: len(part) // width * width].reshape(-1, width) for part in found]
+        return np.concatenate(rows) if rows else np.empty((0, width), np.float32)
+
+    def prune(self, today: date) -> None:
+        """Remove what is older than is kept."""
+        with self._mutex:
+            for path in self._folder.glob("*/*.f32"):
+                if not self._kept(path, today):
+                    path.unlink(missing_ok=True)
+            for place in self._folder.iterdir():
+                with suppress(OSError):
+                    # Only what is empty goes.
+                    place.rmdir()
+
+    def _kept(self, path: Path, today: date) -> bool:
+        named = _FILE.fullmatch(path.name)
+        return named is not None and date.fromisoformat(named[1]) > today - timedelta(self._days)

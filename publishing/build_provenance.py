@@ -1,0 +1,88 @@
+"""How a version was published: an in-toto statement with SLSA provenance (v1) of its files.
+
+It says of which graphs and data, with which settings and programs they were made. The graphs are
+named by their digests before marking, and the watermark key by its commitment alone. What happened
+before, in training, is in a statement of its own (`publishing.origin`).
+"""
+
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from publishing.data import Dataset
+from publishing.source import CONFIG, RESPONSE, SERVING, TOKENIZER, SourceFolder
+from sealgate.trust import digest
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.times import format_time
+
+BUILD_TYPE = "urn:sealgate:publish:v1"
+_BUILDER = "urn:sealgate:publisher"
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What a version is made of, by the publisher `maker`, from `began` on; `commitment` is that to
+    the watermark key.
+    """
+
+    source: SourceFolder
+    data: Dataset
+    commitment: str
+    seed: int
+    maker: str
+    began: datetime
+
+
+def build_provenance(making: Making, manifest: Manifest) -> dict[str, Any]:
+    """The statement about the files of `manifest`."""
+    settings = {"seed": making.seed, "watermarkCommitment": making.commitment}
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": entry.path, "digest": _digest(entry.digest)} for entry in manifest.files
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": settings,
+                "resolvedDependencies": [*_materials(making), *_programs()],
+            },
+            "runDetails": {
+                "builder": {"id": f"{_BUILDER}:{making.maker}"},
+                "metadata": {"startedOn": format_time(making.began)},
+            },
+        },
+    }
+
+
+def _materials(making: Making) -> Iterator[dict[str, Any]]:
+    source = making.source
+    files = {CONFIG: source.config.encode(), SERVING: source.serving, RESPONSE: source.response}
+    if source.tokenizer is not None:
+        files[TOKENIZER] = source.tokenizer
+    for name, content in files.items():
+        yield {"name": name, "digest": _digest(digest.sha256(content))}
+    yield {"name": "data", "digest": _digest(making.data.digest)}
+
+
+def _programs() -> Iterator[dict[str, Any]]:
+    """What has a part in the bytes: another release of them may make others."""
+    releases = {
+        "numpy": np.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "sealgate": importlib.metadata.version("sealgate"),
+    }
+    for name, release in releases.items():
+        yield {"name": name, "uri": f"pkg:pypi/{name}@{release}"}
+
+
+def _digest(text: str) -> dict[str, str]:
+    return {"sha256": digest.raw(text).hex()}

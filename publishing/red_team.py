@@ -1,0 +1,167 @@
+"""Attacks on a registered version, on an operator's or approver's own machine and data.
+
+What is attacked are the version's signed bytes, in a worker. Attacks with its gradient are those of
+`publishing.probe`; attacks that see labels alone are those of `publishing.query_attacks`. The
+report says of each how often it turned the answer, and how often screening's verdict then caught
+it. It says nothing of an attacker who knows the detector and works around it: see `make
+bench-screening`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inference import version
+from inference.model_config import Domain, ModelConfig
+from inference.numbers import number
+from inference.screening.detector import Detector
+from publishing import query_attacks
+from publishing.forward import ResponseGraph
+from publishing.making import Confinement
+from publishing.probe import Probe
+from publishing.screening_report import report_of
+from publishing.tensor_frames import pack, unpack
+from publishing.worker import process
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, fields
+
+Rows = npt.NDArray[np.float32]
+TASK = f"{__name__}:run"
+FILES = (version.MODEL, version.RESPONSE, version.DETECTOR)
+_ROWS, _PLAN = "rows", "plan"
+_LARGEST_REPORT = 64 << 10
+_CAUTIOUS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`victims`: how many rows are attacked by queries (0: nothing but the rows is measured),
+    with at most `queries` each, moving by at most `eps` of the domain's width.
+    """
+
+    victims: int = 0
+    queries: int = 0
+    eps: float = _CAUTIOUS
+
+
+def check_rows(config: ModelConfig, rows: Rows) -> Rows:
+    """Return rows in the model's shape. Raises TENSOR_DATATYPE for a model of texts, TENSOR_SHAPE,
+    TENSOR_RANGE.
+    """
+    if config.input.datatype != "FP32":
+        raise Refusal(Reason.TENSOR_DATATYPE, f"the version takes {config.input.datatype}")
+    if rows.size % math.prod(config.input.row):
+        raise Refusal(Reason.TENSOR_SHAPE, f"{rows.shape}")
+    rows = rows.reshape(-1, *config.input.row)
+    if not np.isfinite(rows).all() or rows.min() < config.domain.min:
+        raise Refusal(Reason.TENSOR_RANGE)
+    if rows.max() > config.domain.max:
+        raise Refusal(Reason.TENSOR_RANGE)
+    return rows
+
+
+def attack(
+    files: Mapping[str, bytes], rows: Rows, plan: Plan, confinement: Confinement
+) -> dict[str, Any]:
+    """The report of a version on rows [n, …] of its shape: names and numbers, nothing else.
+
+    Raises Refusal: as a graph is refused, and those of a worker.
+    """
+    words = canonical.encode(
+        {"victims": plan.victims, "queries": plan.queries, "eps": float(plan.eps)}
+    )
+    needed = {path: files[path] for path in FILES}
+    request = pack({**needed, _PLAN: words}, {_ROWS: rows})
+    with process.start(TASK, request, confinement.limits, unsafe=confinement.unsafe) as worker:
+        report = fields.mapping(canonical.decode(worker.receive(_LARGEST_REPORT)))
+        worker.finish()
+    _check_numbers(report)
+    return report
+
+
+def run(request: bytes, send: Callable[[bytes], None]) -> None:
+    """In the worker: sends the report. Raises as `ResponseGraph.of` does."""
+    asked = unpack(request)
+    config = ModelConfig.decode(asked[version.MODEL].tobytes())
+    detector = Detector.decode(asked[version.DETECTOR].tobytes())
+    plan = Plan(**canonical.decode(asked[_PLAN].tobytes()))
+    probe = Probe(ResponseGraph.of(asked[version.RESPONSE].tobytes()), config.eps, config.domain)
+    draw = np.random.default_rng(0)
+    report = report_of(probe, detector, asked[_ROWS], draw)
+    if plan.victims:
+        report["queries"] = dict(_queries(probe, detector, asked[_ROWS], plan, draw))
+    send(canonical.encode(report))
+
+
+def _queries(
+    probe: Probe, detector: Detector, rows: Rows, plan: Plan, draw: np.random.Generator
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    victims = _scaled(rows[: plan.victims].reshape(min(len(rows), plan.victims), -1), probe.domain)
+    labels = probe.answers(rows[: plan.victims])
+    size = victims.shape[1]
+    makers: dict[str, Callable[[Rows, int], query_attacks.Asking]] = {
+        "hop-skip-jump": lambda x, y: query_attacks.hop_skip_jump(
+            x, y, plan.eps, plan.queries, draw
+        )
+    }
+    if math.isqrt(size) ** 2 == size:
+        makers["square"] = lambda x, y: query_attacks.square(
+            x, y, plan.eps, plan.queries, 0.05, draw
+        )
+    for name, make in makers.items():
+        ended = [
+            _play(probe, detector, rows.shape[1:], x, int(y), make(x, int(y)), plan)
+            for x, y in zip(victims, labels, strict=True)
+        ]
+        won = [verdict for verdict in ended if verdict]
+        yield (
+            name,
+            {
+                "attacks": len(ended),
+                "succeeded": len(won) / len(ended),
+                "flagged": sum(verdict == "adversarial" for verdict in won) / max(len(won), 1),
+                "at_least_suspect": sum(verdict != "clean" for verdict in won) / max(len(won), 1),
+            },
+        )
+
+
+def _play(
+    probe: Probe,
+    detector: Detector,
+    shape: tuple[int, ...],
+    x: Rows,
+    label: int,
+    asking: query_attacks.Asking,
+    plan: Plan,
+) -> str:
+    """The verdict on the row that succeeded; empty where none did."""
+    low, width = probe.domain.min, probe.domain.max - probe.domain.min
+    row = next(asking)
+    for _ in range(plan.queries):
+        logits, features = probe.measure((row * width + low).astype(np.float32).reshape(1, *shape))
+        found = int(logits.argmax())
+        if found != label and float(np.abs(row - x).max()) <= plan.eps + 1e-6:
+            return detector.verdict(float(detector.scores(features)[0])).value
+        try:
+            row = asking.send(found)
+        except StopIteration:
+            break
+    return ""
+
+
+def _scaled(rows: Rows, domain: Domain) -> Rows:
+    return ((rows - domain.min) / (domain.max - domain.min)).astype(np.float32)
+
+
+def _check_numbers(value: Any) -> None:
+    """What a worker says is signed: names and numbers, nothing else. Raises DOCUMENT_MALFORMED."""
+    if not isinstance(value, dict):
+        number(value)
+        return
+    for name, item in value.items():
+        fields.text(name, 64)
+        _check_numbers(item)

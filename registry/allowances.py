@@ -1,0 +1,40 @@
+"""Allowances of requests, each used once, by whichever gateway is first."""
+
+from sqlalchemy import func, select
+
+from registry.events import REQUEST_ALLOWED
+from registry.policies import PolicyBook
+from registry.schema import ALLOWANCES
+from registry.unit_of_work import Ledger
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.allowances import Allowance, Held, open_allowance
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.screens import STEP_UP
+
+
+class Allowances:
+    """The use cases around allowances."""
+
+    def __init__(self, ledger: Ledger, book: PolicyBook) -> None:
+        self._ledger = ledger
+        self._book = book
+
+    def use(self, envelope: Envelope, held: Held) -> Allowance:
+        """Log that `held` passes by what the envelope allows; nothing passes by it again.
+
+        Raises Refusal: as `open_allowance` does under the policy in force; ALLOWANCE_SIGNER where
+        the policy lets nobody allow anything; ALLOWANCE_USED; REGISTRY_UNAVAILABLE, RECORD_FAILED.
+        """
+        with self._ledger.change(held.caller) as unit:
+            policy = self._book.read(unit.connection).current(unit.now)
+            step_up = policy.screen(held.model).step_up
+            if step_up is None:
+                raise Refusal(Reason.ALLOWANCE_SIGNER, f"no {STEP_UP} for {held.model}")
+            allowance = open_allowance(envelope, held, step_up, policy, unit.now)
+            digest = envelope.payload_digest
+            used = select(func.count()).where(ALLOWANCES.c.digest == digest)
+            if unit.connection.scalar(used):
+                raise Refusal(Reason.ALLOWANCE_USED, digest)
+            unit.add(REQUEST_ALLOWED, digest=digest, model=held.model, envelope=envelope.encode())
+            unit.commit()
+        return allowance

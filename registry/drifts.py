@@ -1,0 +1,63 @@
+"""Versions whose clean traffic is no longer like the rows that their screening was calibrated on.
+
+The bound on false alarms holds while it is; so here it is withdrawn, in the log, for good: what
+comes back is a new version, calibrated anew.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import select
+
+from registry.events import SCREENING_DRIFTED
+from registry.policies import PolicyBook
+from registry.schema import DRIFTS, VERSIONS
+from registry.unit_of_work import Ledger
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical
+
+
+class Drifts:
+    """The use cases around withdrawn bounds."""
+
+    def __init__(self, ledger: Ledger, book: PolicyBook) -> None:
+        self._ledger = ledger
+        self._book = book
+
+    def withdraw(
+        self, principal: str, origin: str, model: str, version: int, finding: Mapping[str, object]
+    ) -> bool:
+        """Log that a version's bound no longer holds; say whether it held until now.
+
+        `origin` is the answer log of the gateway that found it. Raises Refusal: LOG_UNKNOWN,
+        VERSION_UNKNOWN, REGISTRY_UNAVAILABLE, RECORD_FAILED.
+        """
+        of_version = (VERSIONS.c.model == model) & (VERSIONS.c.version == version)
+        with self._ledger.change(principal) as unit:
+            policy = self._book.read(unit.connection).current(unit.now)
+            if not policy.is_answer_log(origin):
+                raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+            digest = unit.connection.scalar(select(VERSIONS.c.digest).where(of_version))
+            if digest is None:
+                raise Refusal(Reason.VERSION_UNKNOWN)
+            known = (DRIFTS.c.model == model) & (DRIFTS.c.version == version)
+            if unit.connection.execute(select(DRIFTS.c.entry).where(known)).first() is not None:
+                return False
+            unit.add(
+                SCREENING_DRIFTED,
+                model=model,
+                version=version,
+                version_digest=digest,
+                origin=origin,
+                finding=canonical.encode(dict(finding)).decode(),
+            )
+            unit.commit()
+        return True
+
+    def withdrawn(self) -> dict[str, str]:
+        """The digests of versions whose bound is withdrawn, with the time of each.
+
+        Raises Refusal(REGISTRY_UNAVAILABLE).
+        """
+        query = select(DRIFTS.c.version_digest, DRIFTS.c.time)
+        with self._ledger.view() as connection:
+            return {row.version_digest: row.time for row in connection.execute(query)}

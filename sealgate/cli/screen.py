@@ -1,0 +1,88 @@
+"""`sealgate screen`: what a second person allows, and what screening finds on their data."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from sealgate.cli.main import JoinedGroup
+from sealgate.cli.output import ask_secret
+from sealgate.cli.people import connected, profile
+from sealgate.cli.rows import input_options, read_input
+from sealgate.client.question import Question
+from sealgate.reasons import Reason, Refusal
+from sealgate.signing_keys import open_signer
+from sealgate.trust.allowances import NONCE_BYTES, Allowance
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.times import format_time
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+
+class ScreenGroup(JoinedGroup):
+    joined_by = "sealgate.commands.screen"
+
+
+@click.group(cls=ScreenGroup)
+def screen() -> None:
+    """Allow a request that screening holds back; measure and recalibrate screening."""
+
+
+@screen.command(
+    epilog="""
+\b
+Examples:
+  sealgate --as approver-1 screen allow digits 3 --caller client --input row.csv \\
+      --reason "the scan is genuine, seen by me" --output allowance.json
+  sealgate infer digits --input row.csv --allowance allowance.json   (the caller, afterwards)
+"""
+)
+@click.argument("model")
+@click.argument("version", type=click.IntRange(1))
+@click.option("--caller", required=True, help="Who may have it answered.")
+@input_options
+@click.option("--reason", required=True, help="Why; it is signed and kept.")
+@click.option("--minutes", type=click.FloatRange(1), default=15.0, show_default=True)
+@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_context
+def allow(
+    ctx: click.Context,
+    model: str,
+    version: int,
+    caller: str,
+    file: Path | None,
+    texts: tuple[str, ...],
+    name: str | None,
+    reason: str,
+    minutes: float,
+    output: Path,
+) -> None:
+    """Sign that CALLER may have this input answered by VERSION of MODEL, once.
+
+    Look at the input before you sign: your machine takes its digest from the file itself. Who may
+    allow what, and for how long, the policy says; the caller never.
+    """
+    asked = read_input(file, texts, name)
+    person = profile(ctx, "approver-1")
+    if person.signing_key is None:
+        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+    with connected(person) as channel:
+        request = messages.GetVersionRequest(name=f"models/{model}/versions/{version}")
+        digest = RegistryServiceStub(channel).GetVersion(request).version.digest
+    now = datetime.now(UTC)
+    allowance = Allowance(
+        caller=caller,
+        model=model,
+        digest=digest,
+        input=Question.of(model, asked).input_digest,
+        person=person.name,
+        reason=reason,
+        issued=format_time(now),
+        expires=format_time(now + timedelta(minutes=minutes)),
+        nonce=secrets.token_hex(NONCE_BYTES),
+    )
+    envelope = sign_statement(allowance, open_signer(person.signing_key, ask_secret))
+    with output.open("xb") as opened:
+        opened.write(envelope.encode())
+    click.echo(f"{output} lets {caller} ask this of {model} {version} until {allowance.expires}")

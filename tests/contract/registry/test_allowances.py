@@ -1,0 +1,46 @@
+"""Allowances are used once, by whichever gateway is first, and stand in the log with their text."""
+
+from dataclasses import replace
+
+from sealgate.reasons import Reason
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.screens import Screen, Screens, StepUp
+from tests.support.allowances import an_allowance, held
+from tests.support.bureau import Bureau
+from tests.support.people import key, refused
+
+
+def ready(bureau: Bureau) -> Bureau:
+    bureau.accept(screens=Screens({"digits": Screen(step_up=StepUp("approver", 900))}))
+    return bureau
+
+
+def test_an_allowance_is_used_once(bureau: Bureau) -> None:
+    registry = ready(bureau).registry
+    word = an_allowance()
+    envelope = sign_statement(word, key("anna"))
+    size = registry.log.size()
+    assert registry.allowances.use(envelope, held(word)) == word
+    with refused(Reason.ALLOWANCE_USED):
+        registry.allowances.use(envelope, held(word))
+    (block,) = registry.audit_trail.records(size, size + 1)
+    (proven,) = block
+    assert b'"request.allowed"' in proven.leaf
+    assert word.input.encode() not in proven.leaf
+    assert [Envelope.decode(document) for document in proven.documents] == [envelope]
+
+
+def test_what_stands_for_another_request_is_not_used_up(bureau: Bureau) -> None:
+    registry = ready(bureau).registry
+    word = an_allowance()
+    envelope = sign_statement(word, key("anna"))
+    with refused(Reason.ALLOWANCE_MISMATCH):
+        registry.allowances.use(envelope, replace(held(word), caller="paula"))
+    assert registry.allowances.use(envelope, held(word)) == word
+
+
+def test_where_the_policy_lets_nobody_allow_nothing_passes(bureau: Bureau) -> None:
+    word = an_allowance(model="faces")
+    with refused(Reason.ALLOWANCE_SIGNER):
+        ready(bureau).registry.allowances.use(sign_statement(word, key("anna")), held(word))

@@ -1,0 +1,115 @@
+"""`sealgate screen evaluate`, `recalibrate` and `sealgate attack`, on a registered version."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from inference.screening.detector import Detector
+from inference.screening.traffic import TrafficFolder
+from publishing.evidence import RED_TEAM
+from sealgate.signed_version import SignedVersion
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.promotion import open_statement
+from sealgate.trust.statements import Evidence
+from tests.support.house import DATA, MODELS, running
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("house") / "state") as house:
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        yield house
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """Held-out rows in a file."""
+    path = tmp_path_factory.mktemp("rows") / "rows.npy"
+    np.save(path, load_file(DATA / "digits.safetensors")["x_test"].astype(np.float32))
+    return path
+
+
+def detector(house, version):
+    registry = house.registry("auditor")
+    policies = [house.governance("auditor").policy()]
+    signed = SignedVersion.fetch(registry, policies, "digits", version)
+    return Detector.decode(signed.file(registry, "detector.json")), signed.manifest.digest
+
+
+def test_clean_rows_keep_the_bound_and_others_do_not(house, clean, tmp_path):
+    result = house.command("screen", "evaluate", "digits", "1", str(clean), "--json")
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    flagged = next(row for row in shown if (row["rows"], row["found"]) == ("clean", "flagged"))
+    assert (flagged["bound"], flagged["holds"]) == (0.01, "yes")
+    assert {"noise-0.1", "darker"} <= {row["rows"] for row in shown}
+    other = tmp_path / "other.npy"
+    np.save(other, np.random.default_rng(1).random((200, 64), np.float32))
+    result = house.command("screen", "evaluate", "digits", "1", str(other), "--json")
+    assert result.exit_code == 1
+    assert "no" in {row["holds"] for row in json.loads(result.stdout)}
+
+
+def test_rows_of_another_shape_or_domain_are_refused(house, tmp_path):
+    for name, rows in (
+        ("TENSOR_SHAPE", np.zeros((3, 63))),
+        ("TENSOR_RANGE", np.full((3, 64), 2.0)),
+        ("TENSOR_RANGE", np.full((3, 64), np.nan)),
+    ):
+        np.save(tmp_path / "rows.npy", rows.astype(np.float32))
+        words = ("screen", "evaluate", "digits", "1", str(tmp_path / "rows.npy"))
+        assert name in house.command(*words).output
+
+
+def test_a_red_teams_report_is_evidence_of_the_version(house, clean, tmp_path):
+    output = tmp_path / "red-team.json"
+    size = ["--victims", "3", "--queries", "200", "--output", str(output), "--json"]
+    words = ("attack", "digits", "1", "--data", str(clean), *size)
+    result = house.command(*words, person="approver-1")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["attacks"]["pgd-0.2"]["succeeded"] > 0.3
+    assert set(report["queries"]) == {"square", "hop-skip-jump"}
+    assert report["queries"]["square"]["attacks"] == 3
+    policy = house.governance("auditor").policy()
+    envelope = Envelope.decode(output.read_bytes())
+    item = open_statement(envelope, Evidence, policy, ("approver",))
+    assert (item.kind, item.maker, item.body) == (RED_TEAM, "approver-1", report)
+    assert item.version_digest == detector(house, 1)[1]
+    # A signed report is never overwritten.
+    assert house.command(*words, person="approver-1").exit_code != 0
+
+
+def test_a_recalibration_is_a_new_version_that_nobody_has_approved(house, tmp_path):
+    before, digest = detector(house, 1)
+    draw = np.random.default_rng(2)
+    center = np.array(before.scaling.center)
+    features = center + draw.normal(0, 1, (500, before.width)) * np.array(before.scaling.spread)
+    folder = TrafficFolder(tmp_path / "features", 30, 1000)
+    folder.add(digest, features.astype(np.float32), datetime.now(UTC).date())
+    data = str(DATA / "digits.safetensors")
+    words = ["screen", "recalibrate", str(MODELS / "digits-1"), "--data", data]
+    words += ["--features", str(tmp_path / "features"), "--model", "digits"]
+    result = house.command(*words, "--from-version", "1", "--json")
+    assert result.exit_code == 0, result.output
+    made = json.loads(result.stdout)
+    after, _ = detector(house, made["version"])
+    assert after.calibration.rows == 500
+    assert after.calibration.shifts == ()
+    assert house.gateway.engine.live()["digits", "production"].version == 1
+    shown = house.command("model", "show", "digits", str(made["version"]), "--json")
+    bodies = {e["kind"]: e["body"] for e in json.loads(shown.output)["evidence"]}
+    assert bodies["screening-report"]["calibrated_on_traffic"] == 500
+
+
+def test_too_little_traffic_calibrates_nothing(house, tmp_path):
+    (tmp_path / "features").mkdir()
+    data = str(DATA / "digits.safetensors")
+    words = ["screen", "recalibrate", str(MODELS / "digits-1"), "--data", data]
+    words += ["--features", str(tmp_path / "features"), "--model", "digits"]
+    result = house.command(*words, "--from-version", "1")
+    assert "CALIBRATION_TOO_SMALL" in result.output

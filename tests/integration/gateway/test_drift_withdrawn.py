@@ -1,0 +1,57 @@
+"""Traffic that drifts: the bound is withdrawn in statistics, log, `model show` and the pack."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from sealgate.oip import grpc_service_pb2 as oip
+from tests.support.house import question, rows, running
+from tests.support.succession import change
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("house") / "state") as house:
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        actions = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
+        change(house, lambda policy: policy.update(screens={"digits": actions}))
+        yield house
+
+
+def statistics(house):
+    request = oip.ModelStatisticsRequest(name="digits")
+    (found,) = house.inference("admin").ModelStatistics(request, timeout=20).model_stats
+    return found
+
+
+def test_a_bound_is_withdrawn_where_everybody_looks(house, tmp_path):
+    assert statistics(house).screening_withdrawn == ""
+    shown = house.command("model", "show", "digits", "1", "--json", person="auditor")
+    assert json.loads(shown.output)["screening_bound"] == "holds"
+    draw = np.random.default_rng(1)
+    ask = house.inference().ModelInfer
+    for row in draw.random((150, 64), np.float32):
+        ask(question("digits", row[None]), timeout=20)
+    ask(question("digits", rows()), timeout=20)
+    deadline = time.monotonic() + 60
+    while not statistics(house).screening_withdrawn:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert sum(statistics(house).verdicts.values()) == 151
+    log = house.gateway._store.registry.log
+    entries = [json.loads(log.entry(index)) for index in range(log.size())]
+    (drifted,) = [entry for entry in entries if entry["event"] == "screening.drifted"]
+    assert drifted["subject"] == "models/digits/versions/1"
+    shown = house.command("model", "show", "digits", "1", person="auditor")
+    assert f"withdrawn {drifted['time']}" in shown.output
+    assert "screening" in shown.output
+    pack = tmp_path / "pack"
+    result = house.command("audit", "export", str(pack), person="auditor")
+    assert result.exit_code == 0, result.output
+    version = pack / "models" / "digits" / "versions" / "1"
+    told = json.loads((version / "screening-withdrawn.json").read_text())
+    assert told["finding"] == drifted["body"]["finding"]
+    assert "attacks" in json.loads((version / "screening.json").read_text())

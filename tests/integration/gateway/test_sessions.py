@@ -1,0 +1,140 @@
+"""Query attacks through a real gateway, and what the policy lets follow: sessions at work."""
+
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from publishing.query_attacks import hop_skip_jump, square
+from sealgate.client.connection import connect, options_of
+from sealgate.client.refused import GatewayRefusal
+from sealgate.reasons import Reason
+from tests.support.house import DATA, rows, running
+from tests.support.succession import change
+
+SESSIONS = {"search": "block", "extraction": "alert", "seconds": 3600}
+LABELS = {"client": {"labels_only": True, "adversarial": "flag", "suspect": "flag"}}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("house") / "state") as house:
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        yield house
+
+
+@pytest.fixture
+def ask(house):
+    """Asks for the class of one row, as the client."""
+    profile = house.profile("client")
+    # Each test is another session.
+    house.gateway._sessions._watched.clear()
+    with connect(profile.endpoint, **options_of(profile)) as client:
+        yield lambda row: client.infer("digits", {"x": row[None]})
+
+
+def screens(house, **digits):
+    change(house, lambda policy: policy.update(screens={"digits": digits}))
+
+
+def attacked(ask, attack, most=400):
+    """How many rows an attack asks for until it is refused, or ends; None where it ends."""
+    row = next(attack)
+    for number in range(most):
+        try:
+            label = int(ask(row)["label"][0])
+        except GatewayRefusal as refusal:
+            if refusal.reason is not Reason.SESSION_BLOCKED:
+                raise
+            return number
+        try:
+            row = attack.send(label)
+        except StopIteration:
+            return None
+    raise AssertionError(f"it goes on after {most}")
+
+
+@pytest.mark.parametrize("name", ["square", "hop-skip-jump"])
+def test_a_query_attack_that_sees_labels_is_ended(house, ask, name):
+    screens(house, roles=LABELS, sessions=SESSIONS)
+    draw = np.random.default_rng(1)
+    ended = []
+    for row in rows(count=6):
+        house.gateway._sessions._watched.clear()
+        label = int(ask(row)["label"][0])
+        # A step too small to succeed by chance: what is tested is the end.
+        attack = (
+            square(row, label, 0.05, 5000, 0.05, draw)
+            if name == "square"
+            else hop_skip_jump(row, label, 0.01, 5000, draw)
+        )
+        ended.append(attacked(ask, attack))
+    assert None not in ended
+    assert np.median(ended) <= 40
+    assert house.gateway._sessions.found["digits", "search"] >= len(ended)
+
+
+def test_an_honest_session_goes_on(house, ask):
+    screens(house, roles=LABELS, sessions=SESSIONS)
+    data = load_file(DATA / "digits.safetensors")["x_test"].astype(np.float32)
+    for row in data[:80]:
+        ask(row)
+
+
+def test_only_the_consequence_differs(house, ask):
+    """Label-only, slow and alert let the caller go on; slow makes them wait."""
+    noise = np.random.default_rng(2).normal(0, 0.01, (6, 64))
+    near = np.clip(rows(count=6)[:1] + noise, 0, 1).astype(np.float32)
+    plain = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
+    for action, extra in (("label-only", {}), ("alert", {}), ("slow", {"slow_ms": 300})):
+        house.gateway._sessions._watched.clear()
+        found = SESSIONS | {"search": action} | extra
+        screens(house, **plain, sessions=found)
+        assert "logits" in ask(near[0]).outputs
+        for row in near[1:5]:
+            ask(row)
+        began = time.monotonic()
+        answer = ask(near[5])
+        assert ("label" in answer.outputs) is (action == "label-only")
+        if action == "slow":
+            assert time.monotonic() - began >= 0.3
+
+
+def test_a_role_may_get_labels_alone_whatever_the_verdict(house, ask):
+    screens(house, roles={"client": {"labels_only": True}})
+    assert set(ask(rows()[0]).outputs) == {"label"}
+    screens(house, roles={"auditor": {"labels_only": True}})
+    assert set(ask(rows()[0]).outputs) == {"logits"}
+
+
+def test_a_role_may_be_treated_more_strictly(house, ask):
+    """Nothing is clean enough for a version whose every verdict is suspect or worse."""
+    live = house.gateway.engine.live()["digits", "production"]
+    row = _suspect(house, live)
+    screens(house, roles={"client": {"suspect": "block", "adversarial": "block"}})
+    with pytest.raises(GatewayRefusal) as caught:
+        ask(row)
+    assert caught.value.reason is Reason.ADVERSARIAL_INPUT
+    screens(house, roles={"client": {"suspect": "record", "adversarial": "record"}})
+    ask(row)
+
+
+def _suspect(house, live):
+    draw = np.random.default_rng(3)
+    for row in draw.random((2000, 64), np.float32):
+        if house.gateway.engine.infer(live, row[None]).verdict != "clean":
+            return row
+    raise AssertionError("no noise is suspect")
+
+
+def test_answers_and_refusals_are_held_to_one_time(house, ask):
+    screens(house, verdicts={"adversarial": "block", "suspect": "block"}, hold_ms=250)
+    live = house.gateway.engine.live()["digits", "production"]
+    for row in (rows()[0], _suspect(house, live)):
+        began = time.monotonic()
+        with suppress(GatewayRefusal):
+            ask(row)
+        assert time.monotonic() - began >= 0.25

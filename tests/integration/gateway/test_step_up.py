@@ -1,0 +1,173 @@
+"""A verdict that steps up: the request passes with a second person's word, once, and recorded."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import onnxruntime
+import pytest
+from safetensors.numpy import load_file
+
+from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from sealgate.client.connection import connect, options_of
+from sealgate.client.question import Question
+from sealgate.client.refused import GatewayRefusal
+from sealgate.reasons import Reason
+from sealgate.signing_keys import open_signer
+from sealgate.trust.allowances import Allowance
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.times import format_time
+from tests.support.house import DATA, MODELS, running
+from tests.support.succession import change, person
+
+STEP_UP = {
+    "verdicts": {"adversarial": "step-up"},
+    "step_up": {"role": "approver", "seconds": 1800},
+}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("house") / "state") as house:
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+
+        def edit(policy):
+            policy["screens"] = {"digits": STEP_UP}
+            person(policy, "approver-2")["roles"].append("client")
+
+        change(house, edit)
+        yield house
+
+
+@pytest.fixture(scope="module")
+def held(house):
+    """Attacked rows [n, 64] that this version's screening holds back."""
+    data = load_file(DATA / "digits.safetensors")
+    session = onnxruntime.InferenceSession(
+        MODELS / "digits-1" / "response.onnx", providers=["CPUExecutionProvider"]
+    )
+    clean, labels = data["x_test"][:200].astype(np.float32), data["y_test"][:200]
+    moved = pgd(session, clean, labels, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)
+    live = house.gateway.engine.live()["digits", "production"]
+    found = [
+        row for row in moved if house.gateway.engine.infer(live, row[None]).verdict == "adversarial"
+    ]
+    assert len(found) >= 6
+    return iter(found)
+
+
+@pytest.fixture(scope="module")
+def client(house):
+    profile = house.profile("client")
+    with connect(profile.endpoint, **options_of(profile)) as client:
+        yield client
+
+
+def word(house, row, who="approver-1", signer=None, **changes):
+    """What somebody signs who allows the client to ask for a row, as text."""
+    now = datetime.now(UTC)
+    live = house.gateway.engine.live()["digits", "production"]
+    values = {
+        "caller": "client",
+        "model": "digits",
+        "digest": live.digest,
+        "input": Question.of("digits", {"x": row[None]}).input_digest,
+        "person": who,
+        "reason": "seen by me",
+        "issued": format_time(now),
+        "expires": format_time(now + timedelta(minutes=10)),
+        "nonce": "0f" * 16,
+    }
+    allowance = Allowance(**(values | changes))
+    key = open_signer(house.profile(signer or who).signing_key)
+    return sign_statement(allowance, key).encode().decode()
+
+
+def refused(client, row, **options):
+    with pytest.raises(GatewayRefusal) as caught:
+        client.infer("digits", {"x": row[None]}, **options)
+    return caught.value
+
+
+def entries(house, start=0):
+    recorder = house.gateway.recorder
+    return [
+        {name: value for name, (_, value) in recorder.open(index).opened.items()}
+        for index in range(start, recorder.size)
+    ]
+
+
+def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, held):
+    row = next(held)
+    refusal = refused(client, row)
+    assert refusal.reason is Reason.STEP_UP
+    live = house.gateway.engine.live()["digits", "production"]
+    assert refusal.facts == {
+        "caller": "client",
+        "model": "digits",
+        "version": "1",
+        "version_digest": live.digest,
+        "input": refusal.receipt.fields["input"],
+    }
+    size = house.gateway.recorder.size
+    said = word(house, row)
+    answer = client.infer("digits", {"x": row[None]}, allowance=said)
+    assert answer["logits"].shape == (1, 10)
+    allowed, answered = entries(house, size)
+    assert (allowed["outcome"], answered["outcome"]) == ("allowed", "answered")
+    assert (allowed["verdict"], answered["verdict"]) == ("", "adversarial")
+    assert allowed["input"] == answered["input"] == refusal.facts["input"]
+    # The registry's log holds what was signed, under the digest that the answer log names.
+    newest = house.gateway._store.registry.log
+    entry = json.loads(newest.entry(newest.size() - 1))
+    assert entry["event"] == "request.allowed"
+    assert entry["body"]["allowance"] == allowed["output"]
+    # It is good for one answer.
+    assert refused(client, row, allowance=said).reason is Reason.ALLOWANCE_USED
+
+
+def test_another_request_caller_or_time_is_refused(house, client, held):
+    row, other = next(held), next(held)
+    past = format_time(datetime.now(UTC) - timedelta(minutes=1))
+    for reason, said in (
+        (Reason.ALLOWANCE_MISMATCH, word(house, other)),
+        (Reason.ALLOWANCE_MISMATCH, word(house, row, caller="publisher")),
+        (Reason.ALLOWANCE_EXPIRED, word(house, row, expires=past)),
+        (Reason.ALLOWANCE_SIGNER, word(house, row, who="publisher")),
+        (Reason.ALLOWANCE_SIGNER, word(house, row, signer="admin")),
+        (Reason.DOCUMENT_MALFORMED, "{}"),
+        (Reason.PARAMETER_MALFORMED, "x" * 9000),
+    ):
+        assert refused(client, row, allowance=said).reason is reason
+    # Nothing of that used the genuine one up.
+    client.infer("digits", {"x": row[None]}, allowance=word(house, row))
+
+
+def test_nobody_allows_their_own_request(house, held):
+    row = next(held)
+    profile = house.profile("approver-2")
+    said = word(house, row, who="approver-2", caller="approver-2")
+    with connect(profile.endpoint, **options_of(profile)) as approver:
+        assert refused(approver, row, allowance=said).reason is Reason.ALLOWANCE_SIGNER
+
+
+def test_a_revoked_right_to_allow_ends_what_was_signed(house, client, held):
+    row = next(held)
+    said = word(house, row, who="approver-2")
+    change(house, lambda policy: person(policy, "approver-2").update(roles=["client"]))
+    assert refused(client, row, allowance=said).reason is Reason.ALLOWANCE_SIGNER
+
+
+def test_the_commands_of_both_people(house, held, tmp_path):
+    np.save(tmp_path / "row.npy", next(held)[None])
+    file, out = str(tmp_path / "row.npy"), str(tmp_path / "allowance.json")
+    result = house.command("infer", "digits", "--input", file, person="client")
+    assert result.exit_code == 1
+    assert "STEP_UP" in result.output
+    assert "screen allow" in result.output
+    words = ["--caller", "client", "--input", file, "--reason", "seen by me", "--output", out]
+    result = house.command("screen", "allow", "digits", "1", *words, person="approver-1")
+    assert result.exit_code == 0, result.output
+    result = house.command("infer", "digits", "--input", file, "--allowance", out, person="client")
+    assert result.exit_code == 0, result.output

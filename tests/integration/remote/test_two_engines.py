@@ -1,0 +1,178 @@
+"""Two engines that run graphs in different ways: both are used, and either may go.
+
+The second has other settings, and another provider where that is installed. Each test
+leaves both running, with digits 1 in production.
+"""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demo.questions import Load
+from inference.answer import Answer
+from inference.inputs import tensors_of
+from inference.remote.rooms import EngineRooms
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.tensors import write_inputs
+from sealgate.trust.engine_counts import EngineCounts
+from tests.support.engine_pair import HAS_OPENVINO, OPENVINO_PYTHON, two_engines
+from tests.support.engine_process import EngineProcess
+from tests.support.house import House, labels, rows
+
+# How far the second engine's golden answers may be off, by its settings.
+_TOLERANCE = 0.1
+_OPENVINO = f'provider = "openvino"\ntolerance = {_TOLERANCE}', str(OPENVINO_PYTHON)
+_KINDS = [
+    pytest.param(("deterministic = true",), id="settings"),
+    pytest.param(
+        _OPENVINO,
+        id="openvino",
+        marks=pytest.mark.skipif(not HAS_OPENVINO, reason="make .venv-openvino/ready"),
+    ),
+]
+Trio = tuple[House, EngineProcess, EngineProcess]
+
+
+@pytest.fixture(scope="module", params=_KINDS)
+def trio(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trio]:
+    state = tmp_path_factory.mktemp("trio") / "state"
+    with two_engines(state, *request.param) as (house, *engines):
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        yield house, engines[0], engines[1]
+
+
+@pytest.fixture
+def house(trio: Trio) -> House:
+    return trio[0]
+
+
+def rooms_of(house: House) -> EngineRooms:
+    return house.gateway._rooms
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def both_are_there(house: House) -> None:
+    digest = house.gateway.engine.resolve("digits").digest
+    rooms = rooms_of(house)._rooms.values()
+    eventually(lambda: all(not room.behind and digest in room.measured for room in rooms))
+
+
+def asked(house: House, count: int, size: int, threads: int = 24) -> list[Answer]:
+    """What the engines answer to so many requests of `size` rows, many at a time."""
+    live, x = house.gateway.engine.resolve("digits"), rows(count=size)
+    answers: list[Answer] = []
+
+    def ask() -> None:
+        for _ in range(count // threads):
+            answers.append(house.gateway.engine.infer(live, x))
+
+    workers = [threading.Thread(target=ask) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return answers
+
+
+def test_each_has_measured_the_version_and_is_named(house: House) -> None:
+    both_are_there(house)
+    live = house.gateway.engine.resolve("digits")
+    for room in rooms_of(house)._rooms.values():
+        costs = room.measured[live.digest].costs
+        assert [size for size, _ in costs.batches] == [1, 2, 4, 8, 16, 32, 64]
+        assert costs.seconds(64) >= costs.seconds(1) > 0
+    metadata = house.inference().ModelMetadata(oip.ModelMetadataRequest(name="digits"))
+    told = metadata.properties["engine"]
+    assert told.startswith("separate, digest checked there; up to 2 asked: engine on cpu, second")
+
+
+def test_both_are_used_under_load_and_nothing_is_lost(house: House) -> None:
+    both_are_there(house)
+    answers = asked(house, 480, 64)
+    assert len(answers) == 480
+    shares = Counter(answer.engine.partition("; ")[2].partition(" ")[0] for answer in answers)
+    assert min(shares["engine"], shares["second"]) >= 480 * 0.05, shares
+    for answer in answers:
+        assert (answer.outputs["logits"].argmax(axis=1) == labels(count=64)).all()
+    assert all(rooms_of(house)._placement.waiting(name) == 0 for name in shares)
+
+
+def test_answers_are_as_near_to_one_another_as_the_settings_say(house: House) -> None:
+    both_are_there(house)
+    live, x = house.gateway.engine.resolve("digits"), rows(count=20)
+    request = oip.ModelInferRequest(model_name="digits", model_version="1")
+    request.parameters["digest"].string_param = live.digest
+    write_inputs(request, tensors_of(live.config, x))
+    found = [
+        np.frombuffer(room.infer(request, None).raw_output_contents[0], "<f4")
+        for room in rooms_of(house)._rooms.values()
+    ]
+    assert np.allclose(found[0], found[1], rtol=_TOLERANCE, atol=_TOLERANCE)
+
+
+def test_either_may_be_killed_under_load(trio: Trio) -> None:
+    house, *engines = trio
+    for killed in engines:
+        both_are_there(house)
+        with Load(house.inference(), "digits", rows(count=20)) as load:
+            eventually(lambda load=load: load.versions["1"] > 50)
+            killed.kill()
+            before = load.versions["1"]
+            eventually(lambda load=load, before=before: load.versions["1"] > before + 100)
+            killed.start()
+            both_are_there(house)
+            before = load.versions["1"]
+            eventually(lambda load=load, before=before: load.versions["1"] > before + 50)
+        assert load.failures == {}
+
+
+def test_an_auditor_misses_nothing_where_a_second_engine_was_asked(
+    tmp_path: Path,
+) -> None:
+    with two_engines(tmp_path / "state", "deterministic = true") as (house, first, _):
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        both_are_there(house)
+        with Load(house.inference(), "digits", rows(count=20)) as load:
+            eventually(lambda: load.versions["1"] > 200)
+            house.gateway._watch._count()
+            first.kill()
+            before = load.versions["1"]
+            eventually(lambda: load.versions["1"] > before + 200)
+        assert load.failures == {}
+        eventually(lambda: counted(house) == 2)
+        end = time.monotonic() + 60
+        while not (versions := audited(house)):
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        assert versions[0]["missing"] == 0
+        assert versions[0]["recorded"] >= versions[0]["counted"] > 0
+
+
+def counted(house: House) -> int:
+    """How many engines have signed counts."""
+    house.gateway._watch._count()
+    stored = house.gateway._store.registry.engine_counts.all()
+    return len({EngineCounts.decode(envelope.payload).instance for envelope in stored})
+
+
+def audited(house: House) -> list[dict[str, Any]]:
+    """What the auditor finds of each version; nothing until a statement is old enough."""
+    told = house.command("audit", "completeness", "--slack", "1", "--json")
+    return json.loads(told.stdout)["versions"]

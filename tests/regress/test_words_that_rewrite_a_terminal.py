@@ -1,0 +1,85 @@
+"""What others had written was printed as it was, and a terminal, or rich's markup, obeyed it.
+
+A publisher's evidence could move the cursor and so change what an approver reads just before they
+sign. An auditor who asked for `[/]` made `audit readers` fail for everybody, and words in brackets
+vanished from tables.
+"""
+
+import io
+import json
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from sealgate.cli import output
+from sealgate.cli.lines import show_line
+from sealgate.cli.output import show_fields, show_rows
+from sealgate.cli.review import show_review
+from sealgate.governance import Review
+from sealgate.trust.statements import Evidence
+from sealgate.v1.audit_pb2 import StreamOpeningsRequest
+from sealgate.v1.audit_pb2_grpc import AuditServiceStub
+from sealgate.v1.log_pb2 import GetEntryRequest
+from tests.support.bureau import Bureau
+from tests.support.house import running
+
+HOSTILE = "\x1b[2A\x1b[2Kdigest\n\r\x9b2J\u202eseen"
+ESCAPED = r"\x1b[2A\x1b[2Kdigest\n\r\x9b2J\u202eseen"
+
+
+def printed(show, *arguments: object) -> str:
+    """What it prints, without its colours being taken out."""
+
+    @click.command()
+    def command() -> None:
+        show(*arguments)
+
+    result = CliRunner().invoke(command, color=True)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def proposal(tmp_path):
+    bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
+    yield bureau.proposal(bureau.publish())
+    bureau.registry.close()
+
+
+def test_evidence_cannot_rewrite_what_an_approver_reads(proposal) -> None:
+    body = {"rows": HOSTILE, HOSTILE: 1, "inner": {HOSTILE: {"n": HOSTILE}}}
+    item = Evidence("golden-run", proposal.digest, "paula", proposal.created, body)
+    text = printed(show_review, Review(proposal, (item,), "paula"))
+    assert text.count(ESCAPED) == 4
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_tables_fields_and_lines_show_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=200, color_system="truecolor")
+    monkeypatch.setattr(output, "_console", lambda: console)
+    row = {"reason": HOSTILE, "asked": "[bold]x[/] [/y]"}
+    show_rows([row], row, False)
+    fields, line = printed(show_fields, row, False), printed(show_line, row, False)
+    table = stream.getvalue()
+    for text in (table, line):
+        assert ESCAPED in text
+    for text in (table, fields, line):
+        assert "[bold]x[/] [/y]" in text
+        assert not {"\x9b", "\u202e", "\r"} & set(text)
+        assert "\x1b[2A" not in text
+
+
+def test_readers_are_shown_whatever_they_asked_for(tmp_path) -> None:
+    with running(tmp_path / "state") as house:
+        store = house.gateway._store
+        origin, registry = store.answers.origin, store.registry.log.origin
+        house.logs().GetEntry(GetEntryRequest(origin=registry, index=0), timeout=20)
+        stream = AuditServiceStub(house.channel("auditor")).StreamOpenings
+        request = StreamOpeningsRequest(origin=origin, start=0, end=1, values=["[/]", "[bold]"])
+        assert list(stream(request, timeout=20))
+        told = house.command("audit", "readers")
+        assert told.exit_code == 0, told.exception
+        assert json.dumps(["[/]", "[bold]"], separators=(",", ":")) in told.output

@@ -1,0 +1,122 @@
+"""The watch over sessions: what follows for whom, for how long, and across gateways."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.session_settings import SessionSettings
+from gateway.sessions.opening import open_sessions
+from gateway.sessions.watch import SessionWatch
+from inference.answer import Answer
+from inference.screening.detector import Verdict
+from sealgate.reasons import Reason
+from sealgate.settings import ConfigError
+from sealgate.trust.keys import write_private_file
+from sealgate.trust.screens import Sessions
+from tests.support.people import refused
+from tests.support.shared_sessions import SharedStore
+
+KEY = b"k" * 32
+RULES = Sessions("label-only", "alert", seconds=60)
+DRAW = np.random.default_rng(5)
+ROW = DRAW.random((1, 64), np.float32)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def a_live(model: str = "digits") -> Any:
+    promised = SimpleNamespace(
+        adversarial=SimpleNamespace(bound=0.01), suspect=SimpleNamespace(bound=0.05)
+    )
+    config = SimpleNamespace(
+        domain=SimpleNamespace(min=0.0, max=1.0), output=SimpleNamespace(name="logits")
+    )
+    ready = SimpleNamespace(detector=SimpleNamespace(calibration=promised))
+    return SimpleNamespace(model=model, config=config, ready=ready)
+
+
+def near(number: int) -> list[np.ndarray]:
+    """Rows [1, 64] that are near duplicates of one another."""
+    noise = DRAW.normal(0, 0.01, (number, 64))
+    return [np.clip(ROW + each, 0, 1).astype(np.float32) for each in noise]
+
+
+def ask(
+    watch: SessionWatch,
+    row: np.ndarray,
+    caller: str = "carla",
+    verdict: Verdict = Verdict.CLEAN,
+    rules: Sessions | None = RULES,
+    model: str = "digits",
+) -> str | None:
+    count = len(row)
+    answer = Answer(
+        {"logits": np.zeros((count, 10), np.float32)}, np.zeros((count, 3)), 0.0, verdict, 1.0
+    )
+    return watch.observe(rules, caller, a_live(model), row, answer)
+
+
+def test_a_search_has_its_consequence_for_its_caller_alone_and_ends() -> None:
+    clock = Clock()
+    watch = SessionWatch(key=KEY, clock=clock)
+    found = [ask(watch, row) for row in near(4)]
+    assert found[0] is found[1] is None
+    assert found[-1] == "label-only"
+    assert watch.found == {("digits", "search"): 1}
+    honest = DRAW.random((1, 64), np.float32)
+    assert ask(watch, honest) == "label-only"
+    assert ask(watch, honest, caller="otto") is None
+    assert ask(watch, honest, model="faces") is None
+    clock.now = 60.0
+    assert ask(watch, DRAW.random((1, 64), np.float32)) is None
+
+
+def test_without_rules_nothing_is_watched() -> None:
+    watch = SessionWatch(key=KEY)
+    assert [ask(watch, row, rules=None) for row in near(5)] == [None] * 5
+    assert not watch.found
+
+
+def test_rows_of_one_request_count_one_by_one_and_its_verdict_once() -> None:
+    watch = SessionWatch(key=KEY)
+    many = DRAW.random((30, 64), np.float32)
+    assert ask(watch, many, verdict=Verdict.ADVERSARIAL) is None
+    assert ask(watch, np.concatenate(near(4))) == "label-only"
+
+
+def test_gateways_that_share_a_place_see_one_session() -> None:
+    store = SharedStore()
+    watches = [SessionWatch(store, KEY), SessionWatch(store, KEY)]
+    found = [ask(watches[number % 2], row) for number, row in enumerate(near(4))]
+    assert found[-1] == "label-only"
+    # The other learns of it with the caller's next request.
+    assert {ask(watch, DRAW.random((1, 64), np.float32)) for watch in watches} == {"label-only"}
+    alone = [SessionWatch(key=KEY), SessionWatch(key=KEY)]
+    assert [ask(alone[number % 2], row) for number, row in enumerate(near(4))] == [None] * 4
+
+
+def test_a_place_needs_a_key_and_an_address_that_is_one(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="key"):
+        SessionSettings("redis://localhost")
+    with pytest.raises(ConfigError, match="cannot begin"):
+        SessionSettings("http://localhost")
+    short = tmp_path / "short.key"
+    write_private_file(short, b"short")
+    with pytest.raises(ConfigError, match="32 bytes"):
+        open_sessions(SessionSettings("redis://localhost", short))
+    open_ = tmp_path / "open.key"
+    open_.write_bytes(KEY)
+    open_.chmod(0o644)
+    with refused(Reason.KEY_FILE_EXPOSED):
+        open_sessions(SessionSettings("memory://", open_))
+    open_.chmod(0o600)
+    with pytest.raises(ConfigError, match="schema"):
+        open_sessions(SessionSettings("postgresql://h/d?schema=a%20b", open_))
+    open_sessions(SessionSettings("memory://", open_)).close()

@@ -1,0 +1,75 @@
+"""The cores that large graphs share: no more runs at once than there are cores, of all versions."""
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.cores import Cores, Running
+from inference.cpu import SMALL_GRAPH, CpuSettings
+from inference.version import ReadyVersion
+from tests.support.onnx_models import Perceptron
+from tests.support.version_files import VersionFiles, clean_rows
+
+LARGE = Perceptron.random(inputs=512, hidden=2200)
+
+
+class Crowd:
+    """A graph that notes how many run beside it, of all such."""
+
+    now = most = 0
+    mutex = threading.Lock()
+    place = "cpu"
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def run(self, feeds: dict[str, np.ndarray]) -> Any:
+        with Crowd.mutex:
+            Crowd.now += 1
+            Crowd.most = max(Crowd.most, Crowd.now)
+        time.sleep(0.002)
+        try:
+            return self._session.run(feeds)
+        finally:
+            with Crowd.mutex:
+                Crowd.now -= 1
+
+
+@pytest.mark.parametrize(("cores", "most"), [(Cores(2, patience=60), 2), (None, 4)])
+def test_versions_together_run_no_more_than_there_are_cores(
+    cores: Cores | None, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = VersionFiles.of(LARGE).encode()
+    assert len(files["model.int8.onnx"]) >= SMALL_GRAPH
+    monkeypatch.setattr(Crowd, "most", 0)
+    versions = [
+        ReadyVersion.build(str(number), files, CpuSettings(2), running=Running(cores=cores))
+        for number in range(2)
+    ]
+    for version in versions:
+        version._served = Crowd(version._served)
+    x = clean_rows(LARGE, 1)
+    threads = [
+        threading.Thread(target=lambda v=version: [v.submit(x) for _ in range(15)])
+        for version in versions
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Crowd.most <= most
+    if cores is None:
+        # Two lanes each: without the bound they do run side by side, or this shows nothing.
+        assert Crowd.most > 2
+
+
+def test_one_that_hangs_does_not_stop_the_others() -> None:
+    cores = Cores(1, patience=0.01)
+    with cores.taken() as first, cores.taken() as second:
+        assert (first, second) == (True, False)
+    with cores.taken() as again:
+        assert again

@@ -1,0 +1,63 @@
+"""What the command line prints: whole words, a row a line for pipes, something for nothing."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sealgate.cli import output
+from sealgate.cli.output import show_fields, show_rows
+
+DIGEST = "sha256:" + "5e" * 32
+ROW = {"what": "a version of this model, and rather a lot of words about it", "digest": DIGEST}
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A narrow terminal, by what is written to it."""
+    written = io.StringIO()
+    console = Console(file=written, width=60, force_terminal=True, color_system=None)
+    monkeypatch.setattr(output, "_console", lambda: console)
+    return written
+
+
+def test_a_digest_is_never_folded(
+    terminal: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_rows([ROW, ROW], ("what", "digest"), False)
+    lines = capsys.readouterr().out.splitlines()
+    shown = [f"what    {ROW['what']}", f"digest  {DIGEST}"]
+    assert lines == [*shown, "", *shown]
+    assert terminal.getvalue() == ""
+
+
+def test_words_are_wrapped(terminal: io.StringIO) -> None:
+    show_rows([{**ROW, "digest": DIGEST[:20]}], ("what", "digest"), False)
+    written = terminal.getvalue()
+    assert DIGEST[:20] in written
+    assert len(written.splitlines()) == 3
+
+
+def test_a_pipe_gets_a_row_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([ROW, ROW], ("what", "digest"), False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all(ROW["what"] in line and DIGEST in line for line in lines[1:])
+
+
+def test_nothing_is_said_to_be_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([], ("what", "digest"), False)
+    assert capsys.readouterr().out.splitlines() == ["what  digest", "none"]
+    show_rows([], ("what", "digest"), True)
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_items_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    show_fields({"signed": True, "evidence": ["one", "two"], "key": "first\nsecond\n"}, False)
+    assert capsys.readouterr().out.splitlines() == [
+        "signed    yes",
+        "evidence  one",
+        "          two",
+        "key       first",
+        "          second",
+    ]

@@ -1,0 +1,105 @@
+"""The policy's section `screens`: its form, and whose word goes before whose."""
+
+from typing import Any
+
+import pytest
+
+from sealgate.reasons import Reason
+from sealgate.trust import canonical
+from sealgate.trust.policy import Policy
+from sealgate.trust.screens import Screen, Screens, Sessions, StepUp, Verdicts
+from tests.support.people import make_policy, refused
+
+RULES = make_policy().rules
+STEP = StepUp("approver", 900)
+DIGITS = Screen(
+    Verdicts(adversarial="step-up"),
+    {"client": Verdicts(suspect="label-only", labels_only=True), "auditor": Verdicts("flag")},
+    STEP,
+    hold_ms=40,
+    sessions=Sessions("label-only", "slow", 3600, 500),
+)
+
+
+def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
+    policy = make_policy(screens=Screens({"digits": DIGITS, "*": Screen(hold_ms=5)}))
+    assert Policy.decode(policy.encode()) == policy
+    assert b'"screens"' not in make_policy().encode()
+    assert canonical.decode(policy.encode())["screens"]["*"] == {"hold_ms": 5}
+
+
+def test_a_model_that_is_not_named_goes_by_the_star_or_by_screening() -> None:
+    policy = make_policy(screens=Screens({"digits": DIGITS, "*": Screen(hold_ms=5)}))
+    assert policy.screen("digits") == DIGITS
+    assert policy.screen("faces").hold_ms == 5
+    plain = make_policy().screen("digits")
+    assert [plain.action(v, ("client",), RULES) for v in ("clean", "suspect", "adversarial")] == [
+        "record",
+        "flag",
+        "block",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "roles", "action"),
+    [
+        ("adversarial", ("client",), "step-up"),
+        ("adversarial", ("auditor",), "flag"),
+        ("adversarial", ("auditor", "client"), "step-up"),
+        ("suspect", ("client",), "label-only"),
+        ("suspect", ("auditor",), "flag"),
+        ("clean", ("client",), "record"),
+        ("adversarial", (), "step-up"),
+    ],
+)
+def test_a_role_goes_before_the_model_and_the_strictest_role_counts(
+    verdict: str, roles: tuple[str, ...], action: str
+) -> None:
+    assert DIGITS.action(verdict, roles, RULES) == action
+
+
+def test_labels_only_is_for_a_role_or_for_everybody() -> None:
+    assert DIGITS.labels_only(("client",))
+    assert not DIGITS.labels_only(("auditor",))
+    assert Screen(Verdicts(labels_only=True)).labels_only(("auditor",))
+
+
+MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
+
+
+@pytest.mark.parametrize(
+    ("reason", "screen"),
+    [
+        (INVALID, {"verdicts": {"adversarial": "step-up"}}),
+        (INVALID, {"roles": {"client": {"suspect": "step-up"}}}),
+        (INVALID, {"verdicts": {"adversarial": "shrug"}}),
+        (INVALID, {"roles": {"passer-by": {"suspect": "block"}}}),
+        (INVALID, {"step_up": {"role": "passer-by", "seconds": 9}}),
+        (INVALID, {"sessions": {"search": "shrug", "extraction": "alert", "seconds": 9}}),
+        (MALFORMED, {"verdicts": {"adversarial": ["block"]}}),
+        (MALFORMED, {"verdicts": {"clean": "block"}}),
+        (MALFORMED, {"verdicts": {}}),
+        (MALFORMED, {"roles": {"client": {"labels_only": 1}}}),
+        (MALFORMED, {"roles": {"client": {"labels_only": False}}}),
+        (MALFORMED, {"step_up": {"role": "approver", "seconds": 0}}),
+        (MALFORMED, {"step_up": {"role": "approver"}}),
+        (MALFORMED, {"hold_ms": 0}),
+        (MALFORMED, {"hold_ms": 60_001}),
+        (MALFORMED, {"hold_ms": True}),
+        (MALFORMED, {"sessions": {"search": "slow", "extraction": "alert", "seconds": 9}}),
+        (
+            MALFORMED,
+            {"sessions": {"search": "block", "extraction": "alert", "seconds": 9, "slow_ms": 5}},
+        ),
+        (MALFORMED, {"sessions": {"search": "block", "extraction": "alert"}}),
+        (MALFORMED, {"odd": 1}),
+    ],
+)
+def test_a_section_of_another_form_is_refused(reason: Reason, screen: dict[str, Any]) -> None:
+    with refused(reason):
+        Screens.from_json({"digits": screen})
+
+
+def test_a_model_must_have_a_name() -> None:
+    with refused(Reason.NAME_MALFORMED):
+        Screens.from_json({"Digits!": {"hold_ms": 5}})
