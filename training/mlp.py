@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
 from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional
@@ -31,9 +32,10 @@ class Mlp(nn.Module):
 class Recipe:
     """How a model is trained. Noise and attacks are in units of x, in [0, 1].
 
-    `attack` is the largest step of FGSM by which half of each batch is moved (adversarial
-    training, arXiv 1412.6572); 0 leaves it out. `smoothing` of the labels keeps answers from being
-    all but certain, where neither a margin nor a gradient tells much.
+    `attack` is the largest size by which half of each batch is moved; 0 leaves it out. It is moved
+    by FGSM (adversarial training, arXiv 1412.6572) or, in more than one of `attack_steps`, by
+    CleverHans' PGD (arXiv 1706.06083). `smoothing` of the labels keeps answers from being all but
+    certain, where neither a margin nor a gradient tells much.
     """
 
     seed: int
@@ -45,6 +47,7 @@ class Recipe:
     dropout: float = 0.0
     noise: float = 0.0
     attack: float = 0.0
+    attack_steps: int = 1
     smoothing: float = 0.0
 
 
@@ -100,9 +103,25 @@ def _harden(module: Mlp, x: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> to
         x = (x + recipe.noise * torch.randn_like(x)).clamp(0, 1)
     if recipe.attack:
         half = len(x) // 2
-        start = x[:half].clone().requires_grad_(True)
-        (slope,) = torch.autograd.grad(functional.cross_entropy(module(start), y[:half]), start)
-        size = recipe.attack * torch.rand(half, 1)
-        moved = (start.detach() + size * slope.sign()).clamp(0, 1)
+        moved = (_by_fgsm if recipe.attack_steps == 1 else _by_pgd)(
+            module, x[:half], y[:half], recipe
+        )
         x = torch.cat([moved, x[half:]])
     return x
+
+
+def _by_fgsm(module: Mlp, x: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    start = x.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(functional.cross_entropy(module(start), y), start)
+    size = recipe.attack * torch.rand(len(x), 1)
+    return (start.detach() + size * slope.sign()).clamp(0, 1)
+
+
+def _by_pgd(module: Mlp, x: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    size = recipe.attack * float(torch.rand(()))
+    step = 2.5 * size / recipe.attack_steps
+    # It adds to the parameters' gradients, which `_descend` clears before its own.
+    moved = projected_gradient_descent(
+        module, x, size, step, recipe.attack_steps, np.inf, 0.0, 1.0, y, sanity_checks=False
+    )
+    return torch.as_tensor(moved).detach()

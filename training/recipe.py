@@ -1,4 +1,4 @@
-"""A recipe: one TOML file that says how a model comes to be. `docs/training.md` has examples.
+"""A recipe: one TOML file that says how a model comes to be. `docs/workshop.md` has examples.
 
     [model]     what `model.json` will say of it
     [run]       the seed, and how often the run is written down

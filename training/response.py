@@ -58,18 +58,47 @@ def respond(
     (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x)
     x, logits = x.detach(), logits.detach()
     x_adv = torch.clamp(x + eps * slope.sign(), clip_min, clip_max)
+    layers = [each.detach() for each in layers]
+    reference = watch.reference if watch else None
+    seen = Seen(x, logits, own, gradient, layers)
+    return logits, x_adv, features(forward, seen, eps, clip_min, clip_max, reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Rows x [n, ...] with their logits [n, C], what marks their answers `own` [n, C], the margin's
+    gradient [n, ...], and what entered the layers of a reference.
+    """
+
+    x: torch.Tensor
+    logits: torch.Tensor
+    own: torch.Tensor
+    gradient: torch.Tensor
+    layers: list[torch.Tensor]
+
+
+def features(
+    forward: Forward,
+    seen: Seen,
+    eps: torch.Tensor,
+    clip_min: torch.Tensor,
+    clip_max: torch.Tensor,
+    reference: Reference | None,
+) -> torch.Tensor:
+    """The features [n, F] of what was seen; differentiable where that is."""
+    x, gradient = seen.x, seen.gradient
     sizes = torch.tensor(STEPS, device=x.device) * eps
     steps = sizes.reshape(-1, *[1] * x.dim()) * gradient.sign()
     moved = torch.clamp(x + steps, clip_min, clip_max)
     answers = forward(moved.flatten(0, 1)).unflatten(0, (len(STEPS), -1))
-    gradient = gradient.flatten(1)
+    slope, taken = gradient.flatten(1), (moved - x).flatten(2)
     place = ((x - clip_min) / (clip_max - clip_min)).flatten(1)
     found = [
-        *slope_features(gradient, place),
-        *answer_features(logits, answers, own, gradient, (moved - x).flatten(2), sizes),
-        *(watch.reference.features([each.detach() for each in layers], own) if watch else ()),
+        *slope_features(slope, place),
+        *answer_features(seen.logits, answers, seen.own, slope, taken, sizes),
+        *(reference.features(seen.layers, seen.own) if reference else ()),
     ]
-    return logits, x_adv, torch.cat(found, 1)
+    return torch.cat(found, 1)
 
 
 def cross_entropy_slope(logits: torch.Tensor, attacked: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ class Workshop:
         self._tell = tell
 
     def make(self) -> Made:
-        """Raises what the module's parts raise, and RUN_FOREIGN; `docs/training.md` has a list."""
+        """Raises what the module's parts raise, and RUN_FOREIGN; `docs/workshop.md` has a list."""
         torch.set_num_threads(1)
         # 1.
         asked = self._recipe

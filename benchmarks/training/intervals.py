@@ -26,8 +26,10 @@ class Interval:
     def least(self) -> float:
         return self.mean - self.off
 
-    def text(self, scale: float = 1.0) -> str:
-        return f"{scale * self.mean:.2f} ± {scale * self.off:.2f}"
+    def shown(self, scale: float = 100.0) -> dict[str, float | int]:
+        """For JSON; shares in points of a hundred."""
+        mean, off = round(scale * self.mean, 3), round(scale * self.off, 3)
+        return {"mean": mean, "off": off, "seeds": self.seeds}
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Interval:

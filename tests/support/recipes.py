@@ -52,13 +52,13 @@ license = "CC0-1.0"
 
 [student]
 kind = "encoder"
-width = 16
-layers = 2
+width = 32
+layers = 1
 
 [[steps]]
 kind = "train"
-epochs = 3
-learning_rate = 5e-3
+epochs = 10
+learning_rate = 1e-2
 checkpointing = true
 """
 

@@ -1,0 +1,121 @@
+"""Differential privacy: accuracy, and what an attacker learns of who was in the training rows."""
+
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from opacus.accountants.utils import get_noise_multiplier
+
+from benchmarks.training.intervals import Interval
+from benchmarks.training.rows import Task
+from training.descent import descend
+from training.distillation import Labels
+from training.privacy import descend_privately, membership_advantage
+from training.recipe import PERCEPTRON, PRIVATE, TRAIN, Step, Student
+from training.students import accuracy, make
+
+BUDGETS = (1.0, 2.0, 8.0)
+_STUDENT = Student(PERCEPTRON, width=256, layers=2)
+_OPEN = Step(TRAIN, epochs=30, learning_rate=2e-3, weight_decay=0.0)
+_EPOCHS, _BATCH, _DELTA = 8, 200, 1e-4
+Row = dict[str, Any]
+
+
+def compare(task: Task, seeds: int) -> list[Row]:
+    """A row for training without privacy (`epsilon` null), and one for each budget."""
+    rows = [_row(task, None, [_learn(task, None, seed) for seed in range(1, seeds + 1)])]
+    for budget in BUDGETS:
+        rows.append(
+            _row(task, budget, [_learn(task, budget, seed) for seed in range(1, seeds + 1)])
+        )
+    return rows
+
+
+def _row(task: Task, budget: float | None, told: list[tuple[float, float, float]]) -> Row:
+    right, advantage, spent = zip(*told, strict=True)
+    return {
+        "part": "privacy",
+        "data": task.name,
+        "rows": len(task.corpus),
+        "budget": budget,
+        "delta": _DELTA,
+        "spent": max(spent) if budget else None,
+        "accuracy": Interval.of(right).shown(),
+        "advantage": Interval.of(advantage).shown(),
+    }
+
+
+def _learn(task: Task, budget: float | None, seed: int) -> tuple[float, float, float]:
+    """Accuracy on the test rows, the attacker's advantage, and the epsilon spent."""
+    torch.manual_seed(seed)
+    net = make(_STUDENT, task.material.read)
+    spent = 0.0
+    if budget is None:
+        descend(net, Labels(), task.corpus, _OPEN, seed)
+    else:
+        step = Step(
+            PRIVATE,
+            epochs=_EPOCHS,
+            batch=_BATCH,
+            learning_rate=2e-3,
+            noise=_noise(budget, _BATCH / len(task.corpus)),
+            epsilon=budget,
+            delta=_DELTA,
+        )
+        spent = descend_privately(net, task.corpus, step).epsilon
+    members = task.corpus.rows.x, task.corpus.rows.y
+    return (
+        accuracy(net, task.x_test, task.y_test),
+        membership_advantage(net, members, (task.x_test, task.y_test)),
+        spent,
+    )
+
+
+@cache
+def _noise(budget: float, rate: float) -> float:
+    """What lets all epochs be within the budget, by Opacus's accountant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(
+            get_noise_multiplier(
+                target_epsilon=budget,
+                target_delta=_DELTA,
+                sample_rate=rate,
+                epochs=_EPOCHS,
+                accountant="rdp",
+            )
+        )
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Accuracy and the attacker's advantage against epsilon, beside those without privacy."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    titles = {"accuracy": "accuracy, %", "advantage": "membership-inference advantage, points"}
+    private = [row for row in rows if row["budget"] is not None]
+    (plain,) = (row for row in rows if row["budget"] is None)
+    for axis, (key, title) in zip(axes, titles.items(), strict=True):
+        axis.errorbar(
+            [row["budget"] for row in private],
+            [row[key]["mean"] for row in private],
+            [row[key]["off"] for row in private],
+            fmt="o-",
+            color="#084594",
+            capsize=3,
+            label="DP-SGD",
+        )
+        axis.axhline(plain[key]["mean"], color="#969696", linestyle="--", label="without privacy")
+        axis.set_title(title, fontsize="medium", loc="left")
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(BUDGETS, [f"{budget:g}" for budget in BUDGETS])
+        axis.set_xlabel(f"epsilon, at delta {_DELTA:g}")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(linewidth=0.4)
+    axes[0].legend(frameon=False, fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

@@ -1,0 +1,11 @@
+"""What tests of the workshop share."""
+
+import pytest
+
+from tests.support.runs import without_graphs
+
+
+@pytest.fixture
+def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of weights in the place of graphs."""
+    without_graphs(monkeypatch)

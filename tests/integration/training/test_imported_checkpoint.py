@@ -1,0 +1,71 @@
+"""A checkpoint from elsewhere, as a teacher and as what a student begins with."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sealgate.reasons import Reason
+from tests.support import recipes
+from tests.support.runs import make, refused
+from tests.support.text_models import tokenizer_json
+from training import students
+from training.checkpoints import take_in
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT as transformers saves it, imported."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(1)
+    config = transformers.BertConfig(
+        vocab_size=128,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    transformers.BertModel(config).eval().save_pretrained(folder / "saved")
+    (folder / "saved" / "tokenizer.json").write_bytes(tokenizer_json())
+    take_in(folder / "saved", folder / "imported")
+    return folder / "imported"
+
+
+def test_an_imported_encoder_begins_as_what_it_was(bert: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModel.from_pretrained(bert).eval()
+    ours = students.encoder_from(bert, 2).eval()
+    ids = torch.randint(4, 128, (3, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = theirs(input_ids=ids).last_hidden_state.mean(1)
+        assert np.allclose(ours.answers(ids)[0], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("unexported")
+def test_an_imported_checkpoint_teaches_and_begins(bert: Path, tmp_path: Path) -> None:
+    recipe = recipes.texts(tmp_path)
+    head, _, _ = recipe.read_text().partition("[student]")
+    teacher = f'[teacher]\nkind = "checkpoint"\npath = "{bert}"\n'
+    student = f'[student]\nkind = "encoder"\npath = "{bert}"\n'
+    distil = "[[steps]]\nkind = 'distil'\nepochs = 2\nhidden = 0.5\nadaptive = true\n"
+    recipe.write_text(head.replace('tokenizer = "tokenizer.json"', "") + teacher + student + distil)
+    made = make(recipe, tmp_path / "made")
+    statement = json.loads((made.model / "provenance.json").read_bytes())
+    listed = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    named = {item.get("name") for item in listed}
+    assert {"parent: checkpoint saved", "parent: student saved"} <= named
+
+
+def test_a_teacher_changed_since_its_import_is_refused(bert: Path, tmp_path: Path) -> None:
+    (bert / "extra.safetensors").write_bytes(b"")
+    try:
+        recipe = recipes.texts(tmp_path)
+        text = recipe.read_text().replace('kind = "encoder"', f'kind = "encoder"\npath = "{bert}"')
+        recipe.write_text(text)
+        assert refused(recipe, tmp_path / "made").reason is Reason.FILE_SURPLUS
+    finally:
+        (bert / "extra.safetensors").unlink()

@@ -1,0 +1,33 @@
+"""Runs of recipes, with files of weights in the place of graphs where a test is not about them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from sealgate.reasons import Refusal
+from training import workshop
+from training.workshop import Made, Workshop
+
+EXPORTERS = ("export_serving", "export_response", "export_text_serving", "export_text_response")
+
+
+def make(recipe: Path, out: Path) -> Made:
+    return Workshop(recipe, out, lambda *_: None).make()
+
+
+def refused(recipe: Path, out: Path) -> Refusal:
+    with pytest.raises(Refusal) as found:
+        make(recipe, out)
+    return found.value
+
+
+def weights(student: torch.nn.Module, *_: object) -> bytes:
+    """What stands in a test for a graph, whose export takes longer than all that comes before."""
+    return save(student.state_dict())
+
+
+def without_graphs(patch: pytest.MonkeyPatch) -> None:
+    for name in EXPORTERS:
+        patch.setattr(workshop, name, weights)
