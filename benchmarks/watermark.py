@@ -1,9 +1,9 @@
 """`make bench-watermark`: what a mark costs, what it outlives, and that nothing else reads as one.
 
-Four networks (`marking/subjects.py`): a CNN and an MLP on digits, MiniLM-L6, and a small decoder,
+Four networks (`marking/`): a CNN and an MLP on digits, MiniLM-L6, and a small decoder,
 each marked under five keys and attacked as `marking/attacks.py` says. Blind readings use no copy;
-where neurons have moved, the reading is aligned to the registry's copy. The null: twenty MLPs that
-nobody marked under 5,000 keys each, and unmarked MiniLM with fine-tunes of it. Writes
+where neurons have moved, the reading is aligned to the registry's copy. The null: twenty small MLPs
+that nobody marked under 5,000 keys each, and unmarked MiniLM with fine-tunes of it. Writes
 results/watermark.json and watermark.svg.
 """
 
@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.marking import attacks, files
+from benchmarks.marking.decoder import decoder
 from benchmarks.marking.plot import draw
 from benchmarks.marking.subjects import (
     Floats,
     State,
     Subject,
     cnn,
-    decoder,
     encoder,
     mlp,
 )
@@ -45,22 +45,26 @@ from publishing.watermark.second_reading import align_all, without_mark
 from publishing.watermark.spreading import Spreading
 
 Part = dict[str, list[dict[str, Any]]]
-SEEDS = 5
+_SEEDS = 5
 _PARTS = Path("build/bench/watermark")
-_NETWORKS, _KEYS = 20, 5_000
+_NETWORKS, _NARROW, _KEYS = 20, 128, 5_000
 _UNMARKED = "sha256:" + "0" * 64
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=_KEYS, help="for each unmarked network")
+    parser.add_argument("--seeds", type=int, default=_SEEDS, help="keys for each network")
     parser.add_argument("--only", help="measure this part, and keep it for a run without --only")
+    parser.add_argument("--without", action="append", default=[], help="leave this part out")
     arguments = parser.parse_args()
     folder = minilm_folder()
-    notes = {"MiniLM": folder} if isinstance(folder, str) else {}
+    notes = dict.fromkeys(arguments.without, "left out")
+    if isinstance(folder, str):
+        notes["MiniLM"] = folder
     weights = None if isinstance(folder, str) else files.published_weights(folder)
-    parts = _parts(weights, arguments.keys)
-    names = [arguments.only] if arguments.only else list(parts)
+    parts = _parts(weights, arguments.keys, arguments.seeds)
+    names = [arguments.only] if arguments.only else [n for n in parts if n not in notes]
     found = {name: _kept(name, parts[name]) for name in names}
     if arguments.only:
         return
@@ -77,17 +81,17 @@ def main() -> None:
     shutil.rmtree(_PARTS)
 
 
-def _parts(weights: Path | None, keys: int) -> dict[str, Callable[[], Part]]:
+def _parts(weights: Path | None, keys: int, seeds: int) -> dict[str, Callable[[], Part]]:
     """What is measured, by name."""
     parts: dict[str, Callable[[], Part]] = {
-        "MLP": lambda: {"rows": _over_seeds(mlp(0))},
-        "CNN": lambda: {"rows": _over_seeds(cnn())},
-        "decoder": lambda: {"rows": _over_seeds(decoder())},
+        "MLP": lambda: {"rows": _over_seeds(mlp(0), seeds)},
+        "CNN": lambda: {"rows": _over_seeds(cnn(), seeds)},
+        "decoder": lambda: {"rows": _over_seeds(decoder(), seeds)},
         "null": lambda: {"null": _null(keys)},
         "speed": lambda: {"speed": [files.embedding_speed()]},
     }
     if weights is not None:
-        parts["MiniLM"] = lambda: {"rows": _over_seeds(encoder(weights))}
+        parts["MiniLM"] = lambda: {"rows": _over_seeds(encoder(weights), seeds)}
         parts["MiniLM null"] = lambda: {"null": _null_of_minilm(encoder(weights))}
         parts["MiniLM files"] = lambda: {"rows": files.measured(weights)}
     return parts
@@ -105,8 +109,8 @@ def _kept(name: str, measure: Callable[[], Part]) -> Part:
     return found
 
 
-def _over_seeds(subject: Subject) -> list[dict[str, Any]]:
-    return [row for seed in range(SEEDS) for row in _measured(subject, seed)]
+def _over_seeds(subject: Subject, seeds: int) -> list[dict[str, Any]]:
+    return [row for seed in range(seeds) for row in _measured(subject, seed)]
 
 
 def key_of(seed: int) -> WatermarkKey:
@@ -205,7 +209,7 @@ def _null(keys: int) -> list[dict[str, Any]]:
     """The largest z on networks that nobody marked, under keys that marked none."""
     found = []
     for seed in range(_NETWORKS):
-        subject = mlp(100 + seed)
+        subject = mlp(100 + seed, _NARROW)
         weights = [subject.state[name] for name in subject.hosts(subject.state)]
         found.append(_largest(f"unmarked MLP {seed}", weights, keys))
     return found

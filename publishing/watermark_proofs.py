@@ -46,7 +46,7 @@ def prove(ctx: click.Context, model: str, version: int, out: Path, as_json: bool
             RegistryServiceStub(channel), policy_history(person, channel), model, version
         )
         record = record_of(person, model, signed.manifest.digest)
-        entry, proof = log_proof(person, channel, record.entry)
+        entry, proof = log_proof(person, channel, record)
     made = OwnershipProof.of(record, entry, proof)
     write_new(out, made.encode())
     told = {"proof": str(out), "commitment": record.mark.commitment, "entry": record.entry}

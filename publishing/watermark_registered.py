@@ -60,12 +60,24 @@ def record_of(person: Profile, model: str, digest: str) -> MarkRecord:
     return found
 
 
-def log_proof(person: Profile, channel: grpc.Channel, index: int) -> tuple[bytes, TlogProof]:
-    """An entry of the registry's log, and the proof that it is there."""
+def log_proof(
+    person: Profile, channel: grpc.Channel, record: MarkRecord
+) -> tuple[bytes, TlogProof]:
+    """The entry that holds a mark's commitment, and the proof that the registry's log holds it.
+
+    Entries are the auditor's to read, but whoever committed gets theirs by committing again.
+    Raises Refusal(LOG_INCONSISTENT) where it is not the entry of then.
+    """
+    asked = messages.CommitWatermarkRequest(
+        model=record.mark.key.model, commitment=record.mark.commitment
+    )
+    committed = RegistryServiceStub(channel).CommitWatermark(asked)
+    if committed.entry != record.entry:
+        raise Refusal(Reason.LOG_INCONSISTENT, f"the log has lost entry {record.entry}")
     log = LogServiceStub(channel)
     origin = policy_history(person, channel)[-1].registry_log.partition("+")[0]
     note = log.GetCheckpoint(logs.GetCheckpointRequest(origin=origin)).note
     size = int(note.split("\n")[1])
-    entry = log.GetEntry(logs.GetEntryRequest(origin=origin, index=index)).leaf
-    asked = logs.GetInclusionProofRequest(origin=origin, index=index, size=size)
-    return entry, TlogProof(index, tuple(log.GetInclusionProof(asked).hashes), note)
+    wanted = logs.GetInclusionProofRequest(origin=origin, index=record.entry, size=size)
+    hashes = tuple(log.GetInclusionProof(wanted).hashes)
+    return committed.leaf, TlogProof(record.entry, hashes, note)

@@ -1,4 +1,7 @@
-"""Whole files: MiniLM through ONNX Runtime's own quantizer and back, and a gigabyte marked."""
+"""Whole files: MiniLM through ONNX Runtime's own quantizer and back, and a gigabyte marked.
+
+Times are those of the processor, on one thread: the machine is shared.
+"""
 
 import gc
 import shutil
@@ -20,6 +23,7 @@ from publishing.watermark.reading import read_code, read_payloads, weights_of
 
 _MARK = Mark(WatermarkKey("bench", bytes(range(32))), b"file", "sha256:" + "0" * 64)
 _ROWS = 2048
+_READINGS = 3
 
 
 def published_weights(folder: Path) -> Path:
@@ -48,11 +52,13 @@ def measured(folder: Path) -> list[dict[str, Any]]:
                 kind = quantization.QuantType.QInt8
                 quantization.quantize_dynamic(marked, path, per_channel=options, weight_type=kind)
             data = path.read_bytes()
-            gc.collect()
-            began = time.perf_counter()
-            weights = weights_of(path.name, data)
-            detection = read_code(weights, found.spreading.code, found.slots)
-            seconds = time.perf_counter() - began
+            times = []
+            for _ in range(_READINGS):
+                gc.collect()
+                began = time.process_time()
+                weights = weights_of(path.name, data)
+                detection = read_code(weights, found.spreading.code, found.slots)
+                times.append(time.process_time() - began)
             payload = read_payloads(weights, _MARK.key, found.slots)
             rows.append(
                 {
@@ -62,14 +68,14 @@ def measured(folder: Path) -> list[dict[str, Any]]:
                     "z": detection.z,
                     "bit_errors": detection.bit_errors,
                     "payload_read": _MARK.payload in payload,
-                    "seconds": seconds,
+                    "seconds": float(np.median(times)),
                 }
             )
     return rows
 
 
 def embedding_speed() -> dict[str, Any]:
-    """A safetensors file of a gigabyte: by the clock, and the most memory that marking takes."""
+    """A safetensors file of a gigabyte: the time, and the most memory that marking takes."""
     with tempfile.TemporaryDirectory() as place:
         source = Path(place, "big.safetensors")
         rng = np.random.default_rng(0)
@@ -78,13 +84,19 @@ def embedding_speed() -> dict[str, Any]:
         save_file(
             {f"{n}.weight": rng.standard_normal(shape, np.float32) for n in range(count)}, source
         )
-        times = []
+        clock, times = [], []
         for name in ("first", "traced"):
-            began = time.perf_counter()
+            at, began = time.perf_counter(), time.process_time()
             mark_file(source, Path(place, name), lambda hosts: spread_mark(hosts, _MARK), {})
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
+            clock.append(time.perf_counter() - at)
             tracemalloc.start()
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         size = source.stat().st_size
-    return {"bytes": size, "seconds": times[0], "megabytes": peak / 1e6}
+    return {
+        "bytes": size,
+        "seconds": times[0],
+        "seconds_by_the_clock": clock[0],
+        "megabytes": peak / 1e6,
+    }

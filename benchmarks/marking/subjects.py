@@ -1,6 +1,5 @@
-"""The networks that `make bench-watermark` marks: all trained here but for MiniLM."""
+"""Networks that `make bench-watermark` marks: two of digits, trained here, and MiniLM."""
 
-import pydoc_data.topics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,6 @@ from training.encoder import MINILM, TextClassifier, load_bert
 Floats = npt.NDArray[np.float32]
 State = dict[str, Floats]
 Batch = tuple[torch.Tensor, torch.Tensor]
-
-_CONTEXT = 64
-_WIDTH = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +70,18 @@ class Subject:
                 descent.zero_grad()
                 loss.backward()
                 descent.step()
-        return _state(module)
+        return state_of(module)
 
 
-def mlp(seed: int) -> Subject:
-    """Digits, with two hidden layers; cheap enough to train twenty."""
+def mlp(seed: int, width: int = 512) -> Subject:
+    """Digits, with two hidden layers; a narrow one is cheap enough to train twenty."""
     torch.manual_seed(seed)
     module = nn.Sequential(
-        nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+        *(nn.Linear(64, width), nn.ReLU()),
+        *(nn.Linear(width, width), nn.ReLU()),
+        nn.Linear(width, 10),
     )
-    neurons = (
-        _relu("0", "2", 512),
-        _relu("2", "4", 512),
-    )
+    neurons = (_relu("0", "2", width), _relu("2", "4", width))
     return _digits("MLP", module, neurons, lambda x: x)
 
 
@@ -112,13 +107,13 @@ def encoder(folder: Path) -> Subject:
     ids, mask, labels = (
         torch.from_numpy(rows[f"train_{n}"][:96]) for n in ("ids", "mask", "labels")
     )
-    state = _state(module)
+    state = state_of(module)
     neurons = []
     for layer in range(MINILM.layers):
         at = f"layers.{layer}."
         axes = tuple((f"{at}inner.{kind}", 0, 1) for kind in ("weight", "bias"))
         neurons.append(Neurons(MINILM.inner, (*axes, (f"{at}outer.weight", 1, 1))))
-        neurons += _heads(at, "query", "key", "value", "mixed", MINILM.width, MINILM.heads)
+        neurons += heads_of(at, "query", "key", "value", "mixed", MINILM.width, MINILM.heads)
 
     def vectors() -> torch.Tensor:
         with torch.no_grad():
@@ -137,100 +132,6 @@ def encoder(folder: Path) -> Subject:
 
     subject = Subject(
         "MiniLM", module, state, tuple(neurons), "1 - cosine", 0.001, cost, other_data, 3e-5
-    )
-    return subject
-
-
-class Decoder(nn.Module):
-    """Three causal layers over bytes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = nn.Embedding(128, _WIDTH)
-        self.places = nn.Embedding(_CONTEXT, _WIDTH)
-        self.layers = nn.ModuleList(_Block() for _ in range(3))
-        self.norm = nn.LayerNorm(_WIDTH)
-        self.head = nn.Linear(_WIDTH, 128)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        x = self.words(ids) + self.places.weight[: ids.shape[1]]
-        for layer in self.layers:
-            x = layer(x)
-        logits: torch.Tensor = self.head(self.norm(x))
-        return logits
-
-
-class _Block(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("query", "key", "value", "mixed"):
-            setattr(self, name, nn.Linear(_WIDTH, _WIDTH))
-        self.inner, self.outer = nn.Linear(_WIDTH, 4 * _WIDTH), nn.Linear(4 * _WIDTH, _WIDTH)
-        self.first, self.second = nn.LayerNorm(_WIDTH), nn.LayerNorm(_WIDTH)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.first(x)
-        query, key, value = (
-            part(y).unflatten(-1, (6, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
-        )
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.mixed(mixed.transpose(1, 2).flatten(-2))
-        found: torch.Tensor = x + self.outer(functional.gelu(self.inner(self.second(x))))
-        return found
-
-
-def decoder() -> Subject:
-    """A small language model of Python's own manual; fine-tuned on Python's source code."""
-    torch.manual_seed(0)
-    text = _bytes("\n".join(pydoc_data.topics.topics.values()))
-    train, test = text[: -_CONTEXT * 400], text[-_CONTEXT * 400 :].reshape(400, -1)
-    code = _bytes(Path(functional.__file__).read_text())[: 200 * (_CONTEXT + 1)]
-    code_rows = code.reshape(200, -1)
-    module = Decoder()
-    descent = torch.optim.AdamW(module.parameters(), lr=2e-3)
-    for _ in range(500):
-        starts = torch.randint(len(train) - _CONTEXT - 1, (32, 1))
-        rows = train[starts + torch.arange(_CONTEXT + 1)]
-        loss = functional.cross_entropy(module(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
-        descent.zero_grad()
-        loss.backward()
-        descent.step()
-    neurons = []
-    for layer in range(3):
-        at = f"layers.{layer}."
-        axes = tuple((f"{at}inner.{kind}", 0, 1) for kind in ("weight", "bias"))
-        neurons.append(Neurons(4 * _WIDTH, (*axes, (f"{at}outer.weight", 1, 1))))
-        neurons += _heads(at, "query", "key", "value", "mixed", _WIDTH, 6)
-
-    def perplexity() -> float:
-        with torch.no_grad():
-            logits = module.eval()(test[:, :-1])
-            return float(
-                torch.exp(functional.cross_entropy(logits.flatten(0, 1), test[:, 1:].flatten()))
-            )
-
-    plain = perplexity()
-
-    def cost(changed: State) -> float:
-        subject.load(changed)
-        return 100 * (perplexity() / plain - 1)
-
-    def other_data() -> Iterator[Batch]:
-        for start in range(0, len(code_rows), 20):
-            rows = code_rows[start : start + 20]
-            yield rows[:, :-1], rows[:, 1:]
-
-    subject = Subject(
-        "decoder",
-        module,
-        _state(module),
-        tuple(neurons),
-        "% perplexity",
-        0.5,
-        cost,
-        other_data,
-        3e-4,
     )
     return subject
 
@@ -277,7 +178,7 @@ def _digits(
             yield shape(rows[theirs][part]), classes[theirs][part]
 
     subject = Subject(
-        name, module, _state(module), neurons, "points of accuracy", 0.1, cost, other_data, 1e-3
+        name, module, state_of(module), neurons, "points of accuracy", 0.1, cost, other_data, 1e-3
     )
     return subject
 
@@ -289,7 +190,7 @@ def _relu(before: str, after: str, count: int, repeat: int = 1) -> Neurons:
     return Neurons(count, axes, (f"{before}.weight", f"{before}.bias"), (read,))
 
 
-def _heads(
+def heads_of(
     at: str, query: str, key: str, value: str, mixed: str, width: int, heads: int
 ) -> Sequence[Neurons]:
     """Heads as wholes, and the features within each of queries and keys, and of values."""
@@ -311,11 +212,7 @@ def _heads(
     )
 
 
-def _bytes(text: str) -> torch.Tensor:
-    kept = text.encode("ascii", "ignore")
-    return torch.from_numpy(np.frombuffer(kept, np.uint8).astype(np.int64))
-
-
-def _state(module: nn.Module) -> State:
+def state_of(module: nn.Module) -> State:
+    """Its weights, copied."""
     found: dict[str, Any] = module.state_dict()
     return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}

@@ -40,12 +40,12 @@ def targets_of(
             cost = f"{row['model']}: {row['unit']} lost, mean"
             targets.append(_aim(cost, row["cost_mean"], row["limit"], "cost"))
         if "seconds" in row:
-            targets.append(_aim(f"{name}: seconds to read", row["seconds"], 1, ""))
+            targets.append(_aim(f"{name}: processor seconds to read", row["seconds"], 1, ""))
     keys = sum(each["keys"] for each in null)
     largest = max(each["largest_z"] for each in null)
     targets.append(_aim(f"the largest z of {keys:,} wrong keys", largest, 6, ""))
     for each in speed:
-        targets.append(_aim("embedding 1 GB: seconds", each["seconds"], 30, ""))
+        targets.append(_aim("embedding 1 GB: processor seconds", each["seconds"], 30, ""))
         targets.append(_aim("embedding 1 GB: MB of memory of its own", each["megabytes"], 500, ""))
     return targets
 

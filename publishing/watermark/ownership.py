@@ -4,25 +4,31 @@ A proof opens the key of a mark and shows that a log held its commitment before 
 is checked with the log's public key alone. Claims on one file are settled so:
 
 1. The opened key, payload and digest are those that the log's entry commits to.
-2. The file that was not marked yet is shown, and is the one committed to.
-3. The disputed file reads the mark: z of 12 or more, after paying for all claims. A key that was
-   searched for until it fits reads less.
-4. The unmarked file does not read the claim's own mark.
-5. The unmarked file reads no mark of another claim that holds up to here. Who writes over another's
+2. The file that was not marked yet is shown, and is the one committed to; the mark lies in all of
+   its floats, or in all of its integers: weights picked afterwards would prove nothing.
+3. The disputed file reads the mark: z of 12 or more, blind or aligned to the unmarked file, after
+   paying for every way of reading it and for all claims. A key that was searched for reads less.
+4. The disputed file was made of the unmarked one: half of the weights are kin to its own, aligned
+   where need be. A mark of something else, committed to beforehand and written over ours, is not.
+5. The unmarked file does not read the claim's own mark.
+6. The unmarked file reads no mark of another claim that holds up to here. Who writes over another's
    mark, or takes a mark of their own out of a marked file and calls the rest their original
    (Craver et al., IEEE JSAC 16, 1998), shows an original that carries the other's mark.
-6. Of those that are left, the earliest entry of the log wins.
+7. Of those that are left, the earliest entry of the log wins.
 """
 
 import base64
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from publishing.watermark import payload as payloads
-from publishing.watermark.detection import THRESHOLD
-from publishing.watermark.key import SECRET_BYTES, Mark, WatermarkKey
+from publishing.watermark.correlation import Floats
+from publishing.watermark.detection import THRESHOLD, detection_of
+from publishing.watermark.key import SECRET_BYTES, Code, Mark, WatermarkKey
 from publishing.watermark.reading import Weights, read_code, weights_of
 from publishing.watermark.records import MarkRecord, Slot, read_slots, write_slots
+from publishing.watermark.second_reading import aligned_to
 from sealgate.auditing.entries import Entry, prove
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
@@ -35,6 +41,10 @@ _FIELDS = ("model", "secret", "payload", "unmarked", "worded", "slots", "entry",
 _COMMITTED = "watermark.committed"
 # What unrelated weights do not reach: one reading in 10^7.
 _SILENT = 6.0
+# With a payload or by presence, in floats or in integers, blind or aligned.
+_WAYS = 8
+# The share of the original's weights that are found in what was made of it.
+_MADE_OF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,64 +134,91 @@ class Finding:
     z: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Standing:
+    """A claim that has passed steps 1 to 5: its code and slots, its original, and that one's
+    weights, slot by slot.
+    """
+
+    code: Code
+    slots: tuple[Slot, ...]
+    original: Weights
+    values: list[Floats]
+
+    def read(self, weights: Weights, tries: int) -> tuple[float, float]:
+        """The mark's z, and the share of its weights that are kin to some of these weights."""
+        tries *= _WAYS
+        blind = read_code(weights, self.code, self.slots, tries)
+        paired = aligned_to(weights, self.code, self.values)
+        aligned = detection_of(paired, self.code, math.log(tries))
+        kin = sum(each.values.size for each in paired)
+        return max(blind.z, aligned.z), kin / sum(values.size for values in self.values)
+
+
 def settle(disputed: Weights, claims: Sequence[Claim], log_vkey: str) -> tuple[Finding, ...]:
     """A finding for each claim, at most one of which has step 0: the file's owner."""
-    originals: list[Weights | None] = [None] * len(claims)
-    findings = []
-    for place, claim in enumerate(claims):
-        finding, originals[place] = _alone(disputed, claim, log_vkey, len(claims))
-        findings.append(finding)
-    standing = [place for place, finding in enumerate(findings) if finding.step == 0]
-    fallen: dict[int, Finding] = {}
-    # 5.
-    for place in standing:
-        original = originals[place]
-        for other in standing:
-            if other == place or original is None:
-                continue
-            if _reads(original, claims[other].proof, len(claims)) >= THRESHOLD:
-                entry = findings[other].entry
-                why = f"its original carries the mark of entry {entry}"
-                fallen[place] = _fall(findings[place], 5, why)
+    tries = len(claims)
+    settled = [_alone(disputed, claim, log_vkey, tries) for claim in claims]
+    findings = [finding for finding, _ in settled]
+    standing = {place: kept for place, (_, kept) in enumerate(settled) if kept is not None}
     # 6.
-    left = [place for place in standing if place not in fallen]
+    left = []
+    for place, own in standing.items():
+        over = (n for n, other in standing.items() if n != place and _carries(own, other, tries))
+        other = next(over, None)
+        if other is None:
+            left.append(place)
+        else:
+            why = f"its original carries the mark of entry {findings[other].entry}"
+            findings[place] = replace(findings[place], step=6, why=why)
+    # 7.
     first = min(left, key=lambda place: findings[place].entry, default=None)
     for place in left:
-        if place != first and first is not None:
+        if first is not None and place != first:
             why = f"entry {findings[first].entry} is earlier"
-            fallen[place] = _fall(findings[place], 6, why)
-    return tuple(fallen.get(place, finding) for place, finding in enumerate(findings))
+            findings[place] = replace(findings[place], step=7, why=why)
+    return tuple(findings)
 
 
 def _alone(
     disputed: Weights, claim: Claim, log_vkey: str, tries: int
-) -> tuple[Finding, Weights | None]:
-    """Steps 1 to 4."""
+) -> tuple[Finding, _Standing | None]:
+    """Steps 1 to 5."""
+    mark, slots = claim.proof.mark, claim.proof.slots
     # 1.
     try:
         entry = claim.proof.check(log_vkey)
     except Refusal as refusal:
         return Finding(1, f"the commitment does not hold: {refusal.reason.name}"), None
+    held = Finding(0, "the file is theirs", entry.index, entry.time)
     # 2.
-    if sha256(claim.unmarked) != claim.proof.mark.unmarked:
-        return Finding(2, "the original is not the file committed to", entry.index), None
-    z = _reads(disputed, claim.proof, tries)
-    held = Finding(0, "the file is theirs", entry.index, entry.time, z)
+    if sha256(claim.unmarked) != mark.unmarked:
+        return replace(held, step=2, why="the original is not the file committed to"), None
+    try:
+        original = weights_of(claim.name, claim.unmarked)
+    except Refusal as refusal:
+        return replace(held, step=2, why=f"the original: {refusal.reason.name}"), None
+    if not slots or all(slots != original.slots(integers=kind) for kind in (False, True)):
+        return replace(held, step=2, why="the mark lies in other weights than the original's"), None
+    by_name = {each.name: each.values for each in original.ordered}
+    values = [by_name[slot.name] for slot in slots]
+    standing = _Standing(mark.code(worded=claim.proof.worded), slots, original, values)
     # 3.
+    z, kin = standing.read(disputed, tries)
+    held = replace(held, z=z)
     if z < THRESHOLD:
-        return _fall(held, 3, f"the file reads z = {z:.1f}"), None
+        return replace(held, step=3, why=f"the file reads z = {z:.1f}"), None
     # 4.
-    original = weights_of(claim.name, claim.unmarked)
-    own = _reads(original, claim.proof, tries)
+    if kin < _MADE_OF:
+        return replace(held, step=4, why=f"{kin:.0%} of the original is in the file"), None
+    # 5.
+    own, _ = standing.read(original, tries)
     if own >= _SILENT:
-        return _fall(held, 4, f"the original reads z = {own:.1f} already"), None
-    return held, original
+        return replace(held, step=5, why=f"the original reads z = {own:.1f} already"), None
+    return held, standing
 
 
-def _reads(weights: Weights, proof: OwnershipProof, tries: int) -> float:
-    code = proof.mark.code(worded=proof.worded)
-    return read_code(weights, code, proof.slots, tries).z
-
-
-def _fall(finding: Finding, step: int, why: str) -> Finding:
-    return Finding(step, why, finding.entry, finding.time, finding.z)
+def _carries(own: _Standing, other: _Standing, tries: int) -> bool:
+    """Whether the original of one claim carries the mark of another."""
+    z, _ = other.read(own.original, tries)
+    return z >= THRESHOLD

@@ -48,6 +48,14 @@ class Weights:
         """The whitened weights in order."""
         return [self.white[each.name] for each in self.ordered if each.name in self.white]
 
+    def slots(self, *, integers: bool) -> tuple[Slot, ...]:
+        """Where a mark of these weights lies: in all that are floats, or all that are integers."""
+        return tuple(
+            Slot(each.name, each.values.shape, each.axes)
+            for each in self.ordered
+            if each.integers is integers and each.name in self.white
+        )
+
     def named(self, slots: Sequence[Slot]) -> list[Paired]:
         """Those that bear the name of a slot and have its shape."""
         by_name = {_stem(name): values for name, values in self.white.items()}

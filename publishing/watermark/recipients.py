@@ -6,15 +6,13 @@ chance that an uninvolved one would be, among all who got a copy, is below one i
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from publishing.watermark.correlation import Floats
 from publishing.watermark.detection import Detection
 from publishing.watermark.key import Code, WatermarkKey
-from publishing.watermark.reading import Weights, read_code
-from publishing.watermark.records import Slot
 from publishing.watermark.spreading import Spreading, spread
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, digest, fields
@@ -30,6 +28,9 @@ _MOST = 0.15
 _RECIPIENTS = 1_000
 _COPY = "sealgate/watermark-copy/v1"
 _END = ".copy.json"
+
+# What a code reads in some weights, after paying for so many codes tried.
+ReadCode = Callable[[Code, int], Detection]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +75,17 @@ def accusing(recipients: int) -> float:
     return math.sqrt(2 * math.log(max(recipients, 1) / FALSE_ACCUSATION))
 
 
-def accused(
-    weights: Weights, key: WatermarkKey, copies: Sequence[CopyRecord], slots: Sequence[Slot]
-) -> tuple[Accused, ...]:
-    """The recipients, of those of one version, whose marks the weights carry; the surest first.
+def accused(read: ReadCode, key: WatermarkKey, copies: Sequence[CopyRecord]) -> tuple[Accused, ...]:
+    """The recipients, of those of one version, whose marks are read; the surest first.
 
     z and bound have been paid for: by searching, and by trying all recipients.
     """
     limit = math.log10(FALSE_ACCUSATION)
-    read = [
-        Accused(copy, read_code(weights, key.recipient(copy.parent, copy.recipient), slots, tries))
-        for tries in [len(copies)]
+    tried = [
+        Accused(copy, read(key.recipient(copy.parent, copy.recipient), len(copies)))
         for copy in copies
     ]
-    named = [each for each in read if each.detection.log10_bound <= limit]
+    named = [each for each in tried if each.detection.log10_bound <= limit]
     return tuple(sorted(named, key=lambda each: -each.detection.z))
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from publishing.watermark import payload as payloads
 from publishing.watermark.alignment import QUANTILES, Aligned, Order, align, scaled
 from publishing.watermark.correlation import Floats, correlate, whiten
-from publishing.watermark.detection import Detection, detection_of
 from publishing.watermark.key import Code
 from publishing.watermark.pairing import Paired, Shape, numbered
 from publishing.watermark.reading import Weights
@@ -28,13 +27,12 @@ _SURE_KIN = 0.6
 _CANDIDATES = 3
 
 
-def read_aligned(weights: Weights, code: Code, copy: Sequence[Floats], tries: int = 1) -> Detection:
-    """What the mark's code reads in weights that are first aligned to `copy`, the marked weights as
-    the registry has them, slot by slot.
+def aligned_to(weights: Weights, code: Code, copy: Sequence[Floats]) -> list[Paired]:
+    """Those of the weights that are kin to one of `copy`, the marked weights as the registry has
+    them, slot by slot, brought into its order and scale; the code's mark is taken out of it first.
     """
     hosts = [each.values for each in (*weights.ordered, *weights.others) if each.values.any()]
-    paired = align_all(hosts, without_mark(copy, code))
-    return detection_of(paired, code, math.log(tries))
+    return align_all(hosts, without_mark(copy, code))
 
 
 def without_mark(hosts: Sequence[Floats], code: Code) -> list[Floats]:

@@ -35,7 +35,9 @@ def mark_integers(data: bytes, code: Code, target: float = TARGET) -> tuple[byte
     """
     model = parse_model(data)
     tensors = {t.name: t for t in model.graph.initializer if t.data_type in _INTEGERS}
-    carriers = [c for c in read_carriers(model) if c.name in tensors and whiten(c.values).any()]
+    carriers = [
+        each for each in read_carriers(model) if each.integers and whiten(each.values).any()
+    ]
     hosts = [carrier.values for carrier in carriers]
     if sum(host.size for host in hosts) < CAPACITY:
         raise Refusal(Reason.WATERMARK_CAPACITY, "too few integers to carry a mark")

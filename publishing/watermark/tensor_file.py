@@ -122,7 +122,7 @@ class TensorFile:
             elif entry.dtype in ("I8", "U8"):
                 stem = next((name.removesuffix(e) for e in _ENDINGS if name.endswith(e)), name)
                 values = self._integers(name, stem)
-                yield Carrier(stem, tuple(range(values.ndim)), values)
+                yield Carrier(stem, tuple(range(values.ndim)), values, integers=True)
 
     def _integers(self, name: str, stem: str) -> Floats:
         """Scaled by the tensor that is named after it: one number, one a row, or one a block of a

@@ -8,7 +8,7 @@ other outputs depend on, as a response graph's moments of clean rows, carries no
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ml_dtypes
 import numpy as np
@@ -54,11 +54,13 @@ class Carrier:
     """A weight of at least `MIN_ELEMENTS` elements.
 
     `values` has output channels first; `axes` leads there from the initializer `name`'s own axes.
+    `integers` is whether the file holds integers of eight bits.
     """
 
     name: str
     axes: tuple[int, ...]
     values: Floats
+    integers: bool = False
 
 
 def read_carriers(model: onnx.ModelProto) -> tuple[Carrier, ...]:
@@ -76,7 +78,9 @@ def read_others(model: onnx.ModelProto, known: Sequence[Carrier]) -> tuple[Carri
     operator reads. Raises: FORMAT_REFUSED.
     """
     names = {carrier.name for carrier in known}
-    found = [each for each in _carriers(model, model.graph.node) if each.name not in names]
+    behind = {name for node in _behind_the_answer(model.graph) for name in node.output}
+    beside = [node for node in model.graph.node if not behind.intersection(node.output)]
+    found = [each for each in _carriers(model, beside) if each.name not in names]
     names.update(carrier.name for carrier in found)
     for tensor in model.graph.initializer:
         if tensor.name in names or len(tensor.dims) < 2 or np.prod(tensor.dims) < MIN_ELEMENTS:
@@ -178,7 +182,9 @@ class _Graph:
             values = _numbers(tensor)
             if values is None:
                 return None
-            return Carrier(name, tuple(range(values.ndim)), values.astype(np.float32, copy=False))
+            axes = tuple(range(values.ndim))
+            integers = values.dtype in (np.int8, np.uint8)
+            return Carrier(name, axes, values.astype(np.float32, copy=False), integers)
         node = self._makers.get(name)
         if node is None or depth == 0 or not node.input:
             return None
@@ -200,7 +206,7 @@ class _Graph:
             return None
         axis, block = _integer(node, "axis", 1), _integer(node, "block_size", 0)
         values = dequantize(found.values, scale, zero, axis, block)
-        return Carrier(found.name, found.axes, values)
+        return replace(found, values=values)
 
     def _integers(self, node: onnx.NodeProto, found: Carrier) -> Carrier:
         """What an operator on integers reads: by its own scale or, where the product is scaled
@@ -216,7 +222,7 @@ class _Graph:
             scale = np.ones((), np.float32)
         zero = self._constant(node, zero_place)
         axis = 0 if node.op_type in _CONVOLUTIONS else 1
-        return Carrier(found.name, found.axes, dequantize(found.values, scale, zero, axis))
+        return replace(found, values=dequantize(found.values, scale, zero, axis))
 
     def _blocks(self, node: onnx.NodeProto) -> Iterator[Carrier]:
         packed, scales = self._constant(node, 1), self._constant(node, 2)
@@ -239,7 +245,7 @@ class _Graph:
 
 def _transpose(found: Carrier, order: Sequence[int]) -> Carrier:
     axes = tuple(found.axes[place] for place in order)
-    return Carrier(found.name, axes, found.values.transpose(order))
+    return replace(found, axes=axes, values=found.values.transpose(order))
 
 
 def _permutation(node: onnx.NodeProto, rank: int) -> Sequence[int]:

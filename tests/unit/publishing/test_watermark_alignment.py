@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from publishing.watermark.alignment import align
-from publishing.watermark.detection import Detection
+from publishing.watermark.detection import Detection, detection_of
 from publishing.watermark.reading import read_code
-from publishing.watermark.second_reading import read_aligned, without_mark
+from publishing.watermark.second_reading import aligned_to, without_mark
 from tests.support.marked import Floats, marked, network, weights
 
 MARKED, RECORD = marked(network())
@@ -32,7 +32,7 @@ def moved(seed: int, drop: float = 0.0, scale: float = 1.0) -> Callable[[Floats]
 
 
 def aligned(found: dict[str, Floats]) -> Detection:
-    return read_aligned(weights(found), RECORD.code, COPY)
+    return detection_of(aligned_to(weights(found), RECORD.code, COPY), RECORD.code, 0.0)
 
 
 @pytest.mark.parametrize("seed", range(3))

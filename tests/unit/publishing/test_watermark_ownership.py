@@ -9,90 +9,19 @@ from safetensors.numpy import save
 
 from publishing.watermark.correlation import correlate, whiten
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.ownership import Claim, Finding, OwnershipProof, settle
+from publishing.watermark.ownership import OwnershipProof
 from publishing.watermark.pairing import numbered
-from publishing.watermark.reading import weights_of
-from publishing.watermark.records import MarkRecord
 from publishing.watermark.spreading import Spreading
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import canonical, merkle
-from sealgate.trust.checkpoint import Checkpoint, log_vkey, sign_checkpoint
 from sealgate.trust.digest import sha256
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.proof import TlogProof
-from tests.support.marked import KEY, Floats, marked, network
-
-LOG = PrivateKey.generate()
-ORIGIN = "house/registry"
-VKEY = log_vkey(ORIGIN, LOG)
-THIEF = WatermarkKey("stolen", bytes(32))
-
-
-class Log:
-    """A registry's log with nothing but commitments."""
-
-    def __init__(self) -> None:
-        self.leaves: list[bytes] = []
-
-    def commit(self, mark: Mark) -> int:
-        entry = {
-            "type": "sealgate/entry/v1",
-            "event": "watermark.committed",
-            "time": f"2026-11-25T10:00:{len(self.leaves):02}Z",
-            "principal": "publisher",
-            "subject": f"models/{mark.key.model}",
-            "body": {"commitment": mark.commitment},
-        }
-        self.leaves.append(canonical.encode(entry))
-        return len(self.leaves) - 1
-
-    def prove(self, record: MarkRecord, signer: PrivateKey = LOG) -> OwnershipProof:
-        hashes = [merkle.leaf_hash(leaf) for leaf in self.leaves]
-        checkpoint = Checkpoint(ORIGIN, len(hashes), merkle.root(hashes))
-        path = tuple(_path(record.entry, hashes))
-        note = sign_checkpoint(checkpoint, signer)
-        proof = TlogProof(record.entry, path, note)
-        return OwnershipProof.of(record, self.leaves[record.entry], proof)
-
-
-def _path(index: int, hashes: list[bytes]) -> list[bytes]:
-    """RFC 6962, 2.1.1."""
-    if len(hashes) == 1:
-        return []
-    split = 1 << (len(hashes) - 1).bit_length() - 1
-    if index < split:
-        return [*_path(index, hashes[:split]), merkle.root(hashes[split:])]
-    return [*_path(index - split, hashes[split:]), merkle.root(hashes[:split])]
-
-
-class Owner:
-    """Who trained the network, committed, marked it and gave it out; then nothing else happened."""
-
-    def __init__(self) -> None:
-        self.log = Log()
-        self.log.commit(Mark(WatermarkKey("other", bytes(32)), b"else", sha256(b"else")))
-        self.original = save(network())
-        mark = Mark(KEY, b"mine", sha256(self.original))
-        entry = self.log.commit(mark)
-        self.marked, record = marked(network(), mark)
-        self.record = replace(record, entry=entry)
-
-    def claim(self) -> Claim:
-        return Claim(self.log.prove(self.record), "mine.safetensors", self.original)
-
-    def thief(self, mark: Mark, original: bytes, worded: bool = True) -> Claim:
-        entry = self.log.commit(mark)
-        record = replace(self.record, mark=mark, worded=worded, entry=entry)
-        return Claim(self.log.prove(record), "theirs.safetensors", original)
+from tests.support.marked import KEY, marked, network
+from tests.support.owner import THIEF, VKEY, Owner, settled
 
 
 @pytest.fixture(name="owner")
 def _owner() -> Owner:
     return Owner()
-
-
-def settled(disputed: dict[str, Floats], *claims: Claim) -> list[Finding]:
-    return list(settle(weights_of("x.safetensors", save(disputed)), claims, VKEY))
 
 
 def test_a_lone_claim_that_holds(owner: Owner) -> None:
@@ -128,7 +57,7 @@ def test_a_mark_written_over_ours_loses(owner: Owner) -> None:
     theirs = Mark(THIEF, b"evil", sha256(original))
     both, _ = marked(owner.marked, theirs)
     mine, thief = settled(both, owner.claim(), owner.thief(theirs, original))
-    assert (mine.step, thief.step) == (0, 5)
+    assert (mine.step, thief.step) == (0, 6)
     assert "entry 1" in thief.why
 
 
@@ -143,7 +72,7 @@ def test_an_inverted_mark_loses(owner: Owner) -> None:
     more = Spreading(code, np.full(code.bits, 0.2))
     disputed = dict(zip(owner.marked, more.apply(hosts), strict=True))
     mine, thief = settled(disputed, owner.claim(), owner.thief(theirs, original))
-    assert (mine.step, thief.step) == (0, 5)
+    assert (mine.step, thief.step) == (0, 6)
 
 
 def test_a_later_commitment_of_an_independent_mark_loses(owner: Owner) -> None:
@@ -151,14 +80,14 @@ def test_a_later_commitment_of_an_independent_mark_loses(owner: Owner) -> None:
     theirs = Mark(THIEF, b"evil", sha256(owner.original))
     both, _ = marked(owner.marked, theirs)
     mine, later = settled(both, owner.claim(), owner.thief(theirs, owner.original))
-    assert (mine.step, later.step) == (0, 6)
+    assert (mine.step, later.step) == (0, 7)
 
 
 def test_an_original_that_has_its_own_mark_already_loses(owner: Owner) -> None:
     original = save(owner.marked)
     mark = Mark(KEY, b"mine", sha256(original))
     (finding,) = settled(owner.marked, owner.thief(mark, original))
-    assert finding.step == 4
+    assert finding.step == 5
 
 
 def test_another_original_than_the_one_committed_to_loses(owner: Owner) -> None:

@@ -17,7 +17,7 @@ from publishing.watermark.files import mark_file
 from publishing.watermark.reading import Weights, read_code, read_payloads, weights_of
 from publishing.watermark.tensor_file import TensorFile
 from sealgate.reasons import Reason, Refusal
-from tests.support.marked import KEY, Floats, mark, marked, network
+from tests.support.marked import KEY, Floats, mark, marked, network, safetensors_bytes
 
 MARKED, RECORD = marked(network())
 PAYLOAD = RECORD.mark.payload
@@ -29,20 +29,6 @@ def read(weights: Weights) -> Detection:
 
 def tensors(values: dict[str, npt.NDArray[np.generic]]) -> Weights:
     return weights_of("model.safetensors", safetensors_bytes(values))
-
-
-def safetensors_bytes(values: dict[str, npt.NDArray[np.generic]]) -> bytes:
-    """The library writes no bfloat16 from numpy, so this writes all."""
-    names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "uint8": "U8"}
-    header, place = {}, 0
-    for name, value in values.items():
-        offsets = [place, place + value.nbytes]
-        kind = names[str(value.dtype)]
-        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": offsets}
-        place += value.nbytes
-    text = json.dumps(header).encode()
-    parts = [np.ascontiguousarray(value).tobytes() for value in values.values()]
-    return len(text).to_bytes(8, "little") + text + b"".join(parts)
 
 
 def rows(values: Floats) -> Floats:
@@ -247,8 +233,7 @@ def test_a_wrong_key_reads_nothing() -> None:
 
 
 def test_a_tensor_of_zeros_is_passed_over() -> None:
-    zeroed = {**MARKED, "second": np.zeros_like(MARKED["second"])}
-    found = read(tensors(dict(zeroed)))
+    found = read(tensors({**MARKED, "second": np.zeros_like(MARKED["second"])}))
     assert found.found
     assert found.weights == sum(v.size for n, v in MARKED.items() if n != "second")
     nothing = read(tensors({name: np.zeros_like(value) for name, value in MARKED.items()}))
@@ -293,8 +278,8 @@ def test_a_header_that_lies_is_refused(entry: object) -> None:
 
 def test_scales_that_fit_nothing_are_refused() -> None:
     integers, scale = int8(MARKED["first"])
-    values = {"first": integers, "first_scale": scale[:7]}
-    assert refusal("model.safetensors", safetensors_bytes(dict(values))) is Reason.FORMAT_REFUSED
+    data = safetensors_bytes({"first": integers, "first_scale": scale[:7]})
+    assert refusal("model.safetensors", data) is Reason.FORMAT_REFUSED
 
 
 def refusal(name: str, data: bytes) -> Reason:
