@@ -22,7 +22,7 @@ from sealgate.trust import canonical, fields
 
 TYPE = "sealgate/detector/v2"
 # It catches what no attack that was shown is like, and takes benign changes for it.
-_CLEAN_WEIGHT = 0.5
+CLEAN_WEIGHT = 0.5
 # Scores that do not vary on clean rows still need a unit.
 _LEAST = 1e-6
 
@@ -145,7 +145,7 @@ class Detector:
         adversarial. Raises ValueError for another width: the graph was checked before.
         """
         clean, trained = self.surprises(features)
-        return _CLEAN_WEIGHT * clean + trained
+        return CLEAN_WEIGHT * clean + trained
 
     def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
         """What the clean and the trained detector say of features [n, F], each [n]."""

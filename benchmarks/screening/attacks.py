@@ -1,0 +1,197 @@
+"""The attacks of `make bench-screening`, on rows that the model tells right.
+
+FGSM, PGD, CW and HopSkipJump are CleverHans'. DeepFool is written from its paper (arXiv 1511.04599)
+and Square is `publishing.query_attacks`', since CleverHans has neither. Attacks with a bound keep
+it in every column (`Subject.unit`), the others find what is near; all keep the domain.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from cleverhans.torch.attacks.carlini_wagner_l2 import carlini_wagner_l2
+from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
+from cleverhans.torch.attacks.hop_skip_jump_attack import hop_skip_jump_attack
+from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
+
+from benchmarks.screening.subjects import CACHE, Labels, Rows, Subject
+from publishing.query_attacks import Asking, square
+
+PGD_STEPS = 40
+L2_SIZE = 2.0
+CW_SEARCHES, CW_STEPS, CW_RATE = 3, 150, 0.02
+SQUARE_QUERIES = 1000
+# 100 sqrt(t) questions in step t, and what searches the border: about 5,000 in all.
+HOP_STEPS = 16
+DEEPFOOL_STEPS = 50
+# A little over the border, or rounding puts the row back.
+_OVERSHOOT = 0.02
+MANY, FEW, FEWEST = 500, 100, 25
+
+BOUNDED, NEAR, FREE, QUERIES = "bounded", "near", "free", "queries"
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """`family` is what of the detector's own attacks is left out to call this one unseen; `rows`
+    are attacked at most.
+    """
+
+    name: str
+    kind: str
+    family: str
+    make: Callable[[Subject, Rows, Labels], Rows]
+    rows: int = MANY
+    images_only: bool = False
+
+
+def _bounded(subject: Subject, x: Rows, y: Labels, size: float, steps: int) -> Rows:
+    """In units of which each column may move by the same."""
+    unit = torch.from_numpy(subject.unit)
+
+    def model(u: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = subject.module(u * unit)
+        return logits
+
+    start, label = torch.from_numpy(x) / unit, torch.from_numpy(y)
+    # A table's columns end at different places in these units; they are cut off in the end.
+    limits = (0.0, 1 / subject.source.eps) if subject.source.image else (None, None)
+    if steps == 1:
+        moved = fast_gradient_method(model, start, size, np.inf, *limits, y=label)
+    else:
+        step = 2.5 * size / steps
+        moved = projected_gradient_descent(
+            model, start, size, step, steps, np.inf, *limits, y=label, sanity_checks=False
+        )
+    return _within((moved * unit).detach())
+
+
+def _pgd_l2(subject: Subject, x: Rows, y: Labels) -> Rows:
+    moved = projected_gradient_descent(
+        subject.module,
+        torch.from_numpy(x),
+        L2_SIZE,
+        2.5 * L2_SIZE / PGD_STEPS,
+        PGD_STEPS,
+        2,
+        0.0,
+        1.0,
+        torch.from_numpy(y),
+        rand_init=False,
+        sanity_checks=False,
+    )
+    return _within(moved.detach())
+
+
+def _carlini_wagner(confidence: float) -> Callable[[Subject, Rows, Labels], Rows]:
+    def make(subject: Subject, x: Rows, y: Labels) -> Rows:
+        classes = subject.module.last.out_features
+        moved = carlini_wagner_l2(
+            subject.module,
+            torch.from_numpy(x),
+            classes,
+            torch.from_numpy(y),
+            lr=CW_RATE,
+            confidence=confidence,
+            binary_search_steps=CW_SEARCHES,
+            max_iterations=CW_STEPS,
+            initial_const=1.0,
+        )
+        return _within(moved)
+
+    return make
+
+
+def _hop_skip_jump(subject: Subject, x: Rows, y: Labels) -> Rows:
+    moved = hop_skip_jump_attack(
+        subject.module, torch.from_numpy(x), np.inf, num_iterations=HOP_STEPS, verbose=False
+    )
+    return _within(moved.detach())
+
+
+def _deepfool(subject: Subject, x: Rows, y: Labels) -> Rows:
+    moved, label = torch.from_numpy(x), torch.from_numpy(y)
+    for _ in range(DEEPFOOL_STEPS):
+        here = moved.clone().requires_grad_(True)
+        logits = subject.module(here)
+        still = logits.argmax(1) == label
+        if not still.any():
+            break
+        classes = logits.shape[1]
+        slopes = torch.stack(
+            [
+                torch.autograd.grad(logits[:, at].sum(), here, retain_graph=True)[0]
+                for at in range(classes)
+            ],
+            1,
+        )
+        rows = torch.arange(len(x))
+        lead = logits.detach() - logits.detach()[rows, label][:, None]
+        way = slopes - slopes[rows, label][:, None]
+        lengths = way.norm(dim=2)
+        far = (lead.abs() / (lengths + 1e-12)).scatter(1, label[:, None], np.inf)
+        nearest = far.argmin(1)
+        step = ((lead.abs() + 1e-4) / (lengths**2 + 1e-12))[rows, nearest]
+        moved = torch.where(
+            still[:, None],
+            (moved + (1 + _OVERSHOOT) * step[:, None] * way[rows, nearest]).clamp(0, 1),
+            moved,
+        )
+    return _within(moved)
+
+
+def _square(subject: Subject, x: Rows, y: Labels) -> Rows:
+    """All rows ask side by side, so that each step is one batch."""
+    eps = subject.source.eps
+    going: dict[int, Asking] = {
+        at: square(x[at], int(y[at]), eps, SQUARE_QUERIES, 0.3, np.random.default_rng(at))
+        for at in range(len(x))
+    }
+    asked = {at: next(asking) for at, asking in going.items()}
+    found = x.copy()
+    while asked:
+        answers = subject.probe.answers(np.stack(list(asked.values())))
+        for (at, row), answer in zip(list(asked.items()), answers, strict=True):
+            found[at] = row
+            try:
+                asked[at] = going[at].send(int(answer))
+            except StopIteration:
+                del asked[at]
+    return found
+
+
+ATTACKS: tuple[Attack, ...] = (
+    Attack("FGSM, half size", BOUNDED, "fgsm", lambda s, x, y: _bounded(s, x, y, 0.5, 1)),
+    Attack("FGSM", BOUNDED, "fgsm", lambda s, x, y: _bounded(s, x, y, 1.0, 1)),
+    Attack("PGD-40, half size", BOUNDED, "pgd", lambda s, x, y: _bounded(s, x, y, 0.5, PGD_STEPS)),
+    Attack("PGD-40", BOUNDED, "pgd", lambda s, x, y: _bounded(s, x, y, 1.0, PGD_STEPS)),
+    Attack("PGD-L2 2.0", FREE, "pgd", _pgd_l2, images_only=True),
+    Attack("DeepFool", NEAR, "near", _deepfool),
+    Attack("CW, κ = 0", NEAR, "near", _carlini_wagner(0.0), FEW),
+    Attack("CW, κ = 5", FREE, "near", _carlini_wagner(5.0), FEW),
+    Attack("HopSkipJump", NEAR, "near", _hop_skip_jump, FEWEST),
+    Attack("Square", QUERIES, "pgd", _square, FEW, images_only=True),
+)
+
+
+def made(subject: Subject, attack: Attack) -> tuple[Rows, Rows, Labels]:
+    """The rows before and after, and their classes; kept by data, model, seed and attack."""
+    x, y = subject.right
+    x, y = x[: attack.rows], y[: attack.rows]
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    folder = CACHE / subject.source.name / subject.model / str(subject.seed)
+    kept = folder / f"{attack.name}-{subject.digest}-{code}.npy"
+    if not kept.exists():
+        torch.manual_seed(subject.seed)
+        # HopSkipJump draws from this one.
+        np.random.seed(subject.seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(kept, attack.make(subject, x, y))
+    return x, np.load(kept), y
+
+
+def _within(moved: torch.Tensor) -> Rows:
+    return np.clip(moved.numpy(), 0, 1).astype(np.float32)

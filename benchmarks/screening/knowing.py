@@ -1,0 +1,91 @@
+"""An attacker who knows everything: weights, features, detector and thresholds.
+
+Selective projected gradient descent (Bryniarski et al., arXiv 2106.15023): a row that is still told
+right is moved to where its lead falls, one that is turned to where its score falls, so that neither
+aim spoils the other. What counts is, over all restarts and steps, the least score that a turned row
+was brought to: it tells the joint success at every threshold at once.
+
+The margin's gradient is taken for a constant of each step. For a network of rectified units that is
+no approximation: almost everywhere it is one. Features that are cut off pass their slope on as if
+they were not, or the attacker would have nothing to go by.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.screening.subjects import STEP, Labels, Rows, Subject
+from inference.screening.detector import CLEAN_WEIGHT, Detector, Weights
+from training.reference import behind, watched
+from training.response import Seen, features, margin
+
+RESTARTS, STEPS = 5, 200
+_FIRST_STEP, _LAST_STEP = 0.25, 0.01
+_ZERO, _ONE = torch.tensor(0.0), torch.tensor(1.0)
+Floats = npt.NDArray[np.float64]
+
+
+def least_scores(
+    subject: Subject,
+    detector: Detector,
+    x: Rows,
+    y: Labels,
+    restarts: int,
+    steps: int,
+) -> Floats:
+    """For each row x [n, D] of class y [n], the least score of a row within its bounds that gets
+    another class; infinite where none was found.
+    """
+    generator = torch.Generator().manual_seed(subject.seed)
+    start, label, unit = (torch.from_numpy(part) for part in (x, y, subject.unit))
+    # All restarts side by side: the first from the row itself, the others at random.
+    low, high = ((start + way * unit).clamp(0, 1).repeat(restarts, 1) for way in (-1, 1))
+    moved = low + torch.rand(low.shape, generator=generator) * (high - low)
+    moved[: len(start)] = start
+    label = label.repeat(restarts)
+    least = torch.full((len(moved),), np.inf, dtype=torch.float64)
+    for size in np.geomspace(_FIRST_STEP, _LAST_STEP, steps):
+        here = moved.clone().requires_grad_(True)
+        logits, measured = _measured(subject, here)
+        score = _score(detector, measured)
+        turned = logits.argmax(1) != label
+        least = torch.where(turned & (score < least), score.detach(), least)
+        true = torch.arange(logits.shape[1]) == label[:, None]
+        loss = torch.where(turned, score, margin(logits, true).double()).sum()
+        (slope,) = torch.autograd.grad(loss, here)
+        moved = (moved - float(size) * unit * slope.sign()).clamp(low, high)
+    return np.asarray(least.reshape(restarts, -1).amin(0).numpy(), np.float64)
+
+
+def _measured(subject: Subject, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    session = subject.session
+    with watched(session.module) as entered:
+        logits = session.module(x)
+        layers = [x, *behind(x, entered)]
+    own = torch.arange(logits.shape[1]) == logits.argmax(1)[:, None]
+    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x, retain_graph=True)
+    seen = Seen(x, logits, own, gradient, layers)
+    found = features(session.module, seen, torch.tensor(STEP), _ZERO, _ONE, session.reference)
+    return logits, found
+
+
+def _score(detector: Detector, measured: torch.Tensor) -> torch.Tensor:
+    """`Detector.scores`, with slopes."""
+    scaling = detector.scaling
+    z = (measured.double() - torch.tensor(scaling.center).double()) / torch.tensor(
+        scaling.spread
+    ).double()
+    z = z + (z.clamp(-scaling.limit, scaling.limit) - z).detach()
+    clean, trained = detector.clean, detector.trained
+    distance = _polynomial(clean, z).clamp(min=0).log1p()
+    odds = _polynomial(trained, z)
+    far = (distance - clean.tail.median) / clean.tail.decay
+    return CLEAN_WEIGHT * far + (odds - trained.tail.median) / trained.tail.decay
+
+
+def _polynomial(weights: Weights, z: torch.Tensor) -> torch.Tensor:
+    width = z.shape[1]
+    triangle = torch.zeros(width, width, dtype=torch.float64)
+    triangle[tuple(np.triu_indices(width))] = torch.tensor(weights.quadratic).double()
+    linear = torch.tensor(weights.linear).double()
+    return ((z @ triangle + linear) * z).sum(1) + weights.bias

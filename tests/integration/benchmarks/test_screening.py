@@ -1,0 +1,142 @@
+"""A small part of `make bench-screening`: digits, one seed, with margins."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.screening import attacks, knowing, measures, subjects
+from benchmarks.screening.attacks import ATTACKS, BOUNDED, made
+from benchmarks.screening.subjects import DIGITS, HARDENED, PLAIN, TABLE, Subject, TorchSession
+from inference.screening import contract
+from inference.screening.attack import feeds
+from tests.support.demo_models import DemoModel
+from training import datasets
+from training.reference import Reference
+
+QUICK = {"FGSM", "PGD-40", "PGD-L2 2.0", "DeepFool"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setattr(subjects, "CACHE", folder)
+        patch.setattr(attacks, "CACHE", folder)
+        torch.set_num_threads(1)
+        yield folder
+
+
+def short(model: str) -> Subject:
+    """Trained for a third of the time."""
+    return subjects.subject(replace(DIGITS, recipe=replace(DIGITS.recipe, epochs=40)), model, 7)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Subject:
+    return short(PLAIN)
+
+
+def test_what_is_measured_is_what_versions_compute() -> None:
+    demo = DemoModel.load("digits-1")
+    train = datasets.digits().slices["train"]
+    session = TorchSession(demo.module, Reference.of_rows(demo.module, train.x, train.y))
+    given = feeds(demo.data["x_test"][:50], 0.03, 0.0, 1.0)
+    for ours, graph_s in zip(
+        session.run(None, given), demo.session.run(list(contract.OUTPUTS), given), strict=True
+    ):
+        assert np.allclose(ours, graph_s, atol=2e-3, rtol=1e-3)
+
+
+def test_no_row_is_in_two_slices_and_seeds_differ(plain: Subject) -> None:
+    rows = np.concatenate([x for x, _ in plain.slices.values()])
+    assert len(np.unique(rows, axis=0)) == len(rows) == 1797
+    other = subjects.subject(plain.source, PLAIN, 8)
+    assert not np.array_equal(other.slices["test"][0], plain.slices["test"][0])
+
+
+def test_attacks_keep_to_their_bounds_and_turn_answers(plain: Subject) -> None:
+    for attack in ATTACKS:
+        if attack.name not in QUICK:
+            continue
+        before, after, classes = made(plain, attack)
+        assert (plain.probe.answers(before) == classes).all()
+        assert after.min() >= 0
+        assert after.max() <= 1
+        assert np.mean(plain.probe.answers(after) != classes) > 0.8
+        moved = np.abs(after - before)
+        if attack.kind == BOUNDED:
+            assert (moved <= plain.unit + 1e-6).all()
+        # What was kept is taken again.
+        assert np.array_equal(made(plain, attack)[1], after)
+
+
+def test_a_table_s_columns_move_by_their_own_spread() -> None:
+    table = subjects.subject(replace(TABLE, recipe=replace(TABLE.recipe, epochs=5)), PLAIN, 7)
+    train = table.slices["train"][0]
+    spread = np.subtract(*np.quantile(train, [0.75, 0.25], axis=0))
+    assert np.allclose(table.unit, 0.1 * spread, atol=1e-5)
+    (fgsm,) = (attack for attack in ATTACKS if attack.name == "FGSM")
+    before, after, _ = made(table, fgsm)
+    assert (np.abs(after - before) <= table.unit + 1e-6).all()
+
+
+def test_figures_hold_with_margins(plain: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "KNOWING_ROWS", 30)
+    monkeypatch.setattr(knowing, "STEPS", 40)
+    monkeypatch.setattr(knowing, "RESTARTS", 1)
+    found = measures.measure(plain, [each for each in ATTACKS if each.name in QUICK])
+    assert found["clean"]["accuracy"] > 0.94
+    assert found["clean"]["flagged"] <= 0.01 + 4 * np.sqrt(0.01 * 0.99 / 400)
+    assert max(found["shifts"].values()) < 0.1
+    for name in QUICK:
+        assert found["attacks"][name]["auroc"] > 0.97
+        assert found["attacks"][name]["auroc_unseen"] > 0.93
+        assert found["attacks"][name]["tpr_at_1_percent"] > 0.7
+    worst = found["attacks"][measures.WORST]
+    assert worst["turned"] >= max(found["attacks"][name]["turned"] for name in QUICK)
+    assert worst["auroc"] <= min(found["attacks"][name]["auroc"] for name in QUICK) + 0.01
+
+
+def test_whoever_knows_the_detector_works_around_it(plain: Subject) -> None:
+    x, y = plain.right
+    (detector,) = plain.detectors()
+    # Where each row counts as turned from the first, its own score is the least.
+    own = detector.scores(plain.probe.measure(x[:50])[1])
+    at_once = knowing.least_scores(plain, detector, x[:50], (y[:50] + 1) % 10, 1, 1)
+    assert np.allclose(at_once, own, atol=1e-3)
+    (pgd,) = (attack for attack in ATTACKS if attack.name == "PGD-40")
+    after = made(plain, pgd)[1][:30]
+    unknowing = detector.scores(plain.probe.measure(after)[1])
+    least = knowing.least_scores(plain, detector, x[:30], y[:30], 2, 60)
+    assert np.isfinite(least).mean() > 0.9
+    assert np.mean(least <= detector.threshold) > np.mean(unknowing <= detector.threshold) + 0.2
+
+
+def test_an_attack_left_out_is_not_fitted_to(plain: Subject) -> None:
+    few = {name: (x[:80], y[:80]) for name, (x, y) in plain.slices.items()}
+    everything, without = replace(plain, slices=few).detectors(("pgd",))
+    assert any("pgd" in name for name in everything.fitted_on)
+    assert without.fitted_on
+    assert not any("pgd" in name for name in without.fitted_on)
+
+
+def test_a_model_hardened_by_pgd_gives_way_less(plain: Subject) -> None:
+    hardened = short(HARDENED)
+    (pgd,) = (attack for attack in ATTACKS if attack.name == "PGD-40, half size")
+    turned = {}
+    for name, subject in (("plain", plain), ("hardened", hardened)):
+        _, after, classes = made(subject, pgd)
+        turned[name] = np.mean(subject.probe.answers(after) != classes)
+    assert turned["hardened"] < turned["plain"] / 2
+
+
+def test_an_interval_is_student_s() -> None:
+    assert measures.together([0.5]) == {"mean": 0.5, "seeds": 1}
+    found = measures.together([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert found["mean"] == pytest.approx(0.3)
+    # Of 0.158, by the root of five, at four degrees of freedom.
+    assert found["plus_minus"] == pytest.approx(0.1963, abs=1e-4)
