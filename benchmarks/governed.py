@@ -38,7 +38,7 @@ class Gateway:
 def prepare(folder: Path) -> tuple[Stage, Served]:
     """An installation whose gateway is stopped again, and the very bytes that it serves."""
     stage = Stage(folder / "state")
-    stage.command("init", "--port", str(free_ports()))
+    stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
     stage.start_gateway()
     try:
         stage.command(

@@ -39,7 +39,7 @@ def main() -> None:
     rows = test_rows("digits")
     with TemporaryDirectory() as folder:
         stage = Stage(Path(folder) / "state")
-        stage.command("init", "--port", str(free_ports()))
+        stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
         stage.start_gateway()
         try:
             _serve_digits(stage)

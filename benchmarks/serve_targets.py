@@ -16,17 +16,26 @@ _PYTHON = (
     "Python's gRPC with the model and nothing else takes about 0.10 to 0.18 CPU-ms of an answer, "
     "the record and its receipt 0.08, the rest of our path 0.08"
 )
-_TRIED = "tried without gain: single-message handlers, 16 threads, longer groups, switch intervals"
+_TRIED = (
+    "leaders that yield while others join saved a tenth; tried without gain: single-message "
+    "handlers, fewer threads, switch intervals, waking a batch's callers one after another, one "
+    "statement for a group's rows"
+)
 _TAIL = (
-    "not understood yet: the engine alone has a p99 of five to eight times its p50, a bare server "
-    "of one to two times, so it comes from where requests wait for a batch; other switch intervals "
-    "changed nothing"
+    "64 in flight take 64 / rate on average, whoever serves them, and p99 is 1.6 to 2 times that: "
+    "traced, it is waiting for the interpreter, a fifth before a call begins, nearly half around "
+    "the record; so 50 ms takes 2,500 to 3,000 a second, or a core without others on it"
+)
+_LONE = (
+    "on a machine that others load, each hand-over between a request's threads waits for a turn of "
+    "the processor; by itself a governed request takes 1.6 ms in all (results/path.json)"
 )
 # One line for each target missed: why, and what was tried.
 _WHY = {
     "server CPU-ms of a governed answer": f"{_PYTHON}; {_TRIED}",
     "governed rate over the best peer's ungoverned rate": f"{_PYTHON}; {_TRIED}",
     "p99 of those, ms": _TAIL,
+    "p50 added by governance at 1 in flight, ms": _LONE,
     "p99 over the best peer's, 64 in flight": _TAIL,
     "p99 over the best peer's, each at 70%": _TAIL,
 }

@@ -30,7 +30,7 @@ def main() -> None:
     try:
         if not (arguments.state / "gateway.toml").exists():
             check_free(f"127.0.0.1:{arguments.port}")
-            stage.command("init", "--port", str(arguments.port))
+            stage.command("init", "--unencrypted-keys", "--port", str(arguments.port))
         else:
             _renew_token(stage)
         stage.start_gateway()

@@ -77,15 +77,7 @@ class Gateway:
         self._limits = config.limits
         self._authenticator = CallAuthenticator.of(config)
         self._turnstile = Turnstile(config.limits)
-        front_door = FrontDoor(
-            self._authenticator,
-            self.policy,
-            self._record_refusal,
-            self._record_read,
-            self._turnstile,
-            Quotas.of(config.quotas, config.quota_store),
-            config.limits.message_bytes,
-        )
+        front_door = self._new_front_door(config)
         self._server = new_server(config.limits, front_door)
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
         self.ports = listen(self._server, config)
@@ -106,16 +98,7 @@ class Gateway:
         )
         self.recorder = Recorder(store.answers, store.subjects)
         self._drift = DriftWatch(store.registry.drifts, store.answers.origin)
-        self._watch = Watch(
-            store.registry,
-            self.engine,
-            store.answers,
-            front_door.counted_refusals,
-            config.limits.anchor_every,
-            store.remember,
-            self._rooms,
-            self._drift.report,
-        )
+        self._watch = self._new_watch(front_door)
         guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
         self._rollout = Rollout(self.engine, self.recorder, store.registry.pointers, now, guard_key)
         self._sessions = open_sessions(config.sessions)
@@ -125,13 +108,8 @@ class Gateway:
         self._watches = Watches.over(
             store.registry, store.answers, front_door.admit, self._rights, config.limits
         )
-        self._witnesses = Witnesses(
-            config.witnesses,
-            list(store.logs().values()),
-            store.witnessed,
-            store.halt,
-            config.limits.anchor_every,
-        )
+        logs, often = list(store.logs().values()), config.limits.anchor_every
+        self._witnesses = Witnesses(config.witnesses, logs, store.witnessed, store.halt, often)
         self._add_services()
 
     def policy(self) -> Policy:
@@ -174,22 +152,46 @@ class Gateway:
         self._authenticator.close()
         self._store.close()
 
-    def _add_services(self) -> None:
-        deadline, rollout = self._limits.deadline, self._rollout
-        release = Release(self.policy, self._store.registry.allowances)
-        predict = Predict(
+    def _new_front_door(self, config: GatewayConfig) -> FrontDoor:
+        return FrontDoor(
+            self._authenticator,
+            self.policy,
+            self._record_refusal,
+            self._record_read,
+            self._turnstile,
+            Quotas.of(config.quotas, config.quota_store),
+            config.limits.message_bytes,
+        )
+
+    def _new_watch(self, front_door: FrontDoor) -> Watch:
+        return Watch(
+            self._store.registry,
+            self.engine,
+            self._store.answers,
+            front_door.counted_refusals,
+            self._limits.anchor_every,
+            self._store.remember,
+            self._rooms,
+            self._drift.report,
+        )
+
+    def _new_predict(self) -> Predict:
+        return Predict(
             self.engine,
             self.recorder,
             self.policy,
             self._rights,
-            release,
+            Release(self.policy, self._store.registry.allowances),
             self._sessions,
             self._drift,
             self._features,
-            rollout,
+            self._rollout,
             now,
-            deadline,
+            self._limits.deadline,
         )
+
+    def _add_services(self) -> None:
+        predict = self._new_predict()
         add_GRPCInferenceServiceServicer_to_server(
             InferenceService(self.engine, predict, self._rights, self._drift.withdrawn),
             self._server,
@@ -249,10 +251,10 @@ class Gateway:
         self._check_own(origin)
         return self.recorder.open(index)
 
-    def _erase_subject(self, principal: str, origin: str, subject: str) -> Erased:
+    def _erase_subject(self, principal: str, origin: str, subject: str, request_id: str) -> Erased:
         self._check_own(origin)
         erasures = self._store.registry.erasures
-        return erase_subject(erasures, self.recorder, principal, origin, subject)
+        return erase_subject(erasures, self.recorder, principal, origin, subject, request_id)
 
     def _search_answers(
         self, origin: str, start: int, end: int, values: Sequence[str]

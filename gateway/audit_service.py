@@ -68,6 +68,7 @@ class AuditService(AuditServiceServicer):
         self._rights.check(call, "read")
         for block in self._trail.records(request.start, request.end):
             for group in _groups(map(_entry, block)):
+                self._rights.check(call, "read")
                 yield messages.StreamRecordsResponse(entries=group)
 
     def StreamOpenings(
@@ -78,6 +79,7 @@ class AuditService(AuditServiceServicer):
         if len(values) > _MOST_VALUES or any(not 0 < len(v) <= _LONGEST_VALUE for v in values):
             raise Refusal(Reason.PARAMETER_MALFORMED, "values")
         for found in self._search(request.origin, request.start, request.end, values):
+            self._rights.check(call, "read")
             yield messages.StreamOpeningsResponse(
                 next=found.next,
                 receipts=[receipt.encode() for receipt in found.receipts],

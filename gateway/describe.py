@@ -17,13 +17,15 @@ _READY, _UNAVAILABLE = "READY", "UNAVAILABLE"
 _DATA_TYPES = {"FP32": oip.TYPE_FP32, "INT64": oip.TYPE_INT64, "BYTES": oip.TYPE_STRING}
 
 
-def metadata(live: Live, versions: Iterable[int]) -> oip.ModelMetadataResponse:
-    """The model's tensors; `versions` are those that a live pointer names."""
+def metadata(live: Live, versions: Iterable[int], expired: str = "") -> oip.ModelMetadataResponse:
+    """The model's tensors; `versions` are those that a live pointer names, `expired` is when the
+    policy expired in whose grace they answer.
+    """
     response = oip.ModelMetadataResponse(
         name=live.model,
         versions=[str(number) for number in sorted(versions)],
         platform=PLATFORM,
-        properties=_provenance(live),
+        properties=_provenance(live) | ({"policy_expired": expired} if expired else {}),
     )
     for specs, listed in (
         (live.config.inputs, response.inputs),

@@ -7,7 +7,8 @@
 5. The caller's quotas have room (`gateway.quotas`).
 6. The request is read, in bounded time and room (`gateway.turnstile`), and must be a message.
 7. What shows audit data is recorded before anything of the answer leaves; else nothing leaves.
-8. Whatever the handler raises becomes a reason from the fixed list.
+8. While answers stream, steps 1 to 4 are taken again before each of them leaves.
+9. Whatever the handler raises becomes a reason from the fixed list.
 """
 
 import logging
@@ -179,7 +180,9 @@ class FrontDoor(grpc.ServerInterceptor):
                 with self._turnstile.waiting(call, wait):
                     request = parsed if streams else _only(parsed)
                     answers = behavior(request, call)
-                    yield from self._recorded(call, request, answers) if reads else answers
+                    if reads:
+                        answers = self._recorded(call, request, answers)
+                    yield from self._admitted(call, answers)
             except Exception as error:
                 self._abort(call, error)
             finally:
@@ -221,6 +224,12 @@ class FrontDoor(grpc.ServerInterceptor):
                 self._record_read(call, request)
             yield answer
 
+    def _admitted(self, call: Call, answers: Iterator[Any]) -> Iterator[Any]:
+        """Step 8. Raises like `admit`."""
+        for answer in answers:
+            self.admit(call, call.method)
+            yield answer
+
     def _parsed(self, messages: Iterator[bytes], handler: Handler) -> Iterator[Any]:
         """Step 6. Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the
         caller has gone.
@@ -237,7 +246,7 @@ class FrontDoor(grpc.ServerInterceptor):
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request") from error
 
     def _abort(self, call: Call, error: Exception) -> None:
-        """Step 8: ends the call with the error's reason; the outermost boundary of a call."""
+        """Step 9: ends the call with the error's reason; the outermost boundary of a call."""
         code: Callable[[], Any] = call.code
         if code() is not None:
             # A handler of a foreign servicer has aborted by itself.

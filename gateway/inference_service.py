@@ -63,7 +63,7 @@ class InferenceService(GRPCInferenceServiceServicer):
     ) -> oip.ModelMetadataResponse:
         live = self._resolve(request.name, request.version, call)
         versions = {item.version for item in self._live() if item.model == live.model}
-        return describe.metadata(live, versions)
+        return describe.metadata(live, versions, self._engine.expired)
 
     def ModelInfer(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         choose_encoding(call)

@@ -18,7 +18,7 @@ from sealgate.v1.log_pb2_grpc import LogServiceServicer
 
 class LogService(LogServiceServicer):
     """Reads logs by their origin. `open_answer` makes a receipt with every field opened; `erase`
-    erases a subject, in somebody's name, from an answer log.
+    erases a subject, in somebody's name, from an answer log, once for each request's id.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class LogService(LogServiceServicer):
         watches: Mapping[str, LogWatch],
         open_answer: Callable[[str, int], Receipt],
         witnessed: Witnessed,
-        erase: Callable[[str, str, str], Erased],
+        erase: Callable[[str, str, str, str], Erased],
         rights: Rights,
     ) -> None:
         self._logs = logs
@@ -89,7 +89,9 @@ class LogService(LogServiceServicer):
     ) -> messages.EraseSubjectResponse:
         if not request.subject:
             raise Refusal(Reason.PARAMETER_MALFORMED, "no subject")
-        erased = self._erase(call.principal.name, request.origin, request.subject)
+        erased = self._erase(
+            call.principal.name, request.origin, request.subject, request.request_id
+        )
         return messages.EraseSubjectResponse(pseudonym=erased.pseudonym, entries=erased.entries)
 
     def GetInclusionProof(

@@ -65,7 +65,8 @@ class RegistryService(RegistryServiceServicer):
         entry = self._registry.models.commit_watermark(
             call.principal.name, request.model, request.commitment, once(request)
         )
-        return messages.CommitWatermarkResponse(entry=entry)
+        leaf = self._registry.log.entry(entry)
+        return messages.CommitWatermarkResponse(entry=entry, leaf=leaf)
 
     def UploadVersion(
         self, request: Iterator[messages.UploadVersionRequest], call: Call
@@ -74,7 +75,7 @@ class RegistryService(RegistryServiceServicer):
         header = parts.header()
         self._rights.check(call, "publish", check_name(header.model))
         name, same = call.principal.name, once(header)
-        done = self._registry.versions.done(name, header.model, header.manifest, same)
+        done = self._registry.versions.done(name, same)
         if done is not None:
             return messages.UploadVersionResponse(version=version_message(done))
         upload = self._registry.versions.start_upload(header.model, header.manifest)
@@ -116,6 +117,7 @@ class RegistryService(RegistryServiceServicer):
         self._rights.check(call, "read", model)
         data = self._registry.versions.read_file(model, version, check_path(request.path))
         for start in range(0, len(data), _CHUNK):
+            self._rights.check(call, "read", model)
             yield messages.DownloadFileResponse(chunk=data[start : start + _CHUNK])
 
     def CreateProposal(

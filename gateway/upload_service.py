@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gateway.front_door import Call
 from gateway.registry_messages import version_message
+from gateway.request_fields import once
 from gateway.rights import Rights
 from registry.open_uploads import OpenUpload, OpenUploads
 from sealgate.reasons import Reason, Refusal
@@ -29,7 +30,9 @@ class UploadService(UploadServiceServicer):
         self, request: messages.CreateUploadRequest, call: Call
     ) -> messages.CreateUploadResponse:
         self._rights.check(call, "publish", check_name(request.model))
-        upload = self._uploads.create(call.principal.name, request.model, request.manifest)
+        upload = self._uploads.create(
+            call.principal.name, request.model, request.manifest, once(request)
+        )
         return messages.CreateUploadResponse(upload=_message(upload))
 
     def GetUpload(
@@ -53,10 +56,16 @@ class UploadService(UploadServiceServicer):
     def CreateVersion(
         self, request: messages.CreateVersionRequest, call: Call
     ) -> messages.CreateVersionResponse:
-        upload = self._find(request.name, call)
-        record = self._uploads.register(
-            upload, request.signature, request.evidence, request.commitment
-        )
+        same = once(request)
+        record = self._uploads.done(call.principal.name, same)
+        if record is None:
+            upload = self._find(request.name, call)
+            record = self._uploads.register(
+                upload, request.signature, request.evidence, request.commitment, same
+            )
+        else:
+            # The upload is gone with what it was for.
+            self._rights.check(call, "publish", record.model)
         return messages.CreateVersionResponse(version=version_message(record))
 
     def DeleteUpload(

@@ -27,6 +27,8 @@ _WAIT_SECONDS = 0.1
 # A registry that failed is asked again after this long.
 _RETRY_SECONDS = 1.0
 _UPKEEP_SECONDS = 5.0
+# An expired policy is told of this often.
+_REMINDER_SECONDS = 600.0
 _PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE})
 # In whose name the registry's log holds what the gateway itself reports.
 _SERVICE = "gateway"
@@ -60,7 +62,10 @@ class Watch:
         self._remember = remember
         self._report = report
         self._anchored_at = time.monotonic()
+        self._remind_at = 0.0
         self._reported: Counter[str] = Counter()
+        # Aliases whose version before is not loaded: they have not moved while this gateway ran.
+        self._cold: list[tuple[str, str]] = []
         # What was followed last; None where that must be tried again.
         self._token: object = None
         self._stopping = threading.Event()
@@ -75,6 +80,8 @@ class Watch:
                 raise
             _log.error("nothing answers until a new policy is accepted: %s", refusal)
         self._follow()
+        if self._rooms is None:
+            self._cold = sorted(self._engine.live(), reverse=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -100,6 +107,8 @@ class Watch:
                 self._stopping.wait(_RETRY_SECONDS)
             if (self._changes.wait(_WAIT_SECONDS) or behind) and not self._guarded(self._follow):
                 self._token = None
+            if self._cold:
+                self._guarded(self._warm)
             if time.monotonic() >= upkeep_at:
                 self._guarded(self._upkeep)
                 upkeep_at = time.monotonic() + _UPKEEP_SECONDS
@@ -149,8 +158,18 @@ class Watch:
             live = self._engine.live()[model, alias]
             _log.info("%s/%s is version %d, %s", model, alias, live.version, live.digest)
 
+    def _warm(self) -> None:
+        """Loads what one of the aliases would return to, so that a rollback finds it loaded."""
+        place = self._cold.pop()
+        before = Handover.of(self._registry.snapshot(earlier=True), self._registry.artifacts)
+        try:
+            self._engine.warm(place, before, before)
+        except Refusal as refusal:
+            _log.info("%s/%s would have to load what it returns to: %s", *place, refusal)
+
     def _upkeep(self) -> None:
         self._remember()
+        self._remind()
         if self._rooms is not None:
             self._rooms.probe()
         self._registry.refresh()
@@ -158,6 +177,12 @@ class Watch:
         if time.monotonic() - self._anchored_at >= self._anchor_every:
             self._anchor()
             self._count()
+
+    def _remind(self) -> None:
+        """Says now and then that the policy has expired, while its grace lasts and after it."""
+        if self._engine.expired and time.monotonic() >= self._remind_at:
+            self._remind_at = time.monotonic() + _REMINDER_SECONDS
+            _log.error("the policy expired at %s: accept another", self._engine.expired)
 
     def _count(self) -> None:
         """Keeps what engines of their own processes say that they ran."""

@@ -19,7 +19,7 @@ The steps, which the code carries (the first two are in `inference.standing`):
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from inference.seen import Mark, Seen
@@ -79,6 +79,17 @@ def clear(
     claimed = Pointer.decode(bundle.pointer.payload)
     if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):
         raise Refusal(Reason.POINTER_STALE, "the statement names another pointer")
+    cleared = prove(place, bundle, standing, seen, source)
+    # 7.
+    mark = Mark(cleared.pointer.sequence, pointer_digest)
+    return replace(cleared, seen=seen.with_pointer("/".join(place), mark))
+
+
+def prove(
+    place: Place, bundle: PointerBundle, standing: Standing, seen: Seen, source: Source
+) -> Cleared:
+    """Steps 4 to 6: that the pointer was right once, whether or not it still is the newest."""
+    claimed = Pointer.decode(bundle.pointer.payload)
     # 4.
     signed = source.signed_manifest(claimed.digest)
     manifest = Manifest.decode(signed.manifest)
@@ -93,9 +104,7 @@ def clear(
     pointer = verify_pointer(bundle, policies.by_digest, policies.current, publisher, standing.now)
     if (pointer.model, pointer.alias) != place:
         raise Refusal(Reason.POINTER_INVALID, "the pointer is for another model or alias")
-    # 7.
-    seen = seen.with_pointer("/".join(place), Mark(pointer.sequence, pointer_digest))
-    return Cleared(pointer, pointer_digest, manifest, publisher, seen)
+    return Cleared(pointer, bundle.pointer.payload_digest, manifest, publisher, seen)
 
 
 def read_files(manifest: Manifest, source: FileSource) -> Mapping[str, bytes]:

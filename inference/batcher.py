@@ -7,10 +7,11 @@ pays for no switch between threads, there is no worker that could die, and a bat
 refers to any more needs no shutting down. Urgent requests go first in the queue, and callers share
 it evenly: see `inference.waiting`.
 
-Before it runs, a leader yields the processor once. Where other requests are ready to join, they get
-as far as the queue and are taken along, even on a single core; where none is, it costs a
-microsecond. A leader waits for more, at most `delay` seconds, only where by the measured pace that
-is expected to pay: see `inference.pace`.
+Before it runs, a leader yields the processor. Where other requests are ready to join, they get as
+far as the queue and are taken along, even on a single core; where none is, it costs a microsecond.
+While they come it yields again, for no longer than the fixed cost of a batch, which each of them
+saves. A leader waits for more, at most `delay` seconds, only where by the measured pace that is
+expected to pay: see `inference.pace`.
 """
 
 import os
@@ -27,6 +28,8 @@ from inference.waiting import WaitingLine
 from sealgate.reasons import Reason, Refusal
 
 Gate = threading.Lock
+# Who is ready to join may not be the next to get the processor.
+_FRUITLESS = 3
 
 
 class Batcher(Generic[Rows, Part]):
@@ -183,7 +186,7 @@ class Batcher(Generic[Rows, Part]):
         """Run one batch, with `job` at its head, and pass the lane on whatever happens."""
         batch, seconds = [job], 0.0
         try:
-            os.sched_yield()
+            self._let_others_join(job.rows)
             self._take_along(batch)
             seconds = self._run(batch)
         except Exception as error:  # whatever it was, it must reach each of the batch's threads
@@ -193,6 +196,17 @@ class Batcher(Generic[Rows, Part]):
                 member.failure = Refusal(reason, f"a batch failed: {error!r}")
         finally:
             self._pass_on(batch, seconds)
+
+    def _let_others_join(self, rows: int) -> None:
+        """Yield until nobody comes any more, or a batch would be full."""
+        end = time.monotonic() + self._pace.fixed
+        most, waiting, fruitless = self._limits.max_rows - rows, 0, 0
+        while fruitless < _FRUITLESS:
+            os.sched_yield()
+            before, waiting = waiting, self._queue.rows
+            fruitless = 0 if waiting > before else fruitless + 1
+            if not 0 < waiting < most or time.monotonic() >= end:
+                return
 
     def _take_along(self, batch: list[Job[Rows, Part]]) -> None:
         rows = batch[0].rows

@@ -4,7 +4,8 @@
 then publishes an immutable table in one assignment. Requests read that table and never wait for an
 update. A request that resolved a version before the table changed is answered by that version: it
 holds it, and nothing shuts a version down but that nobody holds it any more. The version that an
-alias named before stays loaded, so that returning to it is a matter of the next table.
+alias named before stays loaded, so that returning to it is a matter of the next table; an engine
+that started after the move loads it by `warm`.
 
 What fails to load is reported and what was live goes on, until the last statement of freshness
 that covered it, and the policy's grace, have run out. A revoked version stops at once.
@@ -92,6 +93,15 @@ class Engine:
         """The newest policy that was established, if any; it may have expired since."""
         return self._table.policy
 
+    @property
+    def expired(self) -> str:
+        """When the newest policy expired, where it has; empty before. It may stand in its grace."""
+        policy = self._table.policy
+        if policy is None:
+            return ""
+        now = self._seen.seen.now(self._clock())
+        return policy.expires if now >= parse_time(policy.expires) else ""
+
     def live(self) -> Mapping[Place, Live]:
         """What every (model, alias) answers with."""
         return self._table.lives
@@ -169,6 +179,21 @@ class Engine:
             self._previous, self._ready = moves.previous, moves.kept()
             return Update(tuple(moves.loaded), tuple(moves.rejected))
 
+    def warm(self, place: Place, snapshot: Snapshot, source: Source) -> None:
+        """Load the version that an alias named before, where this engine has not seen it go.
+
+        `snapshot.bundles` has the alias's pointer to it, if there is one. Nobody is answered by it.
+        Raises Refusal as `update` refuses.
+        """
+        with self._updating:
+            if self._closed or place not in snapshot.bundles:
+                return
+            policies = establish_policies(self._anchor, snapshot.policies, self._seen.seen)
+            standing = establish(policies, snapshot.freshness, self._clock())
+            moves = Moves(standing, self._table, self._previous, self._ready, self._loader)
+            moves.warm(place, snapshot.bundles[place], source)
+            self._previous, self._ready = moves.previous, moves.kept()
+
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new requests with DRAINING and wait for those queued. False if time ran out."""
         with self._updating:
@@ -190,5 +215,5 @@ class Engine:
         self, policies: PolicyStanding, lives: Mapping[Place, Live], closed: Mapping[Place, Closed]
     ) -> None:
         policy = policies.current
-        expires, floor = parse_time(policy.expires), self._seen.seen.time
-        self._table = Table.of(policy, expires.timestamp(), floor.timestamp(), lives, closed)
+        ends = parse_time(policy.expires).timestamp() + policy.grace.seconds
+        self._table = Table.of(policy, ends, self._seen.seen.time.timestamp(), lives, closed)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from inference.admission import Cleared, FileSource, Source, clear
+from inference.admission import Cleared, FileSource, Source, clear, prove
 from inference.live import Closed, Live, Ready, Table
 from inference.standing import Place, Standing
 from sealgate.reasons import Reason, Refusal
@@ -91,6 +91,18 @@ class Moves:
             if before is None or before.reason is Reason.ENGINE_UNAVAILABLE:
                 away = refusal.reason is Reason.ENGINE_UNAVAILABLE
                 self.closed[place] = Closed(0, refusal.reason if away else Reason.VERSION_NOT_LIVE)
+
+    def warm(self, place: Place, earlier: PointerBundle, source: Source) -> None:
+        """Load the version of a pointer before the newest; nobody is answered by it. Raises
+        Refusal.
+        """
+        if place not in self.lives or place in self.previous:
+            return
+        cleared = prove(place, earlier, self._standing, self.seen, source)
+        cleared.check_not_revoked()
+        digest = cleared.pointer.digest
+        self._ready[digest] = self._loader.load(cleared, source, self._ready.get(digest))
+        self.previous[place] = digest
 
     def kept(self) -> dict[str, Ready]:
         """The loaded versions that an alias names or named last."""

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 
-from inference import version
 from inference.golden import Golden
 from inference.model_config import ModelConfig
 from inference.screening.detector import Detector
@@ -107,16 +106,8 @@ def make_files(
         steps.done("calibrate", f"{flagged:.1%} of clean test rows flagged")
         worker.finish()
         steps.done("admit", "it loads as a gateway loads it, and gives its golden answers")
-    files = {
-        version.MODEL: source.config.encode(),
-        version.INT8: int8,
-        version.FP32: marked.serving,
-        version.RESPONSE: marked.response,
-        version.DETECTOR: detector.encode(),
-        version.GOLDEN: golden.encode(),
-    }
-    if source.tokenizer is not None:
-        files[version.TOKENIZER] = source.tokenizer
+    graphs = int8, marked.serving, marked.response
+    files = trial.version_files(source.config, graphs, detector, golden, source.tokenizer)
     return files, report
 
 

@@ -21,8 +21,10 @@ from safetensors import numpy as safetensors_numpy
 from inference import version
 from inference.cpu import CpuSettings
 from inference.forms import form_of
+from inference.golden import Golden
 from inference.model_config import ModelConfig
 from inference.screening.contract import check_same_forward
+from inference.screening.detector import Detector
 from publishing.calibrate import fit, recalibrated
 from publishing.data import SLICES, Slice
 from publishing.forward import Classifier, ResponseGraph, accuracy
@@ -138,14 +140,28 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         ),
     )
     send(measured.encode())
+    graphs = int8, asked.serving, asked.response
+    files = version_files(config, graphs, detector, golden, asked.tokenizer)
+    version.ReadyVersion.build("", files, CpuSettings(1))
+
+
+def version_files(
+    config: ModelConfig,
+    graphs: tuple[bytes, bytes, bytes],
+    detector: Detector,
+    golden: Golden,
+    tokenizer: bytes | None,
+) -> dict[str, bytes]:
+    """By name; of the graphs, the INT8 one comes first, then float32 and response graph."""
+    int8, serving, response = graphs
     files = {
         version.MODEL: config.encode(),
         version.INT8: int8,
-        version.FP32: asked.serving,
-        version.RESPONSE: asked.response,
+        version.FP32: serving,
+        version.RESPONSE: response,
         version.DETECTOR: detector.encode(),
         version.GOLDEN: golden.encode(),
     }
-    if asked.tokenizer is not None:
-        files[version.TOKENIZER] = asked.tokenizer
-    version.ReadyVersion.build("", files, CpuSettings(1))
+    if tokenizer is not None:
+        files[version.TOKENIZER] = tokenizer
+    return files

@@ -7,7 +7,7 @@ notice too many costs one look, and a notice lost costs time, never truth.
 import time
 from typing import Protocol
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.01
 
 
 class Changes(Protocol):
@@ -23,7 +23,7 @@ class Changes(Protocol):
 
 
 class Poll:
-    """There is always reason to look, every 20 ms: for databases in which looking is cheap."""
+    """There is always reason to look, every 10 ms: for databases in which looking is cheap."""
 
     def wait(self, seconds: float) -> bool:
         time.sleep(min(seconds, POLL_SECONDS))

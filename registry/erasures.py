@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from registry.events import SUBJECT_ERASED
 from registry.policies import PolicyBook
+from registry.requests import Once, Repeated
 from registry.schema import ERASURES
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
@@ -16,18 +17,25 @@ class Erasures:
         self._ledger = ledger
         self._book = book
 
-    def add(self, principal: str, origin: str, pseudonym: str) -> None:
-        """Log that a subject is about to be erased from the answer log `origin`.
+    def add(self, principal: str, origin: str, pseudonym: str, once: Once | None = None) -> str:
+        """Log that a subject is about to be erased from the answer log `origin`; return under which
+        pseudonym the log tells of it, which may be that of an earlier attempt.
 
         `pseudonym` is as `sealgate.trust.pseudonym` makes it. Raises Refusal: LOG_UNKNOWN,
-        RECORD_FAILED, REGISTRY_UNAVAILABLE.
+        REQUEST_ID_REUSED, RECORD_FAILED, REGISTRY_UNAVAILABLE.
         """
-        with self._ledger.change(principal) as unit:
-            policy = self._book.read(unit.connection).current(unit.now)
-            if not policy.is_answer_log(origin):
-                raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
-            unit.add(SUBJECT_ERASED, origin=origin, pseudonym=pseudonym)
-            unit.commit()
+        try:
+            with self._ledger.change(principal, once) as unit:
+                policy = self._book.read(unit.connection).current(unit.now)
+                if not policy.is_answer_log(origin):
+                    raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
+                unit.add(SUBJECT_ERASED, origin=origin, pseudonym=pseudonym)
+                unit.commit()
+        except Repeated as repeated:
+            told = select(ERASURES.c.pseudonym).where(ERASURES.c.entry == repeated.entry)
+            with self._ledger.view() as connection:
+                return str(connection.execute(told).scalar_one())
+        return pseudonym
 
     def all(self) -> list[tuple[str, str]]:
         """Origin and pseudonym of each erasure, oldest first. Raises REGISTRY_UNAVAILABLE."""

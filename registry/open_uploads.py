@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from registry.artifacts import ArtifactStore
 from registry.records import VersionRecord
+from registry.requests import Once
 from registry.spool import Opened, Part, Spool, is_name
 from registry.unit_of_work import Clock
 from registry.versions import Versions
@@ -61,16 +62,22 @@ class OpenUploads:
         self._most_open = most_open
         self._lifetime = lifetime
 
-    def create(self, principal: str, model: str, manifest: bytes) -> OpenUpload:
+    def create(
+        self, principal: str, model: str, manifest: bytes, once: Once | None = None
+    ) -> OpenUpload:
         """Open an upload, or return the one that the principal has open for the same files.
 
-        Raises Refusal: UPLOADS_TOO_MANY, and like `Versions.start_upload`.
+        Raises Refusal: UPLOADS_TOO_MANY; REQUEST_ID_REUSED where the request `once` has opened
+        another that is still there; and like `Versions.start_upload`.
         """
         self._versions.start_upload(model, manifest)
-        asked = Opened(principal, model, manifest)
+        asked = Opened(principal, model, manifest, once.request_id if once else "")
         with self._spool.locked():
             self._sweep()
             mine = {name: opened for name, opened in self._all() if opened.principal == principal}
+            ids = {opened.request_id for opened in mine.values() if opened != asked}
+            if once and once.request_id in ids:
+                raise Refusal(Reason.REQUEST_ID_REUSED, once.request_id)
             for name, opened in mine.items():
                 if opened == asked:
                     return self._record(name, opened)
@@ -126,6 +133,7 @@ class OpenUploads:
         signature: bytes,
         evidence: Sequence[bytes],
         commitment: str,
+        once: Once | None = None,
     ) -> VersionRecord:
         """Register the files as the model's next version, and close the upload.
 
@@ -141,10 +149,14 @@ class OpenUploads:
                 raise Refusal(Reason.FILE_MISSING, entry.path)
         manifest = upload.manifest.encode()
         record = self._versions.register(
-            upload.principal, upload.model, manifest, signature, evidence, commitment
+            upload.principal, upload.model, manifest, signature, evidence, commitment, once
         )
         self.remove(upload)
         return record
+
+    def done(self, principal: str, once: Once | None) -> VersionRecord | None:
+        """Return the version if this very request has registered it before, as `Versions.done`."""
+        return self._versions.done(principal, once)
 
     def remove(self, upload: OpenUpload) -> None:
         """Close an upload; what has come of it is removed, but for files that are stored."""

@@ -50,7 +50,8 @@ class Pointers:
         4. The proposal is known (PROPOSAL_UNKNOWN), and by our own clock its time has not run
            out (PROPOSAL_EXPIRED); the approvals that the pointer names are known
            (APPROVALS_MISSING).
-        5. The pointer follows from them (reasons of `verify_pointer`).
+        5. The pointer follows from them (reasons of `verify_pointer`), and by our own clock the
+           policy has not expired, whatever its grace (POLICY_EXPIRED).
         """
         opened = Envelope.decode(envelope)
         # 1.
@@ -63,6 +64,7 @@ class Pointers:
             # 4.
             bundle = _bundle(unit, opened, pointer)
             # 5.
+            chain.newest.check_unexpired(unit.now)
             self._move(unit, chain, bundle, pointer, version)
         return self._find(opened.payload_digest)
 

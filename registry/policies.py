@@ -57,8 +57,8 @@ class PolicyChain:
         return self.policies[-1]
 
     def current(self, now: datetime) -> Policy:
-        """The newest policy. Raises Refusal(POLICY_EXPIRED)."""
-        self.newest.check_unexpired(now)
+        """The newest policy, if it stands. Raises Refusal(POLICY_EXPIRED)."""
+        self.newest.check_standing(now)
         return self.newest
 
     def check_named(self, digest: str) -> None:

@@ -74,7 +74,7 @@ def take_turn(connection: Connection) -> None:
 class Listener:
     """Hears of commits by LISTEN within a millisecond, on a connection outside the pool.
 
-    While it has no connection it says "look" every 20 ms, as a poll would, and tries to connect.
+    While it has no connection it says "look" every 10 ms, as a poll would, and tries to connect.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -4,6 +4,8 @@ The gateway passes in who is calling, authenticated, with roles checked. Signatu
 separation of duties are checked here again, from the signed documents alone.
 """
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection, select
 
 from registry.allowances import Allowances
@@ -142,11 +144,12 @@ class Registry:
             unit.commit()
         return True
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, earlier: bool = False) -> Snapshot:
         """Return one consistent state, which extends all that was seen before.
 
-        Raises Refusal: POLICY_INVALID before the first policy, LOG_INCONSISTENT,
-        REGISTRY_UNAVAILABLE.
+        With `earlier`, for each alias the newest pointer that named another version than now, where
+        there is one: what it would return to. Raises Refusal: POLICY_INVALID before the first
+        policy, LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
         """
         self._ledger.look()
         with self._ledger.view() as connection:
@@ -154,7 +157,9 @@ class Registry:
             freshness = stored_envelope(connection)
             if freshness is None:
                 raise Refusal(Reason.POINTER_STALE, "there is no freshness statement")
-            return Snapshot(chain.envelopes, _live(connection), freshness)
+            newest = [digest for _, _, digest in newest_state(connection)[0]]
+            found = [_before(connection, digest) for digest in newest] if earlier else newest
+            return Snapshot(chain.envelopes, _live(connection, filter(None, found)), freshness)
 
     @property
     def note(self) -> str:
@@ -187,10 +192,20 @@ class Registry:
         self._ledger.database.close()
 
 
-def _live(connection: Connection) -> tuple[Live, ...]:
-    pointers, _ = newest_state(connection)
+def _before(connection: Connection, digest: str) -> str | None:
+    """The newest pointer of the same alias that names another version, if any."""
+    now = connection.execute(select(POINTERS).where(POINTERS.c.digest == digest)).one()
+    query = select(POINTERS.c.digest).where(
+        POINTERS.c.model == now.model,
+        POINTERS.c.alias == now.alias,
+        POINTERS.c.version_digest != now.version_digest,
+    )
+    return connection.scalar(query.order_by(POINTERS.c.sequence.desc()).limit(1))
+
+
+def _live(connection: Connection, pointers: Iterable[str]) -> tuple[Live, ...]:
     live = []
-    for _, _, digest in pointers:
+    for digest in pointers:
         query = (
             select(POINTERS, VERSIONS.c.manifest, VERSIONS.c.signature)
             .join(

@@ -16,7 +16,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +25,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 
 _TYPE = "sealgate/upload/v1"
+_FIELDS = ("principal", "model", "manifest", "request_id")
 _DOCUMENT = "upload.json"
 _NAME = re.compile(r"[0-9a-f]{32}")
 _BLOCK = 1 << 20
@@ -37,11 +38,14 @@ def is_name(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Whose upload it is, into which model, and the canonical manifest of its files."""
+    """Whose upload it is, into which model, and the canonical manifest of its files; and the id of
+    the request that opened it, if it has one.
+    """
 
     principal: str
     model: str
     manifest: bytes
+    request_id: str = field(default="", compare=False)
 
 
 class Spool:
@@ -71,6 +75,7 @@ class Spool:
             "principal": opened.principal,
             "model": opened.model,
             "manifest": opened.manifest.decode(),
+            "request_id": opened.request_id,
         }
         made = self._folder / f".{name}"
         with refusing():
@@ -91,8 +96,15 @@ class Spool:
         """What an upload is for. Raises Refusal(UPLOAD_UNKNOWN)."""
         with refusing(name):
             data = (self._folder / name / _DOCUMENT).read_bytes()
-        document = fields.record(canonical.decode(data), ("principal", "model", "manifest"), _TYPE)
-        return Opened(document["principal"], document["model"], document["manifest"].encode())
+        # What an earlier release opened has no id.
+        found = {"request_id": "", **fields.mapping(canonical.decode(data))}
+        document = fields.record(found, _FIELDS, _TYPE)
+        return Opened(
+            document["principal"],
+            document["model"],
+            document["manifest"].encode(),
+            document["request_id"],
+        )
 
     def touch(self, name: str, now: datetime) -> None:
         """Note an activity. Raises Refusal(UPLOAD_UNKNOWN)."""

@@ -114,17 +114,21 @@ class Ledger:
 
     def look(self) -> None:
         """Remember how far the log has come, by whomever. While a change is being made here,
-        that does it.
+        that remembers it, and here it is only checked.
 
         Raises Refusal: LOG_INCONSISTENT where the log does not extend what was seen before,
         REGISTRY_UNAVAILABLE.
         """
-        if self.log.lock.acquire(blocking=False):
-            try:
-                with self.view() as connection:
-                    self.log.catch_up(connection)
-            finally:
-                self.log.lock.release()
+        seen = self.log.seen
+        if not self.log.lock.acquire(blocking=False):
+            with self.view() as connection:
+                self.log.check_newest(connection, seen)
+            return
+        try:
+            with self.view() as connection:
+                self.log.catch_up(connection)
+        finally:
+            self.log.lock.release()
 
     @contextmanager
     def view(self) -> Iterator[Connection]:

@@ -80,13 +80,7 @@ class Versions:
         # 1.
         decoded = Manifest.decode(manifest)
         # 2.
-        # One after another, since what a file costs to read is bounded for each alone.
-        if not self._checking.acquire(timeout=_PATIENCE_SECONDS):
-            raise Refusal(Reason.QUEUE_FULL, "other versions are being checked")
-        try:
-            self._check_files(decoded)
-        finally:
-            self._checking.release()
+        self._check_in_turn(decoded)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
             policy = self._book.read(unit.connection).current(unit.now)
             # 3.
@@ -105,20 +99,20 @@ class Versions:
             unit.commit()
         return self._find(model, decoded.digest)
 
-    def done(
-        self, principal: str, model: str, manifest: bytes, once: Once | None
-    ) -> VersionRecord | None:
+    def done(self, principal: str, once: Once | None) -> VersionRecord | None:
         """Return the version if this very request has registered it before.
 
         Raises Refusal(REQUEST_ID_REUSED).
         """
         if once is None:
             return None
-        try:
-            with self._ledger.view() as connection:
+        with self._ledger.view() as connection:
+            try:
                 check_new(connection, principal, once)
-        except Repeated:
-            return self._find(model, Manifest.decode(manifest).digest)
+            except Repeated as repeated:
+                here = VERSIONS.c.entry == repeated.entry
+                row = connection.execute(select(VERSIONS).where(here)).mappings().one()
+                return _record(connection, row)
         return None
 
     def get(self, model: str, version: int) -> VersionRecord:
@@ -168,6 +162,15 @@ class Versions:
         for entry in manifest.files:
             if entry.digest not in self._artifacts:
                 raise Refusal(Reason.FILE_MISSING, entry.path)
+
+    def _check_in_turn(self, manifest: Manifest) -> None:
+        """One version after another, since what a file costs to read is bounded for each alone."""
+        if not self._checking.acquire(timeout=_PATIENCE_SECONDS):
+            raise Refusal(Reason.QUEUE_FULL, "other versions are being checked")
+        try:
+            self._check_files(manifest)
+        finally:
+            self._checking.release()
 
     def _check_files(self, manifest: Manifest) -> None:
         for entry in manifest.files:

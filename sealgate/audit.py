@@ -13,6 +13,7 @@ from sealgate.auditing.logs import check_witnessed, note_pruning
 from sealgate.following import follow
 from sealgate.listing import every
 from sealgate.reasons import Reason, Refusal
+from sealgate.remote import reason_of
 from sealgate.trust import merkle
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
 from sealgate.trust.cosignature import WitnessKey
@@ -40,9 +41,12 @@ class LogFinding:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A signed checkpoint, checked against every entry, and the newest that are to be shown."""
+    """A checkpoint with its signed note, checked against every entry, and the newest that are to be
+    shown.
+    """
 
     checkpoint: Checkpoint
+    note: str
     first: int
     leaves: tuple[bytes, ...]
 
@@ -127,18 +131,20 @@ class Auditor:
         for part in self.logs.StreamEntries(request):
             yield part.leaves
 
-    def follow(self, origin: str, start: int | None = None) -> Iterator[Growth]:
+    def follow(
+        self, origin: str, start: int | None = None, known: Checkpoint | None = None
+    ) -> Iterator[Growth]:
         """The log's growth from its first checkpoint on, for ever, across cut connections.
 
         Everything is hashed from entry 0 on, so each checkpoint is shown to extend those before; of
-        pruned entries, the hashes that the log keeps are taken.
-        The entries from `start` on are handed out, or those after the first checkpoint. Raises:
-        LOG_INCONSISTENT, SIGNATURE_INVALID, and GatewayRefusal for good.
+        pruned entries, the hashes that the log keeps are taken. So are they of what `known` covers,
+        a checkpoint of this log that was checked before: they must lead to its root.
+        The entries from `start` on are handed out, or those after `known`, or after the first
+        checkpoint. Raises: LOG_INCONSISTENT, SIGNATURE_INVALID, and GatewayRefusal for good.
         """
-        frontier, shown = Frontier.empty(), list[bytes]()
-        kept = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin)).first
-        if kept:
-            frontier = frontier.append(self.hashes(origin, kept))
+        if known is not None and start is None:
+            start = known.size
+        frontier, shown = self._begin(origin, start, known), list[bytes]()
         for message in self._stream(origin, frontier.size):
             if message.index != frontier.size:
                 raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: not the entry that comes next")
@@ -152,8 +158,26 @@ class Auditor:
             checkpoint = open_checkpoint(message.note, self._policy.log_key(origin))
             if (checkpoint.size, checkpoint.root) != (frontier.size, frontier.root):
                 raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
-            yield Growth(checkpoint, checkpoint.size - len(shown), tuple(shown))
+            yield Growth(checkpoint, message.note, checkpoint.size - len(shown), tuple(shown))
             start, shown = start or 0, []
+
+    def _begin(self, origin: str, start: int | None, known: Checkpoint | None) -> Frontier:
+        """The tree of those entries that need not be had themselves."""
+        first = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin)).first
+        if known is None:
+            return (
+                Frontier.empty().append(self.hashes(origin, first)) if first else Frontier.empty()
+            )
+        try:
+            hashes = self.hashes(origin, max(first, known.size))
+        except grpc.RpcError as error:
+            if reason_of(error) is Reason.ENTRY_UNKNOWN:
+                raise Refusal(Reason.LOG_INCONSISTENT, f"{origin} has shrunk") from error
+            raise
+        if merkle.root(hashes[: known.size]) != known.root:
+            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin} is not the log that was known")
+        begin = known.size if start is None else min(start, known.size)
+        return Frontier.empty().append(hashes[: max(first, begin)])
 
     def _stream(self, origin: str, begin: int) -> Iterator[messages.WatchLogResponse]:
         def stream(start: int | None, seconds: float) -> Any:

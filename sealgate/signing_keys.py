@@ -1,5 +1,6 @@
 """Opening the private key that a setting names: a PEM file, or a key in a PKCS#11 token."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,16 @@ from sealgate.trust.ml_dsa import MlDsaKey, PairedSigner
 Ask = Callable[[str], str]
 """Asks a person for the passphrase or the PIN of what is named."""
 
+PASSPHRASE_VARIABLE = "SEALGATE_PASSPHRASE_FILE"  # noqa: S105
+"""Names a private file with the passphrase of encrypted keys, where nobody is to be asked."""
+
 
 def open_signer(place: Path | str, ask: Ask | None = None) -> Signer:
     """Return the key at `place`, a file or a `pkcs11:` URI (RFC 7512).
 
-    `ask` is for an encrypted file, and for a token whose URI names no file with its PIN. Raises
-    Refusal: KEY_UNREADABLE, KEY_FILE_EXPOSED, and as `PrivateKey.from_pem` does.
+    `ask` is for an encrypted file, unless PASSPHRASE_VARIABLE names a file with its passphrase, and
+    for a token whose URI names no file with its PIN. Raises Refusal: KEY_UNREADABLE,
+    KEY_FILE_EXPOSED, and as `PrivateKey.from_pem` does.
     """
     if not is_key_uri(place):
         path = Path(place)
@@ -38,11 +43,26 @@ def open_log_signer(place: Path | str, beside: Path | None) -> Signer:
     return PairedSigner(signer, MlDsaKey.from_pem(read_private_file(beside)))
 
 
+def read_passphrase(path: Path) -> bytes:
+    """The passphrase in a file, whose last line may end.
+
+    Raises Refusal: KEY_FILE_EXPOSED where others can read it, KEY_UNREADABLE where there is none.
+    """
+    passphrase = read_private_file(path).rstrip(b"\r\n")
+    if not passphrase:
+        raise Refusal(Reason.KEY_UNREADABLE, f"{path} holds no passphrase")
+    return passphrase
+
+
 def _passphrase(path: Path, ask: Ask | None) -> bytes | None:
-    """What opens an encrypted file, where there is somebody to ask."""
+    """What opens an encrypted file, where a file tells it or there is somebody to ask."""
     try:
         encrypted = b"ENCRYPTED" in path.read_bytes()
     except OSError:
         # `load_private_key` says what is wrong.
         return None
-    return ask(str(path)).encode() if encrypted and ask is not None else None
+    if not encrypted:
+        return None
+    if place := os.environ.get(PASSPHRASE_VARIABLE):
+        return read_passphrase(Path(place))
+    return ask(str(path)).encode() if ask is not None else None

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import grpc
 
+from sealgate.mutations import new_request_id
 from sealgate.reasons import Reason
 from sealgate.remote import facts_of, reason_of
 from sealgate.trust.manifest import Manifest
@@ -112,7 +113,9 @@ class Uploader:
 
     def _publish(self, package: Package) -> registry_pb2.Version:
         request = messages.CreateUploadRequest(
-            model=package.model, manifest=package.manifest.encode()
+            model=package.model,
+            manifest=package.manifest.encode(),
+            request_id=new_request_id(),
         )
         upload = self._patiently(
             lambda: self._uploads.CreateUpload(request, timeout=_CALL_SECONDS).upload
@@ -123,6 +126,7 @@ class Uploader:
             signature=package.signature,
             evidence=package.evidence,
             commitment=package.commitment,
+            request_id=new_request_id(),
         )
         return self._patiently(
             lambda: self._uploads.CreateVersion(done, timeout=_REGISTER_SECONDS).version

@@ -115,7 +115,7 @@ class Host:
             if time.monotonic() >= end or now.timestamp() >= live.until:
                 raise
             if self._engine.policy is not None:
-                self._engine.policy.check_unexpired(now)
+                self._engine.policy.check_standing(now)
         if live.digest != digest:
             raise Refusal(Reason.VERSION_NOT_LIVE, f"{model}/{version} is {live.digest}")
         return live

@@ -21,21 +21,15 @@ from typing import Any
 from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
 from registry.database import Database
+from registry.log.extension import check_extends
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.checkpoint import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import Signer
-from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
-from sealgate.trust.tiles import (
-    HEIGHT,
-    WIDTH,
-    Tile,
-    consistency_proof,
-    inclusion_proof,
-    partial_width,
-)
+from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash, verify_inclusion
+from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, inclusion_proof, partial_width
 
 LARGEST_GROUP = 256
 LARGEST_LEAF = 65535
@@ -108,7 +102,8 @@ class TileLog:
             epoch = _take_epoch(connection, tables, origin)
             frontier, note = _load(connection, tables, origin, signer)
             if known is not None:
-                _check_extends(connection, tables, frontier, known)
+                # 4.
+                check_extends(connection, tables, frontier, known)
             connection.commit()
         return cls(tables, origin, signer, None if shared else epoch, frontier, note)
 
@@ -121,6 +116,12 @@ class TileLog:
     def note(self) -> str:
         """The newest signed checkpoint."""
         return self._note
+
+    @property
+    def seen(self) -> Checkpoint:
+        """The newest state that was signed or taken over here."""
+        frontier = self._frontier
+        return Checkpoint(self.origin, frontier.size, frontier.root)
 
     def halt(self, detail: str) -> None:
         """Sign nothing any more, for somebody has seen another log under this key."""
@@ -147,6 +148,18 @@ class TileLog:
         newest = newest_checkpoint(connection, self._tables)
         self._take_over(connection, None if newest is None else newest.note)
 
+    def check_newest(self, connection: Connection, seen: Checkpoint) -> None:
+        """Check, without the lock, what `catch_up` checks; `seen` is from before the transaction
+        began.
+
+        Raises Refusal(LOG_INCONSISTENT).
+        """
+        newest = newest_checkpoint(connection, self._tables)
+        if self._halted or newest is None:
+            raise inconsistent(self._halted or f"{self.origin}: no checkpoint")
+        signed = _open_own(newest.note, self.origin, self._signer)
+        check_extends(connection, self._tables, signed, seen)
+
     def _take_over(self, connection: Connection, note: str | None) -> None:
         if self._halted:
             raise inconsistent(self._halted)
@@ -158,8 +171,7 @@ class TileLog:
         if self._epoch is not None or note is None:
             raise inconsistent(f"{self.origin}: not the checkpoint that was signed last")
         frontier, note = _load(connection, self._tables, self.origin, self._signer)
-        seen = Checkpoint(self.origin, self._frontier.size, self._frontier.root)
-        _check_extends(connection, self._tables, frontier, seen)
+        check_extends(connection, self._tables, frontier, self.seen)
         self._frontier, self._note, self._unsettled = frontier, note, None
 
     def check_holds(self, connection: Connection, index: int, leaf: bytes) -> None:
@@ -280,17 +292,3 @@ def _open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
         return open_checkpoint(note, log_vkey(origin, signer))
     except Refusal as error:
         raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error
-
-
-def _check_extends(
-    connection: Connection, tables: LogTables, frontier: Frontier, known: Checkpoint
-) -> None:
-    # 4.
-    old, new = known.size, frontier.size
-    try:
-        if old > new:
-            raise inconsistent(f"{new} leaves")
-        proof = consistency_proof(TileRows(connection, tables), old, new)
-        verify_consistency(old, known.root, new, frontier.root, proof)
-    except Refusal as error:
-        raise inconsistent(f"{known.origin}: does not extend a checkpoint of {old}") from error

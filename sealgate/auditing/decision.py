@@ -98,7 +98,7 @@ class Examination:
         policy = self._chain.get(digest)
         if policy is None:
             raise Refusal(Reason.POLICY_INVALID, "the receipt names a policy not of the chain")
-        policy.check_unexpired(at)
+        policy.check_standing(at)
         policy.check_begun(at)
         return f"version {policy.version} of the chain, {digest}"
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -15,6 +16,7 @@ from sealgate.cli.lines import json_lines_option, show_line
 from sealgate.cli.main import JoinedGroup
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
+from sealgate.client.witness_file import Memory, WitnessFile
 from sealgate.governance import Governance
 from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.merkle import leaf_hash
@@ -105,18 +107,30 @@ def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
 
 
 @audit.command(
-    epilog="\b\nExamples:\n  sealgate audit follow registry\n  sealgate audit follow answers --json"
+    epilog="\b\nExamples:\n  sealgate audit follow registry\n"
+    "  sealgate audit follow answers --json --known seen.json"
 )
 @click.argument("log", default="registry")
 @click.option("--from", "start", type=click.IntRange(0), help="Show entries from this index on.")
+@click.option(
+    "--known",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Go on from the checkpoint that this file keeps, and keep each new one there.",
+)
 @json_lines_option
 @click.pass_context
-def follow(ctx: click.Context, log: str, start: int | None, as_json: bool) -> None:
+def follow(
+    ctx: click.Context, log: str, start: int | None, known: Path | None, as_json: bool
+) -> None:
     """Check LOG from its first entry on, then show what is new as it comes, until interrupted.
 
     Every entry is hashed here, and nothing is shown before a signed checkpoint covers it that
     extends the one before. LOG is an origin, or the end of one such as `registry` (the default).
+
+    With --known, only hashes are had of what was checked before, 32 bytes an entry, and they must
+    lead to the root that was seen then. The file may be the one that a client keeps as witness.
     """
+    file = WitnessFile(known) if known is not None else None
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
@@ -124,11 +138,15 @@ def follow(ctx: click.Context, log: str, start: int | None, as_json: bool) -> No
         origin = _origin(auditor, log)
         told = _commitment if policy.is_answer_log(origin) else _event
         with suppress(KeyboardInterrupt):
-            for grown in auditor.follow(origin, start):
+            note = file.load().notes.get(origin) if file else None
+            seen = Memory.checkpoint(note) if note else None
+            for grown in auditor.follow(origin, start, seen):
                 for index, leaf in enumerate(grown.leaves, grown.first):
                     show_line({"entry": index, **told(leaf)}, as_json)
                 state = {"checkpoint": grown.checkpoint.size, "root": grown.checkpoint.root.hex()}
                 show_line({**state, "found": "consistent"}, as_json)
+                if file is not None:
+                    file.save(Memory(policy.version, {origin: grown.note}))
 
 
 def _commitment(leaf: bytes) -> dict[str, object]:

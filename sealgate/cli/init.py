@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
+from sealgate.cli.key import new_passphrase, passphrase_option
 from sealgate.cli.people import state_folder
 from sealgate.setup.engine import EnginePlace
-from sealgate.setup.installation import PEOPLE, Installation, Ports
+from sealgate.setup.installation import PEOPLE, Installation, Ports, check_new
 from sealgate.setup.tokens import mint_token
 
 
@@ -18,6 +19,7 @@ Examples:
   sealgate init
   sealgate --state /srv/sealgate init --name bank --port 9443
   sealgate --state bank init --engine-address engine.internal:9443
+  sealgate --state trial init --unencrypted-keys
 """
 )
 @click.option("--name", default="sealgate", show_default=True, help="Names logs and authorities.")
@@ -43,6 +45,12 @@ Examples:
     is_flag=True,
     help="The logs sign with ML-DSA-44 keys beside Ed25519, from their beginning.",
 )
+@click.option(
+    "--unencrypted-keys",
+    is_flag=True,
+    help="No passphrase on roots' and people's keys, for trials: whoever reads a file can sign.",
+)
+@passphrase_option
 @click.pass_context
 def init(
     ctx: click.Context,
@@ -51,14 +59,19 @@ def init(
     separate_engine: bool,
     engine_address: str | None,
     ml_dsa_logs: bool,
+    unencrypted_keys: bool,
+    passphrase_file: Path | None,
 ) -> None:
     """Make keys, certificates, a first policy and a configuration.
 
-    The gateway that they are for listens on loopback only.
+    The gateway that they are for listens on loopback only. What roots and people sign with is
+    encrypted with one passphrase; what services start with is not.
     """
     folder = state_folder(ctx)
     engine = _engine(separate_engine, engine_address)
     try:
+        check_new(folder)
+        passphrase = None if unencrypted_keys else new_passphrase(passphrase_file)
         Installation(
             folder,
             name,
@@ -66,13 +79,22 @@ def init(
             Ports(port, port + 1),
             engine=engine,
             ml_dsa_logs=ml_dsa_logs,
+            passphrase=passphrase,
         ).make()
     except FileExistsError:
         raise click.ClickException(f"{folder} is not empty; choose another with --state") from None
+    _say_made(folder, engine, encrypted=passphrase is not None)
+
+
+def _say_made(folder: Path, engine: EnginePlace | None, *, encrypted: bool) -> None:
     click.echo(f"Made an installation in {folder}:")
     click.echo("  roots/    three root keys, two of which sign each policy; take them offline")
     click.echo(f"  people/   {', '.join(person.name for person in PEOPLE)}")
     click.echo("  trust/    the pinned root keys and the first policy")
+    if encrypted:
+        click.echo("The keys that roots and people sign with are encrypted with your passphrase.")
+    else:
+        click.echo("The keys of roots and people are NOT encrypted: for demos and tests alone.")
     if engine is None:
         click.echo("Next: sealgate serve")
         return

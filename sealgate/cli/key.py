@@ -6,9 +6,29 @@ import click
 
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.signing_keys import open_signer
+from sealgate.signing_keys import PASSPHRASE_VARIABLE, open_signer, read_passphrase
 from sealgate.trust import note
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, save_private_key
+
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar=PASSPHRASE_VARIABLE,
+    show_envvar=True,
+    help="Holds the passphrase, readable by its owner alone; without it you are asked.",
+)
+
+
+def new_passphrase(file: Path | None) -> bytes:
+    """What new keys are encrypted with: from the file, or asked for twice.
+
+    Raises like `read_passphrase`.
+    """
+    if file is not None:
+        return read_passphrase(file)
+    # It asks again until both are the same, and not empty.
+    asked = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    return str(asked).encode()
 
 
 @click.group("key", cls=HelpfulGroup)
@@ -25,18 +45,15 @@ def key() -> None:
 @click.option(
     "--unencrypted", is_flag=True, help="No passphrase: whoever can read the file can sign."
 )
+@passphrase_option
 @json_option
-def new(file: Path, scheme: str, unencrypted: bool, as_json: bool) -> None:
+def new(
+    file: Path, scheme: str, unencrypted: bool, passphrase_file: Path | None, as_json: bool
+) -> None:
     """Write a new private key to FILE, encrypted with a passphrase."""
-    passphrase = None
-    if not unencrypted:
-        passphrase = str(
-            click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
-        )
-        if not passphrase:
-            raise click.ClickException("a passphrase must not be empty")
+    passphrase = None if unencrypted else new_passphrase(passphrase_file)
     made = PrivateKey.generate(scheme)
-    save_private_key(file, made, passphrase.encode() if passphrase else None)
+    save_private_key(file, made, passphrase)
     show_fields({"id": made.public.keyid, "public_key": made.public.pem}, as_json)
 
 

@@ -1,7 +1,6 @@
 """`sealgate subject`: those whom records are about."""
 
 from datetime import UTC, datetime
-from functools import partial
 
 import click
 
@@ -11,7 +10,7 @@ from sealgate.cli.output import json_option, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
 from sealgate.listing import every
-from sealgate.mutations import repeat
+from sealgate.mutations import send
 from sealgate.trust.pseudonym import is_pseudonym
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
@@ -44,7 +43,7 @@ def erase(ctx: click.Context, name: str, yes: bool, as_json: bool) -> None:
         for origin in every(stub.ListLogs, messages.ListLogsRequest(), "origins"):
             if policy.is_answer_log(origin):
                 request = messages.EraseSubjectRequest(origin=origin, subject=name)
-                found = repeat(partial(stub.EraseSubject, request))
+                found = send(stub.EraseSubject, request)
                 rows.append({"log": origin, "entries": found.entries, "pseudonym": found.pseudonym})
     show_rows(rows, ("log", "entries", "pseudonym"), as_json)
 

@@ -24,7 +24,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
 from sealgate.trust.receipt import CALLER_FIELDS, Receipt, verify_receipt
-from sealgate.trust.times import parse_micros, parse_time
+from sealgate.trust.times import parse_micros
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 ANSWERED = "answered"
@@ -51,7 +51,6 @@ class PolicyView:
 
     newest: Policy
     digests: frozenset[str]
-    expires: datetime
 
     @classmethod
     def open(
@@ -63,9 +62,17 @@ class PolicyView:
         newest = history[-1]
         if newest.version < seen_version:
             raise Refusal(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
-        newest.check_unexpired(now)
+        newest.check_standing(now)
         digests = frozenset(policy.digest for policy in history)
-        return cls(newest, digests, parse_time(newest.expires))
+        return cls(newest, digests)
+
+    def stands(self, now: datetime) -> bool:
+        """Whether the policy has not ended, its grace included."""
+        try:
+            self.newest.check_standing(now)
+        except Refusal:
+            return False
+        return True
 
     def principal(self, identities: Iterable[str]) -> str:
         """The name of whom all of these identities stand for. Raises: PRINCIPAL_UNKNOWN."""

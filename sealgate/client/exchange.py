@@ -247,7 +247,7 @@ class Exchange:
 
     def _current_policy(self, ends: float) -> Steps[PolicyView]:
         view = self._view
-        if view is not None and self._monotonic() < self._stale_at and self._now() < view.expires:
+        if view is not None and self._monotonic() < self._stale_at and view.stands(self._now()):
             return view
         response = yield from self._read("GetPolicy", registry_pb2.GetPolicyRequest(), ends)
         view = PolicyView.open(

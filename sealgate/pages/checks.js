@@ -86,9 +86,11 @@ async function checkPolicies(steps, trust, now) {
     return versions.length > 1 ? `They are ${versions.join(", ")}.` : `Only version ${versions[0]} is here.`;
   });
   await steps.run("policy-4", "The newest policy is in force", ["policy-3"], async (shown) => {
-    const { version, issued, expires, digest } = chain.at(-1);
+    const { version, issued, expires, grace, digest } = chain.at(-1);
     shown.push({ label: "policy", value: digest });
-    demand(now < new Date(expires), `Version ${version} expired at ${expires}.`);
+    const left = new Date(expires) - now;
+    demand(left + grace * 1000 > 0, `Version ${version} expired at ${expires}.`);
+    if (left <= 0) return `Version ${version} expired at ${expires}, and is in its grace.`;
     return `Version ${version}, issued ${issued}, is in force until ${expires}.`;
   });
   return chain.at(-1);

@@ -172,6 +172,8 @@ async function checkSigners(envelope, keys, threshold, whose) {
   return signers;
 }
 
+const LONGEST_GRACE = 30 * 24 * 3600;
+
 /** What a receipt needs of a policy. Its other rules are for gateways and engines to check. */
 async function readPolicy(payload) {
   const policy = readJson(decodeText(payload));
@@ -183,6 +185,10 @@ async function readPolicy(payload) {
     demand(again === time, "A time is not in its fixed form.");
   }
   demand(policy.issued < policy.expires, "It expires before it is issued.");
+  // For so long after its end what stands goes on.
+  const grace = policy.grace === undefined ? 0 : record(policy.grace, ["seconds"]).seconds;
+  demand(policy.grace === undefined || (Number.isSafeInteger(grace) && grace >= 1 && grace <= LONGEST_GRACE),
+    "Its grace is no time of 30 days at most.");
   const { keys: ids, threshold } = record(policy.root, ["keys", "threshold"]);
   demand(Number.isSafeInteger(threshold) && threshold >= 1 && threshold <= texts(ids).length,
     "Its root's threshold is not between 1 and the number of its keys.");
@@ -195,7 +201,7 @@ async function readPolicy(payload) {
   const { registry, answers } = record(policy.logs, ["registry", "answers"]);
   const logs = await Promise.all(texts(answers).map(readLogKey));
   texts([(await readLogKey(registry)).name, ...logs.map((log) => log.name)]);
-  return { version: policy.version, issued: policy.issued, expires: policy.expires, roots, threshold,
+  return { version: policy.version, issued: policy.issued, expires: policy.expires, grace, roots, threshold,
     digest: `sha256:${toHex(await sha256(payload))}`, answerLogs: new Map(logs.map((log) => [log.name, log])) };
 }
 

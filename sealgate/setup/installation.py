@@ -64,6 +64,12 @@ class Ports:
     mutual: int = 8444
 
 
+def check_new(folder: Path) -> None:
+    """Raises: FileExistsError where the folder already holds something."""
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(folder)
+
+
 class Installation:
     """Writes the files of one installation below `folder`, which must not exist or be empty."""
 
@@ -74,16 +80,19 @@ class Installation:
         now: datetime,
         ports: Ports,
         *,
+        passphrase: bytes | None,
         engine: EnginePlace | None = None,
         ml_dsa_logs: bool = False,
     ) -> None:
         """With an `engine`, it is to run in a process of its own there; with `ml_dsa_logs`, the
-        logs sign with ML-DSA-44 keys too.
+        logs sign with ML-DSA-44 keys too. `passphrase` encrypts what roots and people sign with;
+        None leaves it open.
         """
         self._folder = folder
         self._name = name
         self._now = now
         self._ports = ports
+        self._passphrase = passphrase
         self._engine = engine
         self._beside = (
             {log: MlDsaKey.generate() for log in ("registry-log", "answers")} if ml_dsa_logs else {}
@@ -92,12 +101,11 @@ class Installation:
 
     def make(self) -> None:
         """Raises: FileExistsError where the folder already holds something."""
+        check_new(self._folder)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(self._folder.iterdir()):
-            raise FileExistsError(self._folder)
         # It holds private keys, and may be made inside somebody's repository.
         self._write(".gitignore", b"*\n")
-        roots = [self._key(f"roots/{root}.key") for root in _ROOTS]
+        roots = [self._persons_key(f"roots/{root}.key") for root in _ROOTS]
         for root, key in zip(_ROOTS, roots, strict=True):
             self._write(f"trust/{root}.pem", key.public.pem.encode())
         service = {
@@ -157,11 +165,11 @@ class Installation:
                 "certificate_key": "tls.key",
             }
         if person.role in ("publisher", "approver", "admin"):
-            keys.append(self._key(f"{home}/signing.key"))
+            keys.append(self._persons_key(f"{home}/signing.key"))
             settings["signing_key"] = "signing.key"
         if person.role == "publisher":
             # Verifiers of the Model Signing format take NIST curves only.
-            keys.append(self._key(f"{home}/model-signing.key", ECDSA_P256))
+            keys.append(self._persons_key(f"{home}/model-signing.key", ECDSA_P256))
             settings["model_signing_key"] = "model-signing.key"
             settings |= {"watermark_keys": "watermarks", "outbox": "outbox"}
         lines = [f'{key} = "{value}"' for key, value in settings.items()]
@@ -234,9 +242,15 @@ class Installation:
     def _origin(self, log: str) -> str:
         return f"{self._name}.localhost/{log}"
 
-    def _key(self, path: str, scheme: str = ED25519) -> PrivateKey:
-        key = PrivateKey.generate(scheme)
+    def _key(self, path: str) -> PrivateKey:
+        """A service's, which starts by itself."""
+        key = PrivateKey.generate()
         self._write(path, key.to_pem())
+        return key
+
+    def _persons_key(self, path: str, scheme: str = ED25519) -> PrivateKey:
+        key = PrivateKey.generate(scheme)
+        self._write(path, key.to_pem(self._passphrase))
         return key
 
     def _write(self, path: str, data: bytes) -> None:

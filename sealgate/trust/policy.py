@@ -8,14 +8,15 @@ policy, `open_policy` and its neighbours say.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import canonical, dsse, fields, policy_sections
+from sealgate.trust import canonical, dsse, fields, grace, policy_sections
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.evidence_rules import EvidenceRules
+from sealgate.trust.grace import NO_GRACE, Grace
 from sealgate.trust.health import Health
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.ml_dsa import LogCosigners
@@ -28,8 +29,6 @@ from sealgate.trust.times import parse_time
 from sealgate.trust.withdrawals import NONE, Withdrawals
 
 TYPE = "sealgate/policy/v1"
-# How far the clock of whoever issued it may run ahead of ours.
-_CLOCK_SKEW = timedelta(minutes=5)
 PAYLOAD_TYPE = "application/vnd.sealgate.policy.v1+json"
 
 
@@ -58,6 +57,7 @@ class Policy:
     withdrawn: Withdrawals = NONE
     ml_dsa: LogCosigners | None = None
     screens: Screens | None = None
+    grace: Grace = NO_GRACE
     digest: str = field(init=False)
     _by_name: dict[str, Principal] = field(init=False, repr=False, compare=False)
     _by_identity: dict[str, Principal] = field(init=False, repr=False, compare=False)
@@ -196,18 +196,16 @@ class Policy:
         return origin in self._logs and self._logs[origin] != self.registry_log
 
     def check_unexpired(self, now: datetime) -> None:
-        """Raises Refusal(POLICY_EXPIRED) once `expires` is reached."""
-        if now >= parse_time(self.expires):
-            raise Refusal(Reason.POLICY_EXPIRED, f"at {self.expires}")
+        """For what is new; see `grace`. Raises Refusal(POLICY_EXPIRED)."""
+        grace.check_unexpired(self.expires, now)
+
+    def check_standing(self, now: datetime) -> None:
+        """For what stands; see `grace`. Raises Refusal(POLICY_EXPIRED)."""
+        grace.check_standing(self.expires, self.grace, now)
 
     def check_begun(self, now: datetime) -> None:
-        """Raises Refusal(POLICY_INVALID) where `issued` lies ahead.
-
-        No clock is believed that is behind a signed time, so such a policy would end every shorter
-        statement at once, and for good.
-        """
-        if parse_time(self.issued) > now + _CLOCK_SKEW:
-            raise invalid(f"it is issued at {self.issued}, which is to come")
+        """See `grace`. Raises Refusal(POLICY_INVALID) where `issued` lies ahead."""
+        grace.check_begun(self.issued, now)
 
 
 def open_policy(
@@ -248,7 +246,7 @@ def open_policy_chain(
     newest = open_policy_history(envelopes, root_keys, threshold)[-1]
     if newest.version < seen_version:
         raise Refusal(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
-    newest.check_unexpired(now)
+    newest.check_standing(now)
     return newest
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from sealgate.trust import fields
 from sealgate.trust.evidence_rules import EvidenceRules
+from sealgate.trust.grace import NO_GRACE, Grace
 from sealgate.trust.health import Health
 from sealgate.trust.ml_dsa import LogCosigners
 from sealgate.trust.rights import Right
@@ -19,6 +20,7 @@ _KINDS: Mapping[str, Any] = {
     "health": Health,
     "ml_dsa": LogCosigners,
     "screens": Screens,
+    "grace": Grace,
 }
 NAMES = ("rights", *_KINDS)
 
@@ -27,7 +29,9 @@ def to_json(policy: Any) -> dict[str, Any]:
     """Return the sections that a policy has, each from the attribute of its name."""
     found = {name: getattr(policy, name) for name in _KINDS}
     sections: dict[str, Any] = {
-        name: value.to_json() for name, value in found.items() if value not in (None, NONE)
+        name: value.to_json()
+        for name, value in found.items()
+        if value not in (None, NONE, NO_GRACE)
     }
     if policy.rights is not None:
         sections["rights"] = [right.to_json() for right in policy.rights]

@@ -75,9 +75,10 @@ def verify_pointer(
     `policies` is the verified chain by digest, `current` its newest. `publisher` is who signed
     the version's files.
 
-    1. The current policy has not expired (POLICY_EXPIRED).
-    2. The pointer names a policy of the chain (POLICY_INVALID) that was in its time at the
-       pointer's time (POLICY_EXPIRED), which is not ahead of ours (POINTER_INVALID).
+    1. The current policy stands (POLICY_EXPIRED).
+    2. The pointer names a policy of the chain (POLICY_INVALID) that had not expired at the
+       pointer's time, or for a rollback still stood (POLICY_EXPIRED), and that time is not ahead
+       of ours (POINTER_INVALID).
     3. The admin whom the pointer names has signed it; for a rollback, a principal of the role
        `rollback` may (reasons of `open_statement`), of an alias that the section `health` names
        where the policy has one (ROLE_TOO_LOW).
@@ -92,7 +93,7 @@ def verify_pointer(
     `check_covered` to say.
     """
     # 1.
-    current.check_unexpired(now)
+    current.check_standing(now)
     return _verify(bundle, policies, current, publisher, now)
 
 
@@ -109,11 +110,11 @@ def _verify(
     if policy is None or policy.digest != claimed.policy:
         raise Refusal(Reason.POLICY_INVALID, "the pointer names a policy that is not of the chain")
     moment = parse_time(claimed.time)
-    policy.check_unexpired(moment)
+    rolls_back = claimed.action == ROLLBACK
+    (policy.check_standing if rolls_back else policy.check_unexpired)(moment)
     if moment > now + CLOCK_SKEW or moment + CLOCK_SKEW < parse_time(policy.issued):
         raise Refusal(Reason.POINTER_INVALID, "the pointer's time cannot be")
     # 3.
-    rolls_back = claimed.action == ROLLBACK
     roles = ("admin", "rollback") if rolls_back else ("admin",)
     pointer = open_statement(bundle.pointer, Pointer, policy, roles)
     if rolls_back:  # 5.
@@ -217,7 +218,7 @@ def _check_return(
 def verify_freshness(envelope: Envelope, policy: Policy, now: datetime) -> Freshness:
     """Return the statement of what is live now.
 
-    1. The policy has not expired (POLICY_EXPIRED).
+    1. The policy stands (POLICY_EXPIRED).
     2. The payload is a freshness statement (SIGNATURE_INVALID for another type,
        DOCUMENT_MALFORMED) that a key of a principal of the role `freshness` has signed
        (SIGNATURE_INVALID, THRESHOLD_NOT_MET).
@@ -225,7 +226,7 @@ def verify_freshness(envelope: Envelope, policy: Policy, now: datetime) -> Fresh
     4. It has not expired (POINTER_STALE).
     """
     # 1.
-    policy.check_unexpired(now)
+    policy.check_standing(now)
     # 2.
     keys = {k: policy.keys[k] for p in policy.with_role("freshness") for k in p.keys}
     dsse.verify(envelope, Freshness.PAYLOAD_TYPE, keys)

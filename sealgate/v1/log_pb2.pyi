@@ -87,12 +87,14 @@ class StreamHashesResponse(_message.Message):
     def __init__(self, hashes: _Optional[bytes] = ...) -> None: ...
 
 class EraseSubjectRequest(_message.Message):
-    __slots__ = ("origin", "subject")
+    __slots__ = ("origin", "subject", "request_id")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     origin: str
     subject: str
-    def __init__(self, origin: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, origin: _Optional[str] = ..., subject: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class EraseSubjectResponse(_message.Message):
     __slots__ = ("pseudonym", "entries")

@@ -155,10 +155,12 @@ class CommitWatermarkRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., commitment: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CommitWatermarkResponse(_message.Message):
-    __slots__ = ("entry",)
+    __slots__ = ("entry", "leaf")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
+    LEAF_FIELD_NUMBER: _ClassVar[int]
     entry: int
-    def __init__(self, entry: _Optional[int] = ...) -> None: ...
+    leaf: bytes
+    def __init__(self, entry: _Optional[int] = ..., leaf: _Optional[bytes] = ...) -> None: ...
 
 class UploadVersionRequest(_message.Message):
     __slots__ = ("header", "file", "chunk")

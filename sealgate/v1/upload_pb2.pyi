@@ -29,12 +29,14 @@ class Upload(_message.Message):
     def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., expire_time: _Optional[str] = ..., files: _Optional[_Iterable[_Union[Upload.File, _Mapping]]] = ...) -> None: ...
 
 class CreateUploadRequest(_message.Message):
-    __slots__ = ("model", "manifest")
+    __slots__ = ("model", "manifest", "request_id")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     model: str
     manifest: bytes
-    def __init__(self, model: _Optional[str] = ..., manifest: _Optional[bytes] = ...) -> None: ...
+    request_id: str
+    def __init__(self, model: _Optional[str] = ..., manifest: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateUploadResponse(_message.Message):
     __slots__ = ("upload",)
@@ -78,16 +80,18 @@ class UploadFileResponse(_message.Message):
     def __init__(self, received: _Optional[int] = ...) -> None: ...
 
 class CreateVersionRequest(_message.Message):
-    __slots__ = ("name", "signature", "evidence", "commitment")
+    __slots__ = ("name", "signature", "evidence", "commitment", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     COMMITMENT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     signature: bytes
     evidence: _containers.RepeatedScalarFieldContainer[bytes]
     commitment: str
-    def __init__(self, name: _Optional[str] = ..., signature: _Optional[bytes] = ..., evidence: _Optional[_Iterable[bytes]] = ..., commitment: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., signature: _Optional[bytes] = ..., evidence: _Optional[_Iterable[bytes]] = ..., commitment: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateVersionResponse(_message.Message):
     __slots__ = ("version",)

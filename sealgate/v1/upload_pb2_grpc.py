@@ -29,8 +29,10 @@ class UploadServiceStub:
     """Uploads that survive broken connections and restarts: files in parallel, each from where it
     stands. An upload lies on the gateway that opened it, and belongs to who opened it.
 
-    None of the calls needs a `request_id`: each can be repeated as it is. A version that is
-    registered already is refused with VERSION_EXISTS, whose metadata `version` says which it is.
+    `request_id` is as in the registry's service; that of an upload is known as long as the upload is.
+    `UploadFile` needs none, for its offset says what has come, and `DeleteUpload` deletes no other.
+    Files that are a version already are refused with VERSION_EXISTS, whose metadata `version` says
+    which it is.
     """
 
     def __init__(self, channel):
@@ -70,8 +72,10 @@ class UploadServiceServicer:
     """Uploads that survive broken connections and restarts: files in parallel, each from where it
     stands. An upload lies on the gateway that opened it, and belongs to who opened it.
 
-    None of the calls needs a `request_id`: each can be repeated as it is. A version that is
-    registered already is refused with VERSION_EXISTS, whose metadata `version` says which it is.
+    `request_id` is as in the registry's service; that of an upload is known as long as the upload is.
+    `UploadFile` needs none, for its offset says what has come, and `DeleteUpload` deletes no other.
+    Files that are a version already are refused with VERSION_EXISTS, whose metadata `version` says
+    which it is.
     """
 
     def CreateUpload(self, request, context):
@@ -150,8 +154,10 @@ class UploadService:
     """Uploads that survive broken connections and restarts: files in parallel, each from where it
     stands. An upload lies on the gateway that opened it, and belongs to who opened it.
 
-    None of the calls needs a `request_id`: each can be repeated as it is. A version that is
-    registered already is refused with VERSION_EXISTS, whose metadata `version` says which it is.
+    `request_id` is as in the registry's service; that of an upload is known as long as the upload is.
+    `UploadFile` needs none, for its offset says what has come, and `DeleteUpload` deletes no other.
+    Files that are a version already are refused with VERSION_EXISTS, whose metadata `version` says
+    which it is.
     """
 
     @staticmethod

@@ -18,7 +18,7 @@ def recorded(stage: Stage) -> int:
 
 def test_sigterm_under_load_ends_cleanly_and_keeps_every_answer(tmp_path: Path) -> None:
     stage = Stage(tmp_path / "state")
-    stage.command("init", "--port", str(free_ports()))
+    stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
     stage.start_gateway()
     try:
         data = str(DATA / "digits.safetensors")

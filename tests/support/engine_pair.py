@@ -8,9 +8,6 @@ from sealgate.setup.engine import EnginePlace
 from tests.support.engine_process import EngineProcess
 from tests.support.house import House
 
-_OPENVINO = Path(__file__).parents[2] / ".venv-openvino"
-OPENVINO_PYTHON = _OPENVINO / "bin" / "python"
-HAS_OPENVINO = (_OPENVINO / "ready").exists()
 SECOND = "engine-2"
 
 

@@ -56,20 +56,27 @@ class House:
             "house",
             now(),
             ports,
+            passphrase=None,
             engine=engine,
             ml_dsa_logs=ml_dsa_logs,
         ).make()
 
     def start(self) -> None:
-        self.gateway = build(GatewayConfig.read(self.state / "gateway.toml"))
-        self.gateway.start()
+        gateway = build(GatewayConfig.read(self.state / "gateway.toml"))
+        try:
+            gateway.start()
+        except BaseException:
+            # Its ports are for the next one.
+            gateway.stop()
+            raise
+        self.gateway = gateway
 
     def stop(self) -> None:
         self._channels.close()
         self._channels = ExitStack()
-        if self.gateway is not None:
-            self.gateway.stop()
-            self.gateway = None
+        gateway, self.gateway = self.gateway, None
+        if gateway is not None:
+            gateway.stop()
 
     def profile(self, person: str) -> Profile:
         return Profile.read(self.state / "people" / person / "profile.toml")

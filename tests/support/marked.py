@@ -1,5 +1,7 @@
 """Small networks for the watermark's tests, and what is done to them."""
 
+import json
+
 import numpy as np
 import numpy.typing as npt
 
@@ -53,3 +55,17 @@ def weights(found: dict[str, Floats], *, graph: bool = True) -> Weights:
     """As a file would have them."""
     carriers = [Carrier(n, tuple(range(w.ndim)), w) for n, w in found.items()]
     return Weights(graph, tuple(carriers))
+
+
+def safetensors_bytes(values: dict[str, npt.NDArray[np.generic]]) -> bytes:
+    """The library writes no bfloat16 from numpy, so this writes all."""
+    names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "uint8": "U8"}
+    header, place = {}, 0
+    for name, value in values.items():
+        offsets = [place, place + value.nbytes]
+        kind = names[str(value.dtype)]
+        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": offsets}
+        place += value.nbytes
+    text = json.dumps(header).encode()
+    parts = [np.ascontiguousarray(value).tobytes() for value in values.values()]
+    return len(text).to_bytes(8, "little") + text + b"".join(parts)

@@ -15,12 +15,12 @@ from registry.schema import REQUESTS
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import oms
 from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import Manifest
 from sealgate.trust.promotion import sign_statement
+from sealgate.trust.pseudonym import pseudonym
 from sealgate.trust.statements import Approval, Revocation
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau, version_files
-from tests.support.people import NOW, key, p256_key, refused, sign_policy
+from tests.support.people import ANSWER_LOG, NOW, key, p256_key, refused, sign_policy
 
 Change = Callable[["Once | None"], Any]
 
@@ -98,6 +98,13 @@ def accept(bureau: Bureau) -> Change:
     return lambda once: bureau.registry.policies.accept("otto", envelope, once)
 
 
+def erase(bureau: Bureau) -> Change:
+    """Each attempt comes with another pseudonym, as a gateway makes it."""
+    return lambda once: bureau.registry.erasures.add(
+        "otto", ANSWER_LOG, pseudonym("patient-4711", uuid.uuid4().bytes), once
+    )
+
+
 CHANGES = [
     create_model,
     commit,
@@ -110,6 +117,7 @@ CHANGES = [
     create_key,
     revoke_key,
     accept,
+    erase,
 ]
 
 
@@ -199,13 +207,13 @@ def kept(bureau: Bureau) -> int:
 
 def test_uploads_that_are_done_are_known_before_their_files(bureau: Bureau) -> None:
     once, versions = new_once(), bureau.registry.versions
-    manifest = Manifest.of(version_files()).encode()
-    assert versions.done("paula", "digits", manifest, once) is None
+    assert versions.done("paula", once) is None
     first = register(bureau)(once)
-    assert versions.done("paula", "digits", manifest, once) == first
-    assert versions.done("paula", "digits", manifest, None) is None
+    assert versions.done("paula", once) == first
+    assert versions.done("peter", once) is None
+    assert versions.done("paula", None) is None
     with refused(Reason.REQUEST_ID_REUSED):
-        versions.done("paula", "digits", manifest, Once(once.request_id, sha256(b"that")))
+        versions.done("paula", Once(once.request_id, sha256(b"that")))
 
 
 @pytest.mark.parametrize(

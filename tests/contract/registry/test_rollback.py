@@ -8,6 +8,10 @@ from tests.support.bureau import Bureau, pointer_envelope, verify_as_an_engine
 from tests.support.people import key, refused
 
 
+def item_pointer(bundle: bytes) -> bytes:
+    return PointerBundle.decode(bundle).pointer.payload
+
+
 class TestRollback:
     def test_returns(self, bureau: Bureau) -> None:
         first = bureau.release(bureau.publish("one"))
@@ -44,6 +48,24 @@ class TestRollback:
             bureau.roll_back(first, 5, admin="guard")
         bureau.release(two, predecessor=4)
         assert bureau.roll_back(first, 6, admin="guard").version == 1
+
+    def test_what_an_alias_would_return_to(self, bureau: Bureau) -> None:
+        def earlier() -> list[tuple[str, int, int]]:
+            found = bureau.registry.snapshot(earlier=True).live
+            sequences = (Pointer.decode(item_pointer(item.bundle)).sequence for item in found)
+            return [
+                (item.alias, item.version, at) for item, at in zip(found, sequences, strict=True)
+            ]
+
+        first = bureau.release(bureau.publish("one"))
+        assert earlier() == []
+        two = bureau.publish("two")
+        bureau.release(two, predecessor=1)
+        assert earlier() == [("production", 1, 1)]
+        bureau.release(two, predecessor=2)
+        assert earlier() == [("production", 1, 1)]
+        bureau.roll_back(first, 4)
+        assert earlier() == [("production", 2, 3)]
 
     def test_a_service_has_nothing_to_return_to(self, bureau: Bureau) -> None:
         bureau.release(bureau.publish("one"))

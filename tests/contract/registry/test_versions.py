@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
+from publishing.watermark.files import with_notes
+from registry.copies import PARENT
 from registry.records import VersionRecord
 from registry.uploads import Upload
 from sealgate.reasons import Reason
@@ -222,6 +226,16 @@ class TestVersion:
         manifest = bureau.upload({**version_files(), "model.int8.onnx": pickled})
         with refused(Reason.FORMAT_REFUSED):
             self.register(bureau, manifest)
+
+    def test_of_a_recipient_s_copy(self, bureau: Bureau) -> None:
+        tensor = {"w": np.zeros(4, np.float32)}
+        for name, data in (
+            ("weights.safetensors", save(tensor, {PARENT: NOTHING})),
+            ("model.int8.onnx", with_notes(version_files()["model.int8.onnx"], {PARENT: NOTHING})),
+        ):
+            manifest = bureau.upload({**version_files(), name: data})
+            with refused(Reason.COPY_REFUSED):
+                self.register(bureau, manifest)
 
     def test_nothing_is_left_of_what_was_refused(self, bureau: Bureau) -> None:
         manifest = bureau.upload(version_files())

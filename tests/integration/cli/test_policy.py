@@ -28,7 +28,7 @@ PAST = {"issued": "2020-01-01T00:00:00Z", "expires": "2020-01-02T00:00:00Z"}
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
     state = tmp_path_factory.mktemp("policy") / "state"
-    Installation(state, "house", datetime.now(UTC), Ports(1, 2)).make()
+    Installation(state, "house", datetime.now(UTC), Ports(1, 2), passphrase=None).make()
     return state
 
 

@@ -21,7 +21,7 @@ def command(state: Path, *words: str) -> Result:
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     state = tmp_path / "state"
-    result = command(state, "init", "--separate-engine")
+    result = command(state, "init", "--unencrypted-keys", "--separate-engine")
     assert result.exit_code == 0, result.output
     assert "sealgate serve engine" in result.output
     return state
@@ -33,7 +33,7 @@ def test_both_ends_name_the_same_socket(state: Path) -> None:
 
 
 def test_another_installation_has_no_engine_of_its_own(tmp_path: Path) -> None:
-    assert command(tmp_path / "plain", "init").exit_code == 0
+    assert command(tmp_path / "plain", "init", "--unencrypted-keys").exit_code == 0
     assert GatewayConfig.read(tmp_path / "plain" / "gateway.toml").engine.socket is None
     result = command(tmp_path / "plain", "serve", "engine")
     assert result.exit_code == 1
@@ -43,7 +43,7 @@ def test_another_installation_has_no_engine_of_its_own(tmp_path: Path) -> None:
 def test_both_ends_pin_each_other_at_an_address(tmp_path: Path) -> None:
     state = tmp_path / "state"
     address = f"127.0.0.1:{free_ports()}"
-    result = command(state, "init", "--engine-address", address)
+    result = command(state, "init", "--unencrypted-keys", "--engine-address", address)
     assert result.exit_code == 0, result.output
     assert "tls/engine-client.pem" in result.output
     engine = EngineConfig.read(state / "engine.toml")
@@ -73,7 +73,7 @@ def test_engine_and_gateway_meet_as_they_were_set_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["engine.internal", ":9443", "engine.internal:https"])
 def test_an_address_of_another_form(tmp_path: Path, address: str) -> None:
-    result = command(tmp_path / "state", "init", "--engine-address", address)
+    result = command(tmp_path / "state", "init", "--unencrypted-keys", "--engine-address", address)
     assert result.exit_code == 2
     assert "not of the form host:port" in result.output
 

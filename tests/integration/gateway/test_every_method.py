@@ -1,8 +1,11 @@
 """Walks every method of every service: who may call it, and that nobody else may.
 
-The list comes from the descriptors, so a method that was forgotten in the rules fails here.
+The list comes from the descriptors, so a method that was forgotten in the rules fails here, and so
+does a service of our protos that neither the gateway nor the engine lists.
 """
 
+import importlib
+import pkgutil
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,8 +13,11 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
+import sealgate.oip
+import sealgate.v1
 from gateway.app import SERVICES
-from gateway.rules import ANYONE, RULES
+from gateway.rules import ANYONE, AUDIT_READS, RULES
+from inference.remote.server import SERVICES as ENGINES
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
 from sealgate.trust.times import format_time
@@ -23,6 +29,13 @@ METHODS = [
     (f"/{service.full_name}/{method.name}", method)
     for service in SERVICES
     for method in service.methods
+]
+OURS = [
+    service
+    for package in (sealgate.oip, sealgate.v1)
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    if module.name.endswith("_pb2")
+    for service in importlib.import_module(module.name).DESCRIPTOR.services_by_name.values()
 ]
 PEOPLE = {
     "publisher": "publisher",
@@ -53,6 +66,33 @@ def test_every_method_has_a_rule_and_no_rule_is_left_over():
     offered = {path for path, _ in METHODS}
     # Older releases of the health service lack one method of the newer ones.
     assert offered | {"/grpc.health.v1.Health/List"} == set(RULES)
+
+
+def test_every_service_of_our_protos_is_somebodys():
+    """Of the gateway, which is walked here, or of the engine: see `test_hostile_gateway`."""
+    names = {service.full_name for service in OURS}
+    assert len(names) >= 8
+    assert names <= {service.full_name for service in (*SERVICES, *ENGINES)}
+
+
+def test_what_is_not_listed_is_not_offered(house):
+    foreign = [
+        f"/{service.full_name}/{method.name}"
+        for service in (*OURS, *ENGINES)
+        if service not in SERVICES
+        for method in service.methods
+    ]
+    assert "/sealgate.v1.EngineService/GetCosts" in foreign
+    with connect(house.profile("admin")) as channel:
+        for path in foreign:
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(path)(b"", timeout=5)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, path
+
+
+def test_what_only_auditors_see_is_an_audit_read():
+    auditors = {path for path, roles in RULES.items() if roles == {"auditor"}}
+    assert auditors == AUDIT_READS
 
 
 def test_few_methods_are_open_to_anyone():

@@ -8,7 +8,7 @@ from pathlib import Path
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs
 from tests.support.house import question, rows
-from tests.support.oracles import large_python_with, run
+from tests.support.oracles import own_python_with, run
 
 
 def test_kserves_client_works_unchanged(house):
@@ -16,7 +16,7 @@ def test_kserves_client_works_unchanged(house):
     sent = rows(count=3)
     done = run(
         [
-            large_python_with("kserve"),
+            own_python_with("kserve"),
             Path(__file__).with_name("kserve_client.py"),
             profile.endpoint.replace("127.0.0.1", "localhost"),
             profile.server_authority,

@@ -8,10 +8,12 @@ from collections import Counter
 import grpc
 import pytest
 
+from gateway.rules import ANYONE, RULES
 from registry.postgres import Listener
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from sealgate.v1 import registry_pb2 as messages
+from tests.integration.gateway.test_every_method import METHODS, PEOPLE, invoke
 from tests.support.house import House, question, refusal, rows
 from tests.support.postgres import PostgresServer
 
@@ -23,8 +25,8 @@ def server():
     server.close()
 
 
-def house_on(server: PostgresServer, state, *files: str) -> House:
-    """A house that keeps what is named in these files on the server instead."""
+def new_house_on(server: PostgresServer, state, *files: str) -> House:
+    """A house without models that keeps what is named in these files on the server instead."""
     house = House(state)
     configuration = state / "gateway.toml"
     text = configuration.read_text()
@@ -33,6 +35,12 @@ def house_on(server: PostgresServer, state, *files: str) -> House:
         text = text.replace(f'"{file}"', f'"{server.url}"')
     configuration.write_text(text)
     house.start()
+    return house
+
+
+def house_on(server: PostgresServer, state, *files: str) -> House:
+    """The same, with digits 1 in production and 2 registered."""
+    house = new_house_on(server, state, *files)
     house.publish("digits-1", "digits")
     house.publish("digits-2", "digits")
     house.promote("digits", 1)
@@ -116,3 +124,25 @@ def test_all_three_by_one_url(server, tmp_path):
         assert [model.name for model in models] == ["models/digits"]
     finally:
         house.stop()
+
+
+def test_roles_decide_about_every_method_here_too(server, tmp_path):
+    """With both databases on the server, which also holds what is recorded of each refusal."""
+    house = new_house_on(server, tmp_path / "state", "sqlite:///registry.db", "answers.db")
+    wrong = {}
+    try:
+        for person, role in PEOPLE.items():
+            channel = house.channel(person)
+            for path, method in METHODS:
+                try:
+                    invoke(channel, path, method)
+                    reason = None
+                except grpc.RpcError as error:
+                    reason = reason_of(error)
+                    assert reason is not None, path
+                allowed = RULES[path] == ANYONE or role in RULES[path]
+                if (reason is Reason.ROLE_TOO_LOW) is allowed:
+                    wrong[person, path] = reason
+    finally:
+        house.stop()
+    assert not wrong

@@ -15,9 +15,12 @@ from sealgate.reasons import Reason
 from sealgate.remote import connect
 from sealgate.trust.digest import sha256
 from sealgate.trust.manifest import Manifest
+from sealgate.trust.pseudonym import is_pseudonym
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest, ListApiKeysRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
+from sealgate.v1.log_pb2 import EraseSubjectRequest
+from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.policy_pb2 import AcceptPolicyRequest
 from sealgate.v1.policy_pb2_grpc import PolicyServiceStub
 from sealgate.v1.registry_pb2 import (
@@ -103,6 +106,18 @@ def test_a_keys_secret_is_not_shown_twice(house, cut_off):
     keys = CredentialServiceStub(house.channel("admin"))
     listed = keys.ListApiKeys(ListApiKeysRequest(filter='label = "cut off"')).api_keys
     assert list(listed) == [answer.api_key]
+
+
+def test_an_erasure_is_told_once(house, cut_off):
+    origin = house.gateway._store.answers.origin
+
+    def change(channel, governance):
+        request = EraseSubjectRequest(origin=origin, subject="patient-4711")
+        return lambda: send(LogServiceStub(channel).EraseSubject, request)
+
+    answer, entries = cut_off("admin", change)
+    assert entries == 1
+    assert is_pseudonym(answer.pseudonym, "patient-4711")
 
 
 def test_an_upload_that_is_repeated_is_not_sent_again(house):

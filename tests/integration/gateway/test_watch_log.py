@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -138,6 +139,55 @@ def test_a_log_that_shrank_is_found_out(house, answers, policy):
     with pytest.raises(Refusal) as caught:
         list(auditor.follow(answers))
     assert caught.value.reason is Reason.LOG_INCONSISTENT
+
+
+def test_whoever_knows_a_checkpoint_goes_on_from_it(house, answers, policy):
+    auditor = Auditor(house.channel("auditor"), policy)
+    ask(house)
+    seen = next(auditor.follow(answers)).checkpoint
+    ask(house)
+    asked, logs = [], auditor.logs
+
+    def watch_log(request, timeout):
+        asked.append(request.start)
+        return logs.WatchLog(request, timeout=timeout)
+
+    auditor.logs = SimpleNamespace(
+        WatchLog=watch_log, GetCheckpoint=logs.GetCheckpoint, StreamHashes=logs.StreamHashes
+    )
+    grown = next(auditor.follow(answers, known=seen))
+    assert grown.checkpoint.size > seen.size == grown.first
+    assert len(grown.leaves) == grown.checkpoint.size - seen.size
+    earlier = next(auditor.follow(answers, seen.size - 1, seen))
+    assert earlier.first == seen.size - 1
+    assert earlier.leaves[1:][: len(grown.leaves)] == grown.leaves
+    # No entry that was checked before was had again.
+    assert asked == [seen.size, seen.size - 1]
+
+
+def test_another_log_than_was_known_is_found_out(house, answers, policy):
+    auditor = Auditor(house.channel("auditor"), policy)
+    ask(house)
+    seen = next(auditor.follow(answers)).checkpoint
+    for known in (replace(seen, root=bytes(32)), replace(seen, size=seen.size + 1_000_000)):
+        with pytest.raises(Refusal) as caught:
+            next(auditor.follow(answers, known=known))
+        assert caught.value.reason is Reason.LOG_INCONSISTENT
+
+
+def test_the_command_keeps_what_it_knows(house, monkeypatch, tmp_path):
+    monkeypatch.setattr("sealgate.following._STREAM_SECONDS", 1.0)
+    monkeypatch.setattr("sealgate.following._PASSING", frozenset())
+    words = ("audit", "follow", "registry", "--json", "--known", str(tmp_path / "seen.json"))
+    told = json.loads(house.command(*words).stdout.splitlines()[-1])
+    (note,) = json.loads((tmp_path / "seen.json").read_text())["logs"].values()
+    assert note.splitlines()[1] == str(told["checkpoint"])
+    index = house.gateway._store.registry.log.size()
+    house.propose("digits", 1)
+    lines = [json.loads(line) for line in house.command(*words).stdout.splitlines()]
+    assert (lines[0]["entry"], lines[0]["event"]) == (index, "proposal.created")
+    (note,) = json.loads((tmp_path / "seen.json").read_text())["logs"].values()
+    assert note.splitlines()[1] == str(lines[-1]["checkpoint"])
 
 
 def test_the_commands_print_a_line_an_event(house, monkeypatch):

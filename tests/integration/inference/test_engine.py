@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inference.cpu import CpuSettings
-from inference.engine import Engine, Update
+from inference.engine import Engine
 from inference.loading import LocalLoader
 from inference.model_config import Batching
 from inference.screening.detector import Verdict
@@ -24,16 +24,6 @@ from tests.support.version_files import VersionFiles, clean_rows, int8_logits
 MODELS = [Perceptron.random(seed) for seed in range(3)]
 FILES = [VersionFiles.of(model) for model in MODELS]
 PLACE = ("digits", "production")
-
-
-class Unwilling:
-    """A source that must not be asked for a file."""
-
-    def __init__(self, registry: PaperRegistry) -> None:
-        self.signed_manifest = registry.signed_manifest
-
-    def read(self, digest: str) -> bytes:
-        raise AssertionError(f"{digest} was read again")
 
 
 def reason(engine: Engine, model: str, number: int | None = None, alias: str | None = None) -> str:
@@ -104,36 +94,6 @@ def test_requests_that_are_not_run(
     with pytest.raises(Refusal) as refused:
         engine.infer(engine.resolve("digits"), clean_rows(MODELS[0], rows), moment, lambda: active)
     assert refused.value.reason is expected
-
-
-def test_an_unmoved_pointer_is_not_loaded_again(registry: PaperRegistry, engine: Engine) -> None:
-    registry.promote(registry.publish(FILES[0].encode()))
-    engine.update(registry, registry)
-    before = engine.resolve("digits")
-    registry.refresh()
-    assert engine.update(registry, Unwilling(registry)) == Update()
-    assert engine.resolve("digits") == before
-
-
-def test_a_return_to_the_version_before_loads_nothing(
-    registry: PaperRegistry, engine: Engine
-) -> None:
-    target = registry.promote(registry.publish(FILES[0].encode()))
-    engine.update(registry, registry)
-    registry.promote(registry.publish(FILES[1].encode()))
-    assert engine.update(registry, registry).loaded == (PLACE,)
-    registry.roll_back(target)
-    assert engine.update(registry, Unwilling(registry)).loaded == (PLACE,)
-    live = engine.resolve("digits")
-    assert (live.version, live.sequence) == (1, 3)
-
-
-def test_only_what_may_be_needed_stays_loaded(registry: PaperRegistry, engine: Engine) -> None:
-    made = [registry.publish(files.encode()) for files in FILES]
-    for version in made:
-        registry.promote(version)
-        engine.update(registry, registry)
-    assert engine._ready.keys() == {made[1].digest, made[2].digest}
 
 
 def test_a_request_on_its_way_is_answered_by_a_version_that_has_been_let_go(

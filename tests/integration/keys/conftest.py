@@ -2,10 +2,12 @@
 
 import pytest
 
+from tests.support import oracles
+
 
 @pytest.fixture(scope="session")
 def token(tmp_path_factory):
-    pytest.importorskip("pkcs11", reason="the extra pkcs11 is not installed")
+    oracles.package("pkcs11")
     from tests.support.softhsm import soft_token
 
     token = soft_token(tmp_path_factory.mktemp("hsm"))

@@ -133,6 +133,14 @@ def day_that_does_not_exist(value):
     value["expires"] = "2999-02-30T00:00:00Z"
 
 
+def grace_of_no_time(value):
+    value["grace"] = {"seconds": 0}
+
+
+def grace_of_more_than_a_month(value):
+    value["grace"] = {"seconds": 30 * 86400 + 1}
+
+
 def version_zero(value):
     value["version"] = 0
 
@@ -156,6 +164,8 @@ def another_type(value):
         expired_when_issued,
         time_in_another_form,
         day_that_does_not_exist,
+        grace_of_no_time,
+        grace_of_more_than_a_month,
         version_zero,
         another_type,
     ],

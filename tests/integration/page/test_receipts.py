@@ -8,6 +8,7 @@ import pytest
 
 from sealgate.trust import canonical, dsse
 from sealgate.trust.answer import FIELDS
+from sealgate.trust.grace import Grace
 from sealgate.trust.policy import PAYLOAD_TYPE
 from sealgate.trust.receipt import CALLER_FIELDS
 from sealgate.trust.times import format_time
@@ -198,6 +199,15 @@ def test_an_expired_policy_is_not_in_force(page, page_file):
     file = page_file(sign_policy(policy_in_force(expires=past)))
     broken_there = GOOD | {"policy-4": "broken"} | AFTER_THE_POLICY
     assert shown(page, file, receipt()) == ("broken", broken_there)
+
+
+def test_an_expired_policy_stands_in_its_grace(page, page_file):
+    past = format_time(datetime.now(UTC) - timedelta(minutes=1))
+    file = page_file(sign_policy(policy_in_force(expires=past, grace=Grace(7200))))
+    assert shown(page, file, receipt()) == ("holds", GOOD)
+    assert "is in its grace" in page.says("policy-4")
+    over = page_file(sign_policy(policy_in_force(expires=past, grace=Grace(30))))
+    assert shown(page, over, receipt())[1]["policy-4"] == "broken"
 
 
 def test_a_chain_of_policies_is_followed(page, page_file):

@@ -170,7 +170,8 @@ def test_the_evidence_is_signed_and_bound_to_the_version(
 def test_a_first_policy_asks_for_the_evidence_that_is_made(
     built: Mapping[str, BuiltVersion], tmp_path: Path
 ) -> None:
-    Installation(tmp_path / "state", "house", datetime.now(UTC), Ports(1, 2)).make()
+    ports = Ports(1, 2)
+    Installation(tmp_path / "state", "house", datetime.now(UTC), ports, passphrase=None).make()
     envelope = Envelope.decode((tmp_path / "state" / "trust" / "policy.json").read_bytes())
     rules = Policy.decode(envelope.payload).evidence
     made = {Evidence.decode(item.payload).kind for item in built["digits-1"].evidence}

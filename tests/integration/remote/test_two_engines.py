@@ -22,30 +22,28 @@ from inference.remote.rooms import EngineRooms
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import write_inputs
 from sealgate.trust.engine_counts import EngineCounts
-from tests.support.engine_pair import HAS_OPENVINO, OPENVINO_PYTHON, two_engines
+from tests.support import oracles
+from tests.support.engine_pair import two_engines
 from tests.support.engine_process import EngineProcess
 from tests.support.house import House, labels, rows
 
 # How far the second engine's golden answers may be off, by its settings.
 _TOLERANCE = 0.1
-_OPENVINO = f'provider = "openvino"\ntolerance = {_TOLERANCE}', str(OPENVINO_PYTHON)
-_KINDS = [
-    pytest.param(("deterministic = true",), id="settings"),
-    pytest.param(
-        _OPENVINO,
-        id="openvino",
-        marks=pytest.mark.skipif(not HAS_OPENVINO, reason="make .venv-openvino/ready"),
-    ),
-]
+_KINDS = {
+    "settings": "deterministic = true",
+    "openvino": f'provider = "openvino"\ntolerance = {_TOLERANCE}',
+}
 Trio = tuple[House, EngineProcess, EngineProcess]
 
 
-@pytest.fixture(scope="module", params=_KINDS)
+@pytest.fixture(scope="module", params=list(_KINDS))
 def trio(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Trio]:
     state = tmp_path_factory.mktemp("trio") / "state"
-    with two_engines(state, *request.param) as (house, *engines):
+    openvino = request.param == "openvino"
+    python = [oracles.own_python_with("openvino", "onnxruntime")] if openvino else []
+    with two_engines(state, _KINDS[request.param], *python) as (house, *engines):
         house.publish("digits-1", "digits")
         house.promote("digits", 1)
         yield house, engines[0], engines[1]

@@ -18,7 +18,7 @@ from sealgate.remote import connect
 def test_it_ends_and_says_why(tmp_path: Path) -> None:
     state = tmp_path / "state"
     stage = Stage(state)
-    stage.command("init", "--port", str(free_ports()))
+    stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
     words = [sys.executable, "-m", "sealgate.cli.main", "--state", str(state), "serve"]
     first = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

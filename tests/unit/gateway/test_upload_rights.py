@@ -33,7 +33,15 @@ class Asked(Exception):
 
 
 class OneUpload:
-    """Uploads of which there is one, anna's, into digits."""
+    """Uploads of which there is one, anna's, into digits. `registered` is the version that the
+    request has registered before, if it has.
+    """
+
+    def __init__(self, registered: object = None) -> None:
+        self._registered = registered
+
+    def done(self, principal: str, once: object) -> object:
+        return self._registered
 
     def get(self, principal: str, name: str) -> OpenUpload:
         if principal != "anna":
@@ -48,8 +56,8 @@ class OneUpload:
         return act
 
 
-def ask(name: str, *rights: Right, principal: str = "anna") -> object:
-    service = UploadService(OneUpload(), Rights(lambda: make_policy(rights=rights), ""))
+def ask(name: str, *rights: Right, principal: str = "anna", registered: object = None) -> object:
+    service = UploadService(OneUpload(registered), Rights(lambda: make_policy(rights=rights), ""))
     call = Call(SimpleNamespace(), name)
     call.identify(SimpleNamespace(name=principal, roles=("publisher",)))
     request = ASKED[name]
@@ -87,3 +95,9 @@ def test_the_right_does_not_open_somebody_else_s_upload(name: str) -> None:
     right = Right(("arne",), (), ("publish",), ("digits",), (ALL,))
     with refused(Reason.UPLOAD_FOREIGN):
         ask(name, right, principal="arne")
+
+
+def test_a_version_is_shown_again_to_whom_may_publish_still() -> None:
+    right = Right(("anna",), (), ("publish",), ("digits",), (ALL,))
+    with refused(Reason.RIGHT_MISSING):
+        ask("CreateVersion", right, registered=SimpleNamespace(model="fraud"))

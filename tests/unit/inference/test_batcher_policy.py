@@ -190,3 +190,36 @@ def test_in_a_burst_a_leader_waits_for_those_who_are_about_to_come() -> None:
             future.result(10)
         assert time.monotonic() - begun < 10
     assert kitchen.batches == [[1], [1] * 8]
+
+
+@pytest.mark.parametrize(
+    ("comers", "fixed", "most", "yields"),
+    [
+        ([], 600.0, 8, 1),
+        ([True, False, False, True, True], 600.0, 8, 8),
+        ([True, True, True], 600.0, 3, 2),
+        ([True, True], 0.0, 8, 1),
+    ],
+    ids=["nobody comes", "until nobody does", "until the batch is full", "a batch costs nothing"],
+)
+def test_a_leader_yields_to_those_who_join_it(
+    monkeypatch: pytest.MonkeyPatch, comers: list[bool], fixed: float, most: int, yields: int
+) -> None:
+    kitchen = Kitchen()
+    kitchen.open.set()
+    batcher = Batcher(kitchen.work, Limits(most, 100))
+    batcher._pace.fixed = fixed
+    seen: list[bool] = []
+    with Pool(8) as pool:
+        futures = []
+
+        def come() -> None:
+            seen.append(len(seen) < len(comers) and comers[len(seen)])
+            if seen[-1]:
+                futures.append(add(pool, batcher))
+
+        monkeypatch.setattr("inference.batcher.os.sched_yield", come)
+        batcher.submit(rows())
+        for future in futures:
+            future.result(10)
+    assert (len(seen), kitchen.batches) == (yields, [[1] * (1 + len(futures))])
