@@ -67,6 +67,13 @@ def show(rows: list[Row]) -> None:
     Console(highlight=False).print(table)
 
 
+_DRIFT = (
+    "the processor's pace drifts by more than half from day to day: 11,500 a second and 71 us were "
+    "measured once, with code that in the hour of the last run did 6,500 to 7,300 where this did "
+    "7,600 to 8,200"
+)
+
+
 def _targets(rows: list[Row]) -> list[Target]:
     found = {row["what"]: row["figure"] for row in rows}
     per_million = {row["what"]: row.get("per_million", 0.0) for row in rows}
@@ -78,7 +85,10 @@ def _targets(rows: list[Row]) -> list[Target]:
         ("signing a version, times sha256sum", 1.5, False),
         ("verifying a version, times sha256sum", 1.5, False),
     )
-    targets = [Target(name, found[name], target, least) for name, target, least in wanted]
+    targets = [
+        Target(name, found[name], target, least, _DRIFT if "64 at a time" in name else "")
+        for name, target, least in wanted
+    ]
     whole = "whole log, from its database"
     return [*targets, Target(f"{whole}, s per million", per_million[whole], 10.0)]
 

@@ -19,6 +19,8 @@ from gateway.health_service import HealthService
 from gateway.inference_service import InferenceService
 from gateway.listeners import listen, new_server
 from gateway.log_service import LogService
+from gateway.metrics.listener import MetricsListener
+from gateway.metrics.readiness import Phase
 from gateway.opening import open_rollback_key
 from gateway.policy_service import PolicyService
 from gateway.predict import Predict
@@ -110,7 +112,12 @@ class Gateway:
         )
         logs, often = list(store.logs().values()), config.limits.anchor_every
         self._witnesses = Witnesses(config.witnesses, logs, store.witnessed, store.halt, often)
+        self._predict = self._new_predict()
         self._add_services()
+        self._metrics = MetricsListener(
+            config, self.engine, self.recorder, store, self._predict, front_door
+        )
+        self.ports |= self._metrics.ports
 
     def policy(self) -> Policy:
         """The policy in force. Raises: POLICY_INVALID where none could be established."""
@@ -121,6 +128,7 @@ class Gateway:
 
     def start(self) -> None:
         """Load what is live, then answer. Raises: POLICY_INVALID and whatever the registry says."""
+        self._metrics.start()
         self._watch.start()
         self.policy()
         self._authenticator.start(self._store.registry)
@@ -132,9 +140,11 @@ class Gateway:
         self._rollout.start()
         self._features.start()
         self._server.start()
+        self._metrics.readiness.phase = Phase.SERVING
 
     def stop(self) -> None:
         """Drain: answer what is in progress, refuse the rest, record everything, and end."""
+        self._metrics.readiness.phase = Phase.DRAINING
         self._health.enter_graceful_shutdown()
         self._witnesses.stop()
         self._watches.stop()
@@ -150,6 +160,7 @@ class Gateway:
         self._sessions.close()
         self._features.stop()
         self._authenticator.close()
+        self._metrics.stop()
         self._store.close()
 
     def _new_front_door(self, config: GatewayConfig) -> FrontDoor:
@@ -191,9 +202,8 @@ class Gateway:
         )
 
     def _add_services(self) -> None:
-        predict = self._new_predict()
         add_GRPCInferenceServiceServicer_to_server(
-            InferenceService(self.engine, predict, self._rights, self._drift.withdrawn),
+            InferenceService(self.engine, self._predict, self._rights, self._drift.withdrawn),
             self._server,
         )
         registry = self._store.registry

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gateway.engine_settings import EngineSettings, check_engines
 from gateway.features import FeatureSettings
+from gateway.metrics.settings import MetricsSettings
 from gateway.quota_settings import Quota, QuotaStore
 from gateway.session_settings import SessionSettings
 from gateway.settings import (
@@ -48,6 +49,7 @@ class GatewayConfig:
     sessions: SessionSettings = field(default_factory=SessionSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     witnesses: tuple[WitnessSettings, ...] = ()
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
     def __post_init__(self) -> None:
         if (self.listen.tls or self.listen.mutual) and not (self.tls.certificate and self.tls.key):

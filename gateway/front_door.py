@@ -79,7 +79,8 @@ class FrontDoor(grpc.ServerInterceptor):
     """Guards every handler of a server.
 
     `counted_refusals` counts what was refused before a caller was known, and what a caller's quota
-    refused; those are not recorded one by one, so that nobody can fill the disk.
+    refused; those are not recorded one by one, so that nobody can fill the disk. What was, outside
+    the path of a request, `recorded_refusals` counts.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class FrontDoor(grpc.ServerInterceptor):
         self._largest = largest
         self._guarded: dict[str, Handler] = {}
         self.counted_refusals: Counter[str] = Counter()
+        self.recorded_refusals: Counter[str] = Counter()
 
     def intercept_service(
         self,
@@ -260,6 +262,7 @@ class FrontDoor(grpc.ServerInterceptor):
         elif call.is_anonymous or refusal.reason in COUNTED:
             self.counted_refusals[refusal.reason.name] += 1
         else:
+            self.recorded_refusals[refusal.reason.name] += 1
             self._record_refusal(call, refusal)
         metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
         call.abort_with_status(grpc_status(refusal, *metadata))

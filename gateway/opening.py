@@ -50,7 +50,7 @@ def open_store(
         if isinstance(place, Path):
             if not create and not place.is_dir():
                 raise Refusal(Reason.REGISTRY_UNAVAILABLE, "there is no such folder")
-            return FolderStore(place)
+            return FolderStore(place, read_only=not create)
         try:
             # Only the extra `s3` brings what this needs.
             from registry.artifact_bucket import BucketStore

@@ -35,6 +35,7 @@ from gateway.rollout import Rollout
 from gateway.sessions.watch import SessionWatch
 from inference.engine import Answer, Engine, Live
 from inference.inputs import model_input, wanted_outputs
+from inference.statistics import Ending, Statistics
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
@@ -57,7 +58,10 @@ class _Findings:
 
 
 class Predict:
-    """Answers ModelInfer. `longest` is the time in seconds a call without a deadline may take."""
+    """Answers ModelInfer. `longest` is the time in seconds a call without a deadline may take.
+
+    Each version counts its requests; those that came to none are counted in `unresolved`.
+    """
 
     def __init__(
         self,
@@ -84,18 +88,23 @@ class Predict:
         self._rollout = rollout
         self._clock = clock
         self.longest = longest
+        self.unresolved = Statistics()
 
     def __call__(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
         began = time.monotonic_ns()
         findings = _Findings()
-        answered = False
+        # What an error is to the caller that is no refusal.
+        reason = Reason.INTERNAL.name
         try:
             response = self._respond(request, call, findings, began)
-            answered = True
+            reason = ""
             return response
+        except Refusal as refusal:
+            reason = refusal.reason.name
+            raise
         finally:
-            _count(findings.live, answered, time.monotonic_ns() - began)
+            self._count(findings, reason, time.monotonic_ns() - began)
             self._hold(findings, began, call)
 
     def _respond(
@@ -157,7 +166,6 @@ class Predict:
             live,
             lambda: self._engine.infer(live, array, until, call.is_active, urgent, caller),
         )
-        live.statistics.judged(answer.verdict.value)
         self._features.keep(live.digest, answer.features)
         rules = self._policy().screen(live.model).sessions  # 5
         session = self._sessions.observe(rules, caller, live, array, answer)
@@ -172,6 +180,12 @@ class Predict:
         if released.labels_only:
             return [_labels(answer.outputs[live.config.output.name])]
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
+
+    def _count(self, findings: _Findings, reason: str, ns: int) -> None:
+        """Counts the request for its version, if it got that far, before its caller hears of it."""
+        live, answer = findings.live, findings.answer
+        statistics = live.statistics if live else self.unresolved
+        statistics.ended(Ending(answer.verdict.value if answer else "", reason), ns)
 
     def _hold(self, findings: _Findings, began: int, call: Call) -> None:
         """Waits for the time at which the policy lets a request be answered."""
@@ -225,9 +239,3 @@ def _labels(logits: npt.NDArray[np.float32]) -> Tensor:
     It says where the answer lies and not how near the border: what an attacker steers by.
     """
     return Tensor.of("label", np.argmax(logits, axis=-1).astype(np.int64))
-
-
-def _count(live: Live | None, answered: bool, ns: int) -> None:
-    """Counts the request for its version, if it got that far, before its caller hears of it."""
-    if live is not None:
-        (live.statistics.succeeded if answered else live.statistics.failed)(ns)

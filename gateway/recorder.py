@@ -6,12 +6,14 @@ of them, and for each its own proof. See `inference.batcher` for how they come t
 
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from inference.batcher import Batcher, Limits
+from inference.statistics import Duration
 from registry.log.answer_log import Answer, AnswerLog, Opening
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import answer
@@ -91,7 +93,7 @@ class Recorder:
     """Writes outcomes to an answer log.
 
     `fenced` is set once another process has become the log's writer: this one can answer nothing
-    any more.
+    any more. `commits` are the groups written, and how long that took.
     """
 
     def __init__(self, log: AnswerLog, subjects: SubjectKeys) -> None:
@@ -101,6 +103,8 @@ class Recorder:
             self._append, Limits(max_rows=_GROUP, queue_rows=_WAITING)
         )
         self.fenced = threading.Event()
+        # One group after another is written, so nobody else changes it meanwhile.
+        self.commits = Duration()
 
     @property
     def size(self) -> int:
@@ -196,7 +200,9 @@ class Recorder:
         return self._groups.close(timeout)
 
     def _append(self, groups: list[list[Answer]]) -> Sequence[TlogProof]:
+        begun = time.perf_counter_ns()
         appended = self._log.append([entry for group in groups for entry in group])
+        self.commits += Duration(1, time.perf_counter_ns() - begun)
         return [
             TlogProof(index, path, appended.note)
             for index, path in enumerate(appended.proofs, appended.first)

@@ -16,7 +16,7 @@ from registry.registry import Registry
 from registry.subjects import SubjectKeys
 from registry.unit_of_work import Clock
 from sealgate.signing_keys import open_log_signer, open_signer
-from sealgate.trust.checkpoint import log_vkey
+from sealgate.trust.checkpoint import log_vkey, open_checkpoint
 from sealgate.trust.keys import PublicKey
 
 
@@ -75,6 +75,10 @@ class Store:
         """Keep how far the logs have come, for the next start. Raises: OSError."""
         self.seen_registry.keep(self.registry.note)
         self.seen_answers.keep(self.answers.note)
+
+    def registry_size(self) -> int:
+        """How many entries the registry's log had when it was last looked at, from memory."""
+        return open_checkpoint(self.registry.note, self.registry.log.vkey).size
 
     def logs(self) -> dict[str, LogReader]:
         """The logs behind this gateway, by origin."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_MEMBERSHIP = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 # A graph below this size runs in microseconds on one core: a second thread costs more to wake than
 # it saves, and a second lane only splits the batches.
 SMALL_GRAPH = 1 << 20
@@ -57,23 +57,28 @@ class CpuSettings:
         return Spread(self.cores // self.threads_per_run, self.threads_per_run)
 
 
-def available_cores(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
+def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """The lesser of the cores in the affinity mask and the cgroup's quota, rounded up; at least 1.
 
     Reads cgroup version 2 and 1 alike; a limit that cannot be read is none.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quotas = [_quota_v1(cgroups / "cpu"), *map(_quota_v2, _own_folders(cgroups, membership))]
+    quotas = [_quota_v1(cgroups / "cpu"), *map(_quota_v2, own_cgroups(cgroups, membership))]
     return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota is not None)]))
 
 
-def _own_folders(cgroups: Path, membership: Path) -> list[Path]:
-    """This process' version 2 cgroup and those above it: each of them may set a limit."""
+def own_cgroups(cgroups: Path, membership: Path, controller: str = "") -> list[Path]:
+    """This process' cgroup below `cgroups` and those above it: each of them may set a limit.
+
+    Of version 2, unless a `controller` of version 1 is named, whose folder `cgroups` then is.
+    """
     own = ""
     for line in (_read(membership) or "").splitlines():
-        if line.startswith("0::/"):
-            own = line.removeprefix("0::/")
+        _, _, place = line.partition(":")
+        controllers, _, path = place.partition(":")
+        if controller in controllers.split(","):
+            own = path
     parts = [part for part in own.split("/") if part and part != ".."]
     return [cgroups.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
 

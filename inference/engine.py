@@ -102,6 +102,12 @@ class Engine:
         now = self._seen.seen.now(self._clock())
         return policy.expires if now >= parse_time(policy.expires) else ""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is answered, for want of a policy: its grace, if any, has run out too."""
+        table = self._table
+        return max(self._clock().timestamp(), table.floor) >= table.policy_until
+
     def live(self) -> Mapping[Place, Live]:
         """What every (model, alias) answers with."""
         return self._table.lives

@@ -5,6 +5,7 @@ A request costs one short hold of a lock, and so does a batch.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +18,18 @@ class Duration:
 
     count: int = 0
     ns: int = 0
+
+    def __add__(self, other: "Duration") -> "Duration":
+        return Duration(self.count + other.count, self.ns + other.ns)
+
+
+class Ending(NamedTuple):
+    """How a request ended: the verdict on it, empty where screening did not come to one, and the
+    name of the reason it was refused with, empty where it was answered.
+    """
+
+    verdict: str
+    reason: str
 
 
 class Fault(Enum):
@@ -50,17 +63,36 @@ class Report:
     `inferences` are rows and `executions` batches. `by_request` counts a batch's phases for each
     of its requests, `by_size` once, under the batch's rows. `last_ms` is when the last batch was
     done, in milliseconds of the epoch; 0 where there was none. `faults` are those that happened.
-    `verdicts` are those on requests, by name.
+    `endings` are those of requests; `screening` and `inference` the runs of either graph.
     """
 
-    success: Duration
-    fail: Duration
+    endings: Mapping[Ending, Duration]
     queue: Duration
     by_request: Executions
     by_size: Mapping[int, Executions]
     last_ms: int
     faults: Mapping[Fault, int] = field(default_factory=dict)
-    verdicts: Mapping[str, int] = field(default_factory=dict)
+    screening: Duration = Duration()
+    inference: Duration = Duration()
+
+    @property
+    def success(self) -> Duration:
+        """The requests that were answered, and how long they took."""
+        return sum((d for end, d in self.endings.items() if not end.reason), Duration())
+
+    @property
+    def fail(self) -> Duration:
+        """The requests that were refused, and how long that took."""
+        return sum((d for end, d in self.endings.items() if end.reason), Duration())
+
+    @property
+    def verdicts(self) -> Mapping[str, int]:
+        """How many requests got each verdict, whatever became of them."""
+        found: Counter[str] = Counter()
+        for ending, duration in self.endings.items():
+            if ending.verdict:
+                found[ending.verdict] += duration.count
+        return found
 
     @property
     def executions(self) -> int:
@@ -95,37 +127,33 @@ class Statistics:
     """Counts for one loaded version. Safe for many threads."""
 
     _mutex: threading.Lock = field(default_factory=threading.Lock)
-    _succeeded: int = 0
-    _succeeded_ns: int = 0
-    _failed: int = 0
-    _failed_ns: int = 0
+    _endings: dict[Ending, list[int]] = field(default_factory=dict)
+    _screening: Duration = Duration()
+    _inference: Duration = Duration()
     _last_ns: int = 0
     _by_request: _Total = field(default_factory=_Total)
     _by_size: dict[int, _Total] = field(default_factory=dict)
     _faults: dict[Fault, int] = field(default_factory=dict)
-    _verdicts: dict[str, int] = field(default_factory=dict)
 
-    def succeeded(self, ns: int) -> None:
-        """A request was answered, `ns` after it came."""
+    def ended(self, ending: Ending, ns: int) -> None:
+        """A request ended like this, `ns` after it came. The endings there are, are few."""
         with self._mutex:
-            self._succeeded += 1
-            self._succeeded_ns += ns
-
-    def failed(self, ns: int) -> None:
-        """A request was refused, `ns` after it came."""
-        with self._mutex:
-            self._failed += 1
-            self._failed_ns += ns
+            total = self._endings.get(ending)
+            if total is None:
+                total = self._endings[ending] = [0, 0]
+            total[0] += 1
+            total[1] += ns
 
     def happened(self, fault: Fault) -> None:
         """Something went wrong and was put right."""
         with self._mutex:
             self._faults[fault] = self._faults.get(fault, 0) + 1
 
-    def judged(self, verdict: str) -> None:
-        """Screening has judged a request, whatever became of it."""
+    def ran(self, screening: int, inference: int) -> None:
+        """The graphs that screen and that answer were run, for so many nanoseconds."""
         with self._mutex:
-            self._verdicts[verdict] = self._verdicts.get(verdict, 0) + 1
+            self._screening += Duration(1, screening)
+            self._inference += Duration(1, inference)
 
     def executed(self, requests: int, rows: int, phases: Phases) -> None:
         """A batch was run. There are at most as many sizes as a batch may have rows."""
@@ -142,12 +170,12 @@ class Statistics:
         """What was counted here, and how long requests queued, which their batcher counts."""
         with self._mutex:
             return Report(
-                success=Duration(self._succeeded, self._succeeded_ns),
-                fail=Duration(self._failed, self._failed_ns),
+                endings={ending: Duration(*total) for ending, total in self._endings.items()},
                 queue=queue,
                 by_request=self._by_request.executions(),
                 by_size={rows: total.executions() for rows, total in sorted(self._by_size.items())},
                 last_ms=self._last_ns // 1_000_000,
                 faults=dict(self._faults),
-                verdicts=dict(self._verdicts),
+                screening=self._screening,
+                inference=self._inference,
             )

@@ -27,11 +27,18 @@ _REST = re.compile(r"[0-9a-f]{62}")
 class FolderStore:
     """Files under `folder`, none over `largest` bytes. Threads and processes may share it."""
 
-    def __init__(self, folder: Path, *, largest: int = LARGEST_FILE) -> None:
-        """Open the store, creating the folder. Raises Refusal(REGISTRY_UNAVAILABLE)."""
+    def __init__(
+        self, folder: Path, *, largest: int = LARGEST_FILE, read_only: bool = False
+    ) -> None:
+        """Open the store, creating the folder unless it is there to be read alone.
+
+        Raises Refusal(REGISTRY_UNAVAILABLE).
+        """
         self._folder = folder
         self._incoming = folder / "incoming"
         self._largest = largest
+        if read_only:
+            return
         with _refusing():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._incoming.mkdir(mode=0o700, exist_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from sealgate.cli.failures import HelpfulGroup
-from sealgate.cli.output import ask_secret, json_option, show_fields
+from sealgate.cli.output import ask_hidden, ask_secret, json_option, show_fields
 from sealgate.signing_keys import PASSPHRASE_VARIABLE, open_signer, read_passphrase
 from sealgate.trust import note
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, save_private_key
@@ -22,13 +22,12 @@ passphrase_option = click.option(
 def new_passphrase(file: Path | None) -> bytes:
     """What new keys are encrypted with: from the file, or asked for twice.
 
-    Raises like `read_passphrase`.
+    Raises like `read_passphrase` and `ask_hidden`.
     """
     if file is not None:
         return read_passphrase(file)
     # It asks again until both are the same, and not empty.
-    asked = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
-    return str(asked).encode()
+    return ask_hidden("New passphrase", twice=True).encode()
 
 
 @click.group("key", cls=HelpfulGroup)

@@ -1,6 +1,8 @@
 """What the command line prints: tables for people, JSON for programs."""
 
+import getpass
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +11,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.signing_keys import PASSPHRASE_VARIABLE
 
 # Whatever reads a pipe takes a row a line, however long.
 _PIPE_WIDTH = 10_000
@@ -46,8 +51,30 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], as_json
 
 
 def ask_secret(place: str) -> str:
-    """Asks for the passphrase or PIN of a key, without showing it."""
-    return str(click.prompt(f"Passphrase or PIN of {place}", hide_input=True, err=True))
+    """Asks for the passphrase or PIN of a key, without showing it.
+
+    Raises like `ask_hidden`.
+    """
+    return ask_hidden(f"Passphrase or PIN of {place}")
+
+
+def ask_hidden(text: str, *, twice: bool = False) -> str:
+    """Asks on the terminal for what is not to be shown there; `twice` until both are the same.
+
+    Raises Refusal(KEY_UNREADABLE) where there is no terminal that can hide it.
+    """
+    try:
+        with warnings.catch_warnings():
+            # What getpass warns of is that it would show what is typed.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            asked = click.prompt(text, hide_input=True, confirmation_prompt=twice, err=True)
+    except getpass.GetPassWarning:
+        detail = (
+            f"{text}: there is no terminal to ask on; {PASSPHRASE_VARIABLE} may name a file with "
+            "the passphrase, and pin-source in a URI one with the PIN"
+        )
+        raise Refusal(Reason.KEY_UNREADABLE, detail) from None
+    return str(asked)
 
 
 def show_fields(values: Mapping[str, Any], as_json: bool) -> None:

@@ -34,7 +34,7 @@ witness.toml:
   [witness]
   name = "witness.example"        # part of its verifier key
   listen = "127.0.0.1:7380"       # elsewhere with certificate and certificate_key
-  key = "witness.key"             # sealgate key new witness.key
+  key = "witness.key"             # sealgate key new --unencrypted witness.key
   database = "witness.sqlite"
   [[logs]]
   key = "house/registry+…"        # `sealgate policy show` names each log's

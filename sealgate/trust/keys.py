@@ -144,8 +144,12 @@ class PrivateKey:
         """
         try:
             key = load_pem_private_key(pem, passphrase)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise Refusal(Reason.KEY_UNREADABLE, type(error).__name__) from error
+        except TypeError as error:
+            detail = "it is encrypted; no passphrase" if passphrase is None else "not encrypted"
+            raise Refusal(Reason.KEY_UNREADABLE, detail) from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            detail = "no private key in PEM" if passphrase is None else "a wrong passphrase"
+            raise Refusal(Reason.KEY_UNREADABLE, detail) from error
         if isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
             return cls(key)
         raise Refusal(Reason.DOCUMENT_MALFORMED, "neither an Ed25519 nor a P-256 key")
@@ -174,7 +178,11 @@ def save_private_key(path: Path, key: PrivateKey, passphrase: bytes | None = Non
 
 def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     """Read a key from a private file. Raises like `read_private_file` and `from_pem`."""
-    return PrivateKey.from_pem(read_private_file(path), passphrase)
+    pem = read_private_file(path)
+    try:
+        return PrivateKey.from_pem(pem, passphrase)
+    except Refusal as refusal:
+        raise Refusal(refusal.reason, f"{path}: {refusal.detail}") from refusal
 
 
 def write_private_file(path: Path, data: bytes) -> None:

@@ -1,61 +1,33 @@
 """A witness's HTTP server: one path, small bodies, short patience, few connections at once."""
 
-import socket
 import ssl
-import threading
-from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from sealgate.bounded_http import SECONDS, BoundedServer
 from sealgate.witnessing.request import LARGEST_BYTES, PATH
 from sealgate.witnessing.service import Reply, Witness
 
-_SECONDS = 10.0
-_CONNECTIONS = 32
 
-
-class WitnessServer(ThreadingHTTPServer):
+class WitnessServer(BoundedServer):
     """Serves a witness at a host and a port, over TLS where it has a certificate.
 
     A connection answers one request within ten seconds and is closed; beyond 32 at once they are
     dropped.
     """
 
-    daemon_threads = True
-
     def __init__(
         self, host: str, port: int, witness: Witness, certificate: tuple[Path, Path] | None = None
     ) -> None:
         """`certificate` is a chain and its key, both PEM. Raises OSError."""
         self.witness = witness
-        self._free = threading.BoundedSemaphore(_CONNECTIONS)
         self._context: ssl.SSLContext | None = None
         if certificate is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(*certificate)
-        super().__init__((host, port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        request.settimeout(_SECONDS)
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        # A socket's own timeout bounds each wait, this bounds them together. TLS takes the socket
-        # over, but not a second descriptor of it.
-        connection = request.dup()
-        end = threading.Timer(_SECONDS, _break_off, (connection,))
-        end.start()
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            end.cancel()
-            connection.close()
-            self._free.release()
+        super().__init__(host, port, _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the connection's own thread, so that a slow handshake holds up nobody."""
@@ -65,18 +37,10 @@ class WitnessServer(ThreadingHTTPServer):
         with self._context.wrap_socket(request, server_side=True) as wrapped:
             super().finish_request(wrapped, client_address)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Callers that break off are no news."""
-
-
-def _break_off(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
 
 class _Handler(BaseHTTPRequestHandler):
     server: WitnessServer
-    timeout = _SECONDS
+    timeout = SECONDS
     server_version = "sealgate-witness"
     sys_version = ""
 

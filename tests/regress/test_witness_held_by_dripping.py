@@ -11,15 +11,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from sealgate import bounded_http
 from sealgate.trust.keys import PrivateKey
-from sealgate.witnessing import server as witnessing
 from sealgate.witnessing.server import WitnessServer
 from sealgate.witnessing.service import Memory, Witness
 
 
 @pytest.fixture
 def server(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WitnessServer]:
-    monkeypatch.setattr(witnessing, "_SECONDS", 1.0)
+    monkeypatch.setattr(bounded_http, "SECONDS", 1.0)
     memory = Memory(tmp_path / "witness.db", create=True)
     witness = Witness("witness.example", PrivateKey.generate(), {}, memory, time.time)
     server = WitnessServer("127.0.0.1", 0, witness)

@@ -49,6 +49,11 @@ def policy_status(house: House) -> int:
     return int(HealthStub(house.channel("client")).Check(request, timeout=10).status)
 
 
+def obstacle(house: House) -> str:
+    """Why `/readyz` says no, if it does."""
+    return str(house.gateway._metrics.readiness.obstacle())
+
+
 def told(house: House) -> str:
     request = oip.ModelMetadataRequest(name="digits")
     return house.inference().ModelMetadata(request, timeout=10).properties.get("policy_expired", "")
@@ -65,6 +70,7 @@ def test_in_the_grace_what_stands_goes_on_and_says_so(
     house.gateway._watch._upkeep()
     assert house.inference().ModelInfer(asked, timeout=20).model_version == "2"
     assert policy_status(house) == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert obstacle(house) == ""
     expires = house.gateway.policy().expires
     assert told(house) == expires
     assert any(expires in each.message for each in caplog.records if each.levelno == logging.ERROR)
@@ -84,3 +90,4 @@ def test_after_the_grace_nothing_is_answered(house: House, clock: SimpleNamespac
     asked = question("digits", rows())
     assert refusal(house.inference().ModelInfer, asked, timeout=20) is Reason.POLICY_EXPIRED
     assert policy_status(house) == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert obstacle(house) == Reason.POLICY_EXPIRED.name

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from inference.statistics import Duration, Executions, Phases, Statistics
+from inference.statistics import Duration, Ending, Executions, Phases, Statistics
 
 
 def test_a_version_that_has_done_nothing_says_so() -> None:
@@ -17,11 +17,15 @@ def test_a_batch_counts_once_by_its_size_and_once_for_each_request() -> None:
     statistics.executed(requests=3, rows=5, phases=Phases(1, 20, 300))
     statistics.executed(requests=1, rows=5, phases=Phases(2, 30, 400))
     statistics.executed(requests=1, rows=1, phases=Phases(1, 1, 1))
-    statistics.succeeded(70)
-    statistics.succeeded(80)
-    statistics.failed(9)
+    statistics.ended(Ending("clean", ""), 70)
+    statistics.ended(Ending("clean", ""), 80)
+    statistics.ended(Ending("clean", "RECORD_FAILED"), 9)
+    statistics.ran(300, 40)
+    statistics.ran(500, 60)
     report = statistics.report(Duration(5, 44))
     assert (report.success, report.fail) == (Duration(2, 150), Duration(1, 9))
+    assert report.verdicts == {"clean": 3}
+    assert (report.screening, report.inference) == (Duration(2, 800), Duration(2, 100))
     assert report.queue == Duration(5, 44)
     assert report.by_request == Executions(5, Phases(6, 91, 1301))
     assert report.by_size == {
@@ -36,8 +40,8 @@ def test_nothing_is_lost_between_threads() -> None:
 
     def work(_: int) -> None:
         for turn in range(500):
-            statistics.succeeded(1)
-            statistics.failed(2)
+            statistics.ended(Ending("clean", ""), 1)
+            statistics.ended(Ending("", "QUEUE_FULL"), 2)
             statistics.executed(2, 1 + turn % 3, Phases(1, 2, 3))
 
     with ThreadPoolExecutor(8) as pool:

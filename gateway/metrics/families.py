@@ -1,0 +1,165 @@
+"""Every metric that the gateway shows: names that stay, and labels whose values are few.
+
+Labels hold names of models, aliases, versions, verdicts and reasons, all of which the registry, the
+configuration or this program bounds; never what a caller wrote or who called.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prometheus_client import Metric
+
+_COUNTER, _GAUGE, _HISTOGRAM, _SUMMARY = "counter", "gauge", "histogram", "summary"
+# How the names of a metric's series end.
+_ENDINGS = {
+    _COUNTER: ("",),
+    _GAUGE: ("",),
+    _HISTOGRAM: ("_bucket", "_count", "_sum"),
+    _SUMMARY: ("_count", "_sum"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric's name, its kind as Prometheus calls it, its labels, and what it says."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+    def empty(self) -> Metric:
+        """The metric without any value."""
+        return Metric(self.name.removesuffix("_total"), self.meaning, self.kind)
+
+    @property
+    def series(self) -> Sequence[str]:
+        """The names by which Prometheus knows its values."""
+        return [self.name + ending for ending in _ENDINGS[self.kind]]
+
+
+_ENDING = ("model", "version", "verdict", "reason")
+_VERSION = ("model", "version")
+_ALIAS = ("model", "alias")
+
+REQUESTS = Family(
+    "sealgate_requests_total",
+    _COUNTER,
+    _ENDING,
+    "Inference requests by how they ended; reason is empty for an answer, verdict where screening "
+    "came to none, model and version where the request came to no version",
+)
+REQUEST_SECONDS = Family(
+    "sealgate_request_seconds_total",
+    _COUNTER,
+    _ENDING,
+    "How long these requests took together, from their message to just before their answer",
+)
+QUEUE_SECONDS = Family(
+    "sealgate_queue_seconds",
+    _SUMMARY,
+    _VERSION,
+    "How long requests waited for their batch; 0 where an engine of its own process runs it",
+)
+BATCH_SECONDS = Family(
+    "sealgate_batch_seconds",
+    _SUMMARY,
+    _VERSION,
+    "How long batches took: gathering rows, screening, inference, parting them",
+)
+BATCH_ROWS = Family("sealgate_batch_rows", _HISTOGRAM, _VERSION, "How many rows batches had")
+SCREENING_SECONDS = Family(
+    "sealgate_screening_seconds",
+    _SUMMARY,
+    _VERSION,
+    "How long runs of the screening graph took, those that check it at load among them; none where "
+    "an engine of its own process runs it",
+)
+INFERENCE_SECONDS = Family(
+    "sealgate_inference_seconds",
+    _SUMMARY,
+    _VERSION,
+    "The same of the graph that answers",
+)
+FAULTS = Family(
+    "sealgate_faults_total",
+    _COUNTER,
+    (*_VERSION, "fault"),
+    "What went wrong with runs and was put right: out_of_memory, run_ended, sessions_replaced",
+)
+POINTER_SEQUENCE = Family(
+    "sealgate_pointer_sequence",
+    _GAUGE,
+    _ALIAS,
+    "The sequence of the pointer that an alias answers by",
+)
+POINTER_VERSION = Family(
+    "sealgate_pointer_version", _GAUGE, _ALIAS, "The version that an alias answers with"
+)
+POINTER_END = Family(
+    "sealgate_pointer_end_timestamp_seconds",
+    _GAUGE,
+    _ALIAS,
+    "Until when an alias answers if its freshness is not renewed, grace included",
+)
+VERSION_READY = Family(
+    "sealgate_version_ready",
+    _GAUGE,
+    (*_VERSION, "reason"),
+    "1 for a version that a pointer names and that answers, or else 0 and why",
+)
+POLICY_VERSION = Family("sealgate_policy_version", _GAUGE, (), "The version of the policy in force")
+POLICY_END = Family(
+    "sealgate_policy_end_timestamp_seconds",
+    _GAUGE,
+    (),
+    "When the policy in force expires, grace not included",
+)
+DOOR_REFUSALS = Family(
+    "sealgate_door_refusals_total",
+    _COUNTER,
+    ("reason", "recorded"),
+    "Calls of any method refused outside the path of an inference request; recorded is no for "
+    "those of unknown callers and quotas, which are only counted",
+)
+LOG_ENTRIES = Family(
+    "sealgate_log_entries",
+    _GAUGE,
+    ("log",),
+    "Entries of the logs: answers, and registry as last seen here",
+)
+COMMIT_SECONDS = Family(
+    "sealgate_log_commit_seconds",
+    _SUMMARY,
+    (),
+    "How long it took to write groups of entries to the answer log",
+)
+CERTIFICATE_END = Family(
+    "sealgate_certificate_end_timestamp_seconds",
+    _GAUGE,
+    ("certificate",),
+    "When a certificate that the gateway started with expires; of a chain, the first of its own",
+)
+READY = Family("sealgate_ready", _GAUGE, (), "1 while /readyz says yes, or else 0")
+
+FAMILIES = (
+    REQUESTS,
+    REQUEST_SECONDS,
+    QUEUE_SECONDS,
+    BATCH_SECONDS,
+    BATCH_ROWS,
+    SCREENING_SECONDS,
+    INFERENCE_SECONDS,
+    FAULTS,
+    POINTER_SEQUENCE,
+    POINTER_VERSION,
+    POINTER_END,
+    VERSION_READY,
+    POLICY_VERSION,
+    POLICY_END,
+    DOOR_REFUSALS,
+    LOG_ENTRIES,
+    COMMIT_SECONDS,
+    CERTIFICATE_END,
+    READY,
+)

@@ -1,0 +1,82 @@
+"""The HTTP listener: `/metrics` for Prometheus, `/healthz` and `/readyz` for who keeps it going."""
+
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from gateway.metrics.readiness import Readiness
+from gateway.metrics.settings import MetricsSettings
+from sealgate.bounded_http import SECONDS, BoundedServer
+from sealgate.settings import ConfigError
+
+_LOOK_SECONDS = 0.1
+_TEXT = "text/plain; charset=utf-8"
+
+
+class MetricsServer(BoundedServer):
+    """Binds its address at once, and answers between `start` and `stop`."""
+
+    def __init__(
+        self, settings: MetricsSettings, collector: Collector, readiness: Readiness
+    ) -> None:
+        """Raises: ConfigError where the address cannot be listened on."""
+        self.readiness = readiness
+        # Its own: the library's global one also has what others put there.
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(collector)
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(_LOOK_SECONDS,), name="metrics", daemon=True
+        )
+        try:
+            super().__init__(settings.host, settings.port, _Handler)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on [metrics] listen = {settings.listen!r}: {error.strerror}"
+            ) from error
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: MetricsServer
+    timeout = SECONDS
+    server_version = "sealgate"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        if self.path == "/metrics":
+            encode, kind = choose_encoder(self.headers.get("accept", ""))
+            self._send(HTTPStatus.OK, encode(self.server.registry), kind)
+        elif self.path == "/healthz":
+            # Whoever answers this lives; what hinders it restarting would not mend.
+            self._send(HTTPStatus.OK, b"ok\n")
+        elif self.path == "/readyz":
+            obstacle = self.server.readiness.obstacle()
+            status = HTTPStatus.SERVICE_UNAVAILABLE if obstacle else HTTPStatus.OK
+            self._send(status, f"{obstacle or 'ready'}\n".encode())
+        else:
+            self._send(HTTPStatus.NOT_FOUND, b"here are /metrics, /healthz and /readyz\n")
+
+    def _send(self, status: HTTPStatus, body: bytes, kind: str = _TEXT) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Who looks is no news."""

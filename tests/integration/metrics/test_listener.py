@@ -1,0 +1,202 @@
+"""The listener of `[metrics]`: what a real gateway shows of real requests."""
+
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from cryptography.x509 import load_pem_x509_certificate
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.metrics.families import FAMILIES
+from gateway.metrics.readiness import Phase
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason
+from tests.support.house import House, question, refusal, rows
+from tests.support.oracles import program, run
+
+DIGITS = {"model": "digits", "version": "1"}
+CLEAN = {**DIGITS, "verdict": "clean", "reason": ""}
+STRANGE = 'nobody"} 1\nx{y="'
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("house") / "state")
+    with (house.state / "gateway.toml").open("a") as file:
+        file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
+    house.start()
+    try:
+        house.publish("digits-1", "digits")
+        house.promote("digits", 1)
+        yield house
+    finally:
+        house.stop()
+
+
+def ask(house: House, method: str, path: str, accept: str = "") -> tuple[int, str]:
+    assert house.gateway is not None
+    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=10)
+    connection.request(method, path, headers={"accept": accept})
+    response = connection.getresponse()
+    found = response.status, response.read().decode()
+    connection.close()
+    return found
+
+
+def get(house: House, path: str, accept: str = "") -> tuple[int, str]:
+    return ask(house, "GET", path, accept)
+
+
+class Scraped:
+    """What `/metrics` said at a moment, as Prometheus' own parser reads it."""
+
+    def __init__(self, house: House) -> None:
+        status, self.text = get(house, "/metrics")
+        assert status == 200
+        self.families = list(text_string_to_metric_families(self.text))
+        self.samples = [sample for family in self.families for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The value of the one series, 0 where there is none."""
+        found = [each.value for each in self.samples if (each.name, each.labels) == (name, labels)]
+        assert len(found) <= 1
+        return sum(found)
+
+
+def test_requests_are_counted_by_how_they_ended(house: House) -> None:
+    before, stub = Scraped(house), house.inference()
+    for count in (1, 1, 5):
+        stub.ModelInfer(question("digits", rows(count=count)), timeout=10)
+    wrong = question("digits", rows())
+    wrong.inputs[0].name = "y"
+    assert refusal(stub.ModelInfer, wrong, timeout=10) is Reason.TENSOR_NAME
+    assert refusal(stub.ModelInfer, question("nobody", rows()), timeout=10) is Reason.MODEL_UNKNOWN
+    after = Scraped(house)
+
+    def grown(name: str, **labels: str) -> float:
+        return after(name, **labels) - before(name, **labels)
+
+    refused = {**DIGITS, "verdict": "", "reason": "TENSOR_NAME"}
+    unknown = {"model": "", "version": "", "verdict": "", "reason": "MODEL_UNKNOWN"}
+    for ending, count in ((CLEAN, 3), (refused, 1), (unknown, 1)):
+        assert grown("sealgate_requests_total", **ending) == count
+        assert 0 < grown("sealgate_request_seconds_total", **ending) < 60
+    for name, count in (("queue", 3), ("batch", 3), ("screening", 3), ("inference", 3)):
+        assert grown(f"sealgate_{name}_seconds_count", **DIGITS) == count
+        assert 0 < grown(f"sealgate_{name}_seconds_sum", **DIGITS) < 60
+    assert grown("sealgate_batch_rows_sum", **DIGITS) == 7
+    assert grown("sealgate_batch_rows_bucket", **DIGITS, le="1.0") == 2
+    assert grown("sealgate_batch_rows_bucket", **DIGITS, le="8.0") == 3
+    assert grown("sealgate_log_entries", log="answers") == 5
+    assert grown("sealgate_log_commit_seconds_count") == 5
+
+
+def test_what_stands_is_shown(house: House) -> None:
+    shown, gateway = Scraped(house), house.gateway
+    assert gateway is not None
+    live = gateway.engine.live()["digits", "production"]
+    alias = {"model": "digits", "alias": "production"}
+    assert shown("sealgate_pointer_sequence", **alias) == live.sequence
+    assert shown("sealgate_pointer_version", **alias) == 1
+    assert shown("sealgate_pointer_end_timestamp_seconds", **alias) == live.until
+    assert shown("sealgate_version_ready", **DIGITS, reason="") == 1
+    assert shown("sealgate_policy_version") == gateway.policy().version
+    assert shown("sealgate_log_entries", log="registry") > 0
+    assert shown("sealgate_ready") == 1
+    for label, file in (("tls", "gateway"), ("client_authority", "callers")):
+        pem = (house.state / "tls" / f"{file}.pem").read_bytes()
+        end = load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+        assert shown("sealgate_certificate_end_timestamp_seconds", certificate=label) == end
+
+
+def test_refusals_at_the_door_are_counted(house: House) -> None:
+    before = Scraped(house)
+    request = oip.ModelStatisticsRequest(name="digits")
+    assert refusal(house.inference().ModelStatistics, request, timeout=10) is Reason.ROLE_TOO_LOW
+    labels = {"reason": "ROLE_TOO_LOW", "recorded": "yes"}
+    name = "sealgate_door_refusals_total"
+    assert Scraped(house)(name, **labels) == before(name, **labels) + 1
+
+
+def test_every_family_is_shown_and_no_other(house: House) -> None:
+    shown = {(each.name, each.type) for each in Scraped(house).families}
+    # The parser calls a counter by what stands before `_total`.
+    assert shown == {(each.name.removesuffix("_total"), each.kind) for each in FAMILIES}
+    labels = {each: set(family.labels) for family in FAMILIES for each in family.series}
+    for sample in Scraped(house).samples:
+        assert sample.labels.keys() - {"le"} == labels[sample.name]
+
+
+def test_nothing_that_a_caller_wrote_becomes_a_label(house: House) -> None:
+    before, stub = Scraped(house), house.inference()
+    for name in ("made-up-1", "made-up-2", STRANGE):
+        refusal(stub.ModelInfer, question(name, rows()), timeout=10)
+    asked = question("digits", rows())
+    asked.parameters["subject"].string_param = "a-person"
+    asked.parameters["session"].string_param = "a-session"
+    asked.id = "an-id"
+    stub.ModelInfer(asked, timeout=10)
+    after = Scraped(house)
+    values = {value for sample in after.samples for value in sample.labels.values()}
+    assert values.isdisjoint({"made-up-1", STRANGE, "a-person", "a-session", "an-id", "client"})
+    assert "nobody" not in after.text
+    added = {(s.name, *sorted(s.labels.items())) for s in after.samples}
+    added -= {(s.name, *sorted(s.labels.items())) for s in before.samples}
+    assert {dict(labels)["reason"] for _, *labels in added} <= {
+        "",
+        "MODEL_UNKNOWN",
+        "NAME_MALFORMED",
+    }
+
+
+def test_prometheus_own_linter_has_no_complaint(house: House) -> None:
+    checked = run([program("promtool"), "check", "metrics"], get(house, "/metrics")[1])
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_openmetrics_where_it_is_asked_for(house: House) -> None:
+    status, text = get(house, "/metrics", "application/openmetrics-text; version=1.0.0")
+    assert (status, text.endswith("# EOF\n")) == (200, True)
+
+
+def test_health_and_readiness(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = house.gateway
+    assert gateway is not None
+    assert get(house, "/healthz") == (200, "ok\n")
+    assert get(house, "/readyz") == (200, "ready\n")
+    readiness = gateway._metrics.readiness
+    for phase in (Phase.STARTING, Phase.DRAINING):
+        with monkeypatch.context() as patch:
+            patch.setattr(readiness, "phase", phase)
+            assert get(house, "/readyz") == (503, f"{phase.value}\n")
+            assert Scraped(house)("sealgate_ready") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(type(gateway.engine), "is_over", True)
+        assert get(house, "/readyz") == (503, f"{Reason.POLICY_EXPIRED.name}\n")
+    gateway.recorder.fenced.set()
+    try:
+        assert get(house, "/readyz") == (503, f"{Reason.LOG_FENCED.name}\n")
+        assert get(house, "/healthz") == (200, "ok\n")
+    finally:
+        gateway.recorder.fenced.clear()
+
+
+def test_other_paths_and_methods_are_not_there(house: House) -> None:
+    assert get(house, "/metrics/")[0] == 404
+    assert get(house, "/../etc/passwd")[0] == 404
+    assert ask(house, "POST", "/metrics")[0] == 501
+
+
+def test_it_ends_with_the_gateway(tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    with (house.state / "gateway.toml").open("a") as file:
+        file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
+    house.start()
+    assert house.gateway is not None
+    port = house.gateway.ports["metrics"]
+    # Nothing is live yet, and it is ready for its first.
+    assert get(house, "/readyz") == (200, "ready\n")
+    house.stop()
+    with pytest.raises(ConnectionRefusedError):
+        HTTPConnection("127.0.0.1", port, timeout=10).connect()

@@ -1,0 +1,29 @@
+"""An engine, which only reads artifacts, made a folder among them at its first start, and did not
+start where it was mounted to be read alone.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from gateway import engine_process
+from inference.remote.settings import EngineConfig
+from registry.artifact_folder import FolderStore
+from sealgate.reasons import Reason, Refusal
+from sealgate.setup.engine import EnginePlace
+from tests.support.house import House
+
+
+def test_it_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    House(state, engine=EnginePlace())
+    server = engine_process.build(EngineConfig.read(state / "engine.toml"))
+    server.stop()
+    assert list((state / "artifacts").iterdir()) == []
+
+
+def test_a_store_to_read_alone_takes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as caught:
+        FolderStore(tmp_path, read_only=True).put([b"x"], 1, "sha256:" + "0" * 64)
+    assert caught.value.reason is Reason.REGISTRY_UNAVAILABLE
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,122 @@
+"""What names the metrics elsewhere: the document, the dashboard, the alert rules."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.metrics.families import FAMILIES
+from sealgate.reasons import Reason
+from tests.support.metrics import documented, table
+from tests.support.oracles import program, run
+
+DEPLOY = Path(__file__).parents[4] / "deploy"
+ALERTS = DEPLOY / "prometheus" / "alerts.yml"
+LABELS = {series: {*each.labels, "instance"} for each in FAMILIES for series in each.series}
+
+FIRING = """
+rule_files: [{rules}]
+tests:
+  - interval: 1m
+    input_series:
+      - series: sealgate_certificate_end_timestamp_seconds{{certificate="tls", instance="a"}}
+        values: 260100x20
+      - series: sealgate_certificate_end_timestamp_seconds{{certificate="tls", instance="b"}}
+        values: 7776900x20
+      - series: sealgate_ready{{instance="a"}}
+        values: 1x20
+      - series: sealgate_ready{{instance="b"}}
+        values: 0x20
+      - series: sealgate_requests_total{{model="m", version="1", verdict="", reason="QUEUE_FULL"}}
+        values: 0+600x20
+    alert_rule_test:
+      - eval_time: 15m
+        alertname: SealgateCertificateEnding
+        exp_alerts:
+          - exp_labels: {{severity: warning, certificate: tls, instance: a}}
+            exp_annotations: {{summary: The certificate tls of a has 3 days left.}}
+      - eval_time: 15m
+        alertname: SealgateNotReady
+        exp_alerts:
+          - exp_labels: {{severity: critical, instance: b}}
+            exp_annotations: {{summary: b is not ready; /readyz says why.}}
+      - eval_time: 15m
+        alertname: SealgateOverloaded
+        exp_alerts:
+          - exp_labels: {{severity: warning}}
+            exp_annotations: {{summary: " turns callers away for want of room."}}
+      - eval_time: 15m
+        alertname: SealgateNotRecording
+        exp_alerts: []
+"""
+
+
+def dashboard() -> list[str]:
+    """The expressions of its panels, and what fills its variables."""
+    document = json.loads((DEPLOY / "grafana" / "sealgate.json").read_text())
+    variables = [each["query"] for each in document["templating"]["list"]]
+    panels = [target["expr"] for panel in document["panels"] for target in panel["targets"]]
+    return [*variables, *panels]
+
+
+def test_the_document_has_the_table_that_the_code_has() -> None:
+    # `python -m tests.support.metrics` writes it.
+    assert documented() == table()
+
+
+def test_the_document_speaks_of_no_other_metric() -> None:
+    text = (DEPLOY.parent / "docs" / "metrics.md").read_text()
+    assert set(re.findall(r"\bsealgate_\w+", text)) == {family.name for family in FAMILIES}
+
+
+def test_there_are_no_two_of_a_name() -> None:
+    series = [name for family in FAMILIES for name in family.series]
+    assert len(set(series)) == len(series)
+
+
+@pytest.mark.parametrize("text", [*dashboard(), ALERTS.read_text()])
+def test_dashboard_and_alerts_name_metrics_that_there_are(text: str) -> None:
+    assert set(re.findall(r"\bsealgate_\w+", text)) <= LABELS.keys()
+
+
+@pytest.mark.parametrize("text", [*dashboard(), ALERTS.read_text()])
+def test_dashboard_and_alerts_choose_by_labels_that_there_are(text: str) -> None:
+    for name, choice in re.findall(r"\b(sealgate_\w+)\{([^}]*)\}", text):
+        assert set(re.findall(r"(\w+)(?:=~|!=|!~|=)", choice)) <= LABELS[name]
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    shown = {name for text in dashboard() for name in re.findall(r"\bsealgate_\w+", text)}
+    hidden = {family.name for family in FAMILIES if shown.isdisjoint(family.series)}
+    assert hidden == {"sealgate_policy_version"}
+
+
+def test_alerts_name_reasons_that_there_are() -> None:
+    chosen = re.findall(r'reason(?:=~?|!=)"([A-Z_|]+)"', ALERTS.read_text())
+    assert chosen
+    for choice in chosen:
+        assert set(choice.split("|")) <= set(Reason.__members__)
+
+
+def test_prometheus_takes_the_rules_and_they_fire(tmp_path: Path) -> None:
+    tests = tmp_path / "tests.yml"
+    tests.write_text(FIRING.format(rules=ALERTS))
+    promtool = program("promtool")
+    for command in (["check", "rules", ALERTS], ["test", "rules", tests]):
+        checked = run([promtool, *command])
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_prometheus_takes_what_the_dashboard_asks(tmp_path: Path) -> None:
+    asked = [text.replace("$__rate_interval", "5m") for text in dashboard() if "(" in text]
+    rules = [
+        {"record": f"asked:{number}", "expr": text}
+        for number, text in enumerate(asked)
+        if not text.startswith("label_values")
+    ]
+    # JSON is YAML.
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "asked", "rules": rules}]}))
+    checked = run([program("promtool"), "check", "rules", file])
+    assert checked.returncode == 0, checked.stdout + checked.stderr
