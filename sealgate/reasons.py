@@ -114,7 +114,7 @@ class Reason(Enum):
     # files and documents
     PATH_UNSAFE = (Kind.INVALID, "A file's name is not a plain, flat name.")
     FILE_DUPLICATE = (Kind.INVALID, "A file was sent twice.")
-    FILE_MISSING = (Kind.INVALID, "A file that the manifest names was not sent.")
+    FILE_MISSING = (Kind.INVALID, "A file that is named is not there.")
     FILE_SURPLUS = (Kind.INVALID, "A file was sent that the manifest does not name.")
     FILE_TOO_LARGE = (Kind.INVALID, "A file is larger than the manifest or the limit says.")
     DIGEST_MISMATCH = (Kind.INVALID, "A file's bytes do not have the stated digest.")
