@@ -126,7 +126,11 @@ class EngineRoom:
         Raises nothing for an engine that is away or refuses: `refused` says so, and `behind`.
         """
         before = {} if self.behind else self._shown
-        measured = {} if self.behind else dict(self._measured)
+        if self.behind:
+            # Until it has been shown everything it is not asked while another is there: what it
+            # does not have yet would make it behind again.
+            self._measured = {}
+        measured = dict(self._measured)
         self._behind.clear()
         freshness = snapshot.freshness.payload_digest if snapshot.freshness else ""
         away = self._away()
