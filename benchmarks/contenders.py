@@ -98,6 +98,13 @@ BARE = Contender(
     grid(threads=(1, 8, 64)),
     lambda served: served.protobuf("model"),
 )
+PLAIN = Contender(
+    "Sealgate plain",
+    "plain_server.py",
+    None,
+    grid(threads=(64,), batch=(8, 32)),
+    lambda served: served.protobuf("model"),
+)
 PEERS = (
     Contender(
         "MLServer",

@@ -88,7 +88,10 @@ def main() -> None:
                 minilm = served.minilm(found)
                 measured.append((minilm, *measure(bench, minilm, None)))
     rows = [row for model, entries, alone in measured for row in _rows(model, entries, alone)]
-    aims = targets({model.name: entries for model, entries, _ in measured})
+    aims = targets(
+        {model.name: entries for model, entries, _ in measured},
+        {model.name: alone for model, _, alone in measured},
+    )
     show(rows, aims, bench.notes)
     write_report(
         "serve",
@@ -112,7 +115,7 @@ def measure(
     with ExitStack() as stack:
         entries = [
             entry
-            for contender in (contenders.BARE, *contenders.PEERS)
+            for contender in (contenders.BARE, contenders.PLAIN, *contenders.PEERS)
             if (entry := _enter(bench, stack, contender, model)) is not None
         ]
         if stage is not None:

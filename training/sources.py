@@ -12,7 +12,9 @@ Texts that are cut into the same tokens count once, so that no two slices share 
 
 import csv
 import gzip
+import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,9 +81,10 @@ def _fashion(folder: Path) -> Read:
     for kind, skipped in (("images-idx3", 16), ("labels-idx1", 8)):
         found = []
         for part in ("train", "t10k"):
-            data = (folder / f"{part}-{kind}-ubyte.gz").read_bytes()
-            files[f"{part}-{kind}-ubyte.gz"] = sha256(data)
-            found.append(np.frombuffer(gzip.decompress(data), np.uint8, offset=skipped))
+            name = f"{part}-{kind}-ubyte.gz"
+            data = (folder / name).read_bytes()
+            files[name] = sha256(data)
+            found.append(np.frombuffer(_unzipped(name, data), np.uint8, offset=skipped))
         parts[kind] = np.concatenate(found)
     return Read(
         x=(parts["images-idx3"].reshape(-1, 1, 28, 28) / 255).astype(np.float32),
@@ -95,19 +98,21 @@ def _fashion(folder: Path) -> Read:
     )
 
 
+def _unzipped(name: str, data: bytes) -> bytes:
+    try:
+        return gzip.decompress(data)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise Refusal(Reason.TRAINING_DATA, f"{name} is not a whole gzip file") from error
+
+
 def _table(asked: DataRows) -> Read:
     data = asked.place.read_bytes()
     name_of = asked.place.name
-    try:
-        reader = csv.DictReader(data.decode().splitlines())
-    except UnicodeDecodeError as error:
-        raise Refusal(Reason.TRAINING_DATA, f"{name_of} is not UTF-8") from error
-    present = [name for name in reader.fieldnames or () if name]
+    present, records = _records(name_of, data)
     wanted = asked.columns or tuple(name for name in present if name != asked.label)
     for name in (asked.label, *wanted):
         if name not in present:
             raise Refusal(Reason.TRAINING_DATA, f"{name_of} has no column {name!r}")
-    records = list(reader)
     if not records:
         raise Refusal(Reason.TRAINING_DATA, f"{name_of} has no rows")
     if any(None in (*record, *record.values()) for record in records):
@@ -126,6 +131,19 @@ def _table(asked: DataRows) -> Read:
         domain=_UNIT,
         scaling=InputScaling(offset, scale),
     )
+
+
+def _records(name: str, data: bytes) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns that have a name, and the rows. A field in quotes may hold line ends, and
+    spreadsheets begin with a mark of the byte order.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        return [column for column in reader.fieldnames or () if column], list(reader)
+    except UnicodeDecodeError as error:
+        raise Refusal(Reason.TRAINING_DATA, f"{name} is not UTF-8") from error
+    except csv.Error as error:
+        raise Refusal(Reason.TRAINING_DATA, f"{name} is not CSV: {error}") from error
 
 
 def _column(values: list[str]) -> Iterator[tuple[np.ndarray, float, float]]:
@@ -153,7 +171,11 @@ def _letters(folder: Path) -> Labelled:
         raise Refusal(Reason.FILE_MISSING, f"{folder} holds no e-mails")
     for path in paths:
         data = path.read_bytes()
-        yield body(json.loads(data)["text"]), LABELS[int("spam" in path.parent.name)], data
+        try:
+            text = body(json.loads(data)["text"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Refusal(Reason.TRAINING_DATA, f"{path.name} is not an e-mail") from error
+        yield text, LABELS[int("spam" in path.parent.name)], data
 
 
 def _lines(path: Path) -> Labelled:

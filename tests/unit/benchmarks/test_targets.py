@@ -16,6 +16,7 @@ LOADS = ("1 in flight", "64 in flight", "open loop at 70%")
 class Entry:
     name: str
     cells: dict = field(default_factory=dict)
+    setting: dict = field(default_factory=dict)
 
 
 def entry(name, rate, p99=10.0, **more):
@@ -24,7 +25,7 @@ def entry(name, rate, p99=10.0, **more):
 
 
 def found(*entries):
-    return {aim.name: aim for aim in serve_targets.targets({"digits": entries})}
+    return {aim.name: aim for aim in serve_targets.targets({"digits": entries}, {})}
 
 
 def governed(**more):
@@ -47,7 +48,21 @@ def test_without_peers_there_is_nothing_beside_them():
 
 
 def test_without_our_row_there_are_no_targets():
-    assert serve_targets.targets({"MiniLM INT8": [entry("Fast", 10)]}) == []
+    assert serve_targets.targets({"MiniLM INT8": [entry("Fast", 10)]}, {}) == []
+
+
+def test_texts_are_held_against_the_best_peer_and_the_runtime_alone():
+    plain = entry(serve_targets.PLAIN, 300, p99=60.0)
+    plain.setting["batch"] = 8
+    runs = [replace(cell, ok=320, p50_ms=25.0) for cell in plain.cells["64 in flight"]]
+    alone = {serve_targets.TEXTS: {"one session, batch 8": runs}}
+    measured = {serve_targets.TEXTS: [plain, entry("Slow", 100), entry("Fast", 200)]}
+    values = {aim.name: aim.value for aim in serve_targets.targets(measured, alone)}
+    assert values == {
+        "MiniLM: plain rate over the best peer's (Fast)": 1.5,
+        "MiniLM: plain rate over ONNX Runtime alone, on the same core": 300 / 320,
+        "MiniLM: p99 at 70%, in runs of a batch of 8": 60 / 25,
+    }
 
 
 @pytest.mark.parametrize(("recorded", "missing"), [(1600, 0), (1599, 6), (1601, 6)])
@@ -64,6 +79,17 @@ def test_refusals_by_screening_are_recorded_too():
             replace(cell, failures={"InvalidArgument": 2}, recorded=1602) for cell in cells
         ]
     assert found(ours)["entries of the answer log beside what the client heard"].met
+
+
+@pytest.mark.parametrize(("recorded", "missing"), [(1600, 0), (1603, 0), (1604, 6)])
+def test_a_refusal_may_be_recorded_or_only_counted(recorded, missing):
+    ours = governed()
+    for load, cells in ours.cells.items():
+        ours.cells[load] = [
+            replace(cell, failures={"ResourceExhausted": 3}, recorded=recorded) for cell in cells
+        ]
+    name = "entries of the answer log beside what the client heard"
+    assert found(ours)[name].value == missing
 
 
 def test_what_governance_adds_is_taken_from_the_bare_server():

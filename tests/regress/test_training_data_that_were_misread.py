@@ -1,0 +1,47 @@
+"""A table lost its first column to a mark of the byte order, or broke at a line end in quotes; and
+data cut short ended in the library's own errors.
+"""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from sealgate.reasons import Reason
+from tests.support.people import refused
+from tests.support.text_models import tokenizer_json
+from training.recipe import FASHION, SPAM, TABLE, DataRows
+from training.sources import read_rows
+
+_SIZES = {"train": 2, "fit": 1, "calibration": 1}
+
+
+def test_a_spreadsheet_s_table(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    rows = '"a ""b""\r\nc",1,yes\r\nd,2,no\r\n'
+    path.write_bytes(("\ufeffjob,age,class\r\n" + rows).encode())
+    read = read_rows(DataRows(TABLE, path=path, label="class", **_SIZES), None)
+    assert read.x.tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert read.names == ("no", "yes")
+
+
+def test_a_field_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text('job,class\n"' + "x" * 200_000)
+    with refused(Reason.TRAINING_DATA):
+        read_rows(DataRows(TABLE, path=path, label="class", **_SIZES), None)
+
+
+@pytest.mark.parametrize("data", [b"\0", gzip.compress(b"x" * 100)[:-9]])
+def test_images_cut_short(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(data)
+    with refused(Reason.TRAINING_DATA):
+        read_rows(DataRows(FASHION, path=tmp_path, **_SIZES), None)
+
+
+@pytest.mark.parametrize("data", ["{", "[]", '{"text": 1}', "{}"])
+def test_a_letter_that_is_none(tmp_path: Path, data: str) -> None:
+    (tmp_path / "spam-1").mkdir()
+    (tmp_path / "spam-1" / "1.json").write_text(data)
+    with refused(Reason.TRAINING_DATA):
+        read_rows(DataRows(SPAM, path=tmp_path, **_SIZES), tokenizer_json())
