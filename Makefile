@@ -8,11 +8,13 @@ PORT ?= 8443
 PROTOS := $(shell cd proto && find sealgate -name '*.proto' | sort)
 # The servers that `make bench-serve` measures beside ours, and what makes models for them.
 PEERS := mlserver kserve litserve bentoml workshop
+# Tests often wait for other processes, so there is one more of them at a time than there are cores.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # One thread each: with more than that, small operations wait for one another.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training peers demo-models client-wheel proto fmt clean oracles oracle-kserve
+.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-federated test-federated bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +26,7 @@ run: $(VENV)/serve ## Start a gateway with the demo's digits model and say how t
 	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT)
 
 test: $(VENV)/dev oracles ## Install what the tests need and run them all
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 check: lint types imports generated test ## Lint, types, import rules, generated code, tests
 
@@ -63,6 +65,9 @@ bench-batching: $(VENV)/dev ## Measure adaptive batches beside a fixed delay and
 bench-load: $(VENV)/dev .venv-peers/locust/ready ## Drive a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 
+bench-generate: $(VENV)/dev ## Measure a language model's tokens: plain, batched, governed (QUICK=1: a small one)
+	$(BIN)/python -m benchmarks.generate $(if $(QUICK),--quick)
+
 bench-gpu: $(VENV)/dev ## Measure providers, bound buffers and CUDA graphs, on a GPU where there is one
 	$(BIN)/python -m benchmarks.gpu $(if $(QUICK),--quick)
 
@@ -86,6 +91,12 @@ build/bench/spam/spam.safetensors: | $(VENV)/dev .venv-peers/workshop/ready
 bench-training: $(VENV)/dev build/bench/training ## Measure distillation, INT8 and private training, edge models
 	$(BIN)/python -m benchmarks.training
 
+bench-federated: .venv-federated/ready ## Measure training with clients beside central training, poisoners among them
+	.venv-federated/bin/python -m benchmarks.federated
+
+test-federated: $(VENV)/dev .venv-federated/ready ## Test training with clients as processes, which takes Flower
+	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py
+
 # Real e-mails and loans, which stay on this machine.
 build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready
 	@mkdir -p build/bench/emails build/bench/credit
@@ -97,6 +108,7 @@ build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready
 
 bench-screening: $(VENV)/dev ## Measure screening: attacks, benign changes, an attacker who knows it all
 	$(BIN)/python -m benchmarks.screening
+	$(BIN)/python -m benchmarks.screening.cascade
 
 bench-stateful: $(VENV)/dev ## Measure what watches sessions against query attacks, extraction and honest callers
 	$(BIN)/python -m benchmarks.stateful
@@ -110,6 +122,9 @@ bench-refusals: $(VENV)/dev ## Measure what refusing each kind of bad credential
 bench-moves: $(VENV)/dev ## Measure how soon rollback and revocation reach every gateway, under load
 	$(BIN)/python -m benchmarks.moves
 
+bench-scale: $(VENV)/dev ## Simulate fleets from measured costs: what breaks first at 10^3, 10^5, 10^7 a second
+	$(BIN)/python -m benchmarks.scale
+
 demo-models: $(VENV)/dev ## Train the demo's models again
 	$(BIN)/python -m training.demo_models
 
@@ -120,6 +135,12 @@ client-wheel: $(VENV)/serve ## Build the client alone: dist/sealgate_client-*.wh
 proto: $(VENV)/dev ## Generate the gRPC code from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
 
+docs: .venv-docs/ready ## Build the documentation into build/site; any warning is an error
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
+
+docs-reference: $(VENV)/dev ## Write docs/configuration.md and docs/reasons.md from the code
+	$(BIN)/python -m manual
+
 fmt: $(VENV)/dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -128,6 +149,11 @@ clean: ## Remove the environments and what was built
 	rm -rf $(VENV) .venv-* build dist *.egg-info
 
 oracles: .venv-oracles/ready .venv-mlserver/ready .venv-aics_witness/ready .venv-openvino/ready
+
+oracle-helm: .venv-helm/ready ## Install helm's library, 75 MB, which one test and `make kubernetes` ask
+
+kubernetes: $(VENV)/dev .venv-helm/ready ## Render deploy/helm into deploy/kubernetes
+	$(BIN)/python -m tests.support.helm
 
 oracle-kserve: .venv-kserve/ready ## Install KServe's client too, 450 MB, which one test asks
 
@@ -143,10 +169,22 @@ $(VENV)/dev: $(VENV)/serve
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[serve,train,dev]'
 	@touch $@
 
+# Flower caps protobuf, rich and typer, so what trains with it has an environment of its own.
+.venv-federated/ready: pyproject.toml
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing the federated extra into $(@D) (once)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[federated]'
+	@touch $@
+
 # Programs that check us live apart, so that what they pin does not reach us.
 .venv-oracles/ready: tests/oracles.txt
 	@$(PYTHON) -m venv .venv-oracles
 	@.venv-oracles/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venv-docs/ready: manual/requirements.txt
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 # The servers that we are measured beside, and what makes their models. One that does not install
@@ -167,7 +205,7 @@ $(VENV)/dev: $(VENV)/serve
 
 # An engine with another provider, beside which ours is placed; where it does not install, the second
 # engine differs in its settings alone.
-.venv-openvino/ready: tests/openvino.txt pyproject.toml
+.venv-openvino/ready: tests/openvino.txt pyproject.toml | $(VENV)/dev
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		wanted = project["dependencies"] + project["optional-dependencies"]["serve"]; \
@@ -190,6 +228,11 @@ $(VENV)/dev: $(VENV)/serve
 			&& .venv-aics_witness/bin/python -m pip install --quiet --disable-pip-version-check -r $< \
 			&& touch $@; exit $$?; fi; done; \
 	echo "aics-witness is left out: there is no Python 3.12"
+
+.venv-helm/ready: tests/oracle-helm.txt
+	@$(PYTHON) -m venv .venv-helm
+	@.venv-helm/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 .venv-kserve/ready: tests/oracle-kserve.txt
 	@$(PYTHON) -m venv .venv-kserve

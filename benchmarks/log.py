@@ -114,7 +114,7 @@ def _recording(kind: str, place: Path | str, at_a_time: int, seconds: float) -> 
         subjects = SubjectKeys.open(Path(folder) / "subjects.db")
         log = AnswerLog.open(place, ORIGIN, PrivateKey.generate())
         recorder = Recorder(log, subjects)
-        outcome = _outcome()
+        outcome = sample_outcome()
         recorder.record(outcome)
         before, cpu, began = recorder.size, time.process_time(), time.perf_counter()
 
@@ -136,7 +136,8 @@ def _recording(kind: str, place: Path | str, at_a_time: int, seconds: float) -> 
     ]
 
 
-def _outcome() -> Outcome:
+def sample_outcome() -> Outcome:
+    """An answered request, as the gateway records it."""
     return Outcome(
         subject="client",
         time=datetime.now(UTC),

@@ -12,10 +12,11 @@ from gateway.config import GatewayConfig
 from gateway.credential_service import CredentialService
 from gateway.credentials.authenticate import CallAuthenticator
 from gateway.drift import DriftWatch
-from gateway.engine_rooms import open_rooms
 from gateway.features import FeatureKeeper
 from gateway.front_door import Call, FrontDoor
+from gateway.generate import Generate
 from gateway.health_service import HealthService
+from gateway.http.listeners import HttpListeners
 from gateway.inference_service import InferenceService
 from gateway.listeners import listen, new_server
 from gateway.log_service import LogService
@@ -30,6 +31,8 @@ from gateway.registry_service import RegistryService
 from gateway.release import Release
 from gateway.rights import Rights
 from gateway.rollout import Rollout
+from gateway.running import Running
+from gateway.server_tls import ServerTls
 from gateway.sessions.opening import open_sessions
 from gateway.store import Store
 from gateway.subjects import Erased, erase_subject
@@ -38,12 +41,6 @@ from gateway.upload_service import UploadService
 from gateway.watch import Watch
 from gateway.watching import Watches
 from gateway.witnesses import Witnesses
-from inference.batching import OperatorBounds
-from inference.cpu import CpuSettings
-from inference.engine import Engine, TrustAnchor
-from inference.foreign.loading import open_foreign
-from inference.loading import LocalLoader
-from inference.seen import SeenFile
 from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.reasons import Reason, Refusal
@@ -82,22 +79,17 @@ class Gateway:
         front_door = self._new_front_door(config)
         self._server = new_server(config.limits, front_door)
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
-        self.ports = listen(self._server, config)
+        tls = ServerTls.of(config.tls)
+        http = self._http = HttpListeners(config, tls, front_door)
+        self.ports = listen(self._server, config, tls) | http.ports
         try:
             self._store = store = Store.open(config, now)
         except BaseException:
             self._server.stop(None)
+            http.finish()
             raise
-        self._rooms = open_rooms(config.all_engines)
-        cpu = CpuSettings.detect(config.runtime.threads_per_run)
-        bounds = OperatorBounds(config.batching)
-        self._foreign = open_foreign(config.foreign_engine, cpu, bounds)
-        self.engine = Engine(
-            TrustAnchor(store.roots, config.trust.threshold),
-            SeenFile.open(config.trust.seen),
-            now,
-            self._rooms or self._foreign or LocalLoader(cpu, bounds, config.runtime),
-        )
+        self._running = Running.open(config, store.roots, now)
+        self.engine = self._running.engine
         self.recorder = Recorder(store.answers, store.subjects)
         self._drift = DriftWatch(store.registry.drifts, store.answers.origin)
         self._watch = self._new_watch(front_door)
@@ -115,7 +107,7 @@ class Gateway:
         self._predict = self._new_predict()
         self._add_services()
         self._metrics = MetricsListener(
-            config, self.engine, self.recorder, store, self._predict, front_door
+            config, self.engine, self.recorder, store, self._predict, front_door, tls, http.answers
         )
         self.ports |= self._metrics.ports
 
@@ -140,6 +132,7 @@ class Gateway:
         self._rollout.start()
         self._features.start()
         self._server.start()
+        self._http.start()
         self._metrics.readiness.phase = Phase.SERVING
 
     def stop(self) -> None:
@@ -148,15 +141,15 @@ class Gateway:
         self._health.enter_graceful_shutdown()
         self._witnesses.stop()
         self._watches.stop()
+        self._http.finish()
         self._server.stop(self._limits.drain).wait()
+        self._http.stop()
         self._turnstile.stop()
         self._rollout.stop()
         self.engine.close(self._limits.drain)
         self.recorder.close(self._limits.drain)
         self._watch.stop()
-        for elsewhere in (self._rooms, self._foreign):
-            if elsewhere is not None:
-                elsewhere.close()
+        self._running.close()
         self._sessions.close()
         self._features.stop()
         self._authenticator.close()
@@ -182,7 +175,7 @@ class Gateway:
             front_door.counted_refusals,
             self._limits.anchor_every,
             self._store.remember,
-            self._rooms,
+            self._running.shown,
             self._drift.report,
         )
 
@@ -201,11 +194,24 @@ class Gateway:
             self._limits.deadline,
         )
 
-    def _add_services(self) -> None:
-        add_GRPCInferenceServiceServicer_to_server(
-            InferenceService(self.engine, self._predict, self._rights, self._drift.withdrawn),
-            self._server,
+    def _new_generate(self) -> Generate:
+        return Generate(
+            self.engine,
+            self.recorder,
+            self.policy,
+            self._rights,
+            now,
+            self._limits.generation,
+            self._predict.unresolved,
         )
+
+    def _add_services(self) -> None:
+        withdrawn = self._drift.withdrawn
+        inference = InferenceService(
+            self.engine, self._predict, self._new_generate(), self._rights, withdrawn
+        )
+        add_GRPCInferenceServiceServicer_to_server(inference, self._server)
+        self._http.serve(inference)
         registry = self._store.registry
         add_RegistryServiceServicer_to_server(
             RegistryService(registry, self._rights, self._watches.changes), self._server

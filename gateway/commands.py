@@ -1,7 +1,6 @@
 """`sealgate serve`: the gateway, or an engine alone, as a process until SIGTERM or SIGINT."""
 
 import gc
-import logging
 import signal
 import threading
 from pathlib import Path
@@ -10,15 +9,23 @@ import click
 
 from gateway import app, engine_process
 from gateway.config import GatewayConfig
+from inference import tracing
 from inference.remote.settings import EngineConfig
+from sealgate.cli.main import JoinedGroup
 from sealgate.cli.people import state_folder
+from sealgate.logs import configure
 from sealgate.settings import ConfigError
 
 _LOOK_SECONDS = 0.5
 _CONFIG = click.Path(dir_okay=False, path_type=Path)
 
 
+class ServeGroup(JoinedGroup):
+    joined_by = "sealgate.commands.serve"
+
+
 @click.group(
+    cls=ServeGroup,
     invoke_without_command=True,
     epilog="""
 \b
@@ -36,9 +43,11 @@ def serve(ctx: click.Context, config: Path | None) -> None:
         if config is not None:
             raise click.UsageError(f"--config goes behind {ctx.invoked_subcommand}")
         return
-    _start_logging()
     try:
-        gateway = app.build(GatewayConfig.read(config or state_folder(ctx) / "gateway.toml"))
+        settings = GatewayConfig.read(config or state_folder(ctx) / "gateway.toml")
+        configure(settings.log)
+        tracing.start(settings.traces, "sealgate-gateway")
+        gateway = app.build(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     stopping = _on_signal()
@@ -50,6 +59,7 @@ def serve(ctx: click.Context, config: Path | None) -> None:
         pass
     click.echo("draining")
     gateway.stop()
+    tracing.stop()
     if gateway.recorder.fenced.is_set():
         raise click.ClickException("another gateway has taken over this installation's logs")
 
@@ -66,11 +76,11 @@ Examples:
 @click.pass_context
 def engine(ctx: click.Context, config: Path | None) -> None:
     """Start an engine room alone, for the gateways whose [engine] names it."""
-    _start_logging()
     try:
-        server = engine_process.build(
-            EngineConfig.read(config or state_folder(ctx) / "engine.toml")
-        )
+        settings = EngineConfig.read(config or state_folder(ctx) / "engine.toml")
+        configure(settings.log)
+        tracing.start(settings.traces, "sealgate-engine")
+        server = engine_process.build(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     stopping = _on_signal()
@@ -81,14 +91,7 @@ def engine(ctx: click.Context, config: Path | None) -> None:
         pass
     click.echo("draining")
     server.stop()
-
-
-def _start_logging() -> None:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # It would tell of every start that no table had to be changed.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    tracing.stop()
 
 
 def _spare_collector() -> None:

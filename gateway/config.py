@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gateway.engine_settings import EngineSettings, check_engines
 from gateway.features import FeatureSettings
+from gateway.http.settings import HttpSettings
 from gateway.metrics.settings import MetricsSettings
 from gateway.quota_settings import Quota, QuotaStore
 from gateway.session_settings import SessionSettings
@@ -24,6 +25,8 @@ from gateway.witness_client import WitnessSettings
 from inference.batching import BatchingBounds, OperatorBounds
 from inference.foreign.settings import ForeignSettings
 from inference.runtime_settings import ON_CPU, RuntimeSettings
+from inference.tracing import TraceSettings
+from sealgate.logs import LogSettings
 from sealgate.settings import ConfigError, read_settings
 
 
@@ -41,6 +44,7 @@ class GatewayConfig:
     quotas: tuple[Quota, ...] = ()
     engine: EngineSettings = field(default_factory=EngineSettings)
     engines: tuple[EngineSettings, ...] = ()
+    generator: EngineSettings = field(default_factory=EngineSettings)
     foreign_engine: ForeignSettings = field(default_factory=ForeignSettings)
     quota_store: QuotaStore = field(default_factory=QuotaStore)
     batching: tuple[BatchingBounds, ...] = ()
@@ -50,6 +54,9 @@ class GatewayConfig:
     features: FeatureSettings = field(default_factory=FeatureSettings)
     witnesses: tuple[WitnessSettings, ...] = ()
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    traces: TraceSettings = field(default_factory=TraceSettings)
 
     def __post_init__(self) -> None:
         if (self.listen.tls or self.listen.mutual) and not (self.tls.certificate and self.tls.key):
@@ -61,6 +68,11 @@ class GatewayConfig:
                 "[[tokens]] is empty, so nobody could authenticate on [listen] tls; "
                 "name an issuer, its audience and its key_set"
             )
+        self.http.check(
+            pair=bool(self.tls.certificate and self.tls.key),
+            certificates=bool(self.tls.client_authority),
+            bearers=bool(self.tokens or self.api_keys.mac_key),
+        )
         check_engines(self.all_engines)
         if self.all_engines and self.foreign_engine.address:
             raise ConfigError("[engine] and [foreign_engine] cannot both say where versions run")

@@ -1,32 +1,51 @@
 """What the protocol's descriptive methods say of live versions, from what the engine knows."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.question import ORDINARY
 from inference.engine import Indexed, Live
 from inference.model_config import TensorSpec
+from inference.remote import prompts
+from inference.remote.generator import RemoteGenerator
 from inference.statistics import Duration, Executions
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.trust.times import format_time
 
 PLATFORM = "onnxruntime_onnx"
 
 _BACKEND = "onnxruntime"
+_GENERATES = "transformers"
+# What language models take, one of the two, and give.
+_PROMPTS = (prompts.TEXT_INPUT, prompts.MESSAGES)
+_ANSWERS = ((prompts.TEXT_OUTPUT, "BYTES"), (prompts.TOKEN_IDS, "INT64"))
 _READY, _UNAVAILABLE = "READY", "UNAVAILABLE"
+_LAST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 # The data types that a model's configuration admits.
 _DATA_TYPES = {"FP32": oip.TYPE_FP32, "INT64": oip.TYPE_INT64, "BYTES": oip.TYPE_STRING}
 
 
 def metadata(live: Live, versions: Iterable[int], expired: str = "") -> oip.ModelMetadataResponse:
-    """The model's tensors; `versions` are those that a live pointer names, `expired` is when the
-    policy expired in whose grace they answer.
+    """The model's tensors, and until when it answers unless its freshness is renewed; `versions`
+    are those that a live pointer names, `expired` is when the policy expired in whose grace they
+    answer.
     """
+    generates = isinstance(live.ready, RemoteGenerator)
     response = oip.ModelMetadataResponse(
         name=live.model,
         versions=[str(number) for number in sorted(versions)],
-        platform=PLATFORM,
-        properties=_provenance(live) | ({"policy_expired": expired} if expired else {}),
+        platform=_GENERATES if generates else PLATFORM,
+        properties=_provenance(live)
+        | {"covered_until": _time(live.until)}
+        | ({"policy_expired": expired} if expired else {}),
     )
+    if generates:
+        for name in _PROMPTS:
+            response.inputs.add(name=name, datatype="BYTES", shape=(1,))
+        for name, datatype in _ANSWERS:
+            response.outputs.add(name=name, datatype=datatype, shape=(-1,))
+        return response
     for specs, listed in (
         (live.config.inputs, response.inputs),
         ((live.config.output,), response.outputs),
@@ -38,6 +57,8 @@ def metadata(live: Live, versions: Iterable[int], expired: str = "") -> oip.Mode
 
 def config(live: Live, longest: float) -> oip.ModelConfig:
     """How a version is run; `longest` is how many seconds a request may take at most."""
+    if isinstance(live.ready, RemoteGenerator):
+        return _generation(live)
     batching = live.config.batching
     message = oip.ModelConfig(
         name=live.model,
@@ -62,6 +83,23 @@ def config(live: Live, longest: float) -> oip.ModelConfig:
     )
     message.input.extend(oip.ModelInput(**_tensor(spec)) for spec in live.config.inputs)
     message.output.append(oip.ModelOutput(**_tensor(live.config.output)))
+    for name, value in _provenance(live).items():
+        message.parameters[name].string_value = value
+    return message
+
+
+def _generation(live: Live) -> oip.ModelConfig:
+    """A language model's: its answers come in parts, which the protocol calls decoupled."""
+    message = oip.ModelConfig(
+        name=live.model,
+        platform=_GENERATES,
+        backend=_GENERATES,
+        model_transaction_policy=oip.ModelTransactionPolicy(decoupled=True),
+    )
+    for name in _PROMPTS:
+        message.input.add(name=name, data_type=_DATA_TYPES["BYTES"], dims=(1,), optional=True)
+    for name, datatype in _ANSWERS:
+        message.output.add(name=name, data_type=_DATA_TYPES[datatype], dims=(-1,))
     for name, value in _provenance(live).items():
         message.parameters[name].string_value = value
     return message
@@ -107,6 +145,11 @@ def _provenance(live: Live) -> dict[str, str]:
         "policy": live.policy,
         "engine": live.ready.engine,
     }
+
+
+def _time(seconds: float) -> str:
+    """Seconds of the epoch as text; a policy may grant more of them than there are dates for."""
+    return format_time(datetime.fromtimestamp(min(seconds, _LAST), UTC))
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

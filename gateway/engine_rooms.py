@@ -16,8 +16,9 @@ def open_rooms(engines: Sequence[EngineSettings]) -> EngineRooms | None:
     return EngineRooms(rooms) if rooms else None
 
 
-def open_room(settings: EngineSettings) -> EngineRoom | None:
-    """The room of another process. It may be away for now, but not open to others.
+def open_room(settings: EngineSettings, *, costs: bool = True) -> EngineRoom | None:
+    """The room of another process. It may be away for now, but not open to others. `costs`: see
+    `EngineRoom`.
 
     Raises: ConfigError.
     """
@@ -29,7 +30,7 @@ def open_room(settings: EngineSettings) -> EngineRoom | None:
     except Refusal as refusal:
         if refusal.reason is not Reason.ENGINE_UNAVAILABLE:
             raise ConfigError(f"{refusal.reason.name}: [engine] {refusal.detail}") from refusal
-    return EngineRoom(door, settings.name)
+    return EngineRoom(door, settings.name, costs=costs)
 
 
 def _door(settings: EngineSettings) -> Door | None:

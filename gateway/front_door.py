@@ -21,8 +21,10 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from gateway.quotas import COUNTED, Quotas, nothing
+from gateway.request_lines import following, line_of_call
 from gateway.rules import ANYONE, AUDIT_READS, RULES, WATCHES
 from gateway.turnstile import Turnstile, Wait
+from inference import tracing
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.statuses import grpc_status
@@ -142,13 +144,12 @@ class FrontDoor(grpc.ServerInterceptor):
         behavior: Any = handler.stream_unary if streams else handler.unary_unary
         reads = method in AUDIT_READS
 
-        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
-            call = Call(context, method)
+        def answered(messages: Iterator[bytes], call: Call) -> Any:
             parsed = self._parsed(messages, handler)
             leave = nothing
             try:
                 self.admit(call, method)
-                leave = self._enter(call)
+                leave = self.enter(call)
                 if streams:
                     with self._turnstile.waiting(call, Wait.STREAM):
                         return behavior(parsed, call)
@@ -163,6 +164,11 @@ class FrontDoor(grpc.ServerInterceptor):
             finally:
                 leave()
 
+        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+            call = Call(context, method)
+            with tracing.call(method, context.invocation_metadata), following(method, call):
+                return answered(messages, call)
+
         return guarded
 
     def _guard_stream(self, method: str, handler: Handler) -> Callable[..., Any]:
@@ -172,15 +178,15 @@ class FrontDoor(grpc.ServerInterceptor):
         wait = Wait.WATCH if watches else Wait.STREAM
         reads = method in AUDIT_READS
 
-        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
-            call = Call(context, method)
+        def answered(messages: Iterator[bytes], call: Call) -> Iterator[Any]:
             parsed = self._parsed(messages, handler)
             leave = nothing
             try:
                 self.admit(call, method)
-                leave = self._enter(call)
+                leave = self.enter(call)
                 with self._turnstile.waiting(call, wait):
-                    request = parsed if streams else _only(parsed)
+                    quotas = self._quotas
+                    request = quotas.each(call.principal, parsed) if streams else _only(parsed)
                     answers = behavior(request, call)
                     if reads:
                         answers = self._recorded(call, request, answers)
@@ -189,6 +195,11 @@ class FrontDoor(grpc.ServerInterceptor):
                 self._abort(call, error)
             finally:
                 leave()
+
+        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
+            call = Call(context, method)
+            with following(method, call):
+                yield from answered(messages, call)
 
         if watches:
             # gRPC's own name for the threads on which a handler runs.
@@ -210,7 +221,7 @@ class FrontDoor(grpc.ServerInterceptor):
         if roles.isdisjoint(call.principal.roles):
             raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
 
-    def _enter(self, call: Call) -> Callable[[], None]:
+    def enter(self, call: Call) -> Callable[[], None]:
         """Step 5; returns what is to be called when the call ends. Raises like `Quotas.enter`."""
         return nothing if call.is_anonymous else self._quotas.enter(call.principal)
 
@@ -253,19 +264,24 @@ class FrontDoor(grpc.ServerInterceptor):
         if code() is not None:
             # A handler of a foreign servicer has aborted by itself.
             raise error
+        refusal, receipt = self.refused(call, error)
+        metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
+        call.abort_with_status(grpc_status(refusal, *metadata))
+
+    def refused(self, call: Call, error: Exception) -> tuple[Refusal, bytes | None]:
+        """What the caller hears, recorded or counted, and the receipt of it where one is due."""
         refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, str(error))
+        line_of_call().outcome = refusal.reason.name
         if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):
             _log.error("%s failed: %s", call.method, refusal, exc_info=error)
-        receipt: bytes | None = None
         if isinstance(refusal, RecordedRefusal):
-            receipt = refusal.receipt
-        elif call.is_anonymous or refusal.reason in COUNTED:
+            return refusal, refusal.receipt
+        if call.is_anonymous or refusal.reason in COUNTED:
             self.counted_refusals[refusal.reason.name] += 1
         else:
             self.recorded_refusals[refusal.reason.name] += 1
             self._record_refusal(call, refusal)
-        metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
-        call.abort_with_status(grpc_status(refusal, *metadata))
+        return refusal, None
 
     def _record_refusal(self, call: Call, refusal: Refusal) -> None:
         try:

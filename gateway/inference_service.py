@@ -1,11 +1,12 @@
 """The Open Inference Protocol's service: messages in, messages out; the work is done elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 from gateway import describe
 from gateway.compression import choose_encoding
 from gateway.front_door import Call
+from gateway.generate import Generate
 from gateway.predict import Predict
 from gateway.question import read_version
 from gateway.rights import Rights
@@ -27,6 +28,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self,
         engine: Engine,
         predict: Predict,
+        generate: Generate,
         rights: Rights,
         withdrawn: Callable[[str], str],
     ) -> None:
@@ -35,6 +37,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self._withdrawn = withdrawn
         self._rights = rights
         self._predict = predict
+        self._generate = generate
 
     def ServerLive(self, request: oip.ServerLiveRequest, call: Call) -> oip.ServerLiveResponse:
         return oip.ServerLiveResponse(live=True)
@@ -67,7 +70,15 @@ class InferenceService(GRPCInferenceServiceServicer):
 
     def ModelInfer(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         choose_encoding(call)
+        if self._generate.generates(request.model_name):
+            return self._generate.whole(request, call)
         return self._predict(request, call)
+
+    def ModelStreamInfer(
+        self, requests: Iterator[oip.ModelInferRequest], call: Call
+    ) -> Iterator[oip.ModelStreamInferResponse]:
+        for request in requests:
+            yield from self._generate.stream(request, call)
 
     def ModelConfig(self, request: oip.ModelConfigRequest, call: Call) -> oip.ModelConfigResponse:
         live = self._resolve(request.name, request.version, call)

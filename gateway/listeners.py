@@ -4,13 +4,13 @@ gRPC's TLS speaks 1.2 and 1.3 and nothing older.
 """
 
 import logging
-from pathlib import Path
 
 import grpc
 
 from gateway.config import GatewayConfig
 from gateway.crowd import Crowd
 from gateway.front_door import FrontDoor
+from gateway.server_tls import ServerTls
 from gateway.settings import Limits
 from gateway.threads import Threads
 from sealgate.settings import ConfigError
@@ -55,22 +55,18 @@ def new_server(limits: Limits, front_door: FrontDoor) -> grpc.Server:
     )
 
 
-def listen(server: grpc.Server, config: GatewayConfig) -> dict[str, int]:
+def listen(server: grpc.Server, config: GatewayConfig, tls: ServerTls | None) -> dict[str, int]:
     """Binds every configured address; returns the port of each listener by its name.
 
-    Raises: ConfigError where an address cannot be bound or a certificate cannot be read.
+    Raises: ConfigError where an address cannot be bound, or there is no certificate to serve.
     """
     ports: dict[str, int] = {}
-    if config.listen.tls:
-        credentials = grpc.ssl_server_credentials([_pair(config)])
-        ports["tls"] = _bind(server, config.listen.tls, credentials)
-    if config.listen.mutual:
-        credentials = grpc.ssl_server_credentials(
-            [_pair(config)],
-            root_certificates=_read(config.tls.client_authority),
-            require_client_auth=True,
-        )
-        ports["mutual"] = _bind(server, config.listen.mutual, credentials)
+    for name, address in (("tls", config.listen.tls), ("mutual", config.listen.mutual)):
+        if not address:
+            continue
+        if tls is None:
+            raise ConfigError("[tls] is incomplete")
+        ports[name] = _bind(server, address, tls.credentials(mutual=name == "mutual"))
     if config.listen.insecure:
         _log.warning("serving %s WITHOUT TLS, on loopback only", config.listen.insecure)
         ports["insecure"] = _bind(server, config.listen.insecure, None)
@@ -83,20 +79,4 @@ def _bind(server: grpc.Server, address: str, credentials: grpc.ServerCredentials
             return server.add_insecure_port(address)
         return server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise ConfigError(
-            f"cannot listen on {address}: is another gateway using it, "
-            "or are certificate and key not a pair?"
-        ) from error
-
-
-def _pair(config: GatewayConfig) -> tuple[bytes, bytes]:
-    return _read(config.tls.key), _read(config.tls.certificate)
-
-
-def _read(path: Path | None) -> bytes:
-    if path is None:
-        raise ConfigError("[tls] is incomplete")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot listen on {address}: is another gateway using it?") from error

@@ -27,9 +27,11 @@ import numpy.typing as npt
 from gateway.drift import DriftWatch
 from gateway.features import FeatureKeeper
 from gateway.front_door import Call, RecordedRefusal
+from gateway.holding import Holding
 from gateway.question import Question, read_question
 from gateway.recorder import Outcome, Recorder
 from gateway.release import Release
+from gateway.request_lines import cleaned, line_of_call
 from gateway.rights import Rights
 from gateway.rollout import Rollout
 from gateway.sessions.watch import SessionWatch
@@ -86,6 +88,7 @@ class Predict:
         self._drift = drift
         self._features = features
         self._rollout = rollout
+        self._holding = Holding(policy)
         self._clock = clock
         self.longest = longest
         self.unresolved = Statistics()
@@ -94,6 +97,7 @@ class Predict:
         """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
         began = time.monotonic_ns()
         findings = _Findings()
+        line_of_call().caller_id = cleaned(request.id)
         # What an error is to the caller that is no refusal.
         reason = Reason.INTERNAL.name
         try:
@@ -105,7 +109,9 @@ class Predict:
             raise
         finally:
             self._count(findings, reason, time.monotonic_ns() - began)
-            self._hold(findings, began, call)
+            if findings.live is not None:
+                found, session, left = findings.answer, findings.session, call.time_remaining()
+                self._holding.wait(findings.live, found, session, began, left)
 
     def _respond(
         self, request: oip.ModelInferRequest, call: Call, findings: _Findings, began: int
@@ -166,6 +172,8 @@ class Predict:
             live,
             lambda: self._engine.infer(live, array, until, call.is_active, urgent, caller),
         )
+        first = len(answer.features) - answer.graph_rows
+        live.statistics.screened(first, answer.graph_rows)
         self._features.keep(live.digest, answer.features)
         rules = self._policy().screen(live.model).sessions  # 5
         session = self._sessions.observe(rules, caller, live, array, answer)
@@ -184,18 +192,11 @@ class Predict:
     def _count(self, findings: _Findings, reason: str, ns: int) -> None:
         """Counts the request for its version, if it got that far, before its caller hears of it."""
         live, answer = findings.live, findings.answer
+        verdict = answer.verdict.value if answer else ""
         statistics = live.statistics if live else self.unresolved
-        statistics.ended(Ending(answer.verdict.value if answer else "", reason), ns)
-
-    def _hold(self, findings: _Findings, began: int, call: Call) -> None:
-        """Waits for the time at which the policy lets a request be answered."""
-        if findings.live is None:
-            return
-        hold = self._release.hold(findings.live.model, findings.session)
-        left = hold - (time.monotonic_ns() - began) / 1e9
-        remaining = call.time_remaining()
-        if left > 0:
-            time.sleep(left if remaining is None else max(0.0, min(left, remaining)))
+        statistics.ended(Ending(verdict, reason), ns)
+        if live:
+            line_of_call().ran(live.model, live.version, verdict)
 
     def _granted(self, question: Question, call: Call) -> float:
         """How many seconds the request may take: neither wish may lengthen what is configured."""

@@ -15,7 +15,9 @@ class Quota:
     """
 
     principal: str = ""
+    """Whose quota it is, unless `role` says it."""
     role: str = ""
+    """Of which role they are who have it, each their own."""
     rate: str = ""
     concurrent: int = 0
     daily: int = 0
@@ -36,3 +38,4 @@ class QuotaStore:
     """
 
     url: str = "memory://"
+    """The store, whose clock ends windows."""

@@ -12,7 +12,7 @@ refused at once: they must not wait for it with a thread each.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -93,6 +93,17 @@ class Quotas:
             leave()
             raise
         return leave
+
+    def each(self, principal: Principal, requests: Iterable[Any]) -> Iterator[Any]:
+        """A stream's requests; those after the first are counted here, that one was by `enter`.
+
+        Raises: as `enter`, but for calls in progress.
+        """
+        for number, request in enumerate(requests):
+            if number and self._quotas:
+                for window in self._share(principal).windows:
+                    self._hit(window, principal.name)
+            yield request
 
     def _hit(self, window: _Window, name: str) -> None:
         if self._away:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from inference import tracing
 from inference.batcher import Batcher, Limits
 from inference.statistics import Duration
 from registry.log.answer_log import Answer, AnswerLog, Opening
@@ -117,7 +118,8 @@ class Recorder:
         Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then.
         """
         try:
-            return self._record(outcome)
+            with tracing.span("record"):
+                return self._record(outcome)
         except Refusal as refusal:
             # To a caller it is the same whether the log's database is full or gone.
             if refusal.reason is Reason.LOG_FENCED:

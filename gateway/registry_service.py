@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.front_door import Call
+from gateway.monitors import check_file, shown
 from gateway.registry_messages import (
     model_message,
     pointer_message,
@@ -98,8 +99,8 @@ class RegistryService(RegistryServiceServicer):
     ) -> messages.GetVersionResponse:
         model, version = parse_version(request.name)
         self._rights.check(call, "read", model)
-        record = self._registry.versions.get(model, version)
-        return messages.GetVersionResponse(version=version_message(record))
+        message = version_message(self._registry.versions.get(model, version))
+        return messages.GetVersionResponse(version=shown(call.principal, message))
 
     def ListVersions(
         self, request: messages.ListVersionsRequest, call: Call
@@ -115,6 +116,7 @@ class RegistryService(RegistryServiceServicer):
     ) -> Iterator[messages.DownloadFileResponse]:
         model, version = parse_version(request.name)
         self._rights.check(call, "read", model)
+        check_file(call.principal, request.path)
         data = self._registry.versions.read_file(model, version, check_path(request.path))
         for start in range(0, len(data), _CHUNK):
             self._rights.check(call, "read", model)

@@ -1,4 +1,5 @@
-"""Whether an answer may leave, as what, and when: the policy's section `screens` at work.
+"""Whether an answer may leave, and as what: the policy's section `screens` at work. When it may,
+`gateway.holding` says.
 
 1. A caller whose session is blocked is refused (SESSION_BLOCKED).
 2. A verdict that blocks is refused (ADVERSARIAL_INPUT), unless the version says that its verdicts
@@ -20,7 +21,7 @@ from sealgate.trust.allowances import Allowance, Held
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY, Principal
-from sealgate.trust.screens import SLOW, STEP_UP
+from sealgate.trust.screens import STEP_UP
 
 
 class Allowances(Protocol):
@@ -76,12 +77,6 @@ class Release:
         # 4.
         labels_only = LABEL_ONLY in (action, session) or screen.labels_only(caller.roles)
         return Released(labels_only, allowance)
-
-    def hold(self, model: str, session: str | None) -> float:
-        """How many seconds after its arrival a request is answered at the earliest."""
-        screen = self._policy().screen(model)
-        slow = screen.sessions.slow_ms if session == SLOW and screen.sessions else 0
-        return (screen.hold_ms + slow) / 1000
 
     def _allowed(self, question: Question, held: Held, version: int) -> str:
         if question.allowance is None:

@@ -14,6 +14,9 @@ _PUBLISHER = frozenset({"publisher"})
 _ADMIN = frozenset({"admin"})
 _APPROVER = frozenset({"approver"})
 _AUDITOR = frozenset({"auditor"})
+# Services: one that checks golden answers, one that returns an alias by itself.
+_MONITOR = frozenset({"monitor"})
+_ROLLBACK = frozenset({"rollback"})
 _STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
 _ALL = _STAFF | _CLIENT
 
@@ -24,6 +27,7 @@ _INFERENCE = {
     "ServerMetadata": _ALL,
     "ModelMetadata": _ALL,
     "ModelInfer": _CLIENT,
+    "ModelStreamInfer": _CLIENT,
     "ModelConfig": _ALL,
     # How much others ask, and which models there are besides one's own, is not for clients.
     "ModelStatistics": _STAFF,
@@ -33,23 +37,24 @@ _INFERENCE = {
     "RepositoryModelUnload": _ALL,
 }
 _REGISTRY = {
-    "GetPolicy": _ALL,
+    "GetPolicy": _ALL | _MONITOR | _ROLLBACK,
     "CreateModel": _PUBLISHER,
-    "ListModels": _STAFF,
+    "ListModels": _STAFF | _MONITOR,
     "CommitWatermark": _PUBLISHER,
     "UploadVersion": _PUBLISHER,
-    "GetVersion": _STAFF,
+    # Of a version, a monitor gets what `gateway.monitors` says.
+    "GetVersion": _STAFF | _MONITOR,
     "ListVersions": _STAFF,
-    "DownloadFile": _STAFF,
+    "DownloadFile": _STAFF | _MONITOR,
     "CreateProposal": _PUBLISHER | _ADMIN,
     "GetProposal": _STAFF,
     "ListProposals": _STAFF,
     "CreateApproval": _APPROVER,
     "Promote": _ADMIN,
-    "Rollback": _ADMIN,
+    "Rollback": _ADMIN | _ROLLBACK,
     "RevokeVersion": _ADMIN,
-    "GetPointer": _STAFF,
-    "ListPointers": _STAFF,
+    "GetPointer": _STAFF | _MONITOR | _ROLLBACK,
+    "ListPointers": _STAFF | _ROLLBACK,
     "WatchChanges": _STAFF,
 }
 # The roots' signatures authorize a policy; an admin brings it.

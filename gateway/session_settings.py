@@ -15,6 +15,7 @@ class SessionSettings:
     """
 
     url: str = "memory://"
+    """The shared place, or this process's memory."""
     key: Path | None = None
     kept_seconds: int = 86400
 

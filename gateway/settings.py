@@ -21,6 +21,7 @@ class Listeners:
     tls: str = ""
     mutual: str = ""
     insecure: str = ""
+    """Without TLS, for this machine alone."""
 
     def __post_init__(self) -> None:
         if not (self.tls or self.mutual or self.insecure):
@@ -39,8 +40,11 @@ class Listeners:
 @dataclass(frozen=True, slots=True)
 class Tls:
     certificate: Path | None = None
+    """The gateway's certificate (PEM), with its chain."""
     key: Path | None = None
+    """The certificate's private key (PEM)."""
     client_authority: Path | None = None
+    """Whoever signs the certificates of callers on `[listen] mutual` (PEM)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ class TokenIssuer:
     """
 
     url: str
+    """The issuer, as its tokens name it (`iss`)."""
     audience: str
+    """Whom its tokens must be meant for (`aud`)."""
     key_set: Path | None = None
     key_set_url: str = ""
     discovery: bool = False
@@ -92,9 +98,15 @@ class Trust:
     """What the engine believes without asking the database: root keys and what it saw last."""
 
     root_keys: tuple[Path, ...]
+    """The public keys (PEM) of the policy's roots, pinned."""
     threshold: int
+    """How many of them must have signed a policy."""
     policy: Path
+    """The first policy, which begins a new registry."""
     seen: Path
+    """A file that the gateway keeps: the highest of all that it has verified. Back it up apart from
+    the databases; nothing lower is believed again.
+    """
 
     def __post_init__(self) -> None:
         if not 1 <= self.threshold <= len(self.root_keys):
@@ -112,11 +124,13 @@ class RegistryStore:
     database: Path | str
     artifacts: Path | str
     origin: str
+    """The name of the registry's log, as the policy has it in `logs.registry`."""
     log_key: Path | str
     freshness_key: Path | str
     uploads: Path
     artifacts_endpoint: str = ""
     artifacts_region: str = ""
+    """The bucket's region, where its service asks for one."""
     ml_dsa_key: Path | None = None
 
     def __post_init__(self) -> None:
@@ -143,10 +157,15 @@ class AnswerStore:
     """
 
     database: Path | str
+    """Where this gateway's answers are recorded: no other gateway writes there."""
     subjects: Path | str
+    """Where the keys are that link entries to those they are about, until they are destroyed."""
     origin: str
+    """The name of this answer log, as the policy has it in `logs.answers`."""
     log_key: Path | str
+    """What signs the answer log."""
     ml_dsa_key: Path | None = None
+    """A file, which signs beside it."""
     retention_days: int = 184
 
 
@@ -188,14 +207,25 @@ class Limits:
     """
 
     message_bytes: int = 4 * 1024 * 1024
+    """The largest message that is taken."""
     connections: int = 256
+    """Connections to each listener."""
     concurrent_calls: int = 512
+    """Calls in progress or waiting, on all connections together."""
     streams_per_connection: int = 128
+    """Calls at once on one connection."""
     threads: int = 64
+    """Calls that are worked on at once."""
     waiting_calls: int = 64
     deadline: float = 10.0
+    """The most that a call may take, whatever its caller grants."""
     stream: float = 3600.0
+    """The same for a stream."""
+    generation: float = 600.0
+    """The same for an answer of a language model."""
     watchers: int = 64
     heartbeat: float = 10.0
     drain: float = 15.0
+    """How long calls in progress may go on when the gateway ends."""
     anchor_every: float = 60.0
+    """How often the answer log is anchored in the registry's, and shown to witnesses."""

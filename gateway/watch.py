@@ -11,14 +11,15 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from gateway.handover import Handover
-from inference.engine import Engine
-from inference.remote.rooms import EngineRooms
+from inference.engine import Engine, Snapshot, Source
 from registry.log.answer_log import AnswerLog
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.dsse import Envelope
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,19 @@ _PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE})
 _SERVICE = "gateway"
 
 
+class Rooms(Protocol):
+    """Where versions run, if that is in other processes; see `EngineRooms`."""
+
+    @property
+    def behind(self) -> bool: ...
+
+    def show(self, snapshot: Snapshot, source: Source) -> None: ...
+
+    def probe(self) -> None: ...
+
+    def counts(self) -> list[Envelope]: ...
+
+
 class Watch:
     """A thread that follows the registry for an engine."""
 
@@ -45,7 +59,7 @@ class Watch:
         counted_refusals: Counter[str],
         anchor_every: float,
         remember: Callable[[], None],
-        rooms: EngineRooms | None = None,
+        rooms: Rooms | None = None,
         report: Callable[[], None] = lambda: None,
     ) -> None:
         """`remember` keeps what was seen of the logs, apart from the databases; `rooms` is where

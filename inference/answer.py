@@ -1,8 +1,11 @@
 """What the engine room found for one request."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from inference.screening.detector import Detector, Verdict
@@ -17,7 +20,8 @@ class Answer:
     `outputs` by name, [n, …]; `features` [n, F] are what screening measured; `score` is the highest
     of the request's rows and `verdict` that row's; `threshold` is the score above which a row is
     adversarial. All but the outputs are not for the caller. `engine` says where it was computed,
-    where that is not the same for all answers of its version.
+    where that is not the same for all answers of its version. `graph_rows` is of how many rows the
+    response graph decided, and no first stage.
     """
 
     outputs: dict[str, Array]
@@ -26,6 +30,7 @@ class Answer:
     verdict: Verdict
     threshold: float
     engine: str = ""
+    graph_rows: int = 0
 
     @classmethod
     def judged(
@@ -34,4 +39,36 @@ class Answer:
         """The answer that follows from one request's outputs and features."""
         # A NaN among the rows' scores stays one.
         score = float(detector.scores(features).max())
-        return cls(outputs, features, score, detector.verdict(score), detector.threshold, engine)
+        verdict, on = detector.verdict(score), int(detector.goes_on(features).sum())
+        return cls(outputs, features, score, verdict, detector.threshold, engine, on)
+
+
+def parted(
+    lengths: Sequence[int],
+    output: str,
+    logits: Array,
+    features: Array,
+    scores: Array,
+    detector: Detector,
+) -> list[Answer]:
+    """A batch's logits [n, C], features [n, F] and scores [n], by request: each has one of the
+    `lengths`, whose sum is n.
+    """
+    bounds = [0]
+    for length in lengths:
+        bounds.append(bounds[-1] + length)
+    if len(lengths) < len(logits):
+        # The highest score of each request's rows; a NaN among them stays one.
+        scores = np.maximum.reduceat(scores, bounds[:-1])
+    on = detector.goes_on(features)
+    return [
+        Answer(
+            {output: logits[start:stop]},
+            features[start:stop],
+            score,
+            detector.verdict(score),
+            detector.threshold,
+            graph_rows=int(np.count_nonzero(on[start:stop])),
+        )
+        for (start, stop), score in zip(pairwise(bounds), scores.tolist(), strict=True)
+    ]

@@ -85,9 +85,7 @@ class Batcher(Generic[Rows, Part]):
         gate = self._enter(job)
         if gate is None or self._wait(job, gate):
             self._lead(job)
-        if job.part is None:
-            raise job.failure or Refusal(Reason.INTERNAL, "its batch was abandoned")
-        return job.part
+        return job.result()
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new requests with DRAINING; wait for the others. False where time ran out."""

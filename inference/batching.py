@@ -97,11 +97,17 @@ class BatchingBounds:
 
     model: str = ""
     max_rows: int = 0
+    """Rows to a batch."""
     delay_us: int = 0
+    """How long a batch may wait for more, in microseconds."""
     queue_rows: int = 0
+    """Rows that may wait, to each level of priority."""
     timeout_us: int = 0
+    """What a request may take, in microseconds, in queue and run."""
     priority_levels: int = 0
+    """With 1, nobody overtakes."""
     instances: int = 0
+    """Batches that run at once."""
     run_seconds: float = 0.0
 
     def __post_init__(self) -> None:

@@ -120,6 +120,10 @@ class Engine:
         """
         return self._table.resolve(model, version, alias, self._clock().timestamp())
 
+    def is_revoked(self, digest: str) -> bool:
+        """Whether the version of that digest was revoked, as far as this engine has seen."""
+        return digest in self._seen.seen.revoked
+
     def share(self, model: str, alias: str) -> Live | None:
         """What an alias answers that has a share of production's requests; None where it cannot."""
         live = self._table.lives.get((model, alias))

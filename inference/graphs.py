@@ -1,5 +1,11 @@
 """A version's graphs, opened as what they are said to be."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from inference.model_config import ModelConfig
@@ -8,7 +14,18 @@ from inference.runtime import Session
 from inference.runtime_settings import ON_CPU, RuntimeSettings
 from inference.screening import contract
 from inference.screening.contract import ResponseShape
+from inference.screening.first_stage import Shown
+from inference.screening.last_layer import (
+    Weight,
+    find_embeddings,
+    find_last_layer,
+    with_outputs,
+)
+from registry.formats import check_file
 from sealgate.reasons import Reason, Refusal
+
+Array = npt.NDArray[Any]
+Feeds = Mapping[str, Array]
 
 
 def open_classifier(
@@ -18,11 +35,55 @@ def open_classifier(
 
     Raises: FORMAT_REFUSED, EXTERNAL_DATA, ENGINE_UNSUITABLE, GRAPH_MISMATCH.
     """
-    session = Session.open(graph, (config.output.name,), threads, settings)
-    inputs = {config.input.name} if config.tokens is None else {contract.IDS, contract.MASK}
-    if session.inputs != inputs:
-        raise Refusal(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")
-    return session
+    return _checked(Session.open(graph, (config.output.name,), threads, settings), config)
+
+
+@dataclass(frozen=True, slots=True)
+class Tapped:
+    """An INT8 graph that also shows what enters its last layer, and of texts their embeddings; with
+    the float32 `weight` [C, D] of that layer, and the `name` of its input.
+    """
+
+    session: Session
+    weight: Weight
+    name: str
+
+    def run(self, feeds: Feeds) -> Shown:
+        """Of rows by themselves."""
+        return self.shown(feeds, self.session.run(feeds))
+
+    def shown(self, feeds: Feeds, outputs: Sequence[Array]) -> Shown:
+        """From what the session gave for these feeds."""
+        logits, vectors, *embedded = outputs
+        if not embedded:
+            rows = feeds[self.name]
+            return Shown(rows.reshape(len(rows), -1), vectors, logits)
+        mask = feeds[contract.MASK].astype(np.float32)[:, np.newaxis]
+        means = (mask @ embedded[0])[:, 0] / mask.sum(axis=2)
+        return Shown(means, vectors, logits)
+
+
+def open_tapped(
+    int8: bytes,
+    float32: bytes,
+    config: ModelConfig,
+    threads: int = 1,
+    settings: RuntimeSettings = ON_CPU,
+) -> Tapped:
+    """Open the INT8 graph so that it shows what enters its last layer.
+
+    Raises: as `open_classifier` does; GRAPH_MISMATCH where either graph does not end in one layer,
+    or where a text's embeddings cannot be found.
+    """
+    for graph in (int8, float32):
+        check_file("graph.onnx", graph)
+    output = config.output.name
+    shown = {find_last_layer(int8, output).entered: 2}
+    if config.tokens is not None:
+        shown[find_embeddings(int8, contract.IDS)] = 3
+    tapped = with_outputs(int8, shown)
+    session = _checked(Session.open(tapped, (output, *shown), threads, settings), config)
+    return Tapped(session, find_last_layer(float32, output).weight, config.input.name)
 
 
 def open_response(
@@ -45,3 +106,10 @@ def check_response(graph: onnx.ModelProto | bytes, config: ModelConfig) -> Respo
     if config.tokens is not None:
         return contract.check_text_response_graph(graph, classes)
     return contract.check_response_graph(graph, config.input.row, classes)
+
+
+def _checked(session: Session, config: ModelConfig) -> Session:
+    inputs = {config.input.name} if config.tokens is None else {contract.IDS, contract.MASK}
+    if session.inputs != inputs:
+        raise Refusal(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")
+    return session

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sized
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
-from sealgate.reasons import Refusal
+from inference import tracing
+from sealgate.reasons import Reason, Refusal
 
 # A request brings rows, whatever they are, and gets its part of the result.
 Rows = TypeVar("Rows", bound=Sized)
@@ -68,6 +69,16 @@ class Job(Generic[Rows, Part]):
         if self.deadline is not None and now >= self.deadline:
             return False
         return self.active is None or self.active()
+
+    def result(self) -> Part:
+        """Its part, once its thread goes on. Raises Refusal: why it has none, or else INTERNAL."""
+        if self.part is None:
+            raise self.failure or Refusal(Reason.INTERNAL, "its batch was abandoned")
+        if tracing.is_on():
+            ran = self.entered + self.waited
+            tracing.past("queue", self.entered, ran)
+            tracing.past("run", ran, time.monotonic_ns())
+        return self.part
 
     def refuse(self, refusal: Refusal) -> None:
         """Let its thread, which waits at the gate, go on with a refusal."""

@@ -63,7 +63,9 @@ class Report:
     `inferences` are rows and `executions` batches. `by_request` counts a batch's phases for each
     of its requests, `by_size` once, under the batch's rows. `last_ms` is when the last batch was
     done, in milliseconds of the epoch; 0 where there was none. `faults` are those that happened.
-    `endings` are those of requests; `screening` and `inference` the runs of either graph.
+    `endings` are those of requests; `screening` and `inference` the runs of either graph. `first`
+    and `graph` are rows by the stage of screening that decided: all are the graph's where a version
+    has no first stage.
     """
 
     endings: Mapping[Ending, Duration]
@@ -74,6 +76,8 @@ class Report:
     faults: Mapping[Fault, int] = field(default_factory=dict)
     screening: Duration = Duration()
     inference: Duration = Duration()
+    first: int = 0
+    graph: int = 0
 
     @property
     def success(self) -> Duration:
@@ -130,6 +134,8 @@ class Statistics:
     _endings: dict[Ending, list[int]] = field(default_factory=dict)
     _screening: Duration = Duration()
     _inference: Duration = Duration()
+    _first: int = 0
+    _graph: int = 0
     _last_ns: int = 0
     _by_request: _Total = field(default_factory=_Total)
     _by_size: dict[int, _Total] = field(default_factory=dict)
@@ -155,6 +161,12 @@ class Statistics:
             self._screening += Duration(1, screening)
             self._inference += Duration(1, inference)
 
+    def screened(self, first: int, graph: int) -> None:
+        """A request had so many rows on which the first stage decided, and the response graph."""
+        with self._mutex:
+            self._first += first
+            self._graph += graph
+
     def executed(self, requests: int, rows: int, phases: Phases) -> None:
         """A batch was run. There are at most as many sizes as a batch may have rows."""
         now = time.time_ns()
@@ -178,4 +190,6 @@ class Statistics:
                 faults=dict(self._faults),
                 screening=self._screening,
                 inference=self._inference,
+                first=self._first,
+                graph=self._graph,
             )

@@ -16,14 +16,13 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from time import perf_counter_ns
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from inference.answer import Answer
+from inference.answer import Answer, parted
 from inference.batcher import Batcher
 from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.capacity import Capacity
@@ -40,6 +39,7 @@ from inference.runtime import Session
 from inference.screening.detector import Detector
 from inference.serving import Serving
 from inference.sizes import Sizes
+from inference.stages import Screening, Staged, Whole
 from inference.statistics import Fault, Phases, Statistics
 from sealgate.reasons import Reason, Refusal
 
@@ -70,6 +70,7 @@ class ReadyVersion:
         "_golden",
         "_limits",
         "_response",
+        "_screening",
         "_served",
         "_sizes",
         "batcher",
@@ -88,6 +89,7 @@ class ReadyVersion:
         form: Form,
         serving: Serving,
         response: Session,
+        screening: Screening,
         running: Running,
         golden: Golden,
     ) -> None:
@@ -97,6 +99,7 @@ class ReadyVersion:
         self.detector = detector
         self._served = serving.served
         self._response = response
+        self._screening = screening
         self._form = form
         self._limits = Limits.of(config.batching, serving.lanes)
         self._capacity = Capacity(config.batching.max_rows)
@@ -147,15 +150,22 @@ class ReadyVersion:
         # 2.
         spread, settings = cpu.spread(len(files[INT8])), running.settings
         whole, response = open_response(files[RESPONSE], spread.threads, settings)
+        graphs = files[INT8], files[FP32]
+        staged = Staged.open(graphs, config, detector, spread.threads, settings)
         if serving is None:
-            served = open_classifier(files[INT8], config, spread.threads, settings)
+            served = (
+                staged.tapped.session
+                if staged
+                else open_classifier(files[INT8], config, spread.threads, settings)
+            )
             serving = Serving.here(served, response, spread.lanes, settings)
         float32 = open_classifier(files[FP32], config, spread.threads)
         # 3.
         shape = check_response(files[RESPONSE], config)
-        if shape.features != detector.width:
+        if shape.features != detector.width - detector.first_width:
             raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
-        version = cls(digest, config, detector, form, serving, response, running, golden)
+        screening = staged or Whole()
+        version = cls(digest, config, detector, form, serving, response, screening, running, golden)
         most = config.batching.max_rows
         if settings.deterministic:
             work = partial(form.run, work=version._run)
@@ -171,8 +181,7 @@ class ReadyVersion:
     @property
     def place(self) -> str:
         """What runs its graphs, as its sessions say."""
-        places = {run.place for run in (self._served, self._response) if isinstance(run, Session)}
-        return " and ".join(sorted(places))
+        return " and ".join(sorted({run.place for run in self._sessions()}))
 
     def counts(self) -> Counts:
         """What has been run since it was loaded."""
@@ -212,8 +221,7 @@ class ReadyVersion:
 
     def end_runs(self, before: float) -> int:
         """See `Session.end_runs`; what runs elsewhere has its own limits."""
-        sessions = (self._served, self._response)
-        return sum(each.end_runs(before) for each in sessions if isinstance(each, Session))
+        return sum(each.end_runs(before) for each in self._sessions())
 
     def give_up(self) -> None:
         """See `Batcher.give_up`."""
@@ -222,8 +230,13 @@ class ReadyVersion:
     def take_over(self, fresh: "ReadyVersion") -> None:
         """Answer with the sessions of `fresh`, which was built of the same files, from now on."""
         self._served, self._response = fresh._served, fresh._response
+        self._screening = fresh._screening
         self._earlier = self.counts()
         self.batcher = self._new_batcher()
+
+    def _sessions(self) -> set[Session]:
+        runs = (self._served, self._response, *self._screening.sessions)
+        return {run for run in runs if isinstance(run, Session)}
 
     def _new_batcher(self) -> Batcher[Array, Answer]:
         return Batcher(self._answer_measured, self._limits, self._capacity)
@@ -259,13 +272,10 @@ class ReadyVersion:
 
     def _run(self, x: Array) -> tuple[Array, Array, Array]:
         """The logits, the features and the score of each row."""
-        begun = perf_counter_ns()
-        (features,) = self._response.run(self._form.screening(x))
-        screened = perf_counter_ns()
-        (logits,) = self._served.run(self._form.serving(x))
-        self.statistics.ran(screened - begun, perf_counter_ns() - screened)
-        self._check_shapes(len(x), features, logits)
-        return logits, features, self.detector.scores(features)
+        ran = self._screening.run(x, self._served, self._response, self._form)
+        self.statistics.ran(ran.screening, ran.answering)
+        self._check_shapes(len(x), ran.features, ran.logits)
+        return ran.logits, ran.features, self.detector.scores(ran.features)
 
     def _check_shapes(self, rows: int, features: Array, logits: Array) -> None:
         """A graph may declare one shape and answer in another, which no loading finds out."""
@@ -273,26 +283,10 @@ class ReadyVersion:
         if (features.shape, logits.shape) != expected:
             raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
 
-    def _parted(
-        self, requests: list[Array], logits: Array, features: Array, scores: Array
-    ) -> list[Answer]:
-        bounds = [0]
-        for rows in requests:
-            bounds.append(bounds[-1] + len(rows))
-        if len(requests) < len(logits):
-            # The highest score of each request's rows; a NaN among them stays one.
-            scores = np.maximum.reduceat(scores, bounds[:-1])
-        output, judge = self.config.output.name, self.detector.verdict
-        return [
-            Answer(
-                {output: logits[start:stop]},
-                features[start:stop],
-                score,
-                judge(score),
-                self.detector.threshold,
-            )
-            for (start, stop), score in zip(pairwise(bounds), scores.tolist(), strict=True)
-        ]
+    def _parted(self, requests: list[Array], *found: Array) -> list[Answer]:
+        logits, features, scores = found
+        lengths = [len(rows) for rows in requests]
+        return parted(lengths, self.config.output.name, logits, features, scores, self.detector)
 
 
 def _gathered(requests: list[Array]) -> Array:

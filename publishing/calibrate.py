@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,8 @@ from inference.model_config import Domain
 from inference.screening import conformal
 from inference.screening.attack import Rows, Session
 from inference.screening.calibration import SHIFT_BOUND, Calibration, Floats, Limit, Shift
-from inference.screening.detector import Detector, Scaling, Tail, Weights
+from inference.screening.detector import Detector
+from inference.screening.scoring import Scaling, Scoring, Tail, Weights
 from publishing.probe import Array, Probe, Prober
 from sealgate.reasons import Reason, Refusal
 
@@ -56,26 +57,75 @@ def fit(
     Raises CALIBRATION_TOO_SMALL where there are too few clean rows (59 are the least), or where no
     attack succeeds, so that there is nothing to tell from clean rows.
     """
-    own = probe.answers(x_fit)
-    clean = probe.measure(x_fit)[1]
-    harmless = [clean, clean]
-    harmless += [probe.measure(moved)[1] for _, moved in probe.shifts(x_fit, generator)]
-    names, harmful = [], []
+    seen = show(probe, x_fit, generator)
+    draft = drafted(seen)
+    return limited(draft, probe, x_calibration, generator)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Rows [m, ...] that are, or were made of, those at `places` [m] of the fit slice, with their
+    features [m, F].
+    """
+
+    rows: Array
+    places: Array
+    features: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What a detector is fitted on: the clean fit slice, the same under each benign change, and by
+    its name what each attack turned.
+    """
+
+    clean: Part
+    shifted: tuple[Part, ...]
+    harmful: Mapping[str, Part]
+
+
+def show(probe: Prober, x_fit: Array, generator: np.random.Generator) -> Seen:
+    """Steps 1 and 2. Raises CALIBRATION_TOO_SMALL where no attack succeeds."""
+    own, places = probe.answers(x_fit), np.arange(len(x_fit))
+    clean = Part(x_fit, places, probe.measure(x_fit)[1])
+    shifted = [
+        Part(moved, places, probe.measure(moved)[1]) for _, moved in probe.shifts(x_fit, generator)
+    ]
+    harmful = {}
     for name, moved in probe.attacks(x_fit, generator):
         logits, features = probe.measure(moved)
         if (changed := logits.argmax(axis=1) != own).any():
-            names.append(name)
-            harmful.append(features[changed])
+            harmful[name] = Part(moved[changed], places[changed], features[changed])
     if not harmful:
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice")
-    draft = fit_weights(clean, np.concatenate(harmless), np.concatenate(harmful))
+    return Seen(clean, tuple(shifted), harmful)
+
+
+def drafted(seen: Seen) -> Detector:
+    """Step 3: a detector without limits."""
+    clean = seen.clean.features
+    # Rows as they are weigh as two of their changes.
+    harmless = np.concatenate([clean, clean, *(each.features for each in seen.shifted)])
+    harmful = np.concatenate([each.features for each in seen.harmful.values()])
+    found = fit_scoring(clean, harmless, harmful)
+    return Detector(found.scaling, found.clean, found.trained, _NO_LIMITS, tuple(seen.harmful))
+
+
+def limited(
+    draft: Detector, probe: Prober, x_calibration: Array, generator: np.random.Generator
+) -> Detector:
+    """Step 4: the draft with its limits, of the scores that it gives what `probe` measures."""
     scores = draft.scores(probe.measure(x_calibration)[1])
     shifted = {
         name: draft.scores(probe.measure(moved)[1])
         for name, moved in probe.shifts(x_calibration, generator)
     }
-    calibration = calibrate(scores, shifted)
-    return Detector(draft.scaling, draft.clean, draft.trained, calibration, tuple(names))
+    return replace(draft, calibration=calibrate(scores, shifted, least_threshold(draft)))
+
+
+def least_threshold(detector: Detector) -> float:
+    """What the first stage alone lets pass is no alarm, however seldom it lets a row go on."""
+    return -np.inf if detector.first is None else 0.0
 
 
 def recalibrated(detector: Detector, traffic: npt.NDArray[np.float32]) -> Detector:
@@ -88,12 +138,14 @@ def recalibrated(detector: Detector, traffic: npt.NDArray[np.float32]) -> Detect
     """
     if traffic.ndim != 2 or traffic.shape[1] != detector.width:
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "the features are of another kind of graph")
-    return replace(detector, calibration=calibrate(detector.scores(traffic), {}))
+    scores, least = detector.scores(traffic), least_threshold(detector)
+    return replace(detector, calibration=calibrate(scores, {}, least))
 
 
-def calibrate(scores: Floats, shifted: Mapping[str, Floats]) -> Calibration:
+def calibrate(scores: Floats, shifted: Mapping[str, Floats], least: float = -np.inf) -> Calibration:
     """Set the thresholds on clean scores [n]: 1% and 5% of false alarms, or 5% and 10% if few; and
-    5% on the scores [n] of the same rows under each benign change, by its name.
+    5% on the scores [n] of the same rows under each benign change, by its name. None is below
+    `least`.
 
     Raises CALIBRATION_TOO_SMALL for fewer than 59, or where a score is not a number.
     """
@@ -104,12 +156,12 @@ def calibrate(scores: Floats, shifted: Mapping[str, Floats]) -> Calibration:
     upper, lower = (_limit(scores, bound) for bound in bounds)
     rank = conformal.rank(n, SHIFT_BOUND, CONFIDENCE)
     shifts = [Shift(name, rank, _ranked(each, rank)) for name, each in shifted.items()]
-    threshold = max(upper.threshold, *(shift.score for shift in shifts), -np.inf)
+    threshold = max(upper.threshold, *(shift.score for shift in shifts), least)
     return Calibration(
         tuple(np.sort(scores).tolist()),
         CONFIDENCE,
         Limit(upper.bound, upper.rank, threshold),
-        lower,
+        replace(lower, threshold=max(lower.threshold, least)),
         tuple(shifts),
     )
 
@@ -132,25 +184,21 @@ def _ranked(scores: Floats, rank: int) -> float:
 _NO_LIMITS = Calibration((0.0,) * 59, CONFIDENCE, Limit(0.05, 1, 0.0), Limit(0.05, 1, 0.0))
 
 
-def fit_weights(
+def fit_scoring(
     clean: npt.NDArray[np.float32],
     harmless: npt.NDArray[np.float32],
     harmful: npt.NDArray[np.float32],
-) -> Detector:
-    """A detector without limits, from the features [n, F] of clean, harmless and harmful rows."""
+) -> Scoring:
+    """From the features [n, F] of clean, harmless and harmful rows."""
     scaling = _scaling(clean.astype(np.float64))
     near, *groups = (_scaled(scaling, each) for each in (clean, harmless, harmful))
     blank = Tail(0.0, 1.0)
-    draft = Detector(
-        scaling, _distance(near, blank), _odds(groups[0], groups[1], blank), _NO_LIMITS, ()
-    )
+    draft = Scoring(scaling, _distance(near, blank), _odds(groups[0], groups[1], blank))
     distance, odds = draft.surprises(clean)
-    return Detector(
+    return Scoring(
         scaling,
         replace(draft.clean, tail=Tail.of(distance)),
         replace(draft.trained, tail=Tail.of(odds)),
-        _NO_LIMITS,
-        (),
     )
 
 
@@ -207,7 +255,9 @@ def _logistic(terms: Floats, target: Floats, share: Floats) -> Floats:
         odds = 1 / (1 + np.exp(-np.clip(terms @ found, -30, 30)))
         slope = terms.T @ (share * (odds - target)) + ridge * found
         curve = share * np.maximum(odds * (1 - odds), 1e-6)
-        bend = (terms * curve[:, None]).T @ terms + np.diag(ridge)
+        # A product with itself, of which numpy computes one half.
+        weighed = terms * np.sqrt(curve)[:, None]
+        bend = weighed.T @ weighed + np.diag(ridge)
         step = np.linalg.solve(bend, slope)
         largest = float(np.abs(step).max())
         found -= step * min(1.0, 3 / max(largest, 1e-12))

@@ -15,6 +15,7 @@ import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from inference.model_config import ModelConfig
+from inference.screening.detector import Detector
 from publishing.source import read_plain_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
@@ -58,7 +59,8 @@ class Slice:
 class Dataset:
     """Three disjoint slices; `digest` and `size` are those of the file they came from. `traffic`
     are features [n, F] that an earlier version's screening measured of its traffic, to set the
-    thresholds on in the place of the calibration slice.
+    thresholds on in the place of the calibration slice; `earlier` is that version's detector, whose
+    first stage, if it has one, decided what was measured of each row.
     """
 
     fit: Slice
@@ -67,6 +69,7 @@ class Dataset:
     digest: str
     size: int
     traffic: npt.NDArray[np.float32] | None = None
+    earlier: Detector | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Dataset":

@@ -123,6 +123,7 @@ def _request(source: SourceFolder, marked: Marked, data: Dataset, seed: int) -> 
         seed=seed,
         tokenizer=source.tokenizer,
         traffic=data.traffic,
+        earlier=data.earlier,
     )
 
 

@@ -68,9 +68,9 @@ def recalibrate(
     """
     bounds = confinement(memory, seconds, unsafe_worker)
     signed, files = fetch(profile(ctx, "publisher"), model, from_version)
-    width = Detector.decode(files[version_files.DETECTOR]).width
+    earlier = Detector.decode(files[version_files.DETECTOR])
     kept = TrafficFolder(features, days, rows_a_day=1)
-    traffic = kept.read(signed.manifest.digest, width, datetime.now(UTC).date())
+    traffic = kept.read(signed.manifest.digest, earlier.width, datetime.now(UTC).date())
     click.echo(f"{len(traffic)} requests of {model} {from_version}", err=True)
-    dataset = replace(Dataset.read(data), traffic=traffic)
+    dataset = replace(Dataset.read(data), traffic=traffic, earlier=earlier)
     release(ctx, folder, dataset, bounds, LARGEST_LOSS, PARALLEL, as_json)

@@ -22,16 +22,17 @@ from inference.screening.detector import Detector
 from publishing import query_attacks
 from publishing.forward import ResponseGraph
 from publishing.making import Confinement
-from publishing.probe import Probe
+from publishing.probe import Probe, Prober
 from publishing.screening_report import report_of
 from publishing.tensor_frames import pack, unpack
+from publishing.vectors import StagedProber, Vectors
 from publishing.worker import process
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 
 Rows = npt.NDArray[np.float32]
 TASK = f"{__name__}:run"
-FILES = (version.MODEL, version.RESPONSE, version.DETECTOR)
+FILES = (version.MODEL, version.INT8, version.FP32, version.RESPONSE, version.DETECTOR)
 _ROWS, _PLAN = "rows", "plan"
 _LARGEST_REPORT = 64 << 10
 _CAUTIOUS = 0.1
@@ -89,19 +90,40 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     config = ModelConfig.decode(asked[version.MODEL].tobytes())
     detector = Detector.decode(asked[version.DETECTOR].tobytes())
     plan = Plan(**canonical.decode(asked[_PLAN].tobytes()))
-    probe = Probe(ResponseGraph.of(asked[version.RESPONSE].tobytes()), config.eps, config.domain)
+    probe: Prober = Probe(
+        ResponseGraph.of(asked[version.RESPONSE].tobytes()), config.eps, config.domain
+    )
+    if detector.first is not None:
+        graphs = asked[version.INT8].tobytes(), asked[version.FP32].tobytes()
+        probe = StagedProber(probe, Vectors.of(*graphs, config), detector.first)
     draw = np.random.default_rng(0)
     report = report_of(probe, detector, asked[_ROWS], draw)
     if plan.victims:
-        report["queries"] = dict(_queries(probe, detector, asked[_ROWS], plan, draw))
+        judged = Judged(probe, config.domain, detector)
+        report["queries"] = dict(_queries(judged, asked[_ROWS], plan, draw))
     send(canonical.encode(report))
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is attacked by queries: a model, and what judges the rows that it is asked."""
+
+    probe: Prober
+    domain: Domain
+    detector: Detector
+
+    def answer(self, row: Rows) -> tuple[int, str]:
+        """The class of a row [n, ...], n = 1, and the verdict on it."""
+        logits, features = self.probe.measure(row)
+        score = float(self.detector.scores(features)[0])
+        return int(logits.argmax()), self.detector.verdict(score).value
+
+
 def _queries(
-    probe: Probe, detector: Detector, rows: Rows, plan: Plan, draw: np.random.Generator
+    judged: Judged, rows: Rows, plan: Plan, draw: np.random.Generator
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    victims = _scaled(rows[: plan.victims].reshape(min(len(rows), plan.victims), -1), probe.domain)
-    labels = probe.answers(rows[: plan.victims])
+    victims = _scaled(rows[: plan.victims].reshape(min(len(rows), plan.victims), -1), judged.domain)
+    labels = judged.probe.answers(rows[: plan.victims])
     size = victims.shape[1]
     makers: dict[str, Callable[[Rows, int], query_attacks.Asking]] = {
         "hop-skip-jump": lambda x, y: query_attacks.hop_skip_jump(
@@ -114,7 +136,7 @@ def _queries(
         )
     for name, make in makers.items():
         ended = [
-            _play(probe, detector, rows.shape[1:], x, int(y), make(x, int(y)), plan)
+            _play(judged, rows.shape[1:], x, int(y), make(x, int(y)), plan)
             for x, y in zip(victims, labels, strict=True)
         ]
         won = [verdict for verdict in ended if verdict]
@@ -130,8 +152,7 @@ def _queries(
 
 
 def _play(
-    probe: Probe,
-    detector: Detector,
+    judged: Judged,
     shape: tuple[int, ...],
     x: Rows,
     label: int,
@@ -139,13 +160,12 @@ def _play(
     plan: Plan,
 ) -> str:
     """The verdict on the row that succeeded; empty where none did."""
-    low, width = probe.domain.min, probe.domain.max - probe.domain.min
+    low, width = judged.domain.min, judged.domain.max - judged.domain.min
     row = next(asking)
     for _ in range(plan.queries):
-        logits, features = probe.measure((row * width + low).astype(np.float32).reshape(1, *shape))
-        found = int(logits.argmax())
+        found, verdict = judged.answer((row * width + low).astype(np.float32).reshape(1, *shape))
         if found != label and float(np.abs(row - x).max()) <= plan.eps + 1e-6:
-            return detector.verdict(float(detector.scores(features)[0])).value
+            return verdict
         try:
             row = asking.send(found)
         except StopIteration:

@@ -15,6 +15,7 @@ from sealgate.trust import canonical, fields
 
 _FLAGS = ("flagged", "at_least_suspect")
 _CAUGHT = ("auroc", "caught_at_1_percent", "caught_at_5_percent", *_FLAGS)
+_STAGES = ("goes_on", "auroc_lost", "auroc_lost_most", "forwards")
 _GOLDEN = (
     "rows",
     "classes_answered",
@@ -103,17 +104,36 @@ def _golden(value: Any, golden: Golden) -> dict[str, Any]:
 
 
 def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
-    item = fields.record(value, ("rows", "clean", "shifts", "attacks"))
+    item = fields.record(value, ("rows", "clean", "shifts", "attacks", "stages"))
     if item["rows"] != rows:
         raise fields.malformed("the report is of another number of rows")
-    _shares(item["clean"], _FLAGS)
+    staged = _stages(item["stages"])
+    on = ("goes_on",) if staged else ()
+    _shares(item["clean"], (*_FLAGS, *on))
     kind = text_probe if of_text else probe
     for shift in fields.record(item["shifts"], kind.SHIFTS).values():
-        _shares(shift, ("answers_changed", *_FLAGS))
+        _shares(shift, ("answers_changed", *_FLAGS, *on))
+    caught = ("succeeded", *_CAUGHT, *on, *(("auroc_graph",) if staged else ()))
     for attack in fields.record(item["attacks"], kind.ATTACKS).values():
         none_succeeded = fields.mapping(attack).keys() == {"succeeded"}
-        _shares(attack, ("succeeded",) if none_succeeded else ("succeeded", *_CAUGHT))
+        _shares(attack, ("succeeded",) if none_succeeded else caught)
     return item
+
+
+def _stages(value: Any) -> bool:
+    """Whether there is a first stage; what it would cost is said wherever one could be."""
+    measured = len(fields.mapping(value)) > 1
+    item = fields.record(value, ("first_stage", *_STAGES) if measured else ("first_stage",))
+    if not isinstance(item["first_stage"], bool) or (item["first_stage"] and not measured):
+        raise fields.malformed("there is a first stage, with its costs, or there is none")
+    if measured:
+        _share(item["goes_on"])
+        if max(abs(number(item[name])) for name in ("auroc_lost", "auroc_lost_most")) > 1:
+            raise fields.malformed("an AUROC lies between 0 and 1")
+        costs = fields.record(item["forwards"], ("int8", "graph", "staged"))
+        if min(number(cost) for cost in costs.values()) < 0:
+            raise fields.malformed("a cost is negative")
+    return bool(item["first_stage"])
 
 
 def _shares(value: Any, names: tuple[str, ...]) -> dict[str, float]:

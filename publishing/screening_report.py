@@ -10,8 +10,10 @@ import numpy as np
 
 from inference.model_config import Domain
 from inference.screening.attack import Rows, Session
-from inference.screening.detector import Detector, Floats
+from inference.screening.calibration import Floats
+from inference.screening.detector import Detector
 from publishing.probe import Array, Probe, Prober
+from publishing.probe import Floats as Floats32
 
 
 def screening_report(
@@ -34,13 +36,16 @@ def report_of(
 
     `auroc`, `caught_at_1_percent` and `caught_at_5_percent` set the threshold on these test rows,
     to compare with what others report; `flagged` and `at_least_suspect` use the detector's own
-    thresholds; `succeeded` is the share of rows whose answer the attack changed.
+    thresholds; `succeeded` is the share of rows whose answer the attack changed. Where there is a
+    first stage, `goes_on` is the share that it does not decide on, and `auroc_graph` what the
+    response graph would reach by deciding on all.
     """
     own = probe.answers(x_test)
-    clean = detector.scores(probe.measure(x_test)[1])
+    seen = probe.measure(x_test)[1]
+    clean = detector.scores(seen)
     report: dict[str, Any] = {
         "rows": len(x_test),
-        "clean": _flags(detector, clean),
+        "clean": _flags(detector, clean) | _going_on(detector, seen),
         "shifts": {},
         "attacks": {},
     }
@@ -49,18 +54,34 @@ def report_of(
         report["shifts"][name] = {
             "answers_changed": _share(logits.argmax(axis=1) != own),
             **_flags(detector, detector.scores(features)),
+            **_going_on(detector, features),
         }
     for name, moved in probe.attacks(x_test, generator):
         logits, features = probe.measure(moved)
         changed = logits.argmax(axis=1) != own
-        scores = detector.scores(features[changed])
-        report["attacks"][name] = {"succeeded": _share(changed), **_caught(detector, clean, scores)}
+        found = {"succeeded": _share(changed)}
+        if changed.any():
+            found |= _caught(detector, clean, detector.scores(features[changed]))
+            found |= _compared(detector, seen, features[changed])
+        report["attacks"][name] = found
     return report
 
 
-def _caught(detector: Detector, clean: Floats, scores: Floats) -> dict[str, float]:
-    if not len(scores):
+def _going_on(detector: Detector, features: Floats32) -> dict[str, float]:
+    if detector.first is None:
         return {}
+    return {"goes_on": _share(detector.goes_on(features))}
+
+
+def _compared(detector: Detector, seen: Floats32, features: Floats32) -> dict[str, float]:
+    """The response graph alone on clean rows and on attacked ones, and how many of these go on."""
+    if detector.first is None:
+        return {}
+    alone = auroc(detector.graph_scores(seen), detector.graph_scores(features))
+    return {**_going_on(detector, features), "auroc_graph": alone}
+
+
+def _caught(detector: Detector, clean: Floats, scores: Floats) -> dict[str, float]:
     return {
         "auroc": auroc(clean, scores),
         "caught_at_1_percent": _share(scores > np.quantile(clean, 0.99, method="higher")),

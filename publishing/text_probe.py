@@ -60,7 +60,7 @@ class TextProbe:
             Session.open(keep_outputs(graph, outputs), outputs)
             for outputs in ((contract.X_ADV,), (contract.LOGITS, contract.FEATURES))
         )
-        found, counts = np.unique(rows[_inner(rows)], return_counts=True)
+        found, counts = np.unique(rows[inner(rows)], return_counts=True)
         stock = np.sort(found[np.argsort(-counts, kind="stable")][:_MOST_CANDIDATES])
         none = np.empty((0, 0), np.float32)
         probe = cls(measured, stepped, rules, config.eps, stock, none)
@@ -83,7 +83,7 @@ class TextProbe:
 
     def noise(self, x: Ids, size: float, generator: np.random.Generator) -> Ids:
         """Return x with that share of each text's tokens exchanged at random."""
-        order = np.where(_inner(x), generator.random(x.shape), _NONE)
+        order = np.where(inner(x), generator.random(x.shape), _NONE)
         chosen = _largest(order, _budget(x, size))
         return np.where(chosen, generator.choice(self.stock, x.shape), x)
 
@@ -108,7 +108,7 @@ class TextProbe:
         for at in _starts(x):
             rows = slice(at, at + _BATCH_ROWS)
             gain, best = self._gains(x[rows], labels[rows])
-            gain[~_inner(x[rows]) | done[rows] | (gain <= 0)] = _NONE
+            gain[~inner(x[rows]) | done[rows] | (gain <= 0)] = _NONE
             chosen = _largest(gain, budget[rows] - done[rows].sum(axis=1))
             parts.append(np.where(chosen, self.stock[best], x[rows]))
         return np.concatenate(parts)
@@ -143,7 +143,7 @@ def _starts(x: Ids) -> range:
     return range(0, len(x), _BATCH_ROWS)
 
 
-def _inner(x: Ids) -> npt.NDArray[np.bool_]:
+def inner(x: Ids) -> npt.NDArray[np.bool_]:
     """Which places [n, s] hold tokens that may be exchanged."""
     places = np.arange(x.shape[1])
     found: npt.NDArray[np.bool_] = (
@@ -154,7 +154,7 @@ def _inner(x: Ids) -> npt.NDArray[np.bool_]:
 
 def _budget(x: Ids, share: float) -> Ids:
     """How many tokens of each row that share is: one at least."""
-    found: Ids = np.maximum(1, np.rint(share * _inner(x).sum(axis=1))).astype(np.int64)
+    found: Ids = np.maximum(1, np.rint(share * inner(x).sum(axis=1))).astype(np.int64)
     return found
 
 

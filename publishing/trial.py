@@ -22,10 +22,11 @@ from inference import version
 from inference.cpu import CpuSettings
 from inference.forms import form_of
 from inference.golden import Golden
+from inference.graphs import open_response
 from inference.model_config import ModelConfig
 from inference.screening.contract import check_same_forward
 from inference.screening.detector import Detector
-from publishing.calibrate import fit, recalibrated
+from publishing.calibrate import drafted, limited, recalibrated, show
 from publishing.data import SLICES, Slice
 from publishing.forward import Classifier, ResponseGraph, accuracy
 from publishing.golden import golden_report, run_golden
@@ -33,7 +34,10 @@ from publishing.probe import Probe, Prober
 from publishing.quantize import quantize
 from publishing.report import Accuracies, Measured
 from publishing.screening_report import report_of
+from publishing.stages import Graphs, choose
 from publishing.text_probe import MOST_REPORTED, TextProbe
+from publishing.vectors import StagedProber, Vectors
+from sealgate.reasons import Reason, Refusal
 
 TASK = f"{__name__}:run"
 Generators = tuple[np.random.Generator, np.random.Generator]
@@ -53,6 +57,7 @@ class Request:
     seed: int
     tokenizer: bytes | None = None
     traffic: npt.NDArray[np.float32] | None = None
+    earlier: Detector | None = None
 
     def encode(self) -> bytes:
         """Return safetensors."""
@@ -64,6 +69,8 @@ class Request:
         }
         if self.tokenizer is not None:
             texts["tokenizer"] = self.tokenizer
+        if self.earlier is not None:
+            texts["earlier"] = self.earlier.encode()
         tensors: dict[str, npt.NDArray[Any]] = {
             name: np.frombuffer(data, np.uint8) for name, data in texts.items()
         }
@@ -90,6 +97,7 @@ class Request:
             int(tensors["seed"][0]),
             tensors["tokenizer"].tobytes() if "tokenizer" in tensors else None,
             tensors.get("traffic"),
+            Detector.decode(tensors["earlier"].tobytes()) if "earlier" in tensors else None,
         )
 
 
@@ -126,13 +134,14 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     prober: Prober = Probe(graph, config.eps, config.domain)
     if config.tokens is not None:
         prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
-    detector = fit(prober, asked.fit.x, asked.calibration.x, for_noise)
-    if asked.traffic is not None:
-        detector = recalibrated(detector, asked.traffic)
+    response = open_response(asked.response, 1)[1]
+    graphs = Graphs(served.session, fp32.session, response, served.form)
+    vectors = _vectors(int8, asked.serving, config, golden)
+    prober, detector, stages = _fitted(asked, prober, vectors, graphs, for_noise)
     send(detector.encode())
     measured = Measured(
         golden_report(golden, fp32.logits(golden.x)),
-        report_of(prober, detector, sample, for_noise),
+        report_of(prober, detector, sample, for_noise) | {"stages": stages},
         Accuracies(
             accuracy(Classifier.of(asked.source, config).logits(test.x), test.y),
             accuracy(fp32_logits, test.y),
@@ -140,9 +149,49 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         ),
     )
     send(measured.encode())
-    graphs = int8, asked.serving, asked.response
-    files = version_files(config, graphs, detector, golden, asked.tokenizer)
+    both = int8, asked.serving, asked.response
+    files = version_files(config, both, detector, golden, asked.tokenizer)
     version.ReadyVersion.build("", files, CpuSettings(1))
+
+
+def _fitted(
+    asked: Request,
+    prober: Prober,
+    vectors: Vectors | None,
+    graphs: Graphs,
+    for_noise: np.random.Generator,
+) -> tuple[Prober, Detector, dict[str, Any]]:
+    """The detector, with a first stage where one pays, what measures rows for it, and what is said
+    of stages.
+    """
+    seen = show(prober, asked.fit.x, for_noise)
+    draft = drafted(seen)
+    chosen = choose(seen, vectors, graphs) if vectors is not None else None
+    if asked.earlier is not None:
+        # What it measured of a row depends on its own first stage.
+        stage = asked.earlier.first
+    else:
+        stage = chosen.stage if chosen is not None and chosen.pays else None
+    if vectors is not None and stage is not None:
+        draft = replace(draft, first=stage)
+        prober = StagedProber(prober, vectors, stage)
+    detector = limited(draft, prober, asked.calibration.x, for_noise)
+    if asked.traffic is not None:
+        detector = recalibrated(detector, asked.traffic)
+    staged = detector.first is not None
+    return prober, detector, chosen.value(staged) if chosen is not None else {"first_stage": False}
+
+
+def _vectors(int8: bytes, serving: bytes, config: ModelConfig, golden: Golden) -> Vectors | None:
+    """Where the model ends in one layer, and answers the same while it shows what enters that."""
+    try:
+        vectors = Vectors.of(int8, serving, config)
+    except Refusal as refusal:
+        if refusal.reason is not Reason.GRAPH_MISMATCH:
+            raise
+        return None
+    same = np.array_equal(vectors.of_rows(golden.x).logits, golden.logits)
+    return vectors if same else None
 
 
 def version_files(

@@ -8,17 +8,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import safetensors
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
+from registry.tensor_headers import check_header
 from registry.unfolding import check_fields
 from sealgate.reasons import Reason, Refusal
 
 LARGEST_JSON = 16 << 20
-# Of safetensors, what describes the tensors: 150,000 of them.
-_LARGEST_HEADER = 16 << 20
 # Of an ONNX file, with those of all messages in it: a network of some 50,000 nodes.
 _MOST_FIELDS = 1 << 20
 # A model starts with its IR version: field 1, a varint.
@@ -75,11 +73,9 @@ def _check_onnx(path: str, data: bytes) -> None:
 
 
 def _check_safetensors(path: str, data: bytes) -> None:
-    if int.from_bytes(data[:8], "little") > _LARGEST_HEADER:
-        raise _refused(path, "safetensors with too large a header")
     try:
-        safetensors.deserialize(data)
-    except safetensors.SafetensorError as error:
+        check_header(data)
+    except ValueError as error:
         raise _refused(path, "not safetensors") from error
 
 

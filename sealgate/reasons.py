@@ -86,6 +86,15 @@ class Reason(Enum):
         Kind.INVALID,
         "A text is not UTF-8, holds a NUL, has no tokens, or is longer than the model takes.",
     )
+    PROMPT_TOO_LONG = (Kind.INVALID, "The prompt has more tokens than the model takes.")
+    CHAT_MALFORMED = (
+        Kind.INVALID,
+        "The chat is not a list of messages of the known form, or the model takes none.",
+    )
+    METHOD_UNSUITED = (
+        Kind.INVALID,
+        "Models of this kind are not asked so: language models generate, others infer.",
+    )
     TENSOR_DUPLICATE = (Kind.INVALID, "An input or output is named twice.")
     TENSOR_NOT_FINITE = (Kind.INVALID, "An input holds NaN or infinity.")
     TENSOR_RANGE = (Kind.INVALID, "A value lies outside what its data type or the model allows.")
@@ -140,6 +149,7 @@ class Reason(Enum):
     KEY_WITHDRAWN = (Kind.PRECONDITION, "The policy no longer lists a key that signed.")
     UPLOAD_FOREIGN = (Kind.DENIED, "The upload is somebody else's.")
     # what is asked for
+    PATH_UNKNOWN = (Kind.NOT_FOUND, "There is nothing of that method and path.")
     MODEL_UNKNOWN = (Kind.NOT_FOUND, "There is no such model.")
     VERSION_UNKNOWN = (Kind.NOT_FOUND, "The model has no such version.")
     ALIAS_UNKNOWN = (Kind.NOT_FOUND, "The model has no such alias.")
@@ -205,6 +215,8 @@ class Reason(Enum):
     )
     LOSS_NOT_FINITE = (Kind.PRECONDITION, "The loss is no longer a number.")
     RUN_FOREIGN = (Kind.EXISTS, "The output folder holds what another recipe made.")
+    SUM_REFUSED = (Kind.DENIED, "A client does not give its update to such a sum.")
+    CLIENTS_TOO_FEW = (Kind.UNAVAILABLE, "Too few clients answered for a sum that hides each.")
     CHECKPOINT_REFUSED = (
         Kind.INVALID,
         "The checkpoint is not safetensors and plain JSON of a known architecture.",

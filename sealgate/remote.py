@@ -113,16 +113,23 @@ class Profile:
     """
 
     name: str
+    """The principal's name in the policy."""
     endpoint: str
+    """The gateway, host:port."""
     server_authority: Path
+    """What signs the gateway's certificate (PEM)."""
     root_keys: tuple[Path, ...]
     root_threshold: int
+    """How many of them must have signed a policy."""
     token: Path | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None
     signing_key: Path | str | None = None
+    """What the person signs statements with."""
     model_signing_key: Path | str | None = None
+    """What a publisher signs the files of models with (P-256)."""
     watermark_keys: Path | None = None
+    """A publisher's folder of watermark keys."""
     outbox: Path | None = None
     witness: Path | None = None
 

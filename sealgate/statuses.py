@@ -52,10 +52,17 @@ def grpc_status(refusal: Refusal, *metadata: tuple[str, str | bytes]) -> RichSta
     status = status_pb2.Status(code=code.value[0], message=reason.sentence)
     info = error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN, metadata=refusal.facts)
     status.details.add().Pack(info)
-    if reason.kind is Kind.EXHAUSTED:
-        seconds = _RETRY_AFTER if refusal.retry is None else refusal.retry
+    seconds = retry_after(refusal)
+    if seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(math.ceil(seconds * 1000) * 1_000_000)
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     details = rpc_status.to_status(status).trailing_metadata
     return RichStatus(STATUS[reason.kind], status.message, (*details, *metadata))
+
+
+def retry_after(refusal: Refusal) -> float | None:
+    """In how many seconds to try again; None where that is not said."""
+    if refusal.reason.kind is not Kind.EXHAUSTED:
+        return None
+    return _RETRY_AFTER if refusal.retry is None else refusal.retry

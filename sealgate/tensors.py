@@ -19,7 +19,7 @@ from sealgate.reasons import Reason, Refusal
 Array = npt.NDArray[Any]
 
 _FLOATS = frozenset({"FP16", "FP32", "FP64", "BF16"})
-_DTYPES: dict[str, np.dtype[Any]] = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     "UINT8": np.dtype("<u1"),
     "UINT16": np.dtype("<u2"),
@@ -33,7 +33,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+"""The numpy types of the data types that have one, as they travel."""
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # Which field of InferTensorContents carries a data type; FP16 and BF16 travel raw only.
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -49,7 +50,7 @@ _CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-DATATYPES = frozenset(_DTYPES) | {"BF16", "BYTES"}
+DATATYPES = frozenset(DTYPES) | {"BF16", "BYTES"}
 # More elements than this cannot be addressed by any array here, nor more dimensions.
 _MAX_ELEMENTS = 2**31 - 1
 _MAX_DIMENSIONS = 32
@@ -167,14 +168,14 @@ def _element_count(shape: Sequence[int]) -> int:
 def _from_raw(raw: bytes, datatype: str, count: int) -> Array:
     if datatype == "BYTES":
         return _object_array(_split_bytes(raw, count))
-    size = 2 if datatype == "BF16" else _DTYPES[datatype].itemsize
+    size = 2 if datatype == "BF16" else DTYPES[datatype].itemsize
     if len(raw) != count * size:
         raise Refusal(Reason.TENSOR_BYTES, f"{len(raw)} bytes for {count} elements of {datatype}")
     if datatype == "BF16":
         return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
     if datatype == "BOOL" and raw.translate(None, b"\x00\x01"):
         raise Refusal(Reason.TENSOR_RANGE, "a BOOL is 0 or 1")
-    return np.frombuffer(raw, _DTYPES[datatype])
+    return np.frombuffer(raw, DTYPES[datatype])
 
 
 def _from_typed(contents: oip.InferTensorContents, datatype: str, count: int) -> Array:
@@ -188,7 +189,7 @@ def _from_typed(contents: oip.InferTensorContents, datatype: str, count: int) ->
         raise Refusal(Reason.TENSOR_BYTES, f"{len(values)} values for {count} elements")
     if datatype == "BYTES":
         return _object_array(list(values))
-    dtype = _DTYPES[datatype]
+    dtype = DTYPES[datatype]
     if dtype.kind in "iu" and count:
         wide = np.array(values, np.int64 if dtype.kind == "i" else np.uint64)
         limits = np.iinfo(dtype)

@@ -1,11 +1,12 @@
 """The `model.json` of what a recipe makes."""
 
 from inference.model_config import Batching, Data, ModelConfig, TensorSpec
+from training.federated.recipe import FederatedRecipe
 from training.material import Read
 from training.recipe import Recipe
 
 
-def describe(asked: Recipe, read: Read) -> ModelConfig:
+def describe(asked: Recipe | FederatedRecipe, read: Read) -> ModelConfig:
     """Raises Refusal(DOCUMENT_MALFORMED) where the recipe's words make no document."""
     model = asked.model
     of_text = read.tokens is not None

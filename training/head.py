@@ -4,6 +4,9 @@ import torch
 from torch.nn import functional
 
 _DECAY = 1e-3
+# A place that hardly varies, as MiniLM has one, would get a weight so large that INT8 has no level
+# left for the others.
+_LEAST_SPREAD = 1e-3
 
 
 def fit_head(
@@ -13,7 +16,10 @@ def fit_head(
 
     Returns the weight [C, W] and the bias [C].
     """
-    mean, spread = vectors.mean(0), vectors.std(0) + 1e-6
+    mean, spread = vectors.mean(0), vectors.std(0)
+    varies = spread > _LEAST_SPREAD * spread.median()
+    # Without a spread it gets no weight at all.
+    spread = torch.where(varies, spread, torch.inf)
     scaled = (vectors - mean) / spread
     weight = torch.zeros(classes, scaled.shape[1], requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)

@@ -10,6 +10,7 @@ from typing import Any
 from publishing.origin import SLSA, STATEMENT, WORKSHOP
 from sealgate.trust import canonical
 from sealgate.trust.digest import raw, sha256
+from training.federated.recipe import FederatedRecipe
 from training.recipe import Recipe
 
 _PACKAGES = (
@@ -23,23 +24,29 @@ _HOUSE = ("inference", "publishing", "training")
 @dataclass(frozen=True, slots=True)
 class Ingredients:
     """What went into a run: the recipe and its digest, the digests of the data's files and of what
-    it began or learnt from, by name; and when it began and ended (RFC 3339).
+    it began or learnt from, by name; when it began (RFC 3339); what privacy was spent; and who took
+    part, where clients trained it.
     """
 
-    recipe: Recipe
+    recipe: Recipe | FederatedRecipe
     recipe_digest: str
     data: Mapping[str, str]
     parents: Mapping[str, str]
     began: str
-    ended: str
     privacy: Mapping[str, Any] | None = None
+    federated: Mapping[str, Any] | None = None
 
 
-def statement(went_in: Ingredients, files: Mapping[str, bytes]) -> bytes:
-    """Return the provenance of `files` as canonical JSON. It names no path of this machine."""
+def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> bytes:
+    """Return the provenance of `files`, which were made by `ended` (RFC 3339), as canonical JSON.
+
+    It names no path of this machine.
+    """
     inner: dict[str, Any] = {"code": code_digest()}
     if went_in.privacy is not None:
         inner["privacy"] = dict(went_in.privacy)
+    if went_in.federated is not None:
+        inner["federated"] = dict(went_in.federated)
     document = {
         "_type": STATEMENT,
         "predicateType": SLSA,
@@ -59,7 +66,7 @@ def statement(went_in: Ingredients, files: Mapping[str, bytes]) -> bytes:
             },
             "runDetails": {
                 "builder": {"id": WORKSHOP, "version": {"sealgate": version("sealgate")}},
-                "metadata": {"startedOn": went_in.began, "finishedOn": went_in.ended},
+                "metadata": {"startedOn": went_in.began, "finishedOn": ended},
             },
         },
     }
@@ -85,7 +92,8 @@ def _dependencies(went_in: Ingredients) -> list[dict[str, Any]]:
         for kind, items in named
         for name, digest in sorted(items.items())
     ]
-    packages = [{"uri": f"pkg:pypi/{name}@{version(name)}"} for name in _PACKAGES]
+    names = _PACKAGES if went_in.federated is None else (*_PACKAGES, "flwr")
+    packages = [{"uri": f"pkg:pypi/{name}@{version(name)}"} for name in names]
     house = {"uri": f"pkg:pypi/sealgate@{version('sealgate')}", "digest": _digest(code_digest())}
     return [*found, house, *packages]
 

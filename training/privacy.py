@@ -115,26 +115,35 @@ def _steps(
                 return
 
 
+def spent(step: Step, rows: int, times: int = 1) -> Spent:
+    """What a private step spends when it is done `times` times over on so many rows."""
+    rate = min(step.batch / rows, 1.0)
+    steps = times * step.epochs * math.ceil(1 / rate)
+    epsilon = _spends(step.noise, rate, steps, step.delta) if steps else 0.0
+    return Spent(epsilon, step.delta, step.noise, step.clip, rate, steps)
+
+
 def affordable(noise: float, rate: float, epsilon: float, delta: float) -> int:
     """The most steps that spend no more than `epsilon` at `delta`, by the accountant."""
-
-    def spends(steps: int) -> float:
-        accountant = RDPAccountant()
-        accountant.history = [(noise, rate, steps)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return float(accountant.get_epsilon(delta))
-
     most = 1
-    while spends(most) <= epsilon:
+    while _spends(noise, rate, most, delta) <= epsilon:
         most *= 2
         if most > 1 << 24:
             return most
     least = most // 2
     while most - least > 1:
         middle = (least + most) // 2
-        least, most = (middle, most) if spends(middle) <= epsilon else (least, middle)
+        within = _spends(noise, rate, middle, delta) <= epsilon
+        least, most = (middle, most) if within else (least, middle)
     return least
+
+
+def _spends(noise: float, rate: float, steps: int, delta: float) -> float:
+    accountant = RDPAccountant()
+    accountant.history = [(noise, rate, steps)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(accountant.get_epsilon(delta))
 
 
 def membership_advantage(

@@ -10,7 +10,9 @@
    made is never gone on with.
 2. The teacher says what it knows of the training rows, once.
 3. Each step trains the student; its weights are kept, so that a later start goes on behind it.
-4. Both graphs are exported, the plots drawn, and the folder `model` appears whole or not at all.
+4. Both graphs are exported, the response graph with a reference of the labelled training rows
+   unless a step was private; the plots are drawn, and the folder `model` appears whole or not at
+   all.
 
 The same recipe, seed, data and code give the same graphs to the byte on one machine, interrupted or
 not; private steps excepted (`training.privacy`).
@@ -41,16 +43,19 @@ from training.described import describe
 from training.distillation import Batch
 from training.export import export_response, export_serving
 from training.export_text import export_text_response, export_text_serving
+from training.federated.recipe import FederatedRecipe
 from training.material import TRAIN, Material
 from training.origin import Ingredients, code_digest, statement
 from training.plots import Reliability, draw
 from training.privacy import membership_advantage
 from training.recipe import Recipe
+from training.reference import Reference, behind, watched
 from training.steps import follow
 from training.storage import storing, write_whole
 from training.watching import Tell, Watching
 
 _CLAIM, _LESSON = "claim.json", "lesson.safetensors"
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,8 @@ class Workshop:
         if (self._out / "model").exists():
             shutil.rmtree(self._run)
             self._tell("finished", "this recipe has been followed already")
-            return self._made(json.loads((self._out / "report.json").read_bytes()))
+            report = json.loads((self._out / "report.json").read_bytes())
+            return Made(self._out / "model", self._out / "data.safetensors", report)
         # 2.
         corpus, parents = self._corpus(material)
         # 3.
@@ -93,8 +99,9 @@ class Workshop:
             parents = parents | {f"student {imported.origin}": imported.digest}
         privacy = self._steps(student, corpus, material)
         # 4.
-        student.eval().requires_grad_(False)
-        return self._finish(student, material, parents, began, privacy)
+        self._tell("export", "both graphs")
+        went_in = Ingredients(asked, self._digest, material.read.files, parents, began, privacy)
+        return finish(self._out, student, material, went_in)
 
     def _tokenizer(self) -> bytes | None:
         """The recipe's own, or else that of whom it learns or begins from."""
@@ -162,56 +169,67 @@ class Workshop:
             privacy = canonical.decode(spent.read_bytes()) or None
         return privacy
 
-    def _finish(
-        self,
-        student: nn.Module,
-        material: Material,
-        parents: Mapping[str, str],
-        began: str,
-        privacy: Mapping[str, Any] | None,
-    ) -> Made:
-        self._tell("export", "both graphs")
-        files = _files(self._recipe, student, material)
-        report = _report(student, material) | {"recipe": self._digest, "privacy": privacy}
-        reliability = report.pop("reliability")
-        draw(Curves(self._out / "curves.jsonl").read(), reliability, self._out / "plots")
-        write_whole(self._out / "data.safetensors", _slices(material))
-        document = {**report, "reliability": asdict(reliability)}
-        write_whole(self._out / "report.json", json.dumps(document, indent=2).encode())
-        ended = format_time(datetime.now(UTC))
-        went_in = Ingredients(
-            self._recipe,
-            self._digest,
-            material.read.files,
-            parents,
-            began,
-            ended,
-            privacy,
-        )
-        files[ORIGIN] = statement(went_in, files)
-        aside = self._run / "model"
-        shutil.rmtree(aside, ignore_errors=True)
-        for name, data in files.items():
-            write_whole(aside / name, data)
-        with storing():
-            aside.rename(self._out / "model")
-        shutil.rmtree(self._run)
-        return self._made(document)
 
-    def _made(self, report: Mapping[str, Any]) -> Made:
-        return Made(self._out / "model", self._out / "data.safetensors", report)
+def finish(out: Path, student: nn.Module, material: Material, went_in: Ingredients) -> Made:
+    """Export, report and draw what was trained; `OUT/model` appears last, and `OUT/run` is gone."""
+    student.eval().requires_grad_(False)
+    run = out / "run"
+    # Rows of members are not here, and a private training would not keep its promise beside moments
+    # of its rows.
+    told = went_in.federated is None and not went_in.privacy
+    reference = _reference(student, material) if told else None
+    files = _files(went_in.recipe, student, material, reference)
+    report = _report(student, material) | {
+        "recipe": went_in.recipe_digest,
+        "privacy": went_in.privacy,
+    }
+    reliability = report.pop("reliability")
+    draw(Curves(out / "curves.jsonl").read(), reliability, out / "plots")
+    write_whole(out / "data.safetensors", _slices(material))
+    document = {**report, "reliability": asdict(reliability)}
+    if went_in.federated is not None:
+        document["federated"] = dict(went_in.federated)
+    write_whole(out / "report.json", json.dumps(document, indent=2).encode())
+    files[ORIGIN] = statement(went_in, files, format_time(datetime.now(UTC)))
+    aside = run / "model"
+    shutil.rmtree(aside, ignore_errors=True)
+    for name, data in files.items():
+        write_whole(aside / name, data)
+    with storing():
+        aside.rename(out / "model")
+    shutil.rmtree(run)
+    return Made(out / "model", out / "data.safetensors", document)
 
 
-def _files(asked: Recipe, student: nn.Module, material: Material) -> dict[str, bytes]:
+def _reference(student: nn.Module, material: Material) -> Reference:
+    """How the labelled training rows lie before the student's layers."""
+    x, y = material.labelled
+    of_text = material.read.tokenizer is not None
+    taken = []
+    with torch.no_grad(), watched(student) as entered:
+        for part in torch.from_numpy(np.ascontiguousarray(x)).split(_ROWS_AT_ONCE):
+            entered.clear()
+            student.answers(part)
+            taken.append([*([] if of_text else [part.flatten(1)]), *behind(part, entered)])
+    layers = [torch.cat(parts) for parts in zip(*taken, strict=True)]
+    return Reference.fit(layers, y, len(material.read.names))
+
+
+def _files(
+    asked: Recipe | FederatedRecipe,
+    student: nn.Module,
+    material: Material,
+    reference: Reference | None,
+) -> dict[str, bytes]:
     files = {CONFIG: describe(asked, material.read).encode()}
     if material.read.tokenizer is not None:
         files[TOKENIZER] = material.read.tokenizer
         files[SERVING] = export_text_serving(student)
-        files[RESPONSE] = export_text_response(student)
+        files[RESPONSE] = export_text_response(student, reference)
     else:
         row = material.read.x.shape[1:]
         files[SERVING] = export_serving(student, row)
-        files[RESPONSE] = export_response(student, row)
+        files[RESPONSE] = export_response(student, row, reference)
     return files
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.screening.subjects import STEP, Labels, Rows, Subject
-from inference.screening.detector import CLEAN_WEIGHT, Detector, Weights
+from benchmarks.screening.subjects import STEP, Labels, Rows, Subject, TorchSession
+from inference.screening.detector import Detector
+from inference.screening.scoring import CLEAN_WEIGHT, Scoring, Weights
 from training.reference import behind, watched
 from training.response import Seen, features, margin
 
@@ -46,8 +47,8 @@ def least_scores(
     least = torch.full((len(moved),), np.inf, dtype=torch.float64)
     for size in np.geomspace(_FIRST_STEP, _LAST_STEP, steps):
         here = moved.clone().requires_grad_(True)
-        logits, measured = _measured(subject, here)
-        score = _score(detector, measured)
+        logits, measured, _ = respond(subject.session, here, STEP)
+        score = torch_score(detector, measured)
         turned = logits.argmax(1) != label
         least = torch.where(turned & (score < least), score.detach(), least)
         true = torch.arange(logits.shape[1]) == label[:, None]
@@ -57,26 +58,31 @@ def least_scores(
     return np.asarray(least.reshape(restarts, -1).amin(0).numpy(), np.float64)
 
 
-def _measured(subject: Subject, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    session = subject.session
+def respond(
+    session: TorchSession, x: torch.Tensor, step: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The logits [n, C] of rows x [n, D], the response graph's features and what enters the last
+    layer, all with slopes.
+    """
     with watched(session.module) as entered:
         logits = session.module(x)
         layers = [x, *behind(x, entered)]
     own = torch.arange(logits.shape[1]) == logits.argmax(1)[:, None]
     (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x, retain_graph=True)
     seen = Seen(x, logits, own, gradient, layers)
-    found = features(session.module, seen, torch.tensor(STEP), _ZERO, _ONE, session.reference)
-    return logits, found
+    size = torch.tensor(step)
+    found = features(session.module, seen, size, _ZERO, _ONE, session.reference)
+    return logits, found, layers[-1]
 
 
-def _score(detector: Detector, measured: torch.Tensor) -> torch.Tensor:
-    """`Detector.scores`, with slopes."""
-    scaling = detector.scaling
+def torch_score(scoring: Scoring | Detector, measured: torch.Tensor) -> torch.Tensor:
+    """`Scoring.scores`, with slopes; of a detector, the response graph's."""
+    scaling = scoring.scaling
     z = (measured.double() - torch.tensor(scaling.center).double()) / torch.tensor(
         scaling.spread
     ).double()
     z = z + (z.clamp(-scaling.limit, scaling.limit) - z).detach()
-    clean, trained = detector.clean, detector.trained
+    clean, trained = scoring.clean, scoring.trained
     distance = _polynomial(clean, z).clamp(min=0).log1p()
     odds = _polynomial(trained, z)
     far = (distance - clean.tail.median) / clean.tail.decay

@@ -1,28 +1,42 @@
-"""When the certificates expire that the configuration names."""
+"""When the certificates expire that are in use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from gateway.config import GatewayConfig
+from gateway.engine_settings import EngineSettings
+from gateway.server_tls import ServerTls
 from sealgate.settings import ConfigError
 
 
-def expiries(config: GatewayConfig) -> Mapping[str, datetime]:
-    """The end of each certificate, of a chain the first of its ends, by where it is configured.
-
-    Raises: ConfigError.
+class Certificates:
+    """Those of the listeners, as they are served, and those of engines, as the gateway started with
+    them.
     """
-    places = {
-        "tls": config.tls.certificate,
-        "client_authority": config.tls.client_authority,
-    }
-    for engine in config.all_engines:
-        places[f"{engine.name}: certificate"] = engine.certificate
-        places[f"{engine.name}: client_certificate"] = engine.client_certificate
-    return {place: _expiry(path) for place, path in places.items() if path is not None}
+
+    def __init__(self, tls: ServerTls | None, engines: Sequence[EngineSettings]) -> None:
+        """Raises: ConfigError where an engine's cannot be read."""
+        self._tls = tls
+        self._engines = {
+            f"{engine.name}: {kind}": _expiry(path)
+            for engine in engines
+            for kind, path in (
+                ("certificate", engine.certificate),
+                ("client_certificate", engine.client_certificate),
+            )
+            if path is not None
+        }
+
+    def expiries(self) -> Mapping[str, datetime]:
+        """The end of each, of a chain the first of its ends, by where it is configured."""
+        served = self._tls.served.expiries if self._tls is not None else {}
+        return {**served, **self._engines}
+
+    def renewed(self) -> Mapping[str, int]:
+        """How often other files were found, and taken or refused."""
+        return dict(self._tls.renewed) if self._tls is not None else {}
 
 
 def _expiry(path: Path) -> datetime:

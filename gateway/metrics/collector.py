@@ -7,13 +7,13 @@ loaded and go when no alias names it, as `ModelStatistics`' do.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from gateway.metrics import families
+from gateway.metrics.certificates import Certificates
 from gateway.metrics.families import Family
 from gateway.metrics.readiness import Readiness
 from gateway.recorder import Recorder
@@ -31,16 +31,17 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where the numbers are. `unresolved` has the requests that came to no version, `refusals`
-    those of the front door by whether they were recorded, `registry_size` the entries of the
-    registry's log, from memory, `certificates` when each of them expires.
+    those of the front door by whether they were recorded, `http_answers` what the HTTP door
+    answered by status, `registry_size` the entries of the registry's log, from memory.
     """
 
     engine: Engine
     unresolved: Statistics
     refusals: Mapping[str, Counter[str]]
+    http_answers: Counter[str]
     recorder: Recorder
     registry_size: Callable[[], int]
-    certificates: Mapping[str, datetime]
+    certificates: Certificates
     readiness: Readiness
 
 
@@ -61,8 +62,11 @@ class GatewayCollector(Collector):
         yield from _pointers(places)
         yield from self._standing()
         yield from self._records()
-        ends = {(name,): end.timestamp() for name, end in self._from.certificates.items()}
+        certificates = self._from.certificates
+        ends = {(name,): end.timestamp() for name, end in certificates.expiries().items()}
         yield _filled(families.CERTIFICATE_END, ends)
+        renewed = {(result,): count for result, count in certificates.renewed().items()}
+        yield _filled(families.CERTIFICATE_RENEWALS, renewed)
         yield _filled(families.READY, {(): float(not self._from.readiness.obstacle())})
 
     def _requests(self, reports: Mapping[Labels, Report]) -> Iterator[Metric]:
@@ -99,6 +103,8 @@ class GatewayCollector(Collector):
             for reason, count in dict(counted).items()
         }
         yield _filled(families.DOOR_REFUSALS, refusals)
+        answers = {(status,): n for status, n in dict(self._from.http_answers).items()}
+        yield _filled(families.HTTP_ANSWERS, answers)
         recorder = self._from.recorder
         sizes = {("answers",): recorder.size, ("registry",): self._from.registry_size()}
         yield _filled(families.LOG_ENTRIES, sizes)
@@ -117,6 +123,12 @@ def _batches(reports: Mapping[Labels, Report]) -> Iterator[Metric]:
     yield _timed(families.SCREENING_SECONDS, screening)
     inference = {key: each.inference for key, each in reports.items()}
     yield _timed(families.INFERENCE_SECONDS, inference)
+    stages = {
+        (*key, stage): count
+        for key, each in reports.items()
+        for stage, count in (("first", each.first), ("graph", each.graph))
+    }
+    yield _filled(families.SCREENED_ROWS, stages)
     faults = {
         (*key, fault.name.lower()): count
         for key, each in reports.items()

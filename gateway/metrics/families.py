@@ -81,6 +81,13 @@ INFERENCE_SECONDS = Family(
     _VERSION,
     "The same of the graph that answers",
 )
+SCREENED_ROWS = Family(
+    "sealgate_screened_rows_total",
+    _COUNTER,
+    (*_VERSION, "stage"),
+    "Rows of requests by the stage of screening that decided: first, or graph, which is all of "
+    "them where a version has no first stage",
+)
 FAULTS = Family(
     "sealgate_faults_total",
     _COUNTER,
@@ -122,6 +129,12 @@ DOOR_REFUSALS = Family(
     "Calls of any method refused outside the path of an inference request; recorded is no for "
     "those of unknown callers and quotas, which are only counted",
 )
+HTTP_ANSWERS = Family(
+    "sealgate_http_answers_total",
+    _COUNTER,
+    ("status",),
+    "What the HTTP door answered, to inference and all else, by status; none without `[http]`",
+)
 LOG_ENTRIES = Family(
     "sealgate_log_entries",
     _GAUGE,
@@ -138,7 +151,15 @@ CERTIFICATE_END = Family(
     "sealgate_certificate_end_timestamp_seconds",
     _GAUGE,
     ("certificate",),
-    "When a certificate that the gateway started with expires; of a chain, the first of its own",
+    "When a certificate that is served, or that an engine is asked with, expires; of a chain, the "
+    "first of its own",
+)
+CERTIFICATE_RENEWALS = Family(
+    "sealgate_certificate_renewals_total",
+    _COUNTER,
+    ("result",),
+    "How often other certificate files were found, and taken, or refused: what was served stays "
+    "then",
 )
 READY = Family("sealgate_ready", _GAUGE, (), "1 while /readyz says yes, or else 0")
 
@@ -150,6 +171,7 @@ FAMILIES = (
     BATCH_ROWS,
     SCREENING_SECONDS,
     INFERENCE_SECONDS,
+    SCREENED_ROWS,
     FAULTS,
     POINTER_SEQUENCE,
     POINTER_VERSION,
@@ -158,8 +180,10 @@ FAMILIES = (
     POLICY_VERSION,
     POLICY_END,
     DOOR_REFUSALS,
+    HTTP_ANSWERS,
     LOG_ENTRIES,
     COMMIT_SECONDS,
     CERTIFICATE_END,
+    CERTIFICATE_RENEWALS,
     READY,
 )

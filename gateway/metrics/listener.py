@@ -1,13 +1,16 @@
 """Joins what `[metrics]` asks for: the listener, and what it shows."""
 
+from collections import Counter
+
 from gateway.config import GatewayConfig
 from gateway.front_door import FrontDoor
-from gateway.metrics.certificates import expiries
+from gateway.metrics.certificates import Certificates
 from gateway.metrics.collector import GatewayCollector, Sources
 from gateway.metrics.readiness import Readiness
 from gateway.metrics.server import MetricsServer
 from gateway.predict import Predict
 from gateway.recorder import Recorder
+from gateway.server_tls import ServerTls
 from gateway.store import Store
 from inference.engine import Engine
 
@@ -26,6 +29,8 @@ class MetricsListener:
         store: Store,
         predict: Predict,
         door: FrontDoor,
+        tls: ServerTls | None,
+        http_answers: Counter[str],
     ) -> None:
         """Raises: ConfigError where the address cannot be listened on."""
         self.readiness = Readiness(engine, recorder.fenced)
@@ -37,9 +42,10 @@ class MetricsListener:
             engine,
             predict.unresolved,
             {"yes": door.recorded_refusals, "no": door.counted_refusals},
+            http_answers,
             recorder,
             store.registry_size,
-            expiries(config),
+            Certificates(tls, config.all_engines),
             self.readiness,
         )
         self._server = MetricsServer(config.metrics, GatewayCollector(sources), self.readiness)

@@ -22,6 +22,7 @@ class ForeignSettings:
 
     address: str = ""
     name: str = "foreign"
+    """What logs and metadata call it."""
     authority: Path | None = None
     certificate: Path | None = None
     key: Path | None = None

@@ -7,6 +7,7 @@ from typing import Protocol
 import grpc
 
 from inference.remote import pinning, sockets
+from inference.remote.handing_on import traced
 from sealgate.settings import ConfigError
 
 _LARGEST_MESSAGE = 64 * 1024 * 1024
@@ -42,7 +43,7 @@ class SocketDoor:
         sockets.check_socket(self.path)
 
     def open(self) -> grpc.Channel:
-        return grpc.insecure_channel(f"unix:{self.path.absolute()}", _OPTIONS)
+        return traced(grpc.insecure_channel(f"unix:{self.path.absolute()}", _OPTIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +70,4 @@ class TlsDoor:
         credentials = grpc.ssl_channel_credentials(pinning.pem(pinned), *own)
         # Which certificate it is matters, not under which of its names the engine is reached.
         name = ("grpc.ssl_target_name_override", pinning.name_of(pinned[0]))
-        return grpc.secure_channel(self.address, credentials, (*_OPTIONS, name))
+        return traced(grpc.secure_channel(self.address, credentials, (*_OPTIONS, name)))

@@ -131,8 +131,12 @@ class Host:
     ) -> Answer:
         """See `Engine.infer`; what was run is counted before anyone hears of it."""
         answer = self._engine.infer(live, x, deadline, active, urgent, caller)
-        self._tally.ran(live.digest, len(x))
+        self.ran(live, len(x))
         return answer
+
+    def ran(self, live: Live, rows: int) -> None:
+        """Count a request of so many rows that a version has run."""
+        self._tally.ran(live.digest, rows)
 
     def costs(self, model: str, version: int, digest: str) -> tuple[str, Costs]:
         """What runs the version's graphs here, and what its batches cost, measured once.

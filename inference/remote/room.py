@@ -7,14 +7,13 @@ that was away, or began anew, is `behind` until it has been shown everything onc
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
-
-import grpc
 
 from inference.admission import Source
 from inference.costs import Costs
+from inference.remote.calls import OnEnd, call, one_stream
 from inference.remote.door import Door
 from inference.remote.load import Load
 from inference.remote.placement import Measured
@@ -23,7 +22,6 @@ from inference.standing import Place, Snapshot
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import reason_of
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.manifest import Manifest
 from sealgate.trust.statements import Pointer, PointerBundle
@@ -37,18 +35,14 @@ _LOAD_SECONDS = 120.0
 _ASK_SECONDS = 5.0
 # The way to an engine is the shortest of so many calls that do nothing.
 _WAYS = 3
-_LONGEST_DETAIL = 200
 _LONGEST_PLACE = 100
-# Where gRPC itself has ended a call.
-_BY_STATUS = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: Reason.DEADLINE_TOO_SHORT,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.QUEUE_FULL,
-}
 # What an engine may say of a request, and callers of the gateway may then hear.
 _OF_A_REQUEST = frozenset(
     {
         Reason.BATCH_TOO_LARGE,
         Reason.TENSOR_TEXT,
+        Reason.PROMPT_TOO_LONG,
+        Reason.CHAT_MALFORMED,
         Reason.QUEUE_FULL,
         Reason.DEADLINE_TOO_SHORT,
         Reason.VERSION_REVOKED,
@@ -72,13 +66,6 @@ _PASSING = frozenset(
     }
 )
 
-_Request = TypeVar("_Request", contravariant=True)
-_Response = TypeVar("_Response", covariant=True)
-
-
-class _Method(Protocol[_Request, _Response]):
-    def __call__(self, request: _Request, *, timeout: float | None) -> _Response: ...
-
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
@@ -93,9 +80,13 @@ class _Shown:
 class EngineRoom:
     """Shows an engine what is live, and asks it. Safe for many threads."""
 
-    def __init__(self, door: Door, name: str = "engine") -> None:
-        """`name` is ours for it. Raises: ConfigError where the door's files cannot be used."""
+    def __init__(self, door: Door, name: str = "engine", *, costs: bool = True) -> None:
+        """`name` is ours for it; `costs`: whether it is asked what batches of a version cost.
+
+        Raises: ConfigError where the door's files cannot be used.
+        """
         self.name = name
+        self._costs = costs
         self._door = door
         self._channel = door.open()
         self._inference = GRPCInferenceServiceStub(self._channel)
@@ -141,7 +132,7 @@ class EngineRoom:
             if before.get(place) != item:
                 refusal = away or self._show(place, bundle, snapshot, source)
                 item = replace(item, refusal=refusal)
-                if refusal is None:
+                if refusal is None and self._costs:
                     self._measure(Pointer.decode(bundle.pointer.payload), measured)
             shown[place] = item
         self._shown, self._measured = shown, measured
@@ -169,20 +160,29 @@ class EngineRoom:
         try:
             if self.behind:
                 self._door.check()
-            return _call(self._inference.ModelInfer, request, left)
+            return call(self._inference.ModelInfer, request, left)
         except Refusal as refusal:
-            if refusal.reason in _OF_A_REQUEST:
-                raise
-            # It is away, is draining, or does not have what it was shown.
-            self._behind.set()
-            raise Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal)) from refusal
+            raise self._told(refusal) from refusal
+
+    @contextmanager
+    def streaming(
+        self, request: oip.ModelInferRequest, deadline: float, on_end: OnEnd
+    ) -> Iterator[Iterator[oip.ModelInferResponse]]:
+        """The engine's answer piece by piece; see `infer` and `streams.one_stream`."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+        if self.behind:
+            self._door.check()
+        with one_stream(self._inference.ModelStreamInfer, request, left, on_end) as responses:
+            yield self._heard(responses)
 
     def probe(self) -> None:
         """Notice an engine that went, or began anew, while nobody asked it anything."""
         try:
             request = oip.ServerReadyRequest()
             self._door.check()
-            ready = _call(self._inference.ServerReady, request, _ASK_SECONDS).ready
+            ready = call(self._inference.ServerReady, request, _ASK_SECONDS).ready
         except Refusal:
             ready = False
         if not ready and any(item.refusal is None for item in self._shown.values()):
@@ -195,10 +195,26 @@ class EngineRoom:
         """
         self._door.check()
         request = engine_pb2.GetCountsRequest()
-        return Envelope.decode(_call(self._engine.GetCounts, request, _ASK_SECONDS).envelope)
+        return Envelope.decode(call(self._engine.GetCounts, request, _ASK_SECONDS).envelope)
 
     def close(self) -> None:
         self._channel.close()
+
+    def _heard(
+        self, responses: Iterator[oip.ModelInferResponse]
+    ) -> Iterator[oip.ModelInferResponse]:
+        try:
+            yield from responses
+        except Refusal as refusal:
+            raise self._told(refusal) from refusal
+
+    def _told(self, refusal: Refusal) -> Refusal:
+        """What a caller hears of what the engine said of a request."""
+        if refusal.reason in _OF_A_REQUEST:
+            return refusal
+        # It is away, is draining, or does not have what it was shown.
+        self._behind.set()
+        return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
 
     def _away(self) -> Refusal | None:
         """Why nothing can be shown, if so. An engine that hangs must not be waited for at length,
@@ -206,7 +222,7 @@ class EngineRoom:
         """
         try:
             self._door.check()
-            _call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
+            call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
         except Refusal as refusal:
             self._behind.set()
             return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
@@ -223,11 +239,11 @@ class EngineRoom:
         )
         ways = []
         try:
-            found = _call(self._engine.GetCosts, request, _LOAD_SECONDS)
+            found = call(self._engine.GetCosts, request, _LOAD_SECONDS)
             costs = Costs(tuple((each.rows, each.seconds) for each in found.batches), found.lanes)
             for _ in range(_WAYS):
                 begun = time.monotonic()
-                _call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
+                call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
                 ways.append(time.monotonic() - begun)
         except (Refusal, ValueError) as error:
             _log.warning("%s does not say what %s costs: %s", self.name, pointer.model, error)
@@ -240,7 +256,7 @@ class EngineRoom:
         """Show one pointer; why it is not followed, if so."""
         try:
             request = write_load(_load(place, bundle, snapshot, source))
-            _call(self._inference.RepositoryModelLoad, request, _LOAD_SECONDS)
+            call(self._inference.RepositoryModelLoad, request, _LOAD_SECONDS)
         except Refusal as refusal:
             if refusal.reason is Reason.REGISTRY_UNAVAILABLE:
                 self._behind.set()
@@ -263,18 +279,3 @@ def _load(place: Place, bundle: PointerBundle, snapshot: Snapshot, source: Sourc
         manifest=Manifest.decode(signed.manifest),
         signature=signed.signature,
     )
-
-
-def _call(
-    method: _Method[_Request, _Response], request: _Request, seconds: float | None
-) -> _Response:
-    """The response. Raises the refusal that came instead, or ENGINE_UNAVAILABLE."""
-    try:
-        return method(request, timeout=seconds)
-    except grpc.RpcError as error:
-        reason = reason_of(error)
-        if reason is None:
-            reason = _BY_STATUS.get(error.code(), Reason.ENGINE_UNAVAILABLE)
-        raise Refusal(reason, (error.details() or "")[:_LONGEST_DETAIL]) from error
-    except ValueError as error:
-        raise Refusal(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error

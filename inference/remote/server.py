@@ -16,12 +16,16 @@ from cryptography import x509
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from inference import tracing
 from inference.remote import pinning, sockets
 from inference.remote.host import Host
 from inference.remote.service import InferenceService, OwnService
 from inference.remote.settings import EngineConfig, EngineLimits
 from sealgate.oip import grpc_service_pb2
-from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from sealgate.oip.grpc_service_pb2_grpc import (
+    GRPCInferenceServiceServicer,
+    add_GRPCInferenceServiceServicer_to_server,
+)
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.statuses import grpc_status
@@ -47,6 +51,7 @@ ALLOWED = frozenset(
             "ServerMetadata",
             "ModelReady",
             "ModelInfer",
+            "ModelStreamInfer",
             "RepositoryIndex",
             "RepositoryModelLoad",
             "RepositoryModelUnload",
@@ -107,7 +112,8 @@ class Guard(grpc.ServerInterceptor):
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             try:
                 self.check(method, context.auth_context())
-                return handler.unary_unary(request, context)
+                with tracing.call(method, context.invocation_metadata):
+                    return handler.unary_unary(request, context)
             except Exception as error:
                 _abort(method, context, error)
 
@@ -129,15 +135,23 @@ class Guard(grpc.ServerInterceptor):
 class Server:
     """An engine's server; `start` begins to answer."""
 
-    def __init__(self, config: EngineConfig, host: Host) -> None:
-        """Binds the listener. Raises: ConfigError; SOCKET_EXPOSED."""
+    def __init__(
+        self,
+        config: EngineConfig,
+        host: Host,
+        service: GRPCInferenceServiceServicer | None = None,
+    ) -> None:
+        """Binds the listener; `service` answers in the place of the one that runs graphs.
+
+        Raises: ConfigError; SOCKET_EXPOSED.
+        """
         limits = config.limits
         pinned = pinning.read_pinned("[tls] gateways", config.tls.gateways)
         self._host = host
         self._drain = limits.drain
         self._server = _new_server(limits, Guard(pinned))
         self._health = health.HealthServicer()
-        self._add_services(limits)
+        self._add_services(service or InferenceService(host, limits.deadline))
         self.address = _listen(self._server, config, pinned)
 
     def start(self) -> None:
@@ -151,9 +165,8 @@ class Server:
         self._server.stop(self._drain).wait()
         self._host.close(self._drain)
 
-    def _add_services(self, limits: EngineLimits) -> None:
+    def _add_services(self, inference: GRPCInferenceServiceServicer) -> None:
         server, host = self._server, self._host
-        inference = InferenceService(host, limits.deadline)
         add_GRPCInferenceServiceServicer_to_server(inference, server)
         add_EngineServiceServicer_to_server(OwnService(host), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

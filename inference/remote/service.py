@@ -6,6 +6,7 @@ row, for the gateway to judge and to take out.
 
 import re
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -55,7 +56,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self, request: oip.ModelReadyRequest, context: grpc.ServicerContext
     ) -> oip.ModelReadyResponse:
         model = check_name(request.name, Reason.NAME_MALFORMED)
-        number = _version(request.version) if request.version else None
+        number = read_version(request.version) if request.version else None
         try:
             self._host.engine.resolve(model, number)
         except Refusal:
@@ -70,7 +71,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         parameters = _parameters(request.parameters, kinds)
         digest, urgent = str(parameters.get(DIGEST, "")), bool(parameters.get(URGENT, False))
         caller = str(parameters.get(CALLER, ""))
-        live = self._host.resolve(model, _version(request.model_version), digest)
+        live = self._host.resolve(model, read_version(request.model_version), digest)
         x = model_input(live.config, read_inputs(request))
         left = context.time_remaining()
         granted = self._longest if left is None else min(left, self._longest)
@@ -82,6 +83,11 @@ class InferenceService(GRPCInferenceServiceServicer):
         outputs = [Tensor.of(name, data) for name, data in answer.outputs.items()]
         write_outputs(response, [*outputs, Tensor.of(FEATURES_OUTPUT, answer.features)])
         return response
+
+    def ModelStreamInfer(
+        self, requests: Iterator[oip.ModelInferRequest], context: grpc.ServicerContext
+    ) -> Iterator[oip.ModelStreamInferResponse]:
+        raise Refusal(Reason.METHOD_UNSUITED, "graphs are run here")
 
     def RepositoryIndex(
         self, request: oip.RepositoryIndexRequest, context: grpc.ServicerContext
@@ -127,7 +133,7 @@ class OwnService(EngineServiceServicer):
         self, request: engine_pb2.GetCostsRequest, context: grpc.ServicerContext
     ) -> engine_pb2.GetCostsResponse:
         model = check_name(request.model, Reason.NAME_MALFORMED)
-        place, costs = self._host.costs(model, _version(request.version), request.digest)
+        place, costs = self._host.costs(model, read_version(request.version), request.digest)
         return engine_pb2.GetCostsResponse(
             batches=[
                 engine_pb2.BatchCost(rows=rows, seconds=seconds) for rows, seconds in costs.batches
@@ -174,7 +180,8 @@ def _parameters(given: Any, kinds: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def _version(text: str) -> int:
+def read_version(text: str) -> int:
+    """A version's number. Raises: VERSION_MALFORMED."""
     if not _VERSION.fullmatch(text):
         raise Refusal(Reason.VERSION_MALFORMED)
     return int(text)

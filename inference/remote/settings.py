@@ -10,7 +10,9 @@ from pathlib import Path
 from inference.batching import BatchingBounds, OperatorBounds
 from inference.remote.sockets import LONGEST_PATH
 from inference.runtime_settings import RuntimeSettings
+from inference.tracing import TraceSettings
 from registry.buckets import Bucket
+from sealgate.logs import LogSettings
 from sealgate.settings import ConfigError, read_settings
 
 
@@ -34,7 +36,9 @@ class Tls:
     """This engine's certificate with its key, and the `gateways`' own certificates."""
 
     certificate: Path | None = None
+    """The engine's own, which gateways pin (PEM)."""
     key: Path | None = None
+    """The certificate's private key (PEM)."""
     gateways: tuple[Path, ...] = ()
 
 
@@ -43,8 +47,11 @@ class Trust:
     """What the engine believes without asking a gateway: root keys, and what it saw last."""
 
     root_keys: tuple[Path, ...]
+    """The public keys (PEM) of the policy's roots, pinned."""
     threshold: int
+    """How many of them must have signed a policy."""
     seen: Path
+    """A file that the engine keeps: the highest of all that it has verified."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.threshold <= len(self.root_keys):
@@ -58,8 +65,10 @@ class Artifacts:
     """
 
     place: Path | str
+    """The folder or the bucket."""
     endpoint: str = ""
     region: str = ""
+    """The bucket's region, where its service asks for one."""
 
     def __post_init__(self) -> None:
         if isinstance(self.place, str):
@@ -78,7 +87,9 @@ class Identity:
     """The principal of the role `engine` that this is, and the key that the policy lists."""
 
     name: str
+    """The principal."""
     key: Path
+    """Its private key (PEM), which signs the counts of what was run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +97,17 @@ class EngineLimits:
     """Bounds; times in seconds."""
 
     message_bytes: int = 16 * 1024 * 1024
+    """The largest message that is taken."""
     connections: int = 16
+    """Connections of gateways."""
     concurrent_calls: int = 256
+    """Calls in progress or waiting."""
     threads: int = 64
+    """Calls that are worked on at once."""
     deadline: float = 10.0
+    """The most that a call may take."""
     drain: float = 15.0
+    """How long calls in progress may go on when the engine ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,8 @@ class EngineConfig:
     limits: EngineLimits = field(default_factory=EngineLimits)
     batching: tuple[BatchingBounds, ...] = ()
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    traces: TraceSettings = field(default_factory=TraceSettings)
 
     def __post_init__(self) -> None:
         if self.listen.tls and not (self.tls.certificate and self.tls.key and self.tls.gateways):

@@ -22,6 +22,11 @@ have no domain. Its step is taken among the word embeddings [n, s, W]:
     outputs  logits, features                   as above
              x_adv           float32 [n, s, W]  embeddings + eps * sign(gradient)
 
+Where a version's detector has a first stage, that one reads what the INT8 serving graph passes
+before its last layer (`inference.screening.first_stage`), so both that graph and the float32 one
+must end in one layer of the size that it reads (`inference.screening.last_layer`); the response
+graph then runs for those rows alone that go on.
+
 The checks here read the graph; that its forward is the serving graph's is for who runs both to see
 (`check_same_forward`).
 """

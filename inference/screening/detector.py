@@ -1,12 +1,15 @@
-"""The detector of a version: from the features of a response graph to a verdict.
+"""The detector of a version: from what screening measured of a row to a verdict.
 
-Two detectors read the same features, quadratic both. The clean one knows clean rows alone and says
-how far a row lies from them; the trained one was shown attacks, and benign changes beside them.
-Each score is put in units of its tail on clean rows, so that the two add as the logarithms of
-p-values do in Fisher's method, the clean one weighing half; the sum has two thresholds that bound
-the rate of false alarms (see `inference.screening.calibration`). A detector belongs to one version,
-is a file of its manifest (`detector.json`, canonical JSON), and states what it was fitted on and
-what its thresholds promise.
+The features of the response graph are scored (`inference.screening.scoring`), and the score has two
+thresholds that bound the rate of false alarms (see `inference.screening.calibration`). A detector
+belongs to one version, is a file of its manifest (`detector.json`, canonical JSON), and states what
+it was fitted on and what its thresholds promise.
+
+Where the document has a field `first`, there are two stages. A row's features are those of the
+first stage (`inference.screening.first_stage`), and behind them those of the response graph, which
+nothing reads where the first stage lets the row pass. Both stages give one joined score, on which
+the calibration stands: at most 0 where the first decided, by how much it fell short of the cut, and
+more than 0, log(1 + exp(score)), where the graph did.
 """
 
 from dataclasses import dataclass, field
@@ -16,15 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.numbers import number, numbers
+from inference.screening import scoring
 from inference.screening.calibration import Calibration, Floats
+from inference.screening.first_stage import FEATURES, FirstStage
+from inference.screening.scoring import Scaling, Scoring, Weights
 from sealgate.trust import canonical, fields
 
 TYPE = "sealgate/detector/v2"
-# It catches what no attack that was shown is like, and takes benign changes for it.
-CLEAN_WEIGHT = 0.5
-# Scores that do not vary on clean rows still need a unit.
-_LEAST = 1e-6
 
 
 class Verdict(StrEnum):
@@ -36,97 +37,31 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
-    """Where each feature lies on clean rows, how widely it spreads, and where it is cut off."""
-
-    center: tuple[float, ...]
-    spread: tuple[float, ...]
-    limit: float
-
-    def __post_init__(self) -> None:
-        if not self.center or len(self.center) != len(self.spread):
-            raise fields.malformed("each feature needs a center and a spread")
-        if min(self.spread) <= 0 or self.limit <= 0:
-            raise fields.malformed("spreads and their limit must be positive")
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """Where a score's upper tail begins on clean rows, its median, and how fast it thins out."""
-
-    median: float
-    decay: float
-
-    def __post_init__(self) -> None:
-        if self.decay <= 0:
-            raise fields.malformed("a tail thins out")
-
-    @classmethod
-    def of(cls, scores: Floats) -> "Tail":
-        """The exponential tail through the median and the 95th percentile of clean scores [n]."""
-        median, high = np.quantile(scores, [0.5, 0.95])
-        return cls(float(median), float(max(high - median, _LEAST) / np.log(10)))
-
-    def surprise(self, scores: Floats) -> Floats:
-        """Minus the logarithm of each score's p-value, but for a constant."""
-        found: Floats = (scores - self.median) / self.decay
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """bias + linear . z + z' Q z, where Q's upper triangle is `quadratic`, row by row, and the tail
-    of what follows from it.
-    """
-
-    bias: float
-    linear: tuple[float, ...]
-    quadratic: tuple[float, ...]
-    tail: Tail
-    _linear: Floats = field(init=False, repr=False, compare=False)
-    _triangle: Floats = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        width = len(self.linear)
-        if len(self.quadratic) != width * (width + 1) // 2:
-            raise fields.malformed("the quadratic weights are not a triangle of the linear ones")
-        triangle = np.zeros((width, width))
-        triangle[np.triu_indices(width)] = self.quadratic
-        object.__setattr__(self, "_linear", np.array(self.linear))
-        object.__setattr__(self, "_triangle", triangle)
-
-    def polynomial(self, z: Floats) -> Floats:
-        """Its value [n] for scaled features z [n, F]."""
-        found: Floats = ((z @ self._triangle + self._linear) * z).sum(axis=1) + self.bias
-        return found
-
-
-@dataclass(frozen=True, slots=True)
 class Detector:
-    """Scores features and judges scores. Immutable; safe to share between threads.
-
-    `clean` holds a squared distance, `trained` the logarithm of odds.
-    """
+    """Scores features and judges scores. Immutable; safe to share between threads."""
 
     scaling: Scaling
     clean: Weights
     trained: Weights
     calibration: Calibration
     fitted_on: tuple[str, ...]
-    _center: Floats = field(init=False, repr=False, compare=False)
-    _inverse: Floats = field(init=False, repr=False, compare=False)
+    first: FirstStage | None = None
+    _full: Scoring = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        width = len(self.scaling.center)
-        if {len(self.clean.linear), len(self.trained.linear)} != {width}:
-            raise fields.malformed("there are not as many weights as features")
-        object.__setattr__(self, "_center", np.array(self.scaling.center))
-        object.__setattr__(self, "_inverse", 1 / np.array(self.scaling.spread))
+        object.__setattr__(self, "_full", Scoring(self.scaling, self.clean, self.trained))
+        if self.first is not None and self.suspect_threshold < 0:
+            raise fields.malformed("the first stage alone makes no row suspect")
 
     @property
     def width(self) -> int:
-        """How many features it reads."""
-        return len(self.scaling.center)
+        """How many features it reads, of both stages together."""
+        return self._full.width + self.first_width
+
+    @property
+    def first_width(self) -> int:
+        """How many of them are the first stage's: the first ones."""
+        return FEATURES if self.first is not None else 0
 
     @property
     def threshold(self) -> float:
@@ -141,24 +76,34 @@ class Detector:
     def scores(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
         """Score features [n, F]; returns float64 [n], larger meaning likelier adversarial.
 
-        A feature that is not finite makes its row's score NaN, which `verdict` reads as
+        A feature that is read and not finite makes its row's score NaN, which `verdict` reads as
         adversarial. Raises ValueError for another width: the graph was checked before.
         """
-        clean, trained = self.surprises(features)
-        return CLEAN_WEIGHT * clean + trained
-
-    def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
-        """What the clean and the trained detector say of features [n, F], each [n]."""
+        if self.first is None:
+            return self._full.scores(features)
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ValueError(f"features must be [n, {self.width}], not {features.shape}")
-        z = (features - self._center) * self._inverse
-        # An infinity would otherwise be cut off to an ordinary value.
-        z[np.isinf(z)] = np.nan
-        limit = self.scaling.limit
-        np.minimum(np.maximum(z, -limit, out=z), limit, out=z)
-        distance = np.log1p(np.maximum(self.clean.polynomial(z), 0))
-        odds = self.trained.polynomial(z)
-        return self.clean.tail.surprise(distance), self.trained.tail.surprise(odds)
+        found = self.first.beyond(features[:, :FEATURES])
+        on = ~(found <= 0)
+        if on.any():
+            with np.errstate(invalid="ignore"):
+                # What was not measured stays no number.
+                found[on] = np.logaddexp(0, self._full.scores(features[on, FEATURES:]))
+        return found
+
+    def goes_on(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+        """Of which rows [n] the response graph decides, by their features [n, F]."""
+        if self.first is None:
+            return np.ones(len(features), np.bool_)
+        return self.first.goes_on(features[:, :FEATURES])
+
+    def graph_scores(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
+        """What the response graph alone says of features [n, F] that it measured of every row."""
+        return self._full.scores(features[:, self.first_width :])
+
+    def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+        """What the clean and the trained detector say of the graph's features, each [n]."""
+        return self._full.surprises(features[:, self.first_width :])
 
     def verdict(self, score: float) -> Verdict:
         """Judge one score. What is not a number is adversarial: screening fails closed."""
@@ -168,55 +113,29 @@ class Detector:
 
     def encode(self) -> bytes:
         """Return the canonical JSON document."""
-        return canonical.encode(
-            {
-                "type": TYPE,
-                "scaling": {
-                    "center": list(self.scaling.center),
-                    "spread": list(self.scaling.spread),
-                    "limit": self.scaling.limit,
-                },
-                "clean": _weights_value(self.clean),
-                "trained": _weights_value(self.trained),
-                "calibration": self.calibration.value(),
-                "fitted_on": list(self.fitted_on),
-            }
-        )
+        value = {
+            "type": TYPE,
+            **self._full.value(),
+            "calibration": self.calibration.value(),
+            "fitted_on": list(self.fitted_on),
+        }
+        if self.first is not None:
+            value["first"] = self.first.value()
+        return canonical.encode(value)
 
     @classmethod
     def decode(cls, data: bytes) -> "Detector":
         """Read what `encode` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
-        names = ("scaling", "clean", "trained", "calibration", "fitted_on")
-        top = fields.record(canonical.decode(data), names, TYPE)
+        value = canonical.decode(data)
+        staged = isinstance(value, dict) and "first" in value
+        names = (*scoring.NAMES, "calibration", "fitted_on", *(["first"] if staged else []))
+        top = fields.record(value, names, TYPE)
+        full = Scoring.read(top)
         return cls(
-            _scaling(top["scaling"]),
-            _weights(top["clean"]),
-            _weights(top["trained"]),
+            full.scaling,
+            full.clean,
+            full.trained,
             Calibration.read(top["calibration"]),
             fields.texts(top["fitted_on"]),
+            FirstStage.read(top["first"]) if staged else None,
         )
-
-
-def _scaling(value: Any) -> Scaling:
-    item = fields.record(value, ("center", "spread", "limit"))
-    return Scaling(numbers(item["center"]), numbers(item["spread"]), number(item["limit"]))
-
-
-def _weights_value(weights: Weights) -> dict[str, Any]:
-    return {
-        "bias": weights.bias,
-        "linear": list(weights.linear),
-        "quadratic": list(weights.quadratic),
-        "tail": {"median": weights.tail.median, "decay": weights.tail.decay},
-    }
-
-
-def _weights(value: Any) -> Weights:
-    item = fields.record(value, ("bias", "linear", "quadratic", "tail"))
-    tail = fields.record(item["tail"], ("median", "decay"))
-    return Weights(
-        number(item["bias"]),
-        numbers(item["linear"]),
-        numbers(item["quadratic"]),
-        Tail(number(tail["median"]), number(tail["decay"])),
-    )

@@ -17,7 +17,11 @@ def state_folder(ctx: click.Context) -> Path:
 
 def profile(ctx: click.Context, default: str) -> Profile:
     """The profile that `--as` names, or else that of the role which usually does this."""
-    person = ctx.find_root().obj["person"] or default
+    return profile_of(ctx, ctx.find_root().obj["person"] or default)
+
+
+def profile_of(ctx: click.Context, person: str) -> Profile:
+    """The profile of a person: a folder of STATE/people, or a profile.toml."""
     path = Path(person)
     if path.suffix != ".toml":
         path = state_folder(ctx) / "people" / person / "profile.toml"

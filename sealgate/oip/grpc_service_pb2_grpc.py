@@ -64,6 +64,11 @@ class GRPCInferenceServiceStub:
                 request_serializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelInferRequest.SerializeToString,
                 response_deserializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelInferResponse.FromString,
                 _registered_method=True)
+        self.ModelStreamInfer = channel.stream_stream(
+                '/inference.GRPCInferenceService/ModelStreamInfer',
+                request_serializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelInferRequest.SerializeToString,
+                response_deserializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelStreamInferResponse.FromString,
+                _registered_method=True)
         self.ModelConfig = channel.unary_unary(
                 '/inference.GRPCInferenceService/ModelConfig',
                 request_serializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelConfigRequest.SerializeToString,
@@ -142,6 +147,18 @@ class GRPCInferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ModelStreamInfer(self, request_iterator, context):
+        """Asks language models: requests are answered one after another, each by a stream of responses
+        that ends with `triton_final_response`. The prompt is `text_input` or `messages` (a JSON list
+        of {"role", "content"}), BYTES of one element. Further parameters, of ModelInfer too where it
+        asks a language model: `max_tokens` (int64), `temperature`, `top_p` (double), `stop` (string:
+        one, or a JSON list of them), `seed` (int64), `stream` (bool). A request that is refused gets
+        an `error_message`, and the stream goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ModelConfig(self, request, context):
         """How a live version is run.
         """
@@ -211,6 +228,11 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
                     servicer.ModelInfer,
                     request_deserializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelInferRequest.FromString,
                     response_serializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelInferResponse.SerializeToString,
+            ),
+            'ModelStreamInfer': grpc.stream_stream_rpc_method_handler(
+                    servicer.ModelStreamInfer,
+                    request_deserializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelInferRequest.FromString,
+                    response_serializer=sealgate_dot_oip_dot_grpc__service__pb2.ModelStreamInferResponse.SerializeToString,
             ),
             'ModelConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.ModelConfig,
@@ -400,6 +422,33 @@ class GRPCInferenceService:
             '/inference.GRPCInferenceService/ModelInfer',
             sealgate_dot_oip_dot_grpc__service__pb2.ModelInferRequest.SerializeToString,
             sealgate_dot_oip_dot_grpc__service__pb2.ModelInferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ModelStreamInfer(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/inference.GRPCInferenceService/ModelStreamInfer',
+            sealgate_dot_oip_dot_grpc__service__pb2.ModelInferRequest.SerializeToString,
+            sealgate_dot_oip_dot_grpc__service__pb2.ModelStreamInferResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,7 @@ class Person:
     name: str
     role: str
     by_token: bool = False
+    also: str = ""
 
 
 PEOPLE = (
@@ -53,6 +54,7 @@ PEOPLE = (
     Person("admin", "admin"),
     Person("auditor", "auditor"),
     Person("client", "client", by_token=True),
+    Person("monitor", "monitor", also="client"),
 )
 
 
@@ -215,7 +217,8 @@ class Installation:
         for person in PEOPLE:
             known = f"jwt:{ISSUER} {person.name}" if person.by_token else f"mtls:{person.name}"
             keys = [key.public.keyid for key in self._people_keys[person.name]]
-            yield {"name": person.name, "roles": [person.role], "keys": keys, "identities": [known]}
+            roles = [role for role in (person.role, person.also) if role]
+            yield {"name": person.name, "roles": roles, "keys": keys, "identities": [known]}
 
     def _engine_room(self, place: EnginePlace) -> None:
         root_keys = [f"trust/{root}.pem" for root in _ROOTS]

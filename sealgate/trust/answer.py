@@ -33,6 +33,10 @@ READ = "read"
 """The outcome of a call that was shown audit data; its `input` says what it asked for."""
 AGREED, DIFFERED = "agreed", "differed"
 """The outcomes where a version was asked only to compare its answer, which no caller got."""
+OPENED, CUT = "opened", "cut"
+"""The outcomes of a generated answer whose first part is about to leave, and of one whose caller
+left before its last part. An entry of how it ended follows the first, with the same time and input.
+"""
 SALT_SIZE = 16
 COMMITMENT_SIZE = 32
 HEADER = b"sealgate/answer/v1\n"

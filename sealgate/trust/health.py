@@ -23,7 +23,9 @@ class Limits:
 
     `error_percent`: requests that the version failed. `p99_ms`: milliseconds within which 99 of 100
     are screened and run. `screening_percent`: requests found suspect or adversarial.
-    `disagreement_percent`: answers that differ from those of the version compared with. None sets
+    `disagreement_percent`: answers that differ from those of the version compared with.
+    `golden_failures`: checks in a row whose golden answers differ, by which a service of the role
+    `rollback` may return the alias; no window and no number of requests is asked of them. None sets
     no limit. Raises Refusal(DOCUMENT_MALFORMED).
     """
 
@@ -33,6 +35,7 @@ class Limits:
     p99_ms: int | None = None
     screening_percent: int | None = None
     disagreement_percent: int | None = None
+    golden_failures: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= fields.integer(self.window_seconds) <= _LONGEST_WINDOW:
@@ -42,8 +45,9 @@ class Limits:
         for percent in filter(None, limits):
             if fields.integer(percent) > 100:
                 raise fields.malformed("a limit is a percentage")
-        if self.p99_ms is not None:
-            fields.integer(self.p99_ms, 1)
+        for least in (self.p99_ms, self.golden_failures):
+            if least is not None:
+                fields.integer(least, 1)
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}

@@ -21,16 +21,17 @@ from sealgate.trust.names import check_name
 ALL = "*"
 DEFAULT_ALIAS = "production"
 """What a request is for that names neither an alias nor a version."""
-_STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
+STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
+"""The roles of people who read all of what they may read."""
 ACTION_ROLES: Mapping[str, frozenset[str]] = {
     "infer": frozenset({"client"}),
-    "metadata": _STAFF | {"client"},
-    "read": _STAFF,
+    "metadata": STAFF | {"client"},
+    "read": STAFF | {"monitor", "rollback"},
     "publish": frozenset({"publisher"}),
     "propose": frozenset({"publisher", "admin"}),
     "approve": frozenset({"approver"}),
     "promote": frozenset({"admin"}),
-    "rollback": frozenset({"admin"}),
+    "rollback": frozenset({"admin", "rollback"}),
     "revoke": frozenset({"admin"}),
 }
 """Every action that is limited, with the roles of which it needs one in any case."""

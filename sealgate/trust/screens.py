@@ -6,7 +6,7 @@ two actions of its section `screening`, for everybody.
     {"digits": {"verdicts": {"adversarial": "step-up"},
                 "roles": {"client": {"suspect": "label-only", "labels_only": true}},
                 "step_up": {"role": "approver", "seconds": 900},
-                "hold_ms": 40,
+                "hold_ms": 40, "hold_stage": true,
                 "sessions": {"search": "label-only", "extraction": "alert",
                              "seconds": 3600, "slow_ms": 500}}}
 
@@ -123,12 +123,14 @@ class Sessions:
 class Screen:
     """Everything about one model. `hold_ms` is how long after its arrival a request is answered at
     the earliest, so that the time of an answer does not tell what screening did (0: at once).
+    `hold_stage` holds it, too, for as long as screening's slower stage takes.
     """
 
     verdicts: Verdicts = Verdicts()
     roles: Mapping[str, Verdicts] = field(default_factory=dict)
     step_up: StepUp | None = None
     hold_ms: int = 0
+    hold_stage: bool = False
     sessions: Sessions | None = None
 
     def __post_init__(self) -> None:
@@ -136,6 +138,8 @@ class Screen:
             raise invalid("screens name a role that does not exist")
         if fields.integer(self.hold_ms) > _LONGEST_HOLD_MS:
             raise fields.malformed("no answer is held for longer than a minute")
+        if not isinstance(self.hold_stage, bool):
+            raise fields.malformed("hold_stage is true or false")
         said = [self.verdicts, *self.roles.values()]
         steps = any(STEP_UP in (item.adversarial, item.suspect) for item in said)
         if steps and self.step_up is None:
@@ -158,6 +162,7 @@ class Screen:
             "roles": {role: item.to_json() for role, item in self.roles.items()},
             "step_up": self.step_up and self.step_up.to_json(),
             "hold_ms": self.hold_ms,
+            "hold_stage": self.hold_stage,
             "sessions": self.sessions and self.sessions.to_json(),
         }
         return {name: value for name, value in values.items() if value}

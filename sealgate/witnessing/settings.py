@@ -16,7 +16,9 @@ class WitnessSection:
     """
 
     name: str
+    """What its cosignatures call it, such as `witness.example`."""
     listen: str
+    """host:port."""
     key: Path | str
     database: Path
     certificate: Path | None = None

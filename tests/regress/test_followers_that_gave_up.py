@@ -43,8 +43,7 @@ def is_emptied(house: House, seconds: float) -> bool:
 def test_a_revocation_arrives_after_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception
 ) -> None:
-    with running(tmp_path / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
         fail_once(monkeypatch, owner, name, error)
         house.governance("admin").revoke("digits", 1, "test")

@@ -28,8 +28,7 @@ _WATCHERS = 50
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """With the limits that a gateway has by default."""
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
         yield house
 
 

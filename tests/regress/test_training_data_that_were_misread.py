@@ -32,7 +32,7 @@ def test_a_field_without_end(tmp_path: Path) -> None:
         read_rows(DataRows(TABLE, path=path, label="class", **_SIZES), None)
 
 
-@pytest.mark.parametrize("data", [b"\0", gzip.compress(b"x" * 100)[:-9]])
+@pytest.mark.parametrize("data", [b"\0", gzip.compress(b"x" * 100)[:-9]], ids=["other", "short"])
 def test_images_cut_short(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(data)
     with refused(Reason.TRAINING_DATA):

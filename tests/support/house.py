@@ -1,7 +1,11 @@
 """A whole installation for tests: real keys, a real gateway on loopback, people who act on it."""
 
+import atexit
 import functools
 import itertools
+import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,16 +44,30 @@ def now() -> datetime:
 
 
 class House:
-    """An installation in `state` and, while it runs, its gateway."""
+    """An installation in `state` and, while it runs, its gateway.
+
+    `versions` of digits are registered in it already, in this order. Publishing takes seconds, so
+    that is done once and the folder copied; each has ports of its own, but the keys are the same.
+    """
 
     def __init__(
-        self, state: Path, *, engine: EnginePlace | None = None, ml_dsa_logs: bool = False
+        self,
+        state: Path,
+        *versions: str,
+        engine: EnginePlace | None = None,
+        ml_dsa_logs: bool = False,
     ) -> None:
         self.state = state
         self.gateway: Gateway | None = None
         self._channels = ExitStack()
         self._proposals = itertools.count()
         port = free_ports()
+        if versions:
+            assert engine is None
+            assert not ml_dsa_logs
+            shutil.copytree(_published(versions), state)
+            _move(state, port)
+            return
         ports = Ports(port, port + 1)
         Installation(
             state,
@@ -133,6 +151,40 @@ class House:
         raise TimeoutError(f"{model} {version} is not live")
 
 
+def started_on(url: str, state: Path, *versions: str) -> House:
+    """A running house whose registry is at `url`, a SQLite one in its own folder all the same."""
+    sqlite = url.startswith("sqlite")
+    house = House(state, *(versions if sqlite else ()))
+    if not sqlite:
+        configuration = state / "gateway.toml"
+        text = configuration.read_text()
+        configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{url}"'))
+    house.start()
+    for version in () if sqlite else versions:
+        house.publish(version, "digits")
+    return house
+
+
+@functools.cache
+def _published(versions: tuple[str, ...]) -> Path:
+    """An installation that is not running, with these versions of digits."""
+    folder = tempfile.mkdtemp(prefix="sealgate-house-")
+    atexit.register(shutil.rmtree, folder)
+    state = Path(folder) / "state"
+    with running(state) as house:
+        for version in versions:
+            house.publish(version, "digits")
+    return state
+
+
+def _move(state: Path, port: int) -> None:
+    """Let a copied installation listen on `port` and the one after it."""
+    before = int(Profile.read(state / "people/client/profile.toml").endpoint.rpartition(":")[2])
+    places = {f"127.0.0.1:{before + at}": f"127.0.0.1:{port + at}" for at in range(2)}
+    for file in (state / "gateway.toml", *state.glob("people/*/profile.toml")):
+        file.write_text(re.sub("|".join(places), lambda at: places[at[0]], file.read_text()))
+
+
 def rows(model: str = "digits", count: int = 1) -> np.ndarray:
     """Held-out inputs [count, features] of a demo model, none of which screening should refuse.
 
@@ -169,8 +221,8 @@ def refusal(call, *arguments, **options) -> Reason:
 
 
 @contextmanager
-def running(state: Path) -> Iterator[House]:
-    house = House(state)
+def running(state: Path, *versions: str) -> Iterator[House]:
+    house = House(state, *versions)
     house.start()
     try:
         yield house
@@ -178,4 +230,14 @@ def running(state: Path) -> Iterator[House]:
         house.stop()
 
 
-__all__ = ["DATA", "MODELS", "House", "labels", "question", "refusal", "rows", "running"]
+__all__ = [
+    "DATA",
+    "MODELS",
+    "House",
+    "labels",
+    "question",
+    "refusal",
+    "rows",
+    "running",
+    "started_on",
+]

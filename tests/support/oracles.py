@@ -20,9 +20,12 @@ ROOT = Path(__file__).parents[2]
 X86_64_HEADER = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
 
 MAY_BE_MISSING = {
-    "kserve": "its client is 450 MB, for which .ci/run waits a minute and no longer",
+    "kserve": "its client is 450 MB, for which .ci/run does not wait",
     "aics_witness": "it needs Python 3.12, and ours may be older and the only one",
     "openvino": "its wheels are for few machines and versions of Python",
+    "helm": "its library is 75 MB, and Debian has no program helm; `make oracle-helm` brings it",
+    "grpcurl": "Debian has no program of that name",
+    "federated": "it has torch a second time, which `make test-federated` installs and CI does not",
     **({"mlserver": "it is for Python before 3.13"} if sys.version_info >= (3, 13) else {}),
     **(
         {str(X86_64_HEADER): "it is for that machine alone"}

@@ -12,7 +12,8 @@ from inference.golden import Golden
 from inference.model_config import Batching, Data, Domain, ModelConfig, TensorSpec
 from inference.screening import conformal
 from inference.screening.calibration import Calibration, Limit
-from inference.screening.detector import Detector, Scaling, Tail, Weights
+from inference.screening.detector import Detector
+from inference.screening.scoring import Scaling, Tail, Weights
 from tests.support.onnx_models import FEATURES, Perceptron
 
 Floats = npt.NDArray[np.float32]

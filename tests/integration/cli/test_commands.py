@@ -14,8 +14,7 @@ from tests.support.house import House, rows, running
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("cli") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("cli") / "state", "digits-1") as house:
         yield house
 
 

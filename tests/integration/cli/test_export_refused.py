@@ -13,8 +13,7 @@ from tests.support.house import House, running
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("edited") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("edited") / "state", "digits-1") as house:
         house.promote("digits", 1)
         yield house
 

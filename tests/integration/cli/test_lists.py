@@ -15,9 +15,7 @@ MODELS = 60
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("cli-lists") / "state") as house:
-        house.publish("digits-1", "digits")
-        house.publish("digits-2", "digits")
+    with running(tmp_path_factory.mktemp("cli-lists") / "state", "digits-1", "digits-2") as house:
         house.promote("digits", 1)
         house.promote("digits", 2)
         house.governance("admin").rollback("digits", "production", 1, "complaints")

@@ -45,8 +45,7 @@ def size(folder: Path) -> int:
 
 def test_it_goes_on_over_a_restart_until_interrupted(tmp_path: Path) -> None:
     folder = tmp_path / "tiles"
-    with running(tmp_path / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
         house.inference().ModelInfer(question("digits", rows()), timeout=30)
         with following(house, folder) as process:

@@ -19,8 +19,7 @@ from tests.support.house import DATA, MODELS, running
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
         house.promote("digits", 1)
         yield house
 

@@ -24,8 +24,7 @@ NAMES = ("model.fp32.onnx", "model.int8.onnx")
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("watermark") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("watermark") / "state", "digits-1") as house:
         yield house
 
 

@@ -7,7 +7,6 @@ from tests.support.house import House, running
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory) -> House:
-    with running(tmp_path_factory.mktemp("client") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("client") / "state", "digits-1") as house:
         house.promote("digits", 1)
         yield house

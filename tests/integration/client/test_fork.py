@@ -14,8 +14,7 @@ from tests.support.house import House, rows, running
 
 @pytest.fixture
 def house(tmp_path):
-    with running(tmp_path / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
         yield house
 

@@ -35,8 +35,7 @@ def server(tmp_path: Path):
 
 
 def test_a_gateway_in_front_of_mlserver(server: MlServer, tmp_path: Path) -> None:
-    with running(tmp_path / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
         asked = question("digits", rows(count=4), receipt=True)
         ours = read_outputs(house.inference().ModelInfer(asked, timeout=10))["logits"].data

@@ -55,8 +55,7 @@ def test_from_publishing_to_an_answer_out_of_a_bucket(bucket_server, tmp_path):
 
 
 def test_collecting_beside_a_gateway_at_work(tmp_path):
-    with running(tmp_path / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
         folder = house.state / "artifacts"
         FolderStore(folder).put([DATA], len(DATA), DIGEST)

@@ -41,11 +41,9 @@ def failing_runtime() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("rollback") / "state")
+    house = House(tmp_path_factory.mktemp("rollback") / "state", "digits-1", "digits-2")
     house.start()
     try:
-        house.publish("digits-1", "digits")
-        house.publish("digits-2", "digits")
         house.promote("digits", 1)
         with_guard(house, production=ERRORS, canary=ERRORS | {"disagreement_percent": 0})
         yield house

@@ -26,12 +26,11 @@ priority_levels = 1
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory):
-    house = House(tmp_path_factory.mktemp("batching") / "state")
+    house = House(tmp_path_factory.mktemp("batching") / "state", "digits-1")
     with (house.state / "gateway.toml").open("a") as file:
         file.write(BOUNDS)
     house.start()
     try:
-        house.publish("digits-1", "digits")
         house.promote("digits", 1)
         yield house
     finally:

@@ -25,12 +25,11 @@ LOW = {"models": {"digits": "low"}, "approvals": {"high": {"production": 3}}}
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory) -> House:
-    house = House(tmp_path_factory.mktemp("conditions") / "state")
+    house = House(tmp_path_factory.mktemp("conditions") / "state", "digits-1")
     with (house.state / "gateway.toml").open("a") as settings:
         settings.write('[gateway]\nenvironment = "staging"\n')
     house.start()
     try:
-        house.publish("digits-1", "digits")
         house.promote("digits", 1)
         yield house
     finally:

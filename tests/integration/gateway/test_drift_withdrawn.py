@@ -13,8 +13,7 @@ from tests.support.succession import change
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
         house.promote("digits", 1)
         actions = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
         change(house, lambda policy: policy.update(screens={"digits": actions}))

@@ -6,19 +6,21 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sealgate.tensors import read_outputs
 from tests.support import oracles
 from tests.support.house import ROOT, question, rows
+from tests.support.snippets import as_written_for, snippets
 
 PROTO = "sealgate/oip/grpc_service.proto"
 PACKAGE = "sealgate/oip"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    """The program, built from source against Debian's copies of gRPC and protobuf."""
+def build(tmp_path_factory):
+    """Builds a program from its source, against Debian's copies of gRPC and protobuf."""
     go = oracles.program("go")
     for plugin in ("protoc-gen-go", "protoc-gen-go-grpc"):
         oracles.program(plugin)
@@ -36,11 +38,19 @@ def client(tmp_path_factory):
         "GOFLAGS": "",
         "GOPATH": f"{folder}{os.pathsep}{debian}",
     }
-    source = Path(__file__).parent / "go_client" / "main.go"
-    program = folder / "client"
-    built = oracles.run([go, "build", "-o", program, source], environment=environment)
-    assert built.returncode == 0, built.stderr
-    return program
+
+    def built(source):
+        program = folder / f"{source.parent.name}-{source.stem}"
+        done = oracles.run([go, "build", "-o", program, source], environment=environment)
+        assert done.returncode == 0, done.stderr
+        return program
+
+    return built
+
+
+@pytest.fixture(scope="module")
+def client(build):
+    return build(Path(__file__).parent / "go_client" / "main.go")
 
 
 # Building gRPC from source takes half a minute the first time.
@@ -68,3 +78,18 @@ def test_a_client_in_go_generated_from_our_proto(house, client):
     assert base64.b64decode(seen["logits_again"]) == ours
     assert seen["encodings"] == ["", "gzip"]
     assert (seen["refused"], seen["load"]) == ("Unauthenticated", "PermissionDenied")
+
+
+@pytest.mark.timeout(240)
+def test_the_program_that_the_documentation_shows(house, build, tmp_path, monkeypatch):
+    (text,) = snippets("go")
+    source = tmp_path / "shown.go"
+    source.write_text(as_written_for(house, text))
+    program = build(source)
+    np.savetxt(house.state / "rows.csv", rows(), delimiter=",", fmt="%g")
+    monkeypatch.chdir(house.state.parent)
+    done = oracles.run([program])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["version 1", "refused: TENSOR_SHAPE"]
+    verified = house.command("receipt", "verify", "receipt-go.json", person="client")
+    assert verified.exit_code == 0, verified.output

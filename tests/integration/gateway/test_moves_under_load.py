@@ -8,7 +8,7 @@ import pytest
 from benchmarks.moving import Asked, Load
 from sealgate.reasons import Reason
 from sealgate.remote import Profile
-from tests.support.house import House, rows
+from tests.support.house import House, rows, started_on
 from tests.support.rollouts import share
 from tests.support.second_gateway import SecondGateway
 from tests.support.succession import change
@@ -17,15 +17,10 @@ from tests.support.succession import change
 @pytest.fixture
 def gateways(database_url: str, tmp_path: Path) -> Iterator[tuple[House, SecondGateway]]:
     """Production has named digits 1 and names 2; canary names 3. A second gateway runs."""
-    house = House(tmp_path / "state")
-    configuration = house.state / "gateway.toml"
-    text = configuration.read_text()
-    configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{database_url}"'))
-    house.start()
+    versions = ("digits-1", "digits-2", "digits-2")
+    house = started_on(database_url, tmp_path / "state", *versions)
     second = SecondGateway(house)
     try:
-        for folder in ("digits-1", "digits-2", "digits-2"):
-            house.publish(folder, "digits")
         house.promote("digits", 1)
         house.promote("digits", 2)
         share(house, 3, 0)

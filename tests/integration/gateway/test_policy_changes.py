@@ -33,8 +33,7 @@ LIVE = registry_pb2.GetPointerRequest(name="models/digits/aliases/production")
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory) -> House:
-    with running(tmp_path_factory.mktemp("policies") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("policies") / "state", "digits-1") as house:
         house.promote("digits", 1)
         yield house
 

@@ -20,8 +20,7 @@ LABELS = {"client": {"labels_only": True, "adversarial": "flag", "suspect": "fla
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
         house.promote("digits", 1)
         yield house
 

@@ -19,7 +19,7 @@ from sealgate.remote import Profile
 from sealgate.settings import ConfigError
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-from tests.support.house import House, rows
+from tests.support.house import House, rows, started_on
 from tests.support.second_gateway import ORIGIN, SecondGateway
 from tests.support.succession import change, first_document, root, signed
 
@@ -27,14 +27,8 @@ from tests.support.succession import change, first_document, root, signed
 @pytest.fixture
 def house(database_url: str, tmp_path: Path) -> Iterator[House]:
     """A house whose registry is on the database; digits 1 is in production, 2 is registered."""
-    house = House(tmp_path / "state")
-    configuration = house.state / "gateway.toml"
-    text = configuration.read_text()
-    configuration.write_text(text.replace('"sqlite:///registry.db"', f'"{database_url}"'))
-    house.start()
+    house = started_on(database_url, tmp_path / "state", "digits-1", "digits-2")
     try:
-        house.publish("digits-1", "digits")
-        house.publish("digits-2", "digits")
         house.promote("digits", 1)
         yield house
     finally:

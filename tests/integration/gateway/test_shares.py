@@ -25,9 +25,7 @@ from tests.support.succession import accept
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running(tmp_path_factory.mktemp("shares") / "state") as house:
-        house.publish("digits-1", "digits")
-        house.publish("digits-2", "digits")
+    with running(tmp_path_factory.mktemp("shares") / "state", "digits-1", "digits-2") as house:
         house.promote("digits", 1)
         yield house
 

@@ -28,8 +28,7 @@ STEP_UP = {
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("house") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("house") / "state", "digits-1") as house:
         house.promote("digits", 1)
 
         def edit(policy):

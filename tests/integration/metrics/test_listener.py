@@ -22,12 +22,11 @@ STRANGE = 'nobody"} 1\nx{y="'
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("house") / "state")
+    house = House(tmp_path_factory.mktemp("house") / "state", "digits-1")
     with (house.state / "gateway.toml").open("a") as file:
         file.write('\n[metrics]\nlisten = "127.0.0.1:0"\n')
     house.start()
     try:
-        house.publish("digits-1", "digits")
         house.promote("digits", 1)
         yield house
     finally:

@@ -15,8 +15,7 @@ BLANK = ROOT / "docs" / "receipt.html"
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("page") / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path_factory.mktemp("page") / "state", "digits-1") as house:
         house.promote("digits", 1)
         yield house
 

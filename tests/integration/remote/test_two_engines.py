@@ -56,7 +56,7 @@ def house(trio: Trio) -> House:
 
 
 def rooms_of(house: House) -> EngineRooms:
-    return house.gateway._rooms
+    return house.gateway._running.shown
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:

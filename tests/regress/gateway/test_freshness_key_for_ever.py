@@ -9,8 +9,7 @@ from tests.support.succession import change, person
 
 def test_a_freshness_key_is_replaced(tmp_path):
     new = PrivateKey.generate()
-    with running(tmp_path / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
 
         def add(changed):

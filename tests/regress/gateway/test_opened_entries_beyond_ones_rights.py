@@ -20,8 +20,7 @@ READ_IRIS = {
 
 
 def test_an_entry_is_opened_for_who_may_read_all(tmp_path):
-    with running(tmp_path / "state") as house:
-        house.publish("digits-1", "digits")
+    with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
         house.inference().ModelInfer(question("digits", rows()), timeout=20)
         origin = house.gateway._store.answers.origin

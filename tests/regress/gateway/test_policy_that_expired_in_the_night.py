@@ -14,14 +14,13 @@ from tests.support.succession import document, root, send, signed
 
 @pytest.fixture
 def house(tmp_path):
-    house = House(tmp_path / "state")
+    house = House(tmp_path / "state", "digits-1")
     house.start()
     yield house
     house.stop()
 
 
 def test_a_gateway_under_an_expired_policy_takes_a_new_one(house, monkeypatch):
-    house.publish("digits-1", "digits")
     house.promote("digits", 1)
     house.stop()
     later = datetime.now(UTC) + timedelta(days=366)

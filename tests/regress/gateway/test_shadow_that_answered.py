@@ -19,9 +19,7 @@ def asked(alias: str = "", version: str = "") -> ModelInferRequest:
 
 
 def test_shadow_answers_nobody(tmp_path):
-    with running(tmp_path / "state") as house:
-        house.publish("digits-1", "digits")
-        house.publish("digits-2", "digits")
+    with running(tmp_path / "state", "digits-1", "digits-2") as house:
         house.promote("digits", 1)
         share(house, 2, 100, "shadow")
         infer = house.inference().ModelInfer

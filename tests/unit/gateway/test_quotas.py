@@ -57,6 +57,17 @@ def test_the_delay_of_a_rate_is_true():
     counts.enter(CLIENT)()
 
 
+def test_each_request_of_a_stream_counts():
+    counts = quotas(Quota(principal="client", rate="3/hour", concurrent=1))
+    leave = counts.enter(CLIENT)
+    asked = counts.each(CLIENT, iter("abcd"))
+    assert [next(asked), next(asked), next(asked)] == ["a", "b", "c"]
+    with pytest.raises(Refusal) as caught:
+        next(asked)
+    assert caught.value.reason is Reason.RATE_EXCEEDED
+    leave()
+
+
 def test_a_daily_quota():
     counts = quotas(Quota(principal="client", daily=1))
     counts.enter(CLIENT)()

@@ -155,7 +155,7 @@ def test_with_the_right_a_proposal_is_shown():
 def test_without_a_right_the_engine_is_not_asked(name):
     _, _, request = MODEL_QUESTIONS[name]
     with refused(Reason.RIGHT_MISSING):
-        ask(InferenceService(Behind(), Behind(), rights(), Behind()), name, request)
+        ask(InferenceService(Behind(), Behind(), Behind(), rights(), Behind()), name, request)
 
 
 @pytest.mark.parametrize("name", MODEL_QUESTIONS)
@@ -164,7 +164,7 @@ def test_with_the_right_the_engine_is_asked(name):
     model = ALL if name == "RepositoryIndex" else "digits"
     right = Right(("anna",), (), (action,), (model,), (alias,))
     with pytest.raises(Asked):
-        ask(InferenceService(Behind(), Behind(), rights(right), Behind()), name, request)
+        ask(InferenceService(Behind(), Behind(), Behind(), rights(right), Behind()), name, request)
 
 
 def test_the_health_of_a_model_needs_the_right_too():

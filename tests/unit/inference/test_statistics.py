@@ -22,10 +22,13 @@ def test_a_batch_counts_once_by_its_size_and_once_for_each_request() -> None:
     statistics.ended(Ending("clean", "RECORD_FAILED"), 9)
     statistics.ran(300, 40)
     statistics.ran(500, 60)
+    statistics.screened(first=6, graph=1)
+    statistics.screened(first=0, graph=4)
     report = statistics.report(Duration(5, 44))
     assert (report.success, report.fail) == (Duration(2, 150), Duration(1, 9))
     assert report.verdicts == {"clean": 3}
     assert (report.screening, report.inference) == (Duration(2, 800), Duration(2, 100))
+    assert (report.first, report.graph) == (6, 5)
     assert report.queue == Duration(5, 44)
     assert report.by_request == Executions(5, Phases(6, 91, 1301))
     assert report.by_size == {

@@ -10,7 +10,8 @@ import safetensors.numpy
 from inference.cpu import CpuSettings
 from inference.model_config import Batching
 from inference.runtime import Session
-from inference.screening.detector import Tail, Verdict, Weights
+from inference.screening.detector import Verdict
+from inference.screening.scoring import Tail, Weights
 from inference.statistics import Duration
 from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal

@@ -33,6 +33,13 @@ def measured() -> Measured:
             "clean": dict(FLAGS),
             "shifts": {name: {"answers_changed": 0.0, **FLAGS} for name in SHIFTS},
             "attacks": attacks,
+            "stages": {
+                "first_stage": False,
+                "goes_on": 0.2,
+                "auroc_lost": 0.02,
+                "auroc_lost_most": 0.125,
+                "forwards": {"int8": 0.5, "graph": 3.0, "staged": 2.5},
+            },
         },
         accuracies=Accuracies(0.97, 0.96, 0.95),
     )
@@ -60,6 +67,14 @@ def test_what_was_encoded_is_decoded() -> None:
         ("screening/attacks/pgd-0.1", {"succeeded": 0.1, "auroc": 1}),
         ("screening/attacks/pgd-0.1", []),
         ("screening/attacks/mine", {"succeeded": 0}),
+        ("screening/stages", {}),
+        ("screening/stages", {"first_stage": True}),
+        ("screening/stages/first_stage", 1),
+        ("screening/stages/first_stage", True),
+        ("screening/stages/goes_on", 1.5),
+        ("screening/stages/auroc_lost", 2),
+        ("screening/stages/forwards/graph", -1),
+        ("screening/stages/cut", 0.5),
         ("accuracies/int8", -0.1),
         ("accuracies/best", 1),
         ("more", {}),
@@ -72,6 +87,23 @@ def test_another_name_or_value_is_refused(path: str, value: Any) -> None:
     for name in parents:
         place = place[name]
     place[last] = value
+    with pytest.raises(Refusal) as refused:
+        Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+    assert refused.value.reason is Reason.DOCUMENT_MALFORMED
+
+
+def test_a_report_of_two_stages_says_how_many_rows_go_on() -> None:
+    document = canonical.decode(measured().encode())
+    screening = document["screening"]
+    screening["stages"]["first_stage"] = True
+    kinds = [screening["clean"], *screening["shifts"].values()]
+    turned = [each for each in screening["attacks"].values() if len(each) > 1]
+    for each in [*kinds, *turned]:
+        each["goes_on"] = 0.25
+    for each in turned:
+        each["auroc_graph"] = 0.875
+    assert Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+    del turned[0]["auroc_graph"]
     with pytest.raises(Refusal) as refused:
         Measured.decode(canonical.encode(document), GOLDEN, ROWS)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from inference.screening.calibration import Calibration, Limit, Shift
-from inference.screening.detector import Detector, Scaling, Tail, Verdict, Weights
+from inference.screening.detector import Detector, Verdict
+from inference.screening.scoring import Scaling, Tail, Weights
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 

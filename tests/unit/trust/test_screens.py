@@ -22,10 +22,11 @@ DIGITS = Screen(
 
 
 def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
-    policy = make_policy(screens=Screens({"digits": DIGITS, "*": Screen(hold_ms=5)}))
+    held = Screen(hold_ms=5, hold_stage=True)
+    policy = make_policy(screens=Screens({"digits": DIGITS, "*": held}))
     assert Policy.decode(policy.encode()) == policy
     assert b'"screens"' not in make_policy().encode()
-    assert canonical.decode(policy.encode())["screens"]["*"] == {"hold_ms": 5}
+    assert canonical.decode(policy.encode())["screens"]["*"] == {"hold_ms": 5, "hold_stage": True}
 
 
 def test_a_model_that_is_not_named_goes_by_the_star_or_by_screening() -> None:
@@ -86,6 +87,8 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
         (MALFORMED, {"hold_ms": 0}),
         (MALFORMED, {"hold_ms": 60_001}),
         (MALFORMED, {"hold_ms": True}),
+        (MALFORMED, {"hold_stage": False}),
+        (MALFORMED, {"hold_stage": 1}),
         (MALFORMED, {"sessions": {"search": "slow", "extraction": "alert", "seconds": 9}}),
         (
             MALFORMED,

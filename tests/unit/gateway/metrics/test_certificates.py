@@ -2,17 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from gateway.engine_settings import EngineSettings
-from gateway.metrics.certificates import expiries
+from gateway.metrics.certificates import Certificates
+from gateway.server_tls import REFUSED, TAKEN, ServerTls
 from gateway.settings import Tls
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def pem(path: Path, *days: int) -> Path:
@@ -22,29 +22,41 @@ def pem(path: Path, *days: int) -> Path:
     return path
 
 
-def config(tls: Tls, *engines: EngineSettings) -> SimpleNamespace:
-    return SimpleNamespace(tls=tls, all_engines=engines)
+def engine(folder: Path, name: str = "fast") -> EngineSettings:
+    own, ours = folder / "engine.pem", folder / "ours.pem"
+    return EngineSettings(name, None, "10.0.0.1:1", own, ours, folder / "ours.key")
 
 
 def test_a_chain_ends_with_the_first_of_its_certificates(tmp_path: Path) -> None:
-    tls = Tls(pem(tmp_path / "chain.pem", 90, 30), tmp_path / "key.pem")
-    assert expiries(config(tls)) == {"tls": NOW + timedelta(days=30)}
+    made = Authority("servers", NOW, timedelta(days=90)).server("gateway", ("localhost",))
+    ended = pem(tmp_path / "chain.pem", 30).read_bytes()
+    (tmp_path / "chain.pem").write_bytes(made.certificate + ended)
+    (tmp_path / "key.pem").write_bytes(made.key)
+    tls = ServerTls(Tls(tmp_path / "chain.pem", tmp_path / "key.pem"))
+    certificates = Certificates(tls, ())
+    assert certificates.expiries() == {"tls": NOW + timedelta(days=30)}
+    assert certificates.renewed() == {TAKEN: 0, REFUSED: 0}
+    (tmp_path / "new.pem").write_bytes(made.certificate)
+    (tmp_path / "new.pem").replace(tmp_path / "chain.pem")
+    assert certificates.expiries() == {"tls": NOW + timedelta(days=90)}
+    assert certificates.renewed() == {TAKEN: 1, REFUSED: 0}
 
 
 def test_engines_are_told_apart_by_name(tmp_path: Path) -> None:
-    own, ours = pem(tmp_path / "engine.pem", 10), pem(tmp_path / "ours.pem", 20)
-    key = tmp_path / "ours.key"
-    engine = EngineSettings("fast", None, "10.0.0.1:1", own, ours, key)
-    assert expiries(config(Tls(), engine)) == {
+    pem(tmp_path / "engine.pem", 10)
+    pem(tmp_path / "ours.pem", 20)
+    certificates = Certificates(None, [engine(tmp_path)])
+    assert certificates.expiries() == {
         "fast: certificate": NOW + timedelta(days=10),
         "fast: client_certificate": NOW + timedelta(days=20),
     }
+    assert certificates.renewed() == {}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
 def test_what_is_no_certificate_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "gateway.pem"
+    pem(tmp_path / "ours.pem", 20)
     if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"gateway\.pem"):
-        expiries(config(Tls(path)))
+        (tmp_path / "engine.pem").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"engine\.pem"):
+        Certificates(None, [engine(tmp_path)])

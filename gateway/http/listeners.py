@@ -1,0 +1,66 @@
+"""Joins what `[http]` asks for: the addresses, TLS as the gRPC listeners have it, and the door."""
+
+import logging
+import time
+from collections import Counter
+
+from gateway.config import GatewayConfig
+from gateway.front_door import FrontDoor
+from gateway.http.door import HttpDoor
+from gateway.http.server import HttpServer
+from gateway.http.tls import HttpTls
+from gateway.inference_service import InferenceService
+from gateway.server_tls import ServerTls
+from gateway.turnstile import Turnstile
+
+_log = logging.getLogger(__name__)
+
+
+class HttpListeners:
+    """Speaks the protocol's REST form; nothing where `[http]` is silent.
+
+    `ports` has each listener's, `answers` counts by status.
+    """
+
+    def __init__(self, config: GatewayConfig, tls: ServerTls | None, door: FrontDoor) -> None:
+        """Raises: ConfigError where an address cannot be bound or a certificate not be used."""
+        self._limits = config.limits
+        self._front_door = door
+        self._door: HttpDoor | None = None
+        # Of its own, so that neither door takes the other's places.
+        self._turnstile = Turnstile(config.limits)
+        self._servers: dict[str, HttpServer] = {}
+        self._end = 0.0
+        self.answers: Counter[str] = Counter()
+        most = config.limits.connections
+        if config.http.tls and tls is not None:
+            self._servers["http"] = HttpServer(config.http.tls, HttpTls(tls), most)
+        if config.http.insecure:
+            _log.warning("serving %s WITHOUT TLS, on loopback only", config.http.insecure)
+            self._servers["http-insecure"] = HttpServer(config.http.insecure, None, most)
+        self.ports = {name: server.port for name, server in self._servers.items()}
+
+    def serve(self, service: InferenceService) -> None:
+        """Says whom requests are for; before `start`."""
+        self._door = HttpDoor(
+            service, self._front_door, self._turnstile, self._limits, self.answers
+        )
+
+    def start(self) -> None:
+        if not self._servers or self._door is None:
+            return
+        self._turnstile.start()
+        for server in self._servers.values():
+            server.start(self._door)
+
+    def finish(self) -> None:
+        """Begin to drain: no new request is taken, and what is being asked is answered."""
+        self._end = time.monotonic() + self._limits.drain
+        for server in self._servers.values():
+            server.finish()
+
+    def stop(self) -> None:
+        """End, after `finish`, once that has taken `[limits] drain` seconds at most."""
+        for server in self._servers.values():
+            server.stop(self._end)
+        self._turnstile.stop()

@@ -1,0 +1,103 @@
+"""Accepts HTTP connections: a thread each, and no more of them than there may be."""
+
+import logging
+import socket
+import threading
+import time
+
+from gateway.http.connection import Connection
+from gateway.http.door import HttpDoor
+from gateway.http.settings import place
+from gateway.http.tls import HttpTls
+from sealgate.settings import ConfigError
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.25
+_BACKLOG = 128
+
+
+class HttpServer:
+    """Binds its address at once, and answers between `start` and `stop`. Connections beyond `most`
+    are closed at once.
+    """
+
+    def __init__(self, address: str, tls: HttpTls | None, most: int) -> None:
+        """Raises: ConfigError where the address cannot be listened on."""
+        host, port = place(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise ConfigError(f"cannot listen on [http] {address}: {error.strerror}") from error
+        self._socket.settimeout(_LOOK_SECONDS)
+        self._tls = tls
+        self._most = most
+        self._mutex = threading.Lock()
+        self._open: dict[Connection, threading.Thread] = {}
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    def start(self, door: HttpDoor) -> None:
+        self._thread = threading.Thread(target=self._accept, args=(door,), name="http", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Take nobody in any more; answer what is being asked."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._socket.close()
+        with self._mutex:
+            connections = list(self._open)
+        for connection in connections:
+            connection.finish()
+
+    def stop(self, end: float) -> None:
+        """End, after `finish`, what is left at `end` on the monotonic clock."""
+        with self._mutex:
+            left = dict(self._open)
+        for connection, thread in left.items():
+            thread.join(max(0.0, end - time.monotonic()))
+            connection.cut()
+
+    def _accept(self, door: HttpDoor) -> None:
+        while not self._stopping.is_set():
+            try:
+                accepted, _ = self._socket.accept()
+            except TimeoutError:
+                continue
+            except OSError as error:
+                # Such as too many open files, of which some will be closed.
+                _log.error("accepting HTTP connections: %s", error)
+                self._stopping.wait(_LOOK_SECONDS)
+                continue
+            self._take(Connection(accepted, self._tls, door), accepted)
+
+    def _take(self, connection: Connection, accepted: socket.socket) -> None:
+        thread = threading.Thread(
+            target=self._run, args=(connection,), name="http-connection", daemon=True
+        )
+        with self._mutex:
+            if len(self._open) >= self._most:
+                accepted.close()
+                return
+            self._open[connection] = thread
+        try:
+            thread.start()
+        except RuntimeError as error:
+            _log.error("no thread for an HTTP connection: %s", error)
+            accepted.close()
+            with self._mutex:
+                del self._open[connection]
+
+    def _run(self, connection: Connection) -> None:
+        try:
+            connection.run()
+        finally:
+            with self._mutex:
+                del self._open[connection]

@@ -1,0 +1,84 @@
+"""JSON, read strictly: UTF-8, no NaN or infinity, no key twice, and objects with known keys alone.
+
+Nesting is bounded by the parser, which gives up at the interpreter's own depth.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from sealgate.reasons import Reason, Refusal
+
+# What a text becomes takes up to thirty times its room, so large ones are parsed one at a time;
+# the interpreter lets no two go on at once anyway.
+_LARGE = 64 * 1024
+_one_large = threading.Lock()
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Hold the place for a large document while it is parsed and made smaller again."""
+    if size <= _LARGE:
+        yield
+        return
+    with _one_large:
+        yield
+
+
+def parse(document: bytes | bytearray | memoryview) -> Any:
+    """Raises: MESSAGE_MALFORMED."""
+    try:
+        return json.loads(
+            str(document, "utf-8"), object_pairs_hook=_members, parse_constant=_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise Refusal(Reason.MESSAGE_MALFORMED, f"not JSON: {type(error).__name__}") from error
+
+
+def members(value: Any, needed: Set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
+    """An object that has the needed keys and, of others, the optional ones at most.
+
+    Raises: MESSAGE_MALFORMED.
+    """
+    found = any_members(value)
+    if not needed <= found.keys() <= needed | optional:
+        raise Refusal(Reason.MESSAGE_MALFORMED, "an object has other keys")
+    return found
+
+
+def any_members(value: Any) -> dict[str, Any]:
+    """An object, whatever its keys. Raises: MESSAGE_MALFORMED."""
+    if type(value) is not dict:
+        raise Refusal(Reason.MESSAGE_MALFORMED, "not an object")
+    return value
+
+
+def items(value: Any) -> list[Any]:
+    """Raises: MESSAGE_MALFORMED."""
+    if type(value) is not list:
+        raise Refusal(Reason.MESSAGE_MALFORMED, "not an array")
+    return value
+
+
+def text(value: Any) -> str:
+    """A string that is one in UTF-8 too. Raises: MESSAGE_MALFORMED."""
+    if type(value) is not str:
+        raise Refusal(Reason.MESSAGE_MALFORMED, "not a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise Refusal(Reason.MESSAGE_MALFORMED, "half of a surrogate pair") from error
+    return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Refusal(Reason.MESSAGE_MALFORMED, "a key twice")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise Refusal(Reason.MESSAGE_MALFORMED, name)

@@ -1,0 +1,27 @@
+"""What a monitor gets of a version: what it must ask and hear, and no more.
+
+The role `monitor` is for a scheduled check (`sealgate health`). Whoever has it and no role of
+people's reads the files with golden inputs and answers, and the manifest and signature to hold them
+against; no weights, no detector, and no evidence, which tells of thresholds.
+"""
+
+from inference.version import GOLDEN, MODEL
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.policy import Principal
+from sealgate.trust.rights import STAFF
+from sealgate.v1.registry_pb2 import Version
+
+_FILES = frozenset({MODEL, GOLDEN})
+
+
+def check_file(caller: Principal, path: str) -> None:
+    """Raises: ROLE_TOO_LOW."""
+    if STAFF.isdisjoint(caller.roles) and path not in _FILES:
+        raise Refusal(Reason.ROLE_TOO_LOW, f"{caller.name} on a file of a version")
+
+
+def shown(caller: Principal, version: Version) -> Version:
+    """The version as the caller may see it."""
+    if STAFF.isdisjoint(caller.roles):
+        version.ClearField("evidence")
+    return version

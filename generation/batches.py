@@ -1,0 +1,186 @@
+"""Many answers at once from one model: transformers' continuous batching, bounded from outside.
+
+The engine takes what it is given and evicts where its cache is too small. So each answer's pages,
+prompt and the most tokens that it may get, are set aside before the engine hears of it. Nothing is
+shared between prompts: how long one takes would tell whether somebody has asked it before.
+"""
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
+from transformers.generation.continuous_batching import ContinuousBatchingManager
+
+from generation.choosing import chooser
+from generation.room import Room
+from generation.settings import GenerationSettings
+from inference.generation import Sampling
+from sealgate.reasons import Reason, Refusal
+
+_log = logging.getLogger(__name__)
+
+# How long an answer may wait for its next token before its caller and deadline are looked at.
+_LOOK_SECONDS = 0.05
+_RESTART_SECONDS = 0.5
+_STOP_SECONDS = 10.0
+
+
+class Batches:
+    """A model that generates, on a thread of its own. Safe for many threads."""
+
+    def __init__(
+        self, model: PreTrainedModel, ends: Sequence[int], settings: GenerationSettings
+    ) -> None:
+        """`ends` are the ids of tokens that end an answer."""
+        self._model = model
+        self._ends = list(ends)
+        self._settings = settings
+        self.room = Room(settings.pages, settings.queue)
+        self._names = map(str, itertools.count())
+        self._answers: dict[str, queue.SimpleQueue[Any]] = {}
+        self._mutex = threading.Lock()
+        self._closed = False
+        self.manager = self._open()
+        self._thread = threading.Thread(target=self._deliver, name="answers", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def answer(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        deadline: float,
+        active: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Iterator[int]]:
+        """The ids of an answer to the ids of a prompt, as they come, the end's included; leaving
+        the block frees its part of the cache. `deadline` is in seconds of `time.monotonic`.
+
+        Raises Refusal: as `Room.take`, DRAINING; while ids are read, DEADLINE_TOO_SHORT, also where
+        `active` says that the caller has gone, and ENGINE_UNAVAILABLE where the engine fails.
+        """
+        pages = -(-(len(prompt) + sampling.max_tokens) // self._settings.page_tokens)
+        self.room.take(pages, deadline, active)
+        name = ""
+        try:
+            name, answers = self._begin(prompt, sampling)
+            yield self._ids(answers, deadline, active)
+        finally:
+            self._end(name)
+            self.room.give(pages)
+
+    def close(self) -> None:
+        """End: answers in progress fail."""
+        with self._mutex:
+            if self._closed:
+                return
+            self._closed, manager = True, self.manager
+        manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_STOP_SECONDS)
+
+    def _open(self) -> ContinuousBatchingManager:
+        settings = self._settings
+        manager = self._model.init_continuous_batching(
+            # Which token is chosen is the chooser's; the engine takes the likeliest that it left.
+            GenerationConfig(do_sample=False, eos_token_id=self._ends, pad_token_id=0),
+            ContinuousBatchingConfig(
+                page_size=settings.page_tokens,
+                num_blocks=settings.pages,
+                max_batch_tokens=settings.step_tokens,
+                allow_block_sharing=False,
+                safety_margin=0.0,
+            ),
+        )
+        manager.logit_processor = chooser()
+        with torch.inference_mode():
+            manager.start()
+        return manager
+
+    def _begin(
+        self, prompt: Sequence[int], sampling: Sampling
+    ) -> tuple[str, "queue.SimpleQueue[Any]"]:
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self._mutex:
+            if self._closed:
+                raise Refusal(Reason.DRAINING)
+            name = next(self._names)
+            self._answers[name] = answers
+            taken = self.manager.add_request(
+                list(prompt),
+                request_id=name,
+                max_new_tokens=sampling.max_tokens,
+                streaming=True,
+                sampling=sampling,
+            )
+            if taken is None:
+                del self._answers[name]
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
+        return name, answers
+
+    def _end(self, name: str) -> None:
+        """Frees what an answer holds, unless it has come to its own end."""
+        with self._mutex:
+            if self._answers.pop(name, None) is not None:
+                self.manager.cancel_request(name)
+
+    def _ids(
+        self, answers: "queue.SimpleQueue[Any]", deadline: float, active: Callable[[], bool]
+    ) -> Iterator[int]:
+        seen = 0
+        while True:
+            try:
+                output = answers.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                output = None
+            if time.monotonic() >= deadline or not active():
+                raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle")
+            if output is None:
+                continue
+            if isinstance(output, Exception) or output.error is not None:
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine failed")
+            # Each output holds all ids so far.
+            yield from output.generated_tokens[seen:]
+            seen = len(output.generated_tokens)
+            if output.is_finished():
+                return
+
+    def _deliver(self) -> None:
+        """Hands the engine's outputs on; where it dies, its answers fail and it begins anew."""
+        while True:
+            for output in self.manager:
+                self._hand_on(output)
+            with self._mutex:
+                lost, self._answers = list(self._answers.values()), {}
+                if self._closed:
+                    break
+                _log.error(
+                    "generation ended: %s", self.manager.background_thread_status.fatal_error
+                )
+                self.manager = self._open()
+            for answers in lost:
+                answers.put(RuntimeError("the engine ended"))
+            time.sleep(_RESTART_SECONDS)
+        for answers in lost:
+            answers.put(RuntimeError("the engine ended"))
+
+    def _hand_on(self, output: Any) -> None:
+        with self._mutex:
+            finished = output.is_finished()
+            answers = self._answers.get(output.request_id)
+            if finished:
+                self._answers.pop(output.request_id, None)
+            elif answers is None:
+                # It was cancelled before the engine had taken it up, and it did so afterwards.
+                self.manager.cancel_request(output.request_id)
+        if answers is not None:
+            # The newest says all that an unread one did: whoever reads slowly piles up nothing.
+            with suppress(queue.Empty):
+                answers.get_nowait()
+            answers.put(output)

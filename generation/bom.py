@@ -1,0 +1,93 @@
+"""What a language model is made of, and by what: CycloneDX 1.6 with a model card, and SLSA."""
+
+import uuid
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+from inference.generation import Terms
+from sealgate.trust import digest
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.times import format_time
+
+_SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/sealgate/generator")
+_PACKAGES = ("sealgate", "torch", "transformers", "tokenizers")
+
+
+def ml_bom(terms: Terms, manifest: Manifest, now: datetime) -> dict[str, Any]:
+    """The bill of materials; the same files and time give the same bytes."""
+    files = [
+        {
+            "type": "file",
+            "bom-ref": f"file:{entry.path}",
+            "name": entry.path,
+            "hashes": [{"alg": "SHA-256", "content": digest.raw(entry.digest).hex()}],
+            "properties": [{"name": "sealgate:size", "value": str(entry.size)}],
+        }
+        for entry in manifest.files
+    ]
+    data = {
+        "type": "data",
+        "bom-ref": "data",
+        "name": terms.data.name,
+        "licenses": [{"license": {"name": terms.data.license}}],
+        "data": [{"type": "dataset", "name": terms.data.name}],
+    }
+    refs = ["data", *(f"file:{entry.path}" for entry in manifest.files)]
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": uuid.uuid5(_SERIALS, manifest.digest).urn,
+        "version": 1,
+        "metadata": {"timestamp": format_time(now), "component": _model(terms, manifest)},
+        "components": [data, *files],
+        "dependencies": [
+            {"ref": manifest.digest, "dependsOn": refs},
+            *({"ref": ref} for ref in refs),
+        ],
+    }
+
+
+def provenance(manifest: Manifest, now: datetime) -> dict[str, Any]:
+    """An in-toto statement over all files: what took them in, and when."""
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": entry.path, "digest": {"sha256": digest.raw(entry.digest).hex()}}
+            for entry in manifest.files
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": "urn:sealgate:publish-generator:v1",
+                "externalParameters": {},
+                "resolvedDependencies": [
+                    {"name": name, "uri": f"pkg:pypi/{name}@{version(name)}"} for name in _PACKAGES
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": "urn:sealgate:publisher"},
+                "metadata": {"startedOn": format_time(now)},
+            },
+        },
+    }
+
+
+def _model(terms: Terms, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": manifest.digest,
+        "name": terms.name,
+        "version": manifest.digest,
+        "description": terms.description,
+        "modelCard": {
+            "modelParameters": {
+                "task": "text-generation",
+                "datasets": [{"ref": "data"}],
+                "inputs": [{"format": "text, or chat messages"}],
+                "outputs": [{"format": "text"}],
+            },
+            "considerations": {"useCases": [terms.intended_use]},
+        },
+    }

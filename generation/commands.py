@@ -1,0 +1,159 @@
+"""`sealgate serve generator` and `sealgate model publish-generator`."""
+
+import importlib.util
+import json
+import secrets
+import signal
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import grpc
+
+from inference.model_config import Data
+from sealgate.cli.output import ask_secret, json_option, show_fields
+from sealgate.cli.people import connected, profile, state_folder
+from sealgate.governance import Governance
+from sealgate.logs import configure
+from sealgate.mutations import send
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote import reason_of
+from sealgate.settings import ConfigError
+from sealgate.signing_keys import open_signer
+from sealgate.trust.digest import sha256
+from sealgate.trust.keys import Signer
+from sealgate.uploads import Uploader
+from sealgate.v1 import registry_pb2 as messages
+
+# Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
+for _module in ("torch", "transformers", "jinja2", "onnx"):
+    if importlib.util.find_spec(_module) is None:
+        raise ModuleNotFoundError(f"No module named {_module!r}", name=_module)
+
+_LOOK_SECONDS = 0.5
+_CONFIG = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate serve generator
+  sealgate serve generator --config /etc/sealgate/generator.toml
+"""
+)
+@click.option("--config", type=_CONFIG, help="The configuration; default: STATE/generator.toml.")
+@click.pass_context
+def generator(ctx: click.Context, config: Path | None) -> None:
+    """Start what generates text alone, for the gateways whose [generator] names it."""
+    from generation import process
+    from generation.settings import GeneratorConfig
+
+    try:
+        settings = GeneratorConfig.read(config or state_folder(ctx) / "generator.toml")
+        configure(settings.log)
+        server = process.build(settings)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    server.start()
+    click.echo(f"listening: {server.address}")
+    while not stopping.wait(_LOOK_SECONDS):
+        pass
+    click.echo("draining")
+    server.stop()
+
+
+@click.command(
+    epilog="""
+\b
+Example:
+  sealgate model publish-generator downloads/qwen --name assistant --prompts prompts.json \\
+    --data "public web text" --license Apache-2.0 --use "answers questions of staff"
+"""
+)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", required=True, help="The model's name.")
+@click.option(
+    "--prompts",
+    "source",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A JSON list of clean prompts: four for golden answers, the others for the screen.",
+)
+@click.option("--description", default="", help="What the model is.")
+@click.option("--use", required=True, help="What it is meant for.")
+@click.option("--data", required=True, help="What it was trained on.")
+@click.option("--license", "license_", required=True, help="The licence of that.")
+@click.option("--prompt-tokens", type=click.IntRange(1), default=1024, show_default=True)
+@click.option("--output-tokens", type=click.IntRange(1), default=512, show_default=True)
+@json_option
+@click.pass_context
+def publish_generator(
+    ctx: click.Context,
+    folder: Path,
+    name: str,
+    source: Path,
+    description: str,
+    use: str,
+    data: str,
+    license_: str,
+    prompt_tokens: int,
+    output_tokens: int,
+    as_json: bool,
+) -> None:
+    """Sign and register a language model of a folder in Hugging Face's layout.
+
+    Weights must be safetensors, the architecture Llama's or Qwen2's. How surprising clean prompts
+    are to the model sets the threshold that prompts are screened by.
+    """
+    from generation.publishing import About, Signing, build
+
+    person = profile(ctx, "publisher")
+    prompts = _read_prompts(source)
+    about = About(name, description, use, Data(data, license_), prompt_tokens, output_tokens)
+    files, signs = _key(person.model_signing_key), _key(person.signing_key)
+    signing = Signing(person.name, files, signs)
+    with connected(person) as channel, tempfile.TemporaryDirectory() as place:
+        now = datetime.now(UTC)
+        governance = Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
+        commitment = _commit(governance, name)
+        package = build(folder, prompts, about, Path(place) / "made", signing, commitment, now)
+        version = Uploader(channel).publish(package)
+    number = int(version.name.rpartition("/")[2])
+    show_fields({"model": name, "version": number, "digest": version.digest}, as_json)
+
+
+def _commit(governance: Governance, model: str) -> str:
+    """The commitment that the registry wants of each version. It is to random bytes that nobody
+    keeps: a language model is not marked, and its evidence says so.
+    """
+    try:
+        send(governance.registry.CreateModel, messages.CreateModelRequest(model=model))
+    except grpc.RpcError as error:
+        if reason_of(error) is not Reason.MODEL_EXISTS:
+            raise
+    commitment = sha256(secrets.token_bytes(32))
+    request = messages.CommitWatermarkRequest(model=model, commitment=commitment)
+    send(governance.registry.CommitWatermark, request)
+    return commitment
+
+
+def _read_prompts(path: Path) -> list[str]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise click.ClickException(f"{path} is not JSON") from error
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise click.ClickException(f"{path} is not a list of texts")
+    return found
+
+
+def _key(place: Path | str | None) -> Signer:
+    if place is None:
+        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+    return open_signer(place, ask_secret)

@@ -1,0 +1,192 @@
+"""A decoder read from a folder of verified files: weights, tokenizer and chat template.
+
+1. The architecture is one of those that the library itself has; no code comes along, whatever the
+   configuration asks for.
+2. Weights are safetensors, read in place: they are in memory once.
+3. The tokenizer is `tokenizer.json` alone, whatever class the folder names.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import TemplateError
+from tokenizers import Tokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from inference.generation import ARCHITECTURES, CONFIG, INDEX, TOKENIZER, WEIGHTS, Asked, is_text
+from sealgate.reasons import Reason, Refusal
+
+_LARGEST_TOKENIZER = 32 << 20
+_MOST_MESSAGES = 1024
+_ROLES = ("system", "user", "assistant")
+
+
+class Decoder:
+    """A model and what turns prompts into its tokens. Reading either is safe for many threads."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        template: PreTrainedTokenizerFast | None,
+        ends: Sequence[int],
+    ) -> None:
+        """`ends` are the ids that end an answer; `template` writes chats, where there is one."""
+        self.model = model
+        self.tokenizer = tokenizer
+        self._template = template
+        added = tokenizer.get_added_tokens_decoder().values()
+        self._special = [token.content for token in added if token.special]
+        self.ends = tuple(ends)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Decoder":
+        """Raises Refusal: CHECKPOINT_REFUSED, FILE_TOO_LARGE."""
+        settings = check_config((folder / CONFIG).read_bytes())
+        data = (folder / TOKENIZER).read_bytes()
+        if len(data) > _LARGEST_TOKENIZER:
+            raise Refusal(Reason.FILE_TOO_LARGE, TOKENIZER)
+        try:
+            tokenizer = Tokenizer.from_buffer(data)
+            # 1. and 2.
+            _check_index(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                trust_remote_code=False,
+                use_safetensors=True,
+                local_files_only=True,
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+            ).eval()
+        except Exception as error:
+            # Whatever the library finds wrong with what others wrote.
+            raise Refusal(Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}") from error
+        model.requires_grad_(False)
+        # 3.
+        return cls(model, tokenizer, _template(folder), _ends(folder, settings))
+
+    @property
+    def positions(self) -> int:
+        """How many tokens, of prompt and answer together, it takes."""
+        return int(self.model.config.max_position_embeddings)
+
+    def prompt_ids(self, asked: Asked, most: int) -> list[int]:
+        """The tokens of a prompt. Raises: TENSOR_TEXT for text that is not UTF-8, holds a NUL or
+        has no tokens; CHAT_MALFORMED; PROMPT_TOO_LONG for more than `most`.
+        """
+        # No token is longer than this many bytes on average, not even in a text of one word.
+        if len(asked.prompt) > 64 * most:
+            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
+        try:
+            text = asked.prompt.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refusal(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
+        if "\0" in text:
+            raise Refusal(Reason.TENSOR_TEXT, "a prompt holds a NUL")
+        if asked.is_chat:
+            text = self._chat(text)
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=not asked.is_chat).ids
+        if not ids:
+            raise Refusal(Reason.TENSOR_TEXT, "a prompt has no tokens")
+        if len(ids) > most:
+            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(ids)} tokens")
+        return ids
+
+    def _chat(self, text: str) -> str:
+        try:
+            messages = json.loads(text)
+        except (ValueError, RecursionError):
+            messages = None
+        if self._template is None or not _is_chat(messages):
+            raise Refusal(Reason.CHAT_MALFORMED)
+        contents = [message["content"] for message in messages]
+        if not all(is_text(content) and "\0" not in content for content in contents):
+            raise Refusal(Reason.CHAT_MALFORMED, "a message is not UTF-8 or holds a NUL")
+        if any(special in content for content in contents for special in self._special):
+            # It would end its message and begin another, in whatever role it likes.
+            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a special token")
+        try:
+            rendered: str = self._template.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, ValueError, TypeError) as error:
+            # Templates refuse orders of roles that they do not know.
+            raise Refusal(Reason.CHAT_MALFORMED, str(error)) from error
+        return rendered
+
+
+def check_config(data: bytes) -> dict[str, Any]:
+    """`config.json`, where it is of a known architecture and asks for no code of its own.
+
+    Raises Refusal(CHECKPOINT_REFUSED).
+    """
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{CONFIG} is not JSON") from error
+    found = [([name], kind) for name, kind in ARCHITECTURES.items()]
+    # The library goes by `model_type` alone.
+    if (
+        not isinstance(config, dict)
+        or (config.get("architectures"), config.get("model_type")) not in found
+    ):
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"not an architecture of {[*ARCHITECTURES]}")
+    if "auto_map" in config or config.get("quantization_config"):
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{CONFIG} asks for more than its architecture")
+    return config
+
+
+def _check_index(folder: Path) -> None:
+    """The library would read whatever file an index names, wherever it lies. Raises ValueError."""
+    path = folder / INDEX
+    named = json.loads(path.read_bytes())["weight_map"].values() if path.exists() else ()
+    if not all(isinstance(name, str) and WEIGHTS.fullmatch(name) for name in named):
+        raise ValueError(f"{INDEX} names other files than weights")
+
+
+def _template(folder: Path) -> PreTrainedTokenizerFast | None:
+    """What writes chats, where the folder has a template; it runs in jinja's sandbox."""
+    path = folder / "tokenizer_config.json"
+    described = json.loads(path.read_bytes()) if path.exists() else {}
+    text = described.get("chat_template") if isinstance(described, dict) else None
+    if not isinstance(text, str):
+        return None
+    names = ("bos_token", "eos_token")
+    tokens = {name: described[name] for name in names if isinstance(described.get(name), str)}
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / TOKENIZER), chat_template=text, **tokens
+    )
+
+
+def _ends(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
+    """The ids that end an answer, by `generation_config.json` or else `config.json`."""
+    found = config.get("eos_token_id")
+    if (folder / "generation_config.json").exists():
+        found = GenerationConfig.from_pretrained(folder).eos_token_id or found
+    ids = found if isinstance(found, list) else [found]
+    return tuple(token for token in ids if isinstance(token, int) and token >= 0)
+
+
+def _is_chat(messages: Any) -> bool:
+    return (
+        isinstance(messages, list)
+        and 1 <= len(messages) <= _MOST_MESSAGES
+        and all(
+            isinstance(message, dict)
+            and message.keys() == {"role", "content"}
+            and message["role"] in _ROLES
+            and isinstance(message["content"], str)
+            for message in messages
+        )
+    )

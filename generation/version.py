@@ -1,0 +1,153 @@
+"""A generator's version made ready: its weights loaded and held against its golden answers."""
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from generation.batches import Batches
+from generation.decoder import Decoder
+from generation.golden import GoldenAnswers
+from generation.settings import GenerationSettings
+from generation.surprise import score
+from generation.texts import Text
+from inference.generation import GOLDEN, TERMS, Asked, NoClassifier, Sampling, Terms
+from inference.limits import Counts
+from inference.remote.prompts import Piece
+from inference.statistics import Statistics
+from sealgate.reasons import Reason, Refusal
+
+_GOLDEN_SECONDS = 100.0
+# So often a caller whose prompt waits to be measured is looked at: it may have gone.
+_LOOK_SECONDS = 0.05
+_PLACE = "in-process, digest checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt that has been read: its tokens, and what screening measured of them."""
+
+    ids: tuple[int, ...]
+    score: float
+
+
+class GeneratorVersion(NoClassifier):
+    """A `Ready` version that generates. It answers as long as anyone refers to it."""
+
+    def __init__(self, digest: str, terms: Terms, decoder: Decoder, batches: Batches) -> None:
+        self.digest = digest
+        self.engine = _PLACE
+        self.statistics = Statistics()
+        self.terms = terms
+        self.batches = batches
+        self._decoder = decoder
+        self._mutex = threading.Lock()
+        self._measuring = threading.Lock()
+        self._closed = False
+        self._requests = self._dropped = 0
+        weakref.finalize(self, batches.close)
+
+    @classmethod
+    def build(cls, digest: str, folder: Path, settings: GenerationSettings) -> "GeneratorVersion":
+        """Make the version of `digest` ready from a private folder of its files.
+
+        1. `generator.json` and `golden.json` are well-formed (DOCUMENT_MALFORMED).
+        2. The weights load (CHECKPOINT_REFUSED), and prompt and answer together have room in them
+           and in the cache (ENGINE_UNSUITABLE).
+        3. The golden prompts are cut, and answered greedily, as the publisher's (GOLDEN_MISMATCH).
+        """
+        # 1.
+        terms = Terms.decode((folder / TERMS).read_bytes())
+        golden = GoldenAnswers.decode((folder / GOLDEN).read_bytes())
+        # 2.
+        decoder = Decoder.read(folder)
+        longest = terms.prompt_tokens + terms.output_tokens
+        if longest > min(decoder.positions, settings.cache_tokens):
+            raise Refusal(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
+        version = cls(digest, terms, decoder, Batches(decoder.model, decoder.ends, settings))
+        # 3.
+        golden.check(version._cut, version._greedy)
+        return version
+
+    def read(self, asked: Asked, deadline: float, active: Callable[[], bool]) -> Prompt:
+        """Cut and measure a prompt; `deadline` and `active` are as for `answer`.
+
+        Raises: as `Decoder.prompt_ids`; PARAMETER_MALFORMED, DEADLINE_TOO_SHORT.
+        """
+        self.terms.check(asked.sampling)
+        ids = self._decoder.prompt_ids(asked, self.terms.prompt_tokens)
+        # One after another: each takes a run of the model over the whole prompt.
+        with self._turn(deadline, active):
+            found = score(self._decoder.model, ids, self.terms.screening.window)
+        return Prompt(tuple(ids), found)
+
+    @contextmanager
+    def answer(
+        self, prompt: Prompt, sampling: Sampling, deadline: float, active: Callable[[], bool]
+    ) -> Iterator[Iterator[Piece]]:
+        """The answer's pieces as they come, a token each; the last one says why it ends.
+
+        Raises: as `Batches.answer`.
+        """
+        if self._closed:
+            raise Refusal(Reason.DRAINING)
+        ended = False
+        try:
+            with self.batches.answer(prompt.ids, sampling, deadline, active) as ids:
+                yield self._pieces(ids, sampling)
+                ended = True
+        finally:
+            with self._mutex:
+                self._requests += ended
+                self._dropped += not ended
+
+    def counts(self) -> Counts:
+        """What has been answered since it was loaded; a request is a row and a batch of its own."""
+        with self._mutex:
+            return Counts(self._requests, self._requests, self._requests, self._dropped, 0)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests, and end those in progress, which last too long to be waited for."""
+        self._closed = True
+        self.batches.close()
+        return True
+
+    @contextmanager
+    def _turn(self, deadline: float, active: Callable[[], bool]) -> Iterator[None]:
+        """One's turn to have a prompt measured. Who has gone meanwhile costs no run."""
+        while not self._measuring.acquire(timeout=_LOOK_SECONDS):
+            _check_awaited(deadline, active)
+        try:
+            _check_awaited(deadline, active)
+            yield
+        finally:
+            self._measuring.release()
+
+    def _pieces(self, ids: Iterator[int], sampling: Sampling) -> Iterator[Piece]:
+        text = Text(self._decoder.tokenizer, sampling.stop)
+        for number, token in enumerate(ids, 1):
+            said, finish = text.add(token), ""
+            if text.is_over or token in self._decoder.ends:
+                finish = "stop"
+            elif number == sampling.max_tokens:
+                finish = "length"
+            yield Piece((token,), (said + text.end() if finish else said).encode(), finish)
+            if finish:
+                return
+
+    def _cut(self, text: str) -> Sequence[int]:
+        asked = Asked(text.encode(), False, Sampling(1))
+        return self._decoder.prompt_ids(asked, self.terms.prompt_tokens)
+
+    def _greedy(self, ids: Sequence[int], tokens: int) -> Sequence[int]:
+        deadline = time.monotonic() + _GOLDEN_SECONDS
+        with self.batches.answer(ids, Sampling(tokens), deadline) as answer:
+            return list(answer)
+
+
+def _check_awaited(deadline: float, active: Callable[[], bool]) -> None:
+    if time.monotonic() >= deadline or not active():
+        raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its prompt was measured")

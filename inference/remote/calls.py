@@ -1,0 +1,85 @@
+"""Calls of an engine: the answer, or the refusal that came instead."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import grpc
+
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote import reason_of
+
+# Where gRPC itself has ended a call; CANCELLED is our own doing, for want of a listener.
+_BY_STATUS = {
+    grpc.StatusCode.CANCELLED: Reason.DEADLINE_TOO_SHORT,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Reason.DEADLINE_TOO_SHORT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.QUEUE_FULL,
+}
+_LONGEST_DETAIL = 200
+
+OnEnd: TypeAlias = Callable[[Callable[[], Any]], Any]
+"""Is given what ends a stream from another thread, when nobody listens any more."""
+
+_Request = TypeVar("_Request", contravariant=True)
+_Response = TypeVar("_Response", covariant=True)
+
+
+class Method(Protocol[_Request, _Response]):
+    def __call__(self, request: _Request, *, timeout: float | None) -> _Response: ...
+
+
+def call(
+    method: Method[_Request, _Response], request: _Request, seconds: float | None
+) -> _Response:
+    """The response. Raises the refusal that came instead, or ENGINE_UNAVAILABLE."""
+    try:
+        return method(request, timeout=seconds)
+    except grpc.RpcError as error:
+        raise _refused(error) from error
+    except ValueError as error:
+        raise Refusal(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
+
+
+@contextmanager
+def one_stream(
+    method: Callable[..., Any],
+    request: oip.ModelInferRequest,
+    seconds: float,
+    on_end: OnEnd,
+) -> Iterator[Iterator[oip.ModelInferResponse]]:
+    """The responses to one request on a stream of its own, which ends with the block.
+
+    Raises, while they are read, the refusal that came instead, or ENGINE_UNAVAILABLE.
+    """
+    try:
+        stream = method(iter((request,)), timeout=seconds)
+    except ValueError as error:
+        raise Refusal(Reason.ENGINE_UNAVAILABLE, "the channel is closed") from error
+    on_end(stream.cancel)
+    try:
+        yield _responses(stream)
+    finally:
+        stream.cancel()
+
+
+def error_message(refusal: Refusal) -> str:
+    """How a refusal stands in a stream that goes on: the reason's name, a colon, its sentence."""
+    return f"{refusal.reason.name}: {refusal.reason.sentence}"
+
+
+def _responses(stream: Any) -> Iterator[oip.ModelInferResponse]:
+    try:
+        for message in stream:
+            if message.error_message:
+                name = message.error_message.partition(":")[0]
+                reason = Reason.__members__.get(name, Reason.ENGINE_UNAVAILABLE)
+                raise Refusal(reason, message.error_message[:_LONGEST_DETAIL])
+            yield message.infer_response
+    except grpc.RpcError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: Any) -> Refusal:
+    reason = reason_of(error) or _BY_STATUS.get(error.code(), Reason.ENGINE_UNAVAILABLE)
+    return Refusal(reason, (error.details() or "")[:_LONGEST_DETAIL])

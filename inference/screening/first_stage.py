@@ -1,0 +1,186 @@
+"""The cheap stage that decides on every request, where a version has one.
+
+It reads what the answer's own INT8 run passes anyway: the input, the vector that enters the last
+layer, and the logits. Through that layer alone the margin's gradient is a difference of two rows of
+its weights, so FGSM needs no run at all: the step along the gradient's sign that turns the answer
+is the margin over the sum of the gradient's sizes. Beside it stand how far input and vector lie
+from clean ones of the answer's class and of the next (Lee et al., arXiv 1807.03888): an attack that
+goes deep into another class is told by the input, which does not look like that class. Of a text
+the input is the mean of its word embeddings.
+
+A row whose score is at most `cut` is taken for clean by this stage alone; every other goes on to
+the response graph. So this stage never makes a row suspect.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.numbers import number, numbers
+from inference.screening import scoring
+from inference.screening.calibration import Floats
+from inference.screening.scoring import Scoring
+from sealgate.trust import fields
+
+Rows = npt.NDArray[np.float32]
+FEATURES = 13
+_READING = ("mean", "basis", "whitening", "center")
+_TINY = np.float32(1e-6)
+
+
+class Shown(NamedTuple):
+    """Of rows, what an answer's run shows: `inputs` [n, I], the `vectors` [n, D] that entered the
+    last layer, and the logits [n, C].
+    """
+
+    inputs: Rows
+    vectors: Rows
+    logits: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How clean rows of each class lie: `mean` [D] and `basis` [D, K] lead to K principal
+    components; `whitening` [K, C K] and `center` [C K] from there to where each class is a standard
+    Gaussian. All row by row.
+    """
+
+    mean: tuple[float, ...]
+    basis: tuple[float, ...]
+    whitening: tuple[float, ...]
+    center: tuple[float, ...]
+    _arrays: tuple[Rows, Rows, Rows, Rows] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        size = len(self.mean)
+        count = len(self.basis) // max(1, size)
+        if not count or len(self.basis) != size * count:
+            raise fields.malformed("the components are not as long as the vectors")
+        if len(self.center) % count or len(self.center) < 2 * count:
+            raise fields.malformed("there are not as many centers as classes")
+        if len(self.whitening) != count * len(self.center):
+            raise fields.malformed("the classes are not described among the components")
+        mean, basis, whitening, center = (
+            np.array(getattr(self, name), np.float32) for name in _READING
+        )
+        arrays = mean, basis.reshape(size, count), whitening.reshape(count, -1), center
+        object.__setattr__(self, "_arrays", arrays)
+
+    @property
+    def size(self) -> int:
+        """How long the vectors are that it reads."""
+        return len(self.mean)
+
+    @property
+    def classes(self) -> int:
+        return len(self.center) * self.size // len(self.basis)
+
+    def distances(self, rows: Rows, own: npt.NDArray[np.int64]) -> tuple[Rows, ...]:
+        """How far rows [n, D] lie from the class that they are answered as and from the next one,
+        by how much the first exceeds the second, and what no component holds; each [n].
+        """
+        mean, basis, whitening, center = self._arrays
+        centered = rows - mean
+        z = centered @ basis
+        white = z @ whitening - center
+        squares = (white * white).reshape(len(rows), self.classes, -1).sum(axis=2)
+        places = np.arange(len(rows))
+        near = squares[places, own]
+        squares[places, own] = np.inf
+        other = squares.min(axis=1)
+        rest = (centered * centered).sum(axis=1) - (z * z).sum(axis=1)
+        return (
+            np.log1p(near),
+            np.log1p(other),
+            (near - other) / np.sqrt(near + other + _TINY),
+            np.sqrt(np.maximum(rest, 0) + _TINY),
+        )
+
+    def value(self) -> dict[str, Any]:
+        """As it stands in a document."""
+        return {name: list(getattr(self, name)) for name in _READING}
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        item = fields.record(value, _READING)
+        return cls(*(numbers(item[name]) for name in _READING))
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Of inputs, and of the vectors that enter the last layer."""
+
+    inputs: Reading
+    vectors: Reading
+
+    def __post_init__(self) -> None:
+        if self.inputs.classes != self.vectors.classes:
+            raise fields.malformed("inputs and vectors are not of the same classes")
+
+    def features(self, shown: Shown, weight: Rows) -> Rows:
+        """`FEATURES` of rows, float32 [n, FEATURES]; `weight` [C, D] is the last layer's."""
+        logits, own = shown.logits, shown.logits.argmax(axis=1)
+        rows = np.arange(len(logits))
+        others = logits.copy()
+        others[rows, own] = -np.inf
+        next_best = others.argmax(axis=1)
+        lead = logits[rows, own]
+        margin = lead - others[rows, next_best]
+        gradient = weight[own] - weight[next_best]
+        found = (
+            margin,
+            # The FGSM step, through the last layer, that turns the answer.
+            margin / (np.abs(gradient).sum(axis=1) + _TINY),
+            lead - logits.mean(axis=1),
+            np.log(np.exp(logits - lead[:, np.newaxis]).sum(axis=1)),
+            (shown.vectors * np.sign(gradient)).mean(axis=1),
+            *self.vectors.distances(shown.vectors, own),
+            *self.inputs.distances(shown.inputs, own),
+        )
+        return np.stack(found, axis=1).astype(np.float32)
+
+    def value(self) -> dict[str, Any]:
+        """As it stands in a document."""
+        return {"inputs": self.inputs.value(), "vectors": self.vectors.value()}
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        item = fields.record(value, ("inputs", "vectors"))
+        return cls(Reading.read(item["inputs"]), Reading.read(item["vectors"]))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """What it reads, how it scores that, and the score up to which a row goes no further."""
+
+    readings: Readings
+    scoring: Scoring
+    cut: float
+
+    def __post_init__(self) -> None:
+        if self.scoring.width != FEATURES:
+            raise fields.malformed("the first stage scores other features than it reads")
+
+    def beyond(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
+        """By how much the scores of features [n, FEATURES] exceed the cut: at most 0 where the row
+        goes no further; NaN where it could not be measured.
+        """
+        return self.scoring.scores(features) - self.cut
+
+    def goes_on(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+        """Which rows [n] the response graph decides: what is not a number, too."""
+        return ~(self.beyond(features) <= 0)
+
+    def value(self) -> dict[str, Any]:
+        """As it stands in a detector's document."""
+        return {"readings": self.readings.value(), **self.scoring.value(), "cut": self.cut}
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        item = fields.record(value, ("readings", *scoring.NAMES, "cut"))
+        return cls(Readings.read(item["readings"]), Scoring.read(item), number(item["cut"]))

@@ -1,0 +1,178 @@
+"""How a row's features become one score: two detectors read them, quadratic both.
+
+The clean one knows clean rows alone and says how far a row lies from them; the trained one was
+shown attacks, and benign changes beside them. Each score is put in units of its tail on clean rows,
+so that the two add as the logarithms of p-values do in Fisher's method, the clean one weighing
+half.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.numbers import number, numbers
+from inference.screening.calibration import Floats
+from sealgate.trust import fields
+
+# It catches what no attack that was shown is like, and takes benign changes for it.
+CLEAN_WEIGHT = 0.5
+NAMES = ("scaling", "clean", "trained")
+"""The fields of a document that `Scoring.value` writes."""
+# Scores that do not vary on clean rows still need a unit.
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Where each feature lies on clean rows, how widely it spreads, and where it is cut off."""
+
+    center: tuple[float, ...]
+    spread: tuple[float, ...]
+    limit: float
+
+    def __post_init__(self) -> None:
+        if not self.center or len(self.center) != len(self.spread):
+            raise fields.malformed("each feature needs a center and a spread")
+        if min(self.spread) <= 0 or self.limit <= 0:
+            raise fields.malformed("spreads and their limit must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where a score's upper tail begins on clean rows, its median, and how fast it thins out."""
+
+    median: float
+    decay: float
+
+    def __post_init__(self) -> None:
+        if self.decay <= 0:
+            raise fields.malformed("a tail thins out")
+
+    @classmethod
+    def of(cls, scores: Floats) -> "Tail":
+        """The exponential tail through the median and the 95th percentile of clean scores [n]."""
+        median, high = np.quantile(scores, [0.5, 0.95])
+        return cls(float(median), float(max(high - median, _LEAST) / np.log(10)))
+
+    def surprise(self, scores: Floats) -> Floats:
+        """Minus the logarithm of each score's p-value, but for a constant."""
+        found: Floats = (scores - self.median) / self.decay
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """bias + linear . z + z' Q z, where Q's upper triangle is `quadratic`, row by row, and the tail
+    of what follows from it.
+    """
+
+    bias: float
+    linear: tuple[float, ...]
+    quadratic: tuple[float, ...]
+    tail: Tail
+    _linear: Floats = field(init=False, repr=False, compare=False)
+    _triangle: Floats = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        width = len(self.linear)
+        if len(self.quadratic) != width * (width + 1) // 2:
+            raise fields.malformed("the quadratic weights are not a triangle of the linear ones")
+        triangle = np.zeros((width, width))
+        triangle[np.triu_indices(width)] = self.quadratic
+        object.__setattr__(self, "_linear", np.array(self.linear))
+        object.__setattr__(self, "_triangle", triangle)
+
+    def polynomial(self, z: Floats) -> Floats:
+        """Its value [n] for scaled features z [n, F]."""
+        found: Floats = ((z @ self._triangle + self._linear) * z).sum(axis=1) + self.bias
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """`clean` holds a squared distance, `trained` the logarithm of odds. Safe to share between
+    threads.
+    """
+
+    scaling: Scaling
+    clean: Weights
+    trained: Weights
+    _center: Floats = field(init=False, repr=False, compare=False)
+    _inverse: Floats = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        width = len(self.scaling.center)
+        if {len(self.clean.linear), len(self.trained.linear)} != {width}:
+            raise fields.malformed("there are not as many weights as features")
+        object.__setattr__(self, "_center", np.array(self.scaling.center))
+        object.__setattr__(self, "_inverse", 1 / np.array(self.scaling.spread))
+
+    @property
+    def width(self) -> int:
+        """How many features it reads."""
+        return len(self.scaling.center)
+
+    def scores(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
+        """Score features [n, F]; returns float64 [n], larger meaning likelier adversarial.
+
+        A feature that is not finite makes its row's score NaN. Raises ValueError for another width.
+        """
+        clean, trained = self.surprises(features)
+        return CLEAN_WEIGHT * clean + trained
+
+    def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+        """What the clean and the trained detector say of features [n, F], each [n]."""
+        if features.ndim != 2 or features.shape[1] != self.width:
+            raise ValueError(f"features must be [n, {self.width}], not {features.shape}")
+        z = (features - self._center) * self._inverse
+        # An infinity would otherwise be cut off to an ordinary value.
+        z[np.isinf(z)] = np.nan
+        limit = self.scaling.limit
+        np.minimum(np.maximum(z, -limit, out=z), limit, out=z)
+        distance = np.log1p(np.maximum(self.clean.polynomial(z), 0))
+        odds = self.trained.polynomial(z)
+        return self.clean.tail.surprise(distance), self.trained.tail.surprise(odds)
+
+    def value(self) -> dict[str, Any]:
+        """As it stands in a document, under `NAMES`."""
+        return {
+            "scaling": {
+                "center": list(self.scaling.center),
+                "spread": list(self.scaling.spread),
+                "limit": self.scaling.limit,
+            },
+            "clean": _weights_value(self.clean),
+            "trained": _weights_value(self.trained),
+        }
+
+    @classmethod
+    def read(cls, item: dict[str, Any]) -> Self:
+        """From a record that has `NAMES`. Raises Refusal(DOCUMENT_MALFORMED)."""
+        return cls(_scaling(item["scaling"]), _weights(item["clean"]), _weights(item["trained"]))
+
+
+def _scaling(value: Any) -> Scaling:
+    item = fields.record(value, ("center", "spread", "limit"))
+    return Scaling(numbers(item["center"]), numbers(item["spread"]), number(item["limit"]))
+
+
+def _weights_value(weights: Weights) -> dict[str, Any]:
+    return {
+        "bias": weights.bias,
+        "linear": list(weights.linear),
+        "quadratic": list(weights.quadratic),
+        "tail": {"median": weights.tail.median, "decay": weights.tail.decay},
+    }
+
+
+def _weights(value: Any) -> Weights:
+    item = fields.record(value, ("bias", "linear", "quadratic", "tail"))
+    tail = fields.record(item["tail"], ("median", "decay"))
+    return Weights(
+        number(item["bias"]),
+        numbers(item["linear"]),
+        numbers(item["quadratic"]),
+        Tail(number(tail["median"]), number(tail["decay"])),
+    )

@@ -1,0 +1,139 @@
+"""A version's graphs at work on one batch: what answers, and the stages that screen.
+
+Without a first stage the response graph screens every row. With one, the INT8 graph is run so that
+it shows what enters its last layer as well, the first stage reads that, and the response graph runs
+for those rows alone that go on. Where a foreign server answers, the INT8 graph runs here for the
+first stage alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference import tracing
+from inference.forms import Form
+from inference.graphs import Tapped, open_tapped
+from inference.model_config import ModelConfig
+from inference.runtime import Session
+from inference.runtime_settings import ON_CPU, RuntimeSettings
+from inference.screening.detector import Detector
+from inference.screening.first_stage import FirstStage, Shown
+from inference.serving import Served
+from sealgate.reasons import Reason, Refusal
+
+Array = npt.NDArray[Any]
+
+
+class Ran(NamedTuple):
+    """The logits and the features of each row, and how many nanoseconds the answer took, and the
+    screening.
+    """
+
+    logits: Array
+    features: Array
+    answering: int
+    screening: int
+
+
+class Screening(Protocol):
+    """How the rows of a batch are answered and screened. `response` gives features; `sessions` are
+    those that it runs beside the two that it is given.
+    """
+
+    @property
+    def sessions(self) -> Sequence[Session]: ...
+
+    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran: ...
+
+
+class Whole:
+    """The response graph on every row."""
+
+    sessions: Sequence[Session] = ()
+
+    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran:
+        begun = perf_counter_ns()
+        (features,) = response.run(form.screening(x))
+        screened = perf_counter_ns()
+        tracing.past("screen", begun, screened)
+        (logits,) = served.run(form.serving(x))
+        return Ran(logits, features, perf_counter_ns() - screened, screened - begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A first stage, and the response graph behind it. Where it `spares` no run, the graph runs on
+    every row all the same: verdicts are those of the stages, and batches keep their sizes.
+    """
+
+    stage: FirstStage
+    tapped: Tapped
+    width: int
+    spares: bool = True
+
+    @classmethod
+    def open(
+        cls,
+        graphs: tuple[bytes, bytes],
+        config: ModelConfig,
+        detector: Detector,
+        threads: int,
+        settings: RuntimeSettings = ON_CPU,
+    ) -> "Staged | None":
+        """That of a detector which has a first stage; `graphs` are the INT8 and the float32 one.
+
+        Raises GRAPH_MISMATCH where they do not end in a layer of the size that the stage reads, and
+        as `open_tapped` does.
+        """
+        stage = detector.first
+        if stage is None:
+            return None
+        tapped = open_tapped(*graphs, config, threads, settings)
+        vectors = stage.readings.vectors
+        if (vectors.classes, vectors.size) != tapped.weight.shape:
+            raise Refusal(Reason.GRAPH_MISMATCH, "the first stage reads another last layer")
+        spares = not (settings.deterministic or settings.cuda_graphs)
+        return cls(stage, tapped, detector.width, spares)
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        return (self.tapped.session,)
+
+    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran:
+        begun = perf_counter_ns()
+        feeds = form.serving(x)
+        outputs = served.run(feeds)
+        answered = perf_counter_ns()
+        # Where the INT8 graph does not answer, it runs for what it shows alone.
+        own = len(outputs) > 1
+        shown = self.tapped.shown(feeds, outputs) if own else self.tapped.run(feeds)
+        logits, first = outputs[0], self._first(shown, len(x))
+        features = np.full((len(x), self.width), np.nan, np.float32)
+        width = first.shape[1]
+        features[:, :width] = first
+        goes_on = self.stage.goes_on(first)
+        if goes_on.all() or not self.spares:
+            features[:, width:] = self._measured(x, response, form)
+        elif goes_on.any():
+            features[goes_on, width:] = self._measured(x[goes_on], response, form)
+        ended = perf_counter_ns()
+        tracing.past("screen", answered, ended)
+        return Ran(logits, features, answered - begun, ended - answered)
+
+    def _first(self, shown: Shown, rows: int) -> Array:
+        """The first stage's features of rows."""
+        readings, classes = self.stage.readings, len(self.tapped.weight)
+        expected = ((rows, readings.inputs.size), (rows, readings.vectors.size), (rows, classes))
+        if tuple(each.shape for each in shown) != expected:
+            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+        return readings.features(shown, self.tapped.weight)
+
+    def _measured(self, x: Array, response: Served, form: Form) -> Array:
+        (features,) = response.run(form.screening(x))
+        if features.shape != (len(x), self.width - self.stage.scoring.width):
+            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+        return features

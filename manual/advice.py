@@ -1,0 +1,62 @@
+"""What whoever meets a refusal should do: by its kind, and by its reason where that says more."""
+
+from sealgate.reasons import Kind, Reason
+
+_BY_KIND = {
+    Kind.UNAUTHENTICATED: "Send a good credential; the same one is refused again.",
+    Kind.DENIED: "Do not repeat it. Ask an admin who may do this.",
+    Kind.INVALID: "Correct what was sent; the same is refused again.",
+    Kind.NOT_FOUND: "Look at the name or number.",
+    Kind.EXISTS: "Nothing, if that is what you wanted; else choose another name or id.",
+    Kind.PRECONDITION: "Do not repeat it before the state that it names has changed.",
+    Kind.STALE: "Read the state again, decide again, then repeat.",
+    Kind.EXHAUSTED: "Repeat it after the delay of `RetryInfo`.",
+    Kind.UNAVAILABLE: "Repeat it with growing pauses, as long as your deadline lasts.",
+    Kind.TOO_LATE: "Repeat it with more time, if you have it.",
+    Kind.DATA_LOSS: "Stop. Keep what you have, and tell the operator and an auditor.",
+    Kind.INTERNAL: "Tell the operator when it was; the gateway's log says more.",
+}
+_BY_REASON = {
+    Reason.TOKEN_EXPIRED: "Fetch a new token and repeat.",
+    Reason.TOKEN_NOT_YET_VALID: "Look at the clocks: they may differ by 10 seconds.",
+    Reason.API_KEY_EXPIRED: "Ask an admin for a new key.",
+    Reason.API_KEY_REVOKED: "Ask an admin for a new key.",
+    Reason.PRINCIPAL_UNKNOWN: "Ask an admin to name you in a new policy.",
+    Reason.PROMOTION_ONLY: "Promote, roll back or revoke instead.",
+    Reason.SELF_APPROVAL: "Have somebody else approve.",
+    Reason.BATCH_TOO_LARGE: "Send fewer rows; the model's `max_batch_size` says how many.",
+    Reason.ADVERSARIAL_INPUT: "Do not send it again. See [screening](sessions-and-screening.md).",
+    Reason.STEP_UP: "Have a second person allow it, then ask with their allowance.",
+    Reason.ALLOWANCE_EXPIRED: "Ask for another allowance.",
+    Reason.ALLOWANCE_USED: "Ask for another allowance.",
+    Reason.SESSION_BLOCKED: "Ask the operator; say whether you send many near duplicates.",
+    Reason.UPLOAD_OFFSET: "Go on from the offset in the metadata.",
+    Reason.UPLOAD_UNKNOWN: "Begin the upload again.",
+    Reason.REQUEST_ID_REUSED: "Take a fresh UUID4 for each request.",
+    Reason.PATH_UNKNOWN: "Look at the paths of [the HTTP door](http.md).",
+    Reason.VERSION_NOT_LIVE: "Ask without a number, or for one that is live.",
+    Reason.VERSION_REVOKED: "Ask without a number: another version may be live.",
+    Reason.VERSION_ALTERED: "Tell the operator and an auditor: stored bytes were changed.",
+    Reason.APPROVALS_MISSING: "Have more people approve.",
+    Reason.PROPOSAL_EXPIRED: "Propose again.",
+    Reason.POINTER_STALE: "Tell the operator: the registry's freshness is not renewed.",
+    Reason.POLICY_EXPIRED: "Tell the admins: a new policy must be accepted.",
+    Reason.QUOTA_SPENT: "Wait for tomorrow, as `RetryInfo` says, or ask for a larger quota.",
+    Reason.UPLOADS_TOO_MANY: "End or finish an upload first.",
+    Reason.STORAGE_FULL: "Tell the operator; repeat when there is room.",
+    Reason.OUT_OF_MEMORY: "Send fewer rows.",
+    Reason.RUN_HUNG: "Repeat it once. If it comes again, tell the operator.",
+    Reason.DRAINING: "Repeat it at once, on another connection.",
+    Reason.LOG_FENCED: "Repeat it on another gateway; tell the operator.",
+    Reason.RECEIPT_MISSING: "Do not use the answer.",
+    Reason.RECEIPT_MISMATCH: "Do not use the answer; tell the operator and an auditor.",
+    Reason.PROOF_INVALID: "Do not believe what it was to prove; tell an auditor.",
+    Reason.ENTRY_PRUNED: "Its hash and proofs are still there; its content is not.",
+    Reason.RETENTION_HOLDS: "Wait until they are old enough.",
+    Reason.KEY_FILE_EXPOSED: "`chmod 600` the file; if others could read it, replace the key.",
+}
+
+
+def advice(reason: Reason) -> str:
+    """One or two sentences."""
+    return _BY_REASON.get(reason) or _BY_KIND[reason.kind]

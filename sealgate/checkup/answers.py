@@ -1,0 +1,179 @@
+"""Sends a version's golden inputs through the front door, as a client, and compares the answers.
+
+What is expected comes from the version's own signed files. The registry hands them out, and is not
+believed: the manifest's signature is checked from the pinned root keys, every file is hashed, and
+the answer's receipt must name the very digest.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sealgate.checkup.finding import Finding, State, refused
+from sealgate.checkup.golden import FILES, Golden
+from sealgate.client.blocking import Client
+from sealgate.client.question import Answer
+from sealgate.reasons import Reason, Refusal
+from sealgate.signed_version import SignedVersion
+from sealgate.trust.policy import Policy
+from sealgate.v1.registry_pb2 import GetPointerRequest
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+CHECK = "golden"
+# Screening may withhold a golden answer: its bound is no promise for a single row.
+_WITHHELD = frozenset({Reason.ADVERSARIAL_INPUT, Reason.STEP_UP, Reason.SESSION_BLOCKED})
+_LABEL = "label"
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What an alias names."""
+
+    model: str
+    alias: str
+    version: int
+    digest: str
+
+    @property
+    def subject(self) -> str:
+        return f"{self.model}/{self.alias}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {"model": self.model, "alias": self.alias, "version": str(self.version)}
+
+
+class _Moved(Exception):
+    """The alias answers with another version than it named a moment ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A version that was asked its golden inputs, and what was found."""
+
+    live: Live
+    golden: Golden
+    found: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenCheck:
+    """Asks `rows` golden inputs of an alias, one by one. Answers may be off by `tolerance`,
+    absolute and relative; `timeout` is in seconds, for each.
+    """
+
+    client: Client
+    registry: RegistryServiceStub
+    policies: tuple[Policy, ...]
+    rows: int
+    tolerance: float
+    timeout: float
+
+    def of(self, model: str, alias: str) -> Asked:
+        """What the alias names, and what came of asking it; once more where it moved meanwhile.
+
+        Raises grpc.RpcError with the gateway's reason, and Refusal where files are not those that
+        were signed, or RIGHT_MISSING where the policy does not let us ask.
+        """
+        for last in (False, True):
+            live = self._live(model, alias)
+            golden = self._golden(live)
+            try:
+                return Asked(live, golden, self._run(live, golden))
+            except _Moved:
+                if not last:
+                    time.sleep(_PAUSE_SECONDS)
+        detail = "it answers with another version than its pointer names"
+        return Asked(live, golden, Finding(CHECK, live.subject, State.WRONG, detail, live.labels))
+
+    def again(self, asked: Asked) -> Finding:
+        """What comes of asking the same version again. Raises Refusal(SEQUENCE_STALE) where its
+        alias has moved.
+        """
+        time.sleep(_PAUSE_SECONDS)
+        try:
+            return self._run(asked.live, asked.golden)
+        except _Moved:
+            raise Refusal(Reason.SEQUENCE_STALE, "it has moved") from None
+
+    def _live(self, model: str, alias: str) -> Live:
+        request = GetPointerRequest(name=f"models/{model}/aliases/{alias}")
+        pointer = self.registry.GetPointer(request).pointer
+        return Live(model, alias, pointer.version, pointer.digest)
+
+    def _golden(self, live: Live) -> Golden:
+        signed = SignedVersion.fetch(self.registry, self.policies, live.model, live.version)
+        if signed.manifest.digest != live.digest:
+            raise Refusal(Reason.DIGEST_MISMATCH, "the pointer names another digest")
+        return Golden.of(*(signed.file(self.registry, path) for path in FILES))
+
+    def _run(self, live: Live, golden: Golden) -> Finding:
+        if not golden.inputs:
+            detail = "nothing compared: it takes texts, and its golden inputs are tokens"
+            return Finding(CHECK, live.subject, State.WELL, detail, live.labels)
+        tally = _Tally()
+        for inputs, expected in golden.rows(self.rows):
+            began = time.monotonic()
+            try:
+                answer = self._ask(live, inputs)
+            except Refusal as refusal:
+                if refusal.reason is Reason.RIGHT_MISSING:
+                    raise
+                if refusal.reason not in _WITHHELD:
+                    found = {"labels": live.labels, "numbers": tally.numbers()}
+                    return refused(CHECK, live.subject, refusal, **found)
+                tally.withheld += 1
+                continue
+            tally.compare(answer, golden.output, expected, self.tolerance)
+            tally.slowest = max(tally.slowest, time.monotonic() - began)
+        return Finding(CHECK, live.subject, *tally.verdict(), live.labels, tally.numbers())
+
+    def _ask(self, live: Live, inputs: Mapping[str, Any]) -> Answer:
+        answer = self.client.infer(live.model, inputs, alias=live.alias, timeout=self.timeout)
+        if answer.receipt.fields["version_digest"] != live.digest:
+            raise _Moved
+        return answer
+
+
+@dataclass(slots=True)
+class _Tally:
+    same: int = 0
+    different: int = 0
+    withheld: int = 0
+    largest: float = 0.0
+    slowest: float = 0.0
+
+    def compare(self, answer: Answer, output: str, expected: Any, tolerance: float) -> None:
+        """Where the policy lets no more than labels out, those are compared."""
+        if output in answer.outputs:
+            given = np.asarray(answer[output], np.float64)
+            fits = given.shape == expected.shape
+            same = fits and np.allclose(given, expected, rtol=tolerance, atol=tolerance)
+            self.largest = max(self.largest, float(np.abs(given - expected).max()) if fits else 0.0)
+        else:
+            same = np.array_equal(answer.outputs.get(_LABEL, ()), expected.argmax(axis=-1))
+        self.same += bool(same)
+        self.different += not same
+
+    def verdict(self) -> tuple[State, str]:
+        rows = self.same + self.different + self.withheld
+        if self.different:
+            off = f", by up to {self.largest:g}" if self.largest else ""
+            return State.WRONG, f"{self.different} of {rows} golden answers differ{off}"
+        if not self.same:
+            return State.WRONG, f"screening lets none of {rows} golden inputs pass"
+        kept = f"; screening withheld {self.withheld}" if self.withheld else ""
+        return State.WELL, f"{self.same} golden answers came out{kept}"
+
+    def numbers(self) -> dict[str, float]:
+        return {
+            "same": self.same,
+            "different": self.different,
+            "withheld": self.withheld,
+            "largest_difference": self.largest,
+            "slowest_seconds": self.slowest,
+        }

@@ -1,0 +1,126 @@
+"""`sealgate health`: whether a gateway answers as it should, asked as its callers ask."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from sealgate.checkup import textfile
+from sealgate.checkup.finding import UNASKED, Finding, exit_status
+from sealgate.checkup.run import Wanted, check
+from sealgate.cli.output import json_option, show_fields, show_rows
+from sealgate.cli.people import profile, profile_of
+from sealgate.reasons import Refusal
+from sealgate.trust.rights import DEFAULT_ALIAS
+
+_COLUMNS = ("check", "subject", "state", "detail")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate health
+  sealgate health digits digits/canary --json
+  sealgate health --textfile /var/lib/prometheus/node-exporter/sealgate.prom
+  sealgate health --rollback-as /etc/sealgate/rollback/profile.toml
+"""
+)
+@click.argument("places", nargs=-1, metavar="[MODEL[/ALIAS]]...")
+@click.option(
+    "--rows", type=click.IntRange(1), default=8, show_default=True, help="Golden inputs of each."
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=1e-5,
+    show_default=True,
+    help="How far an answer may be off, absolute and relative: as [runtime] tolerance, if stated.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="How many seconds each answer may take.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(0),
+    default=7,
+    show_default=True,
+    help="How many days certificates and policy must last yet.",
+)
+@click.option(
+    "--textfile",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where Prometheus' textfile collector finds metrics of it.",
+)
+@click.option(
+    "--rollback-as",
+    "service",
+    help="Who returns an alias whose golden answers keep differing, where the policy says so.",
+)
+@json_option
+@click.pass_context
+def health(
+    ctx: click.Context,
+    places: tuple[str, ...],
+    rows: int,
+    tolerance: float,
+    timeout: float,
+    days: int,
+    file: Path | None,
+    service: str | None,
+    as_json: bool,
+) -> None:
+    """Ask golden inputs of every alias, or of those named, and compare with the golden answers.
+
+    Also asked are gRPC's health service, how long freshness and policy last, and the certificates
+    of both ends. The exit status is 0 where all is well, 1 where something is wrong, and 2 where
+    something could not be asked (or the command was given wrongly).
+    """
+    wanted = Wanted(tuple(map(_place, places)), rows, tolerance, timeout, days)
+    with _nothing_asked():
+        person = profile(ctx, "monitor")
+        returns = profile_of(ctx, service) if service is not None else None
+        found = check(person, wanted, returns)
+        if file is not None:
+            textfile.write(file, found, time.time())
+    _show(found, as_json)
+    ctx.exit(exit_status(found))
+
+
+class _NothingAsked(click.ClickException):
+    exit_code = UNASKED
+
+
+@contextmanager
+def _nothing_asked() -> Iterator[None]:
+    """What goes wrong on this machine says nothing of a gateway: the exit status is 2."""
+    try:
+        yield
+    except (click.ClickException, OSError, Refusal) as error:
+        said = error.message if isinstance(error, click.ClickException) else str(error)
+        raise _NothingAsked(said) from error
+
+
+def _place(text: str) -> tuple[str, str]:
+    model, _, alias = text.partition("/")
+    return model, alias or DEFAULT_ALIAS
+
+
+def _show(found: Sequence[Finding], as_json: bool) -> None:
+    rows = [
+        {"check": each.check, "subject": each.subject, "state": each.state.value}
+        | {"detail": each.detail}
+        | ({"labels": dict(each.labels), "numbers": dict(each.numbers)} if as_json else {})
+        for each in found
+    ]
+    if as_json:
+        show_fields({"status": exit_status(found), "findings": rows}, as_json)
+    else:
+        show_rows(rows, _COLUMNS, as_json)

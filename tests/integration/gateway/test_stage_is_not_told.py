@@ -1,0 +1,99 @@
+"""Which stage of screening decided is the operator's to know: no answer and no receipt tells it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.app import now
+from gateway.drift import DriftWatch
+from gateway.features import FeatureKeeper, FeatureSettings
+from gateway.front_door import RecordedRefusal
+from gateway.predict import Predict
+from gateway.release import Release
+from gateway.rights import Rights
+from gateway.sessions.watch import SessionWatch
+from inference.screening.detector import Verdict
+from inference.statistics import Duration
+from sealgate.reasons import Reason
+from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support.house import question, rows
+
+FIRST = {"graph_rows": 0, "score": -2.71828182}
+GRAPH = {"graph_rows": 1, "score": 3.14159265}
+
+
+class Call:
+    method = "/inference.GRPCInferenceService/ModelInfer"
+    principal = SimpleNamespace(name="client", roles=("client",))
+
+    def time_remaining(self):
+        return None
+
+    def is_active(self):
+        return True
+
+
+class Staged:
+    """The house's engine, whose answers say which stage decided."""
+
+    def __init__(self, engine, **said):
+        self.engine, self.said = engine, said
+
+    def resolve(self, *asked):
+        return self.engine.resolve(*asked)
+
+    def infer(self, *asked):
+        return replace(self.engine.infer(*asked), **self.said)
+
+
+def predict(house, **said):
+    gateway = house.gateway
+    return Predict(
+        Staged(gateway.engine, **said),
+        gateway.recorder,
+        gateway.policy,
+        Rights(gateway.policy),
+        Release(gateway.policy, gateway._store.registry.allowances),
+        SessionWatch(),
+        DriftWatch(gateway._store.registry.drifts, gateway._store.answers.origin),
+        FeatureKeeper(FeatureSettings(), now),
+        gateway._rollout,
+        now,
+        longest=10.0,
+    )
+
+
+def test_answers_of_both_stages_have_the_same_parts(house):
+    asked = question("digits", rows(), receipt=True)
+    found = []
+    for said in (FIRST, GRAPH):
+        response = predict(house, verdict=Verdict.CLEAN, **said)(asked, Call())
+        text = response.parameters["receipt"].string_param
+        receipt = Receipt.decode(text.encode())
+        told = verify_receipt(receipt, house.governance("client").policy()).fields
+        assert not {"score", "threshold", "stage"} & told.keys()
+        assert str(said["score"]).encode() not in response.SerializeToString()
+        del response.parameters["receipt"]
+        found.append((response.SerializeToString(deterministic=True), sorted(told)))
+    assert found[0] == found[1]
+
+
+def test_a_refusal_says_its_reason_and_no_more(house):
+    asked = question("digits", rows(), receipt=True)
+    with pytest.raises(RecordedRefusal) as caught:
+        predict(house, verdict=Verdict.ADVERSARIAL, **GRAPH)(asked, Call())
+    assert caught.value.reason is Reason.ADVERSARIAL_INPUT
+    assert not caught.value.facts
+    receipt = Receipt.decode(caught.value.receipt)
+    told = verify_receipt(receipt, house.governance("client").policy()).fields
+    assert not {"score", "threshold", "stage"} & told.keys()
+
+
+def test_the_operator_is_told_in_numbers(house):
+    live = house.gateway.engine.resolve("digits", None, "production")
+    before = live.statistics.report(Duration())
+    predict(house, verdict=Verdict.CLEAN, **FIRST)(question("digits", rows()), Call())
+    predict(house, verdict=Verdict.CLEAN, **GRAPH)(question("digits", rows()), Call())
+    after = live.statistics.report(Duration())
+    assert (after.first - before.first, after.graph - before.graph) == (1, 1)

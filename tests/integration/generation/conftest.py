@@ -1,0 +1,49 @@
+"""One tiny language model, which all tests of generation share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from generation.batches import Batches
+from generation.decoder import Decoder
+from generation.settings import GenerationSettings
+from tests.support import tiny_decoder
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_decoder.make(tmp_path_factory.mktemp("decoder") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def decoder(folder: Path) -> Decoder:
+    return Decoder.read(folder)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> GenerationSettings:
+    return GenerationSettings(
+        tmp_path_factory.mktemp("generation") / "copies",
+        cache_tokens=1024,
+        page_tokens=16,
+        step_tokens=128,
+        queue=8,
+    )
+
+
+@pytest.fixture(scope="module")
+def batches(decoder: Decoder, settings: GenerationSettings) -> Iterator[Batches]:
+    yield from running(decoder, settings)
+
+
+@pytest.fixture
+def own_batches(decoder: Decoder, settings: GenerationSettings) -> Iterator[Batches]:
+    """For a test that breaks them."""
+    yield from running(decoder, settings)
+
+
+def running(decoder: Decoder, settings: GenerationSettings) -> Iterator[Batches]:
+    batches = Batches(decoder.model, decoder.ends, settings)
+    yield batches
+    batches.close()

@@ -1,0 +1,11 @@
+"""The model that stands for a real one has learned something."""
+
+from pathlib import Path
+
+from generation.decoder import Decoder
+from tests.support import tiny_decoder
+
+
+def test_its_perplexity_falls_well_below_a_unigrams(folder: Path, decoder: Decoder) -> None:
+    found = tiny_decoder.perplexity(folder, decoder.model)
+    assert found < 0.5 * tiny_decoder.unigram_perplexity(folder)

@@ -1,0 +1,222 @@
+"""From a folder to a signed version, and from its verified files to one that answers."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from generation import publishing
+from generation.copies import copy_verified
+from generation.decoder import Decoder
+from generation.golden import GoldenAnswers
+from generation.publishing import About, Signing, hash_file
+from generation.settings import GenerationSettings
+from generation.surprise import WINDOW, calibrate, score
+from generation.version import GeneratorVersion
+from inference.generation import GOLDEN, TERMS, Asked, Sampling, Terms
+from inference.model_config import Data
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import ECDSA_P256, PrivateKey
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Evidence
+from sealgate.uploads import Package
+from tests.support.tiny_decoder import prompts
+
+ABOUT = About("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 64)
+
+
+class Shelf:
+    """A `FileSource`."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = {sha256(data): data for data in files.values()}
+
+    def read(self, digest: str) -> bytes:
+        return self._files[digest]
+
+
+def build(folder: Path, made: Path, about: About = ABOUT, count: int = 60) -> Package:
+    signing = Signing("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
+    now = datetime(2026, 11, 26, tzinfo=UTC)
+    return publishing.build(folder, prompts(count), about, made, signing, sha256(b"x"), now)
+
+
+@pytest.fixture(scope="module")
+def package(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+    return build(folder, tmp_path_factory.mktemp("built") / "made")
+
+
+@pytest.fixture
+def copy(package: Package, tmp_path: Path) -> Path:
+    return shutil.copytree(package.files[TERMS].parent, tmp_path / "copy")
+
+
+def refused(folder: Path, settings: GenerationSettings) -> Reason:
+    with pytest.raises(Refusal) as found:
+        GeneratorVersion.build("sha256:" + "0" * 64, folder, settings).close()
+    return found.value.reason
+
+
+def test_the_manifest_names_all_files_as_they_lie_there(package: Package) -> None:
+    whole = {name: path.read_bytes() for name, path in package.files.items()}
+    assert Manifest.of(whole) == package.manifest
+    assert {TERMS, GOLDEN, "config.json", "tokenizer.json", "model.safetensors"} <= whole.keys()
+    assert hash_file(package.files[TERMS]) == package.manifest.entry(TERMS)
+
+
+def test_its_evidence_is_about_these_files(package: Package) -> None:
+    items = [Evidence.decode(Envelope.decode(item).payload) for item in package.evidence]
+    assert {item.version_digest for item in items} == {package.manifest.digest}
+    bodies = {item.kind: item.body for item in items}
+    assert bodies["watermark-check"]["marked"] is False
+    assert bodies["screening-report"]["calibration_prompts"] == 56
+
+
+def test_a_version_answers_its_golden_prompts(
+    package: Package, copy: Path, settings: GenerationSettings
+) -> None:
+    version = GeneratorVersion.build(package.manifest.digest, copy, settings)
+    try:
+        golden = GoldenAnswers.decode((copy / GOLDEN).read_bytes()).answers[0]
+        prompt = version.read(
+            Asked(golden.prompt.encode(), False, Sampling(8)), time.monotonic() + 30, lambda: True
+        )
+        assert prompt.ids == golden.prompt_ids
+        with version.answer(prompt, Sampling(8), time.monotonic() + 30, lambda: True) as pieces:
+            ids = [token for piece in pieces for token in piece.ids]
+        assert tuple(ids) == golden.ids[:8]
+        assert version.counts().requests == 1
+    finally:
+        version.close()
+
+
+def test_other_weights_are_found_out(
+    copy: Path, settings: GenerationSettings, decoder: Decoder
+) -> None:
+    torch.manual_seed(3)
+    other = type(decoder.model)(decoder.model.config)
+    other.save_pretrained(copy)
+    assert refused(copy, settings) is Reason.GOLDEN_MISMATCH
+
+
+def test_another_tokenizer_is_found_out(copy: Path, settings: GenerationSettings) -> None:
+    tokenizer = json.loads((copy / "tokenizer.json").read_bytes())
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-100]
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert refused(copy, settings) is Reason.GOLDEN_MISMATCH
+
+
+def test_what_has_no_room_is_refused(copy: Path, settings: GenerationSettings) -> None:
+    terms = json.loads((copy / TERMS).read_bytes())
+    for limits in ({"prompt_tokens": 250}, {"prompt_tokens": 4000}):
+        (copy / TERMS).write_text(json.dumps(terms | limits, sort_keys=True, separators=(",", ":")))
+        assert refused(copy, settings) is Reason.ENGINE_UNSUITABLE
+
+
+def test_a_model_is_not_published_for_more_than_it_takes(folder: Path, tmp_path: Path) -> None:
+    large = About(
+        **{name: getattr(ABOUT, name) for name in About.__slots__} | {"prompt_tokens": 9999}
+    )
+    with pytest.raises(Refusal) as found:
+        build(folder, tmp_path / "made", large)
+    assert found.value.reason is Reason.ENGINE_UNSUITABLE
+
+
+def test_too_few_prompts_back_no_bound(folder: Path, tmp_path: Path) -> None:
+    for count in (4, 20):
+        with pytest.raises(Refusal) as found:
+            build(folder, tmp_path / f"made-{count}", count=count)
+        assert found.value.reason is Reason.CALIBRATION_TOO_SMALL
+
+
+@pytest.mark.parametrize(
+    ("left_out", "reason"),
+    [
+        ("config.json", Reason.FILE_MISSING),
+        ("tokenizer.json", Reason.FILE_MISSING),
+        ("model.safetensors", Reason.CHECKPOINT_REFUSED),
+    ],
+)
+def test_a_folder_that_lacks_something(
+    folder: Path, tmp_path: Path, left_out: str, reason: Reason
+) -> None:
+    less = shutil.copytree(folder, tmp_path / "less")
+    (less / left_out).unlink()
+    with pytest.raises(Refusal) as found:
+        build(less, tmp_path / "made")
+    assert found.value.reason is reason
+
+
+def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    linked = shutil.copytree(folder, tmp_path / "linked")
+    (linked / "config.json").unlink()
+    (linked / "config.json").symlink_to(folder / "config.json")
+    with pytest.raises(Refusal) as found:
+        build(linked, tmp_path / "made")
+    assert found.value.reason is Reason.PATH_UNSAFE
+
+
+def test_private_copies_are_the_verified_bytes(package: Package, tmp_path: Path) -> None:
+    whole = {name: path.read_bytes() for name, path in package.files.items()}
+    made = copy_verified(package.manifest, Shelf(whole), tmp_path / "copies")
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.read_bytes() for path in made.iterdir()} == whole
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in made.iterdir())
+
+
+def test_altered_bytes_are_refused_and_leave_nothing(package: Package, tmp_path: Path) -> None:
+    class Altered(Shelf):
+        def read(self, digest: str) -> bytes:
+            return super().read(digest)[:-1] + b"!"
+
+    whole = {name: path.read_bytes() for name, path in package.files.items()}
+    with pytest.raises(Refusal) as found:
+        copy_verified(package.manifest, Altered(whole), tmp_path / "copies")
+    assert found.value.reason is Reason.VERSION_ALTERED
+    assert not list((tmp_path / "copies").iterdir())
+
+
+def test_a_score_is_the_models_own_surprise(decoder: Decoder) -> None:
+    ids = decoder.prompt_ids(Asked(prompts(1)[0].encode(), False, Sampling(1)), 200) * 6
+    logits = decoder.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    surprise = [-float(logits[at, ids[at + 1]]) for at in range(len(ids) - 1)]
+    means = [sum(surprise[at : at + WINDOW]) / WINDOW for at in range(len(surprise) - WINDOW + 1)]
+    assert len(ids) > 2 * 64
+    assert score(decoder.model, ids, WINDOW) == pytest.approx(max(means), abs=1e-4)
+    assert score(decoder.model, ids[:1], WINDOW) == 0.0
+    assert score(decoder.model, ids[:3], WINDOW) == pytest.approx(sum(surprise[:2]) / 2, abs=1e-4)
+
+
+def test_held_out_prompts_seldom_alarm_and_noise_does(package: Package, decoder: Decoder) -> None:
+    screen = Terms.decode(package.files[TERMS].read_bytes()).screening
+
+    def alarms(texts: list[str]) -> float:
+        cut = [decoder.prompt_ids(Asked(t.encode(), False, Sampling(1)), 200) for t in texts]
+        found = [screen.verdict(score(decoder.model, ids, WINDOW)) for ids in cut]
+        return found.count("adversarial") / len(found)
+
+    held_out = prompts(160)[60:]
+    # The bound holds for exchangeable prompts; neighbours in a manual are not quite.
+    assert alarms(held_out) <= 2 * screen.bound
+    words = [decoder.tokenizer.decode([token]) for token in range(512)]
+    plain = [word for word in words if word.isascii() and word.isprintable() and word]
+    generator = torch.Generator().manual_seed(5)
+    drawn = torch.randint(0, len(plain), (50, 24), generator=generator).tolist()
+    suffixed = [
+        text + " " + "".join(plain[at] for at in row)
+        for text, row in zip(held_out, drawn, strict=False)
+    ]
+    assert alarms(suffixed) >= 0.9
+
+
+def test_a_threshold_is_one_of_the_clean_scores() -> None:
+    screen = calibrate([float(at) for at in range(60)], WINDOW)
+    assert math.floor(screen.threshold) in range(50, 60)

@@ -1,0 +1,253 @@
+"""What bounds the HTTP door: of a request's head and body, of connections, of patience."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
+import pytest
+
+from gateway.http import connection
+from gateway.http.peer import Peer
+from sealgate.reasons import Reason
+from tests.support.house import House, rows
+from tests.support.http_client import HttpClient, client_of, house_with_http, spoken, tensor
+from tests.support.kitchen import until
+
+INFER = "/v2/models/digits/infer"
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+LARGEST = 4 * 1024 * 1024
+SMALL = "\n[limits]\nconnections = 4\nthreads = 1\ndrain = 5.0\n"
+
+
+@pytest.fixture(scope="module")
+def small_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = house_with_http(tmp_path_factory.mktemp("small") / "state", SMALL)
+    house.start()
+    yield house
+    house.stop()
+
+
+def head(client: HttpClient, *lines: str) -> bytes:
+    """The head of a request to infer."""
+    credential = f"authorization: {client.headers['authorization']}"
+    return "\r\n".join([f"POST {INFER} HTTP/1.1", "host: x", credential, *lines, "", ""]).encode()
+
+
+def connected(house: House) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", house.gateway.ports["http-insecure"]), timeout=20)
+
+
+def until_closed(plain: socket.socket) -> bytes:
+    found = b""
+    with suppress(ConnectionResetError):
+        while piece := plain.recv(65536):
+            found += piece
+    return found
+
+
+def handshake(house: House, version: ssl.TLSVersion) -> str | None:
+    context = ssl.create_default_context(cafile=str(house.state / "tls" / "servers.pem"))
+    # Old versions need the old ciphers to be offered at all.
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    address = ("127.0.0.1", house.gateway.ports["http"])
+    with (
+        socket.create_connection(address, timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        return secure.version()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"x\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nhost: x\r\nx y: z\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nhost: x\r\nbad\r\n\r\n",
+        b"GET /v2\x00 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+        b"POST /v2 HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nhost: x\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nhost: x\r\na: " + b"b" * 40_000,
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
+    ],
+)
+def test_what_is_not_http_is_answered_once(house: House, text: bytes) -> None:
+    found = spoken(house, text)
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert Reason.MESSAGE_MALFORMED.name.encode() in found
+    assert found.count(b"HTTP/1.1") == 1
+
+
+def test_a_length_beside_a_transfer_encoding(house: House, client: HttpClient) -> None:
+    text = head(client, "content-length: 5", "transfer-encoding: chunked") + b"0\r\n\r\n"
+    assert Reason.MESSAGE_MALFORMED.name.encode() in spoken(house, text)
+
+
+def test_requests_one_after_another_and_at_once(house: House, client: HttpClient) -> None:
+    found = spoken(house, LIVE * 3)
+    assert found.count(b'{"live":true}') == 3
+    connection = client.connection
+    assert client.get("/v2").status == 200
+    kept = connection.sock
+    assert client.get("/v2").status == 200
+    assert connection.sock is kept
+
+
+def test_who_wants_the_connection_closed_is_heard(client: HttpClient) -> None:
+    seen = client.ask("GET", "/v2", headers={"connection": "close"})
+    assert seen.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("large", [LARGEST + 1, 10**15])
+def test_a_body_that_is_too_large_is_not_read(house: House, client: HttpClient, large: int) -> None:
+    with connected(house) as plain:
+        plain.sendall(head(client, f"content-length: {large}"))
+        found = until_closed(plain)
+    assert Reason.MESSAGE_TOO_LARGE.name.encode() in found
+
+
+def test_a_body_in_chunks(house: House, client: HttpClient) -> None:
+    opening = head(client, "transfer-encoding: chunked", "connection: close")
+    found = spoken(house, opening + b"1\r\n[\r\n1\r\n]\r\n0\r\n\r\n")
+    assert Reason.MESSAGE_MALFORMED.name.encode() in found
+    chunk = b"%x\r\n" % (1 << 20) + bytes(1 << 20) + b"\r\n"
+    found = spoken(house, opening + chunk * 5)
+    assert Reason.MESSAGE_TOO_LARGE.name.encode() in found
+    found = spoken(house, opening + b"1\r\n \r\n" * 2000)
+    assert Reason.MESSAGE_MALFORMED.name.encode() in found
+
+
+def test_nothing_is_sent_before_it_is_asked_for(house: House, client: HttpClient) -> None:
+    """As curl does it with a large body: its head first, the body once it may."""
+    with connected(house) as plain:
+        plain.sendall(
+            head(client, "content-length: 2", "expect: 100-continue", "connection: close")
+        )
+        assert plain.recv(1024).startswith(b"HTTP/1.1 100 ")
+        plain.sendall(b"{}")
+        assert Reason.MESSAGE_MALFORMED.name.encode() in until_closed(plain)
+    with connected(house) as plain:
+        opening = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue"
+        plain.sendall(opening.encode() + b"\r\n\r\n")
+        assert until_closed(plain).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_body_that_does_not_come(
+    house: House, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = house.gateway._http._door
+    monkeypatch.setattr(door, "_limits", replace(door._limits, deadline=0.2))
+    with connected(house) as plain:
+        plain.sendall(head(client, "content-length: 9") + b"{")
+        assert Reason.DEADLINE_TOO_SHORT.name.encode() in until_closed(plain)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v2 HTTP/1.1\r\nhost: x\r\n"])
+def test_who_says_nothing_is_not_waited_for(
+    house: House, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connection, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.2)
+    with connected(house) as plain:
+        plain.sendall(sent)
+        assert until_closed(plain) == b""
+
+
+def test_who_shakes_no_hands_is_not_waited_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_HANDSHAKE_SECONDS", 0.2)
+    address = ("127.0.0.1", house.gateway.ports["http"])
+    with socket.create_connection(address, timeout=20) as plain:
+        assert until_closed(plain) == b""
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_1_2_and_1_3_are_spoken(house: House, version: ssl.TLSVersion) -> None:
+    assert handshake(house, version) == version.name.replace("_", ".")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_older_versions_are_not(house: House) -> None:
+    with pytest.raises(OSError, match=r"(?i)version|protocol|alert|reset"):
+        handshake(house, ssl.TLSVersion.TLSv1_1)
+
+
+def test_plain_text_is_not_answered_by_tls(house: House) -> None:
+    address = ("127.0.0.1", house.gateway.ports["http"])
+    with socket.create_connection(address, timeout=20) as plain:
+        plain.sendall(LIVE)
+        assert b"HTTP/1.1" not in until_closed(plain)
+
+
+def test_connections_beyond_the_limit_are_closed(small_house: House) -> None:
+    server = small_house.gateway._http._servers["http-insecure"]
+    until(lambda: not server._open)
+    with ExitStack() as held:
+        for _ in range(4):
+            plain = held.enter_context(connected(small_house))
+            plain.sendall(LIVE)
+            assert plain.recv(1024)
+        another = held.enter_context(connected(small_house))
+        try:
+            another.sendall(LIVE)
+            found = until_closed(another)
+        except ConnectionError:
+            found = b""
+        assert found == b""
+    until(lambda: not server._open)
+    assert spoken(small_house, LIVE)
+
+
+def test_while_all_places_are_taken_inference_is_refused_at_once(small_house: House) -> None:
+    asking = client_of(small_house, insecure=True)
+    counted = small_house.gateway._http._front_door.counted_refusals
+    before = counted["QUEUE_FULL"]
+    with connected(small_house) as plain:
+        plain.sendall(head(asking, "content-length: 9", "expect: 100-continue"))
+        assert plain.recv(1024).startswith(b"HTTP/1.1 100 ")
+        seen = asking.infer({"inputs": [tensor(rows())]})
+        assert (seen.status, seen.reason) == (429, Reason.QUEUE_FULL)
+        assert seen.headers["retry-after"] == "1"
+        # Before anyone looked at who asks; all else gets through.
+        assert counted["QUEUE_FULL"] == before + 1
+        assert asking.get("/v2").status == 200
+    asking.close()
+
+
+def test_a_gateway_that_stops_answers_what_is_asked_and_ends(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    house = house_with_http(tmp_path_factory.mktemp("stopping") / "state", SMALL)
+    house.start()
+    asking = client_of(house, insecure=True)
+    gateway = house.gateway
+    with connected(house) as idle, connected(house) as busy:
+        idle.sendall(LIVE)
+        assert idle.recv(1024)
+        busy.sendall(head(asking, "content-length: 2", "expect: 100-continue"))
+        assert busy.recv(1024).startswith(b"HTTP/1.1 100 ")
+        gateway._http.finish()
+        assert until_closed(idle) == b""
+        busy.sendall(b"{}")
+        found = until_closed(busy)
+    assert Reason.MESSAGE_MALFORMED.name.encode() in found
+    assert b"connection: close" in found
+    house.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", gateway.ports["http-insecure"]), timeout=5)
+
+
+def test_a_caller_that_has_gone_is_known() -> None:
+    one, other = socket.socketpair()
+    peer = Peer(one, None)
+    assert peer.is_there()
+    other.close()
+    until(lambda: not peer.is_there())
+    one.close()

@@ -1,0 +1,27 @@
+"""The command of docs/http.md, run as it stands but for its port."""
+
+import json
+import re
+import subprocess
+
+import numpy as np
+
+from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support.house import ROOT, House, labels, rows
+from tests.support.oracles import program
+
+
+def test_curl(house: House) -> None:
+    program("curl")
+    page = (ROOT / "docs" / "http.md").read_text()
+    (command,) = re.findall(r"^```sh\n(curl .*?)^```", page, re.MULTILINE | re.DOTALL)
+    command = command.replace(":8445", f":{house.gateway.ports['http']}")
+    np.savetxt(house.state / "rows.csv", rows(), delimiter=",", fmt="%g")
+    done = subprocess.run(
+        ["sh", "-euc", command], cwd=house.state.parent, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert [np.argmax(answer["outputs"][0]["data"])] == labels().tolist()
+    receipt = Receipt.decode(answer["parameters"]["receipt"].encode())
+    verify_receipt(receipt, house.governance("client").policy())

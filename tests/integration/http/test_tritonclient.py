@@ -1,0 +1,50 @@
+"""`tritonclient[http]` works unchanged. It runs in a process and an environment of its own."""
+
+import json
+from pathlib import Path
+
+from sealgate.reasons import Reason
+from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support.house import House, labels, rows
+from tests.support.oracles import python_with, run
+
+PROGRAM = Path(__file__).with_name("triton_http.py")
+
+
+def test_tritonclient(house: House) -> None:
+    client, auditor = house.profile("client"), house.profile("auditor")
+    done = run(
+        [
+            python_with("geventhttpclient"),
+            PROGRAM,
+            f"localhost:{house.gateway.ports['http']}",
+            client.server_authority,
+            client.token.read_text().strip(),
+            auditor.certificate,
+            auditor.certificate_key,
+        ],
+        json.dumps(rows(count=3).tolist()),
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["live"]
+    assert seen["ready"]
+    assert seen["model ready"]
+    assert not seen["nobody ready"]
+    assert "binary_tensor_data" in seen["server"]["extensions"]
+    assert [each["name"] for each in seen["metadata"]["inputs"]] == ["x"]
+    assert seen["config"]["max_batch_size"] > 0
+    (statistics,) = seen["statistics"]["model_stats"]
+    assert statistics["inference_count"] >= 24
+    assert seen["index"] == [{"name": "digits", "version": "1", "state": "READY", "reason": ""}]
+    # The same rows, however they and their answer travel.
+    assert len(seen["logits"]) == 7
+    assert all(logits == seen["logits"][0] for logits in seen["logits"])
+    classes = [row.index(max(row)) for row in seen["logits"][0]]
+    assert classes == labels(count=3).tolist()
+    assert seen["id"] == "7"
+    verify_receipt(Receipt.decode(seen["receipt"].encode()), house.governance("client").policy())
+    assert seen["unknown"] == ["404", Reason.MODEL_UNKNOWN.sentence]
+    assert seen["anonymous"] == ["401", Reason.CREDENTIAL_MISSING.sentence]
+    assert seen["load"] == seen["unload"] == ["403", Reason.PROMOTION_ONLY.sentence]
+    assert seen["shared memory"] == ["404", Reason.PATH_UNKNOWN.sentence]

@@ -1,0 +1,68 @@
+"""Who left while a prompt waited to be measured had the model run over it all the same; calls that
+were begun and given up one after another, which quotas of calls in progress do not see, kept the
+generator busy. And every token that a slow reader had not taken yet kept all tokens before it.
+"""
+
+import queue
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from generation import version as versions
+from generation.batches import Batches
+from generation.version import GeneratorVersion
+from inference.generation import Asked, Sampling
+from sealgate.reasons import Reason, Refusal
+
+ASKED = Asked(b"x", False, Sampling(1))
+
+
+@pytest.fixture
+def version(monkeypatch: pytest.MonkeyPatch) -> GeneratorVersion:
+    made: Any = GeneratorVersion.__new__(GeneratorVersion)
+    made.terms = SimpleNamespace(
+        check=lambda sampling: None, prompt_tokens=8, screening=SimpleNamespace(window=2)
+    )
+    made._decoder = SimpleNamespace(prompt_ids=lambda asked, most: [1], model=None)
+    made._measuring = threading.Lock()
+    monkeypatch.setattr(versions, "score", lambda *_: 0.5)
+    found: GeneratorVersion = made
+    return found
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize(("left", "active"), [(60.0, False), (-1.0, True)])
+def test_who_has_gone_costs_no_run(
+    version: GeneratorVersion, taken: bool, left: float, active: bool
+) -> None:
+    if taken:
+        version._measuring.acquire()
+    with pytest.raises(Refusal) as found:
+        version.read(ASKED, time.monotonic() + left, lambda: active)
+    assert found.value.reason is Reason.DEADLINE_TOO_SHORT
+    assert version._measuring.locked() is taken
+
+
+def test_who_is_there_is_measured(version: GeneratorVersion) -> None:
+    assert version.read(ASKED, time.monotonic() + 60, lambda: True).score == 0.5
+    assert not version._measuring.locked()
+
+
+def test_what_is_not_read_does_not_pile_up() -> None:
+    batches: Any = Batches.__new__(Batches)
+    unread: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    batches._mutex, batches._answers = threading.Lock(), {"0": unread}
+    for count in range(1, 100):
+        output = SimpleNamespace(
+            request_id="0",
+            generated_tokens=[*range(count)],
+            error=None,
+            is_finished=lambda count=count: count == 99,
+        )
+        batches._hand_on(output)
+    assert unread.qsize() == 1
+    ids = batches._ids(unread, time.monotonic() + 60, lambda: True)
+    assert list(ids) == [*range(99)]

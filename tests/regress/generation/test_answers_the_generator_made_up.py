@@ -1,0 +1,79 @@
+"""A generator's ids below 0 ended an answer in an error as its end was written, so that the log had
+an opening without one; a prompt of no tokens had its entry bind no answer; and there was no bound
+to how much a generator could send. Any other error in the middle left no end either.
+"""
+
+from collections import Counter
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.generate import Generate
+from inference.remote import prompts
+from inference.remote.generator import _pieces
+from inference.remote.prompts import Piece, read_piece, read_prologue
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+
+
+def piece(*ids: int, finish: str = "") -> oip.ModelInferResponse:
+    response = oip.ModelInferResponse()
+    prompts.write_piece(response, Piece(ids, b"x", finish))
+    return response
+
+
+@pytest.mark.parametrize("ids", [(), (-1,), (3, -5)])
+def test_a_prompt_has_ids(ids: tuple[int, ...]) -> None:
+    response = oip.ModelInferResponse()
+    prompts.write_prologue(response, ids, 0.5)
+    with pytest.raises(Refusal) as found:
+        read_prologue(response)
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+def test_an_answer_has_ids() -> None:
+    with pytest.raises(Refusal) as found:
+        read_piece(piece(-1))
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+@pytest.mark.parametrize("sent", [[piece(1)] * 4, [piece(1, 2)], [piece()]])
+def test_no_more_comes_than_was_asked_for(sent: list[oip.ModelInferResponse]) -> None:
+    with pytest.raises(Refusal) as found:
+        list(_pieces(iter(sent), 3))
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+    asked_for = [piece(1), piece(1), piece(1, finish="length")]
+    assert len(list(_pieces(iter(asked_for), 3))) == 3
+
+
+def test_an_error_in_the_middle_has_an_end() -> None:
+    written: list[Any] = []
+
+    class Recorder:
+        def record(self, outcome: Any) -> Any:
+            written.append(outcome)
+            return SimpleNamespace(encode=lambda: b"")
+
+    class Breaking(Generate):
+        def _parts(self, request: Any, call: Any, work: Any) -> Any:
+            self._record(call, work, "opened")
+            yield oip.ModelInferResponse()
+            raise OverflowError("the prompt, say")
+
+    policy: Any = SimpleNamespace(digest="sha256:0")
+    unresolved: Any = SimpleNamespace(ended=lambda *_: None)
+    generate = Breaking(
+        *(SimpleNamespace(), Recorder(), lambda: policy, SimpleNamespace()),  # type: ignore[arg-type]
+        lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        60.0,
+        unresolved,
+    )
+    call: Any = SimpleNamespace(
+        principal=SimpleNamespace(name="client"), method="/x", is_active=lambda: True
+    )
+    *_, told = generate.stream(oip.ModelInferRequest(model_name="tiny"), call)
+    assert Counter(one.outcome for one in written) == Counter(["opened", Reason.INTERNAL.name])
+    assert told.error_message.startswith(Reason.INTERNAL.name)
+    assert "prompt" not in told.error_message

@@ -1,0 +1,39 @@
+"""JSON can spell half a surrogate pair, and a NUL, in bytes that are clean UTF-8.
+
+In a text of `stop` it could not be written into the entry: the prompt was run and measured, and of
+that request no record was left at all. In a chat it went past the checks of the prompt's bytes and
+ended in the tokenizer as an error of ours.
+"""
+
+import json
+
+import pytest
+
+from generation.decoder import Decoder
+from inference.generation import Asked, Sampling
+from inference.remote.prompts import read_asked
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from tests.support import tiny_decoder
+
+
+def test_a_stop_that_cannot_be_recorded_is_refused() -> None:
+    request = oip.ModelInferRequest(model_name="tiny")
+    request.parameters["stop"].string_param = '["\\ud800"]'
+    with pytest.raises(Refusal) as found:
+        read_asked(request, lambda: 0)
+    assert found.value.reason is Reason.PARAMETER_MALFORMED
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+    folder = tmp_path_factory.mktemp("decoder") / "tiny"
+    return Decoder.read(tiny_decoder.make(folder, steps=0, layers=1))
+
+
+@pytest.mark.parametrize("content", ["a\ud800", "a\0b"])
+def test_a_message_is_text(decoder: Decoder, content: str) -> None:
+    messages = json.dumps([{"role": "user", "content": content}]).encode()
+    with pytest.raises(Refusal) as found:
+        decoder.prompt_ids(Asked(messages, True, Sampling(1)), 64)
+    assert found.value.reason is Reason.CHAT_MALFORMED

@@ -1,0 +1,92 @@
+"""An installation whose language models run behind their own door, on threads of the test's."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from generation import process
+from generation.batches import Batches
+from generation.settings import GeneratorConfig
+from inference.remote.server import Server
+from sealgate.setup.engine import EnginePlace
+from sealgate.trust.answer import FIELDS
+from tests.support.house import House
+from tests.support.tiny_decoder import prompts
+
+PROMPT_TOKENS, OUTPUT_TOKENS = 96, 128
+_GENERATION = """
+[generation]
+copies = "engine/copies"
+cache_tokens = 2048
+page_tokens = 16
+"""
+
+
+class GeneratorHouse(House):
+    """A house with a generator, which `start_generator` starts."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state, engine=EnginePlace())
+        gateway = (state / "gateway.toml").read_text().replace("[engine]", "[generator]")
+        (state / "gateway.toml").write_text(gateway)
+        text = (state / "engine.toml").read_text()
+        (state / "generator.toml").write_text(text + _GENERATION)
+        self.generator: Server | None = None
+
+    def start_generator(self) -> None:
+        config = GeneratorConfig.read(self.state / "generator.toml")
+        self.generator = process.build(config)
+        self.generator.start()
+
+    def stop_generator(self) -> None:
+        generator, self.generator = self.generator, None
+        if generator is not None:
+            # At once: streams that are open are cut, as when a process is killed.
+            generator._server.stop(None)
+            generator.stop()
+
+    def publish_generator(self, folder: Path, model: str = "tiny") -> None:
+        given = self.state / "prompts.json"
+        given.write_text(json.dumps(prompts(90)))
+        result = self.command(
+            *("model", "publish-generator", str(folder), "--name", model),
+            *("--prompts", str(given), "--use", "tests"),
+            *("--data", "Python's manual", "--license", "PSF-2.0"),
+            *("--prompt-tokens", str(PROMPT_TOKENS), "--output-tokens", str(OUTPUT_TOKENS)),
+        )
+        assert result.exit_code == 0, result.output
+
+    def batches(self, model: str = "tiny") -> Batches:
+        """What runs the version that the generator follows."""
+        assert self.generator is not None
+        ready = self.generator._host.engine.live()[model, "production"].ready
+        return ready.batches
+
+    def digest(self) -> str:
+        """The digest of what is in production."""
+        return str(self.gateway.engine.live()["tiny", "production"].digest)
+
+    def entries(self, start: int) -> list[dict[str, str]]:
+        """What has been recorded from that index on."""
+        recorder = self.gateway.recorder
+        found = []
+        for index in range(start, recorder.size):
+            opened = recorder.open(index).opened
+            found.append({field: opened[field][1] for field in FIELDS})
+        return found
+
+
+@contextmanager
+def generating(state: Path, folder: Path) -> Iterator[GeneratorHouse]:
+    """A house in which version 1 of `tiny` is in production."""
+    house = GeneratorHouse(state)
+    house.start_generator()
+    try:
+        house.start()
+        house.publish_generator(folder)
+        house.promote("tiny", 1)
+        yield house
+    finally:
+        house.stop()
+        house.stop_generator()

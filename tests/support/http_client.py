@@ -1,0 +1,139 @@
+"""A house that also listens for HTTP, and a plain client of it: Python's own."""
+
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sealgate.reasons import Reason
+from sealgate.trust.times import format_time
+from sealgate.v1.credential_pb2 import CreateApiKeyRequest
+from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
+from tests.support.house import House
+
+HTTP = '\n[http]\ntls = "127.0.0.1:0"\ninsecure = "127.0.0.1:0"\n'
+
+
+def house_with_http(state: Path, more: str = "") -> House:
+    """Not started yet."""
+    house = House(state)
+    with (house.state / "gateway.toml").open("a") as file:
+        file.write(HTTP + more)
+    return house
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def reason(self) -> Reason | None:
+        """Of a refusal, which has its reason's sentence too; None for an answer."""
+        if self.status == 200:
+            return None
+        found = Reason[self.json["reason"]]
+        assert self.json["error"] == found.sentence
+        return found
+
+
+class HttpClient:
+    """Asks over one connection; it is opened anew where the gateway has closed it."""
+
+    def __init__(
+        self,
+        house: House,
+        bearer: str | None = None,
+        pair: tuple[Path, Path] | None = None,
+        insecure: bool = False,
+    ) -> None:
+        """`pair` is a certificate and its key, which are shown."""
+        assert house.gateway is not None
+        self.headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
+        self.connection: HTTPConnection
+        if insecure:
+            port = house.gateway.ports["http-insecure"]
+            self.connection = HTTPConnection("127.0.0.1", port, timeout=20)
+            return
+        authority = house.state / "tls" / "servers.pem"
+        context = ssl.create_default_context(cafile=str(authority))
+        if pair is not None:
+            context.load_cert_chain(*pair)
+        port = house.gateway.ports["http"]
+        self.connection = HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+
+    def ask(
+        self,
+        verb: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Seen:
+        self.connection.request(verb, path, body, {**self.headers, **(headers or {})})
+        response = self.connection.getresponse()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Seen(response.status, found, response.read())
+
+    def get(self, path: str) -> Seen:
+        return self.ask("GET", path)
+
+    def post(self, path: str, document: Any, **headers: str) -> Seen:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask("POST", path, json.dumps(document).encode(), named)
+
+    def infer(self, document: Any, model: str = "digits") -> Seen:
+        return self.post(f"/v2/models/{model}/infer", document)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def client_of(house: House, person: str = "client", insecure: bool = False) -> HttpClient:
+    """Of somebody known: by a token where they have one, or else by their certificate."""
+    profile = house.profile(person)
+    if profile.token is not None:
+        return HttpClient(house, profile.token.read_text().strip(), insecure=insecure)
+    assert profile.certificate is not None
+    assert profile.certificate_key is not None
+    return HttpClient(house, pair=(profile.certificate, profile.certificate_key))
+
+
+def api_key(house: House, person: str) -> str:
+    """A new one, made by the admin."""
+    admin = CredentialServiceStub(house.channel("admin"))
+    expires = format_time(datetime.now(UTC) + timedelta(hours=1))
+    request = CreateApiKeyRequest(holder=person, label="test", expire_time=expires)
+    return str(admin.CreateApiKey(request, timeout=10).secret)
+
+
+def tensor(rows: np.ndarray) -> dict[str, Any]:
+    return {
+        "name": "x",
+        "datatype": "FP32",
+        "shape": list(rows.shape),
+        "data": rows.astype(np.float32).ravel().tolist(),
+    }
+
+
+def spoken(house: House, text: bytes) -> bytes:
+    """What comes back, until the connection ends, for bytes sent in clear."""
+    assert house.gateway is not None
+    address = ("127.0.0.1", house.gateway.ports["http-insecure"])
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while piece := connection.recv(65536):
+            found += piece
+    return found

@@ -1,0 +1,57 @@
+"""A version of a perceptron whose screening has two stages, made without publishing."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from inference import version
+from inference.graphs import open_tapped
+from inference.screening.calibration import Calibration, Limit
+from inference.screening.detector import Detector
+from inference.screening.first_stage import FEATURES, FirstStage, Readings
+from inference.screening.scoring import Scaling, Scoring, Tail, Weights
+from publishing.vectors import fit_readings
+from tests.support.onnx_models import Perceptron
+from tests.support.version_files import VersionFiles, clean_rows
+
+_ROWS, _READ = 480, 4000
+
+
+def readings(model: Perceptron, files: VersionFiles) -> Readings:
+    """How the model's inputs lie, and its own vectors before its last layer."""
+    tapped = open_tapped(model.int8(), model.serving(), files.config)
+    found = fit_readings(tapped.run({"x": clean_rows(model, _READ)}))
+    assert found is not None
+    return found
+
+
+def by_margin(read: Readings, cut: float) -> FirstStage:
+    """A stage whose score is the margin, with the sign turned."""
+    none = (0.0,) * (FEATURES * (FEATURES + 1) // 2)
+    still = Weights(0.0, (0.0,) * FEATURES, none, Tail(0.0, 1.0))
+    margin = replace(still, linear=(-1.0, *(0.0,) * (FEATURES - 1)))
+    scaling = Scaling((0.0,) * FEATURES, (1.0,) * FEATURES, 100.0)
+    return FirstStage(read, Scoring(scaling, still, margin), cut)
+
+
+def staged(detector: Detector, stage: FirstStage) -> Detector:
+    """The detector with that stage, and with limits that nothing backs but their form."""
+    scores = tuple((np.arange(_ROWS) / _ROWS).tolist())
+    limits = Calibration(scores, 0.95, Limit(0.01, 1, 3.0), Limit(0.05, 1, 2.0))
+    return replace(detector, calibration=limits, first=stage)
+
+
+def two_stage_files(
+    model: Perceptron, cut: float, size: int | None = None
+) -> tuple[dict[str, bytes], Detector]:
+    """The files of a version that lets rows with a margin of -cut or more pass at the first stage;
+    with `size` its reading is of vectors so long.
+    """
+    files = VersionFiles.of(model)
+    read = readings(model, files)
+    if size is not None:
+        count = len(read.vectors.basis) // read.vectors.size
+        zeros = (0.0,) * size
+        read = replace(read, vectors=replace(read.vectors, mean=zeros, basis=zeros * count))
+    detector = staged(files.detector, by_margin(read, cut))
+    return files.encode() | {version.DETECTOR: detector.encode()}, detector

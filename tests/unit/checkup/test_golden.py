@@ -1,0 +1,95 @@
+"""Golden files as a caller reads them, held against the library that writes them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save
+
+from sealgate.checkup.golden import Golden, read_tensors
+from sealgate.reasons import Reason
+from tests.support.house import DATA
+from tests.support.people import refused
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+LOGITS = np.arange(8, dtype=np.float32).reshape(4, 2)
+
+
+def model(datatype: str = "FP32") -> bytes:
+    given = {"input": {"name": "x", "datatype": datatype}, "output": {"name": "logits"}}
+    return json.dumps(given).encode()
+
+
+def golden(x: Any = X, logits: Any = LOGITS) -> bytes:
+    return bytes(save({"x": x, "logits": logits}))
+
+
+def test_tensors_are_those_that_were_saved() -> None:
+    probe = np.array([[1, -1]], np.int64)
+    found = read_tensors(bytes(save({"x": X, "probe": probe}, {"made": "by a test"})))
+    assert found.keys() == {"x", "probe"}
+    assert np.array_equal(found["x"], X)
+    assert np.array_equal(found["probe"], probe)
+
+
+def test_a_file_of_the_demo_reads_as_by_the_library(tmp_path: Path) -> None:
+    source = load_file(DATA / "digits.safetensors")
+    rows = source["x_test"].astype(np.float32)[:5]
+    assert np.array_equal(read_tensors(golden(rows))["x"], rows)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 8,
+        golden()[:-1],
+        (2).to_bytes(8, "little") + b"[]",
+        (2).to_bytes(8, "little") + b"{]",
+        golden().replace(b"F32", b"F99"),
+        golden().replace(b"data_offsets", b"data_offsetz"),
+    ],
+)
+def test_what_is_no_such_file_is_refused(data: bytes) -> None:
+    with refused(Reason.FORMAT_REFUSED):
+        read_tensors(data)
+
+
+@pytest.mark.parametrize(
+    ("document", "data"),
+    [
+        (b"{}", golden()),
+        (b"[]", golden()),
+        (model(), bytes(save({"x": X}))),
+        (model(), golden(logits=LOGITS[:2])),
+        (model(), golden(X[:0], LOGITS[:0])),
+        (model(), golden(logits=LOGITS.ravel()[:4])),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(document: bytes, data: bytes) -> None:
+    with refused(Reason.FORMAT_REFUSED):
+        Golden.of(document, data)
+
+
+@pytest.mark.parametrize(
+    ("most", "firsts"), [(1, [0]), (2, [0, 9]), (3, [0, 6, 9]), (9, [0, 3, 6, 9])]
+)
+def test_rows_are_spread_evenly(most: int, firsts: list[int]) -> None:
+    rows = list(Golden.of(model(), golden()).rows(most))
+    assert [int(inputs["x"][0, 0]) for inputs, _ in rows] == firsts
+    for inputs, expected in rows:
+        assert (inputs["x"].shape, expected.shape) == ((1, 3), (1, 2))
+
+
+def test_tokens_come_with_their_mask() -> None:
+    ids = np.array([[5, 7, -1], [0, -1, -1]], np.int64)
+    found = Golden.of(model("INT64"), golden(ids, LOGITS[:2])).inputs
+    assert found["input_ids"].tolist() == [[5, 7, 0], [0, 0, 0]]
+    assert found["attention_mask"].tolist() == [[1, 1, 0], [1, 0, 0]]
+
+
+def test_texts_cannot_be_asked_for_their_tokens() -> None:
+    ids = np.zeros((1, 2), np.int64)
+    assert Golden.of(model("BYTES"), golden(ids, LOGITS[:1])).inputs == {}

@@ -1,0 +1,99 @@
+"""Exit status and textfile of a check: held against Prometheus' own linter and parser."""
+
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sealgate.checkup.finding import Finding, State, exit_status, refused
+from sealgate.checkup.textfile import FAMILIES, text, write
+from sealgate.reasons import Reason, Refusal
+from tests.support.oracles import program, run
+
+LABELS = {"model": "digits", "alias": "production", "version": "2"}
+NUMBERS = {
+    "same": 7,
+    "different": 1,
+    "withheld": 0,
+    "largest_difference": 0.25,
+    "slowest_seconds": 0.5,
+}
+END = {"end_timestamp_seconds": 1.8e9}
+WRONG = Finding("golden", "digits/production", State.WRONG, "", LABELS, NUMBERS)
+WELL = Finding("certificate", "gateway", State.WELL, "", {"certificate": "gateway"}, END)
+UNASKED = Finding("serving", "gateway", State.UNASKED, "")
+FRESH = Finding("freshness", "digits 2", State.WELL, "", {"model": "digits", "version": "2"}, END)
+POLICY = Finding("policy", "policy", State.WELL, "", {"policy": "policy"}, END)
+
+
+@pytest.mark.parametrize(
+    ("findings", "status"),
+    [
+        ([WELL], 0),
+        ([WELL, UNASKED], 2),
+        ([], 2),
+        ([WRONG, UNASKED], 1),
+        ([WELL, WRONG], 1),
+    ],
+)
+def test_the_exit_status_says_the_worst(findings: list[Finding], status: int) -> None:
+    assert exit_status(findings) == status
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [
+        (Reason.CALL_FAILED, State.UNASKED),
+        (Reason.TOKEN_EXPIRED, State.UNASKED),
+        (Reason.ROLE_TOO_LOW, State.UNASKED),
+        (Reason.RUN_HUNG, State.WRONG),
+        (Reason.VERSION_NOT_LIVE, State.WRONG),
+        (Reason.LOG_INCONSISTENT, State.WRONG),
+        (Reason.SIGNATURE_INVALID, State.WRONG),
+    ],
+)
+def test_what_keeps_one_from_asking_says_nothing_of_what_was_asked(
+    reason: Reason, state: State
+) -> None:
+    assert refused("golden", "digits/production", Refusal(reason)).state is state
+
+
+def test_prometheus_takes_every_metric(tmp_path: Path) -> None:
+    path = tmp_path / "sealgate.prom"
+    write(path, [WRONG, WELL, UNASKED, FRESH, POLICY], 1.7e9)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    told = path.read_text()
+    checked = run([program("promtool"), "check", "metrics"], told)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    found = {f.name: f.samples for f in text_string_to_metric_families(told)}
+    assert found.keys() == {f"sealgate_health_{family.name}" for family in FAMILIES}
+    assert found["sealgate_health_status"][0].value == 1
+    (different,) = found["sealgate_health_different_answers"]
+    assert (different.labels, different.value) == (LABELS, 1)
+    well = {
+        (s.labels["check"], s.labels["subject"]): s.value for s in found["sealgate_health_well"]
+    }
+    assert well["golden", "digits/production"] == 0
+    assert well["certificate", "gateway"] == 1
+    assert ("serving", "gateway") not in well
+
+
+def test_nothing_that_is_not_known_is_told() -> None:
+    told = text([UNASKED], 1.7e9)
+    assert "sealgate_health_status 2" in told
+    assert "different" not in told
+    assert "well" not in told
+
+
+def test_a_file_that_stands_is_kept_where_another_cannot_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "sealgate.prom"
+    with pytest.raises(OSError, match="gone"):
+        write(path, [WELL], 1.7e9)
+
+
+def test_labels_are_escaped() -> None:
+    odd = Finding("golden", 'a"b\\c\nd', State.WELL, "")
+    told = text([odd], 1.7e9)
+    (family,) = [f for f in text_string_to_metric_families(told) if f.name.endswith("well")]
+    assert family.samples[0].labels["subject"] == 'a"b\\c\nd'

@@ -1,0 +1,64 @@
+"""What the HTTP door tells of a certificate is what gRPC would have told."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+
+from gateway.credentials.certificates import ClientCertificate
+from gateway.http.peer import HttpContext, certificate_properties
+from sealgate.reasons import Reason, Refusal
+from sealgate.setup.certificates import Authority
+
+AUTHORITY = Authority("callers", datetime.now(UTC), timedelta(days=1))
+SPIFFE = "spiffe://example.org/batch"
+
+
+def der(*uris: str) -> bytes:
+    pem = AUTHORITY.caller("anna", *uris).certificate
+    return load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+
+
+class Shown:
+    """A call whose certificate is this one."""
+
+    def __init__(self, certificate: bytes) -> None:
+        self.auth_context = lambda: certificate_properties(certificate)
+
+
+@pytest.mark.parametrize(
+    ("uris", "identity"),
+    [
+        ((), "mtls:anna"),
+        (("https://example.org/anna",), "mtls:anna"),
+        ((SPIFFE,), f"spiffe:{SPIFFE}"),
+    ],
+)
+def test_whom_a_certificate_names(uris: tuple[str, ...], identity: str) -> None:
+    certificate = der(*uris)
+    found = ClientCertificate.of(Shown(certificate))
+    assert found is not None
+    assert found.identity == identity
+    assert load_pem_x509_certificate(found.pem.encode()).public_bytes(Encoding.DER) == certificate
+
+
+def test_a_workload_beside_another_name() -> None:
+    with pytest.raises(Refusal) as caught:
+        ClientCertificate.of(Shown(der(SPIFFE, "https://example.org")))
+    assert caught.value.reason is Reason.CREDENTIAL_AMBIGUOUS
+
+
+@pytest.mark.parametrize("wrong", [b"", b"x", der()[:-1]], ids=["empty", "other", "short"])
+def test_a_certificate_that_cannot_be_read(wrong: bytes) -> None:
+    with pytest.raises(Refusal) as caught:
+        certificate_properties(wrong)
+    assert caught.value.reason is Reason.CREDENTIAL_AMBIGUOUS
+
+
+def test_of_headers_credentials_alone_are_seen() -> None:
+    context = HttpContext(SimpleNamespace(properties={}), ["Bearer x"])
+    assert list(context.invocation_metadata()) == [("authorization", "Bearer x")]
+    assert ClientCertificate.of(context) is None
+    assert context.time_remaining() is None

@@ -1,0 +1,48 @@
+"""TLS for HTTP goes with the gRPC listeners' certificates, also when their files change."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.http.tls import HttpTls, tls_context
+from gateway.server_tls import Served, ServerTls
+from gateway.settings import Tls
+from sealgate.settings import ConfigError
+from sealgate.setup.certificates import Authority
+
+
+def written(folder: Path) -> Tls:
+    authority = Authority("servers", datetime.now(UTC), timedelta(days=1))
+    pair = authority.server("gateway", ("localhost",))
+    for name, content in (
+        ("server.pem", pair.certificate),
+        ("server.key", pair.key),
+        ("callers.pem", authority.pem),
+    ):
+        # As whoever renews a file: another takes its place.
+        (folder / "new").write_bytes(content)
+        (folder / "new").replace(folder / name)
+    return Tls(folder / "server.pem", folder / "server.key", folder / "callers.pem")
+
+
+def test_callers_are_asked_only_where_there_is_an_authority(tmp_path: Path) -> None:
+    served = Served.read(written(tmp_path))
+    assert tls_context(served).verify_mode is ssl.CERT_OPTIONAL
+    alone = Served(served.key, served.certificate, None, served.expiries)
+    assert tls_context(alone).verify_mode is ssl.CERT_NONE
+
+
+def test_new_files_are_served_at_the_next_handshake(tmp_path: Path) -> None:
+    tls = HttpTls(ServerTls(written(tmp_path)))
+    before = tls.context
+    assert tls.context is before
+    written(tmp_path)
+    assert tls.context is not before
+
+
+def test_what_openssl_does_not_take(tmp_path: Path) -> None:
+    served = Served.read(written(tmp_path))
+    with pytest.raises(ConfigError, match=r"\[http\]"):
+        tls_context(Served(b"", served.certificate, None, served.expiries))

@@ -1,0 +1,82 @@
+"""`generator.json` and the names of a generator's files, read strictly."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from inference.generation import (
+    FILES,
+    NoClassifier,
+    PromptScreen,
+    Sampling,
+    Terms,
+    check_paths,
+)
+from inference.model_config import Data
+from sealgate.reasons import Reason, Refusal
+
+SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60)
+TERMS = Terms("tiny", "small", "tests", Data("a manual", "PSF"), 64, 32, SCREEN)
+
+
+def changed(screening: dict[str, Any] | None = None, **change: Any) -> Terms:
+    return replace(TERMS, screening=replace(SCREEN, **(screening or {})), **change)
+
+
+def test_terms_are_read_again() -> None:
+    assert Terms.decode(TERMS.encode()) == TERMS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "Not a name"},
+        {"prompt_tokens": 0},
+        {"output_tokens": 1 << 20},
+        {"screening": {"window": 1}},
+        {"screening": {"bound": 0}},
+        {"screening": {"confidence": 1}},
+        {"screening": {"threshold": "5"}},
+    ],
+)
+def test_terms_that_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as found:
+        changed(**change)
+    assert found.value.reason is Reason.DOCUMENT_MALFORMED
+
+
+def test_more_tokens_than_the_terms_allow_are_refused() -> None:
+    TERMS.check(Sampling(32))
+    with pytest.raises(Refusal) as found:
+        TERMS.check(Sampling(33))
+    assert found.value.reason is Reason.PARAMETER_MALFORMED
+
+
+def test_verdicts() -> None:
+    assert SCREEN.verdict(5.5) == "clean"
+    assert SCREEN.verdict(5.6) == "adversarial"
+    assert SCREEN.verdict(float("nan")) == "adversarial"
+
+
+def test_files() -> None:
+    check_paths([*FILES, "model.safetensors"])
+    shards = [f"model-0000{at}-of-00002.safetensors" for at in (1, 2)]
+    check_paths([*FILES, "model.safetensors.index.json", *shards])
+    for paths, reason in (
+        ([*FILES], Reason.FILE_MISSING),
+        ([*FILES - {"golden.json"}, "model.safetensors"], Reason.FILE_MISSING),
+        ([*FILES, "model.safetensors", "model.onnx"], Reason.FILE_SURPLUS),
+        ([*FILES, "model.safetensors", "extra.safetensors"], Reason.FILE_SURPLUS),
+    ):
+        with pytest.raises(Refusal) as found:
+            check_paths(paths)
+        assert found.value.reason is reason
+
+
+def test_no_generator_is_a_classifier() -> None:
+    version = NoClassifier()
+    for ask in (lambda: version.config, lambda: version.detector, lambda: version.submit(None)):
+        with pytest.raises(Refusal) as found:
+            ask()
+        assert found.value.reason is Reason.METHOD_UNSUITED

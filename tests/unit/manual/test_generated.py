@@ -1,0 +1,48 @@
+"""The generated pages of docs/: the committed ones are what the code says, and say something."""
+
+import pytest
+
+from manual import configuration
+from manual.__main__ import DOCS, PAGES
+from manual.advice import advice
+from manual.reasons import groups
+from sealgate.reasons import Reason
+
+SECTIONS = [
+    (f"{name} {heading}", section)
+    for name, kind, _ in configuration.FILES[:-1]
+    for heading, section, _ in configuration.sections(kind)
+] + [("profile.toml", configuration.FILES[-1][1])]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_committed_page_is_what_the_code_says(name: str) -> None:
+    assert (DOCS / name).read_text() == PAGES[name](), "run `make docs-reference`"
+
+
+@pytest.mark.parametrize("section", [one for _, one in SECTIONS], ids=[one for one, _ in SECTIONS])
+def test_every_setting_says_what_it_is_for(section: type) -> None:
+    found = configuration.settings(section)
+    assert found
+    assert [one.name for one in found if not one.purpose] == []
+    assert [one.name for one in found if "<" in one.kind] == []
+
+
+def test_a_setting_shows_its_type_its_default_and_what_it_is_for() -> None:
+    limits = dict(SECTIONS)["gateway.toml [limits]"]
+    threads = next(one for one in configuration.settings(limits) if one.name == "threads")
+    assert (threads.kind, threads.default) == ("whole number", "`64`")
+    assert threads.purpose.startswith("Calls that are worked on at once. While `waiting_calls`")
+
+
+def test_what_must_be_set_says_so() -> None:
+    trust = configuration.settings(dict(SECTIONS)["gateway.toml [trust]"])
+    assert {one.default for one in trust} == {"needed"}
+
+
+def test_every_reason_is_in_one_group_with_its_advice() -> None:
+    listed = [reason for _, reasons in groups() for reason in reasons]
+    assert listed == list(Reason)
+    assert all(advice(reason) for reason in Reason)
+    assert "RetryInfo" in advice(Reason.QUEUE_FULL)
+    assert advice(Reason.DRAINING) != advice(Reason.ENGINE_UNAVAILABLE)

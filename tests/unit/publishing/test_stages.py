@@ -1,0 +1,142 @@
+"""Whether a version gets a first stage: by what was measured, with a clock of the test's own."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.graphs import open_classifier, open_response
+from inference.model_config import Domain
+from inference.screening.first_stage import FEATURES
+from publishing import stages
+from publishing.calibrate import Seen, drafted, limited, show
+from publishing.forward import ResponseGraph
+from publishing.probe import Probe
+from publishing.stages import Chosen, Graphs, choose
+from publishing.vectors import StagedProber, Vectors
+from tests.support.onnx_models import Perceptron
+from tests.support.version_files import VersionFiles, clean_rows
+
+MODEL = Perceptron.random(seed=11)
+FILES = VersionFiles.of(MODEL)
+PROBE = Probe(ResponseGraph.of(MODEL.response()), 0.05, Domain(0.0, 1.0))
+VECTORS = Vectors.of(MODEL.int8(), MODEL.serving(), FILES.config)
+X_FIT = clean_rows(MODEL, 200, seed=1)
+
+
+@cache
+def seen() -> Seen:
+    return show(PROBE, X_FIT, np.random.default_rng(0))
+
+
+class Slow:
+    """A graph that takes so many seconds a row, by a clock that only it moves."""
+
+    def __init__(self, session: Any, clock: list[float], seconds: float) -> None:
+        self.session, self.clock, self.seconds = session, clock, seconds
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        self.clock[0] += self.seconds * len(feeds["x"])
+        found: list[np.ndarray] = self.session.run(feeds)
+        return found
+
+
+def choice(graph: float, first: float = 0.0, given: Seen | None = None) -> Chosen | None:
+    """Where the response graph takes `graph` seconds a row, and the first stage `first` more than
+    an answer, which takes 1 ms.
+    """
+    clock, config = [0.0], FILES.config
+    tapped = replace(VECTORS.tapped, session=Slow(VECTORS.tapped.session, clock, 0.001 + first))
+    graphs = Graphs(
+        Slow(open_classifier(MODEL.int8(), config, 1), clock, 0.001),  # type: ignore[arg-type]
+        Slow(open_classifier(MODEL.serving(), config, 1), clock, 0.002),  # type: ignore[arg-type]
+        Slow(open_response(MODEL.response(), 1)[1], clock, graph),  # type: ignore[arg-type]
+        VECTORS.form,
+    )
+    given = given or seen()
+    vectors = replace(VECTORS, tapped=tapped)
+    return choose(given, vectors, graphs, lambda: clock[0])
+
+
+def chosen(graph: float, first: float = 0.0, given: Seen | None = None) -> Chosen:
+    found = choice(graph, first, given)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test is of costs, what eight random numbers lose of AUROC does not matter."""
+    monkeypatch.setattr(stages, "MOST_LOST", 1.0)
+
+
+@pytest.mark.usefixtures("any_loss")
+def test_a_stage_is_taken_where_the_graph_is_dear() -> None:
+    found = chosen(graph=0.006)
+    assert found.pays
+    assert found.timing.int8 == pytest.approx(0.016)
+    assert found.timing.graph == pytest.approx(0.096)
+    # Of sixteen rows that go on one by one, so many on average.
+    assert found.timing.staged == pytest.approx(16 * found.share * 0.006)
+    told = found.value(taken=True)
+    assert told["first_stage"] is True
+    assert told["forwards"] == pytest.approx({"int8": 0.5, "graph": 3.0, "staged": 3 * found.share})
+
+
+@pytest.mark.usefixtures("any_loss")
+def test_no_stage_is_taken_where_the_graph_costs_little() -> None:
+    assert choice(graph=0.9 * stages.LEAST_SECONDS / 16) is None
+    assert chosen(graph=1.1 * stages.LEAST_SECONDS / 16).pays
+
+
+@pytest.mark.usefixtures("any_loss")
+def test_no_stage_is_taken_that_costs_as_much_as_it_saves() -> None:
+    assert not chosen(graph=0.006, first=0.003).pays
+    assert chosen(graph=0.006, first=0.001).pays
+
+
+def test_no_stage_is_taken_that_hides_what_the_graph_would_find() -> None:
+    """Attacked rows whose vectors are clean ones: the first stage cannot see them."""
+    given = seen()
+    blind = {name: replace(part, rows=X_FIT[part.places]) for name, part in given.harmful.items()}
+    found = chosen(graph=0.006, given=replace(given, harmful=blind))
+    assert found.lost > 0.05
+    assert not found.pays
+
+
+def test_a_class_of_few_rows_takes_no_stage() -> None:
+    own = PROBE.answers(X_FIT)
+    rows = np.concatenate([X_FIT[own != 0], X_FIT[own == 0][:9]])
+    few = show(PROBE, rows, np.random.default_rng(0))
+    graphs = Graphs(
+        open_classifier(MODEL.int8(), FILES.config, 1),
+        open_classifier(MODEL.serving(), FILES.config, 1),
+        open_response(MODEL.response(), 1)[1],
+        VECTORS.form,
+    )
+    assert choose(few, VECTORS, graphs, least=0.0) is None
+
+
+def test_the_share_that_goes_on_is_about_what_was_chosen() -> None:
+    """The cut stands on rows that the stage was not fitted on, so it holds on others."""
+    found = chosen(graph=0.006)
+    probe = StagedProber(PROBE, VECTORS, found.stage)
+    features = probe.measure(clean_rows(MODEL, 4000, seed=9))[1]
+    share = float(np.mean(found.stage.goes_on(features[:, :FEATURES])))
+    assert share == pytest.approx(found.share, abs=0.07)
+
+
+def test_thresholds_stand_on_the_joined_scores() -> None:
+    found = chosen(graph=0.006)
+    draft = replace(drafted(seen()), first=found.stage)
+    probe = StagedProber(PROBE, VECTORS, found.stage)
+    rows = clean_rows(MODEL, 400, seed=2)
+    detector = limited(draft, probe, rows, np.random.default_rng(1))
+    scores = detector.scores(probe.measure(rows)[1])
+    assert detector.calibration.scores == tuple(np.sort(scores).tolist())
+    assert detector.suspect_threshold >= 0
+    for limit in (detector.calibration.adversarial, detector.calibration.suspect):
+        assert np.sum(scores > limit.threshold) < limit.rank

@@ -1,0 +1,77 @@
+"""What a client goes along with when a server asks for its part of a secure sum.
+
+The protocol trusts the server with who is in a group and what is unmasked. A client of ours looks:
+
+1. a sum is of three clients or more, all of whom must answer, and is taken as the recipe says
+2. the keys it is shown are as many as the group has clients, its own among them
+3. nothing is unmasked but the sum of the whole group
+
+What it cannot see is whether the others are who they seem: nobody vouches for keys (docs/adr/0033).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sealgate.reasons import Reason, Refusal
+from training.federated.recipe import LEAST_CLIENTS, MODULUS, QUANTA, Federated
+
+SETUP, SHARE_KEYS, COLLECT, UNMASK = ("setup", "share_keys", "collect_masked_vectors", "unmask")
+
+
+class Consent:
+    """Follows one sum after another."""
+
+    def __init__(self, asked: Federated) -> None:
+        self._asked = asked
+        self._group: frozenset[int] = frozenset()
+        self._size = 0
+
+    def look(self, own: int, request: Mapping[str, Any]) -> None:
+        """`own` is the number that this client goes by. Raises Refusal(SUM_REFUSED)."""
+        stage = request.get("stage")
+        if stage == SETUP:
+            self._look_at_settings(request)
+        elif stage == SHARE_KEYS:
+            self._look_at_keys(own, [name for name in request if name != "stage"])
+        elif stage == COLLECT:
+            self._look_at_whole("shares of others", [own, *request.get("srcs", ())])
+        elif stage == UNMASK:
+            if request.get("dead_nids"):
+                raise _refused("it would take the masks off clients that are gone")
+            self._look_at_whole("clients to unmask", request.get("active_nids", ()))
+        else:
+            raise _refused(f"there is no stage {stage!r}")
+
+    def _look_at_settings(self, request: Mapping[str, Any]) -> None:
+        # 1.
+        size = request.get("sample_num")
+        if not isinstance(size, int) or size < LEAST_CLIENTS:
+            raise _refused(f"a sum of {size!r} clients")
+        wanted = {
+            "share_num": size,
+            "threshold": size,
+            "clipping_range": self._asked.clip,
+            "target_range": QUANTA,
+            "mod_range": MODULUS,
+            "max_weight": 1.0,
+        }
+        for name, value in wanted.items():
+            if request.get(name) != value:
+                raise _refused(f"{name} is {request.get(name)!r}, not {value!r}")
+        self._size, self._group = size, frozenset()
+
+    def _look_at_keys(self, own: int, names: Sequence[str]) -> None:
+        # 2.
+        group = frozenset(int(name) for name in names)
+        if len(group) != self._size or len(names) != self._size or own not in group:
+            raise _refused(f"keys of {len(group)} clients for a sum of {self._size}")
+        self._group = group
+
+    def _look_at_whole(self, what: str, numbers: Sequence[int]) -> None:
+        # 3.
+        if not self._group or frozenset(numbers) != self._group or len(numbers) != self._size:
+            raise _refused(f"the {what} are not the group")
+
+
+def _refused(detail: str) -> Refusal:
+    return Refusal(Reason.SUM_REFUSED, detail)

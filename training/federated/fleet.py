@@ -1,0 +1,201 @@
+"""Flower's SuperLink as far as clients see it: its Fleet API, over TLS, in this process.
+
+`flower-superlink` would also open the APIs that start runs and bring code, which know no callers in
+the edition that is free; here nothing listens but what clients need. Each client signs its requests
+with the key that it was registered by; a key that was not registered is refused.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from flwr.app import Message
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID
+from flwr.server.superlink.linkstate import LinkState, LinkStateFactory
+from flwr.serverapp.grid import Grid
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.error import http_error_translator
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
+from flwr.superlink.routers.fleet.router import router
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from sealgate.reasons import Reason, Refusal
+
+_PAUSE = 0.05
+
+
+class Fleet:
+    """The clients of one run, each known by its public key (PEM)."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        memory = FLWR_IN_MEMORY_DB_NAME
+        self._states = LinkStateFactory(memory, NoOpFederationManager(), ObjectStoreFactory(memory))
+        self.state: LinkState = self._states.state()
+        self.run = _begin(self.state)
+        self.numbers = tuple(
+            self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, 0) for key in keys
+        )
+
+    @contextmanager
+    def serve(self, host: str, certificate: Path, key: Path) -> Iterator[str]:
+        """Listen on a free port of `host`; gives the address, as host:port."""
+        listener = socket.create_server((host, 0))
+        config = uvicorn.Config(
+            self._app(),
+            ssl_certfile=str(certificate),
+            ssl_keyfile=str(key),
+            log_level="warning",
+            lifespan="off",
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                if not thread.is_alive():
+                    raise Refusal(Reason.INTERNAL, "the server for clients does not start")
+                time.sleep(_PAUSE)
+            yield f"{host}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
+
+    def _app(self) -> FastAPI:
+        app = FastAPI(
+            openapi_url=None,
+            middleware=[
+                Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
+                Middleware(ProtobufTranslationMiddleware),
+                Middleware(NodeAuthMiddleware),
+            ],
+        )
+        app.state.linkstate_factory = self._states
+        app.state.enable_supernode_auth = True
+        app.include_router(router)
+        return app
+
+
+class FleetGrid(Grid):
+    """How Flower's workflows send messages to the clients of a `Fleet`.
+
+    `silent` has the numbers of those that once did not answer, or answered with an error.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._state, self._run = fleet.state, fleet.run
+        # Answers that were told of, by what they answer, while their content is on its way.
+        self._arriving: dict[str, Message] = {}
+        self.silent: set[int] = set()
+
+    @property
+    def run(self) -> Run:
+        return self._run
+
+    def set_run(self, run: Run) -> None:
+        self._run = run
+
+    def create_message(self, *_: Any, **__: Any) -> Message:
+        """Messages are made by their constructor."""
+        raise NotImplementedError
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Those that are there."""
+        return set(self._state.get_nodes(self._run.run_id))
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Returns their names; those that the link does not take are left out."""
+        names = []
+        for message in messages:
+            message.metadata.__dict__["_message_id"] = message.object_id
+            session = self._state.start_session(self._run.run_id)
+            with no_object_id_recompute():
+                objects = get_all_nested_objects(message)
+                stored, missing = self._state.store_message_and_object_tree(
+                    remove_content_from_message(message), get_object_tree(message), session
+                )
+            for name in missing:
+                content = objects[name].deflate()
+                self._state.store_object(self._run.run_id, session, name, content)
+            if stored:
+                names.append(message.metadata.message_id)
+        return names
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """The answers that have come whole."""
+        wanted = set(message_ids)
+        unheard = {name for name in wanted if name not in self._arriving}
+        for message in self._state.get_message_res(unheard, self._run.run_id) if unheard else ():
+            self._arriving[message.metadata.reply_to_message_id] = message
+        whole = []
+        for name in wanted - unheard:
+            message = self._whole(self._arriving[name])
+            if message is not None:
+                del self._arriving[name]
+                whole.append(message)
+        return whole
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """The answers that come within `timeout` seconds."""
+        every = list(messages)
+        waiting = set(self.push_messages(every))
+        ends = time.monotonic() + (timeout or float("inf"))
+        answers: list[Message] = []
+        while waiting and time.monotonic() < ends:
+            for answer in self.pull_messages(waiting):
+                waiting.discard(answer.metadata.reply_to_message_id)
+                answers.append(answer)
+            self._state.acknowledge_task_heartbeat(self._run.primary_task_id)
+            time.sleep(_PAUSE)
+        heard = {answer.metadata.src_node_id for answer in answers if not answer.has_error()}
+        self.silent |= {message.metadata.dst_node_id for message in every} - heard
+        return answers
+
+    def _whole(self, message: Message) -> Message | None:
+        """The message with its content, which clients send in parts after it; None until then."""
+        name = message.metadata.message_id
+        store = self._state.object_store
+        parts = [tree.object_id for tree in iterate_object_tree(store.get_object_tree(name))]
+        contents = {part: self._state.get_object(self._run.run_id, part) for part in parts}
+        if not all(contents.values()):
+            return None
+        store.delete(name)
+        self._state.delete_messages({message.metadata.reply_to_message_id})
+        whole: Message = inflate_object_from_contents(name, contents)
+        whole.metadata.__dict__["_message_id"] = name
+        return whole
+
+
+def _begin(state: LinkState) -> Run:
+    """A run that no app comes with: both sides run what they have."""
+    number = state.create_run(
+        None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
+    )
+    (run,) = state.get_run_info(run_ids=[number])
+    state.claim_task(run.primary_task_id)
+    state.activate_task(run.primary_task_id)
+    TaskIdentity.run_id, TaskIdentity.node_id = number, SUPERLINK_NODE_ID
+    TaskIdentity.task_id = run.primary_task_id
+    (run,) = state.get_run_info(run_ids=[number])
+    return run

@@ -1,0 +1,207 @@
+"""A client's process: `python -m training.federated.node FOLDER…`, one client for each folder.
+
+    FOLDER/recipe.toml        the client's own copy: what it agrees to
+    FOLDER/shard.safetensors  its rows, x and y, which leave the process in no form but the update
+    FOLDER/key.pem            what it signs its requests with (P-384)
+    FOLDER/server.pem         the authority that vouches for the server
+    FOLDER/address.json       {"address": "host:port", "classes": 10, "seed": 3}
+
+It speaks to the server by Flower's own connection (TLS, signed requests) and runs Flower's SecAgg+
+between two layers of ours: `training.federated.consent` outside, which refuses what would not be a
+sum, and a second mask on what leaves (`training.federated.masks`). Flower's SuperNode would fetch
+the code that the server names and start a process for each message; this runs its own.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.client import NumPyClient
+from flwr.client.mod import secaggplus_mod
+from flwr.client.mod.secure_aggregation.secaggplus_mod import SecAggPlusState
+from flwr.clientapp import ClientApp
+from flwr.common import bytes_to_ndarray, ndarray_to_bytes
+from flwr.common.constant import ErrorCode
+from flwr.common.secure_aggregation.secaggplus_constants import (
+    RECORD_KEY_CONFIGS,
+    RECORD_KEY_STATE,
+    Key,
+)
+from flwr.supercore.app_utils import start_parent_process_monitor
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPushError,
+    pull_and_inflate_object_from_tree,
+)
+from flwr.supernode.fleet_http_connection import http_request_response
+from safetensors.numpy import load_file
+
+from training.federated import masks
+from training.federated.consent import COLLECT, Consent
+from training.federated.participant import Participant
+from training.federated.recipe import FederatedRecipe
+from training.federated.weights import Weights
+
+_PAUSE = 0.1
+Update = Callable[[Weights, int], Weights]
+
+
+class _Client(NumPyClient):
+    """The update as Flower's protocol takes it; number of rows and figures are kept back."""
+
+    def __init__(self, update: Update) -> None:
+        self._update = update
+
+    def fit(
+        self, parameters: list[Weights], config: dict[str, Any]
+    ) -> tuple[list[Weights], int, dict]:
+        (weights,) = parameters
+        return [self._update(weights, int(config["round"]))], 1, {}
+
+
+def client_app(update: Update, consent: Consent) -> ClientApp:
+    """Flower's app of one client: consent, second mask, SecAgg+, and what `update` computes."""
+
+    def agree(message: Message, context: Context, go_on: Any) -> Message:
+        asked = message.content.config_records[RECORD_KEY_CONFIGS]
+        consent.look(message.metadata.dst_node_id, asked)
+        return go_on(message, context)
+
+    return ClientApp(
+        client_fn=lambda context: _client(context, update),
+        mods=[agree, _mask_again, secaggplus_mod],
+    )
+
+
+def _client(context: Context, update: Update) -> Any:
+    return _Client(update).to_client()
+
+
+def _mask_again(message: Message, context: Context, go_on: Any) -> Message:
+    stage = message.content.config_records[RECORD_KEY_CONFIGS][Key.STAGE]
+    reply = go_on(message, context)
+    if stage != COLLECT:
+        return reply
+    state = SecAggPlusState(**context.state.config_records[RECORD_KEY_STATE])
+    others = {
+        number: keys[0] for number, keys in state.public_keys_dict.items() if number != state.nid
+    }
+    record = reply.content.config_records[RECORD_KEY_CONFIGS]
+    vectors = [bytes_to_ndarray(part) for part in record[Key.MASKED_PARAMETERS]]
+    masked = masks.mask(vectors, state.nid, state.sk1, others)
+    record[Key.MASKED_PARAMETERS] = [ndarray_to_bytes(part) for part in masked]
+    return reply
+
+
+class Node:
+    """One client: answers the server's messages, one after another, until it is ended."""
+
+    def __init__(self, folder: Path, update: Update, asked: FederatedRecipe) -> None:
+        self._folder = folder
+        self._app = client_app(update, Consent(asked.federated))
+        self._contexts: dict[int, Context] = {}
+
+    def serve(self) -> None:
+        """Until the process is ended, or the server is gone for half a minute."""
+        key = load_pem_private_key((self._folder / "key.pem").read_bytes(), None)
+        with http_request_response(
+            json.loads((self._folder / "address.json").read_bytes())["address"],
+            insecure=False,
+            root_certificates=(self._folder / "server.pem").read_bytes(),
+            authentication_keys=(key, key.public_key()),
+            max_wait_time=30.0,
+        ) as (number, receive, send, _, _, pull, push, confirm):
+            while True:
+                received = receive()
+                if received is None:
+                    time.sleep(_PAUSE)
+                    continue
+                message, tree = received
+                run = message.metadata.run_id
+                content = pull_and_inflate_object_from_tree(
+                    tree,
+                    lambda name, run=run: pull(run, name),
+                    lambda name, run=run: confirm(run, name),
+                    return_type=Message,
+                )
+                content.metadata.__dict__["_message_id"] = tree.object_id
+                began = time.monotonic()
+                reply = self._answer(content, run, number)
+                self._send(reply, time.monotonic() - began, send, push)
+
+    def _answer(self, message: Message, run: int, number: int) -> Message:
+        context = self._contexts.setdefault(run, Context(run, number, {}, RecordDict(), {}))
+        try:
+            return self._app(message, context)
+        except Exception as error:
+            # Flower's code and ours: the server hears that it failed, and no more.
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ""), reply_to=message)
+
+    def _send(self, reply: Message, seconds: float, send: Any, push: Any) -> None:
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        with no_object_id_recompute():
+            wanted, session = send(reply, get_object_tree(reply), seconds)
+            objects = get_all_nested_objects(reply)
+            for name in wanted:
+                # Answers share their smallest parts. One that another client brought may have been
+                # read, with this whole answer, before this client comes to push it.
+                with suppress(ObjectPushError):
+                    push(reply.metadata.run_id, session, name, objects[name].deflate())
+
+
+def participant_in(folder: Path, asked: FederatedRecipe) -> Participant:
+    """The client whose rows are in `folder`."""
+    told = json.loads((folder / "address.json").read_bytes())
+    shard = load_file(folder / "shard.safetensors")
+    return Participant(asked, shard["x"], shard["y"], told["classes"], told["seed"])
+
+
+def run(folder: Path) -> None:
+    """Serve as the client of one folder, and keep there what each round spent of the budget."""
+    torch.set_num_threads(1)
+    asked = FederatedRecipe.read(folder / "recipe.toml")
+    participant = participant_in(folder, asked)
+
+    def update(weights: Weights, number: int) -> Weights:
+        try:
+            return participant.update(weights, number)
+        finally:
+            (folder / "spent.json").write_text(json.dumps(participant.spent()))
+
+    Node(folder, update, asked).serve()
+
+
+def main(folders: list[Path], run_one: Callable[[Path], None] = run) -> None:
+    """A process for each folder. They are forked, so that torch is loaded once, and none outlives
+    who started them.
+    """
+    start_parent_process_monitor(os.getppid())
+    context, own = multiprocessing.get_context("fork"), os.getpid()
+    forks = [context.Process(target=_fork, args=(run_one, each, own)) for each in folders]
+    for fork in forks:
+        fork.start()
+    for fork in forks:
+        fork.join()
+
+
+def _fork(run_one: Callable[[Path], None], folder: Path, parent: int) -> None:
+    start_parent_process_monitor(parent)
+    run_one(folder)
+
+
+if __name__ == "__main__":
+    main([Path(word) for word in sys.argv[1:]])

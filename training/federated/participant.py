@@ -1,0 +1,127 @@
+"""What one client does in a round: train on its own rows, and say by how much its weights moved."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sealgate.reasons import Reason, Refusal
+from training import students
+from training.descent import Corpus
+from training.distillation import Batch
+from training.federated.recipe import FederatedRecipe
+from training.federated.weights import Weights
+from training.material import Read
+from training.privacy import descend_privately, spent
+from training.recipe import PRIVATE, Step
+
+_MOMENTUM = 0.9
+_STEEPEST = 1.0
+
+
+class Participant:
+    """Holds rows x float32 [n, ...] with classes y int64 [n] of `classes`; they stay here."""
+
+    def __init__(
+        self,
+        asked: FederatedRecipe,
+        x: npt.NDArray[np.float32],
+        y: npt.NDArray[np.int64],
+        classes: int,
+        seed: int,
+    ) -> None:
+        self._asked, self._seed = asked, seed
+        self._x, self._y = torch.from_numpy(x), torch.from_numpy(y)
+        self._student = network(asked, x.shape[1:], classes)
+        self._private = private_step(asked)
+        self._rounds = 0
+
+    def update(self, weights: Weights, number: int = 1) -> Weights:
+        """What the training of round `number`, from 1, adds to `weights` [n].
+
+        Raises Refusal: LOSS_NOT_FINITE; RECIPE_INVALID where it would spend more than the budget.
+        """
+        set_weights(self._student, weights)
+        if self._private is None:
+            self._rounds += 1
+            self._descend(number)
+        else:
+            self._afford(self._private)
+            # Counted before it is done: what broke off has told of the rows all the same.
+            self._rounds += 1
+            descend_privately(self._student, Corpus(Batch(self._x, self._y)), self._private)
+        return weights_of(self._student) - weights
+
+    def spent(self) -> dict[str, float | int | str] | None:
+        """What all rounds so far spent of the budget, if there is one: `training.privacy.Spent`."""
+        if self._private is None:
+            return None
+        return spent(self._private, len(self._y), self._rounds).encode()
+
+    def _descend(self, number: int) -> None:
+        asked = self._asked.federated
+        rate = asked.learning_rate * (1 - (number - 1) / asked.rounds)
+        optimizer = torch.optim.SGD(self._student.parameters(), rate, momentum=_MOMENTUM)
+        order = torch.Generator().manual_seed(self._seed * 1_000_003 + self._rounds)
+        self._student.train()
+        for _ in range(asked.epochs):
+            for places in torch.randperm(len(self._y), generator=order).split(asked.batch):
+                loss = functional.cross_entropy(self._student(self._x[places]), self._y[places])
+                if not math.isfinite(loss.item()):
+                    raise Refusal(Reason.LOSS_NOT_FINITE, "a client's loss is no longer a number")
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self._student.parameters(), _STEEPEST)
+                optimizer.step()
+        self._student.eval()
+
+    def _afford(self, step: Step) -> None:
+        if spent(step, len(self._y), self._rounds + 1).epsilon > step.epsilon:
+            raise Refusal(
+                Reason.RECIPE_INVALID,
+                f"round {self._rounds + 1} would spend more than epsilon {step.epsilon:g}",
+            )
+
+
+def network(asked: FederatedRecipe, row: tuple[int, ...], classes: int) -> nn.Module:
+    """The recipe's student for rows of this shape, its weights at random (of torch's generator)."""
+    shape = np.empty((0, *row), np.float32)
+    names = tuple(str(label) for label in range(classes))
+    read = Read(shape, np.empty(0, np.int64), names, title="", license="", files={})
+    return students.make(asked.student, read)
+
+
+def weights_of(student: nn.Module) -> Weights:
+    """The parameters, one after another, [n]."""
+    vector: Weights = nn.utils.parameters_to_vector(student.parameters()).detach().numpy().copy()
+    return vector
+
+
+def set_weights(student: nn.Module, weights: Weights) -> None:
+    """Take what `weights_of` gave, of a network of the same sizes."""
+    at = 0
+    with torch.no_grad():
+        for part in student.parameters():
+            taken = weights[at : at + part.numel()].astype(np.float32)
+            part.copy_(torch.from_numpy(taken).view_as(part))
+            at += part.numel()
+
+
+def private_step(asked: FederatedRecipe) -> Step | None:
+    """What a round is on a client of a private recipe, as a step of `sealgate train`."""
+    wanted, local = asked.private, asked.federated
+    if not wanted.epsilon:
+        return None
+    return Step(
+        PRIVATE,
+        epochs=local.epochs,
+        batch=local.batch,
+        learning_rate=local.learning_rate,
+        noise=wanted.noise,
+        clip=wanted.clip,
+        epsilon=wanted.epsilon,
+        delta=wanted.delta,
+    )
