@@ -72,7 +72,7 @@ def generator(ctx: click.Context, config: Path | None) -> None:
     epilog="""
 \b
 Example:
-  sealgate model publish-generator downloads/qwen --name assistant --prompts prompts.json \\
+  sealgate model publish-generator downloads/qwen --name qwen --prompts prompts.json \\
     --data "public web text" --license Apache-2.0 --use "answers questions of staff"
 """
 )
