@@ -69,12 +69,13 @@ class Decoder:
                 dtype=torch.float32,
                 attn_implementation="sdpa",
             ).eval()
+            # 3.
+            template, ends = _template(folder), _ends(folder, settings)
         except Exception as error:
             # Whatever the library finds wrong with what others wrote.
             raise Refusal(Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}") from error
         model.requires_grad_(False)
-        # 3.
-        return cls(model, tokenizer, _template(folder), _ends(folder, settings))
+        return cls(model, tokenizer, template, ends)
 
     @property
     def positions(self) -> int:
