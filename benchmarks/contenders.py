@@ -144,3 +144,4 @@ PEERS = (
         "/infer",
     ),
 )
+ALL = (BARE, PLAIN, *PEERS)

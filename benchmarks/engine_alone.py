@@ -7,7 +7,7 @@ shown the engine what is in production.
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,18 +22,32 @@ from demo.story import promote_approved
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 
-_WAIT_SECONDS = 30.0
+_SEALGATE = ("-m", "sealgate.cli.main")
+_WAIT_SECONDS = 150.0
 _LOOK_SECONDS = 0.1
 
 
 @contextmanager
-def running(served: Served, cores: Cores, folder: Path) -> Iterator[tuple[Server, Plan]]:
-    """The engine on its core, with digits in production. Raises: StartFailed."""
+def running(
+    served: Served,
+    cores: Cores,
+    folder: Path,
+    python: str = sys.executable,
+    options: Sequence[str] = (),
+    settings: str = "",
+) -> Iterator[tuple[Server, Plan]]:
+    """The engine on its core, with digits in production; `python` runs it, with those `options`,
+    and its configuration has those `settings` as well.
+
+    Raises: StartFailed.
+    """
     stage = Stage(folder / "engine-state")
     stage.command("init", "--unencrypted-keys", "--port", str(free_ports()), "--separate-engine")
+    with (stage.state / "engine.toml").open("a") as file:
+        file.write(settings)
     log = folder / "engine.log"
     server = Server(
-        [sys.executable, "-m", "sealgate.cli.main", "--state", str(stage.state), "serve", "engine"],
+        [python, *_SEALGATE, "--state", str(stage.state), "serve", "engine", *options],
         cores.server,
         log,
         {"OMP_NUM_THREADS": "1"},

@@ -1,10 +1,11 @@
 """`make bench-generate`: a language model's tokens a second, alone, behind its door, and governed.
 
 The model has Qwen2's architecture and random weights; what a token costs does not depend on what it
-says. `plain` is transformers' `generate`, one prompt after another. `engine` is the generator's
-process asked through its own socket, as the gateway asks it: continuous batching, the screen's run
-over each prompt, no gateway. `gateway` is the same process behind the gateway, with TLS, rights,
-records and receipts. The generator has one core; gateway and callers share the other. Prints a
+says. `plain` is transformers' `generate`, one prompt after another, in float32 and in INT8.
+`engine` is the generator's process asked through its own socket, as the gateway asks it:
+continuous batching, the screen's run over each prompt, no gateway. `gateway` is the same process
+behind the gateway, with TLS, rights, records and receipts. The generator has one core; gateway and
+callers share the other. Prints a
 table; writes results/generate.json.
 """
 
@@ -23,8 +24,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import GenerationConfig
 
+from benchmarks import alone
+from benchmarks.alone import TOKENS
 from benchmarks.processes import Cores, Server, pinned
 from benchmarks.report import Target, write_report
 from generation.decoder import Decoder
@@ -37,7 +39,6 @@ from tests.support import tiny_decoder
 from tests.support.generator_house import GeneratorHouse
 
 STREAMS = (1, 4, 16)
-TOKENS = 48
 _WIDTH, _LAYERS = 512, 12
 _SECONDS = 120.0
 _LEAST = 0.95
@@ -65,8 +66,8 @@ def main() -> None:
     rounds = 1 if options.quick else options.rounds
     with TemporaryDirectory() as place:
         folder = tiny_decoder.make(Path(place) / "model", steps=0, width=width, layers=layers)
-        plain = _plain(folder)
-        rows = [{"way": "plain", "streams": 1, "tokens_s": plain, "first_p50_ms": None}]
+        rows = alone.beside(folder, tiny_decoder.prompts(9))
+        plain = rows[0]["tokens_s"]
         prompts = _clean(folder)
         with _served(Path(place) / "state", folder, prompts[0]) as ways:
             rows += _measured(ways, rounds, prompts)
@@ -94,25 +95,6 @@ def main() -> None:
     if not options.quick:
         model = {"width": width, "layers": layers, "vocabulary": tiny_decoder.VOCABULARY}
         write_report("generate", rows, targets, model=model, tokens=TOKENS)
-
-
-def _plain(folder: Path) -> float:
-    """Tokens a second of `generate`, prompt after prompt."""
-    decoder = Decoder.read(folder)
-    settings = GenerationConfig(
-        max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False, pad_token_id=0
-    )
-    cut = [
-        decoder.prompt_ids(Asked(text.encode(), False, Sampling(1)), 96)
-        for text in tiny_decoder.prompts(9)
-    ]
-    with pinned({Cores.of_this_machine().server}), torch.inference_mode():
-        # The first warms what the others need.
-        for number, ids in enumerate(cut):
-            if number == 1:
-                begun = time.perf_counter()
-            decoder.model.generate(torch.tensor([ids]), generation_config=settings)
-        return TOKENS * (len(cut) - 1) / (time.perf_counter() - begun)
 
 
 @contextmanager
@@ -250,11 +232,12 @@ def _of(rows: list[dict[str, Any]], way: str, streams: int) -> float:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    table = Table("way", "streams", "tokens/s", "first token p50, ms", "p99, ms", box=None)
+    names = ("tokens_s", "first_p50_ms", "first_p99_ms", "weights_mb", "peak_mb")
+    table = Table("way", "precision", "streams", *names, box=None)
     for row in rows:
-        figures = (row.get(name) for name in ("tokens_s", "first_p50_ms", "first_p99_ms"))
+        figures = (row.get(name) for name in names)
         shown = ("-" if figure is None else f"{figure:.1f}" for figure in figures)
-        table.add_row(row["way"], str(row["streams"]), *shown)
+        table.add_row(row["way"], row.get("precision", ""), str(row["streams"]), *shown)
     Console().print(table)
 
 

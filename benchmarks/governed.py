@@ -1,6 +1,6 @@
-"""A gateway as `sealgate serve` starts it, with the digits model in production.
+"""Gateways as `sealgate serve` starts them, each with one model in production.
 
-TLS, token, every request screened by the full graph, a durable record, a receipt with each answer.
+TLS, token, every request screened, a durable record, a receipt with each answer.
 """
 
 import sys
@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.load import LoadClient, Plan, write_requests
 from benchmarks.processes import Cores, Server
-from benchmarks.served import Served, digits
-from demo.materials import DATA, MODELS
+from benchmarks.served import Served
 from demo.stage import Stage, free_ports
 from demo.story import promote_approved
+from inference.model_config import ModelConfig
+from publishing.source import CONFIG
+from sealgate.cli.review import SCREENING_REPORT
 from sealgate.remote import connect
 from sealgate.v1 import log_pb2
 from sealgate.v1.log_pb2_grpc import LogServiceStub
@@ -23,6 +26,34 @@ from sealgate.v1.log_pb2_grpc import LogServiceStub
 _CALLERS = (1, 16, 64)
 REFUSED = "InvalidArgument"
 """How the client calls a refusal by screening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An installation, its gateway stopped, with a model's first version in production; `name` is
+    what a table calls it, `blocks` whether its screening may refuse an input, and `shown` what
+    `sealgate model show` says of the version.
+    """
+
+    name: str
+    model: str
+    stage: Stage
+    blocks: bool
+    shown: Any
+
+    def graph(self) -> bytes:
+        """The very bytes of the INT8 graph that it serves."""
+        files = self.shown["files"]
+        digest = next(f["digest"] for f in files if f["file"] == "model.int8.onnx")
+        name = digest.removeprefix("sha256:")
+        return (self.stage.state / "artifacts" / name[:2] / name[2:]).read_bytes()
+
+    def stages(self) -> dict[str, Any]:
+        """What publishing found of stages of screening, and the share of clean rows that go on."""
+        evidence = self.shown["evidence"]
+        report = next(each["body"] for each in evidence if each["kind"] == SCREENING_REPORT)
+        found: dict[str, Any] = dict(report["stages"])
+        return found | {"goes_on": report["clean"].get("goes_on", 1.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,48 +66,42 @@ class Gateway:
     refused: int
 
 
-def prepare(folder: Path) -> tuple[Stage, Served]:
-    """An installation whose gateway is stopped again, and the very bytes that it serves."""
-    stage = Stage(folder / "state")
+def install(state: Path, name: str, source: Path, data: Path, *options: str) -> Installed:
+    """Make an installation in `state`, publish the model there and promote it; `options` are those
+    of `sealgate model publish`.
+    """
+    config = ModelConfig.read((source / CONFIG).read_bytes())
+    stage = Stage(state)
     stage.command("init", "--unencrypted-keys", "--port", str(free_ports()))
     stage.start_gateway()
     try:
-        stage.command(
-            *("model", "publish", str(MODELS / "digits-1")),
-            *("--data", str(DATA / "digits.safetensors"), "--json"),
-            person="publisher",
-        )
-        promote_approved(stage, "digits", 1)
-        return stage, digits(served_graph(stage), folder)
+        words = ("model", "publish", str(source), "--data", str(data), *options, "--json")
+        stage.command(*words, person="publisher")
+        promote_approved(stage, config.name, 1)
+        shown = stage.command("model", "show", config.name, "1", "--json", person="auditor")
+        return Installed(name, config.name, stage, config.blocks, shown)
     finally:
         stage.stop_gateway()
 
 
-def served_graph(stage: Stage) -> bytes:
-    """The bytes of the INT8 graph of digits, version 1."""
-    files = stage.command("model", "show", "digits", "1", "--json", person="auditor")["files"]
-    digest = next(f["digest"] for f in files if f["file"] == "model.int8.onnx")
-    name = digest.removeprefix("sha256:")
-    return (stage.state / "artifacts" / name[:2] / name[2:]).read_bytes()
-
-
 @contextmanager
 def running(
-    stage: Stage, served: Served, cores: Cores, client: LoadClient, folder: Path
+    installed: Installed, served: Served, cores: Cores, client: LoadClient, folder: Path
 ) -> Iterator[Gateway]:
     """The gateway on its core, and a plan of the requests that its screening lets pass."""
+    stage = installed.stage
     profile = stage.profile("client")
     port = int(profile.endpoint.rpartition(":")[2])
     server = Server(
         [sys.executable, "-m", "sealgate.cli.main", "--state", str(stage.state), "serve"],
         cores.server,
-        folder / "gateway.log",
+        folder / f"{installed.name}.log",
         {"OMP_NUM_THREADS": "1"},
     )
     try:
         server.await_port(port)
-        requests = served.protobuf("digits", receipt=True)
-        path = folder / "governed.requests"
+        requests = served.protobuf(installed.model, receipt=True)
+        path = folder / f"{installed.name}.requests"
         plan = Plan(
             "grpc",
             f"localhost:{port}",
@@ -86,7 +111,7 @@ def running(
             token=profile.token.read_text().strip() if profile.token else "",
             receipt=True,
         )
-        places = _pass(client, plan, len(requests))
+        places = _pass(client, plan, len(requests)) if installed.blocks else range(len(requests))
         write_requests(path, (requests[place] for place in places))
         with connect(stage.profile("auditor")) as channel:
             logs = LogServiceStub(channel)

@@ -13,15 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import contenders, engine_alone, governed, raw, served
+from benchmarks import engine_alone, governed, raw, served
 from benchmarks.contenders import Contender, Setting
 from benchmarks.figures import Cell, best_setting, summary
 from benchmarks.load import LoadClient, Plan
 from benchmarks.processes import Cores, Server, StartFailed
 from benchmarks.report import RESULTS, write_report
+from benchmarks.serve_subjects import SUBJECTS, Subject
 from benchmarks.serve_table import say, show
-from benchmarks.serve_targets import ENGINE, OPEN, OURS, targets
-from demo.stage import Stage
+from benchmarks.serve_targets import ENGINE, OPEN, targets
 
 IN_FLIGHT = (1, 16, 64)
 OPEN_SHARE = 0.7
@@ -69,67 +69,56 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="try it: under three minutes")
-    parser.add_argument("--model", choices=("digits", "minilm"), help="this one only")
+    parser.add_argument("--quick", action="store_true", help="try it: about twelve minutes")
+    parser.add_argument("--model", choices=tuple(SUBJECTS), help="this one only, in a report apart")
     arguments = parser.parse_args()
     cores = Cores.of_this_machine()
     client = LoadClient.build(Path("build/bench"), cores.client)
     measured: list[tuple[served.Served, list[Entry], dict[str, list[Cell]]]] = []
     with TemporaryDirectory() as name:
         bench = Bench(Path(name), cores, client, QUICK if arguments.quick else FULL)
-        if arguments.model != "minilm":
-            stage, digits = governed.prepare(bench.folder)
-            measured.append((digits, *measure(bench, digits, stage)))
-        if arguments.model != "digits":
-            found = served.minilm_folder()
-            if isinstance(found, str):
-                bench.notes["MiniLM"] = found
+        for wanted in [arguments.model] if arguments.model else SUBJECTS:
+            subject = SUBJECTS[wanted](bench.folder)
+            if isinstance(subject, str):
+                bench.notes[wanted] = subject
             else:
-                minilm = served.minilm(found)
-                measured.append((minilm, *measure(bench, minilm, None)))
+                measured.append((subject.model, *measure(bench, subject)))
     rows = [row for model, entries, alone in measured for row in _rows(model, entries, alone)]
     aims = targets(
         {model.name: entries for model, entries, _ in measured},
         {model.name: alone for model, _, alone in measured},
     )
     show(rows, aims, bench.notes)
+    report = f"serve-{arguments.model}" if arguments.model else "serve"
     write_report(
-        "serve",
+        report,
         rows,
         aims,
         settings_tried=bench.tried,
         not_measured=bench.notes,
         pace="quick" if arguments.quick else "full",
     )
-    _plot()
+    _plot(report)
 
 
-def measure(
-    bench: Bench, model: served.Served, stage: Stage | None
-) -> tuple[list[Entry], dict[str, list[Cell]]]:
-    """Every entry with its cells, and the cells of ONNX Runtime alone by name.
-
-    `stage` has the installation that serves the model governed, where there is one.
-    """
+def measure(bench: Bench, subject: Subject) -> tuple[list[Entry], dict[str, list[Cell]]]:
+    """Every entry with its cells, and the cells of ONNX Runtime alone by name."""
+    model = subject.model
     alone: dict[str, list[Cell]] = {}
     with ExitStack() as stack:
         entries = [
             entry
-            for contender in (contenders.BARE, contenders.PLAIN, *contenders.PEERS)
+            for contender in subject.contenders
             if (entry := _enter(bench, stack, contender, model)) is not None
         ]
-        if stage is not None:
+        if subject.engine:
             _enter_engine(bench, stack, model, entries)
-            gateway = stack.enter_context(
-                governed.running(stage, model, bench.cores, bench.client, bench.folder)
-            )
-            gateway.server.freeze()
-            setting = {"inputs refused by screening": gateway.refused}
-            entries.append(Entry(OURS, setting, gateway.server, gateway.plan, gateway.recorded))
+        for installed in subject.installed:
+            entries.append(_enter_governed(bench, stack, model, installed))
         for place in range(bench.pace.rounds):
             say(f"{model.name}: round {place + 1} of {bench.pace.rounds}")
             _raw_round(bench, model, alone)
-            _round(bench, entries)
+            _round(bench, entries, max(bench.pace.seconds, subject.least_seconds))
     return entries, alone
 
 
@@ -171,6 +160,17 @@ def _enter_engine(
     entries.append(Entry(ENGINE, {}, server, plan))
 
 
+def _enter_governed(
+    bench: Bench, stack: ExitStack, model: served.Served, installed: governed.Installed
+) -> Entry:
+    gateway = stack.enter_context(
+        governed.running(installed, model, bench.cores, bench.client, bench.folder)
+    )
+    gateway.server.freeze()
+    setting = {"inputs refused by screening": gateway.refused, "stages": installed.stages()}
+    return Entry(installed.name, setting, gateway.server, gateway.plan, gateway.recorded)
+
+
 def _try(
     bench: Bench, contender: Contender, model: served.Served, setting: Setting
 ) -> dict[str, Any]:
@@ -206,15 +206,15 @@ def _await_answer(bench: Bench, plan: Plan, server: Server) -> None:
     raise StartFailed(f"{failures}; {server.last_line()}")
 
 
-def _round(bench: Bench, entries: list[Entry]) -> None:
+def _round(bench: Bench, entries: list[Entry], seconds: float) -> None:
     for in_flight in IN_FLIGHT:
         for entry in entries:
-            plan = replace(entry.plan, in_flight=in_flight, seconds=bench.pace.seconds)
+            plan = replace(entry.plan, in_flight=in_flight, seconds=seconds)
             _turn(bench, entry, f"{in_flight} in flight", plan)
     for entry in entries:
         # Of what this round reached: the machine may be slower than it was in the last.
         rate = OPEN_SHARE * entry.cells[f"{IN_FLIGHT[-1]} in flight"][-1].rate
-        plan = replace(entry.plan, in_flight=IN_FLIGHT[-1], seconds=bench.pace.seconds)
+        plan = replace(entry.plan, in_flight=IN_FLIGHT[-1], seconds=seconds)
         if rate:
             _turn(bench, entry, OPEN, replace(plan, rate=rate))
 
@@ -259,12 +259,12 @@ def _rows(
     return rows
 
 
-def _plot() -> None:
+def _plot(report: str) -> None:
     """Drawn in an environment that has matplotlib."""
     if served.missing("workshop") is None:
         program = Path(__file__).parent / "peers" / "plot.py"
         python = served.ENVIRONMENTS / "workshop" / "bin" / "python"
-        subprocess.run([python, program, RESULTS / "serve.json"], check=True)
+        subprocess.run([python, program, RESULTS / f"{report}.json"], check=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from demo.materials import DATA
+from inference import tokens
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 
@@ -91,6 +92,18 @@ def minilm(folder: Path) -> Served:
     distinct = np.random.default_rng(0).permutation(np.unique(pairs, axis=0))[:_TEXTS]
     inputs = {"input_ids": distinct[:, 0], "attention_mask": distinct[:, 1]}
     return Served("MiniLM INT8", folder / "static.onnx", inputs, 384)
+
+
+def spam(graph: bytes, data: Path, folder: Path) -> Served:
+    """The classifier of e-mails, as the bytes that a gateway serves; those rows of 32 tokens on
+    which nothing was fitted.
+    """
+    path = folder / "spam.onnx"
+    path.write_bytes(graph)
+    slices = load_file(data)
+    rows = np.concatenate([slices[f"x_{part}"] for part in ("test", "calibration")])
+    distinct = np.random.default_rng(0).permutation(np.unique(rows, axis=0))[:_TEXTS]
+    return Served("MiniLM spam INT8", path, tokens.feeds(distinct), 2)
 
 
 def missing(environment: str) -> str | None:

@@ -1,7 +1,6 @@
 """Builds a gateway from its configuration: the one place where its parts are joined."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -44,6 +43,7 @@ from gateway.witnesses import Witnesses
 from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.reasons import Reason, Refusal
+from sealgate.steady_clock import now
 from sealgate.trust.answer import READ
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipt import Receipt
@@ -76,6 +76,7 @@ class Gateway:
         self._limits = config.limits
         self._authenticator = CallAuthenticator.of(config)
         self._turnstile = Turnstile(config.limits)
+        self._quotas = Quotas.of(config.quotas, config.quota_store)
         front_door = self._new_front_door(config)
         self._server = new_server(config.limits, front_door)
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
@@ -163,7 +164,7 @@ class Gateway:
             self._record_refusal,
             self._record_read,
             self._turnstile,
-            Quotas.of(config.quotas, config.quota_store),
+            self._quotas,
             config.limits.message_bytes,
         )
 
@@ -200,6 +201,7 @@ class Gateway:
             self.recorder,
             self.policy,
             self._rights,
+            self._quotas,
             now,
             self._limits.generation,
             self._predict.unresolved,
@@ -289,7 +291,3 @@ def build(config: GatewayConfig) -> Gateway:
     Raises: ConfigError, Refusal.
     """
     return Gateway(config)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway import app, engine_process
+from gateway import app, engine_process, ray_process
 from gateway.config import GatewayConfig
 from inference import tracing
 from inference.remote.settings import EngineConfig
@@ -70,23 +70,31 @@ def serve(ctx: click.Context, config: Path | None) -> None:
 Examples:
   sealgate serve engine
   sealgate serve engine --config /etc/sealgate/engine.toml
+  sealgate serve engine --on ray
 """
 )
 @click.option("--config", type=_CONFIG, help="The configuration; default: STATE/engine.toml.")
+@click.option(
+    "--on",
+    type=click.Choice(["ray"]),
+    help="Run graphs in replicas on Ray Serve, of this machine, as [ray] says.",
+)
 @click.pass_context
-def engine(ctx: click.Context, config: Path | None) -> None:
+def engine(ctx: click.Context, config: Path | None, on: str | None) -> None:
     """Start an engine room alone, for the gateways whose [engine] names it."""
     try:
         settings = EngineConfig.read(config or state_folder(ctx) / "engine.toml")
         configure(settings.log)
         tracing.start(settings.traces, "sealgate-engine")
-        server = engine_process.build(settings)
+        server = (ray_process if on else engine_process).build(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     stopping = _on_signal()
     _spare_collector()
     server.start()
     click.echo(f"listening: {server.address}")
+    if server.metrics.port is not None:
+        click.echo(f"metrics on port {server.metrics.port}")
     while not stopping.wait(_LOOK_SECONDS):
         pass
     click.echo("draining")

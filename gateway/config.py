@@ -5,8 +5,8 @@ from pathlib import Path
 
 from gateway.engine_settings import EngineSettings, check_engines
 from gateway.features import FeatureSettings
+from gateway.generator_settings import GeneratorSettings
 from gateway.http.settings import HttpSettings
-from gateway.metrics.settings import MetricsSettings
 from gateway.quota_settings import Quota, QuotaStore
 from gateway.session_settings import SessionSettings
 from gateway.settings import (
@@ -27,6 +27,7 @@ from inference.foreign.settings import ForeignSettings
 from inference.runtime_settings import ON_CPU, RuntimeSettings
 from inference.tracing import TraceSettings
 from sealgate.logs import LogSettings
+from sealgate.metrics_settings import MetricsSettings
 from sealgate.settings import ConfigError, read_settings
 
 
@@ -44,7 +45,7 @@ class GatewayConfig:
     quotas: tuple[Quota, ...] = ()
     engine: EngineSettings = field(default_factory=EngineSettings)
     engines: tuple[EngineSettings, ...] = ()
-    generator: EngineSettings = field(default_factory=EngineSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     foreign_engine: ForeignSettings = field(default_factory=ForeignSettings)
     quota_store: QuotaStore = field(default_factory=QuotaStore)
     batching: tuple[BatchingBounds, ...] = ()

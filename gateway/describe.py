@@ -6,9 +6,9 @@ from typing import Any
 
 from gateway.question import ORDINARY
 from inference.engine import Indexed, Live
+from inference.generators import Generator
 from inference.model_config import TensorSpec
 from inference.remote import prompts
-from inference.remote.generator import RemoteGenerator
 from inference.statistics import Duration, Executions
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.trust.times import format_time
@@ -31,7 +31,7 @@ def metadata(live: Live, versions: Iterable[int], expired: str = "") -> oip.Mode
     are those that a live pointer names, `expired` is when the policy expired in whose grace they
     answer.
     """
-    generates = isinstance(live.ready, RemoteGenerator)
+    generates = isinstance(live.ready, Generator)
     response = oip.ModelMetadataResponse(
         name=live.model,
         versions=[str(number) for number in sorted(versions)],
@@ -57,7 +57,7 @@ def metadata(live: Live, versions: Iterable[int], expired: str = "") -> oip.Mode
 
 def config(live: Live, longest: float) -> oip.ModelConfig:
     """How a version is run; `longest` is how many seconds a request may take at most."""
-    if isinstance(live.ready, RemoteGenerator):
+    if isinstance(live.ready, Generator):
         return _generation(live)
     batching = live.config.batching
     message = oip.ModelConfig(

@@ -14,7 +14,7 @@ from sealgate.trust.names import check_name
 class EngineSettings:
     """A unix `socket`, or an `address` (host:port) with mutual TLS: `certificate` is the engine's
     own, pinned; `client_certificate` and `client_key` are this gateway's, which the engine pins.
-    `name` is what logs and records call it.
+    All are read again when they change. `name` is what logs and records call it.
     """
 
     name: str = "engine"

@@ -5,7 +5,8 @@
 3. The credential is verified and the policy names the principal.
 4. The principal's roles must meet the rule, before the request itself is read.
 5. The caller's quotas have room (`gateway.quotas`).
-6. The request is read, in bounded time and room (`gateway.turnstile`), and must be a message.
+6. The request is read, in bounded time and room (`gateway.turnstile`), and must be a message
+   (`gateway.request_messages`).
 7. What shows audit data is recorded before anything of the answer leaves; else nothing leaves.
 8. While answers stream, steps 1 to 4 are taken again before each of them leaves.
 9. Whatever the handler raises becomes a reason from the fixed list.
@@ -13,15 +14,15 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from gateway.quotas import COUNTED, Quotas, nothing
 from gateway.request_lines import following, line_of_call
+from gateway.request_messages import Handler, only, parsed
 from gateway.rules import ANYONE, AUDIT_READS, RULES, WATCHES
 from gateway.turnstile import Turnstile, Wait
 from inference import tracing
@@ -31,9 +32,6 @@ from sealgate.statuses import grpc_status
 from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
-
-# Generic for the type checker only.
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Authenticator(Protocol):
@@ -145,16 +143,16 @@ class FrontDoor(grpc.ServerInterceptor):
         reads = method in AUDIT_READS
 
         def answered(messages: Iterator[bytes], call: Call) -> Any:
-            parsed = self._parsed(messages, handler)
+            requests = parsed(messages, handler, self._largest)
             leave = nothing
             try:
                 self.admit(call, method)
                 leave = self.enter(call)
                 if streams:
-                    with self._turnstile.waiting(call, Wait.STREAM):
-                        return behavior(parsed, call)
+                    with self._streaming(call, Wait.STREAM):
+                        return behavior(self._awaited(call, requests), call)
                 with self._reading(call):
-                    request = _only(parsed)
+                    request = only(requests)
                 answer = behavior(request, call)
                 if reads:
                     self._record_read(call, request)
@@ -179,14 +177,14 @@ class FrontDoor(grpc.ServerInterceptor):
         reads = method in AUDIT_READS
 
         def answered(messages: Iterator[bytes], call: Call) -> Iterator[Any]:
-            parsed = self._parsed(messages, handler)
+            requests = parsed(messages, handler, self._largest)
             leave = nothing
             try:
                 self.admit(call, method)
                 leave = self.enter(call)
-                with self._turnstile.waiting(call, wait):
-                    quotas = self._quotas
-                    request = quotas.each(call.principal, parsed) if streams else _only(parsed)
+                with self._streaming(call, wait):
+                    each = self._quotas.each(call.principal, self._awaited(call, requests))
+                    request = each if streams else only(requests)
                     answers = behavior(request, call)
                     if reads:
                         answers = self._recorded(call, request, answers)
@@ -198,8 +196,12 @@ class FrontDoor(grpc.ServerInterceptor):
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
             call = Call(context, method)
-            with following(method, call):
-                yield from answered(messages, call)
+
+            def followed() -> Generator[Any, None, None]:
+                with following(method, call):
+                    yield from answered(messages, call)
+
+            yield from tracing.stream(method, context.invocation_metadata, followed())
 
         if watches:
             # gRPC's own name for the threads on which a handler runs.
@@ -216,7 +218,10 @@ class FrontDoor(grpc.ServerInterceptor):
         if roles == ANYONE:
             return
         # 3.
-        call.identify(self._authenticator.principal(call.context, self._policy()))
+        # Of a stream, whose caller is looked at again with each message, the first time is told.
+        with tracing.span("authenticate") if call.is_anonymous else nullcontext():
+            principal = self._authenticator.principal(call.context, self._policy())
+        call.identify(principal)
         # 4.
         if roles.isdisjoint(call.principal.roles):
             raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
@@ -241,22 +246,22 @@ class FrontDoor(grpc.ServerInterceptor):
         """Step 8. Raises like `admit`."""
         for answer in answers:
             self.admit(call, call.method)
-            yield answer
+            with self._turnstile.idle(call):
+                yield answer
 
-    def _parsed(self, messages: Iterator[bytes], handler: Handler) -> Iterator[Any]:
-        """Step 6. Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the
-        caller has gone.
-        """
-        parse: Any = handler.request_deserializer
-        try:
-            for message in messages:
-                if len(message) > self._largest:
-                    raise Refusal(Reason.MESSAGE_TOO_LARGE, f"{len(message)} bytes")
-                yield parse(message)
-        except DecodeError as error:
-            raise Refusal(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
-        except grpc.RpcError as error:
-            raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request") from error
+    def _awaited(self, call: Call, messages: Iterator[Any]) -> Iterator[Any]:
+        """A stream's messages, none of which is waited for without end."""
+        while True:
+            with self._turnstile.idle(call):
+                message = next(messages, None)
+            if message is None:
+                return
+            yield message
+
+    def _streaming(self, call: Call, wait: Wait) -> AbstractContextManager[None]:
+        if wait is Wait.STREAM and not call.is_anonymous:
+            return self._turnstile.streaming(call, call.principal.name)
+        return self._turnstile.waiting(call, wait)
 
     def _abort(self, call: Call, error: Exception) -> None:
         """Step 9: ends the call with the error's reason; the outermost boundary of a call."""
@@ -289,11 +294,3 @@ class FrontDoor(grpc.ServerInterceptor):
         except Refusal as failure:
             # The call is refused as it is; that it was not recorded must show somewhere.
             _log.error("a refusal of %s is not recorded: %s", call.method, failure)
-
-
-def _only(parsed: Iterator[Any]) -> Any:
-    """The one message of a call that is no stream."""
-    try:
-        return next(parsed)
-    except StopIteration:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "no message came") from None

@@ -6,8 +6,10 @@ The front door has authenticated the caller and found that the policy lets them 
    it;
 2. resolve it to the live version, once: whatever moves meanwhile, that one answers to the end,
    unless it is revoked;
-3. have the generator's process begin, which cuts the prompt into tokens and measures it;
-4. decide by the policy whether a prompt so surprising may be answered;
+3. set aside what the caller's quota has of tokens, and have the generator's process begin, which
+   cuts the prompt into tokens and measures it;
+4. decide by the policy whether a prompt so surprising may be answered, and one in which the
+   classifier that the policy names, if it does, finds an injection;
 5. where parts leave before the end, record that an answer begins (`opened`), durably, before the
    first one leaves;
 6. let the parts leave as they come;
@@ -16,73 +18,37 @@ The front door has authenticated the caller and found that the policy lets them 
 8. let the last part leave, with the receipt where it was asked for.
 
 What has left has left. But nothing leaves unrecorded, and who is not told of a receipt at the end
-knows that the end is not recorded.
+knows that the end is not recorded. What a quota refuses is counted alone, as at the front door.
 """
 
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
 from datetime import datetime
 
 from gateway.front_door import Call, RecordedRefusal
+from gateway.generated import RECEIPT, Work
+from gateway.prompt_guard import PromptGuard
 from gateway.question import Question, read_question
+from gateway.quotas import COUNTED, Quotas
 from gateway.recorder import Outcome, Recorder
 from gateway.rights import Rights
 from inference.engine import Engine, Live
-from inference.generation import Asked, answer_digest
+from inference.generators import Generator
 from inference.remote import prompts
 from inference.remote.calls import error_message
-from inference.remote.generator import RemoteGenerator
-from inference.remote.prompts import Piece
 from inference.statistics import Ending, Statistics
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.answer import CUT, OPENED
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import FLAG, RECORD
+from sealgate.trust.policy import Policy, Principal
+from sealgate.trust.policy_parts import BLOCK, FLAG, RECORD
 from sealgate.trust.receipt import Receipt
 from sealgate.trust.shares import SHADOW
 
 _log = logging.getLogger(__name__)
-
-RECEIPT, OPENING = "receipt", "opening_receipt"
-_NOTHING = Piece((), b"")
-
-
-@dataclass(slots=True)
-class _Work:
-    """What is known of a request so far; each of its entries says whatever there is.
-
-    `streams` says whether parts leave before the end.
-    """
-
-    time: datetime
-    began: float
-    streams: bool
-    question: Question | None = None
-    asked: Asked | None = None
-    live: Live | None = None
-    prompt_ids: tuple[int, ...] = ()
-    verdict: str = ""
-    score: str = ""
-    threshold: str = ""
-    ids: list[int] = field(default_factory=list)
-    text: bytearray = field(default_factory=bytearray)
-    last: Piece = _NOTHING
-
-    @property
-    def wants_receipt(self) -> bool:
-        return self.question is not None and self.question.receipt
-
-    def add(self, piece: Piece) -> None:
-        self.ids.extend(piece.ids)
-        self.text += piece.text
-        if self.streams:
-            self.last = piece
-        elif piece.finish:
-            self.last = Piece(tuple(self.ids), bytes(self.text), piece.finish)
 
 
 class Generate:
@@ -97,6 +63,7 @@ class Generate:
         recorder: Recorder,
         policy: Callable[[], Policy],
         rights: Rights,
+        quotas: Quotas,
         clock: Callable[[], datetime],
         longest: float,
         unresolved: Statistics,
@@ -106,9 +73,11 @@ class Generate:
         self._recorder = recorder
         self._policy = policy
         self._rights = rights
+        self._quotas = quotas
         self._clock = clock
         self._longest = longest
         self._seed = seed
+        self._guard = PromptGuard(engine)
         self._unresolved = unresolved
 
     def generates(self, model: str) -> bool:
@@ -118,17 +87,22 @@ class Generate:
 
     def whole(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         """The answer in one. Raises: RecordedRefusal; RECORD_FAILED unrecorded."""
-        (response,) = self._answer(request, call, streams=False)
+        (response,) = self.parts(request, call, streams=False)
         return response
 
     def stream(
         self, request: oip.ModelInferRequest, call: Call
     ) -> Iterator[oip.ModelStreamInferResponse]:
-        """The answer in parts, or a message that says why there is none."""
+        """The answer in parts, or a message that says why there is none.
+
+        Raises: TOKENS_SPENT, QUOTA_UNKNOWN, as do other quotas on a stream.
+        """
         try:
-            for response in self._answer(request, call, prompts.wants_pieces(request)):
+            for response in self.parts(request, call, prompts.wants_pieces(request)):
                 yield oip.ModelStreamInferResponse(infer_response=response)
         except Refusal as refusal:
+            if refusal.reason in COUNTED:
+                raise
             told = oip.ModelInferResponse(id=request.id)
             told.parameters[prompts.FINAL].bool_param = True
             if isinstance(refusal, RecordedRefusal) and refusal.receipt is not None:
@@ -136,10 +110,15 @@ class Generate:
             message = error_message(refusal)
             yield oip.ModelStreamInferResponse(error_message=message, infer_response=told)
 
-    def _answer(
-        self, request: oip.ModelInferRequest, call: Call, streams: bool
+    def parts(
+        self, request: oip.ModelInferRequest, call: Call, streams: bool, full: bool = False
     ) -> Iterator[oip.ModelInferResponse]:
-        work = _Work(self._clock(), time.monotonic(), streams)
+        """The answer as its parts come, or where it does not stream as one. Who names no
+        `max_tokens` gets, where `full`, as many as the version gives.
+
+        Raises: RecordedRefusal; RECORD_FAILED unrecorded, TOKENS_SPENT, QUOTA_UNKNOWN.
+        """
+        work = Work(self._clock(), time.monotonic(), streams, full)
         # What an error is to the caller that is no refusal.
         reason = Reason.INTERNAL.name
         try:
@@ -148,7 +127,9 @@ class Generate:
             except Exception as error:
                 refusal = error if isinstance(error, Refusal) else _internal(call, error)
                 reason = refusal.reason.name
-                gone = bool(work.prompt_ids) and not call.is_active()
+                if refusal.reason in COUNTED:
+                    raise
+                gone = work.has_begun and not call.is_active()
                 receipt = self._record(call, work, CUT if gone else reason)  # 7
                 shown = receipt.encode() if work.wants_receipt else None
                 raise RecordedRefusal(refusal, shown) from error
@@ -158,14 +139,14 @@ class Generate:
                 raise
             receipt = self._record(call, work, "answered")  # 7
             reason = ""
-            yield _last(request, work, receipt)  # 8
+            yield work.end(request, receipt)  # 8
         finally:
             statistics = work.live.ready.statistics if work.live else self._unresolved
             ns = round((time.monotonic() - work.began) * 1e9)
             statistics.ended(Ending(work.verdict, reason), ns)
 
     def _parts(
-        self, request: oip.ModelInferRequest, call: Call, work: _Work
+        self, request: oip.ModelInferRequest, call: Call, work: Work
     ) -> Iterator[oip.ModelInferResponse]:
         """Steps 1 to 6: all parts but the last, which is left in `work`."""
         question = work.question = read_question(prompts.without_sampling(request))  # 1
@@ -176,48 +157,89 @@ class Generate:
         ready = live.ready
         if live.alias == SHADOW:
             raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
-        if not isinstance(ready, RemoteGenerator):
+        if not isinstance(ready, Generator):
             raise Refusal(Reason.METHOD_UNSUITED, "no language model")
-        asked = work.asked = prompts.read_asked(request, self._seed)
+        tokens = ready.terms.output_tokens if work.full else prompts.DEFAULT_TOKENS
+        asked = work.asked = prompts.read_asked(request, self._seed, tokens)
         until = work.began + self._granted(question, call)
-        caller = call.principal.name
-        with ready.begin(asked, until, caller, lambda end: _when_over(call, end)) as begun:  # 3
-            work.prompt_ids = begun.prompt_ids
-            self._judge(call, work, ready, begun.score)  # 4
+        caller = call.principal
+        with ExitStack() as leaving:
+            self._set_aside(caller, work, asked.sampling.max_tokens, leaving)  # 3
+            begun = leaving.enter_context(
+                ready.begin(asked, until, caller.name, lambda end: _when_over(call, end))
+            )
+            if begun.prompt_ids:
+                self._quotas.spend(caller, len(begun.prompt_ids))
+            work.begin(begun)
+            self._judge(call, work, ready, begun.score, until)  # 4
             opening = self._record(call, work, OPENED) if work.streams else None  # 5
+            # No token is shorter than a byte.
+            work.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
             for piece in begun.pieces:  # 6
                 if self._engine.is_revoked(live.digest):
                     raise Refusal(Reason.VERSION_REVOKED, live.digest)
-                work.add(piece)
+                work.add(piece, live.statistics)
                 if work.streams and not piece.finish:
-                    yield _part(request, work, opening)
+                    yield work.part(request, opening)
                     opening = None
 
-    def _judge(self, call: Call, work: _Work, ready: RemoteGenerator, score: float) -> None:
-        """Raises: ADVERSARIAL_INPUT. No part of an answer can be withheld later, so whatever does
-        more than flag blocks.
+    def _set_aside(self, caller: Principal, work: Work, tokens: int, leaving: ExitStack) -> None:
+        """Count the tokens that an answer may have, and once it is over those that it had.
+
+        Raises: TOKENS_SPENT, QUOTA_UNKNOWN.
+        """
+        settle = self._quotas.reserve(caller, tokens)
+
+        def count(_: object, error: BaseException | None, __: object) -> None:
+            settle(min(work.output_tokens, tokens))
+            if work.live is not None:
+                work.live.statistics.began(work.prompt_tokens)
+            # Who generates elsewhere tells it at the end alone, too late to refuse. Whoever does
+            # not await that end has had the prompt read all the same.
+            had = work.output_tokens or _is_callers(error)
+            prompt = work.prompt_tokens or (work.sent if had else 0)
+            if prompt and not work.prompt_ids:
+                with suppress(Refusal):
+                    self._quotas.spend(caller, prompt)
+
+        leaving.push(count)
+
+    def _judge(
+        self, call: Call, work: Work, ready: Generator, score: float | None, until: float
+    ) -> None:
+        """Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptGuard`. No part of an
+        answer can be withheld later, so whatever does more than flag blocks.
         """
         screen, policy = ready.terms.screening, self._policy()
-        work.verdict = screen.verdict(score)
-        work.score, work.threshold = repr(score), repr(float(screen.threshold))
+        if score is not None:
+            work.verdict = screen.verdict(score)
+            work.score, work.threshold = repr(score), repr(float(screen.threshold))
         said = policy.screen(work.question.model if work.question else "")
-        action = said.action(work.verdict, call.principal.roles, policy.rules)
+        # What nobody has measured is no better than what was found adversarial.
+        verdict = work.verdict or "adversarial"
+        action = said.action(verdict, call.principal.roles, policy.rules)
+        injected = self._guard.follows(said.guard, work.asked, until, call)
+        if injected in (BLOCK, FLAG) and work.verdict == "clean":
+            work.verdict = "suspect"
         # Its time must not tell what screening did.
         time.sleep(max(0.0, said.hold_ms / 1000 - (time.monotonic() - work.began)))
         if action not in (FLAG, RECORD):
+            if score is None:
+                raise Refusal(Reason.ENGINE_UNSUITABLE, "nobody measures prompts there")
             raise Refusal(Reason.ADVERSARIAL_INPUT)
+        if injected == BLOCK:
+            raise Refusal(Reason.PROMPT_INJECTION)
 
     def _granted(self, question: Question, call: Call) -> float:
         """How many seconds the answer may take: neither wish may lengthen what is configured."""
         wishes = (call.time_remaining(), question.timeout)
         return min([self._longest, *(wish for wish in wishes if wish is not None)])
 
-    def _record(self, call: Call, work: _Work, outcome: str) -> Receipt:
+    def _record(self, call: Call, work: Work, outcome: str) -> Receipt:
         """Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then."""
         live, question = work.live, work.question
         principal = call.principal.name
-        ended = outcome != OPENED and bool(work.prompt_ids)
-        output = answer_digest(work.prompt_ids, work.ids, bytes(work.text)) if ended else ""
+        output = work.output if outcome != OPENED else ""
         return self._recorder.record(
             Outcome(
                 subject=(question and question.subject) or principal,
@@ -242,7 +264,7 @@ class Generate:
 
 
 def _is_generator(live: Live) -> bool:
-    return isinstance(live.ready, RemoteGenerator)
+    return isinstance(live.ready, Generator)
 
 
 def _internal(call: Call, error: Exception) -> Refusal:
@@ -251,33 +273,13 @@ def _internal(call: Call, error: Exception) -> Refusal:
     return Refusal(Reason.INTERNAL, type(error).__name__)
 
 
+def _is_callers(error: BaseException | None) -> bool:
+    """Whether it is the caller who ended an answer: gone, or with too little time for it."""
+    is_short = isinstance(error, Refusal) and error.reason is Reason.DEADLINE_TOO_SHORT
+    return is_short or isinstance(error, GeneratorExit)
+
+
 def _when_over(call: Call, end: Callable[[], None]) -> None:
     """Have `end` called when the call ends, however it does."""
     if not call.add_callback(end):
         end()
-
-
-def _part(
-    request: oip.ModelInferRequest, work: _Work, opening: Receipt | None
-) -> oip.ModelInferResponse:
-    response = _response(request, work)
-    prompts.write_piece(response, work.last)
-    if opening is not None and work.wants_receipt:
-        response.parameters[OPENING].string_param = opening.encode().decode()
-    return response
-
-
-def _last(request: oip.ModelInferRequest, work: _Work, receipt: Receipt) -> oip.ModelInferResponse:
-    response = _part(request, work, None)
-    response.parameters["prompt_tokens"].int64_param = len(work.prompt_ids)
-    response.parameters["completion_tokens"].int64_param = len(work.ids)
-    if work.wants_receipt:
-        response.parameters[RECEIPT].string_param = receipt.encode().decode()
-    return response
-
-
-def _response(request: oip.ModelInferRequest, work: _Work) -> oip.ModelInferResponse:
-    version = str(work.live.version) if work.live else ""
-    return oip.ModelInferResponse(
-        model_name=request.model_name, model_version=version, id=request.id
-    )

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.engine_rooms import open_room
-from gateway.engine_settings import EngineSettings
+from gateway.generator_settings import GeneratorSettings
 from inference.admission import Cleared, FileSource, Source
 from inference.engine import Loader, Ready, Snapshot
 from inference.generation import is_generator
+from inference.openai.generator import OpenAiRoom
 from inference.remote.generator import GeneratorRoom
 from inference.remote.rooms import EngineRooms
 from inference.standing import Place
@@ -31,7 +32,7 @@ class ByKind:
     """A `Loader`, and all processes in which versions run, as `gateway.watch` shows them."""
 
     def __init__(
-        self, loader: Loader, rooms: EngineRooms | None, generators: GeneratorRoom
+        self, loader: Loader, rooms: EngineRooms | None, generators: GeneratorRoom | OpenAiRoom
     ) -> None:
         """`loader` is for versions that run graphs, `rooms` where that is in other processes."""
         self._loader = loader
@@ -71,7 +72,7 @@ class ByKind:
         for place in self._places():
             place.close()
 
-    def _places(self) -> list[EngineRooms | GeneratorRoom]:
+    def _places(self) -> list[EngineRooms | GeneratorRoom | OpenAiRoom]:
         return [self._generators, *([self._rooms] if self._rooms is not None else [])]
 
 
@@ -86,8 +87,10 @@ def _is_generators(bundle: PointerBundle, source: Source) -> bool:
         return False
 
 
-def open_generators(settings: EngineSettings) -> GeneratorRoom | None:
-    """The process that `[generator]` names, if it names one. Raises: ConfigError."""
+def open_generators(settings: GeneratorSettings) -> GeneratorRoom | OpenAiRoom | None:
+    """The process or server that `[generator]` names, if it names one. Raises: ConfigError."""
+    if settings.kind:
+        return OpenAiRoom(settings.server(), settings.name, settings.model)
     try:
         room = open_room(settings, costs=False)
     except ConfigError as error:

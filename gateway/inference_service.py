@@ -80,6 +80,22 @@ class InferenceService(GRPCInferenceServiceServicer):
         for request in requests:
             yield from self._generate.stream(request, call)
 
+    def generate(
+        self, request: oip.ModelInferRequest, call: Call, streams: bool
+    ) -> Iterator[oip.ModelInferResponse]:
+        """A language model's answer, for doors of another form; see `Generate.parts`."""
+        return self._generate.parts(request, call, streams, full=True)
+
+    def generators(self, call: Call) -> list[str]:
+        """The language models in production that the caller's rights let them see, in order."""
+        return [
+            model
+            for model, alias in sorted(self._engine.live())
+            if alias == DEFAULT_ALIAS
+            and self._generate.generates(model)
+            and self._may_see(call, model)
+        ]
+
     def ModelConfig(self, request: oip.ModelConfigRequest, call: Call) -> oip.ModelConfigResponse:
         live = self._resolve(request.name, request.version, call)
         return oip.ModelConfigResponse(config=describe.config(live, self._predict.longest))
@@ -124,6 +140,15 @@ class InferenceService(GRPCInferenceServiceServicer):
         self, request: oip.RepositoryModelUnloadRequest, call: Call
     ) -> oip.RepositoryModelUnloadResponse:
         raise Refusal(Reason.PROMOTION_ONLY, "unload")
+
+    def _may_see(self, call: Call, model: str) -> bool:
+        try:
+            self._rights.check(call, "metadata", model, DEFAULT_ALIAS)
+        except Refusal as refusal:
+            if refusal.reason is not Reason.RIGHT_MISSING:
+                raise
+            return False
+        return True
 
     def _live(self) -> list[Live]:
         """Every live version once, in order."""

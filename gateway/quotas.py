@@ -1,6 +1,7 @@
-"""How much each caller may ask: calls in progress, a rate, and a number a day.
+"""How much each caller may ask: calls in progress, a rate, a number a day, and tokens.
 
-Every call with a credential counts, before its message is read. All quotas that name the caller or
+Every call with a credential counts, before its message is read. Tokens are counted by whoever
+generates (`gateway.generate`). All quotas that name the caller or
 one of their roles hold at once, and each caller has counts of their own. Windows are fixed: one
 begins with the first call, ends after its second, minute, hour or day, and so says exactly when to
 try again; around its end twice the rate may pass.
@@ -36,6 +37,7 @@ COUNTED = frozenset(
         Reason.RATE_EXCEEDED,
         Reason.CONCURRENCY_EXCEEDED,
         Reason.QUOTA_SPENT,
+        Reason.TOKENS_SPENT,
         Reason.QUOTA_UNKNOWN,
     }
 )
@@ -44,7 +46,7 @@ COUNTED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A number of calls in a time, and what is said beyond it."""
+    """A number of calls, or of tokens, in a time, and what is said beyond it."""
 
     item: RateLimitItem
     scope: str
@@ -53,9 +55,12 @@ class _Window:
 
 @dataclass(slots=True)
 class _Share:
-    """What holds for one caller: the windows, and how many calls may be in progress."""
+    """What holds for one caller: the windows of calls and of tokens, and how many calls may be in
+    progress.
+    """
 
     windows: tuple[_Window, ...]
+    tokens: tuple[_Window, ...]
     concurrent: int | None
     room: threading.Lock = field(default_factory=threading.Lock)
     running: int = 0
@@ -105,11 +110,66 @@ class Quotas:
                     self._hit(window, principal.name)
             yield request
 
-    def _hit(self, window: _Window, name: str) -> None:
+    def spend(self, principal: Principal, tokens: int) -> None:
+        """Counts tokens that are used already. Raises: TOKENS_SPENT where they are more than were
+        left, QUOTA_UNKNOWN.
+        """
+        for window in self._token_windows(principal):
+            self._hit(window, principal.name, tokens)
+
+    def reserve(self, principal: Principal, tokens: int) -> Callable[[int], None]:
+        """Counts tokens that may be used; returns what is to be told how many of them were.
+
+        Raises: TOKENS_SPENT where so many are not left, QUOTA_UNKNOWN.
+        """
+        taken: list[tuple[_Window, float]] = []
+
+        def settle(used: int) -> None:
+            for window, end in taken:
+                self._give_back(window, principal.name, tokens - used, end)
+
+        try:
+            for window in self._token_windows(principal):
+                self._take(window, principal.name, tokens)
+                taken.append((window, self._end(window, principal.name)))
+        except Refusal:
+            settle(0)
+            raise
+        return settle
+
+    def _token_windows(self, principal: Principal) -> tuple[_Window, ...]:
+        return self._share(principal).tokens if self._quotas else ()
+
+    def _take(self, window: _Window, name: str, tokens: int) -> None:
+        try:
+            self._hit(window, name, tokens)
+        except Refusal as refusal:
+            if refusal.reason is window.reason:
+                # It has been counted all the same.
+                self._give_back(window, name, tokens, time.time() + (refusal.retry or 0.0))
+            raise
+
+    def _end(self, window: _Window, name: str) -> float:
+        """When the window ends, by this machine's clock. Raises: QUOTA_UNKNOWN."""
+        try:
+            return self._limiter.get_window_stats(window.item, window.scope, name).reset_time
+        except StorageError as error:
+            raise Refusal(Reason.QUOTA_UNKNOWN, str(error), _PAUSE_SECONDS) from error
+
+    def _give_back(self, window: _Window, name: str, tokens: int, end: float) -> None:
+        """Not once the window is over: it would be too much in the next one."""
+        if tokens and time.time() < end:
+            key, item = window.item.key_for(window.scope, name), window.item
+            try:
+                self._limiter.storage.incr(key, item.get_expiry(), -tokens)
+            except StorageError as error:
+                _log.error("%s tokens of %s are not given back: %s", tokens, name, error)
+
+    def _hit(self, window: _Window, name: str, cost: int = 1) -> None:
         if self._away:
             self._take_turn()
         try:
-            allowed = self._limiter.hit(window.item, window.scope, name)
+            allowed = self._limiter.hit(window.item, window.scope, name, cost=cost)
             if not allowed:
                 stats = self._limiter.get_window_stats(window.item, window.scope, name)
         except StorageError as error:
@@ -137,9 +197,10 @@ class Quotas:
         ]
         concurrent = min((quota.concurrent for quota in own if quota.concurrent), default=None)
         windows = tuple(window for quota in own for window in _windows(quota))
+        tokens = tuple(_token_window(quota) for quota in own if quota.tokens)
         with self._mutex:
             key = (principal.name, principal.roles)
-            return self._shares.setdefault(key, _Share(windows, concurrent))
+            return self._shares.setdefault(key, _Share(windows, tokens, concurrent))
 
 
 def open_store(url: str) -> Storage:
@@ -186,12 +247,20 @@ def _redis_options() -> dict[str, Any]:
 
 
 def _windows(quota: Quota) -> Iterable[_Window]:
-    scope = f"principal:{quota.principal}" if quota.principal else f"role:{quota.role}"
+    scope = _scope(quota)
     if quota.rate:
         yield _Window(parse(quota.rate), f"{scope}:rate", Reason.RATE_EXCEEDED)
     if quota.daily:
         item = RateLimitItemPerDay(quota.daily)
         yield _Window(item, f"{scope}:daily", Reason.QUOTA_SPENT)
+
+
+def _token_window(quota: Quota) -> _Window:
+    return _Window(parse(quota.tokens), f"{_scope(quota)}:tokens", Reason.TOKENS_SPENT)
+
+
+def _scope(quota: Quota) -> str:
+    return f"principal:{quota.principal}" if quota.principal else f"role:{quota.role}"
 
 
 def _occupy(share: _Share, name: str) -> Callable[[], None]:

@@ -8,14 +8,13 @@ pair in between, and are when the next caller comes.
 """
 
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,13 +22,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from gateway.settings import Tls
+from sealgate.file_stamps import Stamps, stamps
 from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
 
 TAKEN, REFUSED = "taken", "refused"
-# Of each file: device, inode, size, time of change in ns; None where there is none.
-_Stamp: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +120,8 @@ class ServerTls:
         ends = ", ".join(f"{name} until {end:%Y-%m-%d}" for name, end in read.expiries.items())
         _log.info("new certificates are served: %s", ends)
 
-    def _look(self) -> _Stamp:
-        return tuple(
-            _stamp(path)
-            for path in (self._tls.certificate, self._tls.key, self._tls.client_authority)
-            if path is not None
-        )
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    def _look(self) -> Stamps:
+        return stamps((self._tls.certificate, self._tls.key, self._tls.client_authority))
 
 
 def _content(path: Path | None) -> bytes:

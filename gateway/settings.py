@@ -49,8 +49,9 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class TokenIssuer:
-    """Whose tokens are believed. Its keys are in a file (`key_set`), at an https address
-    (`key_set_url`), or where its OIDC configuration says (`discovery`).
+    """Whose tokens are believed. Its keys are in a file (`key_set`), which is read again when it
+    changes, at an https address (`key_set_url`), or where its OIDC configuration says
+    (`discovery`).
 
     Fetched keys are renewed every `refresh` seconds, and used for `stale` seconds after the last
     time that this went well. `authority` (PEM) is trusted instead of the system's. For tests,
@@ -221,8 +222,10 @@ class Limits:
     """The most that a call may take, whatever its caller grants."""
     stream: float = 3600.0
     """The same for a stream."""
+    idle: float = 300.0
+    """How long a stream may wait for its other end: for its next request, or to take a part."""
     generation: float = 600.0
-    """The same for an answer of a language model."""
+    """The most that an answer of a language model may take."""
     watchers: int = 64
     heartbeat: float = 10.0
     drain: float = 15.0

@@ -2,10 +2,11 @@
 
 The server has a fixed number of threads, and a call holds one while its message comes in and while
 its stream goes on, however slowly the other end sends or takes. So that nobody takes them all by
-waiting, calls without a credential get a quarter of the threads and streams another quarter, the
-messages of one caller three quarters, and each wait ends in time, whatever deadline the caller
-chose. Those who follow changes or a log wait nearly always, so they have threads of their own, one
-for each who is let in.
+waiting, calls without a credential get a quarter of the threads and streams another quarter, one
+caller three quarters of what there is for messages and for streams, and each wait ends in time,
+whatever deadline the caller chose; a stream on which the other end neither sends nor takes anything
+ends before that. Those who follow changes or a log wait nearly always, so they have threads of
+their own, one for each who is let in.
 """
 
 import threading
@@ -13,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum, auto
 from typing import Protocol
 
@@ -54,8 +55,12 @@ class Turnstile:
             Wait.STREAM: threading.BoundedSemaphore(share),
             Wait.WATCH: threading.BoundedSemaphore(limits.watchers),
         }
-        self._most_of_one = max(1, limits.threads - share)
-        self._of_one: Counter[str] = Counter()
+        self._most_of_one = {
+            Wait.MESSAGE: max(1, limits.threads - share),
+            Wait.STREAM: max(1, share - share // 4),
+        }
+        self._of_one: Counter[tuple[Wait, str]] = Counter()
+        self._idle = limits.idle
         self._longest = {
             Wait.ANONYMOUS: _ANONYMOUS_SECONDS,
             Wait.MESSAGE: limits.deadline,
@@ -81,21 +86,28 @@ class Turnstile:
             self._thread.join()
         self.watchers.shutdown()
 
-    @contextmanager
-    def reading(self, call: Cancellable, caller: str) -> Iterator[None]:
+    def reading(self, call: Cancellable, caller: str) -> AbstractContextManager[None]:
         """Hold a place for a known caller's call while its one message comes. Raises: QUEUE_FULL,
         also where too many of that caller's wait.
         """
+        return self._waiting_for(caller, call, Wait.MESSAGE)
+
+    def streaming(self, call: Cancellable, caller: str) -> AbstractContextManager[None]:
+        """The same while a known caller's stream goes on."""
+        return self._waiting_for(caller, call, Wait.STREAM)
+
+    @contextmanager
+    def idle(self, call: Cancellable) -> Iterator[None]:
+        """While the block runs, a call that has a place waits for its other end alone."""
         with self._mutex:
-            if self._of_one[caller] >= self._most_of_one:
-                raise Refusal(Reason.QUEUE_FULL, f"too many of {caller} wait")
-            self._of_one[caller] += 1
+            end = self._ends[call]
+            self._ends[call] = min(end, time.monotonic() + self._idle)
         try:
-            with self.waiting(call, Wait.MESSAGE):
-                yield
+            yield
         finally:
             with self._mutex:
-                self._of_one[caller] -= 1
+                if call in self._ends:
+                    self._ends[call] = end
 
     @contextmanager
     def waiting(self, call: Cancellable, wait: Wait) -> Iterator[None]:
@@ -111,6 +123,20 @@ class Turnstile:
             with self._mutex:
                 del self._ends[call]
             room.release()
+
+    @contextmanager
+    def _waiting_for(self, caller: str, call: Cancellable, wait: Wait) -> Iterator[None]:
+        key = wait, caller
+        with self._mutex:
+            if self._of_one[key] >= self._most_of_one[wait]:
+                raise Refusal(Reason.QUEUE_FULL, f"too many of {caller} wait")
+            self._of_one[key] += 1
+        try:
+            with self.waiting(call, wait):
+                yield
+        finally:
+            with self._mutex:
+                self._of_one[key] -= 1
 
     def _run(self) -> None:
         while not self._stopping.wait(_SWEEP_SECONDS):

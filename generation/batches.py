@@ -46,7 +46,9 @@ class Batches:
         self._names = map(str, itertools.count())
         self._answers: dict[str, queue.SimpleQueue[Any]] = {}
         self._mutex = threading.Lock()
-        self._closed = False
+        self._closing = threading.Event()
+        # Whether `manager` runs, as far as is known here.
+        self._runs = True
         self.manager = self._open()
         self._thread = threading.Thread(target=self._deliver, name="answers", daemon=True)
         self._thread.start()
@@ -58,29 +60,32 @@ class Batches:
         sampling: Sampling,
         deadline: float,
         active: Callable[[], bool] = lambda: True,
+        caller: str = "",
     ) -> Iterator[Iterator[int]]:
         """The ids of an answer to the ids of a prompt, as they come, the end's included; leaving
-        the block frees its part of the cache. `deadline` is in seconds of `time.monotonic`.
+        the block frees its part of the cache. `deadline` is in seconds of `time.monotonic`; room is
+        shared out between callers.
 
         Raises Refusal: as `Room.take`, DRAINING; while ids are read, DEADLINE_TOO_SHORT, also where
         `active` says that the caller has gone, and ENGINE_UNAVAILABLE where the engine fails.
         """
         pages = -(-(len(prompt) + sampling.max_tokens) // self._settings.page_tokens)
-        self.room.take(pages, deadline, active)
+        self.room.take(pages, deadline, active, caller)
         name = ""
         try:
             name, answers = self._begin(prompt, sampling)
             yield self._ids(answers, deadline, active)
         finally:
             self._end(name)
-            self.room.give(pages)
+            self.room.give(pages, caller)
 
     def close(self) -> None:
         """End: answers in progress fail."""
         with self._mutex:
-            if self._closed:
+            if self._closing.is_set():
                 return
-            self._closed, manager = True, self.manager
+            self._closing.set()
+            manager = self.manager
         manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
         if threading.current_thread() is not self._thread:
             self._thread.join(_STOP_SECONDS)
@@ -108,8 +113,10 @@ class Batches:
     ) -> tuple[str, "queue.SimpleQueue[Any]"]:
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with self._mutex:
-            if self._closed:
+            if self._closing.is_set():
                 raise Refusal(Reason.DRAINING)
+            if not self._runs:
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
             name = next(self._names)
             self._answers[name] = answers
             taken = self.manager.add_request(
@@ -152,23 +159,44 @@ class Batches:
                 return
 
     def _deliver(self) -> None:
-        """Hands the engine's outputs on; where it dies, its answers fail and it begins anew."""
+        """Hands the engine's outputs on; where it dies, its answers fail and it begins anew, as
+        often as it takes: whoever delivers must outlive whatever goes wrong.
+        """
         while True:
-            for output in self.manager:
-                self._hand_on(output)
+            try:
+                for output in self.manager:
+                    self._hand_on(output)
+                error = self.manager.background_thread_status.fatal_error
+            except Exception as failure:
+                error = failure
             with self._mutex:
+                self._runs = False
                 lost, self._answers = list(self._answers.values()), {}
-                if self._closed:
-                    break
-                _log.error(
-                    "generation ended: %s", self.manager.background_thread_status.fatal_error
-                )
-                self.manager = self._open()
             for answers in lost:
                 answers.put(RuntimeError("the engine ended"))
-            time.sleep(_RESTART_SECONDS)
-        for answers in lost:
-            answers.put(RuntimeError("the engine ended"))
+            if self._closing.is_set():
+                return
+            _log.error("generation ended: %s", error)
+            while not self._begin_anew():
+                if self._closing.wait(_RESTART_SECONDS):
+                    return
+
+    def _begin_anew(self) -> bool:
+        """Whether the engine runs again; it may lack memory, for one, that comes back."""
+        try:
+            # It holds a cache, beside which there may be no room for another.
+            self.manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
+            manager = self._open()
+        except Exception as error:
+            _log.error("generation does not begin anew: %s", error)
+            return False
+        with self._mutex:
+            self.manager, self._runs = manager, True
+            closing = self._closing.is_set()
+        if closing:
+            # Who closed has stopped the one before.
+            manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
+        return True
 
     def _hand_on(self, output: Any) -> None:
         with self._mutex:

@@ -11,7 +11,7 @@ from sealgate.trust.manifest import Manifest
 from sealgate.trust.times import format_time
 
 _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/sealgate/generator")
-_PACKAGES = ("sealgate", "torch", "transformers", "tokenizers")
+_PACKAGES = ("sealgate", "torch", "torchao", "transformers", "tokenizers")
 
 
 def ml_bom(terms: Terms, manifest: Manifest, now: datetime) -> dict[str, Any]:

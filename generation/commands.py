@@ -10,25 +10,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import grpc
 
+from inference import tracing
 from inference.model_config import Data
+from publishing.commands import RegistryCommitments
+from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.cli.people import connected, profile, state_folder
 from sealgate.governance import Governance
 from sealgate.logs import configure
-from sealgate.mutations import send
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import reason_of
 from sealgate.settings import ConfigError
 from sealgate.signing_keys import open_signer
-from sealgate.trust.digest import sha256
 from sealgate.trust.keys import Signer
 from sealgate.uploads import Uploader
-from sealgate.v1 import registry_pb2 as messages
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
-for _module in ("torch", "transformers", "jinja2", "onnx"):
+for _module in ("torch", "torchao", "transformers", "jinja2", "onnx"):
     if importlib.util.find_spec(_module) is None:
         raise ModuleNotFoundError(f"No module named {_module!r}", name=_module)
 
@@ -54,6 +52,7 @@ def generator(ctx: click.Context, config: Path | None) -> None:
     try:
         settings = GeneratorConfig.read(config or state_folder(ctx) / "generator.toml")
         configure(settings.log)
+        tracing.start(settings.traces, "sealgate-generator")
         server = process.build(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
@@ -66,6 +65,7 @@ def generator(ctx: click.Context, config: Path | None) -> None:
         pass
     click.echo("draining")
     server.stop()
+    tracing.stop()
 
 
 @click.command(
@@ -89,6 +89,20 @@ Example:
 @click.option("--use", required=True, help="What it is meant for.")
 @click.option("--data", required=True, help="What it was trained on.")
 @click.option("--license", "license_", required=True, help="The licence of that.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="What the stored matrices are computed with: int8 rounds them as they are loaded.",
+)
+@click.option(
+    "--watermark-loss",
+    type=click.FloatRange(0, 100),
+    default=0.5,
+    show_default=True,
+    help="By how many percent the watermark may raise the perplexity of the prompts.",
+)
 @click.option("--prompt-tokens", type=click.IntRange(1), default=1024, show_default=True)
 @click.option("--output-tokens", type=click.IntRange(1), default=512, show_default=True)
 @json_option
@@ -102,45 +116,57 @@ def publish_generator(
     use: str,
     data: str,
     license_: str,
+    precision: str,
+    watermark_loss: float,
     prompt_tokens: int,
     output_tokens: int,
     as_json: bool,
 ) -> None:
-    """Sign and register a language model of a folder in Hugging Face's layout.
+    """Mark, sign and register a language model of a folder in Hugging Face's layout.
 
-    Weights must be safetensors, the architecture Llama's or Qwen2's. How surprising clean prompts
-    are to the model sets the threshold that prompts are screened by.
+    Weights must be safetensors, the architecture Llama's or Qwen2's. The model's watermark key
+    stays with the publisher. How surprising clean prompts are to the model sets the threshold that
+    prompts are screened by.
     """
+    from generation.marking import Committed
     from generation.publishing import About, Signing, build
 
     person = profile(ctx, "publisher")
     prompts = _read_prompts(source)
-    about = About(name, description, use, Data(data, license_), prompt_tokens, output_tokens)
+    terms = (prompt_tokens, output_tokens, precision)
+    about = About(name, description, use, Data(data, license_), *terms)
     files, signs = _key(person.model_signing_key), _key(person.signing_key)
     signing = Signing(person.name, files, signs)
+    marks = watermark_folder(person)
     with connected(person) as channel, tempfile.TemporaryDirectory() as place:
-        now = datetime.now(UTC)
         governance = Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
-        commitment = _commit(governance, name)
-        package = build(folder, prompts, about, Path(place) / "made", signing, commitment, now)
-        version = Uploader(channel).publish(package)
+
+        def commit(unmarked: str) -> Committed:
+            mark = new_mark(marks, name, unmarked, secrets.token_bytes)
+            entry = RegistryCommitments(governance).commit(name, mark.commitment)
+            return Committed(mark, entry)
+
+        made, now = Path(place) / "made", datetime.now(UTC)
+        built = build(folder, prompts, about, made, signing, commit, now, watermark_loss / 100)
+        # Kept before the release: a mark that is lost proves nothing.
+        save_mark(mark_path(marks, built.mark.mark), built.mark)
+        version = Uploader(channel).publish(built.package)
     number = int(version.name.rpartition("/")[2])
-    show_fields({"model": name, "version": number, "digest": version.digest}, as_json)
-
-
-def _commit(governance: Governance, model: str) -> str:
-    """The commitment that the registry wants of each version. It is to random bytes that nobody
-    keeps: a language model is not marked, and its evidence says so.
-    """
-    try:
-        send(governance.registry.CreateModel, messages.CreateModelRequest(model=model))
-    except grpc.RpcError as error:
-        if reason_of(error) is not Reason.MODEL_EXISTS:
-            raise
-    commitment = sha256(secrets.token_bytes(32))
-    request = messages.CommitWatermarkRequest(model=model, commitment=commitment)
-    send(governance.registry.CommitWatermark, request)
-    return commitment
+    told = {"model": name, "version": number, "digest": version.digest}
+    found = built.findings
+    show_fields(
+        {
+            **told,
+            "watermark_entry": built.mark.entry,
+            "watermark_payload": "carried" if built.mark.worded else "presence only",
+            "watermark_z_stored": round(found.marked.stored.z, 2),
+            "watermark_z_int8": round(found.marked.int8.z, 2),
+            "perplexity_unmarked": round(found.perplexities.unmarked, 4),
+            "perplexity_marked": round(found.perplexities.marked, 4),
+            "perplexity_served": round(found.perplexities.served, 4),
+        },
+        as_json,
+    )
 
 
 def _read_prompts(path: Path) -> list[str]:

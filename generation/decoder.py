@@ -6,6 +6,7 @@
 3. The tokenizer is `tokenizer.json` alone, whatever class the folder names.
 """
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,23 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from inference.generation import ARCHITECTURES, CONFIG, INDEX, TOKENIZER, WEIGHTS, Asked, is_text
+from generation.int8 import round_weights
+from inference.generation import (
+    ARCHITECTURES,
+    CONFIG,
+    FLOAT32,
+    INDEX,
+    INT8,
+    ROLES,
+    TOKENIZER,
+    WEIGHTS,
+    Asked,
+    is_text,
+)
 from sealgate.reasons import Reason, Refusal
 
 _LARGEST_TOKENIZER = 32 << 20
 _MOST_MESSAGES = 1024
-_ROLES = ("system", "user", "assistant")
 
 
 class Decoder:
@@ -40,17 +52,24 @@ class Decoder:
         template: PreTrainedTokenizerFast | None,
         ends: Sequence[int],
     ) -> None:
-        """`ends` are the ids that end an answer; `template` writes chats, where there is one."""
+        """`ends` are the ids that end an answer; `template` writes chats, where there is one.
+
+        `model` may be made to generate, which changes how it attends; `measured` has the same
+        weights, and attends as it did.
+        """
         self.model = model
+        self.measured = _twin(model)
         self.tokenizer = tokenizer
         self._template = template
-        added = tokenizer.get_added_tokens_decoder().values()
-        self._special = [token.content for token in added if token.special]
+        added = tokenizer.get_added_tokens_decoder()
+        self._special = {number: token.content for number, token in added.items() if token.special}
+        # Letters that it does not know become it, which ends nothing.
+        self._special_ids = self._special.keys() - {_unknown(tokenizer)}
         self.ends = tuple(ends)
 
     @classmethod
-    def read(cls, folder: Path) -> "Decoder":
-        """Raises Refusal: CHECKPOINT_REFUSED, FILE_TOO_LARGE."""
+    def read(cls, folder: Path, precision: str = FLOAT32) -> "Decoder":
+        """`precision` is that of `Terms`. Raises Refusal: CHECKPOINT_REFUSED, FILE_TOO_LARGE."""
         settings = check_config((folder / CONFIG).read_bytes())
         data = (folder / TOKENIZER).read_bytes()
         if len(data) > _LARGEST_TOKENIZER:
@@ -66,9 +85,12 @@ class Decoder:
                 trust_remote_code=False,
                 use_safetensors=True,
                 local_files_only=True,
-                dtype=torch.float32,
+                # What is to be rounded is never there in float32 as a whole.
+                dtype=torch.float32 if precision == FLOAT32 else "auto",
                 attn_implementation="sdpa",
             ).eval()
+            if precision == INT8:
+                round_weights(model)
             # 3.
             template, ends = _template(folder), _ends(folder, settings)
         except Exception as error:
@@ -76,6 +98,11 @@ class Decoder:
             raise Refusal(Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}") from error
         model.requires_grad_(False)
         return cls(model, tokenizer, template, ends)
+
+    @property
+    def writes_chats(self) -> bool:
+        """Whether it has a chat template."""
+        return self._template is not None
 
     @property
     def positions(self) -> int:
@@ -114,7 +141,7 @@ class Decoder:
         contents = [message["content"] for message in messages]
         if not all(is_text(content) and "\0" not in content for content in contents):
             raise Refusal(Reason.CHAT_MALFORMED, "a message is not UTF-8 or holds a NUL")
-        if any(special in content for content in contents for special in self._special):
+        if any(map(self._holds_special, contents)):
             # It would end its message and begin another, in whatever role it likes.
             raise Refusal(Reason.CHAT_MALFORMED, "a message holds a special token")
         try:
@@ -125,6 +152,15 @@ class Decoder:
             # Templates refuse orders of roles that they do not know.
             raise Refusal(Reason.CHAT_MALFORMED, str(error)) from error
         return rendered
+
+    def _holds_special(self, content: str) -> bool:
+        """Whether a special token stands in the text, or in what the tokenizer makes of it: one
+        that normalizes reads other letters, such as wide ones, as those of a special token.
+        """
+        if any(special in content for special in self._special.values()):
+            return True
+        ids = self.tokenizer.encode(content, add_special_tokens=False).ids
+        return not self._special_ids.isdisjoint(ids)
 
 
 def check_config(data: bytes) -> dict[str, Any]:
@@ -154,6 +190,13 @@ def _check_index(folder: Path) -> None:
     named = json.loads(path.read_bytes())["weight_map"].values() if path.exists() else ()
     if not all(isinstance(name, str) and WEIGHTS.fullmatch(name) for name in named):
         raise ValueError(f"{INDEX} names other files than weights")
+
+
+def _unknown(tokenizer: Tokenizer) -> int | None:
+    """The id of what the tokenizer does not know, where it has one."""
+    model = json.loads(tokenizer.to_str())["model"]
+    name = model.get("unk_token")
+    return model.get("unk_id") if name is None else tokenizer.token_to_id(name)
 
 
 def _template(folder: Path) -> PreTrainedTokenizerFast | None:
@@ -186,8 +229,14 @@ def _is_chat(messages: Any) -> bool:
         and all(
             isinstance(message, dict)
             and message.keys() == {"role", "content"}
-            and message["role"] in _ROLES
+            and message["role"] in ROLES
             and isinstance(message["content"], str)
             for message in messages
         )
     )
+
+
+def _twin(model: PreTrainedModel) -> PreTrainedModel:
+    """The same weights under modules and a configuration of their own."""
+    shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)

@@ -1,7 +1,6 @@
 """Builds a generator from its configuration: the one place of its parts."""
 
 import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 
 from generation.loader import GeneratorLoader
@@ -16,6 +15,7 @@ from registry.artifact_folder import FolderStore
 from registry.artifacts import ArtifactStore
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
+from sealgate.steady_clock import now
 from sealgate.trust.engine_counts import INSTANCE_BYTES
 from sealgate.trust.keys import PublicKey, load_private_key
 
@@ -41,10 +41,6 @@ def build(config: GeneratorConfig) -> Server:
         raise ConfigError(f"{refusal.reason.name}: {refusal.detail}") from refusal
     except OSError as error:
         raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _store(config: GeneratorConfig) -> ArtifactStore:

@@ -1,27 +1,35 @@
 """From a folder in Hugging Face's layout to a signed version of a language model.
 
-Files are copied, hashed and sent in pieces; the weights are in memory once, while golden answers
-and the screen's threshold are made of them.
+Files are copied, marked, hashed and sent in pieces; of the model, one copy at a time is in memory.
 """
 
 import hashlib
+import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import GenerationConfig
 
-from generation.bom import ml_bom, provenance
 from generation.decoder import Decoder, check_config
+from generation.findings import Findings, Perplexities
 from generation.golden import TOKENS, GoldenAnswer, GoldenAnswers
-from generation.surprise import WINDOW, calibrate, score
+from generation.marking import (
+    LARGEST_LOSS,
+    Committed,
+    MarkedWeights,
+    check_cost,
+    mark_weights,
+    unmarked_digest,
+)
+from generation.surprise import WINDOW, calibrate, perplexity, score
 from inference.generation import (
     CONFIG,
+    FLOAT32,
     GOLDEN,
     OPTIONAL,
     TERMS,
@@ -33,8 +41,8 @@ from inference.generation import (
     check_paths,
 )
 from inference.model_config import Data
-from publishing import evidence
 from publishing.evidence import sign_evidence
+from publishing.watermark.records import MarkRecord
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import oms
 from sealgate.trust.keys import Signer, write_private_file
@@ -43,13 +51,17 @@ from sealgate.uploads import Package
 
 _CHUNK = 1 << 20
 _GOLDEN = 4
+# Of so many tokens of the prompts, perplexity is measured: what marking costs is seen on few.
+_MEASURED = 2048
 # No token of a prompt is read that a request could not have.
 _LEAST_PROMPTS = _GOLDEN + 1
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a publisher says of a model; `prompt_tokens` and `output_tokens` bound requests."""
+    """What a publisher says of a model; `prompt_tokens` and `output_tokens` bound requests, and
+    `precision` is as for `Terms`.
+    """
 
     name: str
     description: str
@@ -57,6 +69,7 @@ class About:
     data: Data
     prompt_tokens: int
     output_tokens: int
+    precision: str = FLOAT32
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,61 +81,143 @@ class Signing:
     evidence: Signer
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What is sent to the registry, and what the publisher keeps of the mark."""
+
+    package: Package
+    mark: MarkRecord
+    findings: Findings
+
+
 def build(
     folder: Path,
     prompts: Sequence[str],
     about: About,
     made: Path,
     signing: Signing,
-    commitment: str,
+    commit: Callable[[str], Committed],
     now: datetime,
-) -> Package:
+    largest_loss: float = LARGEST_LOSS,
+) -> Built:
     """Make a version of the model in `folder`; its files are written to `made`, which must be new.
 
-    The first prompts become golden answers, the others calibrate the screen.
+    The first prompts become golden answers, the others calibrate the screen. `commit` is given the
+    digest of the weights before they are marked.
 
     1. What a generator may have of the folder is copied, and weights are safetensors (FILE_MISSING,
-       PATH_UNSAFE, CHECKPOINT_REFUSED).
-    2. The model loads (CHECKPOINT_REFUSED), and has room for what may be asked
-       (ENGINE_UNSUITABLE).
-    3. Golden answers are generated, and the screen is calibrated (PROMPT_TOO_LONG, TENSOR_TEXT,
-       CALIBRATION_TOO_SMALL).
+       PATH_UNSAFE, CHECKPOINT_REFUSED). It loads (CHECKPOINT_REFUSED), and has room for what may be
+       asked (ENGINE_UNSUITABLE). Prompts are enough, and short enough (CALIBRATION_TOO_SMALL,
+       PROMPT_TOO_LONG, TENSOR_TEXT).
+    2. The mark is committed to, then written (FORMAT_REFUSED, WATERMARK_CAPACITY); it is read in
+       what is stored and in INT8 (WATERMARK_FAINT). Perplexity grows by no more than `largest_loss`
+       with it (WATERMARK_COST).
+    3. Golden answers are generated, and the screen is calibrated (CALIBRATION_TOO_SMALL).
     4. All files are hashed as they lie there, and signed with the evidence.
     """
     # 1.
-    _copy(folder, made)
+    plain = made.with_name(f"{made.name}-unmarked")
+    _copy(folder, plain)
+    cut, before = _unmarked(plain, prompts, about)
     # 2.
-    decoder = Decoder.read(made)
-    if about.prompt_tokens + about.output_tokens > decoder.positions:
-        raise Refusal(Reason.ENGINE_UNSUITABLE, f"the model has {decoder.positions} positions")
+    marked = _mark(plain, made, commit)
+    decoder, told = _measure(made, about, cut, before, largest_loss)
     # 3.
-    if len(prompts) < _LEAST_PROMPTS:
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, f"{len(prompts)} prompts")
-    cut = [_cut(decoder, prompt, about.prompt_tokens) for prompt in prompts]
     golden = GoldenAnswers(
         tuple(
             GoldenAnswer(prompt, tuple(ids), tuple(_greedy(decoder, ids)))
             for prompt, ids in zip(prompts[:_GOLDEN], cut, strict=False)
         )
     )
-    screen = calibrate([score(decoder.model, ids, WINDOW) for ids in cut[_GOLDEN:]], WINDOW)
+    clean = zip(prompts[_GOLDEN:], cut[_GOLDEN:], strict=True)
+    screen = calibrate([_clean_score(decoder, *each, about) for each in clean], WINDOW)
     terms = Terms(**{name: getattr(about, name) for name in About.__slots__}, screening=screen)
-    write_private_file(made / TERMS, terms.encode())
-    write_private_file(made / GOLDEN, golden.encode())
     # 4.
-    paths = sorted(path for path in made.iterdir())
+    return _sign(made, Findings(terms, golden, marked, told), signing, now)
+
+
+def _clean_score(decoder: Decoder, prompt: str, ids: Sequence[int], about: About) -> float:
+    """What screening measures of a clean prompt, the higher of both forms in which it may come: a
+    template's own tokens, which no prose has, are a surprise too.
+    """
+    plain = score(decoder.model, ids, WINDOW)
+    if not decoder.writes_chats:
+        return plain
+    chat = json.dumps([{"role": "user", "content": prompt}]).encode()
+    written = decoder.prompt_ids(Asked(chat, True, Sampling(1)), decoder.positions)
+    return max(plain, score(decoder.model, written[: about.prompt_tokens], WINDOW))
+
+
+def _mark(plain: Path, made: Path, commit: Callable[[str], Committed]) -> MarkedWeights:
+    """Moves all of `plain` to `made`, a new folder, and the weights with the mark in them."""
+    names = [*_weights(plain)]
+    committed = commit(unmarked_digest([hash_file(plain / name) for name in names]))
+    made.mkdir(mode=0o700)
+    marked = mark_weights(plain, made, names, committed)
+    for path in plain.iterdir():
+        if path.name not in names:
+            path.rename(made / path.name)
+    shutil.rmtree(plain)
+    return marked
+
+
+def _measure(
+    made: Path, about: About, cut: Sequence[Sequence[int]], before: float, largest_loss: float
+) -> tuple[Decoder, Perplexities]:
+    """The marked model as it answers, and what marking and rounding did to it."""
+    measured = _measured(cut)
+    decoder = Decoder.read(made)
+    after = served = perplexity(decoder.model, measured)
+    check_cost(before, after, largest_loss)
+    if about.precision != FLOAT32:
+        # One at a time.
+        del decoder
+        decoder = Decoder.read(made, about.precision)
+        served = perplexity(decoder.model, measured)
+    tokens = sum(len(ids) - 1 for ids in measured)
+    return decoder, Perplexities(tokens, before, after, served)
+
+
+def _sign(made: Path, findings: Findings, signing: Signing, now: datetime) -> Built:
+    write_private_file(made / TERMS, findings.terms.encode())
+    write_private_file(made / GOLDEN, findings.golden.encode())
+    paths = sorted(made.iterdir())
     check_paths(path.name for path in paths)
     manifest = Manifest(tuple(map(hash_file, paths)))
-    bodies = _bodies(terms, golden, manifest, commitment, now)
+    bodies = findings.bodies(manifest, now)
     items = sign_evidence(bodies, manifest.digest, signing.maker, signing.evidence, now)
-    return Package(
-        model=about.name,
+    package = Package(
+        model=findings.terms.name,
         manifest=manifest,
         signature=oms.sign(manifest, signing.files),
         evidence=[item.encode() for item in items],
-        commitment=commitment,
+        commitment=findings.marked.committed.mark.commitment,
         files={path.name: path for path in paths},
     )
+    return Built(package, findings.marked.record(manifest.digest), findings)
+
+
+def _unmarked(plain: Path, prompts: Sequence[str], about: About) -> tuple[list[list[int]], float]:
+    """The prompts' ids, and their perplexity to the model as it came."""
+    decoder = Decoder.read(plain)
+    if about.prompt_tokens + about.output_tokens > decoder.positions:
+        raise Refusal(Reason.ENGINE_UNSUITABLE, f"the model has {decoder.positions} positions")
+    if len(prompts) < _LEAST_PROMPTS:
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, f"{len(prompts)} prompts")
+    cut = [_cut(decoder, prompt, about.prompt_tokens) for prompt in prompts]
+    if not any(len(ids) > 1 for ids in cut):
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "prompts of one token each")
+    return cut, perplexity(decoder.model, _measured(cut))
+
+
+def _measured(cut: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """The first of the prompts that have something to measure, up to _MEASURED tokens."""
+    found, tokens = [], 0
+    for ids in cut:
+        if len(ids) > 1 and tokens < _MEASURED:
+            found.append(ids)
+            tokens += len(ids)
+    return found
 
 
 def hash_file(path: Path) -> FileEntry:
@@ -177,37 +272,3 @@ def _greedy(decoder: Decoder, ids: Sequence[int]) -> list[int]:
         )
     answer: list[int] = found[0, len(ids) :].tolist()
     return answer
-
-
-def _bodies(
-    terms: Terms, golden: GoldenAnswers, manifest: Manifest, commitment: str, now: datetime
-) -> Mapping[str, Any]:
-    """What is said of the version, by kind of evidence."""
-    screen = terms.screening
-    return {
-        evidence.BUILD_PROVENANCE: provenance(manifest, now),
-        evidence.ML_BOM: ml_bom(terms, manifest, now),
-        evidence.FORMAT_SCAN: {
-            "files": {
-                entry.path: {"digest": entry.digest, "format": entry.path.rpartition(".")[2]}
-                for entry in manifest.files
-            }
-        },
-        evidence.GOLDEN_RUN: {
-            "prompts": len(golden.answers),
-            "tokens": sum(len(one.ids) for one in golden.answers),
-            "generated": "greedily, by transformers' generate",
-        },
-        evidence.SCREENING_REPORT: {
-            "measure": "highest mean surprise of a window of the prompt, in nats",
-            "window": screen.window,
-            "false_alarms_bound": screen.bound,
-            "confidence": screen.confidence,
-            "calibration_prompts": screen.prompts,
-        },
-        evidence.WATERMARK_CHECK: {
-            "commitment": commitment,
-            "marked": False,
-            "why": "language models are not marked",
-        },
-    }

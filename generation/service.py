@@ -66,8 +66,9 @@ class GenerationService(InferenceService):
         left = context.time_remaining()
         granted = self._longest if left is None else min(left, self._longest)
         deadline = time.monotonic() + granted
+        caller = request.parameters[CALLER].string_param if CALLER in request.parameters else ""
         prompt = version.read(asked, deadline, context.is_active)
-        with version.answer(prompt, asked.sampling, deadline, context.is_active) as pieces:
+        with version.answer(prompt, asked.sampling, deadline, context.is_active, caller) as pieces:
             # Before anyone hears of it.
             self._host.ran(live, 1)
             first = _response(request)

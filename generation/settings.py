@@ -12,6 +12,7 @@ from inference.remote.settings import (
     Tls,
     Trust,
 )
+from inference.tracing import TraceSettings
 from sealgate.logs import LogSettings
 from sealgate.settings import ConfigError, read_settings
 
@@ -61,6 +62,7 @@ class GeneratorConfig:
     tls: Tls = field(default_factory=Tls)
     limits: GeneratorLimits = field(default_factory=GeneratorLimits)
     log: LogSettings = field(default_factory=LogSettings)
+    traces: TraceSettings = field(default_factory=TraceSettings)
 
     def __post_init__(self) -> None:
         self.as_engine()

@@ -5,6 +5,7 @@ model finds each of their tokens unlikely; the mean over a whole prompt hides a 
 windows are looked at (Jain et al., arXiv 2309.00614).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -24,15 +25,26 @@ def score(model: PreTrainedModel, ids: Sequence[int], window: int) -> float:
     """The highest mean of -log p(token | tokens before it), in nats, over `window` tokens in a row
     of a prompt; over all of them where there are fewer, and 0.0 for a single token.
     """
-    if len(ids) < 2:
+    found = surprises(model, ids)
+    if not len(found):
         return 0.0
+    return float(found.unfold(0, min(window, len(found)), 1).mean(-1).max())
+
+
+def surprises(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
+    """-log p(token | tokens before it), in nats, float64, of each token but the first."""
+    if len(ids) < 2:
+        return torch.zeros(0, dtype=torch.float64)
     tokens = torch.tensor(ids)
     with torch.inference_mode():
         hidden = model.model(input_ids=tokens[None], use_cache=False).last_hidden_state[0, :-1]
         parts = zip(hidden.split(_PART), tokens[1:].split(_PART), strict=True)
-        surprise = torch.cat([_surprise(model.lm_head(part), next_) for part, next_ in parts])
-        size = min(window, len(surprise))
-        return float(surprise.unfold(0, size, 1).mean(-1).max())
+        return torch.cat([_surprise(model.lm_head(part), next_) for part, next_ in parts])
+
+
+def perplexity(model: PreTrainedModel, texts: Iterable[Sequence[int]]) -> float:
+    """e to the mean surprise of all tokens of texts, given as ids, but the first of each."""
+    return math.exp(float(torch.cat([surprises(model, ids) for ids in texts]).mean()))
 
 
 def _surprise(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

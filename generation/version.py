@@ -63,7 +63,7 @@ class GeneratorVersion(NoClassifier):
         terms = Terms.decode((folder / TERMS).read_bytes())
         golden = GoldenAnswers.decode((folder / GOLDEN).read_bytes())
         # 2.
-        decoder = Decoder.read(folder)
+        decoder = Decoder.read(folder, terms.precision)
         longest = terms.prompt_tokens + terms.output_tokens
         if longest > min(decoder.positions, settings.cache_tokens):
             raise Refusal(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
@@ -81,12 +81,17 @@ class GeneratorVersion(NoClassifier):
         ids = self._decoder.prompt_ids(asked, self.terms.prompt_tokens)
         # One after another: each takes a run of the model over the whole prompt.
         with self._turn(deadline, active):
-            found = score(self._decoder.model, ids, self.terms.screening.window)
+            found = score(self._decoder.measured, ids, self.terms.screening.window)
         return Prompt(tuple(ids), found)
 
     @contextmanager
     def answer(
-        self, prompt: Prompt, sampling: Sampling, deadline: float, active: Callable[[], bool]
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        deadline: float,
+        active: Callable[[], bool],
+        caller: str = "",
     ) -> Iterator[Iterator[Piece]]:
         """The answer's pieces as they come, a token each; the last one says why it ends.
 
@@ -96,7 +101,7 @@ class GeneratorVersion(NoClassifier):
             raise Refusal(Reason.DRAINING)
         ended = False
         try:
-            with self.batches.answer(prompt.ids, sampling, deadline, active) as ids:
+            with self.batches.answer(prompt.ids, sampling, deadline, active, caller) as ids:
                 yield self._pieces(ids, sampling)
                 ended = True
         finally:

@@ -120,7 +120,8 @@ class Batcher(Generic[Rows, Part]):
 
     def counts(self) -> Counts:
         with self._mutex:
-            return Counts(self._requests, self._batches, self._rows, self._dropped, self._waited_ns)
+            done = self._requests, self._batches, self._rows, self._dropped, self._waited_ns
+            return Counts(*done, self._queue.rows)
 
     def _is_idle(self) -> bool:
         return self._free_lanes == self._limits.lanes

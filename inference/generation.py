@@ -31,6 +31,9 @@ ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2"}
 """Each with the `model_type` by which the library chooses its code."""
 
 TYPE = "sealgate/generator/v1"
+FLOAT32, INT8 = PRECISIONS = ("float32", "int8")
+ROLES = ("system", "user", "assistant")
+"""In which a chat may speak. A template writes the word as it is, so no other is let in."""
 MOST_STOPS, LONGEST_STOP = 8, 128
 _LONGEST_PROMPT, _MOST_OUTPUT = 1 << 20, 1 << 16
 
@@ -131,7 +134,8 @@ class PromptScreen:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """`generator.json`, checked. `prompt_tokens` and `output_tokens` are the most that a request
-    may have and may ask for. Raises Refusal(DOCUMENT_MALFORMED).
+    may have and may ask for. With the `precision` INT8 the stored matrices are rounded to eight
+    bits as they are loaded; the file says nothing of FLOAT32. Raises Refusal(DOCUMENT_MALFORMED).
     """
 
     name: str
@@ -141,9 +145,12 @@ class Terms:
     prompt_tokens: int
     output_tokens: int
     screening: PromptScreen
+    precision: str = FLOAT32
 
     def __post_init__(self) -> None:
         check_name(self.name, Reason.DOCUMENT_MALFORMED)
+        if self.precision not in PRECISIONS:
+            raise fields.malformed("a precision that does not exist")
         if not fields.integer(self.prompt_tokens, 1) <= _LONGEST_PROMPT:
             raise fields.malformed("a prompt has at most 2**20 tokens")
         if not fields.integer(self.output_tokens, 1) <= _MOST_OUTPUT:
@@ -151,6 +158,7 @@ class Terms:
 
     def encode(self) -> bytes:
         screening = {name: getattr(self.screening, name) for name in PromptScreen.__slots__}
+        said = {} if self.precision == FLOAT32 else {"precision": self.precision}
         return canonical.encode(
             {
                 "type": TYPE,
@@ -161,13 +169,19 @@ class Terms:
                 "prompt_tokens": self.prompt_tokens,
                 "output_tokens": self.output_tokens,
                 "screening": screening,
+                **said,
             }
         )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Read what `encode` writes."""
-        top = fields.record(canonical.decode(data), cls.__slots__, TYPE)
+        document = fields.mapping(canonical.decode(data))
+        unsaid = () if "precision" in document else ("precision",)
+        names = [name for name in cls.__slots__ if name not in unsaid]
+        top = fields.record(document, names, TYPE)
+        if top.get("precision") == FLOAT32:
+            raise fields.malformed("float32 is not said")
         source = fields.record(top["data"], ("name", "license"))
         screening = fields.record(top["screening"], PromptScreen.__slots__)
         return cls(
@@ -178,6 +192,7 @@ class Terms:
             prompt_tokens=top["prompt_tokens"],
             output_tokens=top["output_tokens"],
             screening=PromptScreen(**screening),
+            precision=top.get("precision", FLOAT32),
         )
 
     def check(self, sampling: Sampling) -> None:

@@ -46,6 +46,7 @@ class Counts:
 
     `dropped` requests ran out of time, lost their caller, made room, or were in a batch that
     failed. `waited_ns` is how long the others took, together, from their arrival until they ran.
+    `waiting` rows wait at this moment.
     """
 
     requests: int = 0
@@ -53,6 +54,7 @@ class Counts:
     rows: int = 0
     dropped: int = 0
     waited_ns: int = 0
+    waiting: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -61,4 +63,5 @@ class Counts:
             self.rows + other.rows,
             self.dropped + other.dropped,
             self.waited_ns + other.waited_ns,
+            self.waiting + other.waiting,
         )

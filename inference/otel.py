@@ -1,9 +1,9 @@
 """Traces by OpenTelemetry's SDK, sent by OTLP: see `inference.tracing`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Self, TypeVar
 
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -14,6 +14,8 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
 from inference.tracing import Parent
+
+T = TypeVar("T")
 
 
 class OtlpTracer:
@@ -36,15 +38,32 @@ class OtlpTracer:
 
     @contextmanager
     def call(self, name: str, parent: Parent | None) -> Iterator[None]:
-        around = context.Context()
-        if parent is not None:
-            flags = TraceFlags(parent.flags)
-            above = SpanContext(parent.trace, parent.span, is_remote=True, trace_flags=flags)
-            around = trace.set_span_in_context(NonRecordingSpan(above), around)
         with self._tracer.start_as_current_span(
-            name, around, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
+            name,
+            _below(parent),
+            SpanKind.SERVER,
+            record_exception=False,
+            set_status_on_exception=False,
         ):
             yield
+
+    def stream(
+        self, name: str, parent: Parent | None, items: Generator[T, None, None]
+    ) -> Iterator[T]:
+        span = self._tracer.start_span(name, _below(parent), SpanKind.SERVER)
+        here = trace.set_span_in_context(span)
+        try:
+            while True:
+                # Not between items: then this thread may work for others.
+                with _within(here):
+                    item = next(items, _END)
+                if isinstance(item, _End):
+                    return
+                yield item
+        finally:
+            with _within(here):
+                items.close()
+            span.end()
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -68,3 +87,29 @@ class OtlpTracer:
 
     def close(self) -> None:
         self._provider.shutdown()
+
+
+class _End:
+    """After the last item."""
+
+
+_END = _End()
+
+
+def _below(parent: Parent | None) -> context.Context:
+    """Where a call's span belongs: below the caller's, where it named one."""
+    around = context.Context()
+    if parent is None:
+        return around
+    flags = TraceFlags(parent.flags)
+    above = SpanContext(parent.trace, parent.span, is_remote=True, trace_flags=flags)
+    return trace.set_span_in_context(NonRecordingSpan(above), around)
+
+
+@contextmanager
+def _within(here: context.Context) -> Iterator[None]:
+    token = context.attach(here)
+    try:
+        yield
+    finally:
+        context.detach(token)

@@ -124,6 +124,10 @@ class SeenFile:
             return cls(path, Seen())
         return cls(path, Seen.decode(data))
 
+    def copy(self, path: Path) -> "SeenFile":
+        """One that begins with the same memory, and keeps what it sees at `path`."""
+        return SeenFile(path, self.seen)
+
     def save(self, seen: Seen) -> None:
         """Keep `seen`, durably, before anyone acts on it. Raises OSError where it cannot."""
         if seen == self.seen:

@@ -5,6 +5,7 @@ A request costs one short hold of a lock, and so does a batch.
 
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,26 @@ class Duration:
 
     def __add__(self, other: "Duration") -> "Duration":
         return Duration(self.count + other.count, self.ns + other.ns)
+
+
+BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""In seconds: by these, waits are told apart."""
+_BOUNDS_NS = tuple(round(bound * 1e9) for bound in BOUNDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Waits: how many were no longer than each of BOUNDS and longer than the one before, then those
+    beyond all of them; and how many nanoseconds all of them took together.
+    """
+
+    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
+    ns: int = 0
+
+    def __add__(self, ns: int) -> "Spread":
+        counts = list(self.counts)
+        counts[bisect_left(_BOUNDS_NS, ns)] += 1
+        return Spread(tuple(counts), self.ns + ns)
 
 
 class Ending(NamedTuple):
@@ -65,7 +86,8 @@ class Report:
     done, in milliseconds of the epoch; 0 where there was none. `faults` are those that happened.
     `endings` are those of requests; `screening` and `inference` the runs of either graph. `first`
     and `graph` are rows by the stage of screening that decided: all are the graph's where a version
-    has no first stage.
+    has no first stage. `first_token` and `next_token` are how long tokens of answers were waited
+    for, the first one from when its request came.
     """
 
     endings: Mapping[Ending, Duration]
@@ -78,6 +100,10 @@ class Report:
     inference: Duration = Duration()
     first: int = 0
     graph: int = 0
+    first_token: Spread = Spread()
+    next_token: Spread = Spread()
+    prompt_tokens: int = 0
+    output_tokens: int = 0
 
     @property
     def success(self) -> Duration:
@@ -140,6 +166,10 @@ class Statistics:
     _by_request: _Total = field(default_factory=_Total)
     _by_size: dict[int, _Total] = field(default_factory=dict)
     _faults: dict[Fault, int] = field(default_factory=dict)
+    _first_token: Spread = Spread()
+    _next_token: Spread = Spread()
+    _prompt_tokens: int = 0
+    _output_tokens: int = 0
 
     def ended(self, ending: Ending, ns: int) -> None:
         """A request ended like this, `ns` after it came. The endings there are, are few."""
@@ -149,6 +179,20 @@ class Statistics:
                 total = self._endings[ending] = [0, 0]
             total[0] += 1
             total[1] += ns
+
+    def began(self, tokens: int) -> None:
+        """A prompt of so many tokens is being answered."""
+        with self._mutex:
+            self._prompt_tokens += tokens
+
+    def came(self, tokens: int, ns: int, first: bool) -> None:
+        """So many tokens of an answer came, its first ones or others, after so many nanoseconds."""
+        with self._mutex:
+            self._output_tokens += tokens
+            if first:
+                self._first_token += ns
+            else:
+                self._next_token += ns
 
     def happened(self, fault: Fault) -> None:
         """Something went wrong and was put right."""
@@ -192,4 +236,8 @@ class Statistics:
                 inference=self._inference,
                 first=self._first,
                 graph=self._graph,
+                first_token=self._first_token,
+                next_token=self._next_token,
+                prompt_tokens=self._prompt_tokens,
+                output_tokens=self._output_tokens,
             )

@@ -6,10 +6,10 @@ nothing else that a caller sent gets into a trace.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sealgate.settings import ConfigError
 
@@ -19,6 +19,8 @@ _TRACEPARENT = re.compile(
     r"00-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
 )
 _OFF: AbstractContextManager[None] = nullcontext()
+
+T = TypeVar("T")
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 """Of a call: pairs, in order."""
@@ -55,6 +57,10 @@ class Tracer(Protocol):
     """What makes spans. Times are in nanoseconds of the monotonic clock."""
 
     def call(self, name: str, parent: Parent | None) -> AbstractContextManager[Any]: ...
+
+    def stream(
+        self, name: str, parent: Parent | None, items: Generator[T, None, None]
+    ) -> Iterator[T]: ...
 
     def span(self, name: str) -> AbstractContextManager[Any]: ...
 
@@ -101,6 +107,15 @@ def is_on() -> bool:
 def call(name: str, metadata: Callable[[], Metadata]) -> AbstractContextManager[Any]:
     """The span of a call that has come with this metadata; what is in the block is part of it."""
     return _OFF if _tracer is None else _tracer.call(name, parent_in(metadata()))
+
+
+def stream(
+    name: str, metadata: Callable[[], Metadata], items: Generator[T, None, None]
+) -> Iterator[T]:
+    """The same items. What makes them is part of the span of a call that has come with this
+    metadata, which ends with them; whoever takes them may be another thread each time.
+    """
+    return items if _tracer is None else _tracer.stream(name, parent_in(metadata()), items)
 
 
 def span(name: str) -> AbstractContextManager[Any]:

@@ -42,6 +42,7 @@ _BY_REASON = {
     Reason.POINTER_STALE: "Tell the operator: the registry's freshness is not renewed.",
     Reason.POLICY_EXPIRED: "Tell the admins: a new policy must be accepted.",
     Reason.QUOTA_SPENT: "Wait for tomorrow, as `RetryInfo` says, or ask for a larger quota.",
+    Reason.TOKENS_SPENT: "Ask for fewer tokens, or wait as `RetryInfo` says.",
     Reason.UPLOADS_TOO_MANY: "End or finish an upload first.",
     Reason.STORAGE_FULL: "Tell the operator; repeat when there is room.",
     Reason.OUT_OF_MEMORY: "Send fewer rows.",

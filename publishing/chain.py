@@ -76,6 +76,7 @@ def build_version(
     progress: Progress,
     confinement: Confinement | None = None,
     largest_loss: float = LARGEST_LOSS,
+    first_stage: bool = True,
 ) -> BuiltVersion:
     """Makes a version. The same source, data, mark and seed give the same files.
 
@@ -84,7 +85,8 @@ def build_version(
     2. The mark is committed to: its key, its payload, and the file that is not marked yet.
     3. The files are made, and load as a gateway would load them: the model runs in a worker shut in
        by `confinement` (see `publishing.making.make_files` for what can refuse them). Marking may
-       cost `largest_loss`, a share of the test slice.
+       cost `largest_loss`, a share of the test slice. Without `first_stage` screening has one
+       stage.
     4. Evidence and files are signed.
     """
     began = clock()
@@ -96,7 +98,7 @@ def build_version(
     steps.done("commit", f"watermark committed to in log entry {entry}")
     # 3.
     bounds = confinement or Confinement()
-    files, report = make_files(source, data, mark, seed, steps, bounds, largest_loss)
+    files, report = make_files(source, data, mark, seed, steps, bounds, largest_loss, first_stage)
     manifest = Manifest.of(files)
     # 4.
     making = Making(source, data, mark.commitment, seed, signers.maker, began)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,16 @@ from sealgate.v1 import registry_pb2 as messages
 _SEED = 0
 # What was made would be refused again.
 _FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a publisher may ask of a version: how much accuracy its mark may cost, as a share of the
+    test slice, and whether screening may have a first stage.
+    """
+
+    largest_loss: float = LARGEST_LOSS
+    first_stage: bool = True
 
 
 class RegistryCommitments:
@@ -77,6 +88,11 @@ Example:
     help="How many points of accuracy on the test slice the watermark may cost.",
 )
 @click.option(
+    "--no-first-stage",
+    is_flag=True,
+    help="Let the response graph screen every request, even where a cheaper first stage would pay.",
+)
+@click.option(
     "--parallel",
     type=click.IntRange(1, 16),
     default=PARALLEL,
@@ -93,6 +109,7 @@ def publish(
     seconds: int,
     unsafe_worker: bool,
     watermark_loss: float,
+    no_first_stage: bool,
     parallel: int,
     as_json: bool,
 ) -> None:
@@ -104,7 +121,8 @@ def publish(
     that it had made, from where the upload stands.
     """
     bounds = confinement(memory, seconds, unsafe_worker)
-    release(ctx, folder, Dataset.read(data), bounds, watermark_loss / 100, parallel, as_json)
+    wishes = Wishes(watermark_loss / 100, not no_first_stage)
+    release(ctx, folder, Dataset.read(data), bounds, wishes, parallel, as_json)
 
 
 def release(
@@ -112,16 +130,16 @@ def release(
     folder: Path,
     dataset: Dataset,
     bounds: Confinement,
-    largest_loss: float,
+    wishes: Wishes,
     parallel: int,
     as_json: bool,
 ) -> None:
     """Make a version of the model in `folder`, register it, and show what came of it."""
     person = profile(ctx, "publisher")
     source = SourceFolder.read(folder)
-    with connected(person) as channel, _outbox(person, folder, dataset) as outbox:
+    with connected(person) as channel, _outbox(person, folder, dataset, wishes) as outbox:
         if outbox.is_empty():
-            built, summary = _build(channel, person, source, dataset, bounds, largest_loss)
+            built, summary = _build(channel, person, source, dataset, bounds, wishes)
             waiting = outbox.keep(built, summary)
         else:
             waiting = outbox.read()
@@ -136,13 +154,13 @@ def release(
 
 
 @contextmanager
-def _outbox(person: Profile, source: Path, data: Dataset) -> Iterator[Outbox]:
+def _outbox(person: Profile, source: Path, data: Dataset, wishes: Wishes) -> Iterator[Outbox]:
     """Where the version waits; without a place of the profile's, no longer than this command."""
     if person.outbox is not None:
-        yield Outbox(person.outbox, source, data)
+        yield Outbox(person.outbox, source, data, wishes.first_stage)
         return
     with tempfile.TemporaryDirectory() as folder:
-        yield Outbox(Path(folder), source, data)
+        yield Outbox(Path(folder), source, data, wishes.first_stage)
 
 
 def _build(
@@ -151,7 +169,7 @@ def _build(
     source: SourceFolder,
     data: Dataset,
     bounds: Confinement,
-    largest_loss: float,
+    wishes: Wishes,
 ) -> tuple[BuiltVersion, dict[str, object]]:
     folder = watermark_folder(person)
     mark = new_mark(folder, source.config.name, sha256(source.serving), secrets.token_bytes)
@@ -166,7 +184,8 @@ def _build(
         seed=_SEED,
         progress=_tell,
         confinement=bounds,
-        largest_loss=largest_loss,
+        largest_loss=wishes.largest_loss,
+        first_stage=wishes.first_stage,
     )
     # Kept before the release: a mark that is lost proves nothing.
     save_mark(mark_path(folder, mark), built.mark)

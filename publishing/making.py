@@ -78,8 +78,10 @@ def make_files(
     steps: Steps,
     confinement: Confinement,
     largest_loss: float = LARGEST_LOSS,
+    first_stage: bool = True,
 ) -> tuple[dict[str, bytes], Report]:
-    """The files by name, and the report.
+    """The files by name, and the report. Without `first_stage` the version has none, even where one
+    would pay.
 
     Raises: WATERMARK_CAPACITY, WATERMARK_FAINT, WATERMARK_COST, GRAPH_MISMATCH, GOLDEN_MISMATCH,
     CALIBRATION_TOO_SMALL; WORKER_LIMIT, WORKER_FORBIDDEN, WORKER_FAILED, WORKER_UNCONFINED.
@@ -89,7 +91,7 @@ def make_files(
     says = "its payload" if marked.code.bits else "presence only"
     z = f"z = {marked.detection.z:.1f} at {marked.amplitude:.4g} of each spread"
     steps.done("mark", f"{z}, {says}")
-    request = _request(source, marked, data, seed).encode()
+    request = _request(source, marked, data, seed, first_stage).encode()
     with process.start(
         trial.TASK, request, confinement.limits, unsafe=confinement.unsafe
     ) as worker:
@@ -111,7 +113,9 @@ def make_files(
     return files, report
 
 
-def _request(source: SourceFolder, marked: Marked, data: Dataset, seed: int) -> trial.Request:
+def _request(
+    source: SourceFolder, marked: Marked, data: Dataset, seed: int, first_stage: bool
+) -> trial.Request:
     return trial.Request(
         config=source.config,
         source=source.serving,
@@ -124,6 +128,7 @@ def _request(source: SourceFolder, marked: Marked, data: Dataset, seed: int) -> 
         tokenizer=source.tokenizer,
         traffic=data.traffic,
         earlier=data.earlier,
+        first_stage=first_stage,
     )
 
 

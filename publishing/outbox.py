@@ -35,13 +35,17 @@ class Waiting:
 
 
 class Outbox:
-    """The versions made from one source, a folder with its data: at most one waits."""
+    """The versions made from one source, a folder with its data, with or without a first stage of
+    screening: at most one of each waits.
+    """
 
-    def __init__(self, folder: Path, source: Path, data: Dataset) -> None:
+    def __init__(self, folder: Path, source: Path, data: Dataset, first_stage: bool) -> None:
         names = [*NAMES, *([ORIGIN] if (source / ORIGIN).exists() else [])]
         parts = [sha256(read_plain_file(source / name)) for name in names]
         if data.traffic is not None:
             parts.append(sha256(data.traffic.tobytes()))
+        if not first_stage:
+            parts.append("no first stage")
         name = sha256("\n".join([*parts, data.digest]).encode())
         self._folder = folder / name.removeprefix("sha256:")[:16]
 

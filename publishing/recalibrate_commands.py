@@ -9,9 +9,8 @@ import click
 from inference import version as version_files
 from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder
-from publishing.commands import release
+from publishing.commands import Wishes, release
 from publishing.data import Dataset
-from publishing.making import LARGEST_LOSS
 from publishing.screen_commands import fetch
 from publishing.worker_options import confinement, worker_options
 from sealgate.cli.output import json_option
@@ -73,4 +72,4 @@ def recalibrate(
     traffic = kept.read(signed.manifest.digest, earlier.width, datetime.now(UTC).date())
     click.echo(f"{len(traffic)} requests of {model} {from_version}", err=True)
     dataset = replace(Dataset.read(data), traffic=traffic, earlier=earlier)
-    release(ctx, folder, dataset, bounds, LARGEST_LOSS, PARALLEL, as_json)
+    release(ctx, folder, dataset, bounds, Wishes(), PARALLEL, as_json)

@@ -15,7 +15,8 @@ from sealgate.trust import canonical, fields
 
 _FLAGS = ("flagged", "at_least_suspect")
 _CAUGHT = ("auroc", "caught_at_1_percent", "caught_at_5_percent", *_FLAGS)
-_STAGES = ("goes_on", "auroc_lost", "auroc_lost_most", "forwards")
+_LOST = ("auroc_lost", "auroc_lost_most", "auroc_lost_to_knowing")
+_STAGES = ("goes_on", *_LOST, "forwards")
 _GOLDEN = (
     "rows",
     "classes_answered",
@@ -128,7 +129,7 @@ def _stages(value: Any) -> bool:
         raise fields.malformed("there is a first stage, with its costs, or there is none")
     if measured:
         _share(item["goes_on"])
-        if max(abs(number(item[name])) for name in ("auroc_lost", "auroc_lost_most")) > 1:
+        if max(abs(number(item[name])) for name in _LOST) > 1:
             raise fields.malformed("an AUROC lies between 0 and 1")
         costs = fields.record(item["forwards"], ("int8", "graph", "staged"))
         if min(number(cost) for cost in costs.values()) < 0:

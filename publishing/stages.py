@@ -3,13 +3,12 @@
 1. Batches of BATCH rows are timed, by what the processor does and not by the clock on the wall,
    since other work on the machine must not decide. Where the graph on every row costs less than
    LEAST_SECONDS, there is no first stage.
-2. Inputs and vectors are taken of all rows that the detector was fitted on: clean, changed,
-   attacked. Readings of clean ones are fitted by four folds of the fit slice: a row's features come
-   from readings that did not see it. The scores of both stages come from weights that did not see
-   the row, so that neither is flattered.
+2. Both stages score all rows that the detector was fitted on: clean, changed, attacked; neither is
+   flattered (`publishing.stage_scores`).
 3. The cut is the least that lets no more than a share of clean rows go on, of the shares in SHARES
-   the smallest for which the joined score loses, over all attacks, MOST_LOST of AUROC at most
-   against the response graph on every row.
+   the smallest for which the joined score loses MOST_LOST of AUROC at most against the response
+   graph on every row: over all attacks, and to who knows the stages and sends, of what the attacks
+   made of a row, that which scores least.
 4. The stage is taken where that is reached, and both stages cost MOST_COST of the graph on every
    row at most.
 
@@ -19,7 +18,7 @@ bound (`publishing.calibrate`).
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +28,11 @@ from inference import tokens
 from inference.costs import Costs
 from inference.forms import Form
 from inference.runtime import Session
-from inference.screening.calibration import Floats
-from inference.screening.first_stage import FEATURES, FirstStage, Readings, Shown
-from inference.screening.scoring import Scoring
-from publishing.calibrate import Part, Seen, fit_scoring
+from inference.screening.first_stage import FirstStage
+from publishing.calibrate import Seen
 from publishing.probe import Array
-from publishing.probe import Floats as Floats32
-from publishing.screening_report import auroc
-from publishing.vectors import LEAST_ROWS, Vectors, fit_readings
+from publishing.stage_scores import Crossed, Scores
+from publishing.vectors import Vectors
 
 SHARES = (0.05, 0.1, 0.15, 0.2)
 MOST_LOST = 0.01
@@ -44,9 +40,7 @@ MOST_COST = 0.5
 # About a millisecond a row: below that a request costs as much in the gateway itself.
 LEAST_SECONDS = 0.02
 BATCH = 16
-_FOLDS = 4
 Clock = Callable[[], float]
-Parts = Sequence[tuple[Floats32, Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +70,21 @@ class Timing:
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What was found: a stage, whether or not it is taken, with the share of clean rows that go on,
-    and the AUROC that it loses over all attacks and on the worst of them.
+    and the AUROC that it loses over all attacks, on the worst of them, and to who knows it.
     """
 
     stage: FirstStage
     share: float
     lost: float
     most_lost: float
+    lost_to_knowing: float
     timing: Timing
 
     @property
     def pays(self) -> bool:
         timing = self.timing
-        return self.lost <= MOST_LOST and timing.staged <= MOST_COST * timing.graph
+        lost = max(self.lost, self.lost_to_knowing)
+        return lost <= MOST_LOST and timing.staged <= MOST_COST * timing.graph
 
     def value(self, taken: bool) -> dict[str, Any]:
         """For the screening report, which says whether it is taken: costs of a row in float32
@@ -101,6 +97,7 @@ class Chosen:
             "goes_on": self.share,
             "auroc_lost": round(self.lost, 4),
             "auroc_lost_most": round(self.most_lost, 4),
+            "auroc_lost_to_knowing": round(self.lost_to_knowing, 4),
             "forwards": {name: round(cost, 3) for name, cost in costs.items()},
         }
 
@@ -120,122 +117,19 @@ def choose(
     graph = _cost(form, lambda part: graphs.response.run(form.screening(part)), rows, clock)
     if graph.seconds(BATCH) < least:
         return None
-    crossed = _Crossed.of(seen, vectors)
+    crossed = Crossed.of(seen, vectors)
     if crossed is None:
         return None
-    scores = _Scores(seen, crossed)
-    share, lost = 0.0, [1.0]
+    scores = Scores(seen, crossed)
+    share, lost, known = 0.0, [1.0], 1.0
     for share in SHARES:
-        lost = list(scores.lost(scores.cut(share)))
-        if np.mean(lost) <= MOST_LOST:
+        cut = scores.cut(share)
+        lost, known = list(scores.lost(cut)), scores.lost_to_knowing(cut)
+        if max(float(np.mean(lost)), known) <= MOST_LOST:
             break
     stage = FirstStage(crossed.readings, crossed.scoring(), scores.cut(share))
     timing = _timed(stage, share, vectors, graphs, graph, rows, clock)
-    return Chosen(stage, share, float(np.mean(lost)), max(lost), timing)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Crossed:
-    """The readings of all clean rows; and by kind the features [m, FEATURES] of rows, each from
-    readings that did not see it, with the fold [m] that did not.
-    """
-
-    readings: Readings
-    clean: tuple[Floats32, Array]
-    shifted: list[tuple[Floats32, Array]]
-    harmful: Mapping[str, tuple[Floats32, Array]]
-
-    @classmethod
-    def of(cls, seen: Seen, vectors: Vectors) -> "_Crossed | None":
-        clean = vectors.of_rows(seen.clean.rows)
-        folds = np.arange(len(clean.logits)) % _FOLDS
-        turned = np.concatenate([folds[part.places] for part in seen.harmful.values()])
-        readings = []
-        for fold in range(_FOLDS):
-            found = fit_readings(_some(clean, folds != fold))
-            if found is None or np.count_nonzero(turned != fold) < LEAST_ROWS:
-                return None
-            readings.append(found)
-        whole = fit_readings(clean)
-        if whole is None:
-            return None
-
-        def of(part: Part) -> tuple[Floats32, Array]:
-            held, shown = folds[part.places], vectors.of_rows(part.rows)
-            found = np.empty((len(held), FEATURES), np.float32)
-            for fold, each in enumerate(readings):
-                at = held == fold
-                if at.any():
-                    found[at] = each.features(_some(shown, at), vectors.weight)
-            return found, held
-
-        harmful = {name: of(part) for name, part in seen.harmful.items()}
-        return cls(whole, of(seen.clean), [of(part) for part in seen.shifted], harmful)
-
-    def scoring(self) -> Scoring:
-        """The first stage's, fitted on all rows."""
-        return _fitted([self.clean, *self.shifted], [*self.harmful.values()], None)
-
-
-def _fitted(clean: Parts, harmful: Parts, without: int | None) -> Scoring:
-    """Fitted on clean rows, the first of `clean`, the same under changes, and attacked ones; but
-    not on those of one fold.
-    """
-    near, *shifted = (_kept(part, without) for part in clean)
-    attacked = np.concatenate([_kept(part, without) for part in harmful])
-    return fit_scoring(near, np.concatenate([near, near, *shifted]), attacked)
-
-
-def _kept(part: tuple[Floats32, Array], without: int | None) -> Floats32:
-    features, folds = part
-    return features if without is None else features[folds != without]
-
-
-def _some(shown: Shown, at: Array) -> Shown:
-    return Shown(*(each[at] for each in shown))
-
-
-class _Scores:
-    """What each stage says of clean and attacked rows, neither having been fitted to flatter."""
-
-    def __init__(self, seen: Seen, crossed: _Crossed) -> None:
-        parts = [crossed.clean, *crossed.shifted], [*crossed.harmful.values()]
-        self._first, *first = _held_out(*parts)
-
-        def graph(part: Part) -> tuple[Floats32, Array]:
-            return part.features, part.places % _FOLDS
-
-        parts = [graph(seen.clean), *map(graph, seen.shifted)], [*map(graph, seen.harmful.values())]
-        self._graph, *others = _held_out(*parts)
-        self._attacks = list(zip(first, others, strict=True))
-
-    def cut(self, share: float) -> float:
-        """The score that this share of clean rows exceeds."""
-        return float(np.quantile(self._first, 1 - share, method="higher"))
-
-    def lost(self, cut: float) -> Iterator[float]:
-        """By how much each attack's AUROC is lower with the first stage than without."""
-        clean = _joined(self._first, self._graph, cut)
-        for first, graph in self._attacks:
-            joined = _joined(first, graph, cut)
-            yield auroc(self._graph, graph) - auroc(clean, joined)
-
-
-def _held_out(clean: Parts, harmful: Parts) -> list[Floats]:
-    """The scores of clean rows, then of each attack's, by scorings that were not fitted on them."""
-    scorings = [_fitted(clean, harmful, fold) for fold in range(_FOLDS)]
-    found = []
-    for features, folds in (clean[0], *harmful):
-        scores = np.empty(len(features))
-        for fold, scoring in enumerate(scorings):
-            scores[folds == fold] = scoring.scores(features[folds == fold])
-        found.append(scores)
-    return found
-
-
-def _joined(first: Floats, graph: Floats, cut: float) -> Floats:
-    """As `Detector.scores` joins them."""
-    return np.where(first <= cut, first - cut, np.logaddexp(0, graph))
+    return Chosen(stage, share, float(np.mean(lost)), max(lost), known, timing)
 
 
 def _alike(rows: Array) -> Array:

@@ -45,7 +45,9 @@ Generators = tuple[np.random.Generator, np.random.Generator]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """A described model: `source` as it was trained, `serving` and `response` marked; its rows."""
+    """A described model: `source` as it was trained, `serving` and `response` marked; its rows.
+    Without `first_stage` the response graph screens every row, whatever it costs.
+    """
 
     config: ModelConfig
     source: bytes
@@ -58,6 +60,7 @@ class Request:
     tokenizer: bytes | None = None
     traffic: npt.NDArray[np.float32] | None = None
     earlier: Detector | None = None
+    first_stage: bool = True
 
     def encode(self) -> bytes:
         """Return safetensors."""
@@ -77,6 +80,7 @@ class Request:
         for name, part in zip(SLICES, (self.fit, self.calibration, self.test), strict=True):
             tensors |= {f"x_{name}": np.ascontiguousarray(part.x), f"y_{name}": part.y}
         tensors["seed"] = np.array([self.seed], np.int64)
+        tensors["first_stage"] = np.array([self.first_stage])
         if self.traffic is not None:
             tensors["traffic"] = np.ascontiguousarray(self.traffic)
         return bytes(safetensors_numpy.save(tensors))
@@ -98,6 +102,7 @@ class Request:
             tensors["tokenizer"].tobytes() if "tokenizer" in tensors else None,
             tensors.get("traffic"),
             Detector.decode(tensors["earlier"].tobytes()) if "earlier" in tensors else None,
+            bool(tensors["first_stage"][0]),
         )
 
 
@@ -136,7 +141,8 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
         prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
     response = open_response(asked.response, 1)[1]
     graphs = Graphs(served.session, fp32.session, response, served.form)
-    vectors = _vectors(int8, asked.serving, config, golden)
+    # Without them no stage is measured.
+    vectors = _vectors(int8, asked.serving, config, golden) if asked.first_stage else None
     prober, detector, stages = _fitted(asked, prober, vectors, graphs, for_noise)
     send(detector.encode())
     measured = Measured(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import grpc
 
 from inference import version as version_files
+from inference.generation import is_generator
 from publishing.graphs import parse_model
 from publishing.watermark.finding import FetchCopy
 from publishing.watermark.key import load_watermark_key
@@ -34,6 +35,9 @@ def fetcher(person: Profile, channel: grpc.Channel) -> FetchCopy:
         if not found:
             return None
         version = int(found[0].name.rpartition("/")[2])
+        if is_generator(_signed(person, channel, model, version).manifest):
+            # Its weights are no graph of which neurons could be matched.
+            return None
         _, data = fp32_of(person, channel, model, version)
         by_name = {each.name: each.values for each in read_carriers(parse_model(data))}
         return [by_name[slot.name] for slot in record.slots]
@@ -45,9 +49,13 @@ def fp32_of(
     person: Profile, channel: grpc.Channel, model: str, version: int
 ) -> tuple[SignedVersion, bytes]:
     """The signed version with its marked float32 model. Raises Refusal like `SignedVersion`."""
+    signed = _signed(person, channel, model, version)
+    return signed, signed.file(RegistryServiceStub(channel), version_files.FP32)
+
+
+def _signed(person: Profile, channel: grpc.Channel, model: str, version: int) -> SignedVersion:
     registry = RegistryServiceStub(channel)
-    signed = SignedVersion.fetch(registry, policy_history(person, channel), model, version)
-    return signed, signed.file(registry, version_files.FP32)
+    return SignedVersion.fetch(registry, policy_history(person, channel), model, version)
 
 
 def record_of(person: Profile, model: str, digest: str) -> MarkRecord:

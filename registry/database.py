@@ -7,7 +7,7 @@ sees one consistent state; see `sqlite` and `postgres` for how.
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -51,7 +51,8 @@ class Database:
             database = cls(_new_engine(place, family, busy_ms))
         try:
             with database.writing() as connection, _refusing(Reason.REGISTRY_UNAVAILABLE):
-                revisions.upgrade(connection, family)
+                with database._patience(connection):
+                    revisions.upgrade(connection, family)
                 connection.commit()
         except BaseException:
             database.close()
@@ -118,6 +119,9 @@ class Database:
     def changes(self) -> Changes:
         """What tells when to ask for the change token again."""
         return self._postgres.Listener(self._engine) if self._postgres else Poll()
+
+    def _patience(self, connection: Connection) -> AbstractContextManager[None]:
+        return self._postgres.patience(connection) if self._postgres else nullcontext()
 
     def close(self) -> None:
         with self._watch_lock:

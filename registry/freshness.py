@@ -18,7 +18,7 @@ from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import sign_statement
+from sealgate.trust.promotion import CLOCK_SKEW, sign_statement
 from sealgate.trust.statements import Freshness
 from sealgate.trust.times import format_time, parse_time
 
@@ -42,13 +42,16 @@ class FreshnessKeeper:
             raise Refusal(Reason.POLICY_INVALID, "the freshness key has not the role")
 
     def is_due(self, connection: Connection, policy: Policy) -> bool:
-        """Say whether a quarter of the statement's time has gone, or there is none by this key."""
+        """Say whether a quarter of the statement's time has gone, there is none by this key, or it
+        was signed under a clock that was wrong: nobody believes one from the future.
+        """
         statement = self._stored(connection, policy)
         if statement is None or not self._is_own(connection):
             return True
         issued, expires = parse_time(statement.issued), parse_time(statement.expires)
         longest = timedelta(seconds=policy.rules.freshness_seconds)
-        return self._ledger.clock() >= issued + min(expires - issued, longest) / 4
+        now = self._ledger.clock()
+        return now >= issued + min(expires - issued, longest) / 4 or now < issued - CLOCK_SKEW
 
     def renew(self, unit: UnitOfWork, policy: Policy) -> None:
         """Sign what is live now, in the transaction of `unit`.

@@ -8,20 +8,32 @@ all that was committed before, and a writer that dies lets go with its connectio
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, NullPool, create_engine, func, select, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.changes import POLL_SECONDS
+from registry.postgres_connection import BoundedConnection
 from sealgate.reasons import Reason, Refusal
 
 CHANNEL = "sealgate_registry"
 """Where the registry's trigger (revision 0002) tells of every change of state."""
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_CONNECT_SECONDS = 3
+# A server that is not there, or no longer, is given up: by who connects, and where bytes that were
+# sent are not acknowledged (in milliseconds), or nothing was to be sent.
+_REACHING = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 _POOL_SIZE = 5
 _POOL_OVERFLOW = 10
 # A writer that hangs in the middle is ended, and with that its lock.
@@ -51,12 +63,13 @@ def new_engine(url: URL, family: str, busy_ms: int) -> Engine:
     plain = url.difference_update_query(["schema"]).set(drivername="postgresql+psycopg")
     engine = create_engine(
         plain.update_query_dict({"options": f"{given} {options}".strip()}),
-        connect_args={"connect_timeout": _CONNECT_SECONDS, "keepalives_idle": 10},
+        connect_args=_REACHING,
         pool_pre_ping=True,
         pool_size=_POOL_SIZE,
         max_overflow=_POOL_OVERFLOW,
         pool_timeout=busy_ms / 1000,
     )
+    event.listen(engine, "do_connect", _connected)
     try:
         _prepare(engine, schema)
     except BaseException:
@@ -71,6 +84,19 @@ def take_turn(connection: Connection) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("sealgate"), name)))
 
 
+@contextmanager
+def patience(connection: Connection) -> Iterator[None]:
+    """Let the block's statements take as long as they take: a new index of a large table may."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, BoundedConnection):
+        raise Refusal(Reason.INTERNAL, "not ours")
+    driver.patience = None
+    try:
+        yield
+    finally:
+        del driver.patience
+
+
 class Listener:
     """Hears of commits by LISTEN within a millisecond, on a connection outside the pool.
 
@@ -78,8 +104,8 @@ class Listener:
     """
 
     def __init__(self, engine: Engine) -> None:
-        arguments = {"connect_timeout": _CONNECT_SECONDS, "keepalives_idle": 10}
-        self._engine = create_engine(engine.url, poolclass=NullPool, connect_args=arguments)
+        self._engine = create_engine(engine.url, poolclass=NullPool, connect_args=_REACHING)
+        event.listen(self._engine, "do_connect", _connected)
         self._connection: psycopg.Connection | None = None
         self._connect_at = 0.0
         self._look_at = 0.0
@@ -132,6 +158,10 @@ class Listener:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+
+def _connected(_dialect: Any, _record: Any, given: Any, named: Any) -> BoundedConnection:
+    return BoundedConnection.connect(*given, **named)
 
 
 def _prepare(engine: Engine, schema: str) -> None:

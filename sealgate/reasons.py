@@ -105,6 +105,7 @@ class Reason(Enum):
     OUTPUT_UNKNOWN = (Kind.INVALID, "A requested output is not one of the model's.")
     BATCH_TOO_LARGE = (Kind.INVALID, "The request holds more rows than a batch may.")
     ADVERSARIAL_INPUT = (Kind.INVALID, "Screening refused the input.")
+    PROMPT_INJECTION = (Kind.INVALID, "Screening took the prompt for an injection.")
     STEP_UP = (Kind.PRECONDITION, "The request is answered once a second person allows it.")
     ALLOWANCE_MISMATCH = (Kind.DENIED, "The allowance stands for another request or caller.")
     ALLOWANCE_SIGNER = (
@@ -217,6 +218,7 @@ class Reason(Enum):
     RUN_FOREIGN = (Kind.EXISTS, "The output folder holds what another recipe made.")
     SUM_REFUSED = (Kind.DENIED, "A client does not give its update to such a sum.")
     CLIENTS_TOO_FEW = (Kind.UNAVAILABLE, "Too few clients answered for a sum that hides each.")
+    PROCESS_LOST = (Kind.UNAVAILABLE, "A process that shares the training ended before its work.")
     CHECKPOINT_REFUSED = (
         Kind.INVALID,
         "The checkpoint is not safetensors and plain JSON of a known architecture.",
@@ -253,6 +255,10 @@ class Reason(Enum):
         "The caller has as many calls in progress as its quota allows.",
     )
     QUOTA_SPENT = (Kind.EXHAUSTED, "The caller's quota for the day is spent.")
+    TOKENS_SPENT = (
+        Kind.EXHAUSTED,
+        "The caller's quota of tokens has no room for the prompt and the answer asked for.",
+    )
     UPLOADS_TOO_MANY = (Kind.EXHAUSTED, "The caller has as many open uploads as one may have.")
     STORAGE_FULL = (Kind.EXHAUSTED, "There is no room for the file.")
     QUOTA_UNKNOWN = (Kind.UNAVAILABLE, "The place where quotas are counted does not answer.")

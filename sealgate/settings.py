@@ -85,6 +85,10 @@ class _Sections:
             if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
                 raise ConfigError(f"{where} must be a list of texts")
             return tuple(value)
+        if item.type == tuple[int, ...]:
+            if not isinstance(value, list) or not all(type(n) is int and n > 0 for n in value):
+                raise ConfigError(f"{where} must be a list of positive whole numbers")
+            return tuple(value)
         if item.type is bool and isinstance(value, bool):
             return value
         accepted = (int, float) if item.type is float else (item.type,)

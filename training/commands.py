@@ -32,8 +32,9 @@ Example:
 def train(recipe: Path, out: Path, as_json: bool) -> None:
     """Follow a recipe: distil, quantize in training, make private.
 
-    OUT/model and OUT/data.safetensors are what `sealgate model publish` takes. After a kill, the
-    same command goes on from the last checkpoint.
+    OUT/model and OUT/data.safetensors are what `sealgate model publish` takes; of a language model,
+    OUT/model and OUT/prompts.json what `publish-generator` takes. After a kill, the same command
+    goes on from the last checkpoint.
     """
     from training.workshop import Workshop
 
@@ -42,10 +43,15 @@ def train(recipe: Path, out: Path, as_json: bool) -> None:
     shown = {
         "model": str(made.model),
         "data": str(made.data),
-        "accuracy": round(report["accuracy"], 4),
-        "calibration_error": round(report["reliability"]["error"], 4),
         "parameters": report["parameters"],
     }
+    if "perplexity" in report:
+        shown["perplexity"] = round(report["perplexity"], 3)
+    else:
+        shown["accuracy"] = round(report["accuracy"], 4)
+        shown["calibration_error"] = round(report["reliability"]["error"], 4)
+    if "search" in report:
+        shown["student"] = str(out / "student.toml")
     if report["privacy"]:
         shown["epsilon"] = round(report["privacy"]["epsilon"], 3)
     show_fields(shown, as_json)
@@ -57,6 +63,7 @@ def train(recipe: Path, out: Path, as_json: bool) -> None:
 \b
 Example:
   sealgate import downloads/minilm --out teachers/minilm
+  sealgate import downloads/qwen --out teachers/qwen --graphs made/qwen
 """,
 )
 @click.argument("path")
@@ -66,12 +73,17 @@ Example:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the private copy goes; must be new.",
 )
+@click.option(
+    "--graphs",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also make ONNX graphs of it here: BERT with a head, Llama, Qwen2, T5; must be new.",
+)
 @json_option
-def import_checkpoint(path: str, out: Path, as_json: bool) -> None:
+def import_checkpoint(path: str, out: Path, graphs: Path | None, as_json: bool) -> None:
     """Take in a checkpoint: a folder in Hugging Face's layout, or a name on its hub.
 
     Weights must be safetensors. Pickled ones, and code that comes along, are never read. Recipes
-    name the copy as a teacher's or a student's path.
+    name the copy as a teacher's or a student's path. Where making graphs fails, the copy stays.
     """
     from training import checkpoints
 
@@ -81,7 +93,12 @@ def import_checkpoint(path: str, out: Path, as_json: bool) -> None:
         found = checkpoints.take_in(Path(path), out)
     for name in found.ignored:
         click.echo(f"left out     {name}", err=True)
-    show_fields({"folder": str(out), "files": len(found.files), "digest": found.digest}, as_json)
+    shown = {"folder": str(out), "files": len(found.files), "digest": found.digest}
+    if graphs is not None:
+        from training.export_imported import write_graphs
+
+        shown |= {"graphs": str(graphs), "family": write_graphs(out, graphs)}
+    show_fields(shown, as_json)
 
 
 def _tell(step: str, news: object) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional
 
 from training.material import NO_LABEL
@@ -106,21 +106,30 @@ class AdaptiveDistillation(Distillation):
         one = torch.ones(len(logits))
         # Between equals it may come out just below nothing.
         gaps = gap(teacher, logits, one).clamp(min=0)
-        self._follow(gaps.mean())
+        self._follow(_mean(gaps))
         # 1.
         left = (self.running / self.first.clamp(min=1e-9)).clamp(0, 1)
         temperature = one * (1 + (self.step.temperature - 1) * left)
         # 2.
         told = functional.softmax(teacher, 1).gather(1, y.clamp(min=0)[:, None])[:, 0]
         # 3.
-        share = (gaps / gaps.mean().clamp(min=1e-9)).sqrt().clamp(_LEAST, _MOST)
-        return self.step.weight * told, temperature, share / share.mean()
+        share = (gaps / _mean(gaps).clamp(min=1e-9)).sqrt().clamp(_LEAST, _MOST)
+        return self.step.weight * told, temperature, share / _mean(share)
 
     def _follow(self, gap_now: torch.Tensor) -> None:
         if self.first == 0:
             self.first.copy_(gap_now)
             self.running.copy_(gap_now)
         self.running.lerp_(gap_now, _PACE)
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    """Over the rows [n] of a batch, those at other processes included."""
+    if not distributed.is_initialized():
+        return values.mean()
+    told = torch.stack((values.sum(), values.new_tensor(float(len(values)))))
+    distributed.all_reduce(told)
+    return told[0] / told[1]
 
 
 def gap(teacher: torch.Tensor, student: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 # Added to the score of a place that holds no token: its share of the attention becomes exactly 0.
-_NO_ATTENTION = -1e4
+NO_ATTENTION = -1e4
 _NORM_EPS = 1e-12
 
 
@@ -38,7 +38,7 @@ class Layer(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         width = size.width
-        self.heads = size.heads
+        self.head_width = width // size.heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
@@ -50,13 +50,17 @@ class Layer(nn.Module):
 
     def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """From x [n, s, width] and bias [n, 1, 1, s] to [n, s, width]."""
-        query, key, value = (
-            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
-        )
+        query, key, value = (self.by_head(part(x)) for part in (self.query, self.key, self.value))
         scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5)
-        mixed = (functional.softmax(scores + bias, -1) @ value).transpose(1, 2).flatten(-2)
-        x = self.mixed_norm(x + self.mixed(mixed))
+        return self.behind(x, functional.softmax(scores + bias, -1) @ value)
+
+    def by_head(self, x: torch.Tensor) -> torch.Tensor:
+        """From [n, s, width] to [n, heads, s, width of a head]; of all heads, or of a part."""
+        return x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+
+    def behind(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        """From x [n, s, width] and what its heads gathered [n, heads, s, width of a head], on."""
+        x = self.mixed_norm(x + self.mixed(mixed.transpose(1, 2).flatten(-2)))
         found: torch.Tensor = self.outer_norm(x + self.outer(functional.gelu(self.inner(x))))
         return found
 
@@ -79,28 +83,42 @@ class TextClassifier(nn.Module):
         vectors = self.encode(self.words(x.clamp(min=0)), (x >= 0).to(torch.int64))
         return vectors, self.head(vectors)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None = None, start: int = 0, end: int = 0
+    ) -> torch.Tensor:
         """Ids int64 [n, s] become word embeddings [n, s, width]; these and a mask int64 [n, s],
         with 1 for each token and 0 behind them, become logits [n, C].
-        """
-        if mask is None:
-            found: torch.Tensor = self.words(x)
-            return found
-        logits: torch.Tensor = self.head(self.encode(x, mask))
-        return logits
 
-    def encode(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """From word embeddings [n, s, width] to one vector [n, width] for each text."""
+        With `start`, x is what left so many layers; with `end`, what leaves so many is returned.
+        """
+        found: torch.Tensor
+        if mask is None:
+            found = self.words(x)
+        elif end:
+            found = self._through(x, mask, start, end)
+        else:
+            found = self.head(self.encode(x, mask, start))
+        return found
+
+    def encode(self, x: torch.Tensor, mask: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """From word embeddings [n, s, width], or what left the first `start` layers, to one vector
+        [n, width] for each text.
+        """
+        x = self._through(x, mask, start, len(self.layers))
         held = mask.to(x.dtype)
-        bias = ((1 - held) * _NO_ATTENTION)[:, None, None, :]
-        x = self.norm(x + self.positions.weight[: x.shape[1]])
-        for at, layer in enumerate(self.layers, 1):
+        return (x * held[:, :, None]).sum(1) / held.sum(1, keepdim=True)
+
+    def _through(self, x: torch.Tensor, mask: torch.Tensor, start: int, end: int) -> torch.Tensor:
+        bias = ((1 - mask.to(x.dtype)) * NO_ATTENTION)[:, None, None, :]
+        if not start:
+            x = self.norm(x + self.positions.weight[: x.shape[1]])
+        for at, layer in enumerate(self.layers[start:end], start + 1):
             # What the last one computes is needed at once: keeping it costs no memory more.
             if self.checkpointed and self.training and at < len(self.layers):
                 x = checkpoint(layer, x, bias, use_reentrant=False)
             else:
                 x = layer(x, bias)
-        return (x * held[:, :, None]).sum(1) / held.sum(1, keepdim=True)
+        return x
 
 
 _NAMES = {

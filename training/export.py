@@ -21,8 +21,9 @@ from training.response import Watch, respond
 
 OPSET = 20
 _MAX_ROWS = 65536
-# Tracing takes sizes that are equal for the same size: no model should have this one.
+# Tracing takes sizes that are equal for the same size: no model should have these.
 TRACED_ROWS = 23
+TRACED_TOKENS = 29
 Call = Callable[..., torch.Tensor]
 State = Mapping[str, torch.Tensor]
 
@@ -76,21 +77,23 @@ def export(
     outputs: tuple[str, ...],
     columns: Mapping[str, torch.export.Dim] = MappingProxyType({}),
     state: State = MappingProxyType({}),
+    within: str = "",
 ) -> bytes:
     """Trace `function(call, state, *example)` with the module's parameters, and the tensors of
     `state`, as further, leading inputs.
 
-    The rows of every input are free, and so are the second sizes of those named in `columns`.
+    The rows of every input are free, and so are the second sizes of those named in `columns`. A
+    parameter's name in the graph is what follows `within` of its own.
     """
     if module.training:
         raise ValueError("the module is in training mode: dropout and norms would be exported so")
     parameters = _parameters(module)
-    held = {**parameters, **state}
+    held = {name.removeprefix(within): value for name, value in parameters.items()} | dict(state)
     names = list(held)
 
     def traced(*given: torch.Tensor) -> tuple[Any, ...]:
         bound = dict(zip(names, given, strict=False))
-        own = {name: bound[name] for name in parameters}
+        own = {name: bound[name.removeprefix(within)] for name in parameters}
         return function(
             lambda *x: torch.func.functional_call(module, own, x),
             {name: bound[name] for name in state},

@@ -7,13 +7,11 @@ import torch
 
 from inference.screening import contract
 from training.encoder import TextClassifier
-from training.export import TRACED_ROWS, Call, State, export
+from training.export import TRACED_ROWS, TRACED_TOKENS, Call, State, export
 from training.reference import Reference, watched
 from training.response import Watch
 from training.text_response import respond
 
-# A length that no other size of a model should have, as for the rows.
-_TRACED_TOKENS = 29
 _INPUTS = (contract.IDS, contract.MASK)
 
 
@@ -37,7 +35,7 @@ def export_text_response(module: TextClassifier, reference: Reference | None = N
     def forward(call: Call, state: State, *given: Any) -> tuple[Any, ...]:
         with watched(module) as entered:
             watch = Watch(Reference.of(state), entered) if state else None
-            return partial(respond, watch=watch)(call, *given)
+            return partial(respond, watch=watch, depth=_depth(module))(call, *given)
 
     label = torch.full((TRACED_ROWS,), contract.OWN_PREDICTION)
     example = (*_example(module), label, torch.tensor(0.1))
@@ -48,12 +46,17 @@ def export_text_response(module: TextClassifier, reference: Reference | None = N
     return data
 
 
+def _depth(module: TextClassifier) -> int:
+    """After how many layers the features begin: what lies behind is passed four times."""
+    return len(module.layers) // 2
+
+
 def _example(module: TextClassifier) -> tuple[torch.Tensor, torch.Tensor]:
-    if module.positions.num_embeddings <= _TRACED_TOKENS:
-        raise ValueError(f"a model of {_TRACED_TOKENS} tokens or fewer is not exported")
-    ids = torch.randint(module.words.num_embeddings, (TRACED_ROWS, _TRACED_TOKENS))
-    lengths = torch.randint(1, _TRACED_TOKENS, (TRACED_ROWS, 1))
-    return ids, (torch.arange(_TRACED_TOKENS) < lengths).to(torch.int64)
+    if module.positions.num_embeddings <= TRACED_TOKENS:
+        raise ValueError(f"a model of {TRACED_TOKENS} tokens or fewer is not exported")
+    ids = torch.randint(module.words.num_embeddings, (TRACED_ROWS, TRACED_TOKENS))
+    lengths = torch.randint(1, TRACED_TOKENS, (TRACED_ROWS, 1))
+    return ids, (torch.arange(TRACED_TOKENS) < lengths).to(torch.int64)
 
 
 def _columns(module: TextClassifier) -> dict[str, torch.export.Dim]:

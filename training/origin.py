@@ -1,6 +1,6 @@
 """What a run says of where its model comes from: see `publishing.origin`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -10,6 +10,7 @@ from typing import Any
 from publishing.origin import SLSA, STATEMENT, WORKSHOP
 from sealgate.trust import canonical
 from sealgate.trust.digest import raw, sha256
+from training.checkpoints import Imported
 from training.federated.recipe import FederatedRecipe
 from training.recipe import Recipe
 
@@ -17,6 +18,9 @@ _PACKAGES = (
     *("torch", "accelerate", "numpy", "onnx", "onnxscript", "scikit-learn", "transformers"),
     *("torchao", "opacus"),
 )
+_OF_GRAPHS = ("torch", "numpy", "onnx", "onnxscript", "transformers")
+# What `sealgate import --graphs` is, as a builder and as a kind of build.
+IMPORT = "urn:sealgate:import:v1"
 # Whose code decides what comes out.
 _HOUSE = ("inference", "publishing", "training")
 
@@ -24,8 +28,8 @@ _HOUSE = ("inference", "publishing", "training")
 @dataclass(frozen=True, slots=True)
 class Ingredients:
     """What went into a run: the recipe and its digest, the digests of the data's files and of what
-    it began or learnt from, by name; when it began (RFC 3339); what privacy was spent; and who took
-    part, where clients trained it.
+    it began or learnt from, by name; when it began (RFC 3339); what privacy was spent; who took
+    part, where clients trained it; and what was tried, where the student was looked for.
     """
 
     recipe: Recipe | FederatedRecipe
@@ -35,6 +39,7 @@ class Ingredients:
     began: str
     privacy: Mapping[str, Any] | None = None
     federated: Mapping[str, Any] | None = None
+    search: Mapping[str, Any] | None = None
 
 
 def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> bytes:
@@ -47,6 +52,46 @@ def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> b
         inner["privacy"] = dict(went_in.privacy)
     if went_in.federated is not None:
         inner["federated"] = dict(went_in.federated)
+    followed = asdict(went_in.recipe)
+    if went_in.search is not None:
+        inner["search"] = dict(went_in.search)
+    else:
+        followed.pop("search", None)
+    named = [("data", went_in.data), ("parent", went_in.parents)]
+    packages = (*_PACKAGES, *(("flwr",) if went_in.federated else ()))
+    packages += ("optuna",) if went_in.search else ()
+    definition = {
+        "buildType": WORKSHOP,
+        "externalParameters": {
+            "recipe": _plain(followed),
+            "recipe_digest": went_in.recipe_digest,
+            "seed": went_in.recipe.run.seed,
+        },
+        "internalParameters": inner,
+        "resolvedDependencies": _dependencies(named, packages),
+    }
+    return _encode(files, definition, went_in.began, ended)
+
+
+def imported_statement(
+    imported: Imported, family: str, files: Mapping[str, bytes], began: str, ended: str
+) -> bytes:
+    """Return the provenance of graphs that were made of a checkpoint, as canonical JSON."""
+    definition = {
+        "buildType": IMPORT,
+        "externalParameters": {"family": family},
+        "internalParameters": {"code": code_digest()},
+        "resolvedDependencies": _dependencies(
+            [("parent", {f"checkpoint {imported.origin}": imported.digest})], _OF_GRAPHS
+        ),
+    }
+    return _encode(files, definition, began, ended)
+
+
+def _encode(
+    files: Mapping[str, bytes], definition: Mapping[str, Any], began: str, ended: str
+) -> bytes:
+    builder = {"id": definition["buildType"], "version": {"sealgate": version("sealgate")}}
     document = {
         "_type": STATEMENT,
         "predicateType": SLSA,
@@ -54,19 +99,10 @@ def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> b
             {"name": name, "digest": _digest(sha256(data))} for name, data in sorted(files.items())
         ],
         "predicate": {
-            "buildDefinition": {
-                "buildType": WORKSHOP,
-                "externalParameters": {
-                    "recipe": _plain(asdict(went_in.recipe)),
-                    "recipe_digest": went_in.recipe_digest,
-                    "seed": went_in.recipe.run.seed,
-                },
-                "internalParameters": inner,
-                "resolvedDependencies": _dependencies(went_in),
-            },
+            "buildDefinition": dict(definition),
             "runDetails": {
-                "builder": {"id": WORKSHOP, "version": {"sealgate": version("sealgate")}},
-                "metadata": {"startedOn": went_in.began, "finishedOn": ended},
+                "builder": builder,
+                "metadata": {"startedOn": began, "finishedOn": ended},
             },
         },
     }
@@ -85,17 +121,16 @@ def code_digest() -> str:
     return sha256(canonical.encode(sources))
 
 
-def _dependencies(went_in: Ingredients) -> list[dict[str, Any]]:
-    named = [("data", went_in.data), ("parent", went_in.parents)]
+def _dependencies(
+    named: Sequence[tuple[str, Mapping[str, str]]], packages: Sequence[str]
+) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": f"{kind}: {name}", "digest": _digest(digest)}
         for kind, items in named
         for name, digest in sorted(items.items())
     ]
-    names = _PACKAGES if went_in.federated is None else (*_PACKAGES, "flwr")
-    packages = [{"uri": f"pkg:pypi/{name}@{version(name)}"} for name in names]
     house = {"uri": f"pkg:pypi/sealgate@{version('sealgate')}", "digest": _digest(code_digest())}
-    return [*found, house, *packages]
+    return [*found, house, *({"uri": f"pkg:pypi/{name}@{version(name)}"} for name in packages)]
 
 
 def _digest(text: str) -> dict[str, str]:

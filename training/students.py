@@ -1,5 +1,6 @@
 """The networks that a recipe may name, as `training.descent` and the exporters take them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,9 +11,12 @@ from torch.nn import functional
 
 from sealgate.reasons import Reason, Refusal
 from training import checkpoints, recipe
+from training.decoder import Decoder, next_right
 from training.encoder import Size, TextClassifier, load_bert
-from training.material import Read
+from training.material import Read, Rows
 from training.recipe import Student
+from training.sources import vocabulary_size
+from training.words import FewWords, most_frequent
 
 
 class Network(Protocol):
@@ -67,14 +71,18 @@ class Convolution(_Headed):
         self.head = nn.Linear(channels * side * side, classes)
 
 
-def make(asked: Student, read: Read) -> nn.Module:
+def make(asked: Student, read: Read, seen: Rows | None = None) -> nn.Module:
     """The network, with weights at random (of torch's generator) or of the encoder at its path.
 
+    `seen` are rows of tokens [n, s], of which an encoder with a vocabulary keeps the most frequent.
     Raises: RECIPE_INVALID, CHECKPOINT_REFUSED.
     """
     classes = len(read.names)
     if asked.kind == recipe.ENCODER:
-        return _encoder(asked, read, classes)
+        return _encoder(asked, read, seen, classes)
+    if asked.kind == recipe.DECODER:
+        size = vocabulary_size(read.tokenizer or b"")
+        return Decoder(size, read.x.shape[1], asked.width, asked.layers, asked.heads)
     row = read.x.shape[1:]
     if asked.kind == recipe.PERCEPTRON:
         return Perceptron(int(torch.Size(row).numel()), asked.width, asked.layers, classes)
@@ -83,7 +91,7 @@ def make(asked: Student, read: Read) -> nn.Module:
     return Convolution(row, asked.width, asked.layers, classes)
 
 
-def _encoder(asked: Student, read: Read, classes: int) -> TextClassifier:
+def _encoder(asked: Student, read: Read, seen: Rows | None, classes: int) -> TextClassifier:
     if asked.path is not None:
         return encoder_from(asked.path, classes)
     if read.tokens is None:
@@ -97,7 +105,14 @@ def _encoder(asked: Student, read: Read, classes: int) -> TextClassifier:
         asked.layers,
         asked.heads,
     )
-    return TextClassifier(size, classes)
+    if not asked.vocabulary:
+        return TextClassifier(size, classes)
+    if seen is None:
+        raise ValueError("a vocabulary is of the rows that are seen")
+    kept = most_frequent(seen, asked.vocabulary)
+    module = TextClassifier(replace(size, vocabulary=len(kept) + 1), classes)
+    module.words = FewWords(kept, size.vocabulary, asked.width)
+    return module
 
 
 def encoder_from(folder: Path, classes: int) -> TextClassifier:
@@ -132,7 +147,9 @@ def logits_of(module: nn.Module, x: torch.Tensor, batch: int = 256) -> torch.Ten
 
 
 def accuracy(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-    """The share of rows that the module gets right."""
+    """The share of rows that the module gets right; a decoder's rows are all places of x [n, s]."""
+    if isinstance(module, Decoder):
+        return next_right(module, x)
     return float((logits_of(module, x).argmax(1) == y).float().mean())
 
 

@@ -7,8 +7,11 @@ boosting     trees boosted on the labelled rows, for tables
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -45,8 +48,9 @@ def tokenizer_in(folder: Path | None) -> bytes | None:
     return read_plain_file(folder / TOKENIZER)
 
 
-def teach(asked: Teacher, material: Material, seed: int) -> Lesson:
-    """What the teacher says of the train slice.
+def teach(asked: Teacher, material: Material, seed: int, megabytes: float = 0.0) -> Lesson:
+    """What the teacher says of the train slice; a checkpoint may be spread over devices that hold
+    so many `megabytes` each (`training.devices`).
 
     Raises: RECIPE_INVALID for a teacher of other rows or classes; CHECKPOINT_REFUSED, and what a
     folder is refused for.
@@ -59,7 +63,7 @@ def teach(asked: Teacher, material: Material, seed: int) -> Lesson:
         return _boosting(rows, material, seed)
     if material.read.tokenizer != tokenizer_in(path):
         raise Refusal(Reason.RECIPE_INVALID, "the teacher cuts texts by another tokenizer")
-    return _checkpoint(path, rows, material)
+    return _checkpoint(path, rows, material, megabytes)
 
 
 def _graph(path: Path, rows: np.ndarray, material: Material) -> Lesson:
@@ -88,12 +92,14 @@ def _boosting(rows: np.ndarray, material: Material, seed: int) -> Lesson:
     return Lesson(logits, None, {})
 
 
-def _checkpoint(path: Path, rows: np.ndarray, material: Material) -> Lesson:
+def _checkpoint(path: Path, rows: np.ndarray, material: Material, megabytes: float) -> Lesson:
     imported = checkpoints.read_imported(path)
     config = json.loads((path / checkpoints.CONFIG).read_bytes())
     classes = len(material.read.names)
     own_head = "ForSequenceClassification" in "".join(config.get("architectures") or [])
-    vectors, logits = _ask(path, rows, own_head)
+    with TemporaryDirectory() as disk:
+        model = _loaded(path, own_head, spread_over(megabytes, disk) if megabytes else {})
+        vectors, logits = _ask(model, rows, own_head)
     if logits is None or logits.shape[1] != classes:
         place = torch.from_numpy(material.slices[TRAIN][1]) >= 0
         y = torch.from_numpy(material.labelled[1])
@@ -102,8 +108,14 @@ def _checkpoint(path: Path, rows: np.ndarray, material: Material) -> Lesson:
     return Lesson(logits, vectors, {f"checkpoint {imported.origin}": imported.digest})
 
 
-def _ask(path: Path, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Mean vectors of the last layer [n, W], and the logits of the model's own head."""
+def spread_over(megabytes: float, disk: str) -> dict[str, Any]:
+    """How transformers is told, for accelerate, to fill each device, and then the folder `disk`."""
+    devices: list[int | str] = [*range(torch.cuda.device_count()), "cpu"]
+    room = {device: int(megabytes * 1e6) for device in devices}
+    return {"device_map": "auto", "max_memory": room, "offload_folder": disk}
+
+
+def _loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
     from transformers import AutoModel, AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -112,11 +124,15 @@ def _ask(path: Path, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, to
     kind = AutoModelForSequenceClassification if own_head else AutoModel
     try:
         model = kind.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            path, local_files_only=True, trust_remote_code=False, use_safetensors=True, **spread
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise Refusal(Reason.CHECKPOINT_REFUSED, "transformers cannot load it") from error
-    model.eval()
+    return model.eval()
+
+
+def _ask(model: Any, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Mean vectors of the last layer [n, W], and the logits of the model's own head."""
     vectors, logits = [], []
     for part in torch.from_numpy(rows).split(_BATCH):
         ids = part[:, : int((part >= 0).sum(1).max())]

@@ -1,8 +1,12 @@
 """A text model's response as a torch function: see `training.response`, whose features these are.
 
-The step is taken among the word embeddings, which no domain bounds. What depends on where a row
+FGSM's step is taken among the word embeddings, which no domain bounds. What depends on where a row
 lies within its domain is left out; how far it lies along the margin's gradient stays. Places
 without a token have no gradient, so padding changes nothing.
+
+The features may follow the margin from a deeper layer on. Then neither its gradient nor the steps
+pass the layers before, which are run once, and steps are as large beside what they move as they
+would be among the embeddings.
 """
 
 from collections.abc import Callable
@@ -11,9 +15,9 @@ import torch
 
 from training.response import Watch, answer_features, cross_entropy_slope, margin
 
-# ids -> embeddings; embeddings, mask -> logits.
+# ids -> embeddings; embeddings, mask -> logits; where features begin deeper, see `TextClassifier`.
 Forward = Callable[..., torch.Tensor]
-# As in `training.response`; each costs a forward of the encoder.
+# As in `training.response`; each costs a forward of the layers that it passes.
 STEPS = (-1.0, 3.0)
 FEATURES = 9 + 4 * len(STEPS)
 _TINY = 1e-6
@@ -26,12 +30,15 @@ def respond(
     label: torch.Tensor,
     eps: torch.Tensor,
     watch: Watch | None = None,
+    depth: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return logits [n, C], x_adv [n, s, width] and features [n, F]: FEATURES, and those of
-    `watch`, whose reference does not describe the embeddings themselves.
+    `watch`, whose reference does not describe the embeddings themselves. The features begin at what
+    leaves `depth` layers; with 0, at the embeddings.
     """
     x = forward(ids).detach().requires_grad_(True)
-    logits = forward(x, mask)
+    here = forward(x, mask, 0, depth) if depth else x
+    logits = forward(here, mask, depth) if depth else forward(x, mask)
     layers = [] if watch is None else list(watch.entered)
     classes = torch.arange(logits.shape[1], device=x.device)
     predicted = logits.argmax(1)
@@ -40,21 +47,30 @@ def respond(
         logits, x, cross_entropy_slope(logits.detach(), attacked), retain_graph=True
     )
     own = classes == predicted[:, None]
-    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x)
-    x, logits = x.detach(), logits.detach()
+    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), here)
+    x, here, logits = x.detach(), here.detach(), logits.detach()
     x_adv = x + eps * slope.sign()
     sizes = torch.tensor(STEPS, device=x.device) * eps
-    steps = sizes.reshape(-1, *[1] * x.dim()) * gradient.sign()
-    moved = (x + steps).flatten(0, 1)
-    answers = forward(moved, mask.repeat(len(STEPS), 1)).unflatten(0, (len(STEPS), -1))
+    unit = size(here, mask) / size(x, mask) if depth else torch.ones_like(x[:, :1, :1])
+    steps = sizes.reshape(-1, *[1] * x.dim()) * unit * gradient.sign()
+    moved = (here + steps).flatten(0, 1)
+    rest = (depth,) if depth else ()
+    answers = forward(moved, mask.repeat(len(STEPS), 1), *rest).unflatten(0, (len(STEPS), -1))
     gradient = gradient.flatten(1)
     found = [
-        *slope_features(gradient, x, mask),
+        *slope_features(gradient, here, mask),
         # The last tells how much of a step the domain allowed: here it is all of it.
         *answer_features(logits, answers, own, gradient, steps.flatten(2), sizes)[:-1],
         *(watch.reference.features([each.detach() for each in layers], own) if watch else ()),
     ]
     return logits, x_adv, torch.cat(found, 1)
+
+
+def size(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean size [n, 1, 1] of the numbers of a text's tokens x [n, s, width]."""
+    held = mask.to(x.dtype)
+    found: torch.Tensor = (x.abs().mean(2) * held).sum(1) / held.sum(1)
+    return found[:, None, None]
 
 
 def slope_features(

@@ -22,25 +22,31 @@ class Watching:
     ) -> None:
         self._number, self._kind = number, kind
         self._curves, self._tell = curves, tell
-        self._x, self._y = (torch.from_numpy(part) for part in material.slices["fit"])
+        x, y = (torch.from_numpy(part) for part in material.slices["fit"])
+        self.rows = x, y
 
     def __call__(self, module: nn.Module) -> Callable[[Progress], None]:
         """What to call after each step of the descent that trains `module`."""
+        return lambda progress: self.note(progress, measured(module, self.rows, progress))
 
-        def watch(progress: Progress) -> None:
-            if _due(progress, _POINTS):
-                right = self._right(module) if _due(progress, _ACCURACIES) else None
-                point = Point(self._number, self._kind, progress.done, progress.loss, right)
-                self._curves.add(point)
-            if _due(progress, _NEWS):
-                self._tell(self._kind, progress)
+    def note(self, progress: Progress, right: float | None) -> None:
+        """After a step: where it stands, and the accuracy on `rows` where that was due."""
+        if _due(progress, _POINTS):
+            point = Point(self._number, self._kind, progress.done, progress.loss, right)
+            self._curves.add(point)
+        if _due(progress, _NEWS):
+            self._tell(self._kind, progress)
 
-        return watch
 
-    def _right(self, module: nn.Module) -> float:
-        # Dropout and the like draw from the generator that training goes on with.
-        with torch.random.fork_rng(devices=[]):
-            return accuracy(module, self._x, self._y)
+def measured(
+    module: nn.Module, rows: tuple[torch.Tensor, torch.Tensor], progress: Progress
+) -> float | None:
+    """The module's accuracy on rows x [n, ...] of classes y [n], after some of the steps."""
+    if not _due(progress, _ACCURACIES):
+        return None
+    # Dropout and the like draw from the generator that training goes on with.
+    with torch.random.fork_rng(devices=[]):
+        return accuracy(module, *rows)
 
 
 def _due(progress: Progress, times: int) -> bool:

@@ -4,18 +4,22 @@
                            provenance.json
     OUT/data.safetensors   the slices, for --data
     OUT/plots/, report.json, curves.jsonl
+    OUT/student.toml       where a student was looked for, the recipe with the one that was found
     OUT/run/               what an interrupted run goes on from; removed at the end
 
 1. The recipe is read, and the folder is claimed for it, these data and this code: what another
    made is never gone on with.
 2. The teacher says what it knows of the training rows, once.
-3. Each step trains the student; its weights are kept, so that a later start goes on behind it.
+3. A student is looked for where the recipe asks for it. Each step trains the student; its weights
+   are kept, so that a later start goes on behind it. The bias of a class that is looked for is
+   moved to the rate of false alarms that the recipe bounds.
 4. Both graphs are exported, the response graph with a reference of the labelled training rows
    unless a step was private; the plots are drawn, and the folder `model` appears whole or not at
    all.
 
 The same recipe, seed, data and code give the same graphs to the byte on one machine, interrupted or
-not; private steps excepted (`training.privacy`).
+not; private steps excepted (`training.privacy`), and interrupted ones of three processes or more.
+For a language model's see `training.language`.
 """
 
 import json
@@ -36,24 +40,28 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from sealgate.trust.digest import sha256
 from sealgate.trust.times import format_time
-from training import checkpoints, recipe, sources, students, teachers
+from training import alarms, checkpoints, language, recipe, sources, students, teachers
 from training.curves import Curves
+from training.decoder import Decoder
 from training.descent import Corpus, Keeping
 from training.described import describe
 from training.distillation import Batch
 from training.export import export_response, export_serving
 from training.export_text import export_text_response, export_text_serving
 from training.federated.recipe import FederatedRecipe
-from training.material import TRAIN, Material
+from training.material import TRAIN, Material, Read
 from training.origin import Ingredients, code_digest, statement
 from training.plots import Reliability, draw
 from training.privacy import membership_advantage
 from training.recipe import Recipe
 from training.reference import Reference, behind, watched
-from training.steps import follow
+from training.results import Results
+from training.search import Looking, written
+from training.steps import descent_over, follow
 from training.storage import storing, write_whole
 from training.watching import Tell, Watching
 
+_DATA = "data.safetensors"
 _CLAIM, _LESSON = "claim.json", "lesson.safetensors"
 _ROWS_AT_ONCE = 256
 
@@ -65,6 +73,12 @@ class Made:
     model: Path
     data: Path
     report: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, out: Path) -> "Made":
+        """From the folder of a run that has ended."""
+        data = next(out / name for name in (_DATA, language.PROMPTS) if (out / name).exists())
+        return cls(out / "model", data, json.loads((out / "report.json").read_bytes()))
 
 
 class Workshop:
@@ -82,32 +96,45 @@ class Workshop:
         torch.set_num_threads(1)
         # 1.
         asked = self._recipe
-        material = Material.cut(sources.read_rows(asked.data, self._tokenizer()), asked.data)
+        material = Material.cut(self._read(), asked.data)
         began = self._claim(material)
         if (self._out / "model").exists():
             shutil.rmtree(self._run)
             self._tell("finished", "this recipe has been followed already")
-            report = json.loads((self._out / "report.json").read_bytes())
-            return Made(self._out / "model", self._out / "data.safetensors", report)
+            return Made.read(self._out)
         # 2.
         corpus, parents = self._corpus(material)
         # 3.
+        found = None
+        if asked.search.trials:
+            record = self._run / "search.jsonl"
+            found = Looking(asked, material, corpus, record, self._tell).find()
+            asked = found.recipe(asked)
+            write_whole(self._out / "student.toml", written(asked, self._out).encode())
         torch.manual_seed(asked.run.seed)
-        student = students.make(asked.student, material.read)
+        student = students.make(asked.student, material.read, material.slices[TRAIN][0])
         if asked.student.path is not None:
             imported = checkpoints.read_imported(asked.student.path)
             parents = parents | {f"student {imported.origin}": imported.digest}
         privacy = self._steps(student, corpus, material)
+        alarms.settle(student, material, asked.alarms)
         # 4.
         self._tell("export", "both graphs")
-        went_in = Ingredients(asked, self._digest, material.read.files, parents, began, privacy)
+        went_in = Ingredients(
+            *(self._recipe, self._digest, material.read.files, parents, began, privacy),
+            search=found.encode() if found is not None else None,
+        )
         return finish(self._out, student, material, went_in)
+
+    def _read(self) -> Read:
+        asked = self._recipe.data
+        if asked.source not in (*recipe.OF_TEXT, recipe.PROSE):
+            return sources.read_rows(asked, None)
+        return sources.read_rows(asked, self._tokenizer())
 
     def _tokenizer(self) -> bytes | None:
         """The recipe's own, or else that of whom it learns or begins from."""
         asked = self._recipe
-        if asked.data.source not in recipe.OF_TEXT:
-            return None
         if asked.data.tokenizer is not None:
             return read_plain_file(asked.data.tokenizer)
         return teachers.tokenizer_in(asked.student.path or asked.teacher.path)
@@ -135,11 +162,15 @@ class Workshop:
         """The training rows, with what the teacher says of them; and the teacher's digests."""
         x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices[TRAIN])
         asked = self._recipe.teacher
+        if self._recipe.student.kind == recipe.DECODER:
+            return language.corpus(asked, material)
         if asked.kind == recipe.NOBODY:
             return Corpus(Batch(x, y)), {}
         kept, named = self._run / _LESSON, self._run / "parents.json"
         if not named.exists():
-            lesson = teachers.teach(asked, material, self._recipe.run.seed)
+            lesson = teachers.teach(
+                *(asked, material, self._recipe.run.seed), self._recipe.devices.teacher_megabytes
+            )
             told = {"logits": lesson.logits}
             if lesson.vectors is not None:
                 told["vectors"] = lesson.vectors
@@ -161,7 +192,8 @@ class Workshop:
                 keeping = Keeping(self._run / f"{number}", self._recipe.run.checkpoint_steps)
                 watching = Watching(number, step.kind, curves, material, self._tell)
                 seed = self._recipe.run.seed + number
-                privacy = follow(step, student, corpus, seed, watching, keeping)
+                train = descent_over(self._recipe.devices, watching)
+                privacy = follow(step, student, corpus, seed, watching, keeping, train)
                 write_whole(spent, canonical.encode(dict(privacy or {})))
                 write_whole(kept, save(student.state_dict()))
                 shutil.rmtree(keeping.folder, ignore_errors=True)
@@ -174,22 +206,23 @@ def finish(out: Path, student: nn.Module, material: Material, went_in: Ingredien
     """Export, report and draw what was trained; `OUT/model` appears last, and `OUT/run` is gone."""
     student.eval().requires_grad_(False)
     run = out / "run"
-    # Rows of members are not here, and a private training would not keep its promise beside moments
-    # of its rows.
-    told = went_in.federated is None and not went_in.privacy
-    reference = _reference(student, material) if told else None
-    files = _files(went_in.recipe, student, material, reference)
-    report = _report(student, material) | {
-        "recipe": went_in.recipe_digest,
-        "privacy": went_in.privacy,
-    }
-    reliability = report.pop("reliability")
-    draw(Curves(out / "curves.jsonl").read(), reliability, out / "plots")
-    write_whole(out / "data.safetensors", _slices(material))
-    document = {**report, "reliability": asdict(reliability)}
+    found = (
+        language.results(student, material)
+        if isinstance(student, Decoder)
+        else _results(student, material, went_in)
+    )
+    draw(Curves(out / "curves.jsonl").read(), found.reliability, out / "plots")
+    beside, data = found.beside
+    write_whole(out / beside, data)
+    document = {**found.report, "recipe": went_in.recipe_digest, "privacy": went_in.privacy}
+    if found.reliability is not None:
+        document["reliability"] = asdict(found.reliability)
     if went_in.federated is not None:
         document["federated"] = dict(went_in.federated)
+    if went_in.search is not None:
+        document["search"] = dict(went_in.search)
     write_whole(out / "report.json", json.dumps(document, indent=2).encode())
+    files = dict(found.files)
     files[ORIGIN] = statement(went_in, files, format_time(datetime.now(UTC)))
     aside = run / "model"
     shutil.rmtree(aside, ignore_errors=True)
@@ -198,7 +231,17 @@ def finish(out: Path, student: nn.Module, material: Material, went_in: Ingredien
     with storing():
         aside.rename(out / "model")
     shutil.rmtree(run)
-    return Made(out / "model", out / "data.safetensors", document)
+    return Made.read(out)
+
+
+def _results(student: nn.Module, material: Material, went_in: Ingredients) -> Results:
+    # Rows of members are not here, and a private training would not keep its promise beside moments
+    # of its rows.
+    told = went_in.federated is None and not went_in.privacy
+    reference = _reference(student, material) if told else None
+    files = _files(went_in.recipe, student, material, reference)
+    report = _report(student, material)
+    return Results(files, (_DATA, _slices(material)), report, report.pop("reliability"))
 
 
 def _reference(student: nn.Module, material: Material) -> Reference:

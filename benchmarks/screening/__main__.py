@@ -1,18 +1,21 @@
 """`make bench-screening`: what screening catches, what it disturbs, and what it does not stop.
 
-Three data sets, each with a plain and a hardened model, each split anew by five seeds. A detector
-is fitted as a version's is. Attacks are made on test rows that the model tells right, and count
-where they turned the answer. Thresholds "at 1%" and "at 5%" are set on the clean test rows, to
+Images and tables, each with a plain and a hardened model, each split anew by five seeds. A
+detector is fitted as a version's is. Attacks are made on test rows that the model tells right, and
+count where they turned the answer. Thresholds "at 1%" and "at 5%" are set on clean test rows, to
 compare with what others report; "flagged" and "suspect" are the detector's own verdicts. "Unseen"
 is a detector that was fitted without the family that the attack belongs to. Writes
 results/screening.json and screening.svg.
+
+Models, attacks and figures are kept below build/bench/screening, by data, model, seed and code, so
+a run that was stopped goes on. `--only` measures a part; of the others the result keeps its rows,
+and names in its notes those that other code measured, and what is left out.
 """
 
 import argparse
-import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,58 +23,93 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import RESULTS, write_report
-from benchmarks.screening import attacks, knowing, measures
+from benchmarks.screening import attacks, code, knowing, measures, toolbox
 from benchmarks.screening.plot import draw
-from benchmarks.screening.subjects import CACHE, DIGITS, MODELS, PLAIN, SOURCES, Source, subject
+from benchmarks.screening.sources import DIGITS, SOURCES
+from benchmarks.screening.subjects import CACHE, MODELS, PLAIN, subject
 from benchmarks.screening.targets import targets_of
 
 SEEDS = 5
-_ROOT = Path(__file__).parents[2]
-# What figures depend on: those of other code are not gone on with.
-_CODE = (
-    *(f"benchmarks/screening/{name}.py" for name in ("subjects", "attacks", "knowing", "measures")),
-    *(f"publishing/{name}.py" for name in ("calibrate", "probe")),
-    *(f"inference/screening/{name}.py" for name in ("attack", "calibration", "detector")),
-    *(f"training/{name}.py" for name in ("mlp", "reference", "response")),
-)
 _COLUMNS = ("auroc", "tpr_at_1_percent", "tpr_at_5_percent", "flagged", "auroc_unseen")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row of the result: a data set, a model, what measures them under a seed, and the digest
+    of the code that does.
+    """
+
+    name: str
+    title: str
+    model: str
+    seeds: int
+    code: str
+    measured: Callable[[int], Row]
+
+
+def parts_of(seeds: int) -> Iterator[Part]:
+    for source in SOURCES:
+        for model in MODELS:
+
+            def measured(seed: int, source: Any = source, model: str = model) -> Row:
+                return measures.measure(subject(source, model, seed))
+
+            yield Part(source.name, source.title, model, seeds, code.digest(), measured)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--data", choices=[each.name for each in SOURCES], action="append")
+    parser.add_argument("--only", action="append", help="DATA or DATA/MODEL, as digits/plain")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    wanted = [each for each in SOURCES if not arguments.data or each.name in arguments.data]
-    rows = []
-    notes = [f"not run: {each.title}" for each in SOURCES if each not in wanted]
-    for source in wanted:
-        try:
-            for model in MODELS:
-                rows.append(_joined(source, model, arguments.seeds))
+    parts = list(parts_of(arguments.seeds))
+    known = {name for part in parts for name in (part.name, f"{part.name}/{part.model}")}
+    if unknown := set(arguments.only or ()) - known:
+        parser.error(f"not one of {', '.join(sorted(known))}: {', '.join(sorted(unknown))}")
+    earlier = {(row["data"], row["model"]): row for row in _earlier()}
+    rows, notes = [], []
+    for part in parts:
+        old = earlier.get((part.title, part.model))
+        if not arguments.only or {part.name, f"{part.name}/{part.model}"} & set(arguments.only):
+            try:
+                rows.append(_joined(part))
                 _show(rows[-1])
-        except FileNotFoundError as error:
-            notes.append(str(error))
+            except FileNotFoundError as error:
+                notes.append(f"not run: {part.title}, {part.model}: {error}")
+        elif old is not None:
+            rows.append(old)
+            if old.get("code") != part.code:
+                notes.append(f"measured by earlier code: {part.title}, {part.model}")
+        else:
+            notes.append(f"not run: {part.title}, {part.model}")
     targets = targets_of(rows)
     for target in targets:
         print(target.line())
     draw(subject(DIGITS, PLAIN, 0), RESULTS / "screening.svg")
-    write_report("screening", rows, targets, notes=notes, settings=_settings(arguments.seeds))
+    write_report("screening", rows, targets, notes=notes, settings=_settings())
 
 
-def _joined(source: Source, model: str, seeds: int) -> dict[str, Any]:
+def _earlier() -> list[Row]:
+    path = RESULTS / "screening.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
+def _joined(part: Part) -> Row:
     """Each figure's mean and interval over the seeds."""
-    measured = list(_measured(source, model, seeds))
+    measured = list(_measured(part))
     return {
-        "data": source.title,
-        "model": model,
+        "data": part.title,
+        "model": part.model,
+        "seeds": part.seeds,
+        "code": part.code,
         "alarms": [each["clean"]["flagged"] for each in measured],
         **{kind: _over_seeds([each[kind] for each in measured]) for kind in measured[0]},
     }
 
 
-def _over_seeds(values: list[Any]) -> Any:
+def _over_seeds(values: Sequence[Any]) -> Any:
     """Tables of one form to a table of means; what a seed lacks, as it turned no row, is left out
     of the mean.
     """
@@ -81,30 +119,30 @@ def _over_seeds(values: list[Any]) -> Any:
     return {name: _over_seeds([value[name] for value in values if name in value]) for name in names}
 
 
-def _measured(source: Source, model: str, seeds: int) -> Iterator[dict[str, Any]]:
-    code = hashlib.sha256(b"".join((_ROOT / path).read_bytes() for path in _CODE)).hexdigest()[:16]
-    for seed in range(seeds):
-        kept = CACHE / source.name / model / str(seed) / f"figures-{code}.json"
+def _measured(part: Part) -> Iterator[Row]:
+    for seed in range(part.seeds):
+        kept = CACHE / part.name / part.model / str(seed) / f"figures-{part.code}.json"
         if not kept.exists():
-            found = measures.measure(subject(source, model, seed))
+            found = part.measured(seed)
+            kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(found))
-            print(f"{source.title}, {model}, seed {seed}", flush=True)
+            print(f"{part.title}, {part.model}, seed {seed}", flush=True)
         yield json.loads(kept.read_text())
 
 
-def _settings(seeds: int) -> dict[str, Any]:
+def _settings() -> Row:
+    sizes = {
+        each.title: {
+            "eps": each.eps,
+            "of": "the domain" if each.image else "each free column's interquartile range",
+            "rows": dict(zip(("train", "fit", "calibration"), each.sizes, strict=True)),
+        }
+        for each in SOURCES
+    }
     return {
-        "seeds": seeds,
-        "sizes": {
-            each.title: {
-                "eps": each.eps,
-                "of": "the domain" if each.image else "each column's interquartile range",
-                "rows": dict(zip(("train", "fit", "calibration"), each.sizes, strict=True)),
-            }
-            for each in SOURCES
-        },
+        "sizes": sizes,
         "most_rows_attacked": {each.name: each.rows for each in attacks.ATTACKS},
-        "square_queries": attacks.SQUARE_QUERIES,
+        "square_queries": toolbox.QUERIES,
         "carlini_wagner": {"searches": attacks.CW_SEARCHES, "steps": attacks.CW_STEPS},
         "knowing_attacker": {
             "rows": measures.KNOWING_ROWS,
@@ -114,14 +152,14 @@ def _settings(seeds: int) -> dict[str, Any]:
     }
 
 
-def _show(row: dict[str, Any]) -> None:
+def _show(row: Row) -> None:
     console = Console(width=120)
     table = Table("attack", "turned", *_COLUMNS, title=f"{row['data']}, {row['model']}")
     for name, found in row["attacks"].items():
         table.add_row(name, *(_text(found.get(column)) for column in ("turned", *_COLUMNS)))
     console.print(table)
     for kind in ("clean", "shifts", "knowing"):
-        found = ", ".join(f"{name} {_text(value)}" for name, value in row[kind].items())
+        found = ", ".join(f"{name} {_text(value)}" for name, value in row.get(kind, {}).items())
         console.print(f"{kind}: {found}")
 
 

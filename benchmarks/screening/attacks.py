@@ -1,8 +1,9 @@
 """The attacks of `make bench-screening`, on rows that the model tells right.
 
-FGSM, PGD, CW and HopSkipJump are CleverHans'. DeepFool is written from its paper (arXiv 1511.04599)
-and Square is `publishing.query_attacks`', since CleverHans has neither. Attacks with a bound keep
-it in every column (`Subject.unit`), the others find what is near; all keep the domain.
+FGSM, PGD, CW and HopSkipJump are CleverHans', Square and AutoAttack are ART's (`toolbox`), and
+DeepFool is written from its paper (arXiv 1511.04599), so that its step leaves columns alone which
+may not change. All change what a caller can change and nothing else (`Columns`), and keep the
+domain. Attacks with a bound keep it in every column (`Subject.unit`), the others find what is near.
 """
 
 import hashlib
@@ -17,19 +18,21 @@ from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.torch.attacks.hop_skip_jump_attack import hop_skip_jump_attack
 from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
 
-from benchmarks.screening.subjects import CACHE, Labels, Rows, Subject
-from publishing.query_attacks import Asking, square
+from benchmarks.screening import toolbox
+from benchmarks.screening.sources import Labels, Rows
+from benchmarks.screening.subjects import CACHE, Subject
 
 PGD_STEPS = 40
 L2_SIZE = 2.0
 CW_SEARCHES, CW_STEPS, CW_RATE = 3, 150, 0.02
-SQUARE_QUERIES = 1000
 # 100 sqrt(t) questions in step t, and what searches the border: about 5,000 in all.
 HOP_STEPS = 16
+# It begins at one of so many rows at random that is of another class, if there is one.
+_HOP_STARTS = 2000
 DEEPFOOL_STEPS = 50
 # A little over the border, or rounding puts the row back.
 _OVERSHOOT = 0.02
-MANY, FEW, FEWEST = 500, 100, 25
+MANY, SOME, FEW = 500, 200, 100
 
 BOUNDED, NEAR, FREE, QUERIES = "bounded", "near", "free", "queries"
 
@@ -48,15 +51,39 @@ class Attack:
     images_only: bool = False
 
 
-def _bounded(subject: Subject, x: Rows, y: Labels, size: float, steps: int) -> Rows:
-    """In units of which each column may move by the same."""
-    unit = torch.from_numpy(subject.unit)
+class _Changeable:
+    """What a caller can change of rows x [n, D], and the model as a function of that alone."""
 
-    def model(u: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = subject.module(u * unit)
+    def __init__(self, subject: Subject, x: Rows) -> None:
+        self.module = subject.module
+        self.places = torch.from_numpy(np.flatnonzero(subject.columns.free))
+        self.rows = torch.from_numpy(x)
+        self.start = self.rows[:, self.places]
+        self.unit = torch.from_numpy(subject.unit)[self.places]
+
+    def put(self, z: torch.Tensor) -> torch.Tensor:
+        """Rows [n, D] with z [n, k] in those places; one row may take many."""
+        rows = self.rows.expand(len(z), -1)
+        return rows.index_copy(1, self.places, z)
+
+    def model(self, z: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.module(self.put(z))
         return logits
 
-    start, label = torch.from_numpy(x) / unit, torch.from_numpy(y)
+    def made(self, z: torch.Tensor) -> Rows:
+        return _within(self.put(z.detach()))
+
+
+def _bounded(subject: Subject, x: Rows, y: Labels, size: float, steps: int) -> Rows:
+    """In units of which each column may move by the same."""
+    free, label = _Changeable(subject, x), torch.from_numpy(y)
+    # A column without a spread in the middle of the training rows may not move at all.
+    unit = free.unit.clamp(min=1e-9)
+
+    def model(u: torch.Tensor) -> torch.Tensor:
+        return free.model(u * unit)
+
+    start = free.start / unit
     # A table's columns end at different places in these units; they are cut off in the end.
     limits = (0.0, 1 / subject.source.eps) if subject.source.image else (None, None)
     if steps == 1:
@@ -66,7 +93,7 @@ def _bounded(subject: Subject, x: Rows, y: Labels, size: float, steps: int) -> R
         moved = projected_gradient_descent(
             model, start, size, step, steps, np.inf, *limits, y=label, sanity_checks=False
         )
-    return _within((moved * unit).detach())
+    return subject.columns.within(x, free.made(moved * unit))
 
 
 def _pgd_l2(subject: Subject, x: Rows, y: Labels) -> Rows:
@@ -88,11 +115,11 @@ def _pgd_l2(subject: Subject, x: Rows, y: Labels) -> Rows:
 
 def _carlini_wagner(confidence: float) -> Callable[[Subject, Rows, Labels], Rows]:
     def make(subject: Subject, x: Rows, y: Labels) -> Rows:
-        classes = subject.module.last.out_features
+        free = _Changeable(subject, x)
         moved = carlini_wagner_l2(
-            subject.module,
-            torch.from_numpy(x),
-            classes,
+            free.model,
+            free.start,
+            subject.module.last.out_features,
             torch.from_numpy(y),
             lr=CW_RATE,
             confidence=confidence,
@@ -100,20 +127,33 @@ def _carlini_wagner(confidence: float) -> Callable[[Subject, Rows, Labels], Rows
             max_iterations=CW_STEPS,
             initial_const=1.0,
         )
-        return _within(moved)
+        return subject.columns.beyond(x, free.made(moved))
 
     return make
 
 
 def _hop_skip_jump(subject: Subject, x: Rows, y: Labels) -> Rows:
-    moved = hop_skip_jump_attack(
-        subject.module, torch.from_numpy(x), np.inf, num_iterations=HOP_STEPS, verbose=False
-    )
-    return _within(moved.detach())
+    found = x.copy()
+    for at in range(len(x)):
+        free = _Changeable(subject, x[at : at + 1])
+        drawn = torch.rand(_HOP_STARTS, free.start.shape[1])
+        turned = drawn[free.model(drawn).argmax(1) != int(y[at])]
+        if len(turned):
+            moved = hop_skip_jump_attack(
+                free.model,
+                free.start,
+                np.inf,
+                image_target=turned[None, :1],
+                num_iterations=HOP_STEPS,
+                verbose=False,
+            )
+            found[at] = free.made(moved)[0]
+    return subject.columns.beyond(x, found)
 
 
 def _deepfool(subject: Subject, x: Rows, y: Labels) -> Rows:
     moved, label = torch.from_numpy(x), torch.from_numpy(y)
+    free = torch.from_numpy(subject.columns.free)
     for _ in range(DEEPFOOL_STEPS):
         here = moved.clone().requires_grad_(True)
         logits = subject.module(here)
@@ -123,7 +163,7 @@ def _deepfool(subject: Subject, x: Rows, y: Labels) -> Rows:
         classes = logits.shape[1]
         slopes = torch.stack(
             [
-                torch.autograd.grad(logits[:, at].sum(), here, retain_graph=True)[0]
+                torch.autograd.grad(logits[:, at].sum(), here, retain_graph=True)[0] * free
                 for at in range(classes)
             ],
             1,
@@ -140,27 +180,15 @@ def _deepfool(subject: Subject, x: Rows, y: Labels) -> Rows:
             (moved + (1 + _OVERSHOOT) * step[:, None] * way[rows, nearest]).clamp(0, 1),
             moved,
         )
-    return _within(moved)
+    return subject.columns.beyond(x, _within(moved))
 
 
 def _square(subject: Subject, x: Rows, y: Labels) -> Rows:
-    """All rows ask side by side, so that each step is one batch."""
-    eps = subject.source.eps
-    going: dict[int, Asking] = {
-        at: square(x[at], int(y[at]), eps, SQUARE_QUERIES, 0.3, np.random.default_rng(at))
-        for at in range(len(x))
-    }
-    asked = {at: next(asking) for at, asking in going.items()}
-    found = x.copy()
-    while asked:
-        answers = subject.probe.answers(np.stack(list(asked.values())))
-        for (at, row), answer in zip(list(asked.items()), answers, strict=True):
-            found[at] = row
-            try:
-                asked[at] = going[at].send(int(answer))
-            except StopIteration:
-                del asked[at]
-    return found
+    return toolbox.square(subject.module, x, y, subject.source.eps)
+
+
+def _auto(subject: Subject, x: Rows, y: Labels) -> Rows:
+    return toolbox.auto_attack(subject.module, x, y, subject.source.eps)
 
 
 ATTACKS: tuple[Attack, ...] = (
@@ -170,23 +198,26 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("PGD-40", BOUNDED, "pgd", lambda s, x, y: _bounded(s, x, y, 1.0, PGD_STEPS)),
     Attack("PGD-L2 2.0", FREE, "pgd", _pgd_l2, images_only=True),
     Attack("DeepFool", NEAR, "near", _deepfool),
-    Attack("CW, κ = 0", NEAR, "near", _carlini_wagner(0.0), FEW),
-    Attack("CW, κ = 5", FREE, "near", _carlini_wagner(5.0), FEW),
-    Attack("HopSkipJump", NEAR, "near", _hop_skip_jump, FEWEST),
-    Attack("Square", QUERIES, "pgd", _square, FEW, images_only=True),
+    Attack("CW, κ = 0", NEAR, "near", _carlini_wagner(0.0), SOME),
+    Attack("CW, κ = 5", FREE, "near", _carlini_wagner(5.0), SOME),
+    Attack("HopSkipJump", NEAR, "near", _hop_skip_jump, FEW),
+    Attack("Square", QUERIES, "pgd", _square, images_only=True),
+    Attack("AutoAttack", BOUNDED, "pgd", _auto, images_only=True),
 )
+
+_CODE = (Path(__file__), Path(toolbox.__file__))
 
 
 def made(subject: Subject, attack: Attack) -> tuple[Rows, Rows, Labels]:
     """The rows before and after, and their classes; kept by data, model, seed and attack."""
     x, y = subject.right
     x, y = x[: attack.rows], y[: attack.rows]
-    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in _CODE)).hexdigest()[:8]
     folder = CACHE / subject.source.name / subject.model / str(subject.seed)
     kept = folder / f"{attack.name}-{subject.digest}-{code}.npy"
     if not kept.exists():
         torch.manual_seed(subject.seed)
-        # HopSkipJump draws from this one.
+        # ART's attacks draw from this one.
         np.random.seed(subject.seed)
         folder.mkdir(parents=True, exist_ok=True)
         np.save(kept, attack.make(subject, x, y))

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.screening.subjects import STEP, Labels, Rows, Subject, TorchSession
+from benchmarks.screening.sources import Columns, Labels, Rows
+from benchmarks.screening.subjects import STEP, Subject, TorchSession
 from inference.screening.detector import Detector
 from inference.screening.scoring import CLEAN_WEIGHT, Scoring, Weights
 from training.reference import behind, watched
@@ -46,7 +47,7 @@ def least_scores(
     label = label.repeat(restarts)
     least = torch.full((len(moved),), np.inf, dtype=torch.float64)
     for size in np.geomspace(_FIRST_STEP, _LAST_STEP, steps):
-        here = moved.clone().requires_grad_(True)
+        here = _sent(subject.columns, x, moved).requires_grad_(True)
         logits, measured, _ = respond(subject.session, here, STEP)
         score = torch_score(detector, measured)
         turned = logits.argmax(1) != label
@@ -56,6 +57,16 @@ def least_scores(
         (slope,) = torch.autograd.grad(loss, here)
         moved = (moved - float(size) * unit * slope.sign()).clamp(low, high)
     return np.asarray(least.reshape(restarts, -1).amin(0).numpy(), np.float64)
+
+
+def _sent(columns: Columns, x: Rows, moved: torch.Tensor) -> torch.Tensor:
+    """What a caller can send of rows [r * n, D] that began at x [n, D]: a walk is of any numbers,
+    and is judged, and looks for its way, where whole ones are.
+    """
+    if not columns.whole.any():
+        return moved.clone()
+    before = np.tile(x, (len(moved) // len(x), 1))
+    return torch.from_numpy(columns.within(before, moved.numpy()))
 
 
 def respond(

@@ -16,7 +16,8 @@ from onnx import numpy_helper
 
 from benchmarks.screening.cases import Case
 from benchmarks.screening.knowing import respond, torch_score
-from benchmarks.screening.subjects import Rows, TorchSession
+from benchmarks.screening.sources import Rows
+from benchmarks.screening.subjects import TorchSession
 from inference.screening.detector import Detector
 from inference.screening.first_stage import FEATURES, FirstStage, Reading, Readings
 from publishing.probe import Array

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from benchmarks.screening import knowing
 from benchmarks.screening.attacks import ATTACKS, MANY, Attack, made
-from benchmarks.screening.subjects import Labels, Rows, Subject
+from benchmarks.screening.served import Served
+from benchmarks.screening.sources import Labels, Rows
+from benchmarks.screening.subjects import Subject
 from inference.screening.detector import Detector
 from publishing.screening_report import auroc
 
@@ -23,27 +25,38 @@ _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """A subject's detector, those fitted without a family, and one without the reference; with the
-    features of the clean test rows.
+    """A subject's detector, those fitted without a family, one without the reference, and one that
+    knows the INT8 answer; with the clean test rows as these see them.
     """
 
     detector: Detector
     unseen: dict[str, Detector]
     shorter: Detector
+    longer: Detector
+    served: Served
     features: Rows
+    differences: Rows
 
     @classmethod
     def of(cls, subject: Subject) -> "Judges":
         detector, *others = subject.detectors(FAMILIES)
-        unseen = dict(zip(FAMILIES, others, strict=True))
-        features = subject.probe.measure(subject.slices["test"][0])[1]
-        return cls(detector, unseen, subject.without_reference(), features)
+        served, x = subject.served(), subject.slices["test"][0]
+        logits, features = subject.probe.measure(x)
+        return cls(
+            detector,
+            dict(zip(FAMILIES, others, strict=True)),
+            subject.without_reference(),
+            subject.with_served(served),
+            served,
+            features,
+            served.features(x, logits),
+        )
 
     @property
     def clean(self) -> Floats:
         return self.detector.scores(self.features)
 
-    def caught(self, family: str, features: Rows) -> dict[str, float]:
+    def caught(self, family: str, rows: Rows, logits: Rows, features: Rows) -> dict[str, float]:
         """Of rows that an attack turned, and what parts of the detector would do by themselves."""
         unseen, width = self.unseen[family], self.shorter.width
         clean_alone, trained_alone = (
@@ -56,11 +69,24 @@ class Judges:
         )
         shorter = self.shorter.scores(self.features[:, :width])
         return {
-            **_caught(self.detector, self.clean, self.detector.scores(features)),
+            **tell(self.detector, self.clean, self.detector.scores(features)),
             "auroc_unseen": auroc(unseen.scores(self.features), unseen.scores(features)),
             "auroc_clean_alone": clean_alone,
             "auroc_trained_alone": trained_alone,
             "auroc_without_reference": auroc(shorter, self.shorter.scores(features[:, :width])),
+            **self._with_int8(features, self.served.features(rows, logits)),
+        }
+
+    def _with_int8(self, features: Rows, differences: Rows) -> dict[str, float]:
+        """What a detector reaches that reads where INT8 and float32 part as well."""
+        clean, turned = (
+            self.longer.scores(np.concatenate(both, axis=1))
+            for both in ((self.features, self.differences), (features, differences))
+        )
+        return {
+            "auroc_with_int8": auroc(clean, turned),
+            "tpr_at_1_percent_with_int8": share(turned > threshold(clean, 0.01)),
+            "int8_differs": share(differences[:, 0] > 0),
         }
 
 
@@ -72,17 +98,26 @@ def measure(subject: Subject, attacks: Sequence[Attack] = ATTACKS) -> dict[str, 
     wrong = subject.probe.answers(x) != y
     return {
         "clean": {
-            "accuracy": 1 - _share(wrong),
-            "flagged": _share(clean > detector.threshold),
-            "bound": detector.calibration.adversarial.bound,
-            "at_least_suspect": _share(clean > detector.suspect_threshold),
-            "suspect_bound": detector.calibration.suspect.bound,
-            "errors": int(wrong.sum()),
-            "errors_flagged": _share(clean[wrong] > detector.threshold),
+            **alarms(detector, clean, wrong),
+            "int8_differs": share(judges.differences[:, 0] > 0),
         },
         "shifts": _shifts(subject, detector, x),
         "attacks": _attacks(subject, judges, attacks),
         "knowing": _knowing(subject, detector, clean, *subject.right),
+    }
+
+
+def alarms(detector: Detector, clean: Floats, wrong: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Of the clean test rows' scores [n], and of those rows that the model gets `wrong` [n]."""
+    return {
+        "rows": len(clean),
+        "accuracy": 1 - share(wrong),
+        "flagged": share(clean > detector.threshold),
+        "bound": detector.calibration.adversarial.bound,
+        "at_least_suspect": share(clean > detector.suspect_threshold),
+        "suspect_bound": detector.calibration.suspect.bound,
+        "errors": int(wrong.sum()),
+        "errors_flagged": share(clean[wrong] > detector.threshold),
     }
 
 
@@ -96,16 +131,18 @@ def _attacks(subject: Subject, judges: Judges, attacks: Sequence[Attack]) -> dic
         before, after, classes = made(subject, attack)
         logits, features = subject.probe.measure(after)
         turned = logits.argmax(axis=1) != classes
-        found[attack.name] = {"attacked": len(before), "turned": _share(turned)}
+        found[attack.name] = {"attacked": len(before), "turned": share(turned)}
         if turned.any():
-            found[attack.name] |= judges.caught(attack.family, features[turned])
+            found[attack.name] |= judges.caught(
+                attack.family, after[turned], logits[turned], features[turned]
+            )
             places = np.flatnonzero(turned)
             scores = judges.detector.scores(features[turned])
             worst[places] = np.minimum(worst[places], scores)
     ever = np.isfinite(worst)
-    found[WORST] = {"attacked": len(worst), "turned": _share(ever)}
+    found[WORST] = {"attacked": len(worst), "turned": share(ever)}
     if ever.any():
-        found[WORST] |= _caught(judges.detector, judges.clean, worst[ever])
+        found[WORST] |= tell(judges.detector, judges.clean, worst[ever])
     return found
 
 
@@ -113,13 +150,13 @@ def _shifts(subject: Subject, detector: Detector, x: Rows) -> dict[str, float]:
     """How many rows are flagged under each benign change, and under noise as large as attacks."""
     generator = np.random.default_rng(100 + subject.seed)
     found = {
-        name: _share(detector.scores(subject.probe.measure(moved)[1]) > detector.threshold)
+        name: share(detector.scores(subject.probe.measure(moved)[1]) > detector.threshold)
         for name, moved in subject.probe.shifts(x, generator)
     }
     signs = np.where(generator.random(x.shape) < 0.5, -1, 1)
-    noisy = np.clip(x + signs * subject.unit, 0, 1).astype(np.float32)
+    noisy = subject.columns.within(x, (x + signs * subject.unit).astype(np.float32))
     scores = detector.scores(subject.probe.measure(noisy)[1])
-    found["noise as large as the attacks"] = _share(scores > detector.threshold)
+    found["noise as large as the attacks"] = share(scores > detector.threshold)
     return found
 
 
@@ -130,20 +167,21 @@ def _knowing(
     least = knowing.least_scores(subject, detector, x, y, knowing.RESTARTS, knowing.STEPS)
     return {
         "attacked": len(x),
-        "turned": _share(np.isfinite(least)),
-        "joint_at_threshold": _share(least <= detector.threshold),
-        "joint_at_1_percent": _share(least <= _threshold(clean, 0.01)),
-        "joint_at_5_percent": _share(least <= _threshold(clean, 0.05)),
+        "turned": share(np.isfinite(least)),
+        "joint_at_threshold": share(least <= detector.threshold),
+        "joint_at_1_percent": share(least <= threshold(clean, 0.01)),
+        "joint_at_5_percent": share(least <= threshold(clean, 0.05)),
     }
 
 
-def _caught(detector: Detector, clean: Floats, scores: Floats) -> dict[str, float]:
+def tell(detector: Detector, clean: Floats, scores: Floats) -> dict[str, float]:
+    """How well a detector tells the scores [m] of turned rows from those [n] of clean ones."""
     return {
         "auroc": auroc(clean, scores),
-        "tpr_at_1_percent": _share(scores > _threshold(clean, 0.01)),
-        "tpr_at_5_percent": _share(scores > _threshold(clean, 0.05)),
-        "flagged": _share(scores > detector.threshold),
-        "at_least_suspect": _share(scores > detector.suspect_threshold),
+        "tpr_at_1_percent": share(scores > threshold(clean, 0.01)),
+        "tpr_at_5_percent": share(scores > threshold(clean, 0.05)),
+        "flagged": share(scores > detector.threshold),
+        "at_least_suspect": share(scores > detector.suspect_threshold),
     }
 
 
@@ -156,9 +194,10 @@ def together(values: Sequence[float]) -> dict[str, float]:
     return found
 
 
-def _threshold(clean: Floats, rate: float) -> float:
+def threshold(clean: Floats, rate: float) -> float:
+    """Above which that share of clean scores lies, at most."""
     return float(np.quantile(clean, 1 - rate, method="higher"))
 
 
-def _share(chosen: npt.NDArray[np.bool_]) -> float:
+def share(chosen: npt.NDArray[np.bool_]) -> float:
     return round(float(np.mean(chosen)), 4) if len(chosen) else 0.0

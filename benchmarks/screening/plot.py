@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.screening.attacks import ATTACKS, made
-from benchmarks.screening.subjects import Rows, Subject
+from benchmarks.screening.sources import Rows
+from benchmarks.screening.subjects import Subject
 from training.response import margin
 
 matplotlib.use("Agg")

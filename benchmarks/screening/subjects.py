@@ -1,31 +1,28 @@
 """Whom `make bench-screening` attacks: models that are trained for it, each split anew.
 
-A seed shuffles a data set and cuts it in four slices that share no row: `train` for the weights and
-for what clean rows look like in each layer, `fit` for the detector, `calibration` for its
-thresholds, `test` for all that is reported. Each data set has a model as it is trained without a
-thought of attacks, and one hardened by CleverHans' PGD.
+Each data set has a model as it is trained without a thought of attacks, and one hardened by
+CleverHans' PGD.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn import datasets
 
-from benchmarks.subjects import fashion_rows
+from benchmarks.screening.served import Served, served
+from benchmarks.screening.sources import Columns, Labels, Rows, Source, cut
 from inference.model_config import Domain
 from inference.screening import contract
 from inference.screening.detector import Detector
 from publishing.calibrate import fit
 from publishing.probe import Probe
 from training import mlp
-from training.mlp import Mlp, Recipe
+from training.mlp import Mlp
 from training.reference import Reference, watched
 from training.response import FEATURES, Watch, respond
 
@@ -35,54 +32,6 @@ STEP = 0.03
 """The detector's own, as in the demo's models."""
 PLAIN, HARDENED = MODELS = ("plain", "hardened")
 _PGD_STEPS = 7
-Rows = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A data set. An attack of size 1 moves a column by its `unit` [D] at most: by `eps` for a
-    whole image's pixels, by that many interquartile ranges for a table's columns.
-    """
-
-    name: str
-    title: str
-    image: bool
-    eps: float
-    sizes: tuple[int, int, int]
-    recipe: Recipe
-    harder: float
-
-
-DIGITS = Source(
-    "digits",
-    "digits",
-    True,
-    0.2,
-    (617, 300, 480),
-    Recipe(seed=0, hidden=(128, 64), smoothing=0.05),
-    0.25,
-)
-TABLE = Source(
-    "breast-cancer",
-    "breast cancer",
-    False,
-    0.1,
-    (249, 100, 110),
-    Recipe(0, (128, 96), epochs=80, learning_rate=2e-3, dropout=0.2, noise=0.02, smoothing=0.05),
-    0.05,
-)
-FASHION = Source(
-    "fashion-mnist",
-    "Fashion-MNIST",
-    True,
-    0.1,
-    (4000, 600, 1000),
-    Recipe(seed=0, hidden=(128, 64), epochs=25, smoothing=0.05),
-    0.1,
-)
-SOURCES = (DIGITS, TABLE, FASHION)
-_FASHION_ROWS = 6600
 
 
 class TorchSession:
@@ -109,7 +58,9 @@ class TorchSession:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model with its slices; `unit` [D] is how far an attack of size 1 may move each column."""
+    """A model with its slices; `unit` [D] is how far an attack of size 1 may move each column, and
+    `columns` what a caller can send at all.
+    """
 
     source: Source
     model: str
@@ -117,14 +68,15 @@ class Subject:
     session: TorchSession
     slices: dict[str, tuple[Rows, Labels]]
     unit: Rows
+    columns: Columns
 
     @property
     def module(self) -> Mlp:
         return self.session.module
 
     @property
-    def probe(self) -> Probe:
-        return Probe(self.session, STEP, DOMAIN)
+    def probe(self) -> "Sendable":
+        return Sendable(Probe(self.session, STEP, DOMAIN), self.columns)
 
     @property
     def right(self) -> tuple[Rows, Labels]:
@@ -141,45 +93,75 @@ class Subject:
             found.update(tensor.numpy().tobytes())
         return found.hexdigest()[:16]
 
+    def served(self) -> Served:
+        """The same model in INT8, as a version of it would answer."""
+        return served(self.module, self.slices["fit"][0])
+
     def detectors(self, left_out: Sequence[str] = ()) -> list[Detector]:
         """One fitted as a version's is, with the attacks of `publishing.probe`; then for each
         family one without the attacks whose names hold it.
         """
-        x_fit, x_calibration = self.slices["fit"][0], self.slices["calibration"][0]
-        attacks = list(self.probe.attacks(x_fit, np.random.default_rng(self.seed)))
+        attacks = self._shown()
         shown = [attacks]
         shown += [[each for each in attacks if family not in each[0]] for family in left_out]
-        return [
-            fit(
-                Remembering(self.probe, each),
-                x_fit,
-                x_calibration,
-                np.random.default_rng(self.seed),
-            )
-            for each in shown
-        ]
+        return [self._fitted(Remembering(self.probe, each)) for each in shown]
 
     def without_reference(self) -> Detector:
         """Fitted as a version's is, but blind to how far rows lie from those of their class."""
+        return self._fitted(Remembering(self.probe, self._shown(), FEATURES))
+
+    def with_served(self, served: Served) -> Detector:
+        """Fitted as a version's is, but told also where the INT8 model disagrees."""
+        return self._fitted(Remembering(self.probe, self._shown(), served=served))
+
+    def _shown(self) -> list[tuple[str, Rows]]:
+        x = self.slices["fit"][0]
+        return list(self.probe.attacks(x, np.random.default_rng(self.seed)))
+
+    def _fitted(self, probe: "Remembering") -> Detector:
         x_fit, x_calibration = self.slices["fit"][0], self.slices["calibration"][0]
-        generator = np.random.default_rng(self.seed)
-        attacks = list(self.probe.attacks(x_fit, np.random.default_rng(self.seed)))
-        return fit(Remembering(self.probe, attacks, FEATURES), x_fit, x_calibration, generator)
+        return fit(probe, x_fit, x_calibration, np.random.default_rng(self.seed))
+
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """A probe whose attacks and benign changes could be sent: see `Columns`."""
+
+    probe: Probe
+    columns: Columns
+
+    def measure(self, x: Rows) -> tuple[Rows, Rows]:
+        return self.probe.measure(x)
+
+    def answers(self, x: Rows) -> Labels:
+        return self.probe.answers(x)
+
+    def shifts(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
+        for name, moved in self.probe.shifts(x, generator):
+            yield name, self.columns.changed(x, moved)
+
+    def attacks(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
+        for name, moved in self.probe.attacks(x, generator):
+            yield name, self.columns.beyond(x, moved)
 
 
 @dataclass(frozen=True, slots=True)
 class Remembering:
     """A probe of rows whose attacks have been made already, as far as they are to be shown, and
-    the first `width` features alone.
+    the first `width` features alone; or with those of the model that is served behind them.
     """
 
-    probe: Probe
+    probe: Sendable
     made: list[tuple[str, Rows]]
     width: int | None = None
+    served: Served | None = None
 
     def measure(self, x: Rows) -> tuple[Rows, Rows]:
         logits, features = self.probe.measure(x)
-        return logits, features[:, : self.width]
+        features = features[:, : self.width]
+        if self.served is not None:
+            features = np.concatenate([features, self.served.features(x, logits)], axis=1)
+        return logits, features
 
     def answers(self, x: Rows) -> Labels:
         return self.probe.answers(x)
@@ -193,8 +175,8 @@ class Remembering:
 
 def subject(source: Source, model: str, seed: int) -> Subject:
     """The model, trained or as it was kept. Raises FileNotFoundError where there are no data."""
-    slices, unit = _slices(source, seed)
-    x, y = slices["train"]
+    found = cut(source, seed)
+    x, y = found.slices["train"]
     recipe = replace(source.recipe, seed=seed)
     if model == HARDENED:
         recipe = replace(recipe, attack=source.harder, attack_steps=_PGD_STEPS)
@@ -209,41 +191,7 @@ def subject(source: Source, model: str, seed: int) -> Subject:
         kept.parent.mkdir(parents=True, exist_ok=True)
         save_file(module.state_dict(), kept)
     session = TorchSession(module, Reference.of_rows(module, x, y))
-    return Subject(source, model, seed, session, slices, unit)
-
-
-def _slices(source: Source, seed: int) -> tuple[dict[str, tuple[Rows, Labels]], Rows]:
-    raw, y = _READERS[source.name]()
-    order = np.random.default_rng(seed).permutation(len(raw))
-    names = ("train", "fit", "calibration", "test")
-    places = np.split(order, np.cumsum(source.sizes))
-    train = raw[places[0]]
-    low, width = np.zeros(1), np.ones(1)
-    unit = np.full(raw.shape[1], source.eps)
-    if not source.image:
-        low = train.min(axis=0)
-        width = train.max(axis=0) - low
-        spread = np.subtract(*np.quantile(train, [0.75, 0.25], axis=0))
-        unit = source.eps * spread / width
-    slices = {
-        name: (np.clip((raw[at] - low) / width, 0, 1).astype(np.float32), y[at].astype(np.int64))
-        for name, at in zip(names, places, strict=True)
-    }
-    return slices, unit.astype(np.float32)
-
-
-def _fashion() -> tuple[Rows, Labels]:
-    found = fashion_rows(_FASHION_ROWS)
-    if found is None:
-        raise FileNotFoundError("Fashion-MNIST: apt-get install dataset-fashion-mnist")
-    return found[0], found[1].astype(np.int64)
-
-
-_READERS: dict[str, Callable[[], tuple[npt.NDArray[Any], npt.NDArray[Any]]]] = {
-    DIGITS.name: lambda: (datasets.load_digits().data / 16, datasets.load_digits().target),
-    TABLE.name: lambda: datasets.load_breast_cancer(return_X_y=True),
-    FASHION.name: _fashion,
-}
+    return Subject(source, model, seed, session, found.slices, found.unit, found.columns)
 
 
 def _short(text: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 from benchmarks.report import Target
 from benchmarks.screening.attacks import ATTACKS, BOUNDED, NEAR
 from benchmarks.screening.measures import WORST
-from benchmarks.screening.subjects import HARDENED, PLAIN, SOURCES
+from benchmarks.screening.sources import SOURCES
+from benchmarks.screening.subjects import HARDENED, PLAIN
 
 _IMAGES = {each.title for each in SOURCES if each.image}
 _SMALL = [each.name for each in ATTACKS if each.kind == BOUNDED and "half" in each.name]

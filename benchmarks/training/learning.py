@@ -40,6 +40,7 @@ _START = (4.0, 0.9)
 class Lesson:
     """A task with a teacher, a student and so many labels and steps.
 
+    `grid` holds the fixed settings, temperature and weight, of which the best one is chosen, and
     `teach` gives the teacher's logits [n, C] on the training rows, from labels at some places.
     """
 
@@ -50,6 +51,8 @@ class Lesson:
     labels: int
     steps: int
     hidden: float = 0.0
+    seeds: int = 3
+    grid: tuple[tuple[float, float], ...] = GRID
 
 
 def head_on_vectors(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
@@ -71,10 +74,10 @@ def boosted(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
     return teach(Teacher(BOOSTING), material, seed).logits
 
 
-def compare(lesson: Lesson, seeds: int) -> list[dict[str, Any]]:
+def compare(lesson: Lesson) -> list[dict[str, Any]]:
     """A row for each arm: accuracies on the test rows, and differences to `hard` and best fixed."""
     arms: dict[str, list[tuple[float, float]]] = {}
-    for seed in range(1, seeds + 1):
+    for seed in range(1, lesson.seeds + 1):
         for arm, told in _seed(lesson, seed).items():
             arms.setdefault(arm, []).append(told)
     fixed = [arm for arm in arms if arm.startswith("soft")]
@@ -113,7 +116,7 @@ def _seed(lesson: Lesson, seed: int) -> Mapping[str, tuple[float, float]]:
         "argmax": (Step(TRAIN), guessed),
         "adaptive": (Step(DISTIL, temperature=_START[0], weight=_START[1], adaptive=True), told),
     }
-    for temperature, weight in GRID:
+    for temperature, weight in lesson.grid:
         step = Step(DISTIL, temperature=temperature, weight=weight)
         arms[f"soft T={temperature:g} w={weight:g}"] = (step, told)
     if lesson.hidden:

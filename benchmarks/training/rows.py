@@ -1,6 +1,7 @@
 """The real data of `make bench-training`, as tensors; what takes long is kept in build/bench."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -61,9 +62,7 @@ def digits() -> Task:
 
 def spam() -> Task:
     """1,500 e-mails, and 800 that are tested on; with MiniLM's vectors of each."""
-    folder = KEPT / "minilm-imported"
-    if not folder.exists():
-        take_in(next(iter(_PEERS.glob(_MINILM))), folder)
+    folder = minilm()
     asked = DataRows(SPAM, train=1500, fit=300, calibration=500, path=EMAILS, tokens=_TOKENS)
     material = Material.cut(sources.read_rows(asked, teachers.tokenizer_in(folder)), asked)
     task = _task("spam e-mails", material)
@@ -80,6 +79,14 @@ def spam() -> Task:
     vectors = load_file(kept)["vectors"]
     corpus = Corpus(replace(task.corpus.rows, vectors=vectors[: asked.train]))
     return replace(task, corpus=corpus, vectors_test=vectors[asked.train :])
+
+
+def minilm() -> Path:
+    """The folder of MiniLM, imported."""
+    folder = KEPT / "minilm-imported"
+    if not folder.exists():
+        take_in(next(iter(_PEERS.glob(_MINILM))), folder)
+    return folder
 
 
 def _task(name: str, material: Material) -> Task:

@@ -13,7 +13,6 @@ from gateway.credentials.key_table import KeyTable
 from gateway.credentials.remote_keys import RemoteKeys, Schedule
 from gateway.credentials.tokens import Issuer, TokenVerifier
 from gateway.settings import TokenIssuer
-from inference import tracing
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy, Principal
@@ -53,10 +52,6 @@ class CallAuthenticator:
         """Raises: CREDENTIAL_MISSING, CREDENTIAL_AMBIGUOUS, PRINCIPAL_UNKNOWN, TOKEN_ and API_KEY_
         reasons.
         """
-        with tracing.span("authenticate"):
-            return self._principal(context, policy)
-
-    def _principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal:
         certificate = ClientCertificate.of(context)
         bearer = _bearer(context)
         found: list[Principal] = []

@@ -4,6 +4,8 @@ The algorithm follows from the key, never from a token (RFC 8725, section 3.1).
 """
 
 import json
+import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,10 @@ from typing import Any, Protocol
 
 import jwt
 
+from sealgate.file_stamps import stamps
 from sealgate.reasons import Reason, Refusal
+
+_log = logging.getLogger(__name__)
 
 # RFC 7518: a P-256 key signs ES256, an RSA key RS256; RFC 8037: an Ed25519 key signs EdDSA.
 _ALGORITHM_OF_KEY = {
@@ -86,32 +91,51 @@ class KeySource(Protocol):
     def close(self) -> None: ...
 
 
-class FixedKeys:
-    """The keys of a file, read once."""
+class FileKeys:
+    """The keys of a file, read again when it changes; what cannot be used changes nothing, which
+    the log says once.
+    """
 
-    def __init__(self, key_set: KeySet) -> None:
-        self._key_set = key_set
-
-    @classmethod
-    def from_file(cls, path: Path) -> "FixedKeys":
+    def __init__(self, path: Path) -> None:
         """Raises: ValueError for a set that is empty or holds a key that is not accepted."""
-        try:
-            return cls(KeySet.parse(path.read_bytes(), strict=True))
-        except Refusal as refusal:
-            raise ValueError(f"{path}: {refusal.detail}") from refusal
+        self._path = path
+        self._mutex = threading.Lock()
+        self._stamps = stamps([path])
+        self._key_set = self._read()
 
     def current(self) -> KeySet:
+        found = stamps([self._path])
+        if found != self._stamps:
+            with self._mutex:
+                if found != self._stamps:
+                    self._stamps = found
+                    self._renew()
         return self._key_set
 
     def find(self, kid: str) -> tuple[KeySet, jwt.PyJWK] | None:
-        key = self._key_set.keys.get(kid)
-        return None if key is None else (self._key_set, key)
+        key_set = self.current()
+        key = key_set.keys.get(kid)
+        return None if key is None else (key_set, key)
 
     def start(self) -> None:
         """There is nothing to start."""
 
     def close(self) -> None:
         """There is nothing to close."""
+
+    def _read(self) -> KeySet:
+        try:
+            return KeySet.parse(self._path.read_bytes(), strict=True)
+        except Refusal as refusal:
+            raise ValueError(f"{self._path}: {refusal.detail}") from refusal
+
+    def _renew(self) -> None:
+        try:
+            self._key_set = self._read()
+        except (OSError, ValueError) as error:
+            _log.error("the keys that tokens are verified with stay: %s", error)
+            return
+        _log.info("tokens are verified with new keys: %s", ", ".join(sorted(self._key_set.keys)))
 
 
 def _accepted(entry: Mapping[str, Any]) -> jwt.PyJWK | None:

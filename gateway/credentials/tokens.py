@@ -17,7 +17,7 @@ import jwt
 from gateway.credentials.binding import Confirmation
 from gateway.credentials.certificates import ClientCertificate
 from gateway.credentials.claims import LEEWAY_SECONDS, UnverifiedToken
-from gateway.credentials.key_sets import ALGORITHMS, FixedKeys, KeySet, KeySource
+from gateway.credentials.key_sets import ALGORITHMS, FileKeys, KeySet, KeySource
 from gateway.credentials.verified import VerifiedToken, VerifiedTokens
 from sealgate.reasons import Reason, Refusal
 
@@ -44,8 +44,8 @@ class Issuer:
 
     @classmethod
     def from_file(cls, url: str, audience: str, key_set: Path) -> "Issuer":
-        """Reads a JWK set. Raises: ValueError, as `FixedKeys.from_file` does."""
-        return cls(url, audience, FixedKeys.from_file(key_set))
+        """Reads a JWK set. Raises: ValueError, as `FileKeys` does."""
+        return cls(url, audience, FileKeys(key_set))
 
 
 class TokenVerifier:

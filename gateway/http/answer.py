@@ -1,15 +1,18 @@
-"""What the HTTP door answers: a status, a body, and few headers."""
+"""What the HTTP door answers: a status, a body, and few headers; refusals in the protocol's form or
+in OpenAI's.
+"""
 
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.statuses import retry_after
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
+EVENTS = "text/event-stream"
 
 STATUS: dict[Kind, int] = {
     Kind.UNAUTHENTICATED: 401,
@@ -26,30 +29,48 @@ STATUS: dict[Kind, int] = {
     Kind.INTERNAL: 500,
 }
 """As google/rpc/code.proto maps the codes of `sealgate.statuses`."""
+_OPENAI_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "server_error",
+    504: "server_error",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`kind` is the body's media type, `headers` what goes beside it and its length."""
+    """`kind` is the body's media type, `headers` what goes beside it and its length. `is_sent` says
+    that it has left already, in parts.
+    """
 
     status: int
     body: bytes
     kind: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+    is_sent: bool = False
+
+
+class Outgoing(Protocol):
+    """Takes an answer in parts. Each raises OSError where the caller takes them no more."""
+
+    def begin(self, kind: str) -> None:
+        """Say that an answer of this media type comes, with status 200."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def end(self) -> None: ...
 
 
 def said(document: Any, status: int = 200) -> Answer:
     return Answer(status, json.dumps(document, separators=(",", ":")).encode())
 
 
-def refused(refusal: Refusal, receipt: bytes | None = None) -> Answer:
+def refused(refusal: Refusal, receipt: bytes | None = None, openai: bool = False) -> Answer:
     """The reason's sentence and name, its facts and the receipt where there are such."""
     reason = refusal.reason
-    document: dict[str, Any] = {"error": reason.sentence, "reason": reason.name}
-    if refusal.facts:
-        document["metadata"] = refusal.facts
-    if receipt is not None:
-        document["receipt"] = receipt.decode()
+    document = openai_error(refusal, receipt) if openai else _error(refusal, receipt)
     headers: list[tuple[str, str]] = []
     if reason.kind is Kind.UNAUTHENTICATED:
         headers.append(("www-authenticate", "Bearer"))
@@ -59,6 +80,30 @@ def refused(refusal: Refusal, receipt: bytes | None = None) -> Answer:
         headers.append(("retry-after", str(max(1, math.ceil(seconds)))))
     body = json.dumps(document, separators=(",", ":")).encode()
     return Answer(STATUS[reason.kind], body, JSON, tuple(headers))
+
+
+def openai_error(refusal: Refusal, receipt: bytes | None) -> dict[str, Any]:
+    """A refusal as OpenAI's clients read one; the reason's name is the `code`."""
+    reason = refusal.reason
+    error: dict[str, Any] = {
+        "message": reason.sentence,
+        "type": _OPENAI_TYPES.get(STATUS[reason.kind], "invalid_request_error"),
+        "param": refusal.facts.get("param"),
+        "code": reason.name,
+    }
+    if receipt is not None:
+        error["receipt"] = receipt.decode()
+    return {"error": error}
+
+
+def _error(refusal: Refusal, receipt: bytes | None) -> dict[str, Any]:
+    reason = refusal.reason
+    document: dict[str, Any] = {"error": reason.sentence, "reason": reason.name}
+    if refusal.facts:
+        document["metadata"] = refusal.facts
+    if receipt is not None:
+        document["receipt"] = receipt.decode()
+    return document
 
 
 MALFORMED = refused(Refusal(Reason.MESSAGE_MALFORMED))

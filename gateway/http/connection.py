@@ -86,11 +86,13 @@ class Connection:
             request = self._request()
         except h11.RemoteProtocolError:
             self._door.count(MALFORMED)
-            self._send(MALFORMED)
+            self._answer(MALFORMED)
             return self._part()
         if request is None:
             return False
-        self._send(self._door.answer(request))
+        answer = self._door.answer(request)
+        if not answer.is_sent:
+            self._answer(answer)
         if self._is_unread:
             return self._part()
         if self._http.our_state is not h11.DONE:
@@ -111,7 +113,7 @@ class Connection:
         head = self._event(time.monotonic() + _HEAD_SECONDS, _HEAD_BYTES)
         if not isinstance(head, h11.Request):
             return None
-        request = Request(head, self._peer, self._event)
+        request = Request(head, self._peer, self._event, self)
         self._verb = request.verb
         if not request.has_body:
             # Its end has come too, and only waits to be asked for.
@@ -133,21 +135,36 @@ class Connection:
         self._socket.settimeout(_left(end))
         self._http.receive_data(self._socket.recv(most))
 
-    def _send(self, answer: Answer) -> None:
-        headers = [
-            ("date", formatdate(usegmt=True)),
-            ("content-type", answer.kind),
-            ("content-length", str(len(answer.body))),
-            ("cache-control", "no-store"),
-            *answer.headers,
-        ]
-        if self._is_last or self._is_unread:
-            headers.append(("connection", "close"))
+    def begin(self, kind: str) -> None:
+        """See `Outgoing`. However long the parts are, h11 frames them."""
+        self._write(self._http.send(h11.Response(status_code=200, headers=self._headers(kind))))
+
+    def send(self, data: bytes) -> None:
+        """See `Outgoing`. A part has as long to be taken as a whole answer."""
+        self._write(self._http.send(h11.Data(data=data)))
+
+    def end(self) -> None:
+        """See `Outgoing`."""
+        self._write(self._http.send(h11.EndOfMessage()))
+
+    def _answer(self, answer: Answer) -> None:
+        length = ("content-length", str(len(answer.body)))
+        headers = [*self._headers(answer.kind), length, *answer.headers]
         parts = [self._http.send(h11.Response(status_code=answer.status, headers=headers))]
         if self._verb != "HEAD":
             parts.append(self._http.send(h11.Data(data=answer.body)))
         parts.append(self._http.send(h11.EndOfMessage()))
         self._write(b"".join(part for part in parts if part))
+
+    def _headers(self, kind: str) -> list[tuple[str, str]]:
+        headers = [
+            ("date", formatdate(usegmt=True)),
+            ("content-type", kind),
+            ("cache-control", "no-store"),
+        ]
+        if self._is_last or self._is_unread:
+            headers.append(("connection", "close"))
+        return headers
 
     @property
     def _is_unread(self) -> bool:

@@ -4,7 +4,8 @@
 2. There is room for one more inference.
 3. Credential, principal, roles and quotas are looked at, as in `gateway.front_door`.
 4. The body is read, in bounded time and room, and unpacked where it is compressed.
-5. The same service is asked as by gRPC.
+5. The same service is asked as by gRPC; what it answers in parts leaves as it comes, and steps 1
+   and 3 are taken again before each of them.
 6. Whatever is raised becomes a reason from the fixed list, recorded or counted as by gRPC.
 """
 
@@ -15,13 +16,14 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from gateway.front_door import Call, FrontDoor
-from gateway.http.answer import Answer, refused, said
+from gateway.http.absence import Absence
+from gateway.http.answer import Answer, Outgoing, refused, said
 from gateway.http.bodies import Body, unpacked
 from gateway.http.infer import HEADER_LENGTH
 from gateway.http.openapi import document
 from gateway.http.operations import OPERATIONS, READS_BODY, Asked
 from gateway.http.peer import HttpContext
-from gateway.http.routes import OPENAPI, Route, find
+from gateway.http.routes import CHAT, OPENAI, OPENAPI, Route, find
 from gateway.inference_service import InferenceService
 from gateway.request_lines import following
 from gateway.settings import Limits
@@ -30,6 +32,8 @@ from inference import tracing
 from sealgate.reasons import Reason, Refusal
 
 _INFER = "ModelInfer"
+# What may take long, and is ended where its caller has gone.
+_ARE_AWAITED = frozenset({_INFER, CHAT})
 
 
 class Exchange(Protocol):
@@ -38,6 +42,7 @@ class Exchange(Protocol):
     verb: str
     target: str
     context: HttpContext
+    out: Outgoing
 
     def header(self, name: str) -> str | None:
         """Raises: MESSAGE_MALFORMED where it comes twice."""
@@ -54,12 +59,14 @@ class HttpDoor:
         service: InferenceService,
         door: FrontDoor,
         turnstile: Turnstile,
+        absence: Absence,
         limits: Limits,
         answers: Counter[str],
     ) -> None:
         self._service = service
         self._door = door
         self._turnstile = turnstile
+        self._absence = absence
         self._limits = limits
         self._answers = answers
         self._room = threading.BoundedSemaphore(limits.threads)
@@ -89,7 +96,8 @@ class HttpDoor:
                     raise Refusal(Reason.PATH_UNKNOWN)
                 return self._admitted(exchange, *found, call, leaving)
             except Exception as error:  # 6: the outermost boundary of a call
-                return refused(*self._door.refused(call, error))
+                openai = exchange.target.startswith(OPENAI)
+                return refused(*self._door.refused(call, error), openai)
 
     def _admitted(
         self,
@@ -107,12 +115,24 @@ class HttpDoor:
         leaving.callback(self._door.enter(call))
         # 4.
         body: Body = b""
-        if route.rpc in READS_BODY:
+        if route.operation in READS_BODY:
             with self._turnstile.reading(call, call.principal.name):
                 body = self._read(exchange)
         # 5.
-        asked = Asked(call, names, body, exchange.header(HEADER_LENGTH))
-        return OPERATIONS[route.rpc](self._service, asked)
+        asked = Asked(
+            call,
+            names,
+            body,
+            exchange.header(HEADER_LENGTH),
+            exchange.out,
+            lambda: self._door.admit(call, route.method),
+            lambda error: self._door.refused(call, error),
+        )
+        if route.operation in _ARE_AWAITED:
+            leaving.enter_context(self._absence.noticed(exchange.context))
+        if route.operation == CHAT:
+            leaving.enter_context(self._turnstile.streaming(call, call.principal.name))
+        return OPERATIONS[route.operation](self._service, asked)
 
     def _enter_room(self) -> Callable[[], None]:
         """Raises: QUEUE_FULL, before anyone looks at who asks (`gateway.crowd`)."""

@@ -6,6 +6,7 @@ from collections import Counter
 
 from gateway.config import GatewayConfig
 from gateway.front_door import FrontDoor
+from gateway.http.absence import Absence
 from gateway.http.door import HttpDoor
 from gateway.http.server import HttpServer
 from gateway.http.tls import HttpTls
@@ -29,6 +30,7 @@ class HttpListeners:
         self._door: HttpDoor | None = None
         # Of its own, so that neither door takes the other's places.
         self._turnstile = Turnstile(config.limits)
+        self._absence = Absence()
         self._servers: dict[str, HttpServer] = {}
         self._end = 0.0
         self.answers: Counter[str] = Counter()
@@ -43,13 +45,19 @@ class HttpListeners:
     def serve(self, service: InferenceService) -> None:
         """Says whom requests are for; before `start`."""
         self._door = HttpDoor(
-            service, self._front_door, self._turnstile, self._limits, self.answers
+            service,
+            self._front_door,
+            self._turnstile,
+            self._absence,
+            self._limits,
+            self.answers,
         )
 
     def start(self) -> None:
         if not self._servers or self._door is None:
             return
         self._turnstile.start()
+        self._absence.start()
         for server in self._servers.values():
             server.start(self._door)
 
@@ -64,3 +72,4 @@ class HttpListeners:
         for server in self._servers.values():
             server.stop(self._end)
         self._turnstile.stop()
+        self._absence.stop()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway.http.answer import BINARY, JSON
-from gateway.http.routes import OPENAPI, ROUTES, Route
+from gateway.http.answer import BINARY, EVENTS, JSON
+from gateway.http.routes import CHAT, OPENAI, OPENAPI, ROUTES, Route
 from gateway.http.schemas import FLAG, NUMBER, OBJECT, SCHEMAS, STRING, Schema, each, members, named
 from gateway.rules import ANYONE, RULES
 
@@ -20,6 +20,9 @@ _MEANING = {
     "RepositoryIndex": "Every version that a pointer names; not for clients.",
     "RepositoryModelLoad": "Refused, since what is loaded follows from promotions.",
     "RepositoryModelUnload": "Refused, since what is loaded follows from promotions.",
+    CHAT: "Asks a language model, in OpenAI's form; what is not described is refused.",
+    "OpenAiModels": "The language models that the caller may see.",
+    "OpenAiModel": "One of them.",
 }
 
 
@@ -42,11 +45,18 @@ _ANSWERS: dict[str, dict[int, Schema]] = {
     "RepositoryIndex": {200: each(named("ModelIndex"))},
     "RepositoryModelLoad": {},
     "RepositoryModelUnload": {},
+    CHAT: {200: named("ChatCompletion")},
+    "OpenAiModels": {
+        200: members(("object", "data"), object={"const": "list"}, data=each(named("OpenAiModel")))
+    },
+    "OpenAiModel": {200: named("OpenAiModel")},
 }
 _BODIES = {
     "ModelInfer": {"required": True, "content": {JSON: {"schema": named("InferRequest")}}},
     "RepositoryIndex": {"content": {JSON: {"schema": members(ready=FLAG)}}},
+    CHAT: {"required": True, "content": {JSON: {"schema": named("ChatRequest")}}},
 }
+_OPENAI = "OpenAi"
 _REFUSALS = {
     400: "What was sent is wrong, or must wait for another state.",
     401: "Nobody knows who is calling.",
@@ -83,7 +93,11 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
-            "responses": {str(status): _refusal(status) for status in _REFUSALS},
+            "responses": {
+                f"{form}{status}": _refusal(status, f"{form}Error")
+                for form in ("", _OPENAI)
+                for status in _REFUSALS
+            },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "Token or API key."},
                 "certificate": {"type": "mutualTLS"},
@@ -94,19 +108,20 @@ def document() -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     is_open = RULES[route.method] == ANYONE
+    form = _OPENAI if route.path.startswith(OPENAI) else ""
     responses: dict[str, Any] = {
-        str(status): {"$ref": f"#/components/responses/{status}"}
+        str(status): {"$ref": f"#/components/responses/{form}{status}"}
         for status in _REFUSALS
         if not is_open or status >= 500
     }
-    for status, schema in _ANSWERS[route.rpc].items():
+    for status, schema in _ANSWERS[route.operation].items():
         responses[str(status)] = {
             "description": "The answer.",
             "content": {JSON: {"schema": schema}},
         }
     operation: dict[str, Any] = {
-        "summary": _MEANING[route.rpc],
-        "operationId": route.rpc + ("OfVersion" if "{version}" in route.path else ""),
+        "summary": _MEANING[route.operation],
+        "operationId": route.operation + ("OfVersion" if "{version}" in route.path else ""),
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": schema}
             for name, schema in _NAMES.items()
@@ -116,10 +131,13 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if is_open:
         operation["security"] = []
-    if route.rpc in _BODIES:
-        operation["requestBody"] = _BODIES[route.rpc]
-    if route.rpc == "ModelInfer":
+    if route.operation in _BODIES:
+        operation["requestBody"] = _BODIES[route.operation]
+    if route.operation == "ModelInfer":
         _add_raw(operation)
+    if route.operation == CHAT:
+        # Each event is a chunk; they have no schema in OpenAPI.
+        operation["responses"]["200"]["content"][EVENTS] = {}
     return operation
 
 
@@ -134,11 +152,11 @@ def _add_raw(operation: dict[str, Any]) -> None:
     answer["content"][BINARY] = {}
 
 
-def _refusal(status: int) -> dict[str, Any]:
+def _refusal(status: int, schema: str) -> dict[str, Any]:
     return {
         "description": _REFUSALS[status],
         "headers": _HEADERS.get(status, {}),
-        "content": {JSON: {"schema": named("Error")}},
+        "content": {JSON: {"schema": named(schema)}},
     }
 
 

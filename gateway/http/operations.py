@@ -1,15 +1,20 @@
-"""What each method of the protocol is in its REST form: its message from path and body, asked of
-the same service as by gRPC, and its answer as JSON.
+"""What each method of the protocol is in its REST form, or in OpenAI's: its message from path and
+body, asked of the same service as by gRPC, and its answer as JSON.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
 
 from gateway.front_door import Call
-from gateway.http.answer import Answer, said
+from gateway.http.answer import EVENTS, Answer, Outgoing, openai_error, said
 from gateway.http.bodies import Body
+from gateway.http.chat import DONE, Chat, event, read_chat
 from gateway.http.infer import read_request, write_response
 from gateway.http.plain import plain
+from gateway.http.routes import CHAT
 from gateway.http.strict_json import members, parse, room_for
 from gateway.inference_service import InferenceService
 from sealgate.oip import grpc_service_pb2 as oip
@@ -22,12 +27,19 @@ _UNREADY = 400
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call, the names in its path, its body, and how long the JSON in it is, if that was said."""
+    """A call, the names in its path, its body, and how long the JSON in it is, if that was said.
+
+    Who answers in parts has `out` to send them, after a `check` of the call before each, and
+    `refused` for what the caller hears of an error.
+    """
 
     call: Call
     names: Mapping[str, str]
-    body: Body = b""
-    header_length: str | None = None
+    body: Body
+    header_length: str | None
+    out: Outgoing
+    check: Callable[[], None]
+    refused: Callable[[Exception], tuple[Refusal, bytes | None]]
 
     @property
     def model(self) -> str:
@@ -99,6 +111,63 @@ def _infer(service: InferenceService, asked: Asked) -> Answer:
     return write_response(service.ModelInfer(request, asked.call), wishes)
 
 
+def _chat(service: InferenceService, asked: Asked) -> Answer:
+    chat = read_chat(asked.body)
+    answers = service.generate(chat.request, asked.call, chat.streams)
+    # Closed at once where it is not read to its end: its end is recorded.
+    with closing(cast("Generator[oip.ModelInferResponse]", answers)) as parts:
+        # What goes wrong before the first part is an answer of its own.
+        first = next(parts)
+        if not chat.streams:
+            return said(chat.completion(first))
+        _send(asked.out, _events(chat, first, parts, asked))
+    return Answer(200, b"", EVENTS, is_sent=True)
+
+
+def _send(out: Outgoing, events: Iterator[bytes]) -> None:
+    try:
+        out.begin(EVENTS)
+        for each in events:
+            out.send(each)
+        out.end()
+    except OSError:
+        # Nobody is there to be told anything.
+        return
+
+
+def _events(
+    chat: Chat, first: oip.ModelInferResponse, parts: Generator[Any], asked: Asked
+) -> Iterator[bytes]:
+    try:
+        for number, part in enumerate(chain((first,), parts)):
+            asked.check()
+            for chunk in chat.chunks(part, first=number == 0):
+                yield event(chunk)
+        yield DONE
+    except Exception as error:
+        # What has left has left, and so has the status.
+        parts.close()
+        yield event(openai_error(*asked.refused(error)))
+
+
+def _models(service: InferenceService, asked: Asked) -> Answer:
+    found = [_openai_model(name) for name in service.generators(asked.call)]
+    return said({"object": "list", "data": found})
+
+
+def _model(service: InferenceService, asked: Asked) -> Answer:
+    # Whether they may know of it, and why it does not answer.
+    service.ModelMetadata(oip.ModelMetadataRequest(name=asked.model), asked.call)
+    if asked.model not in service.generators(asked.call):
+        raise Refusal(Reason.METHOD_UNSUITED, "no language model")
+    return said(_openai_model(asked.model))
+
+
+def _openai_model(name: str) -> dict[str, Any]:
+    # When it was made is the registry's to know; a client needs a number here.
+    return {"id": name, "object": "model", "created": 0, "owned_by": "sealgate"}
+
+
 OPERATIONS: Mapping[str, Callable[[InferenceService, Asked], Answer]] = {
     "ServerLive": _live,
     "ServerReady": _ready,
@@ -111,7 +180,10 @@ OPERATIONS: Mapping[str, Callable[[InferenceService, Asked], Answer]] = {
     "RepositoryModelLoad": _load,
     "RepositoryModelUnload": _unload,
     "ModelInfer": _infer,
+    CHAT: _chat,
+    "OpenAiModels": _models,
+    "OpenAiModel": _model,
 }
-"""By the name of the gRPC method."""
-READS_BODY = frozenset({"ModelInfer", "RepositoryIndex"})
+"""By the name of the gRPC method, or the operation's own."""
+READS_BODY = frozenset({"ModelInfer", "RepositoryIndex", CHAT})
 """Of which of them the body is looked at."""

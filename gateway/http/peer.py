@@ -5,7 +5,8 @@ So that one authenticator looks at the callers of both doors.
 
 import select
 import socket
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TypeAlias
@@ -29,6 +30,8 @@ class Peer:
     def __init__(self, connection: socket.socket, der: bytes | None) -> None:
         self._connection = connection
         self._der = der
+        # One poll object serves one thread at a time; another would raise there.
+        self._mutex = threading.Lock()
         self._poll = select.poll()
         self._poll.register(connection, select.POLLRDHUP)
 
@@ -38,7 +41,8 @@ class Peer:
         return {} if self._der is None else certificate_properties(self._der)
 
     def is_there(self) -> bool:
-        return not any(event & _GONE for _, event in self._poll.poll(0))
+        with self._mutex:
+            return not any(event & _GONE for _, event in self._poll.poll(0))
 
     def cut(self) -> None:
         """Ends the connection, from any thread."""
@@ -54,12 +58,15 @@ class HttpContext:
     span the call's own belongs below; no other is looked at.
     """
 
-    __slots__ = ("_metadata", "_peer")
+    __slots__ = ("_callbacks", "_has_left", "_metadata", "_mutex", "_peer")
 
     def __init__(
         self, peer: Peer, authorization: Sequence[str], traceparents: Sequence[str] = ()
     ) -> None:
         self._peer = peer
+        self._mutex = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        self._has_left = False
         self._metadata = [
             *(("authorization", value) for value in authorization),
             *((TRACEPARENT, value) for value in traceparents),
@@ -79,6 +86,23 @@ class HttpContext:
 
     def cancel(self) -> None:
         self._peer.cut()
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Have it called once the caller has gone (`gateway.http.absence`); False where they have
+        already.
+        """
+        with self._mutex:
+            if not self._has_left:
+                self._callbacks.append(callback)
+            return not self._has_left
+
+    def leave(self) -> None:
+        """Says that the caller has gone."""
+        with self._mutex:
+            self._has_left = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
 
 def certificate_properties(der: bytes) -> Properties:

@@ -6,6 +6,7 @@ from typing import Any
 
 import h11
 
+from gateway.http.answer import Outgoing
 from gateway.http.peer import HttpContext, Peer
 from inference.tracing import TRACEPARENT
 from sealgate.reasons import Reason, Refusal
@@ -17,15 +18,18 @@ _MANY_PARTS, _LEAST_PART = 1024, 64
 class Request:
     """`event` gives the next thing that the other end says, until a time by the monotonic clock.
 
-    Of one without a body nothing more is to come.
+    Of one without a body nothing more is to come. `out` takes an answer in parts.
     """
 
-    def __init__(self, head: h11.Request, peer: Peer, event: Callable[[float], Any]) -> None:
+    def __init__(
+        self, head: h11.Request, peer: Peer, event: Callable[[float], Any], out: Outgoing
+    ) -> None:
         # h11 admits nothing but ASCII here.
         self.verb = head.method.decode()
         self.target = head.target.decode()
         self._headers = head.headers
         self._event = event
+        self.out = out
         self.context = HttpContext(
             peer, self._all(b"authorization"), self._all(TRACEPARENT.encode())
         )

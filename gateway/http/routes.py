@@ -1,4 +1,4 @@
-"""The paths of the protocol's REST form, and which method of its gRPC form each of them is.
+"""The paths of the protocol's REST form and of OpenAI's, and which gRPC method each of them is.
 
 The same rules hold for both, and so the answer log has one name for a method, however it came.
 """
@@ -10,22 +10,30 @@ from dataclasses import dataclass, field
 OPENAPI = "/v2/openapi.json"
 """Where the description of all this is, for anyone."""
 
+OPENAI = "/v1/"
+"""How the paths begin whose requests and answers have OpenAI's form."""
+CHAT = "OpenAiChat"
+
 _SERVICE = "/inference.GRPCInferenceService/"
 _MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A verb and a path, whose names in braces stand for one segment each; `rpc` is the method."""
+    """A verb and a path, whose names in braces stand for one segment each; `rpc` is the method, and
+    `operation` what answers, where that is not the method itself.
+    """
 
     verb: str
     path: str
     rpc: str
+    operation: str = ""
     _pattern: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/?#]+)", re.escape(self.path))
         object.__setattr__(self, "_pattern", re.compile(pattern))
+        object.__setattr__(self, "operation", self.operation or self.rpc)
 
     @property
     def method(self) -> str:
@@ -50,6 +58,9 @@ ROUTES = (
     Route("POST", "/v2/repository/index", "RepositoryIndex"),
     Route("POST", "/v2/repository/models/{model}/load", "RepositoryModelLoad"),
     Route("POST", "/v2/repository/models/{model}/unload", "RepositoryModelUnload"),
+    Route("POST", f"{OPENAI}chat/completions", "ModelStreamInfer", CHAT),
+    Route("GET", f"{OPENAI}models", "ModelMetadata", "OpenAiModels"),
+    Route("GET", f"{OPENAI}models/{{model}}", "ModelMetadata", "OpenAiModel"),
 )
 
 

@@ -44,7 +44,69 @@ _PARAMETERS: Schema = {
 _TENSOR = {"name": STRING, "datatype": STRING, "shape": each(NUMBER)}
 _NAMED_TENSOR = ("name", "datatype", "shape")
 
+_MOST_MESSAGES = 1024
+_POSITIVE: Schema = {"type": ["integer", "null"], "minimum": 1}
+_OWN = members(
+    receipt=FLAG,
+    alias=STRING,
+    version=STRING,
+    subject=STRING,
+    timeout={**NUMBER, "description": "In microseconds."},
+)
+_CHAT: dict[str, Schema] = {
+    "ChatRequest": members(
+        ("model", "messages"),
+        model=STRING,
+        messages={**each(named("ChatMessage")), "minItems": 1, "maxItems": _MOST_MESSAGES},
+        max_tokens=_POSITIVE,
+        max_completion_tokens=_POSITIVE,
+        temperature={"type": ["number", "null"], "minimum": 0, "maximum": 10},
+        top_p={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1},
+        stop={"anyOf": [STRING, {"type": "null"}, {**each(STRING), "maxItems": 8}]},
+        seed={"type": ["integer", "null"], "minimum": 0},
+        n={"enum": [1, None]},
+        stream={"type": ["boolean", "null"]},
+        stream_options={"anyOf": [{"type": "null"}, members(include_usage=FLAG)]},
+        sealgate=_OWN,
+    ),
+    "ChatMessage": members(
+        ("role", "content"),
+        role={"enum": ["system", "user", "assistant"]},
+        content={"anyOf": [STRING, each(members(("type", "text"), type=STRING, text=STRING))]},
+    ),
+    "ChatCompletion": members(
+        ("id", "object", "created", "model", "system_fingerprint", "choices", "usage", "sealgate"),
+        id=STRING,
+        object={"const": "chat.completion"},
+        created=NUMBER,
+        model=STRING,
+        system_fingerprint=STRING,
+        choices=each(OBJECT),
+        usage=OBJECT,
+        sealgate=members(("version",), version=STRING, receipt=STRING),
+    ),
+    "OpenAiModel": members(
+        ("id", "object", "created", "owned_by"),
+        id=STRING,
+        object={"const": "model"},
+        created=NUMBER,
+        owned_by=STRING,
+    ),
+    "OpenAiError": members(
+        ("error",),
+        error=members(
+            ("message", "type", "param", "code"),
+            message=STRING,
+            type=STRING,
+            param={"type": ["string", "null"]},
+            code={**STRING, "pattern": "^[A-Z_]+$", "description": "A name of a fixed list."},
+            receipt=STRING,
+        ),
+    ),
+}
+
 SCHEMAS: dict[str, Schema] = {
+    **_CHAT,
     "Error": members(
         ("error", "reason"),
         error={**STRING, "description": "The reason's sentence."},

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from prometheus_client import Metric
 
-_COUNTER, _GAUGE, _HISTOGRAM, _SUMMARY = "counter", "gauge", "histogram", "summary"
+COUNTER, GAUGE, HISTOGRAM, SUMMARY = "counter", "gauge", "histogram", "summary"
 # How the names of a metric's series end.
 _ENDINGS = {
-    _COUNTER: ("",),
-    _GAUGE: ("",),
-    _HISTOGRAM: ("_bucket", "_count", "_sum"),
-    _SUMMARY: ("_count", "_sum"),
+    COUNTER: ("",),
+    GAUGE: ("",),
+    HISTOGRAM: ("_bucket", "_count", "_sum"),
+    SUMMARY: ("_count", "_sum"),
 }
 
 
@@ -39,129 +39,145 @@ class Family:
 
 
 _ENDING = ("model", "version", "verdict", "reason")
-_VERSION = ("model", "version")
-_ALIAS = ("model", "alias")
+VERSION = ("model", "version")
+ALIAS = ("model", "alias")
 
 REQUESTS = Family(
     "sealgate_requests_total",
-    _COUNTER,
+    COUNTER,
     _ENDING,
     "Inference requests by how they ended; reason is empty for an answer, verdict where screening "
     "came to none, model and version where the request came to no version",
 )
 REQUEST_SECONDS = Family(
     "sealgate_request_seconds_total",
-    _COUNTER,
+    COUNTER,
     _ENDING,
     "How long these requests took together, from their message to just before their answer",
 )
 QUEUE_SECONDS = Family(
     "sealgate_queue_seconds",
-    _SUMMARY,
-    _VERSION,
+    SUMMARY,
+    VERSION,
     "How long requests waited for their batch; 0 where an engine of its own process runs it",
 )
 BATCH_SECONDS = Family(
     "sealgate_batch_seconds",
-    _SUMMARY,
-    _VERSION,
+    SUMMARY,
+    VERSION,
     "How long batches took: gathering rows, screening, inference, parting them",
 )
-BATCH_ROWS = Family("sealgate_batch_rows", _HISTOGRAM, _VERSION, "How many rows batches had")
+BATCH_ROWS = Family("sealgate_batch_rows", HISTOGRAM, VERSION, "How many rows batches had")
 SCREENING_SECONDS = Family(
     "sealgate_screening_seconds",
-    _SUMMARY,
-    _VERSION,
+    SUMMARY,
+    VERSION,
     "How long runs of the screening graph took, those that check it at load among them; none where "
     "an engine of its own process runs it",
 )
 INFERENCE_SECONDS = Family(
     "sealgate_inference_seconds",
-    _SUMMARY,
-    _VERSION,
+    SUMMARY,
+    VERSION,
     "The same of the graph that answers",
 )
 SCREENED_ROWS = Family(
     "sealgate_screened_rows_total",
-    _COUNTER,
-    (*_VERSION, "stage"),
+    COUNTER,
+    (*VERSION, "stage"),
     "Rows of requests by the stage of screening that decided: first, or graph, which is all of "
     "them where a version has no first stage",
 )
+FIRST_TOKEN_SECONDS = Family(
+    "sealgate_first_token_seconds",
+    HISTOGRAM,
+    VERSION,
+    "How long language models' first tokens were waited for, from the request's message on",
+)
+NEXT_TOKEN_SECONDS = Family(
+    "sealgate_next_token_seconds", HISTOGRAM, VERSION, "How long their further tokens were"
+)
+TOKENS = Family(
+    "sealgate_tokens_total",
+    COUNTER,
+    (*VERSION, "part"),
+    "Tokens of language models' requests: of the prompt, and of the output, those of answers that "
+    "were cut among them",
+)
 FAULTS = Family(
     "sealgate_faults_total",
-    _COUNTER,
-    (*_VERSION, "fault"),
+    COUNTER,
+    (*VERSION, "fault"),
     "What went wrong with runs and was put right: out_of_memory, run_ended, sessions_replaced",
 )
 POINTER_SEQUENCE = Family(
     "sealgate_pointer_sequence",
-    _GAUGE,
-    _ALIAS,
+    GAUGE,
+    ALIAS,
     "The sequence of the pointer that an alias answers by",
 )
 POINTER_VERSION = Family(
-    "sealgate_pointer_version", _GAUGE, _ALIAS, "The version that an alias answers with"
+    "sealgate_pointer_version", GAUGE, ALIAS, "The version that an alias answers with"
 )
 POINTER_END = Family(
     "sealgate_pointer_end_timestamp_seconds",
-    _GAUGE,
-    _ALIAS,
+    GAUGE,
+    ALIAS,
     "Until when an alias answers if its freshness is not renewed, grace included",
 )
 VERSION_READY = Family(
     "sealgate_version_ready",
-    _GAUGE,
-    (*_VERSION, "reason"),
+    GAUGE,
+    (*VERSION, "reason"),
     "1 for a version that a pointer names and that answers, or else 0 and why",
 )
-POLICY_VERSION = Family("sealgate_policy_version", _GAUGE, (), "The version of the policy in force")
+POLICY_VERSION = Family("sealgate_policy_version", GAUGE, (), "The version of the policy in force")
 POLICY_END = Family(
     "sealgate_policy_end_timestamp_seconds",
-    _GAUGE,
+    GAUGE,
     (),
     "When the policy in force expires, grace not included",
 )
 DOOR_REFUSALS = Family(
     "sealgate_door_refusals_total",
-    _COUNTER,
+    COUNTER,
     ("reason", "recorded"),
     "Calls of any method refused outside the path of an inference request; recorded is no for "
     "those of unknown callers and quotas, which are only counted",
 )
 HTTP_ANSWERS = Family(
     "sealgate_http_answers_total",
-    _COUNTER,
+    COUNTER,
     ("status",),
     "What the HTTP door answered, to inference and all else, by status; none without `[http]`",
 )
 LOG_ENTRIES = Family(
     "sealgate_log_entries",
-    _GAUGE,
+    GAUGE,
     ("log",),
     "Entries of the logs: answers, and registry as last seen here",
 )
 COMMIT_SECONDS = Family(
     "sealgate_log_commit_seconds",
-    _SUMMARY,
+    SUMMARY,
     (),
     "How long it took to write groups of entries to the answer log",
 )
 CERTIFICATE_END = Family(
     "sealgate_certificate_end_timestamp_seconds",
-    _GAUGE,
+    GAUGE,
     ("certificate",),
     "When a certificate that is served, or that an engine is asked with, expires; of a chain, the "
     "first of its own",
 )
 CERTIFICATE_RENEWALS = Family(
     "sealgate_certificate_renewals_total",
-    _COUNTER,
+    COUNTER,
     ("result",),
     "How often other certificate files were found, and taken, or refused: what was served stays "
     "then",
 )
-READY = Family("sealgate_ready", _GAUGE, (), "1 while /readyz says yes, or else 0")
+READY = Family("sealgate_ready", GAUGE, (), "1 while /readyz says yes, or else 0")
 
 FAMILIES = (
     REQUESTS,
@@ -172,6 +188,9 @@ FAMILIES = (
     SCREENING_SECONDS,
     INFERENCE_SECONDS,
     SCREENED_ROWS,
+    FIRST_TOKEN_SECONDS,
+    NEXT_TOKEN_SECONDS,
+    TOKENS,
     FAULTS,
     POINTER_SEQUENCE,
     POINTER_VERSION,

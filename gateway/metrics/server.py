@@ -3,19 +3,24 @@
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from gateway.metrics.readiness import Readiness
-from gateway.metrics.settings import MetricsSettings
 from sealgate.bounded_http import SECONDS, BoundedServer
+from sealgate.metrics_settings import MetricsSettings
 from sealgate.settings import ConfigError
 
 _LOOK_SECONDS = 0.1
 _TEXT = "text/plain; charset=utf-8"
+
+
+class Readiness(Protocol):
+    def obstacle(self) -> str:
+        """Why it is not ready, in a word; empty where it is."""
+        ...
 
 
 class MetricsServer(BoundedServer):

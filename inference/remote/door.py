@@ -8,7 +8,7 @@ import grpc
 
 from inference.remote import pinning, sockets
 from inference.remote.handing_on import traced
-from sealgate.settings import ConfigError
+from sealgate.file_stamps import Stamps, stamps
 
 _LARGEST_MESSAGE = 64 * 1024 * 1024
 _OPTIONS = (
@@ -19,6 +19,14 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+# A network that is cut tells neither end: pings do, while a call is in progress.
+_PINGS = (
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # One by which gRPC measures the way may be out already; no other is sent before its end.
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 
@@ -31,6 +39,10 @@ class Door(Protocol):
         """A channel, which connects when it is used."""
         ...
 
+    def stamps(self) -> Stamps:
+        """Another value where what it is opened with has changed."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SocketDoor:
@@ -41,6 +53,9 @@ class SocketDoor:
     def check(self) -> None:
         """Raises: ENGINE_UNAVAILABLE, SOCKET_EXPOSED."""
         sockets.check_socket(self.path)
+
+    def stamps(self) -> Stamps:
+        return ()
 
     def open(self) -> grpc.Channel:
         return traced(grpc.insecure_channel(f"unix:{self.path.absolute()}", _OPTIONS))
@@ -60,14 +75,14 @@ class TlsDoor:
     def check(self) -> None:
         """Nothing: TLS itself looks at each connection."""
 
+    def stamps(self) -> Stamps:
+        return stamps((self.engine, self.certificate, self.key))
+
     def open(self) -> grpc.Channel:
         """Raises: ConfigError for files that cannot be used."""
         pinned = pinning.read_pinned("[engine] certificate", [self.engine])
-        try:
-            own = self.key.read_bytes(), self.certificate.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"[engine] cannot read {error.filename}: {error.strerror}") from None
+        own = pinning.read_pair("[engine]", self.key, self.certificate)
         credentials = grpc.ssl_channel_credentials(pinning.pem(pinned), *own)
         # Which certificate it is matters, not under which of its names the engine is reached.
         name = ("grpc.ssl_target_name_override", pinning.name_of(pinned[0]))
-        return traced(grpc.secure_channel(self.address, credentials, (*_OPTIONS, name)))
+        return traced(grpc.secure_channel(self.address, credentials, (*_OPTIONS, *_PINGS, name)))

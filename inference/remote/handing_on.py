@@ -14,9 +14,18 @@ def traced(channel: grpc.Channel) -> grpc.Channel:
     return grpc.intercept_channel(channel, _HandingOn()) if tracing.is_on() else channel
 
 
-class _HandingOn(grpc.UnaryUnaryClientInterceptor):
+class _HandingOn(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
     def intercept_unary_unary(
         self, continuation: Callable[..., Any], client_call_details: Any, request: Any
     ) -> Any:
-        metadata = (*(client_call_details.metadata or ()), *tracing.outgoing())
-        return continuation(CallDetails.of(client_call_details, metadata=metadata), request)
+        return continuation(_with_trace(client_call_details), request)
+
+    def intercept_stream_stream(
+        self, continuation: Callable[..., Any], client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        return continuation(_with_trace(client_call_details), request_iterator)
+
+
+def _with_trace(details: Any) -> CallDetails:
+    metadata = (*(details.metadata or ()), *tracing.outgoing())
+    return CallDetails.of(details, metadata=metadata)

@@ -13,9 +13,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 
@@ -26,7 +27,6 @@ from inference.remote.load import Load
 from inference.remote.tally import Tally
 from inference.seen import SeenFile
 from inference.standing import Place
-from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import PointerBundle
@@ -42,6 +42,20 @@ class Files(Protocol):
         ...
 
 
+@runtime_checkable
+class Measurable(Protocol):
+    """A version whose batches' costs can be found out."""
+
+    @property
+    def place(self) -> str:
+        """What runs its graphs."""
+        ...
+
+    def costs(self) -> Costs:
+        """Runs golden inputs of each size; raises Refusal where that cannot be."""
+        ...
+
+
 class Host:
     """An engine, what it was shown, and what it ran. Safe for many threads."""
 
@@ -50,11 +64,14 @@ class Host:
         engine: Engine,
         seen: SeenFile,
         files: Files,
-        tally: Tally,
+        tally: Tally | None,
         clock: Callable[[], datetime],
         patience: float,
     ) -> None:
-        """`seen` is the engine's; a load waits `patience` seconds at most for the one before."""
+        """`seen` is the engine's; a load waits `patience` seconds at most for the one before.
+
+        Without a `tally`, whoever hands on the answers counts them.
+        """
         self._engine = engine
         self._seen = seen
         self._files = files
@@ -65,7 +82,7 @@ class Host:
         self._shown: dict[Place, Load] = {}
         self._leaving: Leaving = {}
         self._measuring = threading.Lock()
-        self._costs: weakref.WeakKeyDictionary[ReadyVersion, Costs] = weakref.WeakKeyDictionary()
+        self._costs: weakref.WeakKeyDictionary[Measurable, Costs] = weakref.WeakKeyDictionary()
 
     @property
     def engine(self) -> Engine:
@@ -87,14 +104,8 @@ class Host:
             before = self._engine.live()
             # Whatever the next table leaves out, requests that resolved it may be on their way.
             self._leaving = {**self._leaving, **_leaving(before.values())}
-            state = _Shown(load, shown, self._files)
-            update = self._engine.update(state, state)
-            self._leaving = self._left_behind(before)
-            refusals = [item for item in update.rejected if (item.model, item.alias) == load.place]
-            if update.refused is not None:
-                raise Refusal(update.refused.reason, update.refused.detail)
-            if refusals:
-                raise Refusal(refusals[0].reason, refusals[0].detail)
+            with self._showing(load):
+                self._follow(load, _Shown(load, shown, self._files), before)
             self._shown = shown
         finally:
             self._loading.release()
@@ -136,7 +147,8 @@ class Host:
 
     def ran(self, live: Live, rows: int) -> None:
         """Count a request of so many rows that a version has run."""
-        self._tally.ran(live.digest, rows)
+        if self._tally is not None:
+            self._tally.ran(live.digest, rows)
 
     def costs(self, model: str, version: int, digest: str) -> tuple[str, Costs]:
         """What runs the version's graphs here, and what its batches cost, measured once.
@@ -144,7 +156,7 @@ class Host:
         Nothing of it is counted: nobody was answered. Raises: as `resolve`; ENGINE_UNSUITABLE.
         """
         ready = self.resolve(model, version, digest).ready
-        if not isinstance(ready, ReadyVersion):
+        if not isinstance(ready, Measurable):
             raise Refusal(Reason.ENGINE_UNSUITABLE, "it runs elsewhere still")
         with self._measuring:
             costs = self._costs.get(ready)
@@ -153,12 +165,27 @@ class Host:
         return ready.place, costs
 
     def counts(self) -> Envelope:
-        """What was run, signed."""
+        """What was run, signed. Raises: METHOD_UNSUITED where it is counted elsewhere."""
+        if self._tally is None:
+            raise Refusal(Reason.METHOD_UNSUITED, "counts are kept elsewhere")
         return self._tally.statement()
 
     def close(self, timeout: float) -> bool:
         """See `Engine.close`."""
         return self._engine.close(timeout)
+
+    def _showing(self, load: Load) -> AbstractContextManager[None]:
+        """What goes on around a load's being followed: nothing, where graphs are run right here."""
+        return nullcontext()
+
+    def _follow(self, load: Load, state: "_Shown", before: Mapping[Place, Live]) -> None:
+        update = self._engine.update(state, state)
+        self._leaving = self._left_behind(before)
+        refusals = [item for item in update.rejected if (item.model, item.alias) == load.place]
+        if update.refused is not None:
+            raise Refusal(update.refused.reason, update.refused.detail)
+        if refusals:
+            raise Refusal(refusals[0].reason, refusals[0].detail)
 
     def _left_behind(self, before: Mapping[Place, Live]) -> Leaving:
         """The versions that an alias has just moved away from, and those of a moment ago."""

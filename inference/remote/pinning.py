@@ -2,21 +2,43 @@
 
 Each takes the very certificates that it was given for the roots that it trusts, so what an
 authority signed besides them counts for nothing. A certificate that may sign others is not taken:
-its holder could make more.
+its holder could make more. A file may hold two, while the peer's own is being replaced.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from sealgate.settings import ConfigError
 
+# A peer's own, and the one that is to follow it.
+_MOST = 2
+
 
 def read_pinned(setting: str, paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
-    """The certificates of PEM files, one each. Raises: ConfigError naming the `setting`."""
-    return tuple(_read_one(setting, path) for path in paths)
+    """The certificates of PEM files, one or two each. Raises: ConfigError naming the `setting`."""
+    return tuple(each for path in paths for each in _read(setting, path))
+
+
+def read_pair(section: str, key: Path | None, certificate: Path | None) -> tuple[bytes, bytes]:
+    """A private key and the certificate that it belongs to, PEM. Raises: ConfigError."""
+    if key is None or certificate is None:
+        raise ConfigError(f"{section} is incomplete")
+    try:
+        private, shown = key.read_bytes(), certificate.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{section} cannot read {error.filename}: {error.strerror}") from error
+    try:
+        own = x509.load_pem_x509_certificate(shown).public_key()
+        pair = load_pem_private_key(private, password=None).public_key() == own
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{section} {certificate} and {key} cannot be read as PEM") from error
+    if not pair:
+        raise ConfigError(f"{section} {certificate} and {key} are not a pair")
+    return private, shown
 
 
 def pem(certificates: Sequence[x509.Certificate]) -> bytes:
@@ -33,22 +55,26 @@ def name_of(certificate: x509.Certificate) -> str:
         raise ConfigError("a pinned server certificate needs a DNS name (subjectAltName)") from None
 
 
-def _read_one(setting: str, path: Path) -> x509.Certificate:
+def _read(setting: str, path: Path) -> list[x509.Certificate]:
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None
     except ValueError:
         raise ConfigError(f"{setting}: {path} is not a certificate in PEM") from None
-    if len(found) != 1:
-        raise ConfigError(f"{setting}: {path} must hold the one certificate to pin, and no chain")
-    try:
-        signs = found[0].extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        signs = False
-    if signs:
+    if len(found) > _MOST:
+        raise ConfigError(f"{setting}: {path} must hold the certificate to pin, and no chain")
+    if any(map(_signs, found)):
         raise ConfigError(
-            f"{setting}: {path} is an authority's certificate; pin the peer's own, "
+            f"{setting}: {path} has an authority's certificate; pin the peer's own, and no chain, "
             "made with basicConstraints CA:FALSE"
         )
-    return found[0]
+    return found
+
+
+def _signs(certificate: x509.Certificate) -> bool:
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except x509.ExtensionNotFound:
+        return False
+    return bool(constraints.value.ca)

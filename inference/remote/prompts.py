@@ -24,6 +24,8 @@ FINAL, FINISH, SCORE, STREAM = "triton_final_response", "finish_reason", "score"
 # tritonclient adds it where an empty last response is welcome; here there is always a last one.
 _EMPTY_FINAL = "triton_enable_empty_final_response"
 DEFAULT_TOKENS = 16
+ENDS = ("stop", "length")
+"""Why an answer ends."""
 _LONGEST_STOPS = 8192
 _DECIMAL = re.compile(r"[0-9]{1,4}(\.[0-9]{1,17})?")
 _WHOLE = ("int64_param", "uint64_param")
@@ -42,16 +44,21 @@ _KINDS = {
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A part of an answer: new `ids` and the text that they complete. `finish`, of the last one,
-    says why it ends: `stop` or `length`.
+    says why it ends: `stop` or `length`; and `usage`, where ids are not told, how many tokens
+    prompt and answer had.
     """
 
     ids: tuple[int, ...]
     text: bytes
     finish: str = ""
+    usage: tuple[int, int] | None = None
 
 
-def read_asked(request: oip.ModelInferRequest, seed: Callable[[], int]) -> Asked:
-    """What a request asks; where tokens are drawn and it names no seed, `seed` gives one.
+def read_asked(
+    request: oip.ModelInferRequest, seed: Callable[[], int], tokens: int = DEFAULT_TOKENS
+) -> Asked:
+    """What a request asks; where tokens are drawn and it names no seed, `seed` gives one. Where it
+    names no `max_tokens`, they are so many `tokens`.
 
     Raises Refusal: PARAMETER_MALFORMED for a parameter of ours of another type or value,
     TENSOR_NAME unless there is one input, and as `read_inputs`; of its bytes nothing is known yet.
@@ -61,7 +68,7 @@ def read_asked(request: oip.ModelInferRequest, seed: Callable[[], int]) -> Asked
     heat = 0.0 if temperature is None else temperature
     number = found.get("seed")
     sampling = Sampling(
-        max_tokens=int(found.get("max_tokens", DEFAULT_TOKENS)),
+        max_tokens=int(found.get("max_tokens", tokens)),
         temperature=heat,
         top_p=1.0 if top_p is None else top_p,
         stop=_stops(found.get("stop", "[]")),
@@ -131,6 +138,8 @@ def read_piece(response: oip.ModelInferResponse) -> Piece:
     """What `write_piece` wrote. Raises Refusal(ANSWER_MALFORMED)."""
     tensors = _outputs(response, TEXT_OUTPUT, TOKEN_IDS)
     finish = response.parameters[FINISH].string_param if FINISH in response.parameters else ""
+    if finish not in ("", *ENDS):
+        raise Refusal(Reason.ANSWER_MALFORMED, "a piece ends for another reason")
     if FINAL not in response.parameters or response.parameters[FINAL].bool_param != bool(finish):
         raise Refusal(Reason.ANSWER_MALFORMED, "a piece does not say whether it is the last")
     return Piece(_ids(tensors[TOKEN_IDS]), _one(tensors[TEXT_OUTPUT]), finish)

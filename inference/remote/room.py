@@ -18,6 +18,7 @@ from inference.remote.door import Door
 from inference.remote.load import Load
 from inference.remote.placement import Measured
 from inference.remote.service import write_load
+from inference.remote.way import Way
 from inference.standing import Place, Snapshot
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
@@ -88,9 +89,9 @@ class EngineRoom:
         self.name = name
         self._costs = costs
         self._door = door
-        self._channel = door.open()
-        self._inference = GRPCInferenceServiceStub(self._channel)
-        self._engine = EngineServiceStub(self._channel)
+        self._way = Way(door)
+        self._inference = GRPCInferenceServiceStub(self._way.channel)
+        self._engine = EngineServiceStub(self._way.channel)
         self._shown: dict[Place, _Shown] = {}
         self._measured: dict[str, Measured] = {}
         self._behind = threading.Event()
@@ -178,7 +179,10 @@ class EngineRoom:
             yield self._heard(responses)
 
     def probe(self) -> None:
-        """Notice an engine that went, or began anew, while nobody asked it anything."""
+        """Notice an engine that went, or began anew, while nobody asked it anything; and whether
+        certificates have changed.
+        """
+        self._renew()
         try:
             request = oip.ServerReadyRequest()
             self._door.check()
@@ -198,7 +202,7 @@ class EngineRoom:
         return Envelope.decode(call(self._engine.GetCounts, request, _ASK_SECONDS).envelope)
 
     def close(self) -> None:
-        self._channel.close()
+        self._way.close()
 
     def _heard(
         self, responses: Iterator[oip.ModelInferResponse]
@@ -216,10 +220,16 @@ class EngineRoom:
         self._behind.set()
         return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
 
+    def _renew(self) -> None:
+        if self._way.renew():
+            self._inference = GRPCInferenceServiceStub(self._way.channel)
+            self._engine = EngineServiceStub(self._way.channel)
+
     def _away(self) -> Refusal | None:
         """Why nothing can be shown, if so. An engine that hangs must not be waited for at length,
         pointer by pointer.
         """
+        self._renew()
         try:
             self._door.check()
             call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)

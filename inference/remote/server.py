@@ -3,21 +3,24 @@
 1. A method without a rule is refused (RULE_MISSING).
 2. On TLS the caller shows one of the pinned certificates (CERTIFICATE_UNPINNED). A socket's file
    lets nobody but its owner connect.
-3. Whatever the handler raises becomes a reason from the fixed list.
+3. The message is parsed, once it is known who sent it.
+4. Whatever the handler raises becomes a reason from the fixed list.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from concurrent import futures
 from typing import Any
 
 import grpc
 from cryptography import x509
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from inference import tracing
-from inference.remote import pinning, sockets
+from inference.remote import sockets
+from inference.remote.engine_tls import EngineTls
 from inference.remote.host import Host
 from inference.remote.service import InferenceService, OwnService
 from inference.remote.settings import EngineConfig, EngineLimits
@@ -67,14 +70,15 @@ ALLOWED = frozenset(
 
 _METADATA_BYTES = 16 * 1024
 _HANDSHAKE_MS = 5_000
+_PING_MS = 1_000
 _PEER = "x509_pem_cert"
 
 
 class Guard(grpc.ServerInterceptor):
-    """Stands before every handler. `pinned`: the certificates of callers; empty on a socket."""
+    """Stands before every handler. `pinned`: says the certificates of callers; None on a socket."""
 
-    def __init__(self, pinned: Sequence[x509.Certificate]) -> None:
-        self._pinned = frozenset(pinned)
+    def __init__(self, pinned: Callable[[], Container[x509.Certificate]] | None) -> None:
+        self._pinned = pinned
 
     def intercept_service(
         self,
@@ -87,14 +91,10 @@ class Guard(grpc.ServerInterceptor):
             return None
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler),
-                handler.request_deserializer,
-                handler.response_serializer,
+                self._stream(method, handler), None, handler.response_serializer
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._single(method, handler),
-            handler.request_deserializer,
-            handler.response_serializer,
+            self._single(method, handler), None, handler.response_serializer
         )
 
     def check(self, method: str, peer: Mapping[str, Any]) -> None:
@@ -103,31 +103,38 @@ class Guard(grpc.ServerInterceptor):
         if method not in ALLOWED:
             raise Refusal(Reason.RULE_MISSING, method)
         # 2.
-        if self._pinned:
+        if self._pinned is not None:
             shown = [x509.load_pem_x509_certificate(data) for data in peer.get(_PEER, ())]
-            if not shown or shown[0] not in self._pinned:
+            if not shown or shown[0] not in self._pinned():
                 raise Refusal(Reason.CERTIFICATE_UNPINNED)
 
     def _single(self, method: str, handler: Any) -> Callable[..., Any]:
-        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+        def guarded(message: bytes, context: grpc.ServicerContext) -> Any:
             try:
                 self.check(method, context.auth_context())
                 with tracing.call(method, context.invocation_metadata):
-                    return handler.unary_unary(request, context)
+                    return handler.unary_unary(_parsed(handler, message), context)
             except Exception as error:
                 _abort(method, context, error)
 
         return guarded
 
     def _stream(self, method: str, handler: Any) -> Callable[..., Any]:
-        def guarded(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        def answered(
+            messages: Iterator[bytes], context: grpc.ServicerContext
+        ) -> Generator[Any, None, None]:
             try:
                 self.check(method, context.auth_context())
                 if not handler.request_streaming:
                     raise Refusal(Reason.RULE_MISSING, method)
+                requests = (_parsed(handler, message) for message in messages)
                 yield from handler.stream_stream(requests, context)
             except Exception as error:
                 _abort(method, context, error)
+
+        def guarded(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            answers = answered(requests, context)
+            yield from tracing.stream(method, context.invocation_metadata, answers)
 
         return guarded
 
@@ -146,13 +153,13 @@ class Server:
         Raises: ConfigError; SOCKET_EXPOSED.
         """
         limits = config.limits
-        pinned = pinning.read_pinned("[tls] gateways", config.tls.gateways)
+        tls = EngineTls(config.tls) if config.listen.tls else None
         self._host = host
         self._drain = limits.drain
-        self._server = _new_server(limits, Guard(pinned))
+        self._server = _new_server(limits, Guard(None if tls is None else lambda: tls.pinned))
         self._health = health.HealthServicer()
         self._add_services(service or InferenceService(host, limits.deadline))
-        self.address = _listen(self._server, config, pinned)
+        self.address = _listen(self._server, config, tls)
 
     def start(self) -> None:
         for service in ("", *(service.full_name for service in SERVICES)):
@@ -184,12 +191,14 @@ def _new_server(limits: EngineLimits, guard: Guard) -> grpc.Server:
             ("grpc.max_allowed_incoming_connections", limits.connections),
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_metadata_size", _METADATA_BYTES),
+            # Gateways' pings come more often than gRPC would have them: see `TlsDoor`.
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_MS),
             ("grpc.so_reuseport", 0),
         ],
     )
 
 
-def _listen(server: grpc.Server, config: EngineConfig, pinned: Sequence[x509.Certificate]) -> str:
+def _listen(server: grpc.Server, config: EngineConfig, tls: EngineTls | None) -> str:
     """Binds the configured address and returns it, with the port that it got."""
     path = config.listen.socket
     try:
@@ -199,25 +208,21 @@ def _listen(server: grpc.Server, config: EngineConfig, pinned: Sequence[x509.Cer
                 server.add_insecure_port(f"unix:{path.absolute()}")
             sockets.check_socket(path)
             return str(path)
-        credentials = grpc.ssl_server_credentials(
-            [_pair(config)], root_certificates=pinning.pem(pinned), require_client_auth=True
-        )
-        port = server.add_secure_port(config.listen.tls, credentials)
+        if tls is None:
+            raise ConfigError("[listen] names neither a socket nor an address")
+        port = server.add_secure_port(config.listen.tls, tls.credentials())
         return f"{config.listen.tls.rpartition(':')[0]}:{port}"
     except RuntimeError as error:
-        raise ConfigError(
-            f"cannot listen on {path or config.listen.tls}: is it in use, or are certificate and "
-            "key not a pair?"
-        ) from error
+        place = path or config.listen.tls
+        raise ConfigError(f"cannot listen on {place}: is it in use?") from error
 
 
-def _pair(config: EngineConfig) -> tuple[bytes, bytes]:
-    if config.tls.certificate is None or config.tls.key is None:
-        raise ConfigError("[tls] is incomplete")
+def _parsed(handler: Any, message: bytes) -> Any:
+    """Step 3. Raises: MESSAGE_MALFORMED."""
     try:
-        return config.tls.key.read_bytes(), config.tls.certificate.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"[tls] cannot read {error.filename}: {error.strerror}") from error
+        return handler.request_deserializer(message)
+    except DecodeError as error:
+        raise Refusal(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
 
 
 def _abort(method: str, context: grpc.ServicerContext, error: Exception) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from inference.batching import BatchingBounds, OperatorBounds
 from inference.remote.sockets import LONGEST_PATH
+from inference.replicas.settings import RaySettings
 from inference.runtime_settings import RuntimeSettings
 from inference.tracing import TraceSettings
 from registry.buckets import Bucket
 from sealgate.logs import LogSettings
+from sealgate.metrics_settings import MetricsSettings
 from sealgate.settings import ConfigError, read_settings
 
 
@@ -33,7 +35,9 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """This engine's certificate with its key, and the `gateways`' own certificates."""
+    """This engine's certificate with its key, and the `gateways`' own certificates, all of which
+    are read again when they change.
+    """
 
     certificate: Path | None = None
     """The engine's own, which gateways pin (PEM)."""
@@ -120,7 +124,9 @@ class EngineConfig:
     limits: EngineLimits = field(default_factory=EngineLimits)
     batching: tuple[BatchingBounds, ...] = ()
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
     log: LogSettings = field(default_factory=LogSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     traces: TraceSettings = field(default_factory=TraceSettings)
 
     def __post_init__(self) -> None:

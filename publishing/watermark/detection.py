@@ -15,7 +15,7 @@ outlasts (2^-103 each), and a commitment logged before the release shows that no
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,7 @@ def detect(weights: Iterable[Floats], code: Code) -> Detection:
     return max(first, second, key=lambda each: each.z)
 
 
-def sums_of(paired: Sequence[Paired], code: Code) -> Sums:
+def sums_of(paired: Iterable[Paired], code: Code) -> Sums:
     """All correlations of weights paired so, by the bits of the code's payload."""
     pieces = (correlate(each.values, code, each.shape, each.ordinal) for each in paired)
     return Sums.of(pieces, code.bits)
@@ -82,7 +82,7 @@ def pay(z: float, log_price: float) -> float:
     return math.sqrt(max(z * z - 2 * log_price, 0.0))
 
 
-def detection_of(paired: Sequence[Paired], code: Code, log_price: float) -> Detection:
+def detection_of(paired: Iterable[Paired], code: Code, log_price: float) -> Detection:
     """What `code` reads in weights paired so, after paying for exp(log_price) ways of pairing."""
     sums = sums_of(paired, code)
     word = payloads.codeword(code.payload) if code.payload is not None else None

@@ -15,7 +15,7 @@ from publishing.watermark.detection import Detection, detect
 from publishing.watermark.key import Code, Mark
 from publishing.watermark.pairing import log_ways
 from publishing.watermark.records import Slot
-from publishing.watermark.spreading import Spreading, spread
+from publishing.watermark.spreading import Spreading, Stored, spread
 from publishing.watermark.weights import read_carriers, write_carriers
 from sealgate.reasons import Reason, Refusal
 
@@ -64,8 +64,14 @@ def embed(serving: bytes, response: bytes, mark: Mark, target: float = TARGET) -
     )
 
 
-def spread_mark(hosts: Sequence[Floats], mark: Mark, target: float = TARGET) -> Spreading:
-    """How to add the mark to these weights, none of which is constant.
+def spread_mark(
+    hosts: Sequence[Floats],
+    mark: Mark,
+    target: float = TARGET,
+    stored: Stored = lambda _, values: values,
+) -> Spreading:
+    """How to add the mark to these weights, none of which is constant: it is read in what is
+    `stored` of them.
 
     Raises: WATERMARK_CAPACITY.
     """
@@ -79,4 +85,4 @@ def spread_mark(hosts: Sequence[Floats], mark: Mark, target: float = TARGET) -> 
     code = mark.code(worded=count >= PAYLOAD_CAPACITY)
     if code.bits:
         wanted = max(MARGIN, wanted / math.sqrt(code.bits))
-    return spread(hosts, code, wanted)
+    return spread(hosts, code, wanted, stored=stored)

@@ -17,6 +17,7 @@ from sealgate.reasons import Reason, Refusal
 
 SAFETENSORS = ".safetensors"
 Choose = Callable[[Sequence[Floats]], Spreading]
+ChooseStored = Callable[["Hosts"], Spreading]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def mark_file(
     or written, or the target exists.
     """
     if source.suffix == SAFETENSORS:
-        return _mark_tensors(source, target, choose, metadata)
+        return mark_shards([source], [target], choose, metadata)
     marked, found = mark_model(source.read_bytes(), choose, metadata)
     with target.open("xb") as file:
         file.write(marked)
@@ -65,11 +66,25 @@ def with_notes(data: bytes, metadata: Mapping[str, str]) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _mark_tensors(
-    source: Path, target: Path, choose: Choose, metadata: Mapping[str, str]
+def mark_shards(
+    sources: Sequence[Path],
+    targets: Sequence[Path],
+    choose: ChooseStored,
+    metadata: Mapping[str, str],
+    skipped: tuple[str, ...] = (),
 ) -> MarkedFile:
-    file = TensorFile.parse(_mapped(source))
-    hosts = _Hosts(file, [name for name in file.floats() if whiten(file.floating(name)).any()])
+    """The same for safetensors files that are one model's together. Weights with names that end in
+    one of `skipped` are left as they are. Raises: as `mark_file`.
+    """
+    files = [TensorFile.parse(_mapped(source)) for source in sources]
+    hosts = Hosts(
+        [
+            (file, name)
+            for file in files
+            for name in file.floats()
+            if not name.endswith(skipped) and whiten(file.floating(name)).any()
+        ]
+    )
     spreading = choose(hosts)
     shifted = zip(hosts.names, spreading.apply(hosts), strict=True)
     ready = next(shifted, None)
@@ -81,25 +96,36 @@ def _mark_tensors(
         values, ready = ready[1], next(shifted, None)
         return values
 
-    with target.open("xb") as out:
-        write_tensor_file(out, file, {**file.metadata, **metadata}, replaced)
-    shapes = [file.entries[name].shape for name in hosts.names]
-    slots = [Slot(n, s, tuple(range(len(s)))) for n, s in zip(hosts.names, shapes, strict=True)]
+    for file, target in zip(files, targets, strict=True):
+        with target.open("xb") as out:
+            write_tensor_file(out, file, {**file.metadata, **metadata}, replaced)
+    slots = [Slot(name, shape, tuple(range(len(shape)))) for name, shape in hosts.shapes]
     return MarkedFile(spreading, tuple(slots))
 
 
-class _Hosts(Sequence[Floats]):
-    """Tensors of a file, each read when it is asked for."""
+class Hosts(Sequence[Floats]):
+    """Tensors of files, each read when it is asked for."""
 
-    def __init__(self, file: TensorFile, names: Sequence[str]) -> None:
-        self._file = file
-        self.names = names
+    def __init__(self, places: Sequence[tuple[TensorFile, str]]) -> None:
+        self._places = places
+        self.names = [name for _, name in places]
+
+    @property
+    def shapes(self) -> list[tuple[str, tuple[int, ...]]]:
+        """The name and the shape of each."""
+        return [(name, file.entries[name].shape) for file, name in self._places]
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._places)
 
     def __getitem__(self, place: Any) -> Any:
-        return self._file.floating(self.names[place])
+        file, name = self._places[place]
+        return file.floating(name)
+
+    def stored(self, place: int, values: Floats) -> Floats:
+        """What the file of that tensor keeps of values: it may have fewer bits for each."""
+        file, name = self._places[place]
+        return file.kept(name, values)
 
 
 def _mapped(path: Path) -> Any:

@@ -8,7 +8,7 @@ amplitude of its own, so that every one of them is read with the same margin.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ from sealgate.reasons import Reason, Refusal
 
 _ROUNDS = 8
 _PIECE = 1 << 16
+# What a file keeps of the values of its weight at a place.
+Stored = Callable[[int, Floats], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,15 @@ class Spreading:
         return shifts.reshape(shape)
 
 
-def spread(hosts: Sequence[Floats], code: Code, wanted: float, most: float = math.inf) -> Spreading:
+def spread(
+    hosts: Sequence[Floats],
+    code: Code,
+    wanted: float,
+    most: float = math.inf,
+    stored: Stored = lambda _, values: values,
+) -> Spreading:
     """The least amplitudes, up to `most`, with which each bit, or the whole without a payload, is
-    read with `wanted` standard deviations.
+    read with `wanted` standard deviations in what is `stored` of the marked weights.
 
     No host may be constant. Raises: WATERMARK_CAPACITY where the weights cannot reach it.
     """
@@ -81,7 +89,8 @@ def spread(hosts: Sequence[Floats], code: Code, wanted: float, most: float = mat
         amplitudes = np.minimum(_round_up(amplitudes), most)
         found = Spreading(code, amplitudes)
         # Clipping and the marked matrix's own, wider spread take a little: make up for it.
-        strengths = _read(found.apply(hosts), code).strengths * word
+        kept = (stored(place, marked) for place, marked in enumerate(found.apply(hosts)))
+        strengths = _read(kept, code).strengths * word
         short = (strengths < wanted) & (amplitudes < most)
         if not short.any():
             return found

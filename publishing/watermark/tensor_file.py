@@ -106,6 +106,10 @@ class TensorFile:
             raise _refused(f"{name} is not finite")
         return values
 
+    def kept(self, name: str, values: Floats) -> Floats:
+        """What is left of values in that tensor's own type."""
+        return values.astype(_DTYPES[self.entries[name].dtype]).astype(np.float32)
+
     def carriers(self) -> tuple[Carrier, ...]:
         """The weights as they lie, dequantized where they are integers with a scale.
 

@@ -8,7 +8,8 @@ two actions of its section `screening`, for everybody.
                 "step_up": {"role": "approver", "seconds": 900},
                 "hold_ms": 40, "hold_stage": true,
                 "sessions": {"search": "label-only", "extraction": "alert",
-                             "seconds": 3600, "slow_ms": 500}}}
+                             "seconds": 3600, "slow_ms": 500}},
+     "assistant": {"guard": {"version": "sha256:...", "label": "injection", "action": "block"}}}
 
 Everything may be left out. What a role says goes before what the model's `verdicts` say, and these
 before `screening`; of a caller's roles the strictest counts.
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from sealgate.trust import fields
+from sealgate.trust.digest import check_digest
 from sealgate.trust.names import check_name
 from sealgate.trust.policy_parts import BLOCK, FLAG, LABEL_ONLY, RECORD, ROLES, Rules, invalid
 from sealgate.trust.rights import ALL
@@ -29,6 +31,7 @@ STRICTEST_FIRST = (BLOCK, STEP_UP, LABEL_ONLY, FLAG, RECORD)
 SLOW, ALERT = "slow", "alert"
 """A session that looks like an attack is answered later, or is told of and nothing else."""
 _SESSION_ACTIONS = (BLOCK, LABEL_ONLY, SLOW, ALERT)
+_GUARD_ACTIONS = (BLOCK, FLAG, RECORD)
 _LONGEST_HOLD_MS = 60_000
 _LONGEST_SECONDS = 30 * 86400
 
@@ -120,6 +123,32 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """A classifier that is shown every prompt of a language model: the version of that digest,
+    which must be live under a name of its own; and what follows, `block`, `flag` or `record`, where
+    it finds the class `label` in any part of a prompt.
+    """
+
+    version: str
+    label: str
+    action: str
+
+    def __post_init__(self) -> None:
+        check_digest(self.version)
+        if not fields.text(self.label):
+            raise fields.malformed("a guard's label is empty")
+        if fields.text(self.action) not in _GUARD_ACTIONS:
+            raise invalid("a guard leads to something that does not exist")
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("version", "label", "action")}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        return cls(**fields.record(value, ("version", "label", "action")))
+
+
+@dataclass(frozen=True, slots=True)
 class Screen:
     """Everything about one model. `hold_ms` is how long after its arrival a request is answered at
     the earliest, so that the time of an answer does not tell what screening did (0: at once).
@@ -132,6 +161,7 @@ class Screen:
     hold_ms: int = 0
     hold_stage: bool = False
     sessions: Sessions | None = None
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         if not ROLES.issuperset(self.roles):
@@ -164,6 +194,7 @@ class Screen:
             "hold_ms": self.hold_ms,
             "hold_stage": self.hold_stage,
             "sessions": self.sessions and self.sessions.to_json(),
+            "guard": self.guard and self.guard.to_json(),
         }
         return {name: value for name, value in values.items() if value}
 
@@ -171,7 +202,12 @@ class Screen:
     def from_json(cls, value: object) -> Self:
         said = _said(value, cls.__slots__)
         roles = fields.mapping(said.get("roles", {}))
-        kinds: dict[str, Any] = {"verdicts": Verdicts, "step_up": StepUp, "sessions": Sessions}
+        kinds: dict[str, Any] = {
+            "verdicts": Verdicts,
+            "step_up": StepUp,
+            "sessions": Sessions,
+            "guard": Guard,
+        }
         parts = {name: kind.from_json(said[name]) for name, kind in kinds.items() if name in said}
         parts["roles"] = {role: Verdicts.from_json(item) for role, item in roles.items()}
         return cls(**{**said, **parts})

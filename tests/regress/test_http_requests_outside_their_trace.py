@@ -12,6 +12,7 @@ import h11
 import pytest
 
 from gateway.front_door import Call
+from gateway.http.absence import Absence
 from gateway.http.door import HttpDoor
 from gateway.http.request import Request
 from gateway.settings import Limits
@@ -77,7 +78,7 @@ def test_are_in_it(
     headers = [("host", "a"), *(("traceparent", value) for value in values)]
     head = h11.Request(method="GET", target="/v2", headers=headers)
     limits = Limits()
-    door = HttpDoor(nobody, refuses, Turnstile(limits), limits, Counter())
-    assert door.answer(Request(head, peer, nobody)).status == 401
+    door = HttpDoor(nobody, refuses, Turnstile(limits), Absence(), limits, Counter())
+    assert door.answer(Request(head, peer, nobody, nobody)).status == 401
     assert spans.calls == [("/inference.GRPCInferenceService/ServerMetadata", parent)]
     assert spans.said == ["ok"]

@@ -1,10 +1,10 @@
-"""`sealgate serve engine` as a process, beside a house whose gateway is told to use it."""
+"""`sealgate serve engine` or `generator` as a process, beside a house that is told to use it."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,15 +18,21 @@ class EngineProcess:
     """The engine of an installation; `output` is what it printed, once it has ended.
 
     Its configuration is `config` in the installation's folder; `python` may be of an environment
-    with another onnxruntime.
+    with another onnxruntime. `before` are words that run it, such as `ip netns exec NAME`, and
+    `options` the command's; `kind` is what is served.
     """
 
     def __init__(
-        self, state: Path, config: str = "engine.toml", python: str = sys.executable
+        self,
+        state: Path,
+        config: str = "engine.toml",
+        python: str = sys.executable,
+        before: Sequence[str] = (),
+        options: Sequence[str] = (),
+        kind: str = "engine",
     ) -> None:
-        self._state = state
-        self._config = config
-        self._python = python
+        self._command = [*before, python, *_SEALGATE, "serve", kind, *options]
+        self._command += ["--config", str(state / config)]
         self._process: subprocess.Popen[str] | None = None
         self.address = ""
         self.output = ""
@@ -34,7 +40,7 @@ class EngineProcess:
     def start(self) -> None:
         """Start it, and return when it listens."""
         self._process = subprocess.Popen(
-            [self._python, *_SEALGATE, "serve", "engine", "--config", self._state / self._config],
+            self._command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,6 +75,10 @@ class EngineProcess:
         status = self._process.returncode
         self._process = None
         return status
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
 
     @property
     def runs(self) -> bool:

@@ -24,12 +24,12 @@ page_tokens = 16
 
 
 class GeneratorHouse(House):
-    """A house with a generator, which `start_generator` starts."""
+    """A house with a generator, which `start_generator` starts; `more` is for `gateway.toml`."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, more: str = "") -> None:
         super().__init__(state, engine=EnginePlace())
         gateway = (state / "gateway.toml").read_text().replace("[engine]", "[generator]")
-        (state / "gateway.toml").write_text(gateway)
+        (state / "gateway.toml").write_text(gateway + more)
         text = (state / "engine.toml").read_text()
         (state / "generator.toml").write_text(text + _GENERATION)
         self.generator: Server | None = None
@@ -78,9 +78,9 @@ class GeneratorHouse(House):
 
 
 @contextmanager
-def generating(state: Path, folder: Path) -> Iterator[GeneratorHouse]:
-    """A house in which version 1 of `tiny` is in production."""
-    house = GeneratorHouse(state)
+def generating(state: Path, folder: Path, more: str = "") -> Iterator[GeneratorHouse]:
+    """A house in which version 1 of `tiny` is in production; `more` is as for `GeneratorHouse`."""
+    house = GeneratorHouse(state, more)
     house.start_generator()
     try:
         house.start()

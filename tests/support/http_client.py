@@ -40,11 +40,13 @@ class Seen:
 
     @property
     def reason(self) -> Reason | None:
-        """Of a refusal, which has its reason's sentence too; None for an answer."""
+        """Of a refusal in either form, which has its reason's sentence too; None for an answer."""
         if self.status == 200:
             return None
-        found = Reason[self.json["reason"]]
-        assert self.json["error"] == found.sentence
+        error = self.json["error"]
+        is_openai = isinstance(error, dict)
+        found = Reason[error["code"] if is_openai else self.json["reason"]]
+        assert (error["message"] if is_openai else error) == found.sentence
         return found
 
 

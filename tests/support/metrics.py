@@ -1,29 +1,37 @@
-"""The table of metrics as docs/metrics.md has it: `python -m tests.support.metrics` writes it."""
+"""The tables of docs/metrics.md, from the code: `python -m tests.support.metrics` writes them."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.metrics.families import FAMILIES
+from gateway.metrics.engine_families import ENGINE_FAMILIES
+from gateway.metrics.families import FAMILIES, Family
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+ALL_FAMILIES = (*FAMILIES, *ENGINE_FAMILIES)
+"""A gateway's, then an engine's."""
 _TABLE = re.compile(r"(?<=\n\n)(TABLE|\| metric \|.*?\|)(?=\n\n)", re.DOTALL)
 
 
-def table() -> str:
+def tables() -> list[str]:
     """A row for each family, in the order in which they are shown."""
+    return [_table(FAMILIES), _table(ENGINE_FAMILIES)]
+
+
+def documented() -> list[str]:
+    """The tables that stand there."""
+    return _TABLE.findall(DOCUMENT.read_text())
+
+
+def _table(families: Sequence[Family]) -> str:
     rows = [
         f"| `{family.name}` | {family.kind} | {', '.join(f'`{label}`' for label in family.labels)}"
         f" | {family.meaning} |"
-        for family in FAMILIES
+        for family in families
     ]
     return "\n".join(["| metric | kind | labels | what it says |", "|---|---|---|---|", *rows])
 
 
-def documented() -> str:
-    """The table that stands there."""
-    (found,) = _TABLE.findall(DOCUMENT.read_text())
-    return str(found)
-
-
 if __name__ == "__main__":
-    DOCUMENT.write_text(_TABLE.sub(lambda _: table(), DOCUMENT.read_text()))
+    made = iter(tables())
+    DOCUMENT.write_text(_TABLE.sub(lambda _: next(made), DOCUMENT.read_text()))

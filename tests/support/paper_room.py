@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 
 from inference.cpu import CpuSettings
-from inference.engine import Engine
+from inference.engine import Engine, Loader
 from inference.loading import LocalLoader
 from inference.remote.host import Host
 from inference.remote.load import Load
@@ -42,10 +43,10 @@ class PaperRoom:
         self.store = FolderStore(folder / "artifacts")
         self.artifacts = folder / "artifacts"
         self.socket = folder / "engine.sock"
-        seen = SeenFile.open(folder / "seen.json")
-        self.engine = Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(1)))
-        tally = Tally("engine", INSTANCE, self.key, registry.clock)
-        self.host = Host(self.engine, seen, self.store, tally, registry.clock, 5.0)
+        self.seen = SeenFile.open(folder / "seen.json")
+        self.tally = Tally("engine", INSTANCE, self.key, registry.clock)
+        self.host = self.open_host()
+        self.engine = self.host.engine
         config = EngineConfig(
             listen=Listen(socket=self.socket),
             trust=Trust((folder / "root.pem",), 1, folder / "seen.json"),
@@ -55,6 +56,16 @@ class PaperRoom:
         self.server = Server(config, self.host)
         self.channel = grpc.insecure_channel(f"unix:{self.socket}")
         self.stub = GRPCInferenceServiceStub(self.channel)
+
+    def open_host(self) -> Host:
+        """What is behind the socket."""
+        return Host(*self.parts(LocalLoader(CpuSettings(1)), self.seen, self.tally))
+
+    def parts(self, loader: Loader, seen: SeenFile, tally: Tally | None) -> tuple[Any, ...]:
+        """Of a `Host` of this room's."""
+        clock = self.registry.clock
+        engine = Engine(self.registry.anchor, seen, clock, loader)
+        return engine, seen, self.store, tally, clock, 5.0
 
     def publish(self, files: dict[str, bytes], model: str = "digits") -> PaperVersion:
         for data in files.values():

@@ -64,6 +64,11 @@ class PostgresServer:
     def url(self) -> str:
         return f"postgresql://{USER}:{self.password}@/postgres?host={self._folder}"
 
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self._folder / ".s.PGSQL.5432"
+
     def schema_url(self, schema: str) -> str:
         """The URL of a schema of its own."""
         return f"{self.url}&schema={schema}"
@@ -94,6 +99,15 @@ class PostgresServer:
             self._process.wait(_SECONDS)
             self._process = None
 
+    def pause(self) -> None:
+        """Let it hang, with all its processes: it answers nothing, and connections stay."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
     def psql(self, query: str) -> str:
         """What PostgreSQL's own program answers: a line for each row, fields apart by `|`."""
         program = self._home / _PROGRAMS / "psql"
@@ -105,6 +119,12 @@ class PostgresServer:
         """Stop it and remove all that it wrote."""
         self.stop()
         shutil.rmtree(self._folder)
+
+    def _pids(self) -> list[int]:
+        """Its first process, which makes the others, and those."""
+        first = self._process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text()
+        return [first, *map(int, children.split())]
 
     @property
     def _data(self) -> Path:

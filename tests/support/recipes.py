@@ -63,10 +63,54 @@ checkpointing = true
 """
 
 
+PROSE = """
+[model]
+name = "manual"
+description = "Goes on with a manual."
+intended_use = "Tests."
+
+[run]
+checkpoint_steps = 5
+
+[data]
+source = "prose"
+path = "prose.txt"
+tokens = 32
+train = 200
+fit = 20
+calibration = 80
+
+[teacher]
+kind = "checkpoint"
+path = "teacher"
+
+[student]
+kind = "decoder"
+width = 32
+layers = 1
+heads = 4
+
+[[steps]]
+kind = "distil"
+epochs = 6
+batch = 16
+learning_rate = 1e-2
+temperature = 1.0
+weight = 0.9
+"""
+
+
 def digits(folder: Path, *parts: str, name: str = "recipe.toml") -> Path:
     """A recipe's file; without parts, distilled and then quantized in training."""
     path = folder / name
     path.write_text("\n".join((DIGITS, *(parts or (BOOSTED, PERCEPTRON, DISTIL, QUANTIZE)))))
+    return path
+
+
+def prose(folder: Path) -> Path:
+    """A recipe's file; its text, tokenizer and teacher are to lie beside it."""
+    path = folder / "prose.toml"
+    path.write_text(PROSE)
     return path
 
 

@@ -10,7 +10,9 @@ import torch
 
 from benchmarks.screening import attacks, knowing, measures, subjects
 from benchmarks.screening.attacks import ATTACKS, BOUNDED, made
-from benchmarks.screening.subjects import DIGITS, HARDENED, PLAIN, TABLE, Subject, TorchSession
+from benchmarks.screening.served import FEATURES
+from benchmarks.screening.sources import CANCER, DIGITS
+from benchmarks.screening.subjects import HARDENED, PLAIN, Subject, TorchSession
 from inference.screening import contract
 from inference.screening.attack import feeds
 from tests.support.demo_models import DemoModel
@@ -75,13 +77,39 @@ def test_attacks_keep_to_their_bounds_and_turn_answers(plain: Subject) -> None:
 
 
 def test_a_table_s_columns_move_by_their_own_spread() -> None:
-    table = subjects.subject(replace(TABLE, recipe=replace(TABLE.recipe, epochs=5)), PLAIN, 7)
+    table = subjects.subject(replace(CANCER, recipe=replace(CANCER.recipe, epochs=5)), PLAIN, 7)
     train = table.slices["train"][0]
     spread = np.subtract(*np.quantile(train, [0.75, 0.25], axis=0))
     assert np.allclose(table.unit, 0.1 * spread, atol=1e-5)
     (fgsm,) = (attack for attack in ATTACKS if attack.name == "FGSM")
     before, after, _ = made(table, fgsm)
     assert (np.abs(after - before) <= table.unit + 1e-6).all()
+
+
+def test_an_ensemble_keeps_to_its_bound_and_turns_no_fewer(plain: Subject) -> None:
+    few = replace(
+        plain, slices={**plain.slices, "test": tuple(p[:40] for p in plain.slices["test"])}
+    )
+    turned = {}
+    for attack in ATTACKS:
+        if attack.name in ("FGSM", "AutoAttack"):
+            _, after, classes = made(few, attack)
+            turned[attack.name] = np.mean(few.probe.answers(after) != classes)
+    assert (np.abs(after - few.right[0]) <= few.unit + 1e-6).all()
+    assert turned["AutoAttack"] >= turned["FGSM"]
+    assert turned["AutoAttack"] > 0.95
+
+
+def test_the_int8_twin_mostly_agrees(plain: Subject) -> None:
+    x = plain.slices["test"][0]
+    logits = plain.probe.measure(x)[0]
+    differences = plain.served().features(x, logits)
+    assert differences.shape == (len(x), FEATURES)
+    assert differences[:, 0].mean() < 0.03
+    # Eight bits are not none: what is compared are two networks.
+    assert differences[:, 2].min() > 0
+    other = np.roll(logits, 1, axis=1)
+    assert plain.served().features(x, other)[:, 0].mean() > 0.9
 
 
 def test_figures_hold_with_margins(plain: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,8 @@ class TestNetwork:
             assert deny["podSelector"]["matchLabels"].items() <= labels.items()
 
     def test_engines_hear_gateways_alone(self) -> None:
-        (way_in,) = named("NetworkPolicy", "sealgate-engine")["spec"]["ingress"]
+        way_in, watched = named("NetworkPolicy", "sealgate-engine")["spec"]["ingress"]
+        assert [port["port"] for port in watched["ports"]] == [9464]
         (peer,) = way_in["from"]
         assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
         assert [port["port"] for port in way_in["ports"]] == [9443]

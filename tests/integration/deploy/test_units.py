@@ -13,15 +13,22 @@ from tests.support.house import ROOT, House
 from tests.support.oracles import program, run
 
 UNITS = [ROOT / "deploy/systemd" / f"sealgate-{name}.service" for name in ("gateway", "engine")]
+DROP_INS = sorted((ROOT / "deploy/systemd").glob("engine-*.conf"))
 # Of 100; a unit without any hardening has 96.
 MOST_EXPOSED = 15
 
 
-def verify(folder: Path, change: tuple[str, str] = ("", "")) -> str:
-    """What systemd-analyze says of both units, whose program is one that is here."""
-    for unit in UNITS:
-        text = unit.read_text().replace("/opt/sealgate/bin/sealgate", sys.executable)
-        (folder / unit.name).write_text(text.replace(*change))
+def verify(folder: Path, change: tuple[str, str] = ("", ""), drop_in: Path | None = None) -> str:
+    """What systemd-analyze says of both units, whose program is one that is here, and of what is
+    dropped into the engine's.
+    """
+    (folder / "sealgate-engine.service.d").mkdir()
+    files = [(unit, folder / unit.name) for unit in UNITS]
+    if drop_in is not None:
+        files.append((drop_in, folder / "sealgate-engine.service.d" / drop_in.name))
+    for file, there in files:
+        text = re.sub(r"/opt/sealgate(-ray)?/bin/sealgate", sys.executable, file.read_text())
+        there.write_text(text.replace(*change))
     made = [folder / unit.name for unit in UNITS]
     done = run([program("systemd-analyze"), "verify", "--man=no", *made])
     said = [line for line in done.stderr.splitlines() if str(folder) in line or "sealgate" in line]
@@ -34,6 +41,16 @@ def test_systemd_takes_them(tmp_path: Path) -> None:
 
 def test_systemd_would_say_so(tmp_path: Path) -> None:
     assert "MemoryMaximum" in verify(tmp_path, ("MemoryMax", "MemoryMaximum"))
+
+
+@pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.name)
+class TestDropIns:
+    def test_systemd_takes_it(self, drop_in: Path, tmp_path: Path) -> None:
+        assert verify(tmp_path, drop_in=drop_in) == ""
+
+    def test_systemd_would_say_so(self, drop_in: Path, tmp_path: Path) -> None:
+        misspelt = ("RestrictAddressFamilies=AF_UNIX AF_INET\n", "RestrictFamilies=AF_INET\n")
+        assert drop_in.name in verify(tmp_path, misspelt, drop_in)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)

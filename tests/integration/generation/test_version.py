@@ -5,6 +5,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from generation import publishing
 from generation.copies import copy_verified
 from generation.decoder import Decoder
 from generation.golden import GoldenAnswers
-from generation.publishing import About, Signing, hash_file
+from generation.marking import LARGEST_LOSS, Committed
+from generation.publishing import About, Built, Signing, hash_file
 from generation.settings import GenerationSettings
 from generation.surprise import WINDOW, calibrate, score
 from generation.version import GeneratorVersion
-from inference.generation import GOLDEN, TERMS, Asked, Sampling, Terms
+from inference.generation import GOLDEN, INT8, TERMS, Asked, Sampling, Terms
 from inference.model_config import Data
+from publishing.watermark.detection import THRESHOLD
+from publishing.watermark.key import Mark, WatermarkKey
+from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
@@ -43,15 +48,27 @@ class Shelf:
         return self._files[digest]
 
 
-def build(folder: Path, made: Path, about: About = ABOUT, count: int = 60) -> Package:
+def build(
+    folder: Path, made: Path, about: About = ABOUT, count: int = 60, loss: float = LARGEST_LOSS
+) -> Built:
     signing = Signing("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
     now = datetime(2026, 11, 26, tzinfo=UTC)
-    return publishing.build(folder, prompts(count), about, made, signing, sha256(b"x"), now)
+    key = WatermarkKey("tiny", bytes(range(32)))
+
+    def commit(unmarked: str) -> Committed:
+        return Committed(Mark(key, b"mark", unmarked), 7)
+
+    return publishing.build(folder, prompts(count), about, made, signing, commit, now, loss)
 
 
 @pytest.fixture(scope="module")
-def package(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(folder, tmp_path_factory.mktemp("built") / "made")
+
+
+@pytest.fixture(scope="module")
+def package(built: Built) -> Package:
+    return built.package
 
 
 @pytest.fixture
@@ -76,8 +93,42 @@ def test_its_evidence_is_about_these_files(package: Package) -> None:
     items = [Evidence.decode(Envelope.decode(item).payload) for item in package.evidence]
     assert {item.version_digest for item in items} == {package.manifest.digest}
     bodies = {item.kind: item.body for item in items}
-    assert bodies["watermark-check"]["marked"] is False
+    check = bodies["watermark-check"]
+    assert check["commitment"] == package.commitment
+    assert min(check[form]["z"] for form in ("stored", "int8")) > THRESHOLD
+    told = check["perplexity"]
+    assert 0.9 < told["marked"] / told["unmarked"] < 1.005
+    assert told["served"] == told["marked"]
     assert bodies["screening-report"]["calibration_prompts"] == 56
+
+
+def test_the_publisher_keeps_what_reads_the_mark(
+    built: Built, package: Package, folder: Path
+) -> None:
+    record = built.mark
+    assert record.version_digest == package.manifest.digest
+    assert record.mark.unmarked == hash_file(folder / "model.safetensors").digest
+    data = package.files["model.safetensors"].read_bytes()
+    assert read_code(weights_of("model.safetensors", data), record.code, record.slots).found
+
+
+def test_a_mark_that_costs_too_much_is_not_published(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as found:
+        build(folder, tmp_path / "made", loss=-0.5)
+    assert found.value.reason is Reason.WATERMARK_COST
+
+
+def test_a_version_of_int8_answers_its_golden_prompts(
+    folder: Path, tmp_path: Path, settings: GenerationSettings
+) -> None:
+    made = tmp_path / "made"
+    int8 = build(folder, made, replace(ABOUT, precision=INT8))
+    told = int8.findings.perplexities
+    assert told.served != told.marked
+    assert told.served == pytest.approx(told.marked, rel=0.01)
+    version = GeneratorVersion.build(int8.package.manifest.digest, made, settings)
+    version.close()
+    assert version.terms.precision == INT8
 
 
 def test_a_version_answers_its_golden_prompts(
@@ -122,9 +173,7 @@ def test_what_has_no_room_is_refused(copy: Path, settings: GenerationSettings) -
 
 
 def test_a_model_is_not_published_for_more_than_it_takes(folder: Path, tmp_path: Path) -> None:
-    large = About(
-        **{name: getattr(ABOUT, name) for name in About.__slots__} | {"prompt_tokens": 9999}
-    )
+    large = replace(ABOUT, prompt_tokens=9999)
     with pytest.raises(Refusal) as found:
         build(folder, tmp_path / "made", large)
     assert found.value.reason is Reason.ENGINE_UNSUITABLE

@@ -9,20 +9,21 @@ import torch
 from torch.nn import functional
 
 from inference import tokens
+from inference.pruning import keep_outputs
 from inference.screening import contract
 from inference.tokens import NO_TOKEN
 from tests.support.demo_models import opened
 from training.encoder import Size, TextClassifier, load_bert
 from training.export_text import export_text_response, export_text_serving
-from training.text_response import FEATURES
+from training.text_response import FEATURES, respond
 
 SIZE = Size(vocabulary=40, positions=48, width=16, inner=24, layers=1, heads=2)
 
 
-def module(seed: int = 3) -> TextClassifier:
+def module(seed: int = 3, layers: int = 1) -> TextClassifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = TextClassifier(SIZE, 3).eval()
+        made = TextClassifier(replace(SIZE, layers=layers), 3).eval()
     for parameter in made.parameters():
         parameter.requires_grad_(False)
     return made
@@ -30,7 +31,7 @@ def module(seed: int = 3) -> TextClassifier:
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[TextClassifier, bytes, bytes]:
-    made = module()
+    made = module(layers=2)
     return made, export_text_serving(made), export_text_response(made)
 
 
@@ -92,6 +93,36 @@ def test_each_parameter_is_there_once(pair: tuple[TextClassifier, bytes, bytes])
             if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
         }
         assert matrices == names
+
+
+def readers(graph: onnx.GraphProto, name: str) -> int:
+    """How many products a weight enters, as it is or turned."""
+    same = {name} | {
+        output for node in graph.node if list(node.input) == [name] for output in node.output
+    }
+    products = [node for node in graph.node if node.op_type in ("MatMul", "Gemm")]
+    return sum(bool(same & set(node.input)) for node in products)
+
+
+def test_features_begin_behind_the_first_layer_of_two(
+    pair: tuple[TextClassifier, bytes, bytes],
+) -> None:
+    """What lies before is run once, with no gradient through it; the step of FGSM itself still
+    begins among the embeddings.
+    """
+    made, _, response = pair
+    features = onnx.load_model_from_string(keep_outputs(response, (contract.FEATURES,))).graph
+    counts = [readers(features, f"layers.{at}.inner.weight") for at in range(2)]
+    # Forward, backward, and the steps, which stand side by side.
+    assert counts == [1, 3]
+    step = onnx.load_model_from_string(keep_outputs(response, (contract.X_ADV,))).graph
+    assert [readers(step, f"layers.{at}.inner.weight") for at in range(2)] == [2, 2]
+    x = rows(5, 9)
+    feeds = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
+    own = torch.full((5,), contract.OWN_PREDICTION)
+    expected = respond(made, *feeds, own, torch.tensor(0.05), depth=1)
+    for found, value in zip(screened(response, x), expected, strict=True):
+        assert np.abs(found - value.detach().numpy()).max() <= 1e-3
 
 
 def test_weights_are_taken_from_bert_s_names() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from sealgate.reasons import Reason
 from tests.support import recipes
 from tests.support.runs import make, refused
 from tests.support.text_models import tokenizer_json
-from training import students
+from training import sources, students, teachers
 from training.checkpoints import take_in
+from training.material import Material
+from training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,32 @@ def test_an_imported_checkpoint_teaches_and_begins(bert: Path, tmp_path: Path) -
     listed = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
     named = {item.get("name") for item in listed}
     assert {"parent: checkpoint saved", "parent: student saved"} <= named
+
+
+def test_a_teacher_spread_over_devices_says_the_same(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.texts(tmp_path)
+    text = recipe.read_text().replace('tokenizer = "tokenizer.json"', "")
+    text = text.replace("[student]", f'[teacher]\nkind = "checkpoint"\npath = "{bert}"\n[student]')
+    recipe.write_text(text.replace('kind = "train"', 'kind = "distil"'))
+    asked = Recipe.read(recipe)
+    read = sources.read_rows(asked.data, teachers.tokenizer_in(bert))
+    material = Material.cut(read, asked.data)
+    lies: dict[str, object] = {}
+
+    def ask(model: Any, *given: Any) -> Any:
+        lies.update(getattr(model, "hf_device_map", {}))
+        return said(model, *given)
+
+    said = teachers._ask
+    monkeypatch.setattr(teachers, "_ask", ask)
+    whole = teachers.teach(asked.teacher, material, 1)
+    assert "disk" not in lies.values()
+    spread = teachers.teach(asked.teacher, material, 1, megabytes=0.02)
+    assert {"cpu", "disk"} == set(lies.values())
+    assert torch.equal(spread.vectors, whole.vectors)
+    assert torch.equal(spread.logits, whole.logits)
 
 
 def test_a_teacher_changed_since_its_import_is_refused(bert: Path, tmp_path: Path) -> None:

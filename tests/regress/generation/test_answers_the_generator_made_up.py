@@ -1,9 +1,12 @@
 """A generator's ids below 0 ended an answer in an error as its end was written, so that the log had
 an opening without one; a prompt of no tokens had its entry bind no answer; and there was no bound
-to how much a generator could send. Any other error in the middle left no end either.
+to how much a generator could send, nor to how long it said that a prompt was. Any other error in
+the middle left no end either.
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +14,9 @@ from typing import Any
 import pytest
 
 from gateway.generate import Generate
+from inference.generation import Asked, Sampling
 from inference.remote import prompts
-from inference.remote.generator import _pieces
+from inference.remote.generator import RemoteGenerator, _pieces
 from inference.remote.prompts import Piece, read_piece, read_prologue
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -48,6 +52,45 @@ def test_no_more_comes_than_was_asked_for(sent: list[oip.ModelInferResponse]) ->
     assert len(list(_pieces(iter(asked_for), 3))) == 3
 
 
+def test_its_text_has_a_bound() -> None:
+    long = oip.ModelInferResponse()
+    prompts.write_piece(long, Piece((1,), b"x" * 4096, "stop"))
+    with pytest.raises(Refusal) as found:
+        list(_pieces(iter([long]), 3))
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+def test_it_ends_for_a_reason_that_there_is() -> None:
+    with pytest.raises(Refusal) as found:
+        read_piece(piece(1, finish="because"))
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+def begin(number: int) -> None:
+    """Have a prompt of so many tokens answered, where eight are allowed."""
+
+    class Room:
+        @contextmanager
+        def streaming(self, *_: Any) -> Iterator[Iterator[oip.ModelInferResponse]]:
+            response = oip.ModelInferResponse()
+            prompts.write_prologue(response, range(number), 0.5)
+            yield iter([response])
+
+    room: Any = Room()
+    cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
+    terms: Any = SimpleNamespace(prompt_tokens=8, check=lambda _: None)
+    generator = RemoteGenerator(room, cleared, terms)
+    with generator.begin(Asked(b"x", False, Sampling(1)), 0.0, "client", lambda _: None):
+        pass
+
+
+def test_a_prompt_is_no_longer_than_its_terms_allow() -> None:
+    begin(8)
+    with pytest.raises(Refusal) as found:
+        begin(9)
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
 def test_an_error_in_the_middle_has_an_end() -> None:
     written: list[Any] = []
 
@@ -65,7 +108,7 @@ def test_an_error_in_the_middle_has_an_end() -> None:
     policy: Any = SimpleNamespace(digest="sha256:0")
     unresolved: Any = SimpleNamespace(ended=lambda *_: None)
     generate = Breaking(
-        *(SimpleNamespace(), Recorder(), lambda: policy, SimpleNamespace()),  # type: ignore[arg-type]
+        *(SimpleNamespace(), Recorder(), lambda: policy, SimpleNamespace(), SimpleNamespace()),  # type: ignore[arg-type]
         lambda: datetime(2026, 1, 1, tzinfo=UTC),
         60.0,
         unresolved,

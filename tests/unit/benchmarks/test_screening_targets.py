@@ -7,7 +7,8 @@ import pytest
 from benchmarks.report import Target
 from benchmarks.screening.attacks import ATTACKS
 from benchmarks.screening.measures import WORST
-from benchmarks.screening.subjects import DIGITS, HARDENED, PLAIN
+from benchmarks.screening.sources import DIGITS
+from benchmarks.screening.subjects import HARDENED, PLAIN
 from benchmarks.screening.targets import targets_of
 
 

@@ -65,6 +65,18 @@ def test_texts_are_held_against_the_best_peer_and_the_runtime_alone():
     }
 
 
+def test_screening_of_a_large_model_is_held_against_the_best_peer():
+    staged = entry(serve_targets.STAGED, 190, recorded=190)
+    whole = entry(serve_targets.WHOLE, 50, recorded=51)
+    measured = {serve_targets.SPAM: [staged, whole, entry("Slow", 100), entry("Fast", 200)]}
+    aims = {aim.name: aim for aim in serve_targets.targets(measured, {})}
+    rates = {name: aim for name, aim in aims.items() if "(Fast)" in name}
+    assert sorted((aim.value, aim.target) for aim in rates.values()) == [(0.25, 0.45), (0.95, 1.0)]
+    assert not any(aim.met for aim in rates.values())
+    logs = {name: aim.value for name, aim in aims.items() if name not in rates}
+    assert sorted(logs.values()) == [0, 6]
+
+
 @pytest.mark.parametrize(("recorded", "missing"), [(1600, 0), (1599, 6), (1601, 6)])
 def test_an_answer_log_that_does_not_match_shows(recorded, missing):
     name = "entries of the answer log beside what the client heard"

@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said(tmp_path, old, new, words):
     [
         ("[[quotas]]\ndaily = 5", "either a principal or a role"),
         ('[[quotas]]\nrole = "client"\nprincipal = "x"\ndaily = 5', "either a principal or a role"),
-        ('[[quotas]]\nrole = "client"', "sets rate, concurrent or daily"),
+        ('[[quotas]]\nrole = "client"', "sets rate, concurrent, daily or tokens"),
         ('[[quotas]]\nrole = "client"\ndaily = 0', "must be positive"),
         ('[[quotas]]\nrole = "client"\nrate = "fast"', "is not like"),
         ('[[quotas]]\nrole = "client"\nrate = "0/second"', "is not like"),

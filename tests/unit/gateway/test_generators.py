@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.engine_settings import EngineSettings
+from gateway.generator_settings import GeneratorSettings
 from gateway.generators import ByKind, open_generators
 from inference.generation import TERMS
 from sealgate.settings import ConfigError
@@ -65,10 +65,10 @@ def test_one_that_is_behind_is_enough() -> None:
 
 
 def test_without_a_place_there_is_no_generator() -> None:
-    assert open_generators(EngineSettings()) is None
+    assert open_generators(GeneratorSettings()) is None
 
 
 def test_a_door_that_is_open_to_others_is_told_by_its_section(tmp_path: Any) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigError, match=r"\[generator\]"):
-        open_generators(EngineSettings(socket=tmp_path / "engine.sock"))
+        open_generators(GeneratorSettings(socket=tmp_path / "engine.sock"))

@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from gateway.credentials.key_sets import FixedKeys, KeySet
+from gateway.credentials.key_sets import FileKeys, KeySet
 from sealgate.reasons import Reason
 from tests.support.issuer import ED25519, P256, RSA, jwk, jwks
 from tests.support.people import refused
@@ -65,7 +65,7 @@ def test_a_file_holds_accepted_keys_only(case, tmp_path):
     path = tmp_path / "jwks.json"
     path.write_bytes(jwks(GOOD, PASSED_OVER[case]))
     with pytest.raises(ValueError, match="key"):
-        FixedKeys.from_file(path)
+        FileKeys(path)
 
 
 @pytest.mark.parametrize("case", PASSED_OVER)
@@ -73,3 +73,35 @@ def test_an_issuer_may_have_other_keys_too(case):
     assert set(KeySet.parse(jwks(GOOD, PASSED_OVER[case]), strict=False).keys) == {"p"}
     with refused(Reason.KEY_SET_REFUSED):
         KeySet.parse(json.dumps({"keys": [PASSED_OVER[case]]}).encode(), strict=False)
+
+
+def test_a_file_that_changes_is_read_again(tmp_path):
+    path = tmp_path / "jwks.json"
+    path.write_bytes(jwks(GOOD))
+    keys = FileKeys(path)
+    before = keys.current()
+    assert keys.current() is before
+    new = tmp_path / "new.json"
+    new.write_bytes(jwks(GOOD, jwk(ED25519, "e")))
+    new.replace(path)
+    found = keys.find("e")
+    assert found is not None
+    assert found[0] is keys.current() is not before
+
+
+@pytest.mark.parametrize("change", ["malformed", "empty", "gone"])
+def test_a_file_that_cannot_be_used_changes_nothing(change, tmp_path, caplog):
+    path = tmp_path / "jwks.json"
+    path.write_bytes(jwks(GOOD))
+    keys = FileKeys(path)
+    before = keys.current()
+    if change == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"malformed": b"{", "empty": jwks()}[change])
+    for _ in range(3):
+        assert keys.current() is before
+    assert len(caplog.records) == 1
+    path.write_bytes(jwks(jwk(ED25519, "e")))
+    assert keys.find("p") is None
+    assert keys.find("e") is not None

@@ -1,5 +1,6 @@
 """`generator.json` and the names of a generator's files, read strictly."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from inference.generation import (
     FILES,
+    INT8,
     NoClassifier,
     PromptScreen,
     Sampling,
@@ -15,6 +17,7 @@ from inference.generation import (
 )
 from inference.model_config import Data
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical
 
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60)
 TERMS = Terms("tiny", "small", "tests", Data("a manual", "PSF"), 64, 32, SCREEN)
@@ -25,7 +28,16 @@ def changed(screening: dict[str, Any] | None = None, **change: Any) -> Terms:
 
 
 def test_terms_are_read_again() -> None:
-    assert Terms.decode(TERMS.encode()) == TERMS
+    for terms in (TERMS, changed(precision=INT8)):
+        assert Terms.decode(terms.encode()) == terms
+    assert b"precision" not in TERMS.encode()
+
+
+def test_a_precision_is_said_in_one_way_alone() -> None:
+    said = TERMS.encode()[:-1] + b',"precision":"float32"}'
+    with pytest.raises(Refusal) as found:
+        Terms.decode(canonical.encode(json.loads(said)))
+    assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 @pytest.mark.parametrize(
@@ -38,6 +50,7 @@ def test_terms_are_read_again() -> None:
         {"screening": {"bound": 0}},
         {"screening": {"confidence": 1}},
         {"screening": {"threshold": "5"}},
+        {"precision": "int4"},
     ],
 )
 def test_terms_that_are_refused(change: dict[str, Any]) -> None:

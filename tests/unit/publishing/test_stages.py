@@ -107,6 +107,22 @@ def test_no_stage_is_taken_that_hides_what_the_graph_would_find() -> None:
     assert not found.pays
 
 
+def test_no_stage_is_taken_that_whoever_knows_it_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all attacks one alone is hidden from the first stage, which means little on average; but
+    who knows the stages sends that one.
+    """
+    given = seen()
+    name, part = max(given.harmful.items(), key=lambda each: len(each[1].places))
+    blind = replace(part, rows=X_FIT[part.places])
+    hidden = replace(given, harmful={**given.harmful, f"hidden-{name}": blind})
+    before, after = chosen(graph=0.006), chosen(graph=0.006, given=hidden)
+    assert after.lost_to_knowing > before.lost_to_knowing + 0.1
+    monkeypatch.setattr(stages, "MOST_LOST", (after.lost + after.lost_to_knowing) / 2)
+    assert after.lost < stages.MOST_LOST
+    assert not after.pays
+    assert replace(after, lost_to_knowing=after.lost).pays
+
+
 def test_a_class_of_few_rows_takes_no_stage() -> None:
     own = PROBE.answers(X_FIT)
     rows = np.concatenate([X_FIT[own != 0], X_FIT[own == 0][:9]])

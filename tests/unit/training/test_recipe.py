@@ -8,6 +8,9 @@ from sealgate.reasons import Reason, Refusal
 from tests.support import recipes
 from training.recipe import Recipe
 
+SHARED = "[devices]\nprocesses = 2\n"
+SEARCH, SMALL = "[search]\ntrials = 2\n", "megabytes = 1.0\n"
+
 
 def refusal(path: Path) -> Refusal:
     with pytest.raises(Refusal) as refused:
@@ -45,10 +48,45 @@ def test_paths_begin_at_the_recipes_folder(tmp_path: Path) -> None:
         (('[student]\nkind = "convolution"', recipes.TRAIN), "takes images"),
         (('[teacher]\nkind = "graph"', recipes.PERCEPTRON, recipes.DISTIL), "has a path"),
         ((recipes.TRAIN,), "[student]"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, "[search]\nmegabytes = 1.0"), "needs trials"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}width = [8, 16]"), "needs a budget"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}{SMALL}width = [8, 8]"), "to choose from"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}{SMALL}width = [8, 0]"), "positive whole"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}{SMALL}heads = [1, 2]"), "has heads"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, f"{SEARCH}{SMALL}vocabulary = [8, 9]"), "vocabulary"),
+        ((recipes.PERCEPTRON, recipes.PRIVATE, f"{SEARCH}{SMALL}width = [8, 16]"), "go together"),
+        (('[student]\nkind = "decoder"', recipes.TRAIN), "takes prose"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, f'{SHARED}split = "rows"'), "is one of data, tensor"),
+        ((recipes.PERCEPTRON, recipes.PRIVATE, SHARED), "train and distil alone"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, recipes.QUANTIZE, SHARED), "train and distil alone"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, '[devices]\nsplit = "tensor"'), "needs processes"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, "[devices]\nteacher_megabytes = 9"), "is spread"),
     ],
 )
 def test_others_are_refused(tmp_path: Path, parts: tuple[str, ...], said: str) -> None:
     assert said in refusal(recipes.digits(tmp_path, *parts)).detail
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("heads = 4", "heads = 3", "twice its heads"),
+        ("weight = 0.9", f"weight = 0.9\n{recipes.QUANTIZE}", "train and distil"),
+        ("temperature = 1.0", "hidden = 0.5", "probabilities alone"),
+        ('kind = "checkpoint"\npath = "teacher"', 'kind = "boosting"', "is a checkpoint"),
+        ("tokens = 32", "tokens = 1", "two tokens or more"),
+        ("[student]", f"{SHARED}[student]", "neither a decoder"),
+        ("tokens = 32", "tokens = 32\nlabels = 8", "has no labels"),
+        ("[student]", f"{SEARCH}{SMALL}width = [8, 16]\n[student]", "not looked for"),
+    ],
+)
+def test_a_decoders_recipe_is_as_strict(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = recipes.prose(tmp_path)
+    assert Recipe.read(path).student.kind == "decoder"
+    changed = path.read_text().replace(old, new)
+    assert changed != path.read_text()
+    path.write_text(changed)
+    assert said in refusal(path).detail
 
 
 def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
-from sealgate.trust.screens import Screen, Screens, Sessions, StepUp, Verdicts
+from sealgate.trust.screens import Guard, Screen, Screens, Sessions, StepUp, Verdicts
 from tests.support.people import make_policy, refused
 
 RULES = make_policy().rules
@@ -23,7 +23,8 @@ DIGITS = Screen(
 
 def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
     held = Screen(hold_ms=5, hold_stage=True)
-    policy = make_policy(screens=Screens({"digits": DIGITS, "*": held}))
+    guarded = Screen(guard=Guard("sha256:" + "1" * 64, "injection", "block"))
+    policy = make_policy(screens=Screens({"digits": DIGITS, "chat": guarded, "*": held}))
     assert Policy.decode(policy.encode()) == policy
     assert b'"screens"' not in make_policy().encode()
     assert canonical.decode(policy.encode())["screens"]["*"] == {"hold_ms": 5, "hold_stage": True}
@@ -65,6 +66,7 @@ def test_labels_only_is_for_a_role_or_for_everybody() -> None:
     assert Screen(Verdicts(labels_only=True)).labels_only(("auditor",))
 
 
+_DIGEST = "sha256:" + "1" * 64
 MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
 
 
@@ -95,6 +97,10 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
             {"sessions": {"search": "block", "extraction": "alert", "seconds": 9, "slow_ms": 5}},
         ),
         (MALFORMED, {"sessions": {"search": "block", "extraction": "alert"}}),
+        (MALFORMED, {"guard": {"version": "1", "label": "injection", "action": "block"}}),
+        (MALFORMED, {"guard": {"version": _DIGEST, "label": "", "action": "block"}}),
+        (MALFORMED, {"guard": {"version": _DIGEST, "label": "injection"}}),
+        (INVALID, {"guard": {"version": _DIGEST, "label": "injection", "action": "step-up"}}),
         (MALFORMED, {"odd": 1}),
     ],
 )

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.metrics.families import FAMILIES
 from sealgate.reasons import Reason
-from tests.support.metrics import documented, table
+from tests.support.metrics import ALL_FAMILIES, documented, tables
 from tests.support.oracles import program, run
 
 DEPLOY = Path(__file__).parents[4] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
-LABELS = {series: {*each.labels, "instance"} for each in FAMILIES for series in each.series}
+LABELS = {series: {*each.labels, "instance"} for each in ALL_FAMILIES for series in each.series}
 
 FIRING = """
 rule_files: [{rules}]
@@ -28,6 +27,14 @@ tests:
         values: 1x20
       - series: sealgate_ready{{instance="b"}}
         values: 0x20
+      - series: sealgate_engine_queue_seconds_sum{{model="m", version="1", instance="e"}}
+        values: 0+60x20
+      - series: sealgate_engine_queue_seconds_count{{model="m", version="1", instance="e"}}
+        values: 0+60x20
+      - series: sealgate_engine_dropped_total{{model="m", version="1", instance="e"}}
+        values: 0+120x20
+      - series: sealgate_engine_replicas{{instance="e"}}
+        values: 0x20
       - series: sealgate_requests_total{{model="m", version="1", verdict="", reason="QUEUE_FULL"}}
         values: 0+600x20
     alert_rule_test:
@@ -41,6 +48,21 @@ tests:
         exp_alerts:
           - exp_labels: {{severity: critical, instance: b}}
             exp_annotations: {{summary: b is not ready; /readyz says why.}}
+      - eval_time: 15m
+        alertname: SealgateEngineQueueing
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: e, model: m, version: "1"}}
+            exp_annotations: {{summary: Requests to m wait 1s for their batch at the engine e.}}
+      - eval_time: 15m
+        alertname: SealgateEngineDropping
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: e, model: m}}
+            exp_annotations: {{summary: The engine e drops requests to m before they are run.}}
+      - eval_time: 15m
+        alertname: SealgateEngineWithoutReplicas
+        exp_alerts:
+          - exp_labels: {{severity: critical, instance: e}}
+            exp_annotations: {{summary: No replica of the engine e answers.}}
       - eval_time: 15m
         alertname: SealgateOverloaded
         exp_alerts:
@@ -60,18 +82,18 @@ def dashboard() -> list[str]:
     return [*variables, *panels]
 
 
-def test_the_document_has_the_table_that_the_code_has() -> None:
-    # `python -m tests.support.metrics` writes it.
-    assert documented() == table()
+def test_the_document_has_the_tables_that_the_code_has() -> None:
+    # `python -m tests.support.metrics` writes them.
+    assert documented() == tables()
 
 
 def test_the_document_speaks_of_no_other_metric() -> None:
     text = (DEPLOY.parent / "docs" / "metrics.md").read_text()
-    assert set(re.findall(r"\bsealgate_\w+", text)) == {family.name for family in FAMILIES}
+    assert set(re.findall(r"\bsealgate_\w+", text)) == {family.name for family in ALL_FAMILIES}
 
 
 def test_there_are_no_two_of_a_name() -> None:
-    series = [name for family in FAMILIES for name in family.series]
+    series = [name for family in ALL_FAMILIES for name in family.series]
     assert len(set(series)) == len(series)
 
 
@@ -88,7 +110,7 @@ def test_dashboard_and_alerts_choose_by_labels_that_there_are(text: str) -> None
 
 def test_the_dashboard_shows_every_metric() -> None:
     shown = {name for text in dashboard() for name in re.findall(r"\bsealgate_\w+", text)}
-    hidden = {family.name for family in FAMILIES if shown.isdisjoint(family.series)}
+    hidden = {family.name for family in ALL_FAMILIES if shown.isdisjoint(family.series)}
     assert hidden == {"sealgate_policy_version"}
 
 

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.metrics.server import MetricsServer
-from gateway.metrics.settings import MetricsSettings
+from sealgate.metrics_settings import MetricsSettings
 from sealgate.settings import ConfigError
 
 

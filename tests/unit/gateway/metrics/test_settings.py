@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.metrics.settings import MetricsSettings
+from sealgate.metrics_settings import MetricsSettings
 from sealgate.settings import ConfigError
 
 

@@ -30,15 +30,22 @@ def test_the_peers_own_certificate(tmp_path: Path) -> None:
     assert pinning.pem([found]) == ENGINE.certificate
 
 
+def test_the_peers_next_certificate_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "engine.pem"
+    path.write_bytes(ENGINE.certificate + GATEWAY.certificate)
+    assert len(pinning.read_pinned("[tls] gateways", [path])) == 2
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         (AUTHORITY.pem, "an authority's certificate"),
         (GATEWAY.certificate + AUTHORITY.pem, "no chain"),
+        (3 * GATEWAY.certificate, "no chain"),
         (b"", "not a certificate"),
         (GATEWAY.key, "not a certificate"),
     ],
-    ids=["authority", "chain", "empty", "key"],
+    ids=["authority", "chain", "three", "empty", "key"],
 )
 def test_what_may_not_be_pinned(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -58,7 +65,8 @@ def test_an_engine_needs_a_name(tmp_path: Path) -> None:
 class TestGuard:
     @pytest.fixture
     def guard(self, tmp_path: Path) -> Guard:
-        return Guard([pinned(tmp_path / "gateway.pem", GATEWAY.certificate)])
+        certificate = pinned(tmp_path / "gateway.pem", GATEWAY.certificate)
+        return Guard(lambda: {certificate})
 
     def test_the_pinned_caller(self, guard: Guard) -> None:
         guard.check(LIVE, {"x509_pem_cert": [GATEWAY.certificate]})

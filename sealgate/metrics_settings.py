@@ -1,4 +1,4 @@
-"""The settings of the section `[metrics]`: where numbers and the gateway's health are shown."""
+"""The section `[metrics]`: where a gateway, or an engine, shows its numbers and its health."""
 
 from dataclasses import dataclass
 

@@ -1,0 +1,222 @@
+"""The rows of numbers that `make bench-screening` is about, and what a caller may change of them.
+
+A seed shuffles a data set and cuts it in four slices that share no row: `train` for the weights and
+for what clean rows look like in each layer, `fit` for the detector, `calibration` for its
+thresholds, `test` for all that is reported. Columns are scaled by what `train` spans.
+"""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import datasets
+
+from benchmarks.subjects import fashion_rows
+from training.mlp import Recipe
+
+Rows = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+SLICES = ("train", "fit", "calibration", "test")
+_FASHION_ROWS = 6600
+_CREDIT = Path("build/bench/credit/germancredit.csv")
+_CREDIT_LABEL = "creditability"
+# What an applicant can ask for otherwise. Who they are, what they own and what they did before is
+# on record: an attack that changes it could not be sent.
+_ASKED_FOR = ("duration_in_month", "credit_amount", "installment_rate")
+# A step that fell short of a whole number by rounding alone.
+_NEARLY = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set. An attack of size 1 moves a column by its `unit` [D] at most: by `eps` for a
+    whole image's pixels, by that many interquartile ranges for a table's columns. A hardened model
+    is trained against attacks of up to `harder` of the domain.
+    """
+
+    name: str
+    title: str
+    image: bool
+    eps: float
+    sizes: tuple[int, int, int]
+    recipe: Recipe
+    harder: float
+
+
+DIGITS = Source(
+    "digits",
+    "digits",
+    True,
+    0.2,
+    (617, 300, 480),
+    Recipe(seed=0, hidden=(128, 64), smoothing=0.05),
+    0.25,
+)
+CANCER = Source(
+    "breast-cancer",
+    "breast cancer",
+    False,
+    0.1,
+    (249, 100, 110),
+    Recipe(0, (128, 96), epochs=80, learning_rate=2e-3, dropout=0.2, noise=0.02, smoothing=0.05),
+    0.05,
+)
+CREDIT = Source(
+    "german-credit",
+    "German credit",
+    False,
+    0.1,
+    (380, 120, 300),
+    Recipe(0, (64, 32), epochs=40, learning_rate=2e-3, dropout=0.3, noise=0.02, smoothing=0.05),
+    0.05,
+)
+FASHION = Source(
+    "fashion-mnist",
+    "Fashion-MNIST",
+    True,
+    0.1,
+    (4000, 600, 1000),
+    Recipe(seed=0, hidden=(128, 64), epochs=25, smoothing=0.05),
+    0.1,
+)
+SOURCES = (DIGITS, CANCER, CREDIT, FASHION)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """What the D columns of a table hold: `numbers` [D] can be a little more or less, as words,
+    which have a column each, cannot; `free` [D] are those that a caller may change; `whole` [D] is
+    how far apart a column's values lie, 0 where it takes any.
+    """
+
+    numbers: Mask
+    free: Mask
+    whole: Floats
+
+    @classmethod
+    def any(cls, width: int) -> "Columns":
+        """Measurements, each of which can be anything."""
+        return cls(np.ones(width, np.bool_), np.ones(width, np.bool_), np.zeros(width))
+
+    def within(self, before: Rows, after: Rows) -> Rows:
+        """The nearest rows to `after` [n, D] that a caller can send for `before` and that are no
+        further from it in any column.
+        """
+        return self._sent(self.free, before, after, np.trunc)
+
+    def beyond(self, before: Rows, after: Rows) -> Rows:
+        """The same, but no nearer: what an attack had to do is done."""
+        return self._sent(self.free, before, after, _outward)
+
+    def changed(self, before: Rows, after: Rows) -> Rows:
+        """What rows [n, D] may become by themselves: any number changes, no word does."""
+        return self._sent(self.numbers, before, after, np.rint)
+
+    def _sent(
+        self, moving: Mask, before: Rows, after: Rows, rounded: Callable[[Floats], Floats]
+    ) -> Rows:
+        moved = np.where(moving, after.astype(np.float64) - before, 0)
+        step = np.where(self.whole > 0, self.whole, 1)
+        moved = np.where(self.whole > 0, rounded(moved / step) * step, moved)
+        return np.clip(before + moved, 0, 1).astype(np.float32)
+
+
+def _outward(steps: Floats) -> Floats:
+    found: Floats = np.sign(steps) * np.ceil(np.abs(steps) - _NEARLY)
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """Rows x [n, D] as they were measured, their classes y [n] and their columns."""
+
+    x: npt.NDArray[np.floating]
+    y: npt.NDArray[np.integer]
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """The slices by name, scaled; how far an attack of size 1 may move each column; the columns."""
+
+    slices: dict[str, tuple[Rows, Labels]]
+    unit: Rows
+    columns: Columns
+
+
+def cut(source: Source, seed: int) -> Cut:
+    """Raises FileNotFoundError where a data set is not there."""
+    read = _READERS[source.name]()
+    order = np.random.default_rng(seed).permutation(len(read.x))
+    places = np.split(order, np.cumsum(source.sizes))
+    low, width = np.zeros(1), np.ones(1)
+    unit = np.full(read.x.shape[1], source.eps)
+    if not source.image:
+        train = read.x[places[0]]
+        low, width = train.min(axis=0), np.ptp(train, axis=0)
+        width = np.where(width > 0, width, 1)
+        spread = np.subtract(*np.quantile(train, [0.75, 0.25], axis=0))
+        unit = np.where(read.columns.free, source.eps * spread / width, 0)
+    slices = {
+        name: (
+            np.clip((read.x[at] - low) / width, 0, 1).astype(np.float32),
+            read.y[at].astype(np.int64),
+        )
+        for name, at in zip(SLICES, places, strict=True)
+    }
+    columns = Columns(read.columns.numbers, read.columns.free, read.columns.whole / width)
+    return Cut(slices, unit.astype(np.float32), columns)
+
+
+def _fashion() -> Read:
+    found = fashion_rows(_FASHION_ROWS)
+    if found is None:
+        raise FileNotFoundError("Fashion-MNIST: apt-get install dataset-fashion-mnist")
+    return _measured(*found)
+
+
+def _credit() -> Read:
+    if not _CREDIT.exists():
+        raise FileNotFoundError("German credit: make bench-screening fetches it")
+    with _CREDIT.open(newline="", encoding="utf-8") as file:
+        records = list(csv.DictReader(file))
+    names = [name for name in records[0] if name and name != _CREDIT_LABEL]
+    parts = [_column(name, [record[name] for record in records]) for name in names]
+    numbers, free, whole = (np.concatenate([part[at] for part in parts]) for at in (1, 2, 3))
+    y = np.array([int(record[_CREDIT_LABEL] == "good") for record in records])
+    return Read(
+        np.concatenate([part[0] for part in parts], axis=1),
+        y,
+        Columns(numbers.astype(np.bool_), free.astype(np.bool_), whole.astype(np.float64)),
+    )
+
+
+def _column(name: str, values: Sequence[str]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Of one column of the file its values [n, k], and whether each of the k holds numbers, is
+    free, and how far apart its values lie.
+    """
+    if all(value.lstrip("-").isdigit() for value in values):
+        free = float(name.startswith(_ASKED_FOR))
+        found = np.array(values, np.float64)[:, np.newaxis]
+        return found, np.ones(1), np.full(1, free), np.ones(1)
+    words = sorted(set(values))
+    found = np.array([[float(value == word) for word in words] for value in values])
+    none = np.zeros(len(words))
+    return found, none, none, none
+
+
+def _measured(x: npt.NDArray[np.floating], y: npt.NDArray[np.integer]) -> Read:
+    return Read(x, y, Columns.any(x.shape[1]))
+
+
+_READERS: dict[str, Callable[[], Read]] = {
+    DIGITS.name: lambda: _measured(datasets.load_digits().data / 16, datasets.load_digits().target),
+    CANCER.name: lambda: _measured(*datasets.load_breast_cancer(return_X_y=True)),
+    CREDIT.name: _credit,
+    FASHION.name: _fashion,
+}

@@ -1,0 +1,86 @@
+"""Attacks of the Adversarial Robustness Toolbox (IBM's ART) on images that are square and gray.
+
+ART counts an attack's size for all columns alike, and knows none that may not change, so tables are
+not attacked by it. AutoAttack (Croce and Hein, arXiv 2003.01690) is an ensemble of ART's: PGD that
+finds its own step size, up the cross-entropy and up the ratio of differences of logits, and Square
+on the rows that are left. Its fourth, which looks for the nearest row, stands by itself in
+`attacks`.
+"""
+
+import math
+
+import numpy as np
+import torch
+from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
+from art.estimators.classification import PyTorchClassifier
+
+from benchmarks.screening.sources import Labels, Rows
+from training.mlp import Mlp
+
+QUERIES = 5000
+APGD_STEPS, APGD_STARTS = 100, 1
+# How much of an image the first squares cover: the paper's.
+_FIRST_SHARE = 0.05
+_BATCH = 512
+
+
+def square(module: Mlp, x: Rows, y: Labels, eps: float) -> Rows:
+    """Square (arXiv 1912.00049) on rows x [n, D], who is told scores: after 5,000 questions."""
+    return _flat(_square(_estimator(module, x), eps).generate(_images(x), y))
+
+
+def auto_attack(module: Mlp, x: Rows, y: Labels, eps: float) -> Rows:
+    """Rows [n, D] at most `eps` from x in any pixel; each part is given what those before left."""
+    estimator, moved = _estimator(module, x), x.copy()
+    parts = [
+        AutoProjectedGradientDescent(
+            estimator,
+            norm=np.inf,
+            eps=eps,
+            eps_step=2 * eps,
+            max_iter=APGD_STEPS,
+            nb_random_init=APGD_STARTS,
+            batch_size=_BATCH,
+            loss_type=loss,
+            verbose=False,
+        )
+        for loss in ("cross_entropy", "difference_logits_ratio")
+    ]
+    for part in (*parts, _square(estimator, eps)):
+        left = np.flatnonzero(estimator.predict(_images(moved)).argmax(axis=1) == y)
+        if len(left):
+            moved[left] = _flat(part.generate(_images(x[left]), y[left]))
+    return moved
+
+
+def _square(estimator: PyTorchClassifier, eps: float) -> SquareAttack:
+    return SquareAttack(
+        estimator,
+        norm=np.inf,
+        eps=eps,
+        max_iter=QUERIES,
+        p_init=_FIRST_SHARE,
+        nb_restarts=1,
+        batch_size=_BATCH,
+        verbose=False,
+    )
+
+
+def _estimator(module: Mlp, x: Rows) -> PyTorchClassifier:
+    return PyTorchClassifier(
+        torch.nn.Sequential(torch.nn.Flatten(), module),
+        torch.nn.CrossEntropyLoss(),
+        input_shape=_images(x).shape[1:],
+        nb_classes=module.last.out_features,
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
+
+
+def _images(x: Rows) -> Rows:
+    side = math.isqrt(x.shape[1])
+    return x.reshape(-1, 1, side, side)
+
+
+def _flat(images: Rows) -> Rows:
+    return np.clip(images.reshape(len(images), -1), 0, 1).astype(np.float32)

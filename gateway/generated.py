@@ -1,0 +1,100 @@
+"""A generated answer so far: what is known of it, and the messages that say it."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gateway.question import Question
+from inference.engine import Live
+from inference.generation import Asked, answer_digest
+from inference.generators import Begun
+from inference.remote import prompts
+from inference.remote.prompts import Piece
+from inference.statistics import Statistics
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.trust.receipt import Receipt
+
+RECEIPT, OPENING = "receipt", "opening_receipt"
+_NOTHING = Piece((), b"")
+
+
+@dataclass(slots=True)
+class Work:
+    """What is known of a request so far; each of its entries says whatever there is.
+
+    `streams` says whether parts leave before the end, `full` whether who names no number of tokens
+    gets as many as the version gives. Where ids are not told, `output_tokens` are the parts that
+    came, until somebody says better; `sent` is how many tokens the prompt has at most, once it may
+    have reached who generates.
+    """
+
+    time: datetime
+    began: float
+    streams: bool
+    full: bool
+    question: Question | None = None
+    asked: Asked | None = None
+    live: Live | None = None
+    has_begun: bool = False
+    prompt_ids: tuple[int, ...] = ()
+    sent: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    verdict: str = ""
+    score: str = ""
+    threshold: str = ""
+    ids: list[int] = field(default_factory=list)
+    text: bytearray = field(default_factory=bytearray)
+    last: Piece = _NOTHING
+    _waiting_since: float = 0.0
+
+    @property
+    def wants_receipt(self) -> bool:
+        return self.question is not None and self.question.receipt
+
+    @property
+    def output(self) -> str:
+        """The digest of what has come of the answer, empty where none has begun."""
+        return answer_digest(self.prompt_ids, self.ids, bytes(self.text)) if self.has_begun else ""
+
+    def begin(self, begun: Begun) -> None:
+        self.has_begun = True
+        self.prompt_ids = begun.prompt_ids
+        self.prompt_tokens = len(begun.prompt_ids)
+
+    def add(self, piece: Piece, statistics: Statistics) -> None:
+        now, since = time.monotonic(), self._waiting_since or self.began
+        new = len(piece.ids) or bool(piece.text)
+        statistics.came(new, round((now - since) * 1e9), first=not self._waiting_since)
+        self._waiting_since = now
+        self.output_tokens += new
+        if piece.usage is not None:
+            self.prompt_tokens, self.output_tokens = piece.usage
+        self.ids.extend(piece.ids)
+        self.text += piece.text
+        if self.streams:
+            self.last = piece
+        elif piece.finish:
+            self.last = Piece(tuple(self.ids), bytes(self.text), piece.finish)
+
+    def part(
+        self, request: oip.ModelInferRequest, opening: Receipt | None
+    ) -> oip.ModelInferResponse:
+        """The piece that came last; `opening` proves the first entry, with the first piece."""
+        version = str(self.live.version) if self.live else ""
+        response = oip.ModelInferResponse(
+            model_name=request.model_name, model_version=version, id=request.id
+        )
+        prompts.write_piece(response, self.last)
+        if opening is not None and self.wants_receipt:
+            response.parameters[OPENING].string_param = opening.encode().decode()
+        return response
+
+    def end(self, request: oip.ModelInferRequest, receipt: Receipt) -> oip.ModelInferResponse:
+        """The last part, or the whole answer."""
+        response = self.part(request, None)
+        response.parameters["prompt_tokens"].int64_param = self.prompt_tokens
+        response.parameters["completion_tokens"].int64_param = self.output_tokens
+        if self.wants_receipt:
+            response.parameters[RECEIPT].string_param = receipt.encode().decode()
+        return response

@@ -1,0 +1,215 @@
+"""A language model that a server of OpenAI's protocol runs.
+
+Which bytes it runs cannot be seen from here, nor can token ids, and what becomes of a seed is the
+server's affair: entries bind the text alone, and say so. Nobody here measures a prompt, so a policy
+must let what was found adversarial pass, or none does.
+"""
+
+import json
+import logging
+import unicodedata
+from collections.abc import Generator as Generating
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from inference.admission import Cleared, FileSource, Source
+from inference.generation import ROLES, TOKENIZER, Asked, Terms, is_text
+from inference.generators import Begun, Generator
+from inference.live import Ready
+from inference.openai.server import OpenAiServer
+from inference.remote.calls import OnEnd
+from inference.remote.generator import read_terms
+from inference.remote.prompts import ENDS, Piece
+from inference.standing import Snapshot
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+
+_log = logging.getLogger(__name__)
+
+# A token has no more bytes than this on average, nor comes in more parts.
+_BYTES, _PARTS = 64, 4
+
+
+class OpenAiGenerator(Generator):
+    """Asked under the name `called`; `special` are the texts of its tokenizer's special tokens."""
+
+    def __init__(
+        self,
+        server: OpenAiServer,
+        cleared: Cleared,
+        terms: Terms,
+        engine: str,
+        called: str,
+        special: Sequence[str],
+    ) -> None:
+        super().__init__(cleared, terms, engine)
+        self._server = server
+        self._called = called
+        self._special = special
+
+    @contextmanager
+    def _begin(self, asked: Asked, deadline: float, caller: str, on_end: OnEnd) -> Iterator[Begun]:
+        """Nothing is sent before the first piece is wanted: until then the prompt may be refused.
+
+        Raises: TENSOR_NAME for a prompt that is no chat, CHAT_MALFORMED, PROMPT_TOO_LONG.
+        """
+        sampling = asked.sampling
+        document: dict[str, Any] = {
+            "model": self._called,
+            "messages": self._messages(asked),
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if sampling.stop:
+            document["stop"] = list(sampling.stop)
+        events = self._server.chat(document, deadline, on_end)
+        pieces = _pieces(events, sampling.max_tokens, _BYTES * self.terms.prompt_tokens)
+        try:
+            yield Begun((), None, pieces)
+        finally:
+            pieces.close()
+            events.close()
+
+    def _messages(self, asked: Asked) -> Any:
+        if not asked.is_chat:
+            raise Refusal(Reason.TENSOR_NAME, "an OpenAI server takes chats")
+        if len(asked.prompt) > _BYTES * self.terms.prompt_tokens:
+            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
+        try:
+            messages = json.loads(asked.prompt.decode())
+            contents = [message["content"] for message in messages]
+            sound = all(
+                message.keys() == {"role", "content"} and message["role"] in ROLES
+                for message in messages
+            ) and all(type(text) is str and is_text(text) and "\0" not in text for text in contents)
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            sound = False
+        if not sound or not messages:
+            raise Refusal(Reason.CHAT_MALFORMED)
+        if any(special in form for form in _forms(contents) for special in self._special):
+            # The server may read it as the end of the message and the beginning of another.
+            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a special token")
+        return messages
+
+
+class OpenAiRoom:
+    """A server of OpenAI's protocol in the place of a process that generates. A `Loader`."""
+
+    # It cannot be shown anything.
+    behind = False
+
+    def __init__(self, server: OpenAiServer, name: str, model: str) -> None:
+        """`name` is ours for it; `model` is what it calls a version: text in which `{model}` and
+        `{version}` stand for ours.
+        """
+        self._server = server
+        self._engine = f'openai "{name}", neither digest nor tokens checked there'
+        self._called = model
+
+    def show(self, snapshot: Snapshot, source: Source) -> None:
+        """See `GeneratorRoom`."""
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """See `Loader`. Raises: as `read_terms`; CHECKPOINT_REFUSED for a tokenizer that cannot be
+        read.
+        """
+        if isinstance(loaded, OpenAiGenerator) and loaded.is_of(cleared):
+            return loaded
+        terms = read_terms(cleared, source)
+        _log.warning("%s %s: %s", terms.name, cleared.pointer.version, self._engine)
+        return OpenAiGenerator(
+            self._server,
+            cleared,
+            terms,
+            self._engine,
+            self._called.format(model=terms.name, version=cleared.pointer.version),
+            _special(cleared, source),
+        )
+
+    def probe(self) -> None:
+        """See `GeneratorRoom`."""
+
+    def counts(self) -> list[Envelope]:
+        """None: nobody there signs any."""
+        return []
+
+    def close(self) -> None:
+        """See `GeneratorRoom`."""
+
+
+def _special(cleared: Cleared, source: FileSource) -> tuple[str, ...]:
+    """The special tokens' texts; the tokenizer itself, which may hold regular expressions of
+    others, is not run in a gateway.
+    """
+    entry = cleared.manifest.entry(TOKENIZER)
+    data = source.read(entry.digest)
+    try:
+        entry.check(data)
+    except Refusal as refusal:
+        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
+    try:
+        added = json.loads(data)["added_tokens"]
+        found = tuple(str(token["content"]) for token in added if token["special"])
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{TOKENIZER}: {error}") from error
+    return tuple(filter(None, found))
+
+
+def _forms(contents: Sequence[str]) -> Iterator[str]:
+    """Each text as it is, and as a tokenizer that normalizes may read it."""
+    for content in contents:
+        yield content
+        yield unicodedata.normalize("NFKC", content)
+
+
+def _pieces(events: Iterator[Any], most: int, longest: int) -> Generating[Piece]:
+    """The last one once it is known how many tokens there were.
+
+    Raises: ANSWER_MALFORMED, also for more than `most` tokens, or a prompt of more than `longest`;
+    ENGINE_UNAVAILABLE where the end does not come; as `events`.
+    """
+    finish, ending, usage, size, parts = "", "", None, 0, 0
+    for event in events:
+        text, end = _choice(event)
+        usage = event.get("usage") or usage
+        size, parts = size + len(text.encode()), parts + 1
+        if (finish and (text or end)) or size > _BYTES * most or parts > _PARTS * (most + 4):
+            raise Refusal(Reason.ANSWER_MALFORMED, "more than was asked for")
+        if end:
+            finish, ending = end, text
+        elif text:
+            yield Piece((), text.encode())
+    if not finish:
+        raise Refusal(Reason.ENGINE_UNAVAILABLE, "a stream ends without its end")
+    yield Piece((), ending.encode(), finish, _tokens(usage, most, longest))
+
+
+def _choice(event: dict[str, Any]) -> tuple[str, str]:
+    """The text of an event, and why it is the last one with any. Raises: ANSWER_MALFORMED."""
+    choices: Any = event.get("choices")
+    if choices == []:
+        return "", ""
+    try:
+        (choice,) = choices
+        text, end = choice.get("delta", {}).get("content") or "", choice.get("finish_reason") or ""
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Refusal(Reason.ANSWER_MALFORMED, "an event of another form") from error
+    if type(text) is not str or not is_text(text) or end not in ("", *ENDS):
+        raise Refusal(Reason.ANSWER_MALFORMED, "an event that says something else")
+    return text, end
+
+
+def _tokens(usage: Any, most: int, longest: int) -> tuple[int, int]:
+    """How many tokens prompt and answer had, by which quotas count. Raises: ANSWER_MALFORMED."""
+    found = usage if isinstance(usage, dict) else {}
+    prompt, output = found.get("prompt_tokens"), found.get("completion_tokens")
+    if type(prompt) is not int or type(output) is not int:
+        raise Refusal(Reason.ANSWER_MALFORMED, "it does not say how many tokens there were")
+    if not 1 <= prompt <= longest or not 0 <= output <= most:
+        raise Refusal(Reason.ANSWER_MALFORMED, "it tells of tokens that there cannot have been")
+    return prompt, output

@@ -1,0 +1,67 @@
+"""The gateway's clock jumps, and is put right again."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sealgate.reasons import Reason
+from tests.support.callers import Callers, newcomer
+from tests.support.fault_report import hold, watched
+from tests.support.site import Site, until
+
+pytestmark = pytest.mark.long
+
+_TARGET = 5.0
+# A statement of freshness is looked at every five.
+_SECONDS = 12
+
+
+@pytest.fixture
+def set_clock(site: Site, tmp_path: Path) -> Callable[[str], None]:
+    """Sets the gateway's clock off by so much, as libfaketime writes it; monotonic time goes on."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        pytest.skip("libfaketime is not installed")
+    stamp = tmp_path / "clock"
+
+    def set_clock(offset: str) -> None:
+        # At once: who reads half of it ends.
+        new = stamp.with_suffix(".new")
+        new.write_text(f"{offset}\n")
+        new.replace(stamp)
+
+    set_clock("+0")
+    site.gateway.environment |= {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(stamp),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    return set_clock
+
+
+@pytest.mark.parametrize("offset", ["+2h", "+3d", "-2h", "-3d"])
+def test_jumps(site: Site, set_clock: Callable[[str], None], offset: str) -> None:
+    """Once it is right again, a promotion and a revocation reach callers as ever."""
+    site.gateway.start()
+    site.promote(1)
+    house = site.house
+    house.publish("digits-2", "digits")
+    admin = house.governance("admin")
+    approved = house.approved("digits", 2)
+    with watched(f"clock off by {offset}", site.gateway, _TARGET) as finding:
+        with Callers(house) as callers:
+            callers.await_answers()
+            set_clock(offset)
+            time.sleep(_SECONDS)
+            set_clock("+0")
+            right = time.monotonic()
+            finding.recovery = callers.recovery(right)
+            admin.promote(approved, "test")
+            finding.recovery = max(finding.recovery, site.await_version(2))
+            callers.await_answers()
+        hold(finding, house, callers, {"1", "2"})
+        admin.revoke("digits", 2, "test")
+        until(lambda: newcomer(house) is Reason.VERSION_REVOKED, 20)

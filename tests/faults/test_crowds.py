@@ -1,0 +1,155 @@
+"""Callers who mean harm, while others go on asking: floods, resets, bombs, answers left unread.
+
+The short ones run in CI; `long` means more of the same.
+"""
+
+import itertools
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection
+
+import pytest
+
+from tests.support.callers import Callers, newcomer
+from tests.support.fault_report import Finding, hold, watched
+from tests.support.house import question, rows
+from tests.support.http2 import Http2
+from tests.support.site import Site, until
+
+_INFER = "/inference.GRPCInferenceService/ModelInfer"
+_TARGET = 6.0
+_MANY = [pytest.param(1, id="short"), pytest.param(10, id="long", marks=pytest.mark.long)]
+
+
+@contextmanager
+def attacked(site: Site, fault: str) -> Iterator[Finding]:
+    """Others ask meanwhile; when the block ends, somebody new must be let in too."""
+    with watched(fault, site.gateway, _TARGET) as finding:
+        with Callers(site.house, 2) as callers:
+            callers.await_answers()
+            yield finding
+            over = time.monotonic()
+            finding.recovery = until(lambda: newcomer(site.house) == "1")
+            callers.recovery(over)
+        hold(finding, site.house, callers, {"1"})
+        finding.note = f"{finding.note}; others waited {longest(callers):.2f} s at most"
+
+
+def longest(callers: Callers) -> float:
+    """The longest time without an answer."""
+    return max(after - before for before, after in itertools.pairwise(callers.times))
+
+
+@pytest.mark.parametrize("times", _MANY)
+def test_streams_are_reset_at_once(open_site: Site, times: int) -> None:
+    """CVE-2023-44487, by frames of HTTP/2."""
+    with attacked(open_site, "HTTP/2 rapid reset") as finding:
+        count, end = 0, time.monotonic() + times
+        while time.monotonic() < end:
+            with suppress(OSError):
+                count += reset_many(open_site, end)
+        finding.note = f"{count} resets in {times} s"
+    assert count > 1000
+
+
+def reset_many(site: Site, end: float) -> int:
+    """How many streams were opened and reset until the server had enough, or the time was up."""
+    connection, count = Http2(site.ports["grpc"]), 0
+    try:
+        while time.monotonic() < end:
+            frames = b""
+            for _ in range(100):
+                stream, head = connection.opened(_INFER, site.bearer)
+                frames += head + connection.reset(stream)
+            connection.socket.sendall(frames)
+            count += 100
+    except OSError:
+        pass
+    finally:
+        connection.close()
+    return count
+
+
+@pytest.mark.parametrize("times", _MANY)
+def test_answers_are_left_unread(open_site: Site, times: int) -> None:
+    """Callers who ask for receipts and take nothing of what comes."""
+    request = question("digits", rows(), receipt=True).SerializeToString()
+    with attacked(open_site, "answers left unread") as finding, ExitStack() as held:
+        for _ in range(8 * times):
+            connection = Http2(open_site.ports["grpc"], window=0)
+            held.callback(connection.close)
+            for _ in range(100):
+                connection.socket.sendall(connection.call(_INFER, request, open_site.bearer))
+        time.sleep(2)
+        finding.note = f"{800 * times} answers, {open_site.gateway.memory():.0f} MB while unread"
+
+
+@pytest.mark.parametrize("times", _MANY)
+def test_connections_that_say_nothing(open_site: Site, times: int) -> None:
+    """More than are let in, on each listener, again as soon as they are closed."""
+    house = open_site.house
+    ports = [int(house.profile(who).endpoint.rpartition(":")[2]) for who in ("client", "admin")]
+    ports += open_site.ports.values()
+    counts = []
+    with attacked(open_site, "connection flood") as finding:
+        end = time.monotonic() + 2 * times
+        flooding = [
+            threading.Thread(target=lambda port=port: counts.append(flood(port, end)))
+            for port in ports
+        ]
+        for thread in flooding:
+            thread.start()
+        for thread in flooding:
+            thread.join()
+        finding.note = f"{sum(counts)} connections in {2 * times} s"
+    assert sum(counts) > 1000
+
+
+def flood(port: int, end: float) -> int:
+    """How many connections were opened to a port, 200 of them at a time."""
+    held: list[socket.socket] = []
+    count = 0
+    while time.monotonic() < end:
+        with suppress(OSError):
+            held.append(socket.create_connection(("127.0.0.1", port), timeout=1))
+            count += 1
+        if len(held) >= 200:
+            held.pop(0).close()
+    for connection in held:
+        connection.close()
+    return count
+
+
+def test_messages_that_unfold(open_site: Site) -> None:
+    """gzip makes a thousandth of zeros: 56 MB of a message by gRPC, a gigabyte by HTTP."""
+    small, large = packed(56), packed(1024)
+    with attacked(open_site, "gzip bombs") as finding, ExitStack() as held:
+        for _ in range(16):
+            connection = Http2(open_site.ports["grpc"])
+            held.callback(connection.close)
+            headers = (open_site.bearer, ("grpc-encoding", "gzip"))
+            connection.socket.sendall(connection.call(_INFER, small, *headers, packed=True))
+        statuses = [bomb(open_site, large) for _ in range(4)]
+        finding.note = "16 by gRPC, 4 by HTTP"
+    assert set(statuses) == {400}
+
+
+def packed(megabytes: int) -> bytes:
+    """So many megabytes of zeros, compressed with gzip piece by piece."""
+    packer = zlib.compressobj(9, wbits=31)
+    piece = bytes(1 << 20)
+    return b"".join(packer.compress(piece) for _ in range(megabytes)) + packer.flush()
+
+
+def bomb(site: Site, body: bytes) -> int:
+    """The status with which an HTTP request is answered whose body unfolds."""
+    connection = HTTPConnection("127.0.0.1", site.ports["http"], timeout=20)
+    headers = dict([site.bearer, ("content-encoding", "gzip")])
+    connection.request("POST", "/v2/models/digits/infer", body, headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status

@@ -1,0 +1,126 @@
+"""A PostgreSQL server that is stopped, that hangs, and that is slow.
+
+It has the registry, and in some tests the answers as well; otherwise those are in a file beside
+the gateway, as docs/deploy.md has it.
+"""
+
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from sealgate.reasons import Reason
+from sealgate.remote import reason_of
+from sealgate.v1.registry_pb2 import ListModelsRequest
+from tests.support.callers import Callers
+from tests.support.fault_report import hold, watched
+from tests.support.house import House
+from tests.support.postgres import PostgresServer
+from tests.support.site import Site, until
+from tests.support.slow_socket import slow_socket
+
+pytestmark = pytest.mark.long
+
+_TARGET = 3.0
+_AWAY = frozenset({Reason.RECORD_FAILED, Reason.QUEUE_FULL, grpc.StatusCode.DEADLINE_EXCEEDED})
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+def on_postgres(state: Path, url: str, *, answers: bool) -> Site:
+    """A running gateway with digits 1 in production and digits 2 registered."""
+    name = secrets.token_hex(6)
+    site = Site(House(state))
+    site.change('"sqlite:///registry.db"', f'"{url}&schema=registry_{name}"')
+    if answers:
+        site.change('"answers.db"', f'"{url}&schema=answers_{name}"')
+    try:
+        site.gateway.start()
+        for version in ("digits-1", "digits-2"):
+            site.house.publish(version, "digits")
+        site.promote(1)
+    except BaseException:
+        site.close()
+        raise
+    return site
+
+
+@pytest.fixture(params=["registry", "answers"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, server: PostgresServer) -> Iterator[Site]:
+    site = on_postgres(tmp_path / "state", server.url, answers=request.param == "answers")
+    yield site
+    site.close()
+
+
+def held_answers(site: Site) -> bool:
+    return "answers_" in (site.house.state / "gateway.toml").read_text()
+
+
+def registry_says(site: Site, seconds: float = 10.0) -> Reason | grpc.StatusCode | None:
+    """Why the registry answers nothing; None where it does."""
+    try:
+        site.house.registry("auditor").ListModels(ListModelsRequest(), timeout=seconds)
+    except grpc.RpcError as error:
+        return reason_of(error) or error.code()
+    return None
+
+
+@pytest.mark.parametrize("how", ["stopped", "hung"])
+def test_goes_and_comes_back(site: Site, server: PostgresServer, how: str) -> None:
+    """Where the answers are elsewhere, they go on; else none leaves. A version that is promoted
+    afterwards answers.
+    """
+    answers = held_answers(site)
+    fault = f"database {how}" + (", with the answers in it" if answers else "")
+    proposal = site.house.approved("digits", 2)
+    with watched(fault, site.gateway, _TARGET) as finding, Callers(site.house) as callers:
+        callers.await_answers()
+        server.stop(signal.SIGQUIT) if how == "stopped" else server.pause()
+        gone = time.monotonic()
+        try:
+            assert registry_says(site, 40) is Reason.REGISTRY_UNAVAILABLE
+            time.sleep(max(0.0, 15 - (time.monotonic() - gone)))
+            if answers:
+                assert callers.times[-1] - gone < 2
+            else:
+                callers.await_answers()
+        finally:
+            server.start() if how == "stopped" else server.resume()
+        back = time.monotonic()
+        until(lambda: registry_says(site) is None)
+        finding.recovery = max(time.monotonic() - back, callers.recovery(back) if answers else 0)
+        site.house.governance("admin").promote(proposal, "test")
+        site.await_version(2)
+        callers.await_answers()
+    hold(finding, site.house, callers, {"1", "2"})
+    assert set(callers.failures) <= (_AWAY if answers else set())
+
+
+def test_is_slow(tmp_path: Path, server: PostgresServer) -> None:
+    """A tenth of a second for each thing that is said: answers come late, and all the same."""
+    with slow_socket(server.socket) as slow:
+        url = server.url.replace(str(server.socket.parent), str(slow.path.parent))
+        site = on_postgres(tmp_path / "state", url, answers=True)
+        try:
+            with watched("database slow", site.gateway, _TARGET) as finding:
+                with Callers(site.house) as callers:
+                    callers.await_answers()
+                    slow.delay = 0.1
+                    time.sleep(1)
+                    callers.await_answers(40)
+                    slow.delay = 0.0
+                    finding.recovery = callers.recovery(time.monotonic())
+                    callers.await_answers()
+                hold(finding, site.house, callers, {"1"})
+            assert not callers.failures
+        finally:
+            site.close()

@@ -1,0 +1,100 @@
+"""The disk on which answers are recorded is full."""
+
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sealgate.reasons import Reason
+from tests.support.callers import Callers
+from tests.support.fault_report import hold, watched
+from tests.support.site import Site
+
+pytestmark = pytest.mark.long
+
+_TARGET = 2.0
+_ROOM = 256 * 1024
+
+
+class Quota:
+    """No file of the gateway's may grow any more, beyond a little."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def fill(self) -> None:
+        sizes = [path.stat().st_size for path in self._site.house.state.glob("answers.db*")]
+        self._limit(max(sizes) + _ROOM)
+
+    def clear(self) -> None:
+        self._limit(resource.RLIM_INFINITY)
+
+    def _limit(self, most: int) -> None:
+        bounds = most, resource.RLIM_INFINITY
+        resource.prlimit(self._site.gateway.pid, resource.RLIMIT_FSIZE, bounds)
+
+
+class Disk:
+    """One of its own for the answer log, of two megabytes, which answers fill by themselves."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mount("-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs")
+
+    def fill(self) -> None:
+        pass
+
+    def clear(self) -> None:
+        self._mount("-o", "remount,size=64m")
+
+    def remove(self) -> None:
+        subprocess.run(["umount", self._path], check=True)
+
+    def _mount(self, *words: str) -> None:
+        subprocess.run(["mount", *words, self._path], check=True, capture_output=True)
+
+
+@contextmanager
+def small_disk(site: Site) -> Iterator[Disk]:
+    path = site.house.state / "disk"
+    path.mkdir()
+    site.change('"answers.db"', '"disk/answers.db"')
+    try:
+        disk = Disk(path)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no disk can be mounted: {error}")
+    try:
+        yield disk
+    finally:
+        site.close()
+        disk.remove()
+
+
+def test_is_full(site: Site) -> None:
+    with small_disk(site) as disk:
+        check(site, disk, "disk full")
+
+
+def test_files_may_not_grow(site: Site) -> None:
+    check(site, Quota(site), "quota used up")
+
+
+def check(site: Site, disk: Disk | Quota, fault: str) -> None:
+    """No answer leaves, each caller hears why, and with room again all goes on."""
+    site.gateway.start()
+    site.promote(1)
+    with watched(fault, site.gateway, _TARGET) as finding, Callers(site.house) as callers:
+        callers.await_answers()
+        disk.fill()
+        callers.await_failures(Reason.RECORD_FAILED)
+        for _ in range(50):
+            callers.await_failures(Reason.RECORD_FAILED)
+        disk.clear()
+        finding.recovery = callers.recovery(time.monotonic())
+        callers.await_answers()
+    hold(finding, site.house, callers, {"1"})
+    assert set(callers.failures) == {Reason.RECORD_FAILED}

@@ -1,0 +1,198 @@
+"""A gateway whose language models run on a server of OpenAI's protocol: another installation's
+surface, and `transformers serve`, where `make test-openai` has installed what it takes.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.generation import answer_digest
+from inference.openai.server import OpenAiServer
+from sealgate.reasons import Reason
+from sealgate.trust.keys import write_private_file
+from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support.generator_house import GeneratorHouse, generating
+from tests.support.http_client import HTTP, HttpClient, Seen, api_key, client_of
+from tests.support.kitchen import until
+from tests.support.openai_servers import transformers_server
+from tests.support.oracles import own_python_with
+from tests.support.succession import change
+
+MESSAGES = [{"role": "user", "content": "The following identifiers are used as reserved words"}]
+ENGINE = 'openai "elsewhere", neither digest nor tokens checked there'
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[GeneratorHouse]:
+    """The installation that generates."""
+    with generating(tmp_path_factory.mktemp("other") / "state", folder, HTTP) as house:
+        yield house
+
+
+class Asking(GeneratorHouse):
+    """An installation that has a server of OpenAI's protocol generate for it."""
+
+    def __init__(self, state: Path, url: str, key: str, model: str = "{model}") -> None:
+        super().__init__(state, HTTP)
+        write_private_file(state / "openai.key", key.encode())
+        path = state / "gateway.toml"
+        before, _, rest = path.read_text().partition("[generator]")
+        _, _, after = rest.partition("\n\n")
+        section = f"""[generator]
+kind = "openai"
+name = "elsewhere"
+url = "{url}"
+key = "openai.key"
+model = "{model}"
+
+"""
+        path.write_text(before + section + after)
+
+    def let_pass(self, action: str) -> None:
+        """Say in the policy what adversarial prompts lead to."""
+        screen = {"verdicts": {"adversarial": action}}
+        change(self, lambda policy: policy.update(screens={"tiny": screen}))
+        until(lambda: self.gateway.policy().screen("tiny").verdicts.adversarial == action)
+
+
+@contextmanager
+def asking(
+    state: Path, folder: Path, url: str, key: str, model: str = "{model}"
+) -> Iterator[Asking]:
+    house = Asking(state, url, key, model)
+    try:
+        house.start()
+        house.publish_generator(folder)
+        house.promote("tiny", 1)
+        yield house
+    finally:
+        house.stop()
+
+
+@pytest.fixture(scope="module", params=["sealgate", "transformers"])
+def house(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    folder: Path,
+    other: GeneratorHouse,
+) -> Iterator[Asking]:
+    state = tmp_path_factory.mktemp("asking") / "state"
+    with ExitStack() as leaving:
+        if request.param == "sealgate":
+            port, model = other.gateway.ports["http-insecure"], "{model}"
+            key = api_key(other, "client")
+        else:
+            python = own_python_with("openai_server", "fastapi")
+            port = leaving.enter_context(transformers_server(python, folder))
+            key, model = "unused", str(folder)
+        url = f"http://127.0.0.1:{port}/v1"
+        yield leaving.enter_context(asking(state, folder, url, key, model))
+
+
+@pytest.fixture
+def client(house: Asking) -> Iterator[HttpClient]:
+    client = client_of(house)
+    yield client
+    client.close()
+
+
+def post(client: HttpClient, **changes: Any) -> Seen:
+    document = {"model": "tiny", "messages": MESSAGES, "max_tokens": 12, **changes}
+    return client.post("/v1/chat/completions", document)
+
+
+def text_of(seen: Seen) -> str:
+    assert seen.status == 200, seen.json
+    return str(seen.json["choices"][0]["message"]["content"])
+
+
+def code(seen: Seen) -> Reason:
+    return Reason[seen.json["error"]["code"]]
+
+
+def test_what_nobody_measures_is_refused_unless_the_policy_lets_it_pass(
+    house: Asking, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    chat = OpenAiServer.chat
+
+    def watched(self: OpenAiServer, document: Any, *given: Any) -> Iterator[Any]:
+        sent.append(document)
+        yield from chat(self, document, *given)
+
+    monkeypatch.setattr(OpenAiServer, "chat", watched)
+    house.let_pass("block")
+    before = house.gateway.recorder.size
+    assert code(post(client)) is Reason.ENGINE_UNSUITABLE
+    assert sent == []
+    (entry,) = house.entries(before)
+    assert (entry["outcome"], entry["verdict"]) == (Reason.ENGINE_UNSUITABLE.name, "")
+    house.let_pass("flag")
+    assert text_of(post(client))
+    assert len(sent) == 1
+
+
+def test_the_answer_is_the_servers_and_the_record_says_what_it_binds(
+    house: Asking, client: HttpClient, other: GeneratorHouse
+) -> None:
+    house.let_pass("flag")
+    expected = post(client_of(other))
+    before = house.gateway.recorder.size
+    found = post(client, sealgate={"receipt": True})
+    # transformers' server, where it does not batch, says the prompt first.
+    assert text_of(found).endswith(text_of(expected))
+    assert 0 < found.json["usage"]["completion_tokens"] <= 12
+    assert found.json["usage"]["prompt_tokens"] > 1
+    receipt = Receipt.decode(found.json["sealgate"]["receipt"].encode())
+    told = verify_receipt(receipt, house.governance("client").policy()).fields
+    assert told["output"] == answer_digest([], [], text_of(found).encode())
+    (entry,) = house.entries(before)
+    assert (entry["outcome"], entry["engine"], entry["verdict"]) == ("answered", ENGINE, "")
+
+
+def test_it_streams(house: Asking, client: HttpClient) -> None:
+    house.let_pass("flag")
+    expected = text_of(post(client))
+    before = house.gateway.recorder.size
+    seen = post(client, stream=True)
+    *said, done = seen.body.decode().strip().split("\n\n")
+    chunks = [json.loads(each.removeprefix("data: ")) for each in said]
+    assert done == "data: [DONE]"
+    assert len(chunks) > 4
+    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == expected
+    assert [entry["outcome"] for entry in house.entries(before)] == ["opened", "answered"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([{"role": "user", "content": "say <|end|>"}], Reason.CHAT_MALFORMED),
+        ([{"role": "user", "content": "say ＜｜end｜＞"}], Reason.CHAT_MALFORMED),  # noqa: RUF001
+        ([], Reason.CHAT_MALFORMED),
+        ([{"role": "user", "content": "word " * 2000}], Reason.PROMPT_TOO_LONG),
+    ],
+)
+def test_prompts_that_are_not_sent(
+    house: Asking, client: HttpClient, messages: list[Any], reason: Reason
+) -> None:
+    house.let_pass("flag")
+    assert code(post(client, messages=messages)) is reason
+
+
+def test_a_prompt_that_is_no_chat(house: Asking, client: HttpClient) -> None:
+    tensor = {"name": "text_input", "datatype": "BYTES", "shape": [1], "data": ["Hello"]}
+    assert client.infer({"inputs": [tensor]}, "tiny").reason is Reason.TENSOR_NAME
+
+
+def test_a_server_that_is_away_is_told_of(tmp_path: Path, folder: Path) -> None:
+    with asking(tmp_path / "state", folder, "http://127.0.0.1:9/v1", "unused") as house:
+        house.let_pass("record")
+        before = house.gateway.recorder.size
+        client = client_of(house)
+        assert code(post(client)) is Reason.ENGINE_UNAVAILABLE
+        assert house.entries(before)[0]["outcome"] == Reason.ENGINE_UNAVAILABLE.name
+        client.close()

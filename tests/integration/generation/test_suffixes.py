@@ -1,0 +1,50 @@
+"""The attack that screening of prompts is measured with finds what it looks for, and is seen."""
+
+import pytest
+
+from generation.decoder import Decoder
+from generation.surprise import WINDOW, calibrate, score, surprises
+from inference.generation import Asked, Sampling
+from tests.support.gcg import Aim, Attack, Effort, Found, printable
+from tests.support.tiny_decoder import prompts
+
+
+def ids_of(decoder: Decoder, text: str) -> list[int]:
+    return decoder.prompt_ids(Asked(text.encode(), False, Sampling(1)), 200)
+
+
+@pytest.fixture(scope="module")
+def found(decoder: Decoder) -> list[Found]:
+    tokenizer = decoder.tokenizer
+    special = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
+    attack = Attack(decoder.model, printable(tokenizer, special), ids_of(decoder, "!")[0])
+    target = ids_of(decoder, " the same object")
+    return [
+        attack.search(Aim(ids_of(decoder, prompt), [], target), Effort(25, 32, 12), number)
+        for number, prompt in enumerate(prompts(4))
+    ]
+
+
+def test_the_target_becomes_likelier_than_without_a_suffix(found: list[Found]) -> None:
+    assert all(one.loss < one.loss_before for one in found)
+    assert sum(one.loss_before - one.loss for one in found) > len(found) * 0.2
+
+
+def test_the_loss_is_that_of_the_target_behind_prompt_and_suffix(
+    decoder: Decoder, found: list[Found]
+) -> None:
+    before, target = ids_of(decoder, prompts(1)[0]), ids_of(decoder, " the same object")
+    whole = [*before, *found[0].ids, *target]
+    mean = float(surprises(decoder.model, whole)[-len(target) :].mean())
+    assert found[0].loss == pytest.approx(mean, rel=1e-3)
+
+
+def test_suffixes_are_text_that_screening_sees(decoder: Decoder, found: list[Found]) -> None:
+    clean = [ids_of(decoder, prompt) for prompt in prompts(64)[4:]]
+    screen = calibrate([score(decoder.model, ids, WINDOW) for ids in clean], WINDOW)
+    for prompt, one in zip(prompts(4), found, strict=True):
+        suffix = decoder.tokenizer.decode(list(one.ids))
+        assert suffix.isascii()
+        assert suffix.isprintable()
+        ids = ids_of(decoder, prompt + suffix)
+        assert screen.verdict(score(decoder.model, ids, WINDOW)) == "adversarial"

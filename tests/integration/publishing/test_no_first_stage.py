@@ -1,0 +1,70 @@
+"""A publisher may leave the first stage of screening out, even where one would pay."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from inference.screening.detector import Detector
+from publishing import commands, trial
+from publishing.commands import Wishes
+from publishing.data import Dataset
+from publishing.outbox import Outbox
+from publishing.source import SourceFolder
+from publishing.stages import choose
+
+DEMO = Path(__file__).parents[3] / "demo"
+FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
+
+
+def made(first_stage: bool) -> tuple[Detector, dict[str, Any]]:
+    """The detector, and what the screening report says of stages."""
+    source, data = SourceFolder.read(FOLDER), Dataset.read(DATA)
+    request = trial.Request(
+        source.config,
+        source.serving,
+        *(source.serving, source.response),
+        *(data.fit, data.calibration, data.test),
+        seed=1,
+        first_stage=first_stage,
+    )
+    sent: list[bytes] = []
+    trial.run(request.encode(), sent.append)
+    _, _, detector, measured = sent
+    return Detector.decode(detector), json.loads(measured)["screening"]["stages"]
+
+
+def test_what_is_left_out_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each graph counts as dear, so that a stage is looked for otherwise."""
+
+    def looked_for(*given: Any) -> Any:
+        return choose(*given, least=0.0)
+
+    monkeypatch.setattr(trial, "choose", looked_for)
+    _, found = made(first_stage=True)
+    assert "forwards" in found
+    detector, found = made(first_stage=False)
+    assert detector.first is None
+    assert found == {"first_stage": False}
+
+
+@pytest.mark.parametrize(("options", "expected"), [((), True), (("--no-first-stage",), False)])
+def test_the_command_passes_it_on(
+    monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], expected: bool
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(commands, "release", lambda *given: asked.extend(given))
+    words = [str(FOLDER), "--data", str(DATA), *options]
+    result = CliRunner().invoke(commands.publish, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    (wishes,) = (each for each in asked if isinstance(each, Wishes))
+    assert wishes.first_stage is expected
+
+
+def test_a_version_that_waits_is_not_taken_for_one_without(tmp_path: Path) -> None:
+    data = Dataset.read(DATA)
+    Outbox(tmp_path, FOLDER, data, first_stage=True)._folder.mkdir()
+    assert not Outbox(tmp_path, FOLDER, data, first_stage=True).is_empty()
+    assert Outbox(tmp_path, FOLDER, data, first_stage=False).is_empty()

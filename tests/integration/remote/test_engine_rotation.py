@@ -1,0 +1,126 @@
+"""The certificates of a gateway and its engine change while both run, and no call is lost."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from inference.remote.door import TlsDoor
+from inference.remote.room import EngineRoom
+from inference.remote.server import Server
+from inference.remote.settings import Artifacts, EngineConfig, Identity, Listen, Tls, Trust
+from sealgate.reasons import Refusal
+from sealgate.setup.certificates import Authority, Certificate
+from tests.support.house import now
+from tests.support.paper_room import PaperRoom
+
+AUTHORITY = Authority("engines", now(), timedelta(days=1))
+
+
+def engine_certificate() -> Certificate:
+    return AUTHORITY.server("engine", ("engine", "127.0.0.1"))
+
+
+def put(path: Path, data: bytes) -> None:
+    """Another file takes the place of this one."""
+    new = path.with_suffix(".new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
+def own(folder: Path, name: str, made: Certificate) -> None:
+    put(folder / f"{name}.key", made.key)
+    put(folder / f"{name}.pem", made.certificate)
+
+
+@dataclass
+class Pair:
+    """An engine that listens with TLS, and a gateway's end, each with its own folder of files."""
+
+    folder: Path
+    server: Server
+    room: EngineRoom
+
+    def answers(self, room: EngineRoom | None = None) -> bool:
+        """Whether the engine answers, be it that it has not the model."""
+        try:
+            (room or self.room).counts()
+        except Refusal:
+            return False
+        return True
+
+    def newcomer(self) -> EngineRoom:
+        """Another gateway with the same files."""
+        files = (self.folder / name for name in ("engine-pin.pem", "gateway.pem", "gateway.key"))
+        return EngineRoom(TlsDoor(self.server.address, *files))
+
+
+@pytest.fixture
+def pair(room: PaperRoom, tmp_path: Path) -> Iterator[Pair]:
+    engine, gateway = engine_certificate(), AUTHORITY.caller("gateway")
+    own(tmp_path, "engine", engine)
+    own(tmp_path, "gateway", gateway)
+    put(tmp_path / "engine-pin.pem", engine.certificate)
+    put(tmp_path / "gateway-pin.pem", gateway.certificate)
+    config = EngineConfig(
+        listen=Listen(tls="127.0.0.1:0"),
+        trust=Trust((tmp_path / "root.pem",), 1, tmp_path / "seen.json"),
+        artifacts=Artifacts(room.artifacts),
+        engine=Identity("engine", tmp_path / "engine.key"),
+        tls=Tls(tmp_path / "engine.pem", tmp_path / "engine.key", (tmp_path / "gateway-pin.pem",)),
+    )
+    server = Server(config, room.host)
+    server.start()
+    files = (tmp_path / name for name in ("engine-pin.pem", "gateway.pem", "gateway.key"))
+    gateway_end = EngineRoom(TlsDoor(server.address, *files))
+    yield Pair(tmp_path, server, gateway_end)
+    gateway_end.close()
+    server.stop()
+
+
+def test_both_ends_change_and_no_call_is_lost(pair: Pair) -> None:
+    """In the order that docs/deploy.md has."""
+    assert pair.answers()
+    made = {"engine": engine_certificate(), "gateway": AUTHORITY.caller("gateway")}
+    old = (pair.folder / "gateway.pem").read_bytes(), (pair.folder / "gateway.key").read_bytes()
+    for name, each in made.items():
+        pin = pair.folder / f"{name}-pin.pem"
+        put(pin, pin.read_bytes() + each.certificate)
+        assert pair.answers()
+    for name, each in made.items():
+        own(pair.folder, name, each)
+        assert pair.answers()
+    pair.room.probe()
+    assert pair.answers()
+    for name, each in made.items():
+        put(pair.folder / f"{name}-pin.pem", each.certificate)
+    pair.room.probe()
+    assert pair.answers()
+    newcomer = pair.newcomer()
+    assert pair.answers(newcomer)
+    newcomer.close()
+    own(pair.folder, "gateway", Certificate(*old))
+    stranger = pair.newcomer()
+    assert not pair.answers(stranger)
+    stranger.close()
+
+
+def test_who_is_pinned_no_more_is_refused_where_it_is(pair: Pair) -> None:
+    assert pair.answers()
+    put(pair.folder / "gateway-pin.pem", AUTHORITY.caller("another").certificate)
+    assert not pair.answers()
+
+
+def test_files_that_cannot_be_used_change_nothing(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert pair.answers()
+    with caplog.at_level(logging.ERROR):
+        put(pair.folder / "gateway-pin.pem", b"nothing")
+        put(pair.folder / "gateway.key", engine_certificate().key)
+        pair.room.probe()
+        assert pair.answers()
+    assert caplog.text.count("the certificates of before stay") == 2

@@ -1,0 +1,197 @@
+"""An engine whose graphs run in replicas: the same answers, and every replica checks for itself."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from inference.batcher import Batcher
+from inference.remote.service import write_load
+from inference.replicas.replica import Address, Refused
+from inference.replicas.version import ReplicatedVersion
+from inference.screening.detector import Detector
+from inference.version import DETECTOR, INT8
+from sealgate.reasons import Reason
+from sealgate.trust.digest import sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.engine_counts import EngineCounts
+from sealgate.trust.keys import PrivateKey
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import Pointer
+from sealgate.v1 import engine_pb2
+from sealgate.v1.engine_pb2_grpc import EngineServiceStub
+from tests.support.engine_outcomes import BETTER, FILES, MODEL, resolved
+from tests.support.house import refusal
+from tests.support.paper_registry import PaperRegistry, PaperVersion
+from tests.support.paper_room import paper_room
+from tests.support.replicated_room import ReplicatedRoom, replicated_room
+from tests.support.rollouts import await_true
+from tests.support.text_models import config as text_config
+from tests.support.version_files import clean_rows
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def room(registry: PaperRegistry, tmp_path: Path) -> Iterator[ReplicatedRoom]:
+    with replicated_room(registry, tmp_path) as room:
+        yield room
+
+
+def promoted(room: ReplicatedRoom, files: dict[str, bytes] = FILES) -> PaperVersion:
+    made = room.publish(files)
+    room.registry.promote(made)
+    room.show()
+    return made
+
+
+def address(made: PaperVersion) -> Address:
+    return Address("digits", made.number, made.digest)
+
+
+def asked_of_each(room: ReplicatedRoom, made: PaperVersion) -> list[object]:
+    """What each replica says of itself, past the engine in front: a reason, or an answer."""
+    x = clean_rows(MODEL, 1)
+    said = [each.infer(0, address(made), x, 5.0) for each in room.replicas]
+    return [each.reason if isinstance(each, Refused) else "answered" for each in said]
+
+
+def test_answers_are_those_of_an_engine_that_runs_graphs_itself(
+    room: ReplicatedRoom, tmp_path: Path
+) -> None:
+    made, x = promoted(room), clean_rows(MODEL, 7)
+    (tmp_path / "plain").mkdir()
+    with paper_room(room.registry, tmp_path / "plain") as plain:
+        for data in FILES.values():
+            plain.store.put([data], len(data), sha256(data))
+        plain.show()
+        expected = plain.ask(made, x)
+    assert room.ask(made, x) == expected
+
+
+def together(asking: Callable[[Array], Any], batcher: Batcher[Array, Any], x: Array) -> list[Any]:
+    """What is said to each row of `x`, asked by itself while the others wait as well."""
+    batcher._free_lanes -= (lanes := batcher._free_lanes)
+    with ThreadPoolExecutor(len(x)) as threads:
+        asked = [threads.submit(asking, row[None]) for row in x]
+        await_true(lambda: batcher._queue.rows == len(x))
+        batcher._pass_on([])
+        found = [each.result() for each in asked]
+    for _ in range(lanes - 1):
+        batcher._pass_on([])
+    return found
+
+
+def test_requests_that_wait_together_are_handed_on_as_one(room: ReplicatedRoom) -> None:
+    made, x = promoted(room), clean_rows(MODEL, 12)
+    alone = [room.ask(made, row[None]) for row in x]
+    room.batches.clear()
+    batcher = room.engine.resolve("digits").ready._batcher
+    assert together(lambda row: room.ask(made, row), batcher, x) == alone
+    assert sum(room.batches) == len(x)
+    assert len(room.batches) <= 4
+
+
+def test_texts_are_handed_on_one_by_one() -> None:
+    """Which of them share a batch, the replica knows, which cuts them."""
+
+    class Line:
+        batches: ClassVar[list[int]] = []
+
+        def infer(self, to: Address, x: Array) -> Array:
+            self.batches.append(len(x))
+            return x
+
+    to = Address("letters", 1, "sha256:" + "0" * 64)
+    version = ReplicatedVersion(Line(), to, text_config(), Detector.decode(FILES[DETECTOR]), 2)
+    texts = np.array([["one"], ["two"], ["three"]], object)
+    answers = together(version.submit, version._batcher, texts)
+    assert [answer.tolist() for answer in answers] == [[["one"]], [["two"]], [["three"]]]
+    assert Line.batches == [1, 1, 1]
+
+
+def test_what_was_run_is_counted_once_and_signed(room: ReplicatedRoom) -> None:
+    made = promoted(room)
+    room.replicas.append(room.new_replica())
+    for _ in range(4):
+        room.ask(made, clean_rows(MODEL, 3))
+    stub = EngineServiceStub(room.channel)
+    envelope = Envelope.decode(stub.GetCounts(engine_pb2.GetCountsRequest()).envelope)
+    counts = EngineCounts.decode(envelope.payload)
+    assert counts.counts == ((made.digest, 4, 12),)
+    costs = stub.GetCosts(
+        engine_pb2.GetCostsRequest(model="digits", version="1", digest=made.digest)
+    )
+    assert costs.place == "ray"
+    assert [batch.rows for batch in costs.batches][:3] == [1, 2, 4]
+
+
+class TestReplicas:
+    def test_one_that_starts_later_knows_everything(self, room: ReplicatedRoom) -> None:
+        promoted(room)
+        made = promoted(room, BETTER)
+        room.replicas[:] = [room.new_replica()]
+        assert asked_of_each(room, made) == ["answered"]
+        assert room.ask(made, clean_rows(MODEL, 1)).model_version == "2"
+
+    def test_one_that_missed_a_load_reads_it_before_it_answers(self, room: ReplicatedRoom) -> None:
+        promoted(room)
+        room.deaf = [room.new_replica()]
+        room.replicas += room.deaf
+        made = promoted(room, BETTER)
+        assert asked_of_each(room, made) == ["answered", "VERSION_NOT_LIVE"]
+        for _ in room.replicas:
+            assert room.ask(made, clean_rows(MODEL, 1)).model_version == "2"
+        assert asked_of_each(room, made) == ["answered", "answered"]
+
+    def test_one_believes_nothing_that_is_on_the_board(self, room: ReplicatedRoom) -> None:
+        made = room.publish(FILES)
+        bundle = room.registry.promote(made)
+        pointer = Pointer.decode(bundle.pointer.payload)
+        forged = replace(bundle, pointer=sign_statement(pointer, PrivateKey.generate()))
+        room.registry.bundles["digits", "production"] = forged
+        load = replace(room.load(), pointer=forged, freshness=room.registry.refresh())
+        room.board.put(1, write_load(load).SerializeToString())
+        room.replicas[:] = [room.new_replica()]
+        assert room.replicas[0].follow(1) == room.replicas[0]._refused[1]
+        assert room.replicas[0]._refused[1].reason == "SIGNER_MISMATCH"
+        assert asked_of_each(room, made) == ["VERSION_NOT_LIVE"]
+
+    def test_one_that_cannot_follow_keeps_the_version_out(self, room: ReplicatedRoom) -> None:
+        first = promoted(room)
+        made = room.publish(BETTER)
+        room.registry.promote(made)
+        # The replica's files alone are others: the engine in front reads neither graph.
+        room.path(BETTER[INT8]).write_bytes(b"another")
+        assert refusal(room.show) is Reason.VERSION_ALTERED
+        assert resolved(room.engine) == 1
+        assert room.ask(first, clean_rows(MODEL, 1)).model_version == "1"
+        # Whoever starts now is not shown what was refused.
+        assert [number for number, _ in room.board.after(0)] == [1]
+
+    def test_without_any_the_engine_is_away(self, room: ReplicatedRoom) -> None:
+        made = promoted(room)
+        room.replicas.clear()
+        assert refusal(room.ask, made, clean_rows(MODEL, 1)) is Reason.ENGINE_UNAVAILABLE
+        room.registry.promote(room.publish(BETTER))
+        assert refusal(room.show) is Reason.ENGINE_UNAVAILABLE
+        assert resolved(room.engine) == 1
+
+    def test_the_board_has_what_is_newest(self, room: ReplicatedRoom) -> None:
+        for _ in range(3):
+            room.registry.refresh()
+            promoted(room)
+        assert len(list(room.shown.iterdir())) == 1
+
+
+def test_what_is_revoked_ends_at_once(room: ReplicatedRoom) -> None:
+    made = promoted(room)
+    room.replicas.append(room.new_replica())
+    room.registry.revoke(made)
+    assert refusal(room.show) is Reason.VERSION_REVOKED
+    assert refusal(room.ask, made, clean_rows(MODEL, 1)) is Reason.VERSION_REVOKED
+    assert asked_of_each(room, made) == ["VERSION_REVOKED", "VERSION_REVOKED"]

@@ -1,0 +1,49 @@
+"""A language model that was asked over HTTP answered INTERNAL: an answer that is generated wants to
+know when its caller goes, which an HTTP call could not tell. Now it can, and it is told.
+"""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.front_door import Call
+from gateway.generate import _when_over
+from gateway.http.absence import Absence
+from gateway.http.peer import HttpContext, Peer
+from tests.support.kitchen import until
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+@pytest.fixture
+def absence() -> Iterator[Absence]:
+    absence = Absence()
+    absence.start()
+    yield absence
+    absence.stop()
+
+
+def test_it_is_told_when_the_caller_goes(
+    ends: tuple[socket.socket, socket.socket], absence: Absence
+) -> None:
+    ours, theirs = ends
+    context, told = HttpContext(Peer(ours, None), ()), threading.Event()
+    call = Call(context, "/inference.GRPCInferenceService/ModelInfer")  # type: ignore[arg-type]
+    with absence.noticed(context):
+        _when_over(call, told.set)
+        assert not told.wait(0.3)
+        theirs.close()
+        assert told.wait(5)
+        # Who asks when it is too late is told at once.
+        late = threading.Event()
+        _when_over(call, late.set)
+        assert late.is_set()
+    until(lambda: not absence._watched)

@@ -1,0 +1,17 @@
+"""Gateways and engines no longer believed a clock that jumps, generators still did: what theirs had
+seen under a wrong clock would have kept promotions and revocations from them.
+"""
+
+from types import ModuleType
+
+import pytest
+
+from gateway import app, engine_process
+from generation import process
+from sealgate import steady_clock
+
+
+@pytest.mark.parametrize("builder", [app, engine_process, process])
+def test_goes_by_the_steady_clock(builder: ModuleType) -> None:
+    """What each builder hands on as the time, to whoever keeps what was seen."""
+    assert vars(builder)["now"] is steady_clock.now

@@ -1,0 +1,79 @@
+"""HTTP/2 (RFC 9113) as somebody speaks it who means harm: frames by hand, answers left unread.
+
+A library would keep the rules that the tests break.
+"""
+
+import socket
+import struct
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _RESET, _SETTINGS = 0, 1, 3, 4
+_ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
+_INITIAL_WINDOW_SIZE = 4
+_CANCEL = 8
+_LARGEST_FRAME = 16384
+GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
+
+
+class Http2:
+    """A connection to `port` of loopback, in clear. `window`: how much of an answer it takes."""
+
+    def __init__(self, port: int, window: int = 65535) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, window)
+        self.socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, settings))
+        # The server's settings come first.
+        assert self.socket.recv(9)[3] == _SETTINGS
+        self.socket.sendall(_frame(_SETTINGS, _ACK, 0))
+        self._next = 1
+
+    def opened(self, path: str, *headers: tuple[str, str]) -> tuple[int, bytes]:
+        """The next stream, and the frame that opens it for a call of a gRPC method."""
+        stream, self._next = self._next, self._next + 2
+        head = (
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "localhost"),
+            *GRPC,
+            *headers,
+        )
+        block = b"".join(b"\0" + _text(name) + _text(value) for name, value in head)
+        return stream, _frame(_HEADERS, _END_HEADERS, stream, block)
+
+    def call(
+        self, path: str, message: bytes, *headers: tuple[str, str], packed: bool = False
+    ) -> bytes:
+        """The frames of a whole call; `packed`: the message is compressed, as a header says."""
+        stream, head = self.opened(path, *headers)
+        body = struct.pack(">BI", packed, len(message)) + message
+        pieces = [body[at : at + _LARGEST_FRAME] for at in range(0, len(body), _LARGEST_FRAME)]
+        data = [
+            _frame(_DATA, _END_STREAM if at == len(pieces) - 1 else 0, stream, piece)
+            for at, piece in enumerate(pieces)
+        ]
+        return head + b"".join(data)
+
+    def reset(self, stream: int) -> bytes:
+        """The frame that cancels a stream."""
+        return _frame(_RESET, 0, stream, struct.pack(">I", _CANCEL))
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def _text(text: str) -> bytes:
+    """A string literal of HPACK (RFC 7541), not compressed; its length in seven bits and more."""
+    data, length = text.encode(), len(text)
+    if length < 127:
+        return bytes([length]) + data
+    length -= 127
+    prefix = [127]
+    while length >= 128:
+        prefix.append(length % 128 + 128)
+        length //= 128
+    return bytes([*prefix, length]) + data

@@ -1,0 +1,83 @@
+"""A paper room whose engine runs its graphs in replicas, which are of this process here.
+
+What Ray Serve does with them, `make test-ray` sees to.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.answer import Answer
+from inference.batching import NO_BOUNDS
+from inference.costs import Costs
+from inference.cpu import CpuSettings
+from inference.loading import LocalLoader
+from inference.remote.host import Host
+from inference.replicas.board import Board
+from inference.replicas.front import Crew, Front
+from inference.replicas.replica import Address, Refused, Replica, heard
+from sealgate.reasons import Reason, Refusal
+from tests.support.paper_registry import PaperRegistry
+from tests.support.paper_room import PaperRoom
+
+MOST = 2
+
+
+class ReplicatedRoom(PaperRoom):
+    """`replicas` are asked by turns, and are a `Fleet`; those that are `deaf` hear of no load."""
+
+    def __init__(self, registry: PaperRegistry, folder: Path) -> None:
+        self.replicas: list[Replica] = []
+        self.deaf: list[Replica] = []
+        self.batches: list[int] = []
+        self._turn = itertools.count()
+        self._folder = folder
+        self.shown = folder / "board"
+        self.shown.mkdir()
+        self.board = Board(self.shown)
+        super().__init__(registry, folder)
+        self.replicas.append(self.new_replica())
+
+    def open_host(self) -> Host:
+        self.crew = Crew(self, self.board, NO_BOUNDS, MOST)
+        return Front(self.crew, *self.parts(self.crew, self.seen, self.tally))
+
+    def new_replica(self) -> Replica:
+        """One that begins with what is on the board, and what the engine in front has seen."""
+        seen = self.seen.copy(self._folder / f"seen-{next(self._turn)}")
+        host = Host(*self.parts(LocalLoader(CpuSettings(1)), seen, None))
+        return Replica(host, self.board)
+
+    def follow(self, number: int) -> list[Refused | None]:
+        heard_of_it = [each for each in self.replicas if each not in self.deaf]
+        return [each.follow(number) for each in heard_of_it]
+
+    def infer(self, number: int, to: Address, x: np.ndarray[Any, Any]) -> Answer:
+        self.batches.append(len(x))
+        return heard(self._next().infer(number, to, x, 5.0))
+
+    def costs(self, to: Address) -> Costs:
+        return heard(self._next().costs(to))
+
+    def close(self) -> None:
+        self.replicas.clear()
+
+    def _next(self) -> Replica:
+        if not self.replicas:
+            raise Refusal(Reason.ENGINE_UNAVAILABLE, "no replica answers in time")
+        return self.replicas[next(self._turn) % len(self.replicas)]
+
+
+@contextmanager
+def replicated_room(registry: PaperRegistry, folder: Path) -> Iterator[ReplicatedRoom]:
+    room = ReplicatedRoom(registry, folder)
+    room.server.start()
+    try:
+        yield room
+    finally:
+        room.channel.close()
+        room.server.stop()

@@ -1,0 +1,179 @@
+"""What a server of OpenAI's protocol may send, and that anything else is refused or noticed."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from inference.openai.generator import _pieces
+from inference.openai.server import OpenAiServer
+from inference.remote.prompts import Piece
+from sealgate.reasons import Reason, Refusal
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+
+
+def said(text: str | None, end: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": end}], **more}
+
+
+def pieces(*events: Any, most: int = 4) -> list[Piece]:
+    return list(_pieces(iter(events), most, 100))
+
+
+def refused(*events: Any, most: int = 4) -> Reason:
+    with pytest.raises(Refusal) as found:
+        pieces(*events, most=most)
+    return found.value.reason
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [said("a"), said("b", "stop"), {"choices": [], "usage": USAGE}],
+        [said("a"), said("b"), said(None, "stop", usage=USAGE)],
+        [said(None), said("a"), said("b"), said("", "stop"), {"choices": [], "usage": USAGE}],
+    ],
+)
+def test_however_it_is_cut(events: list[Any]) -> None:
+    found = pieces(*events)
+    assert b"".join(piece.text for piece in found) == b"ab"
+    assert (found[-1].finish, found[-1].usage) == ("stop", (5, 2))
+    assert not any(piece.finish or piece.ids for piece in found[:-1])
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [said("a", "stop")],
+        [said("a", "stop"), {"choices": [], "usage": {}}],
+        [said("a", "stop"), {"choices": [], "usage": {**USAGE, "completion_tokens": 5}}],
+        [said("a", "stop"), {"choices": [], "usage": {**USAGE, "prompt_tokens": -1}}],
+        [said("a", "stop"), {"choices": [], "usage": {**USAGE, "prompt_tokens": True}}],
+        [said("a", "stop"), said("b"), {"choices": [], "usage": USAGE}],
+        [said("a", "tool_calls", usage=USAGE)],
+        [said("a", "stop", usage=USAGE), said("b", "stop", usage=USAGE)],
+        [said("\ud800", "stop", usage=USAGE)],
+        [said(7, "stop", usage=USAGE)],  # type: ignore[arg-type]
+        [{"choices": "x"}],
+        [{}],
+        [{"choices": [said("a")["choices"][0]] * 2}],
+        [said("x" * 257, "stop", usage=USAGE)],
+        [said("x")] * 40,
+    ],
+)
+def test_what_is_malformed(events: list[Any]) -> None:
+    assert refused(*events) is Reason.ANSWER_MALFORMED
+
+
+def test_an_end_that_does_not_come() -> None:
+    assert refused(said("a")) is Reason.ENGINE_UNAVAILABLE
+    assert refused() is Reason.ENGINE_UNAVAILABLE
+
+
+@contextmanager
+def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[OpenAiServer]:
+    """A server whose every answer is this."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            answer(self)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        base = urlsplit(f"http://127.0.0.1:{server.server_port}/v1")
+        yield OpenAiServer(base, "secret", None)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def stream(text: str, status: int = 200) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("content-type", "text/event-stream")
+        handler.end_headers()
+        handler.wfile.write(text.encode())
+
+    return answer
+
+
+def asked(server: OpenAiServer, seconds: float = 20.0) -> list[Any]:
+    return list(server.chat({"model": "x"}, time.monotonic() + seconds, lambda end: None))
+
+
+def test_events_until_they_are_done() -> None:
+    text = ': comment\n\nevent: x\ndata: {"a": 1}\n\ndata:{"a":2}\r\n\r\ndata: [DONE]\n\ndata: no'
+    with serving(stream(text)) as server:
+        assert asked(server) == [{"a": 1}, {"a": 2}]
+
+
+def test_its_key_is_sent_to_its_path() -> None:
+    seen: list[Any] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        seen.append((handler.path, handler.headers["authorization"]))
+        stream("data: [DONE]\n\n")(handler)
+
+    with serving(answer) as server:
+        assert asked(server) == []
+    assert seen == [("/v1/chat/completions", "Bearer secret")]
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "reason"),
+    [
+        ("", 400, Reason.ENGINE_UNAVAILABLE),
+        ("", 302, Reason.ENGINE_UNAVAILABLE),
+        ("", 429, Reason.QUEUE_FULL),
+        ("", 503, Reason.QUEUE_FULL),
+        ("data: {\n\n", 200, Reason.ENGINE_UNAVAILABLE),
+        ("data: []\n\n", 200, Reason.ENGINE_UNAVAILABLE),
+        ('data: {"error": {"message": "x"}}\n\n', 200, Reason.ENGINE_UNAVAILABLE),
+        (f'data: "{"x" * (1 << 20)}"\n\n', 200, Reason.ENGINE_UNAVAILABLE),
+    ],
+)
+def test_what_ends_a_chat(text: str, status: int, reason: Reason) -> None:
+    with serving(stream(text, status)) as server, pytest.raises(Refusal) as found:
+        asked(server)
+    assert found.value.reason is reason
+
+
+def test_nobody_there() -> None:
+    server = OpenAiServer(urlsplit("http://127.0.0.1:9/v1"), "", None)
+    with pytest.raises(Refusal) as found:
+        asked(server)
+    assert found.value.reason is Reason.ENGINE_UNAVAILABLE
+
+
+def test_a_server_that_says_nothing_is_waited_for_until_the_deadline() -> None:
+    over = threading.Event()
+
+    def hang(handler: BaseHTTPRequestHandler) -> None:
+        over.wait(20)
+
+    with serving(hang) as server:
+        began = time.monotonic()
+        with pytest.raises(Refusal) as found:
+            asked(server, 0.3)
+        assert found.value.reason is Reason.DEADLINE_TOO_SHORT
+        assert time.monotonic() - began < 5
+        # Or until somebody ends it.
+        ends: list[Callable[[], Any]] = []
+        threading.Timer(0.2, lambda: ends[0]()).start()
+        with pytest.raises(Refusal) as found:
+            list(server.chat({}, time.monotonic() + 20, ends.append))
+        assert found.value.reason is Reason.DEADLINE_TOO_SHORT
+        assert time.monotonic() - began < 10
+        over.set()

@@ -1,0 +1,64 @@
+"""The rate of false alarms that a recipe bounds, by where a class's bias lies."""
+
+import numpy as np
+import pytest
+import torch
+
+from inference.screening.conformal import rank
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
+from training.alarms import settle
+from training.material import Material, Read
+from training.recipe import Alarms
+from training.students import Perceptron, logits_of
+
+
+def material(clean: int = 400) -> Material:
+    rng = np.random.default_rng(3)
+    y = np.concatenate([np.zeros(clean, np.int64), np.ones(100, np.int64)])
+    x = (rng.normal(size=(len(y), 4)) + 1.5 * y[:, None]).astype(np.float32)
+    read = Read(x, y, ("clean", "injection"), "made up", "CC0-1.0", {})
+    return Material(read, {"calibration": (x, y)})
+
+
+@pytest.fixture
+def student() -> Perceptron:
+    torch.manual_seed(1)
+    return Perceptron(4, 8, 2, 2)
+
+
+@pytest.mark.parametrize("bound", [0.02, 0.1])
+def test_as_many_alarms_as_back_the_bound(student: Perceptron, bound: float) -> None:
+    given = material()
+    settle(student, given, Alarms("injection", bound))
+    x, y = given.slices["calibration"]
+    called = logits_of(student, torch.from_numpy(x[y == 0])).argmax(1)
+    assert int(called.sum()) == rank(400, bound, 0.9) - 1
+
+
+def test_nothing_moves_without_a_label(student: Perceptron) -> None:
+    before = student.head.bias.detach().clone()
+    settle(student, material(), Alarms())
+    assert torch.equal(student.head.bias, before)
+
+
+@pytest.mark.parametrize(
+    ("asked", "clean", "reason"),
+    [
+        (Alarms("nonsense"), 400, Reason.RECIPE_INVALID),
+        (Alarms("injection", 0.01), 100, Reason.CALIBRATION_TOO_SMALL),
+        (Alarms("injection", 0.01), 0, Reason.CALIBRATION_TOO_SMALL),
+    ],
+)
+def test_what_cannot_be_bounded_is_refused(
+    student: Perceptron, asked: Alarms, clean: int, reason: Reason
+) -> None:
+    with pytest.raises(Refusal) as found:
+        settle(student, material(clean), asked)
+    assert found.value.reason is reason
+
+
+@pytest.mark.parametrize("change", [{"bound": 1.0}, {"confidence": 1.0}])
+def test_shares_are_below_one(change: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        Alarms("injection", **change)

@@ -1,0 +1,148 @@
+"""Attention whose range follows the text's length: in torch, and as a graph."""
+
+import io
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from training.encoder import Size, TextClassifier
+from training.export_long import export_long_serving
+from training.long_encoder import LongTextClassifier, Reach, by_blocks, lengthened
+from training.words import FewWords
+
+SIZE = Size(vocabulary=40, positions=64, width=16, inner=32, layers=2, heads=2)
+
+
+def classifier(size: Size = SIZE) -> TextClassifier:
+    torch.manual_seed(1)
+    return TextClassifier(size, 3).eval()
+
+
+def rows(*lengths: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    ids = torch.randint(0, SIZE.vocabulary, (len(lengths), max(lengths)), generator=generator)
+    held = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return torch.where(held, ids, -1)
+
+
+@pytest.mark.parametrize("reach", [Reach(64, 8, 1), Reach(8, 16, 1), Reach(8, 16, 3)])
+def test_where_windows_cover_all_it_is_full_attention(reach: Reach) -> None:
+    full = classifier()
+    windows = lengthened(full, 64, reach).eval()
+    texts = rows(30, 19, 3)
+    told = [net.answers(texts)[1] for net in (full, windows)]
+    torch.testing.assert_close(*told, atol=1e-5, rtol=0)
+    for net in (full, windows):
+        net.train().answers(texts)[1].square().sum().backward()
+    for (name, one), (_, other) in zip(
+        full.named_parameters(), windows.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=0, msg=name)
+
+
+def test_a_token_sees_its_neighbours_and_the_first_ones() -> None:
+    layer = classifier().layers[0]
+    x = torch.rand(6, 1, 8, SIZE.width)
+    bias = torch.zeros(6, 1, 8)
+    other = x.clone()
+    other[4, 0, 3] += 1
+    before, after = (by_blocks(layer, each, bias, 1).detach() for each in (x, other))
+    moved = (before != after).any(-1)[:, 0]
+    assert moved[0].tolist() == [True, *[False] * 7]
+    assert not moved[1:3].any()
+    assert moved[3:].all()
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that a tensor held."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):  # type: ignore[no-untyped-def]
+        found = function(*given, **(named or {}))
+        if isinstance(found, torch.Tensor):
+            self.numbers = max(self.numbers, found.numel())
+        return found
+
+
+def test_no_tensor_grows_with_the_square_of_the_length() -> None:
+    size = Size(vocabulary=40, positions=1024, width=16, inner=32, layers=1, heads=2)
+    full = classifier(size)
+    windows = lengthened(full, 1024, Reach(whole=64, block=32)).eval()
+    grown = []
+    for net in (full, windows):
+        largest = []
+        for length in (512, 1024):
+            with torch.no_grad(), Largest() as seen:
+                net.answers(torch.zeros(1, length, dtype=torch.int64))
+            largest.append(seen.numbers)
+        grown.append(largest[1] / largest[0])
+    assert grown == [4, 2]
+
+
+@pytest.mark.parametrize("lengths", [(5, 2), (16, 9), (17, 30), (64,), (47, 40, 1)])
+def test_the_graph_says_what_torch_says(
+    lengths: tuple[int, ...], session: tuple[LongTextClassifier, Any]
+) -> None:
+    assert_same(*session, rows(*lengths))
+
+
+def assert_same(
+    windows: LongTextClassifier, graph: onnxruntime.InferenceSession, texts: torch.Tensor
+) -> None:
+    fed = {
+        "input_ids": texts.clamp(min=0).numpy(),
+        "attention_mask": (texts >= 0).to(torch.int64).numpy(),
+    }
+    with torch.no_grad():
+        told = windows.answers(texts)[1].numpy()
+    np.testing.assert_allclose(graph.run(None, fed)[0], told, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def session() -> tuple[LongTextClassifier, onnxruntime.InferenceSession]:
+    windows = lengthened(classifier(), 64, Reach(whole=24, block=8, first=2)).eval()
+    graph = export_long_serving(windows)
+    return windows, onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+
+
+def test_few_words_stay_few() -> None:
+    few = classifier()
+    few.words = FewWords(torch.arange(3, 20), SIZE.vocabulary, SIZE.width)
+    windows = lengthened(few, 64, Reach(whole=24, block=8)).eval()
+    graph = onnxruntime.InferenceSession(
+        export_long_serving(windows), providers=["CPUExecutionProvider"]
+    )
+    assert_same(windows, graph, rows(33, 20))
+
+
+def test_the_graph_holds_each_parameter_once_by_its_name() -> None:
+    windows = lengthened(classifier(), 64, Reach(24, 8)).eval()
+    graph = onnx.load(io.BytesIO(export_long_serving(windows))).graph
+    held = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    parameters = {name: each.detach().numpy() for name, each in windows.named_parameters()}
+    for name, value in parameters.items():
+        assert np.array_equal(held[name], value), name
+    assert sum(value.size for value in held.values()) < 100 + sum(
+        value.size for value in parameters.values()
+    )
+
+
+def test_what_is_known_of_positions_is_repeated() -> None:
+    short = classifier()
+    longer = lengthened(short, 160, Reach(64, 32))
+    known = short.positions.weight
+    assert torch.equal(longer.positions.weight, torch.cat((known, known, known[:32])))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="whole blocks"):
+        LongTextClassifier(SIZE, 2, Reach(block=48))
+    with pytest.raises(ValueError, match="training mode"):
+        export_long_serving(lengthened(classifier(), 64, Reach(24, 8)).train())
