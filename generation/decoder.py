@@ -6,7 +6,6 @@
 3. The tokenizer is `tokenizer.json` alone, whatever class the folder names.
 """
 
-import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,13 +51,8 @@ class Decoder:
         template: PreTrainedTokenizerFast | None,
         ends: Sequence[int],
     ) -> None:
-        """`ends` are the ids that end an answer; `template` writes chats, where there is one.
-
-        `model` may be made to generate, which changes how it attends; `measured` has the same
-        weights, and attends as it did.
-        """
+        """`ends` are the ids that end an answer; `template` writes chats, where there is one."""
         self.model = model
-        self.measured = _twin(model)
         self.tokenizer = tokenizer
         self._template = template
         added = tokenizer.get_added_tokens_decoder()
@@ -234,9 +228,3 @@ def _is_chat(messages: Any) -> bool:
             for message in messages
         )
     )
-
-
-def _twin(model: PreTrainedModel) -> PreTrainedModel:
-    """The same weights under modules and a configuration of their own."""
-    shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared)

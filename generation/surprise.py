@@ -5,6 +5,7 @@ model finds each of their tokens unlikely; the mean over a whole prompt hides a 
 windows are looked at (Jain et al., arXiv 2309.00614).
 """
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 
@@ -19,6 +20,14 @@ WINDOW = 16
 BOUND, CONFIDENCE = 0.05, 0.9
 # Logits of so many tokens are in memory at once: with large vocabularies they outweigh the model.
 _PART = 64
+
+
+def twin(model: PreTrainedModel) -> PreTrainedModel:
+    """The same weights under modules and a configuration of their own: while a model generates, it
+    attends in another way, and what is measured with it changes.
+    """
+    shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
 
 
 def score(model: PreTrainedModel, ids: Sequence[int], window: int) -> float:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from generation.batches import Batches
 from generation.decoder import Decoder
 from generation.golden import GoldenAnswers
 from generation.settings import GenerationSettings
-from generation.surprise import score
+from generation.surprise import score, twin
 from generation.texts import Text
 from inference.generation import GOLDEN, TERMS, Asked, NoClassifier, Sampling, Terms
 from inference.limits import Counts
@@ -37,13 +39,22 @@ class Prompt:
 class GeneratorVersion(NoClassifier):
     """A `Ready` version that generates. It answers as long as anyone refers to it."""
 
-    def __init__(self, digest: str, terms: Terms, decoder: Decoder, batches: Batches) -> None:
+    def __init__(
+        self,
+        digest: str,
+        terms: Terms,
+        decoder: Decoder,
+        measured: PreTrainedModel,
+        batches: Batches,
+    ) -> None:
+        """`measured` is a twin of the decoder's model, which `batches` makes generate."""
         self.digest = digest
         self.engine = _PLACE
         self.statistics = Statistics()
         self.terms = terms
         self.batches = batches
         self._decoder = decoder
+        self._measured = measured
         self._mutex = threading.Lock()
         self._measuring = threading.Lock()
         self._closed = False
@@ -67,7 +78,9 @@ class GeneratorVersion(NoClassifier):
         longest = terms.prompt_tokens + terms.output_tokens
         if longest > min(decoder.positions, settings.cache_tokens):
             raise Refusal(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
-        version = cls(digest, terms, decoder, Batches(decoder.model, decoder.ends, settings))
+        measured = twin(decoder.model)
+        batches = Batches(decoder.model, decoder.ends, settings)
+        version = cls(digest, terms, decoder, measured, batches)
         # 3.
         golden.check(version._cut, version._greedy)
         return version
@@ -81,7 +94,7 @@ class GeneratorVersion(NoClassifier):
         ids = self._decoder.prompt_ids(asked, self.terms.prompt_tokens)
         # One after another: each takes a run of the model over the whole prompt.
         with self._turn(deadline, active):
-            found = score(self._decoder.measured, ids, self.terms.screening.window)
+            found = score(self._measured, ids, self.terms.screening.window)
         return Prompt(tuple(ids), found)
 
     @contextmanager

@@ -4,12 +4,13 @@ archives, fetch what a caller names, build SQL from text. Here the code for it i
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 _ROOT = Path(__file__).parents[2]
-_PACKAGES = ("sealgate", "registry", "inference", "gateway", "publishing", "training")
+_PACKAGES = ("sealgate", "registry", "inference", "gateway", "publishing", "training", "generation")
 
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "jsonpickle"}
 ARCHIVES = {"tarfile", "zipfile", "zipimport", "py7zr", "rarfile"}
@@ -24,15 +25,22 @@ FETCHERS = {
     "fsspec",
 }
 # They ask issuers and witnesses at addresses of the configuration, never of a caller.
-_FETCHES = {"gateway/credentials/fetch.py", "gateway/witness_client.py"}
+_FETCHES = {
+    "gateway/credentials/fetch.py",
+    "gateway/witness_client.py",
+    "inference/openai/server.py",
+}
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.
 _SQL = {"registry/postgres.py", "registry/sqlite.py"}
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
-    for package in _PACKAGES:
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            yield str(path.relative_to(_ROOT)), ast.parse(path.read_text())
+@cache
+def sources() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(
+        (str(path.relative_to(_ROOT)), ast.parse(path.read_text()))
+        for package in _PACKAGES
+        for path in sorted((_ROOT / package).rglob("*.py"))
+    )
 
 
 def imported(tree: ast.Module) -> set[str]:

@@ -81,6 +81,9 @@ class Context(SimpleNamespace):
     def code(self):
         return None
 
+    def invocation_metadata(self):
+        return ()
+
     def abort_with_status(self, status):
         raise Ended
 

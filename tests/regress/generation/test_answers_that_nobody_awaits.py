@@ -26,7 +26,8 @@ def version(monkeypatch: pytest.MonkeyPatch) -> GeneratorVersion:
     made.terms = SimpleNamespace(
         check=lambda sampling: None, prompt_tokens=8, screening=SimpleNamespace(window=2)
     )
-    made._decoder = SimpleNamespace(prompt_ids=lambda asked, most: [1], model=None)
+    made._decoder = SimpleNamespace(prompt_ids=lambda asked, most: [1])
+    made._measured = None
     made._measuring = threading.Lock()
     monkeypatch.setattr(versions, "score", lambda *_: 0.5)
     found: GeneratorVersion = made

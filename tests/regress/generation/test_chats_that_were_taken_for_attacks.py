@@ -16,7 +16,7 @@ ABOUT = About("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 
 
 
 def test_a_clean_prompt_counts_as_the_chat_that_it_may_be(tmp_path: Path) -> None:
-    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny"))
+    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=20))
     prompt = tiny_decoder.prompts(1)[0]
     ids = decoder.tokenizer.encode(prompt).ids
     chat = json.dumps([{"role": "user", "content": prompt}]).encode()

@@ -8,7 +8,7 @@ from pathlib import Path
 from generation.batches import Batches
 from generation.decoder import Decoder
 from generation.settings import GenerationSettings
-from generation.surprise import WINDOW, score
+from generation.surprise import WINDOW, score, twin
 from inference.generation import Sampling
 from tests.support import tiny_decoder
 
@@ -16,12 +16,13 @@ from tests.support import tiny_decoder
 def test_measured_as_when_nothing_else_runs(tmp_path: Path) -> None:
     decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=3))
     ids = decoder.tokenizer.encode(tiny_decoder.prompts(2)[1] * 2).ids
-    alone = score(decoder.measured, ids, WINDOW)
+    measured = twin(decoder.model)
+    alone = score(measured, ids, WINDOW)
     batches = Batches(decoder.model, decoder.ends, GenerationSettings(tmp_path, cache_tokens=1024))
     try:
         with batches.answer(ids[:8], Sampling(60), time.monotonic() + 60) as answer:
             next(answer)
-            assert {score(decoder.measured, ids, WINDOW) for _ in range(3)} == {alone}
+            assert {score(measured, ids, WINDOW) for _ in range(3)} == {alone}
     finally:
         batches.close()
 
@@ -30,6 +31,6 @@ def test_no_weight_is_held_twice(tmp_path: Path) -> None:
     decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
     used, measured = (
         {id(each) for each in (*model.parameters(), *model.buffers())}
-        for model in (decoder.model, decoder.measured)
+        for model in (decoder.model, twin(decoder.model))
     )
     assert used == measured
