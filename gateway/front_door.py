@@ -183,8 +183,11 @@ class FrontDoor(grpc.ServerInterceptor):
                 self.admit(call, method)
                 leave = self.enter(call)
                 with self._streaming(call, wait):
-                    each = self._quotas.each(call.principal, self._awaited(call, requests))
-                    request = each if streams else only(requests)
+                    request = (
+                        self._quotas.each(call.principal, self._awaited(call, requests))
+                        if streams
+                        else only(requests)
+                    )
                     answers = behavior(request, call)
                     if reads:
                         answers = self._recorded(call, request, answers)
