@@ -8,13 +8,12 @@ import grpc
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.setup.engine import EnginePlace
 from sealgate.v1.registry_pb2 import GetPolicyRequest
 from tests.support.callers import Callers
 from tests.support.engine_process import EngineProcess
 from tests.support.fault_report import hold, watched
-from tests.support.house import House
 from tests.support.site import Site
+from tests.support.site_with_engine import site_with_engine
 
 # An engine that is away is looked for each second.
 _TARGET = 3.0
@@ -22,18 +21,8 @@ _TARGET = 3.0
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Site, EngineProcess]]:
-    """A gateway and its engine behind a socket, with digits 1 in production."""
-    site = Site(House(tmp_path / "state", engine=EnginePlace()))
-    engine = EngineProcess(site.house.state)
-    engine.start()
-    try:
-        site.gateway.start()
-        site.house.publish("digits-1", "digits")
-        site.promote(1)
-        yield site, engine
-    finally:
-        site.close()
-        engine.stop()
+    with site_with_engine(tmp_path / "state") as found:
+        yield found
 
 
 @pytest.mark.long

@@ -22,7 +22,6 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Kind
 from sealgate.remote import connect, reason_of
-from sealgate.setup.engine import EnginePlace
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.manifest import Manifest
 from sealgate.trust.statements import PointerBundle
@@ -35,6 +34,7 @@ from tests.support.house import House, question, rows
 from tests.support.http_client import tensor
 from tests.support.mutations import mutated
 from tests.support.site import Site
+from tests.support.site_with_engine import site_with_engine
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -249,18 +249,8 @@ def spoken(port: int, data: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, EngineProcess]]:
-    """A gateway and its engine behind a socket, with digits 1 in production."""
-    site = Site(House(tmp_path_factory.mktemp("pair") / "state", engine=EnginePlace()))
-    engine = EngineProcess(site.house.state)
-    engine.start()
-    try:
-        site.gateway.start()
-        site.house.publish("digits-1", "digits")
-        site.promote(1)
-        yield site, engine
-    finally:
-        site.close()
-        engine.stop()
+    with site_with_engine(tmp_path_factory.mktemp("pair") / "state") as found:
+        yield found
 
 
 def shown(house: House) -> list[Asked]:
