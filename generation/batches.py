@@ -118,7 +118,6 @@ class Batches:
             if not self._runs:
                 raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
             name = next(self._names)
-            self._answers[name] = answers
             taken = self.manager.add_request(
                 list(prompt),
                 request_id=name,
@@ -127,8 +126,9 @@ class Batches:
                 sampling=sampling,
             )
             if taken is None:
-                del self._answers[name]
                 raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
+            # Whoever delivers waits for the mutex, so no output comes too early.
+            self._answers[name] = answers
         return name, answers
 
     def _end(self, name: str) -> None:

@@ -54,6 +54,10 @@ def check_answers(
     logits = np.concatenate([each.outputs[output] for each in whole])
     features = np.concatenate([each.features for each in whole])
     golden.check(logits, serving.tolerance)
+    if golden.probes is not None:
+        answered = [answer for x, _ in golden.probes.batches(most) for answer in batch([x])]
+        probed = np.concatenate([each.outputs[output] for each in answered])
+        golden.probes.check(probed, serving.tolerance)
     first = min(_COMPANY_ROWS, len(logits))
     for size in (*_COMPANY_SIZES, most):
         size = min(size, most)

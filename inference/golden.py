@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,19 +17,20 @@ from sealgate.reasons import Reason, Refusal
 Floats = npt.NDArray[np.float32]
 
 _MOST_ROWS = 4096
+PROBE, PROBE_LOGITS = "probe", "probe_logits"
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
     """Inputs `x` [n, …] and `logits` float32 [n, C], n from 1 to 4096.
 
-    The inputs are float32, or tokens int64 [n, s]. Where the model takes texts, `probe` holds what
-    its tokenizer makes of `inference.tokenizer.PROBES`.
+    The inputs are float32, or tokens int64 [n, s]. Where the model takes texts, `probes` has those
+    of `sealgate.probes.PROBES` too, as its tokenizer cuts them, with their logits.
     """
 
     x: npt.NDArray[Any]
     logits: Floats
-    probe: Ids | None = None
+    probes: "Golden | None" = None
 
     def __post_init__(self) -> None:
         rows = len(self.x)
@@ -41,8 +42,8 @@ class Golden:
     def encode(self) -> bytes:
         """Return the file."""
         tensors = {"x": self.x, "logits": self.logits}
-        if self.probe is not None:
-            tensors["probe"] = self.probe
+        if self.probes is not None:
+            tensors |= {PROBE: self.probes.x, PROBE_LOGITS: self.probes.logits}
         return bytes(safetensors.numpy.save(tensors))
 
     @classmethod
@@ -58,16 +59,18 @@ class Golden:
             "logits": (np.dtype(np.float32), config.output.row),
         }
         if config.is_text:
-            forms["probe"] = (np.dtype(np.int64), most)
+            forms |= {PROBE: forms["x"], PROBE_LOGITS: forms["logits"]}
         if tensors.keys() != forms.keys():
             raise Refusal(Reason.FORMAT_REFUSED, f"golden tensors are {', '.join(forms)}")
         for name, (dtype, row) in forms.items():
             if tensors[name].dtype != dtype or tensors[name].shape[1:] != row:
                 raise Refusal(Reason.FORMAT_REFUSED, f"golden {name} is not {dtype} [n, {row}]")
-        golden = cls(**tensors)
+        golden = cls(tensors["x"], tensors["logits"])
         if config.tokens is not None:
             config.tokens.checked(golden.x)
-        return golden
+        if not config.is_text:
+            return golden
+        return replace(golden, probes=cls(tensors[PROBE], tensors[PROBE_LOGITS]))
 
     def batches(self, size: int) -> Iterator[tuple[npt.NDArray[Any], Floats]]:
         """The rows in order, in batches of at most `size`."""
@@ -77,9 +80,9 @@ class Golden:
 
     def check_probe(self, found: Ids | None) -> None:
         """Refuse with GOLDEN_MISMATCH another cut of the probes than the publisher's."""
-        if self.probe is None:
+        if self.probes is None:
             return
-        if found is None or not np.array_equal(found, self.probe):
+        if found is None or not np.array_equal(found, self.probes.x):
             raise Refusal(Reason.GOLDEN_MISMATCH, "the tokenizer cuts texts another way here")
 
     def check(self, logits: Floats, tolerance: float) -> None:

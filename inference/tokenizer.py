@@ -22,6 +22,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import tokenizers
 
 from inference.tokens import NO_TOKEN, TRUNCATE, Ids, TokenRules
+from sealgate.probes import PROBES
 from sealgate.reasons import Reason, Refusal
 
 LARGEST = 8 << 20
@@ -47,16 +48,6 @@ _PARTS = {
     "decoder": {"BPEDecoder", "ByteLevel", "Metaspace", "WordPiece"},
     "model": {"BPE", "Unigram", "WordLevel", "WordPiece"},
 }
-# Texts of no one's. Golden answers hold the tokens of each, so that a library which cuts texts
-# another way than the publisher's did is found out when the version is loaded.
-PROBES = (
-    "Sealgate answers.",
-    "Grüße, naïve café: 1,234.56 € + 50%!",
-    "日本語 と عربى и 👍🏽",
-    "e\u0301 \ufb01 \u200b tab\tline\nend",
-    "www.example.org/a?b=c&d=e " + "long" * 40,
-    "Words and more words, " * 40,
-)
 
 
 class TextTokenizer:

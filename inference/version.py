@@ -7,7 +7,8 @@ The files of a version, all of them in its manifest:
     model.fp32.onnx      the marked float32 model that the INT8 one was made from
     response.onnx        the screening graph of the same weights (inference.screening.contract)
     detector.json        what reads that graph's features (inference.screening.detector)
-    golden.safetensors   `x` [n, …] and the `logits` [n, C] that the INT8 graph gave for them
+    golden.safetensors   `x` [n, …] and the `logits` [n, C] that the INT8 graph gave for them; the
+                         same of `sealgate.probes` where it takes texts
     tokenizer.json       what cuts texts into tokens, where the model takes texts
 """
 

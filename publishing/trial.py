@@ -134,7 +134,9 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     send(int8)
     served = Classifier.of(int8, config)
     probe = form_of(config, asked.tokenizer).probe()
-    golden = replace(run_golden(served, test, for_golden), probe=probe)
+    golden = run_golden(served, test, for_golden)
+    if probe is not None:
+        golden = replace(golden, probes=Golden(probe, served.logits(probe)))
     send(golden.encode())
     prober: Prober = Probe(graph, config.eps, config.domain)
     if config.tokens is not None:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from sealgate.probes import PROBES
 from sealgate.reasons import Reason, Refusal
 
 Array = npt.NDArray[Any]
@@ -29,8 +30,9 @@ _IDS, _MASK = "input_ids", "attention_mask"
 class Golden:
     """Inputs by name, each [n, …], and the answers float32 [n, C] expected in `output`.
 
-    A model that takes texts has no inputs here: its golden file holds tokens, and the front door
-    takes nothing but the texts that they were cut from.
+    A model that takes texts has those of `sealgate.probes.PROBES` that it need not cut short: of
+    its other golden inputs the file holds tokens, which the front door does not take. It may be too
+    narrow for any of them.
     """
 
     inputs: Mapping[str, Array]
@@ -44,11 +46,15 @@ class Golden:
         try:
             document = json.loads(model)
             given, output = document["input"], str(document["output"]["name"])
-            x, answers = tensors["x"], tensors["logits"]
-            inputs = _inputs(str(given["name"]), str(given["datatype"]), x)
+            name, datatype = str(given["name"]), str(given["datatype"])
+            if datatype == "BYTES":
+                x, answers = _texts(tensors["probe"], tensors["probe_logits"])
+            else:
+                x, answers = tensors["x"], tensors["logits"]
+            inputs = _inputs(name, datatype, x)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Refusal(Reason.FORMAT_REFUSED, f"golden: {error!r}") from error
-        if len(x) != len(answers) or not len(x) or answers.ndim != 2:
+        if len(x) != len(answers) or answers.ndim != 2 or not (len(x) or datatype == "BYTES"):
             raise Refusal(Reason.FORMAT_REFUSED, "golden: not an answer for each input")
         return cls(inputs, output, answers)
 
@@ -77,9 +83,15 @@ def read_tensors(data: bytes) -> dict[str, Array]:
     return found
 
 
+def _texts(probe: Array, answers: Array) -> tuple[Array, Array]:
+    """The probes [n] that leave room in their rows of tokens [n, s], with their answers."""
+    if probe.ndim != 2 or len(probe) != len(PROBES) or len(answers) != len(PROBES):
+        raise ValueError("not an answer for each probe")
+    whole = probe[:, -1] == _NO_TOKEN
+    return np.array([text.encode() for text in PROBES], object)[whole], answers[whole]
+
+
 def _inputs(name: str, datatype: str, x: Array) -> dict[str, Array]:
-    if datatype == "BYTES":
-        return {}
     if datatype == "INT64":
         held = x != _NO_TOKEN
         return {_IDS: np.where(held, x, 0), _MASK: held.astype(np.int64)}

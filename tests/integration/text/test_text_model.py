@@ -8,6 +8,7 @@ import pytest
 
 from sealgate.client.connection import connect, options_of
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.probes import PROBES
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs, write_inputs
 from sealgate.trust.answer import tensors_digest
@@ -44,6 +45,16 @@ def test_an_answer_is_the_same_in_any_company(house):
     for place, text in enumerate(asked):
         alone = read_outputs(stub.ModelInfer(question(text)))["logits"].data
         assert np.array_equal(alone[0], together[place])
+
+
+def test_its_health_is_checked_by_texts_that_are_no_one_s(house):
+    """But not by the one that is longer than what it takes."""
+    result = house.command("health", "letters", "--json")
+    assert result.exit_code == 0
+    findings = {each["check"]: each for each in json.loads(result.output)["findings"]}
+    numbers = findings["golden"]["numbers"]
+    assert numbers["same"] + numbers["withheld"] == len(PROBES) - 1
+    assert numbers["same"] > 0
 
 
 def test_what_a_model_takes_can_be_asked(house):

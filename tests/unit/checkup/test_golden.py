@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from sealgate.checkup.golden import Golden, read_tensors
+from sealgate.probes import PROBES
 from sealgate.reasons import Reason
 from tests.support.house import DATA
 from tests.support.people import refused
@@ -90,6 +91,33 @@ def test_tokens_come_with_their_mask() -> None:
     assert found["attention_mask"].tolist() == [[1, 1, 0], [1, 0, 0]]
 
 
-def test_texts_cannot_be_asked_for_their_tokens() -> None:
+def of_texts(room: list[bool], answers: int = len(PROBES)) -> bytes:
+    """A text model's file: where there is `room`, a probe does not fill its row of two tokens."""
+    probe = np.array([[5, -1 if each else 6] for each in room], np.int64)
+    logits = np.arange(2 * answers, dtype=np.float32).reshape(answers, 2)
     ids = np.zeros((1, 2), np.int64)
-    assert Golden.of(model("BYTES"), golden(ids, LOGITS[:1])).inputs == {}
+    tensors = {"x": ids, "logits": LOGITS[:1], "probe": probe, "probe_logits": logits}
+    return bytes(save(tensors))
+
+
+def test_of_texts_the_probes_are_asked_that_are_not_cut_short() -> None:
+    found = Golden.of(model("BYTES"), of_texts([True, False, *[True] * (len(PROBES) - 2)]))
+    assert [text.decode() for text in found.inputs["x"]] == [PROBES[0], *PROBES[2:]]
+    assert found.answers[:, 0].tolist() == [0, *range(4, 2 * len(PROBES), 2)]
+
+
+def test_a_text_model_may_be_too_narrow_for_every_probe() -> None:
+    assert not list(Golden.of(model("BYTES"), of_texts([False] * len(PROBES))).rows(8))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        golden(np.zeros((1, 2), np.int64), LOGITS[:1]),
+        of_texts([True] * (len(PROBES) - 1)),
+        of_texts([True] * len(PROBES), len(PROBES) - 1),
+    ],
+)
+def test_a_text_model_s_file_without_its_probes_is_refused(data: bytes) -> None:
+    with refused(Reason.FORMAT_REFUSED):
+        Golden.of(model("BYTES"), data)

@@ -14,6 +14,7 @@ from inference.forms import form_of
 from inference.golden import Golden
 from inference.inputs import model_input, tensors_of
 from inference.model_config import ModelConfig, TensorSpec
+from publishing.forward import Classifier
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
 from tests.support import text_models
@@ -70,7 +71,9 @@ def test_a_text_that_has_too_many_tokens_is_refused_where_the_model_says_so() ->
     config = ModelConfig.read(json.dumps(document).encode())
     golden = Golden.decode(version_files()["golden.safetensors"], source().config)
     probe = form_of(config, source().tokenizer).probe()
-    files = {"golden_safetensors": replace(golden, probe=probe).encode()}
+    assert probe is not None
+    answers = Classifier.of(version_files()["model.int8.onnx"], config).logits(probe)
+    files = {"golden_safetensors": replace(golden, probes=Golden(probe, answers)).encode()}
     strict = ready(model_json=config.encode(), **files)
     with pytest.raises(Refusal) as refused:
         strict.submit(asked("meet " * 40))
@@ -95,6 +98,14 @@ def test_a_tokenizer_that_cuts_another_way_is_found_out() -> None:
     other = json.loads(version_files()["tokenizer.json"])
     other["pre_tokenizer"] = {"type": "WhitespaceSplit"}
     assert refusal(tokenizer_json=json.dumps(other).encode()) is Reason.GOLDEN_MISMATCH
+
+
+def test_what_probes_are_answered_is_golden_too() -> None:
+    golden = Golden.decode(version_files()["golden.safetensors"], source().config)
+    assert golden.probes is not None
+    off = replace(golden.probes, logits=golden.probes.logits + np.float32(0.01))
+    other = replace(golden, probes=off).encode()
+    assert refusal(golden_safetensors=other) is Reason.GOLDEN_MISMATCH
 
 
 def test_graphs_of_numbers_are_not_a_text_model_s() -> None:
