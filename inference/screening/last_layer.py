@@ -67,12 +67,21 @@ class _Walk:
                 same.add(node.output[0])
             if node.op_type == "Gather" and node.input[1] in same:
                 found.append(node)
-            if node.op_type == "DequantizeLinear" and found and node.input[0] == found[0].output[0]:
-                # A table of integers, whose rows become numbers behind it.
-                return str(node.output[0])
         if len(found) != 1 or not self._is_constant(found[0].input[0]):
             raise Refusal(Reason.GRAPH_MISMATCH, "the graph has no table of embeddings")
-        return str(found[0].output[0])
+        return self._behind_rounding(found[0].output[0])
+
+    def _behind_rounding(self, name: str) -> str:
+        """The numbers that integers of these rows become, if they do. A runtime that is asked for
+        what lies before them takes the whole table apart, for each run.
+        """
+        integers = self._follower(name, "QuantizeLinear") or name
+        return self._follower(integers, "DequantizeLinear") or name
+
+    def _follower(self, name: str, kind: str) -> str | None:
+        """What a node of that kind makes of the tensor."""
+        following = (n for n in self._nodes if n.op_type == kind and n.input[0] == name)
+        return next((str(node.output[0]) for node in following), None)
 
     def from_logits(self, name: str) -> LastLayer:
         node = self._makers.get(name)
