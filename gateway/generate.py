@@ -211,7 +211,7 @@ class Generate:
         answer can be withheld later, so whatever does more than flag blocks.
         """
         screen, policy = ready.terms.screening, self._policy()
-        if score is not None:
+        if score is not None and screen is not None:
             work.verdict = screen.verdict(score)
             work.score, work.threshold = repr(score), repr(float(screen.threshold))
         said = policy.screen(work.question.model if work.question else "")
@@ -219,7 +219,7 @@ class Generate:
         verdict = work.verdict or "adversarial"
         action = said.action(verdict, call.principal.roles, policy.rules)
         injected = self._guard.follows(said.guard, work.asked, until, call)
-        if injected in (BLOCK, FLAG) and work.verdict == "clean":
+        if injected in (BLOCK, FLAG) and work.verdict != "adversarial":
             work.verdict = "suspect"
         # Its time must not tell what screening did.
         time.sleep(max(0.0, said.hold_ms / 1000 - (time.monotonic() - work.began)))

@@ -124,9 +124,10 @@ def publish_generator(
 ) -> None:
     """Mark, sign and register a language model of a folder in Hugging Face's layout.
 
-    Weights must be safetensors, the architecture Llama's or Qwen2's. The model's watermark key
-    stays with the publisher. How surprising clean prompts are to the model sets the threshold that
-    prompts are screened by.
+    Weights must be safetensors, the architecture Llama's, Qwen2's or T5's. The model's watermark
+    key stays with the publisher. How surprising clean prompts are to the model sets the threshold
+    that prompts are screened by; T5 cannot say it, so its prompts are answered only where the
+    policy lets pass what nobody has measured.
     """
     from generation.marking import Committed
     from generation.publishing import About, Signing, build
@@ -157,6 +158,7 @@ def publish_generator(
     show_fields(
         {
             **told,
+            "prompts_screened": found.terms.screening is not None,
             "watermark_entry": built.mark.entry,
             "watermark_payload": "carried" if built.mark.worded else "presence only",
             "watermark_z_stored": round(found.marked.stored.z, 2),

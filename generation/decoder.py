@@ -1,4 +1,4 @@
-"""A decoder read from a folder of verified files: weights, tokenizer and chat template.
+"""A language model read from a folder of verified files: weights, tokenizer and chat template.
 
 1. The architecture is one of those that the library itself has; no code comes along, whatever the
    configuration asks for.
@@ -16,13 +16,16 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
+from generation.causal import Causal
+from generation.family import Answers, Family, Said
 from generation.int8 import round_weights
+from generation.settings import GenerationSettings
+from generation.translator import Translator
 from inference.generation import (
     ARCHITECTURES,
     CONFIG,
@@ -39,6 +42,7 @@ from sealgate.reasons import Reason, Refusal
 
 _LARGEST_TOKENIZER = 32 << 20
 _MOST_MESSAGES = 1024
+_FAMILIES: dict[str, Family] = {"llama": Causal(), "qwen2": Causal(), "t5": Translator()}
 
 
 class Decoder:
@@ -50,6 +54,7 @@ class Decoder:
         tokenizer: Tokenizer,
         template: PreTrainedTokenizerFast | None,
         ends: Sequence[int],
+        family: Family,
     ) -> None:
         """`ends` are the ids that end an answer; `template` writes chats, where there is one."""
         self.model = model
@@ -60,11 +65,13 @@ class Decoder:
         # Letters that it does not know become it, which ends nothing.
         self._special_ids = self._special.keys() - {_unknown(tokenizer)}
         self.ends = tuple(ends)
+        self._family = family
 
     @classmethod
     def read(cls, folder: Path, precision: str = FLOAT32) -> "Decoder":
         """`precision` is that of `Terms`. Raises Refusal: CHECKPOINT_REFUSED, FILE_TOO_LARGE."""
         settings = check_config((folder / CONFIG).read_bytes())
+        family = _FAMILIES[settings["model_type"]]
         data = (folder / TOKENIZER).read_bytes()
         if len(data) > _LARGEST_TOKENIZER:
             raise Refusal(Reason.FILE_TOO_LARGE, TOKENIZER)
@@ -73,7 +80,8 @@ class Decoder:
             # 1. and 2.
             _check_index(folder)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
+            family.check(config)
+            model = family.loads.from_pretrained(
                 folder,
                 config=config,
                 trust_remote_code=False,
@@ -91,7 +99,9 @@ class Decoder:
             # Whatever the library finds wrong with what others wrote.
             raise Refusal(Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}") from error
         model.requires_grad_(False)
-        return cls(model, tokenizer, template, ends)
+        # Penalties and the like, which a folder may ask for, are nobody's here.
+        model.generation_config = GenerationConfig()
+        return cls(model, tokenizer, template, ends, family)
 
     @property
     def writes_chats(self) -> bool:
@@ -101,7 +111,28 @@ class Decoder:
     @property
     def positions(self) -> int:
         """How many tokens, of prompt and answer together, it takes."""
-        return int(self.model.config.max_position_embeddings)
+        return self._family.positions(self.model.config)
+
+    @property
+    def measures(self) -> bool:
+        """Whether it says how likely a prompt is."""
+        return self._family.measures
+
+    def answers(self, settings: GenerationSettings, longest: int) -> Answers:
+        """See `Family.answers`."""
+        return self._family.answers(self.model, self.ends, settings, longest)
+
+    def greedy(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        """See `Family.greedy`."""
+        return self._family.greedy(self.model, self.ends, prompt, tokens)
+
+    def material(self, prompts: Sequence[Sequence[int]]) -> list[Said]:
+        """See `Family.material`."""
+        return self._family.material(self.model, self.ends, prompts)
+
+    def perplexity(self, material: Sequence[Said]) -> float:
+        """See `Family.perplexity`."""
+        return self._family.perplexity(self.model, material)
 
     def prompt_ids(self, asked: Asked, most: int) -> list[int]:
         """The tokens of a prompt. Raises: TENSOR_TEXT for text that is not UTF-8, holds a NUL or

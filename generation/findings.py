@@ -8,7 +8,7 @@ from typing import Any
 from generation.bom import ml_bom, provenance
 from generation.golden import GoldenAnswers
 from generation.marking import MarkedWeights
-from inference.generation import Terms
+from inference.generation import PromptScreen, Terms
 from publishing import evidence
 from publishing.watermark.detection import THRESHOLD
 from sealgate.trust.manifest import Manifest
@@ -16,7 +16,9 @@ from sealgate.trust.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Perplexities:
-    """Of the publisher's prompts, `tokens` of them: before marking, marked, and as it answers."""
+    """Of the publisher's prompts, or of answers to them where a model measures no prompts, `tokens`
+    of them: before marking, marked, and as it answers.
+    """
 
     tokens: int
     unmarked: float
@@ -35,7 +37,6 @@ class Findings:
 
     def bodies(self, manifest: Manifest, now: datetime) -> Mapping[str, Any]:
         """By kind of evidence."""
-        screen = self.terms.screening
         return {
             evidence.BUILD_PROVENANCE: provenance(manifest, now),
             evidence.ML_BOM: ml_bom(self.terms, manifest, now),
@@ -51,13 +52,7 @@ class Findings:
                 "generated": "greedily, by transformers' generate",
                 "precision": self.terms.precision,
             },
-            evidence.SCREENING_REPORT: {
-                "measure": "highest mean surprise of a window of the prompt, in nats",
-                "window": screen.window,
-                "false_alarms_bound": screen.bound,
-                "confidence": screen.confidence,
-                "calibration_prompts": screen.prompts,
-            },
+            evidence.SCREENING_REPORT: _screening(self.terms.screening),
             evidence.WATERMARK_CHECK: {
                 "commitment": self.marked.committed.mark.commitment,
                 "commitment_entry": self.marked.committed.entry,
@@ -67,3 +62,15 @@ class Findings:
                 "perplexity": asdict(self.perplexities),
             },
         }
+
+
+def _screening(screen: PromptScreen | None) -> dict[str, Any]:
+    if screen is None:
+        return {"measure": "none: the model does not say how likely a prompt is"}
+    return {
+        "measure": "highest mean surprise of a window of the prompt, in nats",
+        "window": screen.window,
+        "false_alarms_bound": screen.bound,
+        "confidence": screen.confidence,
+        "calibration_prompts": screen.prompts,
+    }

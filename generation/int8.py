@@ -2,8 +2,8 @@
 
 What is stored and signed stays as it is; it is rounded as it is loaded, the same way wherever that
 is. A matrix takes a quarter of its room in float32, and is multiplied in blocks that fit into the
-processor's cache once they are unpacked: so less is read from memory than with floats. Where the
-head is the embedding's own matrix, it stays so.
+processor's cache once they are unpacked: so less is read from memory than with floats. Modules that
+have one matrix between them, such as head and embedding, keep one.
 """
 
 import torch
@@ -63,17 +63,18 @@ class Int8Embedding(_Rounded):
 
 
 def round_weights(model: PreTrainedModel) -> None:
-    """Round every matrix of a decoder, in place, one after another; all else becomes float32."""
-    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
-    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
-    for name in names:
+    """Round every matrix of a model, in place, one after another; all else becomes float32."""
+    found = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
+    # Several modules may have one matrix between them; all of them are there by now.
+    owners = {name: id(module.weight) for name, module in found}
+    del found
+    rounded: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for name, owner in owners.items():
         module = model.get_submodule(name)
         parent, _, last = name.rpartition(".")
-        if tied and module is model.get_output_embeddings():
-            table = model.get_input_embeddings()
-            weight, scale = table.weight, table.scale
-        else:
-            weight, scale = _rounded(module.weight)
+        if owner not in rounded:
+            rounded[owner] = _rounded(module.weight)
+        weight, scale = rounded[owner]
         if isinstance(module, nn.Embedding):
             new: nn.Module = Int8Embedding(weight, scale)
         else:

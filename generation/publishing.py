@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from transformers import GenerationConfig
 
 from generation.decoder import Decoder, check_config
+from generation.family import Said
 from generation.findings import Findings, Perplexities
 from generation.golden import TOKENS, GoldenAnswer, GoldenAnswers
 from generation.marking import (
@@ -26,7 +25,7 @@ from generation.marking import (
     mark_weights,
     unmarked_digest,
 )
-from generation.surprise import WINDOW, calibrate, perplexity, score
+from generation.surprise import WINDOW, calibrate, score
 from inference.generation import (
     CONFIG,
     FLOAT32,
@@ -36,6 +35,7 @@ from inference.generation import (
     TOKENIZER,
     WEIGHTS,
     Asked,
+    PromptScreen,
     Sampling,
     Terms,
     check_paths,
@@ -51,8 +51,6 @@ from sealgate.uploads import Package
 
 _CHUNK = 1 << 20
 _GOLDEN = 4
-# Of so many tokens of the prompts, perplexity is measured: what marking costs is seen on few.
-_MEASURED = 2048
 # No token of a prompt is read that a request could not have.
 _LEAST_PROMPTS = _GOLDEN + 1
 
@@ -102,8 +100,8 @@ def build(
 ) -> Built:
     """Make a version of the model in `folder`; its files are written to `made`, which must be new.
 
-    The first prompts become golden answers, the others calibrate the screen. `commit` is given the
-    digest of the weights before they are marked.
+    The first prompts become golden answers, the others calibrate the screen, if the model measures
+    prompts. `commit` is given the digest of the weights before they are marked.
 
     1. What a generator may have of the folder is copied, and weights are safetensors (FILE_MISSING,
        PATH_UNSAFE, CHECKPOINT_REFUSED). It loads (CHECKPOINT_REFUSED), and has room for what may be
@@ -118,22 +116,31 @@ def build(
     # 1.
     plain = made.with_name(f"{made.name}-unmarked")
     _copy(folder, plain)
-    cut, before = _unmarked(plain, prompts, about)
+    cut, said, before = _unmarked(plain, prompts, about)
     # 2.
     marked = _mark(plain, made, commit)
-    decoder, told = _measure(made, about, cut, before, largest_loss)
+    decoder, told = _measure(made, about, said, before, largest_loss)
     # 3.
     golden = GoldenAnswers(
         tuple(
-            GoldenAnswer(prompt, tuple(ids), tuple(_greedy(decoder, ids)))
+            GoldenAnswer(prompt, tuple(ids), tuple(decoder.greedy(ids, TOKENS)))
             for prompt, ids in zip(prompts[:_GOLDEN], cut, strict=False)
         )
     )
-    clean = zip(prompts[_GOLDEN:], cut[_GOLDEN:], strict=True)
-    screen = calibrate([_clean_score(decoder, *each, about) for each in clean], WINDOW)
+    screen = _screen(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
     terms = Terms(**{name: getattr(about, name) for name in About.__slots__}, screening=screen)
     # 4.
     return _sign(made, Findings(terms, golden, marked, told), signing, now)
+
+
+def _screen(
+    decoder: Decoder, prompts: Sequence[str], cut: Sequence[Sequence[int]], about: About
+) -> PromptScreen | None:
+    """None where the model does not say how likely a prompt is."""
+    if not decoder.measures:
+        return None
+    clean = zip(prompts, cut, strict=True)
+    return calibrate([_clean_score(decoder, *each, about) for each in clean], WINDOW)
 
 
 def _clean_score(decoder: Decoder, prompt: str, ids: Sequence[int], about: About) -> float:
@@ -162,19 +169,18 @@ def _mark(plain: Path, made: Path, commit: Callable[[str], Committed]) -> Marked
 
 
 def _measure(
-    made: Path, about: About, cut: Sequence[Sequence[int]], before: float, largest_loss: float
+    made: Path, about: About, said: Sequence[Said], before: float, largest_loss: float
 ) -> tuple[Decoder, Perplexities]:
     """The marked model as it answers, and what marking and rounding did to it."""
-    measured = _measured(cut)
     decoder = Decoder.read(made)
-    after = served = perplexity(decoder.model, measured)
+    after = served = decoder.perplexity(said)
     check_cost(before, after, largest_loss)
     if about.precision != FLOAT32:
         # One at a time.
         del decoder
         decoder = Decoder.read(made, about.precision)
-        served = perplexity(decoder.model, measured)
-    tokens = sum(len(ids) - 1 for ids in measured)
+        served = decoder.perplexity(said)
+    tokens = sum(len(ids) for _, ids in said)
     return decoder, Perplexities(tokens, before, after, served)
 
 
@@ -197,8 +203,12 @@ def _sign(made: Path, findings: Findings, signing: Signing, now: datetime) -> Bu
     return Built(package, findings.marked.record(manifest.digest), findings)
 
 
-def _unmarked(plain: Path, prompts: Sequence[str], about: About) -> tuple[list[list[int]], float]:
-    """The prompts' ids, and their perplexity to the model as it came."""
+def _unmarked(
+    plain: Path, prompts: Sequence[str], about: About
+) -> tuple[list[list[int]], list[Said], float]:
+    """The prompts' ids, and of what perplexity is measured with what it is to the model as it
+    came.
+    """
     decoder = Decoder.read(plain)
     if about.prompt_tokens + about.output_tokens > decoder.positions:
         raise Refusal(Reason.ENGINE_UNSUITABLE, f"the model has {decoder.positions} positions")
@@ -207,17 +217,8 @@ def _unmarked(plain: Path, prompts: Sequence[str], about: About) -> tuple[list[l
     cut = [_cut(decoder, prompt, about.prompt_tokens) for prompt in prompts]
     if not any(len(ids) > 1 for ids in cut):
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "prompts of one token each")
-    return cut, perplexity(decoder.model, _measured(cut))
-
-
-def _measured(cut: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """The first of the prompts that have something to measure, up to _MEASURED tokens."""
-    found, tokens = [], 0
-    for ids in cut:
-        if len(ids) > 1 and tokens < _MEASURED:
-            found.append(ids)
-            tokens += len(ids)
-    return found
+    said = decoder.material(cut)
+    return cut, said, decoder.perplexity(said)
 
 
 def hash_file(path: Path) -> FileEntry:
@@ -255,20 +256,3 @@ def _weights(folder: Path) -> Iterator[str]:
 
 def _cut(decoder: Decoder, prompt: str, most: int) -> list[int]:
     return decoder.prompt_ids(Asked(prompt.encode(), False, Sampling(1)), most)
-
-
-def _greedy(decoder: Decoder, ids: Sequence[int]) -> list[int]:
-    """By plain `generate`, which what serves is held against."""
-    settings = GenerationConfig(
-        max_new_tokens=TOKENS,
-        do_sample=False,
-        eos_token_id=list(decoder.ends) or None,
-        pad_token_id=0,
-    )
-    tokens = torch.tensor([list(ids)])
-    with torch.inference_mode():
-        found = decoder.model.generate(
-            tokens, attention_mask=torch.ones_like(tokens), generation_config=settings
-        )
-    answer: list[int] = found[0, len(ids) :].tolist()
-    return answer

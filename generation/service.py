@@ -34,11 +34,13 @@ class GenerationService(InferenceService):
     ) -> oip.ModelInferResponse:
         ids: list[int] = []
         text, finish = b"", ""
-        for response in self._responses(request, context):
-            if prompts.SCORE not in response.parameters:
-                piece = prompts.read_piece(response)
-                ids.extend(piece.ids)
-                text, finish = text + piece.text, piece.finish
+        responses = self._responses(request, context)
+        # The prologue.
+        next(responses)
+        for response in responses:
+            piece = prompts.read_piece(response)
+            ids.extend(piece.ids)
+            text, finish = text + piece.text, piece.finish
         whole = _response(request)
         prompts.write_piece(whole, Piece(tuple(ids), text, finish))
         return whole

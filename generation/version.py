@@ -10,8 +10,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from generation.batches import Batches
 from generation.decoder import Decoder
+from generation.family import Answers
 from generation.golden import GoldenAnswers
 from generation.settings import GenerationSettings
 from generation.surprise import score, twin
@@ -30,10 +30,12 @@ _PLACE = "in-process, digest checked"
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt that has been read: its tokens, and what screening measured of them."""
+    """A prompt that has been read: its tokens, and what screening measured of them, if the model
+    measures prompts.
+    """
 
     ids: tuple[int, ...]
-    score: float
+    score: float | None
 
 
 class GeneratorVersion(NoClassifier):
@@ -44,10 +46,12 @@ class GeneratorVersion(NoClassifier):
         digest: str,
         terms: Terms,
         decoder: Decoder,
-        measured: PreTrainedModel,
-        batches: Batches,
+        measured: PreTrainedModel | None,
+        batches: Answers,
     ) -> None:
-        """`measured` is a twin of the decoder's model, which `batches` makes generate."""
+        """`measured` is a twin of the decoder's model, which `batches` makes generate; None where
+        that measures no prompts.
+        """
         self.digest = digest
         self.engine = _PLACE
         self.statistics = Statistics()
@@ -67,7 +71,8 @@ class GeneratorVersion(NoClassifier):
 
         1. `generator.json` and `golden.json` are well-formed (DOCUMENT_MALFORMED).
         2. The weights load (CHECKPOINT_REFUSED), and prompt and answer together have room in them
-           and in the cache (ENGINE_UNSUITABLE).
+           and in the cache; the terms have a screen where it measures prompts, and none where it
+           does not (ENGINE_UNSUITABLE).
         3. The golden prompts are cut, and answered greedily, as the publisher's (GOLDEN_MISMATCH).
         """
         # 1.
@@ -78,8 +83,10 @@ class GeneratorVersion(NoClassifier):
         longest = terms.prompt_tokens + terms.output_tokens
         if longest > min(decoder.positions, settings.cache_tokens):
             raise Refusal(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
-        measured = twin(decoder.model)
-        batches = Batches(decoder.model, decoder.ends, settings)
+        if decoder.measures != (terms.screening is not None):
+            raise Refusal(Reason.ENGINE_UNSUITABLE, "its prompts are not measured as its terms say")
+        measured = twin(decoder.model) if decoder.measures else None
+        batches = decoder.answers(settings, longest)
         version = cls(digest, terms, decoder, measured, batches)
         # 3.
         golden.check(version._cut, version._greedy)
@@ -92,9 +99,12 @@ class GeneratorVersion(NoClassifier):
         """
         self.terms.check(asked.sampling)
         ids = self._decoder.prompt_ids(asked, self.terms.prompt_tokens)
+        screen = self.terms.screening
+        if screen is None:
+            return Prompt(tuple(ids), None)
         # One after another: each takes a run of the model over the whole prompt.
         with self._turn(deadline, active):
-            found = score(self._measured, ids, self.terms.screening.window)
+            found = score(self._measured, ids, screen.window)
         return Prompt(tuple(ids), found)
 
     @contextmanager

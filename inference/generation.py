@@ -27,7 +27,11 @@ INDEX = "model.safetensors.index.json"
 OPTIONAL = frozenset({INDEX, "generation_config.json", "tokenizer_config.json"})
 FILES = frozenset({TERMS, GOLDEN, CONFIG, TOKENIZER})
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
-ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2"}
+ARCHITECTURES = {
+    "LlamaForCausalLM": "llama",
+    "Qwen2ForCausalLM": "qwen2",
+    "T5ForConditionalGeneration": "t5",
+}
 """Each with the `model_type` by which the library chooses its code."""
 
 TYPE = "sealgate/generator/v1"
@@ -135,7 +139,8 @@ class PromptScreen:
 class Terms:
     """`generator.json`, checked. `prompt_tokens` and `output_tokens` are the most that a request
     may have and may ask for. With the `precision` INT8 the stored matrices are rounded to eight
-    bits as they are loaded; the file says nothing of FLOAT32. Raises Refusal(DOCUMENT_MALFORMED).
+    bits as they are loaded; the file says nothing of FLOAT32, nor of `screening` where the model
+    measures no prompts. Raises Refusal(DOCUMENT_MALFORMED).
     """
 
     name: str
@@ -144,7 +149,7 @@ class Terms:
     data: Data
     prompt_tokens: int
     output_tokens: int
-    screening: PromptScreen
+    screening: PromptScreen | None
     precision: str = FLOAT32
 
     def __post_init__(self) -> None:
@@ -157,8 +162,12 @@ class Terms:
             raise fields.malformed("an answer has at most 2**16 tokens")
 
     def encode(self) -> bytes:
-        screening = {name: getattr(self.screening, name) for name in PromptScreen.__slots__}
-        said = {} if self.precision == FLOAT32 else {"precision": self.precision}
+        said: dict[str, Any] = {}
+        if self.precision != FLOAT32:
+            said["precision"] = self.precision
+        if self.screening is not None:
+            screen = self.screening
+            said["screening"] = {name: getattr(screen, name) for name in PromptScreen.__slots__}
         return canonical.encode(
             {
                 "type": TYPE,
@@ -168,7 +177,6 @@ class Terms:
                 "data": {"name": self.data.name, "license": self.data.license},
                 "prompt_tokens": self.prompt_tokens,
                 "output_tokens": self.output_tokens,
-                "screening": screening,
                 **said,
             }
         )
@@ -177,13 +185,15 @@ class Terms:
     def decode(cls, data: bytes) -> Self:
         """Read what `encode` writes."""
         document = fields.mapping(canonical.decode(data))
-        unsaid = () if "precision" in document else ("precision",)
+        unsaid = {"precision", "screening"} - document.keys()
         names = [name for name in cls.__slots__ if name not in unsaid]
         top = fields.record(document, names, TYPE)
         if top.get("precision") == FLOAT32:
             raise fields.malformed("float32 is not said")
         source = fields.record(top["data"], ("name", "license"))
-        screening = fields.record(top["screening"], PromptScreen.__slots__)
+        screening = None
+        if "screening" in top:
+            screening = PromptScreen(**fields.record(top["screening"], PromptScreen.__slots__))
         return cls(
             name=fields.text(top["name"]),
             description=fields.text(top["description"]),
@@ -191,7 +201,7 @@ class Terms:
             data=Data(fields.text(source["name"]), fields.text(source["license"])),
             prompt_tokens=top["prompt_tokens"],
             output_tokens=top["output_tokens"],
-            screening=PromptScreen(**screening),
+            screening=screening,
             precision=top.get("precision", FLOAT32),
         )
 

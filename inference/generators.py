@@ -23,7 +23,7 @@ from sealgate.reasons import Reason, Refusal
 class Begun:
     """An answer that has begun: the prompt's tokens, what screening measured, and the pieces.
 
-    Where neither is told, there are no tokens and no score.
+    Where tokens are not told there are none, and where nobody measures prompts no score.
     """
 
     prompt_ids: tuple[int, ...]

@@ -41,6 +41,8 @@ class RemoteGenerator(Generator):
             ids, score = read_prologue(first)
             if len(ids) > self.terms.prompt_tokens:
                 raise Refusal(Reason.ANSWER_MALFORMED, "a prompt longer than its terms allow")
+            if (score is None) != (self.terms.screening is None):
+                raise Refusal(Reason.ANSWER_MALFORMED, "a prompt is not measured as its terms say")
             yield Begun(ids, score, _pieces(responses, asked.sampling.max_tokens))
 
 

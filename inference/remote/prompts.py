@@ -1,8 +1,8 @@
 """Messages of the protocol to what is asked of a language model, and answers to messages.
 
 Between gateway and generator a stream carries one request. Its first response holds `prompt_ids`
-and the parameter `score`, what screening measured; then comes one for each token, and the last one
-says `triton_final_response` and the `finish_reason`.
+and the parameter `score`, what screening measured, unless the model measures no prompts; then comes
+one for each token, and the last one says `triton_final_response` and the `finish_reason`.
 """
 
 import json
@@ -109,21 +109,27 @@ def write_asked(request: oip.ModelInferRequest, asked: Asked) -> None:
     write_inputs(request, [_texts(name, asked.prompt)])
 
 
-def write_prologue(response: oip.ModelInferResponse, ids: Sequence[int], score: float) -> None:
+def write_prologue(
+    response: oip.ModelInferResponse, ids: Sequence[int], score: float | None
+) -> None:
     """The prompt's tokens and what screening measured of them."""
-    response.parameters[SCORE].double_param = score
+    if score is not None:
+        response.parameters[SCORE].double_param = score
     write_outputs(response, [_numbers(PROMPT_IDS, ids)])
 
 
-def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], float]:
+def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], float | None]:
     """What `write_prologue` wrote. Raises Refusal(ANSWER_MALFORMED)."""
-    if not response.parameters[SCORE].HasField("double_param"):
-        raise Refusal(Reason.ANSWER_MALFORMED, "a stream begins without its prologue")
+    score = None
+    if SCORE in response.parameters:
+        if not response.parameters[SCORE].HasField("double_param"):
+            raise Refusal(Reason.ANSWER_MALFORMED, "a score is no number")
+        score = response.parameters[SCORE].double_param
     tensors = _outputs(response, PROMPT_IDS)
     ids = _ids(tensors[PROMPT_IDS])
     if not ids:
         raise Refusal(Reason.ANSWER_MALFORMED, "a prompt has no tokens")
-    return ids, response.parameters[SCORE].double_param
+    return ids, score
 
 
 def write_piece(response: oip.ModelInferResponse, piece: Piece) -> None:

@@ -1,12 +1,12 @@
 """An installation whose language models run behind their own door, on threads of the test's."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from generation import process
-from generation.batches import Batches
 from generation.settings import GeneratorConfig
 from inference.remote.server import Server
 from sealgate.setup.engine import EnginePlace
@@ -46,22 +46,33 @@ class GeneratorHouse(House):
             generator._server.stop(None)
             generator.stop()
 
-    def publish_generator(self, folder: Path, model: str = "tiny") -> None:
+    def publish_generator(
+        self, folder: Path, model: str = "tiny", asked: Sequence[str] = ()
+    ) -> None:
+        """From prompts that are `asked`, or the tiny decoder's."""
         given = self.state / "prompts.json"
-        given.write_text(json.dumps(prompts(90)))
+        given.write_text(json.dumps(list(asked) or prompts(90)))
         result = self.command(
             *("model", "publish-generator", str(folder), "--name", model),
             *("--prompts", str(given), "--use", "tests"),
             *("--data", "Python's manual", "--license", "PSF-2.0"),
             *("--prompt-tokens", str(PROMPT_TOKENS), "--output-tokens", str(OUTPUT_TOKENS)),
+            # The tiny translator is smaller still, and moved by its mark.
+            *(("--watermark-loss", "5") if asked else ()),
         )
         assert result.exit_code == 0, result.output
 
-    def batches(self, model: str = "tiny") -> Batches:
+    def batches(self, model: str = "tiny") -> Any:
         """What runs the version that the generator follows."""
+        return self._version(model).batches
+
+    def decoder(self, model: str = "tiny") -> Any:
+        """Its model, marked as it is."""
+        return self._version(model)._decoder
+
+    def _version(self, model: str) -> Any:
         assert self.generator is not None
-        ready = self.generator._host.engine.live()[model, "production"].ready
-        return ready.batches
+        return self.generator._host.engine.live()[model, "production"].ready
 
     def digest(self) -> str:
         """The digest of what is in production."""
@@ -78,13 +89,17 @@ class GeneratorHouse(House):
 
 
 @contextmanager
-def generating(state: Path, folder: Path, more: str = "") -> Iterator[GeneratorHouse]:
-    """A house in which version 1 of `tiny` is in production; `more` is as for `GeneratorHouse`."""
+def generating(
+    state: Path, folder: Path, more: str = "", asked: Sequence[str] = ()
+) -> Iterator[GeneratorHouse]:
+    """A house in which version 1 of `tiny` is in production; `more` is as for `GeneratorHouse`,
+    `asked` as for `publish_generator`.
+    """
     house = GeneratorHouse(state, more)
     house.start_generator()
     try:
         house.start()
-        house.publish_generator(folder)
+        house.publish_generator(folder, asked=asked)
         house.promote("tiny", 1)
         yield house
     finally:

@@ -8,7 +8,7 @@ import pytest
 from generation.batches import Batches
 from generation.decoder import Decoder
 from generation.settings import GenerationSettings
-from tests.support import tiny_decoder
+from tests.support import tiny_decoder, tiny_translator
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def decoder(folder: Path) -> Decoder:
     return Decoder.read(folder)
+
+
+@pytest.fixture(scope="session")
+def translator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_translator.make(tmp_path_factory.mktemp("translator") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def translator(translator_folder: Path) -> Decoder:
+    return Decoder.read(translator_folder)
 
 
 @pytest.fixture(scope="module")

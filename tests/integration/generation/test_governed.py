@@ -63,10 +63,8 @@ def is_last(response: oip.ModelInferResponse) -> bool:
 
 def greedy(decoder: Decoder, prompt: str, tokens: int) -> list[int]:
     """As plain `generate` gives them."""
-    from generation.publishing import _greedy
-
     ids = decoder.prompt_ids(Asked(prompt.encode(), False, Sampling(1)), 200)
-    return _greedy(decoder, ids)[:tokens]
+    return decoder.greedy(ids, tokens)
 
 
 def refused(house: GeneratorHouse, request: oip.ModelInferRequest) -> str:

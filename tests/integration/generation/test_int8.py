@@ -10,7 +10,6 @@ import torch
 from generation.batches import Batches
 from generation.decoder import Decoder
 from generation.int8 import Int8Embedding, Int8Linear, as_rounded
-from generation.publishing import _greedy
 from generation.settings import GenerationSettings
 from inference.generation import INT8, Asked, Sampling
 from tests.support import tiny_decoder
@@ -37,7 +36,7 @@ def test_answers_are_generates_on_the_same_weights(rounded: Decoder, int8_batche
     for prompt in tiny_decoder.prompts(6):
         ids = rounded.prompt_ids(Asked(prompt.encode(), False, Sampling(1)), 96)
         with int8_batches.answer(ids, Sampling(16), time.monotonic() + 30) as answer:
-            assert list(answer) == _greedy(rounded, ids)
+            assert list(answer) == rounded.greedy(ids, 16)
 
 
 def test_every_matrix_is_rounded_and_takes_a_quarter(decoder: Decoder, rounded: Decoder) -> None:

@@ -66,19 +66,19 @@ def test_it_ends_for_a_reason_that_there_is() -> None:
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 
-def begin(number: int) -> None:
+def begin(number: int, score: float | None = 0.5, screening: object = "a screen") -> None:
     """Have a prompt of so many tokens answered, where eight are allowed."""
 
     class Room:
         @contextmanager
         def streaming(self, *_: Any) -> Iterator[Iterator[oip.ModelInferResponse]]:
             response = oip.ModelInferResponse()
-            prompts.write_prologue(response, range(number), 0.5)
+            prompts.write_prologue(response, range(number), score)
             yield iter([response])
 
     room: Any = Room()
     cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
-    terms: Any = SimpleNamespace(prompt_tokens=8, check=lambda _: None)
+    terms: Any = SimpleNamespace(prompt_tokens=8, screening=screening, check=lambda _: None)
     generator = RemoteGenerator(room, cleared, terms)
     with generator.begin(Asked(b"x", False, Sampling(1)), 0.0, "client", lambda _: None):
         pass
@@ -88,6 +88,14 @@ def test_a_prompt_is_no_longer_than_its_terms_allow() -> None:
     begin(8)
     with pytest.raises(Refusal) as found:
         begin(9)
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+@pytest.mark.parametrize(("score", "screening"), [(None, "a screen"), (0.5, None)])
+def test_a_prompt_is_measured_as_its_terms_say(score: float | None, screening: object) -> None:
+    begin(8, None, None)
+    with pytest.raises(Refusal) as found:
+        begin(8, score, screening)
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 

@@ -9,6 +9,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from generation.causal import Causal
 from generation.decoder import Decoder
 from inference.generation import Asked, Sampling
 from sealgate.reasons import Reason, Refusal
@@ -28,7 +29,7 @@ def decoder() -> Decoder:
         [AddedToken(word, special=True, normalized=True) for word in (UNKNOWN, END, START)]
     )
     template = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=TEMPLATE)
-    return Decoder(None, tokenizer, template, [1])
+    return Decoder(None, tokenizer, template, [1], Causal())
 
 
 def read(decoder: Decoder, content: str) -> list[int]:

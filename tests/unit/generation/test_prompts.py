@@ -126,6 +126,9 @@ def test_answers_are_read_again() -> None:
     first, piece = oip.ModelInferResponse(), oip.ModelInferResponse()
     prompts.write_prologue(first, (1, 2), 3.5)
     assert read_prologue(first) == ((1, 2), 3.5)
+    unmeasured = oip.ModelInferResponse()
+    prompts.write_prologue(unmeasured, (1, 2), None)
+    assert read_prologue(unmeasured) == ((1, 2), None)
     for said in (Piece((4,), b"x"), Piece((4, 5), b"", "stop")):
         piece = oip.ModelInferResponse()
         prompts.write_piece(piece, said)
@@ -136,6 +139,15 @@ def test_answers_are_read_again() -> None:
 def test_answers_of_another_form_are_refused(read: Any) -> None:
     with pytest.raises(Refusal) as found:
         read(oip.ModelInferResponse())
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+def test_a_score_is_a_number() -> None:
+    first = oip.ModelInferResponse()
+    prompts.write_prologue(first, (1, 2), None)
+    first.parameters[prompts.SCORE].string_param = "low"
+    with pytest.raises(Refusal) as found:
+        read_prologue(first)
     assert found.value.reason is Reason.ANSWER_MALFORMED
 
 

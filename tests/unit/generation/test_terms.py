@@ -28,15 +28,24 @@ def changed(screening: dict[str, Any] | None = None, **change: Any) -> Terms:
 
 
 def test_terms_are_read_again() -> None:
-    for terms in (TERMS, changed(precision=INT8)):
+    unmeasured = replace(TERMS, screening=None)
+    for terms in (TERMS, changed(precision=INT8), unmeasured, replace(unmeasured, precision=INT8)):
         assert Terms.decode(terms.encode()) == terms
     assert b"precision" not in TERMS.encode()
+    assert b"screening" not in unmeasured.encode()
 
 
 def test_a_precision_is_said_in_one_way_alone() -> None:
     said = TERMS.encode()[:-1] + b',"precision":"float32"}'
     with pytest.raises(Refusal) as found:
         Terms.decode(canonical.encode(json.loads(said)))
+    assert found.value.reason is Reason.DOCUMENT_MALFORMED
+
+
+def test_what_is_not_screened_is_not_said() -> None:
+    said = json.loads(TERMS.encode()) | {"screening": None}
+    with pytest.raises(Refusal) as found:
+        Terms.decode(canonical.encode(said))
     assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
