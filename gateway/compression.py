@@ -2,8 +2,8 @@
 
 A handler is not told how its request was compressed, so an answer cannot follow it; and compressing
 every answer would cost all callers what few need. gRPC sends an answer as it is to a caller that
-does not take what was chosen. Compressed requests are gRPC's business: it gives up on one as soon
-as it has grown beyond the limit on messages.
+does not take what was chosen. Compressed requests are no business of gRPC's, which keeps what they
+unfold to: `gateway.unpacking` measures it first.
 """
 
 import grpc

@@ -44,6 +44,9 @@ def new_server(limits: Limits, front_door: FrontDoor) -> grpc.Server:
             # not even read.
             ("grpc.max_receive_message_length", _UNREAD * limits.message_bytes),
             ("grpc.max_send_message_length", limits.message_bytes),
+            # gRPC would unpack each of as many messages as come at once up to the limit (all of it,
+            # before 1.84) and keep that until they are refused; `gateway.unpacking` keeps nothing.
+            ("grpc.per_message_decompression", 0),
             ("grpc.max_allowed_incoming_connections", limits.connections),
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),

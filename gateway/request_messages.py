@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
+from gateway.unpacking import encoding_of, unpacked
 from sealgate.reasons import Reason, Refusal
 
 # Generic for the type checker only.
@@ -13,15 +14,16 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 def parsed(messages: Iterator[bytes], handler: Handler, largest: int) -> Iterator[Any]:
-    """The handler's messages, of `largest` bytes at most each. Raises: MESSAGE_TOO_LARGE,
-    MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the caller has gone.
+    """The handler's messages, of `largest` bytes at most each, also where they were compressed.
+
+    Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the caller has gone.
     """
     parse: Any = handler.request_deserializer
     try:
         for message in messages:
             if len(message) > largest:
                 raise Refusal(Reason.MESSAGE_TOO_LARGE, f"{len(message)} bytes")
-            yield parse(message)
+            yield parse(unpacked(message, encoding_of(message), largest))
     except DecodeError as error:
         raise Refusal(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
     except grpc.RpcError as error:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from gateway.generated import OPENING, RECEIPT
-from gateway.http.bodies import Body
 from gateway.http.strict_json import any_members, items, members, parse, room_for, text
+from gateway.unpacking import Body
 from inference.generation import is_text
 from inference.remote.prompts import FINAL, FINISH, MESSAGES, TEXT_OUTPUT
 from sealgate.oip import grpc_service_pb2 as oip

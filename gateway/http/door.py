@@ -18,7 +18,6 @@ from typing import Protocol
 from gateway.front_door import Call, FrontDoor
 from gateway.http.absence import Absence
 from gateway.http.answer import Answer, Outgoing, refused, said
-from gateway.http.bodies import Body, unpacked
 from gateway.http.infer import HEADER_LENGTH
 from gateway.http.openapi import document
 from gateway.http.operations import OPERATIONS, READS_BODY, Asked
@@ -28,6 +27,7 @@ from gateway.inference_service import InferenceService
 from gateway.request_lines import following
 from gateway.settings import Limits
 from gateway.turnstile import Turnstile
+from gateway.unpacking import Body, unpacked
 from inference import tracing
 from sealgate.reasons import Reason, Refusal
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.http.answer import BINARY, JSON, Answer
-from gateway.http.bodies import Body
 from gateway.http.json_tensors import json_contents, raw_contents
 from gateway.http.strict_json import any_members, items, members, parse, room_for, text
+from gateway.unpacking import Body
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs

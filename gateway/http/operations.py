@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from gateway.front_door import Call
 from gateway.http.answer import EVENTS, Answer, Outgoing, openai_error, said
-from gateway.http.bodies import Body
 from gateway.http.chat import DONE, Chat, event, read_chat
 from gateway.http.infer import read_request, write_response
 from gateway.http.plain import plain
 from gateway.http.routes import CHAT
 from gateway.http.strict_json import members, parse, room_for
 from gateway.inference_service import InferenceService
+from gateway.unpacking import Body
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 

@@ -22,8 +22,9 @@ class Http2:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, window)
         self.socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, settings))
+        self._incoming = self.socket.makefile("rb")
         # The server's settings come first.
-        assert self.socket.recv(9)[3] == _SETTINGS
+        assert self._frame()[0] == _SETTINGS
         self.socket.sendall(_frame(_SETTINGS, _ACK, 0))
         self._next = 1
 
@@ -58,8 +59,24 @@ class Http2:
         """The frame that cancels a stream."""
         return _frame(_RESET, 0, stream, struct.pack(">I", _CANCEL))
 
+    def await_end(self) -> None:
+        """Wait until the server has ended one of the streams. Raises: OSError where it does not."""
+        ended = False
+        while not ended:
+            kind, flags = self._frame()
+            ended = kind == _RESET or (kind in (_DATA, _HEADERS) and bool(flags & _END_STREAM))
+
     def close(self) -> None:
+        self._incoming.close()
         self.socket.close()
+
+    def _frame(self) -> tuple[int, int]:
+        """The kind and the flags of the next frame that comes. Raises: ConnectionError."""
+        head = self._incoming.read(9)
+        if len(head) < 9:
+            raise ConnectionError("the server has closed")
+        self._incoming.read(int.from_bytes(head[:3]))
+        return head[3], head[4]
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

@@ -3,7 +3,9 @@ what they promise. None of it is built here: that needs a registry of images and
 """
 
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from tests.support.oracles import program, python_with, run
 DEPLOY = ROOT / "deploy"
 FILES = [DEPLOY / "container" / name for name in ("Containerfile", "Containerfile.cuda")]
 COMPOSE = DEPLOY / "compose.yml"
+ENGINE_METRICS = DEPLOY / "compose.engine-metrics.yml"
 YAML_RULES = "{extends: default, rules: {line-length: {max: 110}, document-start: disable}}"
 # Oracle's programs lie beside its Python.
 KNOWN_BY = {
@@ -64,12 +67,44 @@ class TestContainerFiles:
         assert "/opt/sealgate/healthcheck.py" in last
 
 
+class Reset:
+    """What stands in the place of a value that a second file of compose takes away."""
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with compose's `!reset`."""
+
+
+Loader.add_constructor("!reset", lambda loader, node: Reset())
+
+
+def together(first: Any, second: Any) -> Any:
+    """What two files of compose say: mappings are merged, lists joined."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        both = {**first, **{key: together(first.get(key), second[key]) for key in second}}
+        return {key: value for key, value in both.items() if not isinstance(value, Reset)}
+    return first + second if isinstance(first, list) and isinstance(second, list) else second
+
+
+@pytest.fixture(scope="module")
+def with_engine_metrics() -> dict[str, Any]:
+    first, second = (
+        yaml.load(path.read_text(), Loader)  # noqa: S506
+        for path in (COMPOSE, ENGINE_METRICS)
+    )
+    return dict(together(first, second))
+
+
 class TestCompose:
-    def test_yamllint_and_the_schema_find_nothing(self) -> None:
-        done = run([oracle("yamllint"), "--strict", "-d", YAML_RULES, COMPOSE])
+    def test_yamllint_and_the_schema_find_nothing(
+        self, with_engine_metrics: dict[str, Any], tmp_path: Path
+    ) -> None:
+        done = run([oracle("yamllint"), "--strict", "-d", YAML_RULES, COMPOSE, ENGINE_METRICS])
         assert (done.returncode, done.stdout) == (0, "")
+        both = tmp_path / "both.yml"
+        both.write_text(yaml.safe_dump(with_engine_metrics))
         schema = [oracle("check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
-        assert run([*schema, COMPOSE]).returncode == 0
+        assert run([*schema, COMPOSE, both]).returncode == 0
 
     def test_the_schema_would(self, tmp_path: Path) -> None:
         bad = tmp_path / "compose.yml"
@@ -96,7 +131,33 @@ class TestCompose:
         for network in ("records", "watch"):
             assert document["networks"][network] == {"internal": True}
 
-    def test_prometheus_takes_its_configuration(self) -> None:
-        command = [program("promtool"), "check", "config", DEPLOY / "prometheus/prometheus.yml"]
-        done = run(command)
-        assert done.returncode == 0, done.stderr
+    def test_prometheus_alone_reaches_an_engine_that_shows_its_numbers(
+        self, with_engine_metrics: dict[str, Any]
+    ) -> None:
+        services, networks = with_engine_metrics["services"], with_engine_metrics["networks"]
+        assert "network_mode" not in services["engine"]
+        assert services["engine"]["networks"] == ["numbers"]
+        there = {name for name in services if "numbers" in services[name].get("networks", [])}
+        assert there == {"engine", "prometheus"}
+        assert networks["numbers"] == {"internal": True}
+
+    def test_prometheus_takes_its_configuration(self, tmp_path: Path) -> None:
+        assert checked(tmp_path, tmp_path / "none") == 0
+        assert checked(tmp_path, DEPLOY / "prometheus" / "engine") == 0
+        (tmp_path / "bad.yml").write_text("scrape_configs: [{job: sealgate-engine}]")
+        assert checked(tmp_path, tmp_path) == 1
+
+
+def checked(folder: Path, more: Path) -> int:
+    """What promtool makes of our configuration where `more` is what the second file of compose puts
+    in its place.
+    """
+    place = "/etc/prometheus-more"
+    assert f"./prometheus/engine:{place}:ro" in ENGINE_METRICS.read_text()
+    text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    assert f"[{place}/*.yml]" in text
+    configuration = folder / "for-compose" / "prometheus.yml"
+    configuration.parent.mkdir(exist_ok=True)
+    shutil.copy(DEPLOY / "prometheus" / "alerts.yml", configuration.parent)
+    configuration.write_text(text.replace(place, str(more)))
+    return run([program("promtool"), "check", "config", configuration]).returncode

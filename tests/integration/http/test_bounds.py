@@ -1,5 +1,6 @@
 """What bounds the HTTP door: of a request's head and body, of connections, of patience."""
 
+import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -146,6 +147,16 @@ def test_a_body_that_does_not_come(
     with connected(house) as plain:
         plain.sendall(head(client, "content-length: 9") + b"{")
         assert Reason.DEADLINE_TOO_SHORT.name.encode() in until_closed(plain)
+
+
+def test_who_closes_their_half_has_gone(house: House, client: HttpClient) -> None:
+    """As one who has gone altogether, for whom nothing is run: the two look alike from here."""
+    body = json.dumps({"inputs": [tensor(rows())]}).encode()
+    text = head(client, f"content-length: {len(body)}", "connection: close") + body
+    assert Reason.DEADLINE_TOO_SHORT.name.encode() in spoken(house, text)
+    with connected(house) as plain:
+        plain.sendall(text)
+        assert until_closed(plain).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v2 HTTP/1.1\r\nhost: x\r\n"])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gateway.http.answer import STATUS, refused
-from gateway.http.bodies import unpacked
 from gateway.http.infer import Wishes, read_request, write_response
+from gateway.unpacking import unpacked
 from sealgate import statuses
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason, Refusal
