@@ -106,6 +106,9 @@ bench-federated: .venv-federated/ready ## Measure training with clients beside c
 test-openai: $(VENV)/dev .venv-openai_server/ready ## Test a gateway whose language models `transformers serve` runs
 	$(BIN)/python -m pytest tests/integration/generation/test_openai_server.py
 
+test-export: $(VENV)/dev ## Test what is exported from checkpoints and windows, up to published versions (10 minutes)
+	SEALGATE_LONG=1 $(BIN)/python -m pytest tests/integration/training/test_long_exports.py tests/integration/training/test_imported_published.py tests/integration/training/test_windows_published.py
+
 test-federated: $(VENV)/dev .venv-federated/ready ## Test training with clients as processes, which takes Flower
 	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py
 

@@ -26,6 +26,11 @@ TRUNCATE, REFUSE = OVERLONG = ("truncate", "refuse")
 _MOST_TOKENS = 1 << 16
 _MOST_TEXT_BYTES = 1 << 24
 _MOST_BUCKETS = 32
+_LEAST_BUCKET = 16
+# Pairs of tokens of all rows in one run: 32 rows of 512 tokens.
+_MOST_PAIRS = 1 << 23
+# What a text is at most given, or for each token that is taken of it.
+_TEXT_BYTES, _TOKEN_BYTES = 1 << 14, 8
 _FIELDS = ("vocabulary", "buckets", "overlong", "text_bytes")
 
 
@@ -76,6 +81,15 @@ class TokenRules:
             fields.integer(item["text_bytes"]),
         )
 
+    @classmethod
+    def doubling(cls, vocabulary: int, most: int) -> "TokenRules":
+        """Of a model that takes the first `most` tokens of a text: see `doubled`.
+
+        Raises Refusal(DOCUMENT_MALFORMED).
+        """
+        text_bytes = max(_TEXT_BYTES, _TOKEN_BYTES * most)
+        return cls(vocabulary, doubled(most), TRUNCATE, text_bytes)
+
     def widths(self, rows: Ids) -> Ids:
         """The bucket of each row [n, s]."""
         sizes = np.array(self.buckets, np.int64)
@@ -98,18 +112,34 @@ class TokenRules:
         return rows
 
     def run(self, rows: Ids, work: Callable[[Ids], tuple[Array, ...]]) -> tuple[Array, ...]:
-        """`work` for the rows of each bucket by themselves; its results [n, …], in order."""
+        """`work` for the rows of each bucket by themselves, and for no more than are run `at_once`;
+        its results [n, …], in order.
+        """
         widths = self.widths(rows)
-        present = np.unique(widths)
-        if len(present) == 1:
-            return work(resized(rows, int(present[0])))
-        places = [np.flatnonzero(widths == width) for width in present]
-        parts = [
-            work(resized(rows[place], int(width)))
-            for place, width in zip(places, present, strict=True)
-        ]
+        present = [int(width) for width in np.unique(widths)]
+        if len(present) == 1 and len(rows) <= at_once(present[0]):
+            return work(resized(rows, present[0]))
+        places, parts = [], []
+        for width in present:
+            own, most = np.flatnonzero(widths == width), at_once(width)
+            for place in np.split(own, range(most, len(own), most)):
+                places.append(place)
+                parts.append(work(resized(rows[place], width)))
         back = np.argsort(np.concatenate(places))
         return tuple(np.concatenate(results)[back] for results in zip(*parts, strict=True))
+
+
+def doubled(most: int) -> tuple[int, ...]:
+    """Buckets of 16 tokens, 32, 64 and so on, and of `most`."""
+    sizes = [_LEAST_BUCKET << at for at in range(16) if _LEAST_BUCKET << at < most]
+    return (*sizes, most)
+
+
+def at_once(width: int) -> int:
+    """How many rows of so many tokens a graph is given at once: where each token attends to every
+    other, what a row takes grows with the square of its length.
+    """
+    return max(1, _MOST_PAIRS // width**2)
 
 
 def lengths(rows: Ids) -> Ids:

@@ -73,7 +73,7 @@ class TextProbe:
             own = np.full(len(rows), contract.OWN_PREDICTION, np.int64)
             return tuple(self.measured.run(self._feeds(rows, own, self.eps)))
 
-        parts = [self.rules.run(x[at : at + _BATCH_ROWS], work) for at in _starts(x)]
+        parts = [self.rules.run(x[rows], work) for rows in _batches(x)]
         logits, features = (np.concatenate(results) for results in zip(*parts, strict=True))
         return logits, features
 
@@ -105,8 +105,7 @@ class TextProbe:
     def _flipped(self, x: Ids, labels: Ids, budget: Ids, done: npt.NDArray[np.bool_]) -> Ids:
         """Rows x with tokens exchanged up to `budget` [n], those that are `done` included."""
         parts = []
-        for at in _starts(x):
-            rows = slice(at, at + _BATCH_ROWS)
+        for rows in _batches(x):
             gain, best = self._gains(x[rows], labels[rows])
             gain[~inner(x[rows]) | done[rows] | (gain <= 0)] = _NONE
             chosen = _largest(gain, budget[rows] - done[rows].sum(axis=1))
@@ -139,8 +138,10 @@ class TextProbe:
         return {**tokens.feeds(rows), contract.LABEL: labels, contract.EPS: scalar(eps)}
 
 
-def _starts(x: Ids) -> range:
-    return range(0, len(x), _BATCH_ROWS)
+def _batches(x: Ids) -> list[slice]:
+    """Of rows that are run together at the width of the widest."""
+    most = min(_BATCH_ROWS, tokens.at_once(x.shape[1]))
+    return [slice(at, at + most) for at in range(0, len(x), most)]
 
 
 def inner(x: Ids) -> npt.NDArray[np.bool_]:

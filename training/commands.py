@@ -5,12 +5,17 @@ from pathlib import Path
 
 import click
 
+from inference.model_config import Data
 from sealgate.cli.output import json_option, show_fields
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
 for _module in ("torch", "accelerate", "sklearn", "onnxscript", "matplotlib", "safetensors"):
     if importlib.util.find_spec(_module) is None:
         raise ModuleNotFoundError(f"No module named {_module!r}", name=_module)
+
+
+_HOW = {"classifier": "import it with --name, --use, --data and --license"}
+_HOW_TEXT = "the copy itself, by `sealgate model publish-generator`"
 
 
 @click.command(
@@ -64,6 +69,9 @@ def train(recipe: Path, out: Path, as_json: bool) -> None:
 Example:
   sealgate import downloads/minilm --out teachers/minilm
   sealgate import downloads/qwen --out teachers/qwen --graphs made/qwen
+  sealgate import downloads/triage --out taken/triage --graphs made/triage --name triage \\
+    --use "sorts letters for people to answer" --data "letters of 2025" --license CC0-1.0
+  sealgate model publish made/triage --data slices.safetensors
 """,
 )
 @click.argument("path")
@@ -78,15 +86,45 @@ Example:
     type=click.Path(file_okay=False, path_type=Path),
     help="Also make ONNX graphs of it here: BERT with a head, Llama, Qwen2, T5; must be new.",
 )
+@click.option("--name", help="Of a classifier that is to be published: the model's name.")
+@click.option("--description", default="", help="What the model is.")
+@click.option("--use", help="What it is meant for.")
+@click.option("--data", help="What it was trained on.")
+@click.option("--license", "license_", help="The licence of that.")
+@click.option(
+    "--tokens", type=click.IntRange(2), help="The most tokens of a text; default: all it takes."
+)
+@click.option(
+    "--eps",
+    type=click.FloatRange(0, min_open=True),
+    help="Screening's step; default: 3% of the spread of its word embeddings.",
+)
 @json_option
-def import_checkpoint(path: str, out: Path, graphs: Path | None, as_json: bool) -> None:
+def import_checkpoint(
+    path: str,
+    out: Path,
+    graphs: Path | None,
+    name: str | None,
+    description: str,
+    use: str | None,
+    data: str | None,
+    license_: str | None,
+    tokens: int | None,
+    eps: float | None,
+    as_json: bool,
+) -> None:
     """Take in a checkpoint: a folder in Hugging Face's layout, or a name on its hub.
 
     Weights must be safetensors. Pickled ones, and code that comes along, are never read. Recipes
     name the copy as a teacher's or a student's path. Where making graphs fails, the copy stays.
+    With --name, --use, --data and --license the graphs of a classifier are a folder that `sealgate
+    model publish` takes; a language model's copy is what `publish-generator` takes.
     """
     from training import checkpoints
 
+    stated = [name, use, data, license_]
+    if any([*stated, description, tokens, eps]) and not (graphs and all(stated)):
+        raise click.UsageError("--name, --use, --data and --license go together, with --graphs")
     if checkpoints.is_hub_name(path):
         found = checkpoints.fetch(path, out)
     else:
@@ -95,9 +133,17 @@ def import_checkpoint(path: str, out: Path, graphs: Path | None, as_json: bool) 
         click.echo(f"left out     {name}", err=True)
     shown = {"folder": str(out), "files": len(found.files), "digest": found.digest}
     if graphs is not None:
+        from training.described import About
         from training.export_imported import write_graphs
 
-        shown |= {"graphs": str(graphs), "family": write_graphs(out, graphs)}
+        about = None
+        if name and use and data and license_:
+            words = description or f"imported: {found.origin}", use, Data(data, license_)
+            about = About(name, *words, tokens or 0, eps or 0.0)
+        family = write_graphs(out, graphs, about)
+        shown |= {"graphs": str(graphs), "family": family}
+        if about is None:
+            click.echo(f"to publish   {_HOW.get(family, _HOW_TEXT)}", err=True)
     show_fields(shown, as_json)
 
 

@@ -1,9 +1,38 @@
-"""The `model.json` of what a recipe makes."""
+"""The `model.json` of what a recipe makes, and of a classifier that was imported."""
 
-from inference.model_config import Batching, Data, ModelConfig, TensorSpec
+from dataclasses import dataclass
+from typing import Any
+
+from inference.model_config import UNBOUNDED, Batching, Data, ModelConfig, TensorSpec
+from inference.screening.contract import IDS
+from inference.tokens import TokenRules
+from sealgate.reasons import Reason, Refusal
 from training.federated.recipe import FederatedRecipe
 from training.material import Read
 from training.recipe import Recipe
+
+_TEXT = TensorSpec("text", "BYTES", (-1,))
+_TOKENS = TensorSpec(IDS, "INT64", (-1, -1))
+_TEXTS = Batching(max_rows=32, delay_us=300, queue_rows=1024)
+_ROWS = Batching(max_rows=64, delay_us=300, queue_rows=1024)
+# Screening's step beside the spread of word embeddings, which differs from model to model.
+_STEP = 0.03
+# What transformers calls a head whose classes exclude one another; None is what it leaves unsaid.
+_ONE_OF_MANY = ("single_label_classification", None)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a person says of an imported classifier. `tokens` is the most that a text may have, and
+    `eps` screening's step among the word embeddings; 0 leaves either to the checkpoint.
+    """
+
+    name: str
+    description: str
+    use: str
+    data: Data
+    tokens: int = 0
+    eps: float = 0.0
 
 
 def describe(asked: Recipe | FederatedRecipe, read: Read) -> ModelConfig:
@@ -15,15 +44,50 @@ def describe(asked: Recipe | FederatedRecipe, read: Read) -> ModelConfig:
         description=model.description,
         intended_use=model.intended_use,
         data=Data(read.title, read.license),
-        input=TensorSpec("text", "BYTES", (-1,))
-        if of_text
-        else TensorSpec("x", "FP32", (-1, *read.x.shape[1:])),
+        input=_TEXT if of_text else TensorSpec("x", "FP32", (-1, *read.x.shape[1:])),
         output=TensorSpec("logits", "FP32", (-1, len(read.names))),
         labels=read.names,
         domain=read.domain,
         eps=model.eps,
-        batching=Batching(max_rows=32 if of_text else 64, delay_us=300, queue_rows=1024),
+        batching=_TEXTS if of_text else _ROWS,
         scaling=read.scaling,
         tokens=read.tokens,
         blocks=not of_text,
     )
+
+
+def describe_imported(about: About, model: Any, of_text: bool) -> ModelConfig:
+    """Of a classifier that transformers loaded: its labels are those of its configuration. With
+    `of_text` it takes texts, by a tokenizer of its own, else tokens.
+
+    Raises: CHECKPOINT_REFUSED where its classes do not exclude one another, or a text may not be so
+    long; DOCUMENT_MALFORMED where the words make no document.
+    """
+    config = model.config
+    labels = tuple(config.id2label.get(place) for place in range(config.num_labels))
+    if len(labels) < 2 or getattr(config, "problem_type", None) not in _ONE_OF_MANY:
+        raise _refused("a head that does not choose one of several classes is not published")
+    if not all(isinstance(label, str) for label in labels):
+        raise _refused("id2label does not name each class")
+    most = about.tokens or config.max_position_embeddings
+    if most > config.max_position_embeddings:
+        raise _refused(f"it takes texts of {config.max_position_embeddings} tokens")
+    spread = float(model.get_input_embeddings().weight.detach().std())
+    return ModelConfig(
+        name=about.name,
+        description=about.description,
+        intended_use=about.use,
+        data=about.data,
+        input=_TEXT if of_text else _TOKENS,
+        output=TensorSpec("logits", "FP32", (-1, len(labels))),
+        labels=labels,
+        domain=UNBOUNDED,
+        eps=about.eps or float(f"{_STEP * spread:.3g}"),
+        batching=_TEXTS,
+        tokens=TokenRules.doubling(config.vocab_size, most),
+        blocks=False,
+    )
+
+
+def _refused(detail: str) -> Refusal:
+    return Refusal(Reason.CHECKPOINT_REFUSED, detail)

@@ -80,8 +80,12 @@ class TextClassifier(nn.Module):
 
     def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """From rows of tokens int64 [n, s] (`inference.tokens`) to vectors and logits [n, C]."""
-        vectors = self.encode(self.words(x.clamp(min=0)), (x >= 0).to(torch.int64))
+        vectors = self.vectors(x)
         return vectors, self.head(vectors)
+
+    def vectors(self, x: torch.Tensor) -> torch.Tensor:
+        """From rows of tokens [n, s] to one vector [n, width] for each text."""
+        return self.encode(self.words(x.clamp(min=0)), (x >= 0).to(torch.int64))
 
     def forward(
         self, x: torch.Tensor, mask: torch.Tensor | None = None, start: int = 0, end: int = 0
@@ -109,7 +113,7 @@ class TextClassifier(nn.Module):
         return (x * held[:, :, None]).sum(1) / held.sum(1, keepdim=True)
 
     def _through(self, x: torch.Tensor, mask: torch.Tensor, start: int, end: int) -> torch.Tensor:
-        bias = ((1 - mask.to(x.dtype)) * NO_ATTENTION)[:, None, None, :]
+        bias = self._bias(mask, x.dtype)
         if not start:
             x = self.norm(x + self.positions.weight[: x.shape[1]])
         for at, layer in enumerate(self.layers[start:end], start + 1):
@@ -119,6 +123,10 @@ class TextClassifier(nn.Module):
             else:
                 x = layer(x, bias)
         return x
+
+    def _bias(self, mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+        """What a mask [n, s] adds to the scores, [n, 1, 1 or s, s]."""
+        return ((1 - mask.to(kind)) * NO_ATTENTION)[:, None, None, :]
 
 
 _NAMES = {

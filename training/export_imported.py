@@ -13,6 +13,9 @@
 2. Each graph is traced at one size, and must give torch's outputs at another, to `TOLERANCE` of
    the largest. Rows and lengths are free.
 3. The folder appears whole or not at all.
+
+A classifier of which somebody says what it is for also gets a model.json, and no golden inputs:
+publishing makes its own, and takes the folder as it is.
 """
 
 import shutil
@@ -28,11 +31,22 @@ import onnxruntime
 import torch
 from safetensors.torch import save
 
+from inference.forms import form_of
+from inference.model_config import ModelConfig
 from inference.screening import contract
-from publishing.source import LARGEST_FILE, ORIGIN, RESPONSE, SERVING, TOKENIZER
+from publishing.source import (
+    CONFIG,
+    LARGEST_FILE,
+    ORIGIN,
+    RESPONSE,
+    SERVING,
+    TOKENIZER,
+    SourceFolder,
+)
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.times import format_time
 from training import checkpoints, families
+from training.described import About, describe_imported
 from training.export import TRACED_ROWS, TRACED_TOKENS, Call, State, export
 from training.families import WITHIN, Classifier, NextToken, States, TextModel, Translation
 from training.origin import imported_statement
@@ -60,11 +74,13 @@ class Graphs:
     golden: Tensors
 
 
-def write_graphs(folder: Path, out: Path) -> str:
-    """Make graphs of a folder that `sealgate import` wrote, in `out`, which must be new.
+def write_graphs(folder: Path, out: Path, about: About | None = None) -> str:
+    """Make graphs of a folder that `sealgate import` wrote, in `out`, which must be new; with
+    `about`, of a classifier, a folder that `sealgate model publish` takes.
 
     Returns the family. Raises: RUN_FOREIGN, CHECKPOINT_REFUSED, FILE_TOO_LARGE, STORAGE_FULL;
-    GRAPH_MISMATCH where a graph is not torch's; and what `checkpoints.read_imported` raises.
+    GRAPH_MISMATCH where a graph is not torch's; what `checkpoints.read_imported` raises; and with
+    `about` what `SourceFolder.check` does.
     """
     if out.exists():
         raise Refusal(Reason.RUN_FOREIGN, f"{out} exists")
@@ -72,16 +88,23 @@ def write_graphs(folder: Path, out: Path) -> str:
     # 1.
     imported = checkpoints.read_imported(folder)
     family = families.family(folder)
-    model = families.load(folder)
+    if about is not None and family != families.CLASSIFIER:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"a {family} is published by publish-generator")
+    model, tokenizer = families.load(folder), tokenizer_in(folder)
     size = _FLOAT_BYTES * sum(parameter.numel() for parameter in model.parameters())
     if size > LARGEST_FILE:
         raise Refusal(Reason.FILE_TOO_LARGE, f"one ONNX file cannot hold {size} bytes")
+    config = None if about is None else _described(about, model, tokenizer)
     # 2.
     made = graphs(family, model)
-    files = {**made.files, GOLDEN: save(made.golden)}
-    tokenizer = tokenizer_in(folder)
+    files = dict(made.files)
     if tokenizer is not None:
         files[TOKENIZER] = tokenizer
+    if config is None:
+        files[GOLDEN] = save(made.golden)
+    else:
+        files[CONFIG] = config.encode()
+        SourceFolder(config, files[SERVING], files[RESPONSE], tokenizer).check()
     # 3.
     files[ORIGIN] = imported_statement(
         imported, family, files, began, format_time(datetime.now(UTC))
@@ -93,6 +116,13 @@ def write_graphs(folder: Path, out: Path) -> str:
     with storing():
         aside.rename(out)
     return family
+
+
+def _described(about: About, model: Any, tokenizer: bytes | None) -> ModelConfig:
+    config = describe_imported(about, model, tokenizer is not None)
+    # Before the graphs, which take their time: that its tokenizer may be served.
+    form_of(config, tokenizer)
+    return config
 
 
 def graphs(family: str, model: Any) -> Graphs:

@@ -69,8 +69,7 @@ class _Writer:
     def enter(self) -> str:
         """From ids and mask to what enters the first layer [blocks, n, block, width]."""
         nodes = self._nodes
-        ids, mask = (self._in_blocks(name) for name in (contract.IDS, contract.MASK))
-        self._held = nodes("Cast", mask, to=TensorProto.FLOAT)
+        self._held = nodes("Cast", self._in_blocks(contract.MASK), to=TensorProto.FLOAT)
         absent = nodes("Sub", nodes.number(1.0), self._held)
         self._bias = nodes("Mul", absent, nodes.number(NO_ATTENTION))
         places = nodes("Range", nodes.index(0), nodes("Squeeze", self._filled), nodes.index(1))
@@ -80,9 +79,10 @@ class _Writer:
         self._near = nodes("Where", first, nodes.number(NO_ATTENTION), self._bias)
         known = nodes("Slice", "positions.weight", nodes.ints(0), self._filled, nodes.ints(0))
         known = nodes("Reshape", known, nodes("Concat", shape, nodes.ints(-1), axis=0))
-        if self._few_words:
-            ids = nodes("Gather", "words.place", ids)
-        return self._norm(nodes, nodes("Add", nodes("Gather", "words.weight", ids), known), "norm")
+        ids = nodes("Gather", "words.place", contract.IDS) if self._few_words else contract.IDS
+        # Before blocks are made of them, as screening's first stage looks for them.
+        words = self._in_blocks(nodes("Gather", "words.weight", ids), self._width)
+        return self._norm(nodes, nodes("Add", words, known), "norm")
 
     def layer(self, name: str, x: str) -> str:
         """What the layer of this name makes of x [blocks, n, block, width]."""
@@ -152,13 +152,17 @@ class _Writer:
         behind = nodes("Concat", nodes.ints(0, 0, 0, 0), missing, nodes.ints(0), axis=0)
         return nodes("Pad", self._merged(nodes, told), behind)
 
-    def _in_blocks(self, rows: str) -> str:
-        """From [n, s] to [blocks, n, block], filled up with 0."""
+    def _in_blocks(self, rows: str, *width: int) -> str:
+        """From [n, s, ...] to [blocks, n, block, ...], filled up with 0."""
         nodes = self._nodes
+        more = [nodes.ints(0) for _ in width]
         missing = nodes("Sub", self._filled, self._tokens)
-        rows = nodes("Pad", rows, nodes("Concat", nodes.ints(0, 0, 0), missing, axis=0))
-        shape = nodes("Concat", nodes.ints(0), self._blocks, self._block, axis=0)
-        return nodes("Transpose", nodes("Reshape", rows, shape), perm=[1, 0, 2])
+        before = nodes.ints(*[0] * (3 + len(width)))
+        rows = nodes("Pad", rows, nodes("Concat", before, missing, *more, axis=0))
+        sizes = [nodes.ints(size) for size in width]
+        shape = nodes("Concat", nodes.ints(0), self._blocks, self._block, *sizes, axis=0)
+        order = [1, 0, 2, 3][: 3 + len(width)]
+        return nodes("Transpose", nodes("Reshape", rows, shape), perm=order)
 
     def _begin(self, nodes: Nodes, blocks: str, axis: int) -> str:
         """The first tokens of what lies in blocks, which lie on this axis of a block."""

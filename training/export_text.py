@@ -8,6 +8,8 @@ import torch
 from inference.screening import contract
 from training.encoder import TextClassifier
 from training.export import TRACED_ROWS, TRACED_TOKENS, Call, State, export
+from training.export_long import export_long_serving
+from training.long_encoder import LongTextClassifier, in_square
 from training.reference import Reference, watched
 from training.response import Watch
 from training.text_response import respond
@@ -21,6 +23,9 @@ def export_text_serving(module: TextClassifier) -> bytes:
     Raises ValueError for a module in training mode, or for texts of fewer than 30 tokens.
     """
 
+    if isinstance(module, LongTextClassifier):
+        return export_long_serving(module)
+
     def forward(call: Call, _: State, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, ...]:
         return (call(call(ids), mask),)
 
@@ -29,7 +34,7 @@ def export_text_serving(module: TextClassifier) -> bytes:
 
 def export_text_response(module: TextClassifier, reference: Reference | None = None) -> bytes:
     """Return the response graph of `inference.screening.contract` for the same module; a reference
-    is one of the vectors that enter its head.
+    is one of the vectors that enter its head. Of windows too it holds the square of all scores.
     """
 
     def forward(call: Call, state: State, *given: Any) -> tuple[Any, ...]:
@@ -41,7 +46,8 @@ def export_text_response(module: TextClassifier, reference: Reference | None = N
     example = (*_example(module), label, torch.tensor(0.1))
     state = {} if reference is None else reference.state()
     names = contract.TEXT_INPUTS, contract.OUTPUTS
-    data = export(module, forward, example, *names, _columns(module), state)
+    with in_square(module):
+        data = export(module, forward, example, *names, _columns(module), state)
     contract.check_text_response_graph(data)
     return data
 

@@ -11,6 +11,8 @@ leaves it.
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,10 +43,26 @@ class LongTextClassifier(TextClassifier):
         if size.positions % reach.block or reach.first > reach.block:
             raise ValueError("positions are whole blocks, and the first tokens within one")
         self.reach = reach
+        # Windows as a part of one square of scores: see `in_square`.
+        self.squared = False
+
+    def vectors(self, x: torch.Tensor) -> torch.Tensor:
+        """As `TextClassifier` has it; a text reaches as far as it does alone, whatever stands
+        beside it.
+        """
+        long = (x >= 0).sum(1) > self.reach.whole
+        if long.all():
+            return super().vectors(x)
+        short = super().vectors(x[~long, : self.reach.whole])
+        if not long.any():
+            return short
+        both = torch.cat((short, super().vectors(x[long])))
+        places = torch.cat((torch.nonzero(~long), torch.nonzero(long)))[:, 0]
+        return both[places.argsort()]
 
     def _through(self, x: torch.Tensor, mask: torch.Tensor, start: int, end: int) -> torch.Tensor:
         tokens = x.shape[1]
-        if tokens <= self.reach.whole:
+        if self.squared or tokens <= self.reach.whole:
             return super()._through(x, mask, start, end)
         if not start:
             x = self.norm(x + self.positions.weight[:tokens])
@@ -58,6 +76,32 @@ class LongTextClassifier(TextClassifier):
             else:
                 x = by_blocks(layer, x, bias, self.reach.first)
         return x.transpose(0, 1).flatten(1, 2)[:, :tokens]
+
+    def _bias(self, mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+        bias = super()._bias(mask, kind)
+        if not self.squared:
+            return bias
+        places = torch.arange(mask.shape[1])
+        blocks, led = places // self.reach.block, places < self.reach.first
+        near = (blocks[:, None] - blocks).abs() <= 1
+        # The length as a tensor: a graph that is traced compares it anew for each text.
+        seen = near | led[:, None] | led | (places.max() < self.reach.whole)
+        return bias + torch.where(seen, 0.0, NO_ATTENTION).to(kind)
+
+
+@contextmanager
+def in_square(module: TextClassifier) -> Iterator[None]:
+    """Within it a module of windows attends by the square of all scores, from which what lies
+    outside of its windows is taken. It says the same, and can be traced at any length.
+    """
+    if not isinstance(module, LongTextClassifier):
+        yield
+        return
+    module.squared = True
+    try:
+        yield
+    finally:
+        module.squared = False
 
 
 def by_blocks(layer: Layer, x: torch.Tensor, bias: torch.Tensor, first: int) -> torch.Tensor:

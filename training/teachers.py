@@ -4,6 +4,8 @@ checkpoint   a model of transformers that was imported: its own head where it cl
              as many classes, else a head fitted here to its vectors on the labelled rows
 graph        the serving graph of a folder that `sealgate train` or an exporter wrote
 boosting     trees boosted on the labelled rows, for tables
+neighbours   the labels of a few rows, spread from row to row among the nearest of all of them, for
+             tables with very few labels (Zhou et al., NIPS 2003)
 """
 
 import json
@@ -17,6 +19,7 @@ import numpy as np
 import onnxruntime
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.semi_supervised import LabelSpreading
 
 from publishing.source import TOKENIZER, SourceFolder, read_plain_file
 from sealgate.reasons import Reason, Refusal
@@ -28,6 +31,7 @@ from training.recipe import Teacher
 
 _BATCH = 32
 _LEAST_PROBABILITY = 1e-4
+_NEIGHBOURS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ def teach(asked: Teacher, material: Material, seed: int, megabytes: float = 0.0)
         return _graph(path, rows, material)
     if asked.kind == recipe.BOOSTING:
         return _boosting(rows, material, seed)
+    if asked.kind == recipe.NEIGHBOURS:
+        return _neighbours(material)
     if material.read.tokenizer != tokenizer_in(path):
         raise Refusal(Reason.RECIPE_INVALID, "the teacher cuts texts by another tokenizer")
     return _checkpoint(path, rows, material, megabytes)
@@ -90,6 +96,15 @@ def _boosting(rows: np.ndarray, material: Material, seed: int) -> Lesson:
     logits = torch.from_numpy(np.log(told)).float()
     # Trees follow from the rows, the seed and scikit-learn, all of which are recorded.
     return Lesson(logits, None, {})
+
+
+def _neighbours(material: Material) -> Lesson:
+    rows, y = material.slices[TRAIN]
+    spread = LabelSpreading(kernel="knn", n_neighbors=min(_NEIGHBOURS, len(rows)), max_iter=100)
+    spread.fit(rows.reshape(len(rows), -1), y)
+    # Rows that no label reaches have nothing but zeros.
+    told = spread.label_distributions_.clip(min=_LEAST_PROBABILITY)
+    return Lesson(torch.from_numpy(np.log(told)).float(), None, {})
 
 
 def _checkpoint(path: Path, rows: np.ndarray, material: Material, megabytes: float) -> Lesson:

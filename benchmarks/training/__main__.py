@@ -47,14 +47,20 @@ def _lessons() -> Iterator[learning.Lesson]:
     spam = rows.spam()
     yield learning.Lesson(spam, *head, _READER, labels=50, steps=100, hidden=0.5)
     # With so few labels what hard ones lead to depends on which they are: more seeds.
-    yield learning.Lesson(
-        replace(spam, name="spam e-mails, 10 labels"),
-        *(*head, _READER),
-        labels=10,
-        steps=150,
-        seeds=6,
-        grid=((1.0, 0.9), (4.0, 0.9)),
-    )
+    near = "labels of neighbours", learning.spread
+    for task, teacher, student, steps in (
+        (rows.credit(), near, _SMALL, 200),
+        (rows.digits(), near, _SMALL, 300),
+        (spam, head, _READER, 150),
+    ):
+        yield learning.Lesson(
+            replace(task, name=f"{task.name}, 10 labels"),
+            *(*teacher, student),
+            labels=10,
+            steps=steps,
+            seeds=6,
+            grid=((1.0, 0.9), (4.0, 0.9)),
+        )
 
 
 def _distillation() -> list[Row]:

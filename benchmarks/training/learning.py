@@ -27,7 +27,7 @@ from training.distillation import AdaptiveDistillation, Distillation, Labels
 from training.head import fit_head
 from training.material import NO_LABEL, Material
 from training.material import TRAIN as TRAIN_SLICE
-from training.recipe import BOOSTING, DISTIL, TRAIN, Step, Student, Teacher
+from training.recipe import BOOSTING, DISTIL, NEIGHBOURS, TRAIN, Step, Student, Teacher
 from training.students import accuracy, make
 from training.teachers import teach
 
@@ -67,11 +67,20 @@ def head_on_vectors(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor
 
 def boosted(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
     """Trees boosted on the labels at `places`."""
+    return _taught(BOOSTING, task, places, seed)
+
+
+def spread(task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
+    """The labels at `places`, spread to the rows that lie near."""
+    return _taught(NEIGHBOURS, task, places, seed)
+
+
+def _taught(kind: str, task: Task, places: torch.Tensor, seed: int) -> torch.Tensor:
     x, y = task.material.slices[TRAIN_SLICE]
     few = np.full_like(y, NO_LABEL)
     few[places] = y[places]
     material = Material(task.material.read, {TRAIN_SLICE: (x, few)})
-    return teach(Teacher(BOOSTING), material, seed).logits
+    return teach(Teacher(kind), material, seed).logits
 
 
 def compare(lesson: Lesson) -> list[dict[str, Any]]:

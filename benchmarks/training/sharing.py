@@ -1,12 +1,13 @@
 """One process beside two that share the training: each step's loss, and the weights at the end.
 
-Two processes add in another order than one, so what they reach is not equal to the bit.
+Two processes add in another order than one, so what they reach is not equal to the bit. A row in
+double precision tells what of a difference is that order alone.
 """
 
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from benchmarks.training.learning import boosted, head_on_vectors
 from benchmarks.training.rows import Task, digits, spam
 from training.descent import Corpus, Keeping, Progress, descend
-from training.devices import SPLITS, Devices
+from training.devices import SPLITS, TENSOR, Devices
 from training.distillation import Batch, Distillation
 from training.ranks import Together
 from training.recipe import DISTIL, ENCODER, PERCEPTRON, Step, Student
@@ -24,6 +25,7 @@ from training.students import make
 
 _PROCESSES = 2
 _NEVER, _WATCHED = 10**9, 8
+_SINGLE, _DOUBLE = torch.float32, torch.float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Shared:
     corpus: Corpus
     student: Student
     step: Step
+    precision: torch.dtype = _SINGLE
 
 
 def compare(seeds: int) -> list[dict[str, Any]]:
@@ -42,7 +45,7 @@ def compare(seeds: int) -> list[dict[str, Any]]:
         {"part": "devices", "data": shared.task.name, "student": shared.student.kind}
         | _beside_one(shared, split, seeds)
         for shared in _all()
-        for split in SPLITS
+        for split in (SPLITS if shared.precision is _SINGLE else (TENSOR,))
     ]
 
 
@@ -51,7 +54,9 @@ def _all() -> Iterator[Shared]:
     every = torch.arange(len(task.corpus))
     told = boosted(task, every, 1)
     step = Step(DISTIL, epochs=8, learning_rate=4e-3)
-    yield Shared(task, _taught(task, told), Student(PERCEPTRON, width=128, layers=3), step)
+    mine = Shared(task, _taught(task, told), Student(PERCEPTRON, width=128, layers=3), step)
+    yield mine
+    yield replace(mine, precision=_DOUBLE)
     task = spam()
     told = head_on_vectors(task, torch.arange(len(task.corpus)), 1)
     reader = Student(ENCODER, width=64, layers=2, heads=4)
@@ -66,8 +71,9 @@ def _taught(task: Task, logits: torch.Tensor) -> Corpus:
 class _Heard:
     """The loss of each step."""
 
-    def __init__(self, task: Task) -> None:
-        self.rows = task.x_test[:_WATCHED], task.y_test[:_WATCHED]
+    def __init__(self, shared: Shared) -> None:
+        x, y = shared.task.x_test[:_WATCHED], shared.task.y_test[:_WATCHED]
+        self.rows = _exact(x, shared.precision), y
         self.losses: list[float] = []
 
     def note(self, progress: Progress, right: float | None) -> None:
@@ -82,7 +88,7 @@ def _beside_one(shared: Shared, split: str, seeds: int) -> dict[str, Any]:
     steps = 0
     for seed in range(1, seeds + 1):
         torch.manual_seed(seed)
-        student = make(shared.student, shared.task.material.read)
+        student = make(shared.student, shared.task.material.read).to(shared.precision)
         runs = {}
         for processes in (1, _PROCESSES):
             began = time.monotonic()
@@ -94,6 +100,7 @@ def _beside_one(shared: Shared, split: str, seeds: int) -> dict[str, Any]:
         moved.append(max(float((a - b).abs().max()) for a, b in zip(mine, theirs, strict=True)))
     return {
         "split": split,
+        "precision": str(shared.precision).removeprefix("torch."),
         "processes": _PROCESSES,
         "seeds": seeds,
         "steps": steps,
@@ -107,12 +114,23 @@ def _beside_one(shared: Shared, split: str, seeds: int) -> dict[str, Any]:
 def _run(
     shared: Shared, split: str, processes: int, student: torch.nn.Module, seed: int
 ) -> tuple[list[float], list[torch.Tensor]]:
-    heard, objective = _Heard(shared.task), Distillation(shared.step)
+    heard, objective = _Heard(shared), Distillation(shared.step)
     with TemporaryDirectory() as folder:
         keeping = Keeping(Path(folder) / "kept", _NEVER)
-        given = student, objective, shared.corpus, shared.step, seed, heard, keeping
+        given = student, objective, _precise(shared), shared.step, seed, heard, keeping
         if processes == 1:
             descend(*given)
         else:
             Together(Devices(processes, split), heard)(*given)
     return heard.losses, [each.detach() for each in student.parameters()]
+
+
+def _precise(shared: Shared) -> Corpus:
+    rows = shared.corpus.rows
+    x, logits = (_exact(each, shared.precision) for each in (rows.x, rows.logits))
+    return Corpus(Batch(x, rows.y, logits))
+
+
+def _exact(values: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
+    """Numbers in this precision; tokens as they are."""
+    return values.to(precision) if values.is_floating_point() else values

@@ -95,10 +95,19 @@ def read_others(model: onnx.ModelProto, known: Sequence[Carrier]) -> tuple[Carri
 def _carriers(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> tuple[Carrier, ...]:
     graph = _Graph(model.graph)
     carriers: dict[str, Carrier] = {}
-    for node in nodes:
+    for node in _with_bodies(nodes):
         for carrier in graph.weights(node):
             carriers.setdefault(carrier.name, carrier)
     return tuple(carriers.values())
+
+
+def _with_bodies(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Also those within loops and branches, which read the weights of the graph around them."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                yield from _with_bodies(body.node)
 
 
 def _behind_the_answer(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:

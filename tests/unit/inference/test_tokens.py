@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.tokens import NO_TOKEN, Ids, TokenRules, feeds, joined, lengths
+from inference.tokens import NO_TOKEN, Ids, TokenRules, at_once, doubled, feeds, joined, lengths
 from sealgate.reasons import Reason, Refusal
 
 RULES = TokenRules(vocabulary=10, buckets=(4, 8), overlong="truncate", text_bytes=100)
@@ -95,3 +95,26 @@ def test_masks_and_ids_of_other_numbers_are_refused(ids: list[int], mask: list[i
     with pytest.raises(Refusal) as refused:
         joined(np.array([ids]), np.array([mask]))
     assert refused.value.reason is Reason.TENSOR_RANGE
+
+
+def test_long_rows_are_run_a_few_at_a_time() -> None:
+    rules = TokenRules.doubling(10, 4096)
+    counts = [4096, 3, 4000, 5, 2000, 9, 1500, 2048, 1100]
+    rows = np.stack([row(count, 4096) for count in counts])
+    ran: list[tuple[int, ...]] = []
+
+    def work(part: Ids) -> tuple[Ids]:
+        ran.append(part.shape)
+        return (lengths(part),)
+
+    assert list(rules.run(rows, work)[0]) == counts
+    assert ran == [(3, 16), (2, 2048), (2, 2048), (1, 4096), (1, 4096)]
+    assert (at_once(64), at_once(512), at_once(4096)) == (2048, 32, 1)
+
+
+def test_buckets_double_up_to_the_most() -> None:
+    assert doubled(64) == (16, 32, 64)
+    assert doubled(100) == (16, 32, 64, 100)
+    assert doubled(9) == (9,)
+    assert TokenRules.doubling(10, 64).text_bytes == 1 << 14
+    assert TokenRules.doubling(10, 4096).text_bytes == 1 << 15

@@ -1,6 +1,7 @@
 """Attention whose range follows the text's length: in torch, and as a graph."""
 
 import io
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 from onnx import numpy_helper
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from inference.screening.last_layer import find_embeddings, with_outputs
 from training.encoder import Size, TextClassifier
 from training.export_long import export_long_serving
-from training.long_encoder import LongTextClassifier, Reach, by_blocks, lengthened
+from training.long_encoder import LongTextClassifier, Reach, by_blocks, in_square, lengthened
 from training.words import FewWords
 
 SIZE = Size(vocabulary=40, positions=64, width=16, inner=32, layers=2, heads=2)
@@ -96,13 +98,15 @@ def test_the_graph_says_what_torch_says(
 def assert_same(
     windows: LongTextClassifier, graph: onnxruntime.InferenceSession, texts: torch.Tensor
 ) -> None:
-    fed = {
-        "input_ids": texts.clamp(min=0).numpy(),
-        "attention_mask": (texts >= 0).to(torch.int64).numpy(),
-    }
+    ids, mask = fed(texts)
+    told = graph.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0]
     with torch.no_grad():
-        told = windows.answers(texts)[1].numpy()
-    np.testing.assert_allclose(graph.run(None, fed)[0], told, atol=1e-5)
+        np.testing.assert_allclose(told, windows(windows(ids), mask).numpy(), atol=1e-5)
+
+
+def fed(texts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, at one width for all."""
+    return texts.clamp(min=0), (texts >= 0).to(torch.int64)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +136,45 @@ def test_the_graph_holds_each_parameter_once_by_its_name() -> None:
     assert sum(value.size for value in held.values()) < 100 + sum(
         value.size for value in parameters.values()
     )
+
+
+def test_a_text_reaches_as_far_as_it_does_alone() -> None:
+    windows = lengthened(classifier(), 64, Reach(whole=16, block=4)).eval()
+    texts = rows(40, 7, 16, 17, 60)
+    together = windows.answers(texts)
+    for place, text in enumerate(texts):
+        for all_of_them, alone in zip(together, windows.answers(text[None]), strict=True):
+            torch.testing.assert_close(all_of_them[place], alone[0], atol=1e-5, rtol=0)
+    # Filled up to 64, those of up to 16 would reach by windows.
+    assert (windows(windows(fed(texts)[0]), fed(texts)[1]) - together[1]).abs()[2].max() > 1e-3
+
+
+@pytest.mark.parametrize("first", [1, 3])
+@pytest.mark.parametrize("lengths", [(12, 5), (16,), (17, 9), (64, 40)])
+def test_a_square_of_scores_says_the_same(lengths: tuple[int, ...], first: int) -> None:
+    windows = lengthened(classifier(), 64, Reach(whole=16, block=8, first=first)).eval()
+    ids, mask = fed(rows(*lengths))
+    slopes = []
+    for within in (nullcontext(), in_square(windows)):
+        with within:
+            x = windows(ids).detach().requires_grad_(True)
+            windows(x, mask).square().sum().backward()
+            slopes.append((windows(x, mask), x.grad))
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert not windows.squared
+
+
+def test_screening_finds_the_embeddings_of_the_graph() -> None:
+    windows = lengthened(classifier(), 64, Reach(24, 8)).eval()
+    graph = export_long_serving(windows)
+    name = find_embeddings(graph, "input_ids")
+    ids, mask = fed(rows(33, 20))
+    shown = onnxruntime.InferenceSession(
+        with_outputs(graph, {name: 3}), providers=["CPUExecutionProvider"]
+    )
+    (words,) = shown.run([name], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    np.testing.assert_array_equal(words, windows(ids).detach().numpy())
 
 
 def test_what_is_known_of_positions_is_repeated() -> None:

@@ -89,6 +89,35 @@ def test_a_decoders_recipe_is_as_strict(tmp_path: Path, old: str, new: str, said
     assert said in refusal(path).detail
 
 
+WINDOWS = 'attention = "window"\nwhole = 16\n'
+
+
+@pytest.mark.parametrize(
+    ("windows", "more", "said"),
+    [
+        ('attention = "far"\n', "", "is one of full, window"),
+        ("block = 8\n", "", "only windows have"),
+        (WINDOWS.replace("16", "24"), "", "16, 32, 64 or so on"),
+        (WINDOWS.replace("16", "32"), "", "less than [data] tokens"),
+        (WINDOWS, recipes.QUANTIZE, "without rounding"),
+        (WINDOWS, SHARED, "by one process"),
+    ],
+)
+def test_windows_are_asked_for_strictly(tmp_path: Path, windows: str, more: str, said: str) -> None:
+    path = recipes.texts(tmp_path)
+    text = path.read_text()
+    path.write_text(text.replace("width = 32\n", f"width = 32\n{windows}") + more)
+    assert said in refusal(path).detail
+    path.write_text(text.replace("width = 32\n", f"width = 32\n{WINDOWS}"))
+    student = Recipe.read(path).student
+    assert (student.attention, student.whole, student.block) == ("window", 16, 128)
+
+
+def test_windows_are_an_encoders(tmp_path: Path) -> None:
+    path = recipes.digits(tmp_path, recipes.PERCEPTRON + WINDOWS, recipes.TRAIN)
+    assert "only an encoder" in refusal(path).detail
+
+
 def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("[model")

@@ -1,0 +1,86 @@
+"""Windows as a recipe asks for them: what is trained, and what publishing makes of the graph."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from inference import tokens
+from inference.tokens import NO_TOKEN, Ids
+from publishing.quantize import quantize
+from publishing.watermark.embedding import embed
+from publishing.watermark.reading import read_code, weights_of
+from tests.support import recipes
+from tests.support.demo_models import opened
+from tests.support.runs import make
+from tests.support.text_models import MARK, RULES, rows_of, sentences
+from training import students
+from training.encoder import Size, TextClassifier
+from training.export_long import export_long_serving
+from training.long_encoder import LongTextClassifier, Reach, lengthened
+from training.material import Material
+from training.recipe import Recipe
+from training.sources import read_rows
+
+WINDOWS = 'width = 32\nattention = "window"\nwhole = 16\nblock = 8\n'
+SIZE = Size(vocabulary=128, positions=32, width=64, inner=128, layers=1, heads=2)
+
+
+def windows(folder: Path) -> Path:
+    recipe = recipes.texts(folder)
+    recipe.write_text(recipe.read_text().replace("width = 32\n", WINDOWS))
+    return recipe
+
+
+@pytest.mark.usefixtures("unexported")
+def test_a_recipe_trains_them(tmp_path: Path) -> None:
+    made = make(windows(tmp_path), tmp_path / "made")
+    assert made.report["accuracy"] > 0.8
+
+
+def test_a_recipe_s_student_reaches_as_it_says(tmp_path: Path) -> None:
+    asked = Recipe.read(windows(tmp_path))
+    read = read_rows(asked.data, (tmp_path / "tokenizer.json").read_bytes())
+    made = students.make(asked.student, Material.cut(read, asked.data).read)
+    assert isinstance(made, LongTextClassifier)
+    assert made.reach == Reach(16, 8)
+    assert made.positions.num_embeddings == 32
+
+
+@pytest.fixture(scope="module")
+def graph() -> bytes:
+    torch.manual_seed(1)
+    module = lengthened(TextClassifier(SIZE, 2), RULES.most, Reach(16, 8)).eval()
+    return export_long_serving(module)
+
+
+def logits(model: bytes, rows: Ids) -> np.ndarray:
+    found: np.ndarray = RULES.run(rows, lambda part: tuple(opened(model).run(None, fed(part))))[0]
+    return found
+
+
+def fed(rows: Ids) -> dict[str, np.ndarray]:
+    return tokens.feeds(rows)
+
+
+def test_their_graph_is_marked_and_quantized(graph: bytes) -> None:
+    rows = rows_of(sentences(2, 60)[0])
+    assert {RULES.buckets[-1], 16} <= set(RULES.widths(rows))
+    marked = embed(graph, graph, MARK)
+    int8 = quantize(marked.serving, "text", rows)
+    read = read_code(weights_of("model.onnx", int8), marked.code, marked.slots)
+    assert read.found
+    assert sum(node.op_type == "QuantizeLinear" for node in onnx.load_from_string(int8).graph.node)
+    before, after = logits(marked.serving, rows), logits(int8, rows)
+    assert np.abs(before - after).max() < 0.1 * np.ptp(before)
+    alone = np.concatenate([logits(int8, row[None]) for row in rows[:20]])
+    assert np.array_equal(alone, after[:20])
+    assert (rows == NO_TOKEN).any()
+
+
+def test_weights_that_loops_read_carry_the_mark(graph: bytes) -> None:
+    names = {slot.name for slot in embed(graph, graph, MARK).slots}
+    parts = ("query", "key", "value", "mixed", "inner", "outer")
+    assert {f"layers.0.{part}.weight" for part in parts} <= names

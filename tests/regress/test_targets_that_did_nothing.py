@@ -1,0 +1,19 @@
+"""`make test-export`, which tests and pages name, was phony and had no rule: it did nothing, and
+said so to nobody.
+"""
+
+import re
+from pathlib import Path
+
+MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text()
+
+
+def test_each_phony_target_has_a_rule() -> None:
+    named = [
+        name for line in re.findall(r"^\.PHONY:(.*)$", MAKEFILE, re.M) for name in line.split()
+    ]
+    ruled = {
+        name for line in re.findall(r"^([a-z][a-z -]*):", MAKEFILE, re.M) for name in line.split()
+    }
+    assert len(named) > 20
+    assert not set(named) - ruled
