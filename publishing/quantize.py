@@ -71,13 +71,13 @@ def quantize(
     Raises: FORMAT_REFUSED, EXTERNAL_DATA.
     """
     of_text = rows.dtype == np.int64
-    source: onnx.ModelProto | Path = parse_model(model)
+    parse_model(model)
     with tempfile.TemporaryDirectory() as folder:
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
-        if of_text:
-            # It parts a model in memory from its data, and then misses those of an encoder.
-            source = Path(folder, "source.onnx")
-            source.write_bytes(model)
+        # It parts a model in memory from its data, and then misses those of an encoder, and the
+        # shapes that rows of pixels take as images.
+        source = Path(folder, "source.onnx")
+        source.write_bytes(model)
         try:
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
             _drop_shapes(prepared)

@@ -35,7 +35,7 @@ Example:
 )
 @json_option
 def train(recipe: Path, out: Path, as_json: bool) -> None:
-    """Follow a recipe: distil, quantize in training, make private.
+    """Follow a recipe: distil, harden, quantize in training, make private.
 
     OUT/model and OUT/data.safetensors are what `sealgate model publish` takes; of a language model,
     OUT/model and OUT/prompts.json what `publish-generator` takes. After a kill, the same command

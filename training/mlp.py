@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
 from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional
+
+from training.hardening import by_pgd
 
 
 class Mlp(nn.Module):
@@ -119,9 +120,5 @@ def _by_fgsm(module: Mlp, x: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> t
 
 def _by_pgd(module: Mlp, x: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     size = recipe.attack * float(torch.rand(()))
-    step = 2.5 * size / recipe.attack_steps
     # It adds to the parameters' gradients, which `_descend` clears before its own.
-    moved = projected_gradient_descent(
-        module, x, size, step, recipe.attack_steps, np.inf, 0.0, 1.0, y, sanity_checks=False
-    )
-    return torch.as_tensor(moved).detach()
+    return by_pgd(module, x, y, size, recipe.attack_steps)

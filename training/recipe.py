@@ -31,6 +31,7 @@ TABLE, SPAM, TEXTS, PROSE, DIGITS, FASHION = SOURCES = (
     "fashion-mnist",
 )
 OF_TEXT = (SPAM, TEXTS)
+OF_IMAGES = (DIGITS, FASHION)
 NOBODY, CHECKPOINT, GRAPH, BOOSTING, NEIGHBOURS = TEACHERS = (
     *("", "checkpoint", "graph", "boosting", "neighbours"),
 )
@@ -39,11 +40,14 @@ PERCEPTRON, CONVOLUTION, ENCODER, DECODER = STUDENTS = (
 )
 FULL, WINDOW = ATTENTIONS = ("full", "window")
 _WHOLE, _BLOCK = 2048, 128
-TRAIN, DISTIL, QUANTIZE, PRIVATE = STEPS = ("train", "distil", "quantize", "private")
+TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
+    *("train", "distil", "harden", "quantize", "private"),
+)
 _EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
 _SETTINGS = {
     TRAIN: ("checkpointing",),
     DISTIL: ("checkpointing", "temperature", "weight", "hidden", "adaptive"),
+    HARDEN: ("attack", "attack_steps", "shift", "turn", "smoothing"),
     QUANTIZE: ("bits", "temperature", "weight"),
     PRIVATE: ("noise", "clip", "epsilon", "delta"),
 }
@@ -165,6 +169,9 @@ class Step:
     distil     on the teacher's probabilities too: at `temperature`, weighing `weight` against the
                labels' 1 - weight; `hidden` weighs the distance to its hidden vectors; `adaptive`
                lets weight and temperature follow the student's gap
+    harden     on the labels, of rows that PGD of `attack_steps` moves in every step, by up to
+               `attack` (of the domain) in each place; every other image is shifted by up to `shift`
+               pixels and turned by up to `turn` degrees before, labels are smoothed by `smoothing`
     quantize   with the rounding of INT8 in every step, `bits` to a weight (publishing leaves 7)
     private    with gradients clipped to `clip` and noise of `noise` clips (DP-SGD), until `epsilon`
                at `delta` is spent
@@ -180,6 +187,11 @@ class Step:
     weight: float = 0.9
     hidden: float = 0.0
     adaptive: bool = False
+    attack: float = 0.1
+    attack_steps: int = 7
+    shift: float = 0.0
+    turn: float = 0.0
+    smoothing: float = 0.0
     bits: int = 7
     noise: float = 1.0
     clip: float = 1.0
@@ -198,6 +210,8 @@ class Step:
             raise ConfigError("[steps] bits is 2 to 8")
         if self.delta >= 1:
             raise ConfigError("[steps] delta is a probability")
+        if self.attack > 1 or self.smoothing > 1:
+            raise ConfigError("[steps] attack and smoothing are shares, at most 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +258,11 @@ class Recipe:
             raise ConfigError("an encoder, and nothing else, takes texts")
         if self.student.kind == CONVOLUTION and self.data.source != FASHION:
             raise ConfigError("a convolution takes images: fashion-mnist")
-        if PRIVATE in kinds and self.student.kind == ENCODER:
-            raise ConfigError("a step private trains a perceptron or a convolution")
+        if self.student.kind == ENCODER and {PRIVATE, HARDEN}.intersection(kinds):
+            raise ConfigError("a step private or harden trains a perceptron or a convolution")
+        varied = any(step.shift or step.turn for step in self.steps)
+        if varied and self.data.source not in OF_IMAGES:
+            raise ConfigError("a step shifts and turns images alone")
         if (self.data.source == PROSE) != (self.student.kind == DECODER):
             raise ConfigError("a decoder, and nothing else, takes prose")
         if self.student.kind == DECODER:

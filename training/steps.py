@@ -37,6 +37,13 @@ def follow(
         from training.privacy import descend_privately
 
         return descend_privately(student, corpus, step, watching(student)).encode()
+    if step.kind == recipe.HARDEN:
+        from training.hardening import Hardened
+
+        hardened = Hardened(step, student)
+        train(student, hardened, corpus.labelled(), step, seed, watching(student), keeping)
+        hardened.take_mean(student)
+        return None
     objective = _objective(step, student, corpus)
     rows = corpus.labelled() if isinstance(objective, Labels) else corpus
     if step.kind == recipe.QUANTIZE:

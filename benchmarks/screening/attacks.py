@@ -119,7 +119,7 @@ def _carlini_wagner(confidence: float) -> Callable[[Subject, Rows, Labels], Rows
         moved = carlini_wagner_l2(
             free.model,
             free.start,
-            subject.module.last.out_features,
+            subject.classes,
             torch.from_numpy(y),
             lr=CW_RATE,
             confidence=confidence,

@@ -17,7 +17,13 @@ _PATHS = (
         f"inference/screening/{name}.py"
         for name in ("attack", "calibration", "detector", "scoring")
     ),
-    *(f"training/{name}.py" for name in ("mlp", "reference", "response")),
+    *(
+        f"training/{name}.py"
+        for name in (
+            *("descent", "hardening", "mlp", "reference", "response"),
+            *("steps", "students"),
+        )
+    ),
 )
 
 

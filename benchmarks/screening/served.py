@@ -8,16 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import torch
 
 from inference.runtime import Session
+from inference.screening import contract
 from publishing.quantize import quantize
-from training.mlp import Mlp
+from training.export import export_serving
 
 Floats = npt.NDArray[np.float32]
-_LAYERS = ("first", "second", "last")
-_OPSET = 20
 FEATURES = 3
 
 
@@ -48,32 +46,7 @@ class Served:
         return np.stack([differ, leads[0] - leads[1], apart], axis=1).astype(np.float32)
 
 
-def served(module: Mlp, rows: Floats) -> Served:
+def served(module: torch.nn.Module, rows: Floats) -> Served:
     """As a version is quantized: on rows [n, D] of the fit slice."""
-    return Served(Session.open(quantize(_graph(module), "x", rows), ["logits"]))
-
-
-def _graph(module: Mlp) -> bytes:
-    """The network as ONNX: three products, with rectifiers between them."""
-    nodes, tensors, entered = [], [], "x"
-    for name in _LAYERS:
-        layer = getattr(module, name)
-        for kind in ("weight", "bias"):
-            values = getattr(layer, kind).detach().numpy()
-            tensors.append(numpy_helper.from_array(values, f"{name}.{kind}"))
-        left = "logits" if name == _LAYERS[-1] else f"{name}.product"
-        given = [entered, f"{name}.weight", f"{name}.bias"]
-        nodes.append(helper.make_node("Gemm", given, [left], name, transB=1))
-        if name != _LAYERS[-1]:
-            entered = f"{name}.rectified"
-            nodes.append(helper.make_node("Relu", [left], [entered], entered))
-    sizes = module.first.in_features, module.last.out_features
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size])
-        for name, size in zip(("x", "logits"), sizes, strict=True)
-    ]
-    graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], tensors)
-    opsets = [helper.make_opsetid("", _OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
+    graph = export_serving(module, rows.shape[1:])
+    return Served(Session.open(quantize(graph, contract.X, rows), [contract.LOGITS]))

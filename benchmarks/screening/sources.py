@@ -16,6 +16,7 @@ from sklearn import datasets
 
 from benchmarks.subjects import fashion_rows
 from training.mlp import Recipe
+from training.recipe import HARDEN, PERCEPTRON, Step, Student
 
 Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -33,10 +34,18 @@ _NEARLY = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
+class Hardening:
+    """A student of the workshop's, and the step by which it is hardened."""
+
+    student: Student
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A data set. An attack of size 1 moves a column by its `unit` [D] at most: by `eps` for a
     whole image's pixels, by that many interquartile ranges for a table's columns. A hardened model
-    is trained against attacks of up to `harder` of the domain.
+    is trained as `recipe` says against attacks of up to `harder` of the domain; or by the workshop.
     """
 
     name: str
@@ -45,7 +54,7 @@ class Source:
     eps: float
     sizes: tuple[int, int, int]
     recipe: Recipe
-    harder: float
+    harder: float | Hardening
 
 
 DIGITS = Source(
@@ -55,7 +64,19 @@ DIGITS = Source(
     0.2,
     (617, 300, 480),
     Recipe(seed=0, hidden=(128, 64), smoothing=0.05),
-    0.25,
+    Hardening(
+        Student(PERCEPTRON, width=256, layers=3),
+        Step(
+            HARDEN,
+            epochs=200,
+            learning_rate=4e-3,
+            attack=0.2,
+            attack_steps=5,
+            shift=0.5,
+            turn=10.0,
+            smoothing=0.05,
+        ),
+    ),
 )
 CANCER = Source(
     "breast-cancer",

@@ -1,7 +1,7 @@
 """Whom `make bench-screening` attacks: models that are trained for it, each split anew.
 
 Each data set has a model as it is trained without a thought of attacks, and one hardened by
-CleverHans' PGD.
+CleverHans' PGD: digits as `sealgate train` hardens them.
 """
 
 import hashlib
@@ -13,18 +13,23 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from benchmarks.screening.served import Served, served
-from benchmarks.screening.sources import Columns, Labels, Rows, Source, cut
+from benchmarks.screening.sources import Columns, Hardening, Labels, Rows, Source, cut
 from inference.model_config import Domain
 from inference.screening import contract
 from inference.screening.detector import Detector
 from publishing.calibrate import fit
 from publishing.probe import Probe
 from training import mlp
-from training.mlp import Mlp
+from training.descent import Corpus
+from training.distillation import Batch
+from training.mlp import Mlp, Recipe
 from training.reference import Reference, watched
 from training.response import FEATURES, Watch, respond
+from training.steps import follow
+from training.students import Perceptron
 
 CACHE = Path("build/bench/screening")
 DOMAIN = Domain(0.0, 1.0)
@@ -39,7 +44,7 @@ class TorchSession:
     (`tests/integration/screening/test_export.py` holds one against the other).
     """
 
-    def __init__(self, module: Mlp, reference: Reference) -> None:
+    def __init__(self, module: nn.Module, reference: Reference) -> None:
         self.module, self.reference = module, reference
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> Any:
@@ -71,8 +76,12 @@ class Subject:
     columns: Columns
 
     @property
-    def module(self) -> Mlp:
+    def module(self) -> nn.Module:
         return self.session.module
+
+    @property
+    def classes(self) -> int:
+        return int(self.slices["train"][1].max()) + 1
 
     @property
     def probe(self) -> "Sendable":
@@ -177,21 +186,42 @@ def subject(source: Source, model: str, seed: int) -> Subject:
     """The model, trained or as it was kept. Raises FileNotFoundError where there are no data."""
     found = cut(source, seed)
     x, y = found.slices["train"]
-    recipe = replace(source.recipe, seed=seed)
+    recipe: Recipe | Hardening = replace(source.recipe, seed=seed)
     if model == HARDENED:
-        recipe = replace(recipe, attack=source.harder, attack_steps=_PGD_STEPS)
+        recipe = (
+            source.harder
+            if isinstance(source.harder, Hardening)
+            else replace(source.recipe, seed=seed, attack=source.harder, attack_steps=_PGD_STEPS)
+        )
     kept = CACHE / source.name / model / str(seed) / f"{_short(repr(recipe))}.safetensors"
     classes = int(y.max()) + 1
     if kept.exists():
-        module = Mlp((x.shape[1], *recipe.hidden, classes))
+        module = _blank(recipe, x.shape[1:], classes)
         module.load_state_dict(load_file(kept))
         module.eval().requires_grad_(False)
     else:
-        module = mlp.train(x, y, classes, recipe)
+        module = _trained(recipe, x, y, classes, seed)
         kept.parent.mkdir(parents=True, exist_ok=True)
         save_file(module.state_dict(), kept)
     session = TorchSession(module, Reference.of_rows(module, x, y))
     return Subject(source, model, seed, session, found.slices, found.unit, found.columns)
+
+
+def _blank(recipe: Recipe | Hardening, row: tuple[int, ...], classes: int) -> nn.Module:
+    if isinstance(recipe, Recipe):
+        return Mlp((row[0], *recipe.hidden, classes))
+    return Perceptron(row[0], recipe.student.width, recipe.student.layers, classes)
+
+
+def _trained(recipe: Recipe | Hardening, x: Rows, y: Labels, classes: int, seed: int) -> nn.Module:
+    if isinstance(recipe, Recipe):
+        return mlp.train(x, y, classes, recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = _blank(recipe, x.shape[1:], classes)
+        corpus = Corpus(Batch(torch.from_numpy(x), torch.from_numpy(y)))
+        follow(recipe.step, module, corpus, seed, lambda _: lambda _: None, None)
+    return module.eval().requires_grad_(False)
 
 
 def _short(text: str) -> str:

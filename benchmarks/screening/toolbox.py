@@ -15,7 +15,6 @@ from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
 from art.estimators.classification import PyTorchClassifier
 
 from benchmarks.screening.sources import Labels, Rows
-from training.mlp import Mlp
 
 QUERIES = 5000
 APGD_STEPS, APGD_STARTS = 100, 1
@@ -24,12 +23,12 @@ _FIRST_SHARE = 0.05
 _BATCH = 512
 
 
-def square(module: Mlp, x: Rows, y: Labels, eps: float) -> Rows:
+def square(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
     """Square (arXiv 1912.00049) on rows x [n, D], who is told scores: after 5,000 questions."""
     return _flat(_square(_estimator(module, x), eps).generate(_images(x), y))
 
 
-def auto_attack(module: Mlp, x: Rows, y: Labels, eps: float) -> Rows:
+def auto_attack(module: torch.nn.Module, x: Rows, y: Labels, eps: float) -> Rows:
     """Rows [n, D] at most `eps` from x in any pixel; each part is given what those before left."""
     estimator, moved = _estimator(module, x), x.copy()
     parts = [
@@ -66,12 +65,12 @@ def _square(estimator: PyTorchClassifier, eps: float) -> SquareAttack:
     )
 
 
-def _estimator(module: Mlp, x: Rows) -> PyTorchClassifier:
+def _estimator(module: torch.nn.Module, x: Rows) -> PyTorchClassifier:
     return PyTorchClassifier(
         torch.nn.Sequential(torch.nn.Flatten(), module),
         torch.nn.CrossEntropyLoss(),
         input_shape=_images(x).shape[1:],
-        nb_classes=module.last.out_features,
+        nb_classes=module(torch.from_numpy(x[:1])).shape[1],
         clip_values=(0.0, 1.0),
         device_type="cpu",
     )

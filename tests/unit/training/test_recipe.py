@@ -46,6 +46,10 @@ def test_paths_begin_at_the_recipes_folder(tmp_path: Path) -> None:
         ((recipes.PERCEPTRON, recipes.TRAIN, recipes.PRIVATE), "is the only one"),
         (('[student]\nkind = "encoder"', recipes.TRAIN), "takes texts"),
         (('[student]\nkind = "convolution"', recipes.TRAIN), "takes images"),
+        ((recipes.PERCEPTRON, recipes.TRAIN, "attack = 0.2"), "no setting 'attack'"),
+        ((recipes.PERCEPTRON, recipes.HARDEN, "attack = 1.5"), "at most 1"),
+        ((recipes.PERCEPTRON, recipes.HARDEN, "bits = 7\ntemperature = 3.0"), "no setting"),
+        ((recipes.PERCEPTRON, recipes.HARDEN, SHARED), "train and distil alone"),
         (('[teacher]\nkind = "graph"', recipes.PERCEPTRON, recipes.DISTIL), "has a path"),
         ((recipes.TRAIN,), "[student]"),
         ((recipes.PERCEPTRON, recipes.TRAIN, "[search]\nmegabytes = 1.0"), "needs trials"),
@@ -116,6 +120,20 @@ def test_windows_are_asked_for_strictly(tmp_path: Path, windows: str, more: str,
 def test_windows_are_an_encoders(tmp_path: Path) -> None:
     path = recipes.digits(tmp_path, recipes.PERCEPTRON + WINDOWS, recipes.TRAIN)
     assert "only an encoder" in refusal(path).detail
+
+
+def test_images_alone_are_shifted(tmp_path: Path) -> None:
+    path = recipes.digits(tmp_path, recipes.PERCEPTRON, f"{recipes.HARDEN}shift = 0.5\n")
+    assert Recipe.read(path).steps[0].shift == 0.5
+    table = path.read_text().replace('source = "digits"', 'source = "table"\npath = "rows.csv"')
+    path.write_text(table)
+    assert "images alone" in refusal(path).detail
+
+
+def test_texts_are_not_hardened(tmp_path: Path) -> None:
+    path = recipes.texts(tmp_path)
+    path.write_text(path.read_text().replace("checkpointing = true", recipes.HARDEN))
+    assert "a perceptron or a convolution" in refusal(path).detail
 
 
 def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:
