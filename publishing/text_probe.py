@@ -8,9 +8,9 @@ whoever has the graph can make the attack, with no torch.
 The first and the last token of a text are the tokenizer's, and stay.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +28,20 @@ Floats = npt.NDArray[np.float32]
 # Shares of a text's tokens that are exchanged, by an attack or at random.
 SHARES: tuple[float, ...] = (0.1, 0.2, 0.4)
 _NOISE: tuple[float, ...] = (0.1, 0.2)
-ATTACKS: tuple[str, ...] = tuple(f"hotflip-{share:g}" for share in SHARES)
+LEAST = "hotflip-least"
+ATTACKS: tuple[str, ...] = (*(f"hotflip-{share:g}" for share in SHARES), LEAST)
 SHIFTS: tuple[str, ...] = tuple(f"noise-{share:g}" for share in _NOISE)
 _MOST_CANDIDATES = 512
 _BATCH_ROWS = 32
-# How many texts a report is of: each is measured seven times, with a gradient each.
+# How many texts a report is of: each is measured a dozen times, with a gradient each.
 MOST_REPORTED = 300
 _NONE = -np.inf
+
+
+class Graph(Protocol):
+    """What is needed of a response graph: `inference.runtime.Session` is one."""
+
+    def run(self, feeds: Mapping[str, Array]) -> list[Array]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +50,8 @@ class TextProbe:
     embeddings [k, W].
     """
 
-    measured: Session
-    stepped: Session
+    measured: Graph
+    stepped: Graph
     rules: TokenRules
     eps: float
     stock: Ids
@@ -60,10 +67,25 @@ class TextProbe:
             Session.open(keep_outputs(graph, outputs), outputs)
             for outputs in ((contract.X_ADV,), (contract.LOGITS, contract.FEATURES))
         )
+        return cls.over(measured, stepped, rules, config.eps, rows)
+
+    @classmethod
+    def over(
+        cls,
+        measured: Graph,
+        stepped: Graph,
+        rules: TokenRules,
+        eps: float,
+        rows: Ids,
+        candidates: int = _MOST_CANDIDATES,
+    ) -> "TextProbe":
+        """Of what answers `measured` with logits and features, and `stepped` with x_adv; with so
+        many tokens in stock.
+        """
         found, counts = np.unique(rows[inner(rows)], return_counts=True)
-        stock = np.sort(found[np.argsort(-counts, kind="stable")][:_MOST_CANDIDATES])
+        stock = np.sort(found[np.argsort(-counts, kind="stable")][:candidates])
         none = np.empty((0, 0), np.float32)
-        probe = cls(measured, stepped, rules, config.eps, stock, none)
+        probe = cls(measured, stepped, rules, eps, stock, none)
         return replace(probe, embeddings=probe._embedded(stock))
 
     def measure(self, x: Ids) -> tuple[Floats, Floats]:
@@ -95,14 +117,28 @@ class TextProbe:
     def attacks(self, x: Ids, generator: np.random.Generator) -> Iterator[tuple[str, Ids]]:
         """Yield the name of each attack and the rows that it made; answers may be unchanged.
 
-        Each share begins where the one before it ended, with the gradient taken anew.
+        Each share begins where the one before it ended, with the gradient taken anew. The last
+        attack stops where the answer turns.
         """
         own, moved = self.answers(x), x
-        for name, share in zip(ATTACKS, SHARES, strict=True):
-            moved = self._flipped(moved, own, _budget(x, share), moved != x)
+        for name, share in zip(ATTACKS, SHARES, strict=False):
+            moved = self.flipped(moved, own, _budget(x, share), moved != x)
             yield name, moved
+        yield LEAST, self._least(x, moved, own)
 
-    def _flipped(self, x: Ids, labels: Ids, budget: Ids, done: npt.NDArray[np.bool_]) -> Ids:
+    def _least(self, x: Ids, moved: Ids, own: Ids) -> Ids:
+        """Of the exchanges that lead from x to `moved`, as many from each text's start on as turn
+        it: they are halved, between those that do not turn it and those that do.
+        """
+        place = (moved != x).cumsum(axis=1)
+        low, high = np.zeros(len(x), np.int64), place[:, -1]
+        while (high - low > 1).any():
+            middle = (low + high) // 2
+            turned = self.answers(np.where(place <= middle[:, np.newaxis], moved, x)) != own
+            low, high = np.where(turned, low, middle), np.where(turned, middle, high)
+        return np.where(place <= high[:, np.newaxis], moved, x)
+
+    def flipped(self, x: Ids, labels: Ids, budget: Ids, done: npt.NDArray[np.bool_]) -> Ids:
         """Rows x with tokens exchanged up to `budget` [n], those that are `done` included."""
         parts = []
         for rows in _batches(x):

@@ -40,7 +40,7 @@ def export_text_response(module: TextClassifier, reference: Reference | None = N
     def forward(call: Call, state: State, *given: Any) -> tuple[Any, ...]:
         with watched(module) as entered:
             watch = Watch(Reference.of(state), entered) if state else None
-            return partial(respond, watch=watch, depth=_depth(module))(call, *given)
+            return partial(respond, watch=watch, depth=depth(module))(call, *given)
 
     label = torch.full((TRACED_ROWS,), contract.OWN_PREDICTION)
     example = (*_example(module), label, torch.tensor(0.1))
@@ -52,7 +52,7 @@ def export_text_response(module: TextClassifier, reference: Reference | None = N
     return data
 
 
-def _depth(module: TextClassifier) -> int:
+def depth(module: TextClassifier) -> int:
     """After how many layers the features begin: what lies behind is passed four times."""
     return len(module.layers) // 2
 

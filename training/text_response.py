@@ -19,7 +19,7 @@ from training.response import Watch, answer_features, cross_entropy_slope, margi
 Forward = Callable[..., torch.Tensor]
 # As in `training.response`; each costs a forward of the layers that it passes.
 STEPS = (-1.0, 3.0)
-FEATURES = 9 + 4 * len(STEPS)
+FEATURES = 13 + 4 * len(STEPS)
 _TINY = 1e-6
 
 
@@ -76,8 +76,8 @@ def size(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def slope_features(
     gradient: torch.Tensor, x: torch.Tensor, mask: torch.Tensor
 ) -> list[torch.Tensor]:
-    """How steep the margin is, [n, 2]; how much of that its steepest token has, [n, 1]; and how far
-    the text lies along the gradient, [n, 2].
+    """How steep the margin is, [n, 2]; how much of that its steepest token has, [n, 1]; how far the
+    text lies along the gradient, [n, 2]; and how its tokens share in the margin, [n, 4].
     """
     by_token = gradient.unflatten(1, (x.shape[1], -1)).abs().sum(2)
     total = by_token.sum(1, keepdim=True)
@@ -89,4 +89,20 @@ def slope_features(
         by_token.amax(1, keepdim=True) / (total + _TINY),
         (place * gradient).sum(1, keepdim=True) / (total + _TINY),
         (place * gradient.sign()).sum(1, keepdim=True) / tokens,
+        *share_features((place * gradient).unflatten(1, (x.shape[1], -1)).sum(2), tokens),
+    ]
+
+
+def share_features(parts: torch.Tensor, tokens: torch.Tensor) -> list[torch.Tensor]:
+    """Of what each of a text's `tokens` [n, 1] adds to the margin to first order, `parts` [n, s]:
+    how much speaks for the answer, how much of all the strongest token has on either side, and how
+    evenly all is spread. Exchanged words hold an answer up alone, against all others.
+    """
+    weights = parts.abs() / (parts.abs().sum(1, keepdim=True) + _TINY)
+    signed = weights * parts.sign()
+    return [
+        signed.clamp(min=0).sum(1, keepdim=True),
+        signed.amax(1, keepdim=True),
+        signed.amin(1, keepdim=True),
+        -(weights * (weights + _TINY).log()).sum(1, keepdim=True) / (tokens + 1).log(),
     ]

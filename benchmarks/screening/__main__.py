@@ -1,11 +1,11 @@
 """`make bench-screening`: what screening catches, what it disturbs, and what it does not stop.
 
-Images and tables, each with a plain and a hardened model, each split anew by five seeds. A
-detector is fitted as a version's is. Attacks are made on test rows that the model tells right, and
-count where they turned the answer. Thresholds "at 1%" and "at 5%" are set on clean test rows, to
-compare with what others report; "flagged" and "suspect" are the detector's own verdicts. "Unseen"
-is a detector that was fitted without the family that the attack belongs to. Writes
-results/screening.json and screening.svg.
+Images and tables, each with a plain and a hardened model, and texts, each split anew by five
+seeds. A detector is fitted as a version's is. Attacks are made on test rows that the model tells
+right, and count where they turned the answer. Thresholds "at 1%" and "at 5%" are set on clean test
+rows, to compare with what others report; "flagged" and "suspect" are the detector's own verdicts.
+"Unseen" is a detector that was fitted without the family that the attack belongs to. Writes
+results/screening.json, screening.svg, and screening-limits.svg, which shows what gets past it.
 
 Models, attacks and figures are kept below build/bench/screening, by data, model, seed and code, so
 a run that was stopped goes on. `--only` measures a part; of the others the result keeps its rows,
@@ -23,11 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import RESULTS, write_report
-from benchmarks.screening import attacks, code, knowing, measures, toolbox
+from benchmarks.screening import attacks, code, knowing, limits_plot, measures, toolbox
 from benchmarks.screening.plot import draw
 from benchmarks.screening.sources import DIGITS, SOURCES
 from benchmarks.screening.subjects import CACHE, MODELS, PLAIN, subject
 from benchmarks.screening.targets import targets_of
+from benchmarks.screening.texts import attacks as text_attacks
+from benchmarks.screening.texts import measures as text_measures
+from benchmarks.screening.texts import subjects as text_subjects
+from benchmarks.screening.texts.corpora import CORPORA
 
 SEEDS = 5
 _COLUMNS = ("auroc", "tpr_at_1_percent", "tpr_at_5_percent", "flagged", "auroc_unseen")
@@ -55,7 +59,13 @@ def parts_of(seeds: int) -> Iterator[Part]:
             def measured(seed: int, source: Any = source, model: str = model) -> Row:
                 return measures.measure(subject(source, model, seed))
 
-            yield Part(source.name, source.title, model, seeds, code.digest(), measured)
+            yield Part(source.name, source.title, model, seeds, code.of_numbers(), measured)
+    for corpus in CORPORA:
+
+        def read(seed: int, corpus: Any = corpus) -> Row:
+            return text_measures.measure(text_subjects.subject(corpus, seed))
+
+        yield Part(corpus.name, corpus.title, PLAIN, seeds, code.of_texts(), read)
 
 
 def main() -> None:
@@ -88,6 +98,7 @@ def main() -> None:
     for target in targets:
         print(target.line())
     draw(subject(DIGITS, PLAIN, 0), RESULTS / "screening.svg")
+    limits_plot.draw(rows, RESULTS / "screening-limits.svg")
     write_report("screening", rows, targets, notes=notes, settings=_settings())
 
 
@@ -140,8 +151,9 @@ def _settings() -> Row:
         for each in SOURCES
     }
     return {
-        "sizes": sizes,
+        "sizes": sizes | {each.title: {"rows": each.sizes} for each in CORPORA},
         "most_rows_attacked": {each.name: each.rows for each in attacks.ATTACKS},
+        "most_texts_attacked": text_attacks.MOST_TEXTS,
         "square_queries": toolbox.QUERIES,
         "carlini_wagner": {"searches": attacks.CW_SEARCHES, "steps": attacks.CW_STEPS},
         "knowing_attacker": {

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-_PATHS = (
+_NUMBERS = (
     *(
         f"benchmarks/screening/{name}.py"
         for name in (
@@ -25,8 +25,32 @@ _PATHS = (
         )
     ),
 )
+_TEXTS = (
+    "benchmarks/screening/measures.py",
+    *(
+        f"benchmarks/screening/texts/{name}.py"
+        for name in (
+            *("corpora", "models", "subjects", "attacks"),
+            *("mistyping", "synonyms", "measures"),
+        )
+    ),
+    *(f"publishing/{name}.py" for name in ("calibrate", "screening_report", "text_probe")),
+    *(f"inference/screening/{name}.py" for name in ("calibration", "detector", "scoring")),
+    *(
+        f"training/{name}.py"
+        for name in ("encoder", "export_text", "reference", "response", "text_response")
+    ),
+)
 
 
-def digest() -> str:
-    content = b"".join((_ROOT / path).read_bytes() for path in _PATHS)
+def of_numbers() -> str:
+    return _digest(_NUMBERS)
+
+
+def of_texts() -> str:
+    return _digest(_TEXTS)
+
+
+def _digest(paths: tuple[str, ...]) -> str:
+    content = b"".join((_ROOT / path).read_bytes() for path in paths)
     return hashlib.sha256(content).hexdigest()[:16]

@@ -10,6 +10,7 @@ from benchmarks.screening.measures import WORST
 from benchmarks.screening.sources import DIGITS
 from benchmarks.screening.subjects import HARDENED, PLAIN
 from benchmarks.screening.targets import targets_of
+from benchmarks.screening.texts.corpora import SPAM
 
 
 def mean(value: float) -> dict[str, float]:
@@ -27,7 +28,7 @@ def row(model: str, **changes: Any) -> dict[str, Any]:
         "data": DIGITS.title,
         "model": model,
         "alarms": [0.0, 0.005, 0.01],
-        "clean": {"bound": mean(0.01)},
+        "clean": {"bound": mean(0.01), "rows": mean(400), "accuracy": mean(0.9)},
         "shifts": {"darker": mean(0.01), "noise-0.2": mean(0.03)},
         "attacks": {attack.name: caught for attack in ATTACKS} | {WORST: {"turned": mean(1.0)}},
         "knowing": {"joint_at_threshold": mean(0.1)},
@@ -50,13 +51,14 @@ def test_false_alarms_count_by_model_and_seed() -> None:
     alarms = targets["models, data sets and seeds with more false alarms than stated"]
     assert alarms.value == pytest.approx(2 / 6)
     assert not alarms.met
+    assert "1.1% of 400 rows, digits, plain; 2.0% of 400 rows" in alarms.why
 
 
 def test_one_weak_attack_misses_and_one_that_turns_next_to_nothing_does_not_count() -> None:
     attacks = row(PLAIN)["attacks"]
     weak = {**attacks["DeepFool"], "tpr_at_1_percent": mean(0.4), "auroc_unseen": mean(0.6)}
     targets = found(row(PLAIN, attacks=attacks | {"DeepFool": weak}))
-    assert targets["minimal-norm attacks, images, plain: TPR at 1%"].value == 0.4
+    assert targets["minimal-norm attacks, digits, plain: TPR at 1%"].value == 0.4
     assert not targets["unseen attacks, plain: worst AUROC"].met
     seldom = {**weak, "turned": mean(0.01)}
     targets = found(row(PLAIN, attacks=attacks | {"DeepFool": seldom}))
@@ -70,3 +72,22 @@ def test_the_knowing_attacker_is_held_against_the_hardened_model() -> None:
     missed = found(row(HARDENED, knowing=strong))[name]
     assert not missed.met
     assert missed.why
+
+
+def test_texts_are_held_to_targets_of_their_own() -> None:
+    text = row(PLAIN, data=SPAM.title)
+    del text["knowing"]
+    figures = {"auroc": mean(0.95), "tpr_at_5_percent": mean(0.7), "turned": mean(0.5)}
+    weak = figures | {"auroc": mean(0.9), "tpr_at_5_percent": mean(0.4)}
+    text["attacks"] = {"HotFlip 20%": figures, "synonyms": weak, WORST: weak}
+    targets = [each for each in targets_of([text]) if each.name.startswith("texts")]
+    by_end = {
+        each.name.rpartition(": ")[2] if "least" in each.name else "": each for each in targets
+    }
+    assert len(targets) == 4
+    assert by_end["synonyms)"].value == 0.4
+    missed = [each for each in targets if not each.met]
+    assert len(missed) == 2
+    assert all(each.why for each in missed)
+    # Of numbers nothing was measured, so nothing is claimed.
+    assert not any("images" in each.name or "unseen" in each.name for each in targets_of([text]))

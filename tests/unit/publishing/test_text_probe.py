@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.tokens import NO_TOKEN, lengths
-from publishing.text_probe import SHARES, TextProbe
+from publishing.text_probe import LEAST, SHARES, TextProbe
 from tests.support.text_models import RULES, dataset, source
 
 
@@ -29,9 +29,8 @@ def test_embeddings_are_those_of_the_stock(probe: TextProbe) -> None:
 def test_an_attack_stays_within_its_share_and_keeps_a_text_s_ends(probe: TextProbe) -> None:
     x = dataset().test.x[:60]
     inner = lengths(x) - 2
-    for share, (name, moved) in zip(
-        SHARES, probe.attacks(x, np.random.default_rng(0)), strict=True
-    ):
+    attacks = probe.attacks(x, np.random.default_rng(0))
+    for share, (name, moved) in zip(SHARES, attacks, strict=False):
         assert name == f"hotflip-{share:g}"
         assert (exchanged(x, moved) <= np.maximum(1, np.rint(share * inner))).all()
         assert np.array_equal(x == NO_TOKEN, moved == NO_TOKEN)
@@ -45,10 +44,26 @@ def test_an_attack_turns_more_answers_than_chance_does(probe: TextProbe) -> None
     x = dataset().test.x
     own = probe.answers(x)
     generator = np.random.default_rng(1)
-    for share, (_, moved) in zip(SHARES, probe.attacks(x, np.random.default_rng(0)), strict=True):
+    for share, (_, moved) in zip(SHARES, probe.attacks(x, np.random.default_rng(0)), strict=False):
         turned = np.mean(probe.answers(moved) != own)
         by_chance = np.mean(probe.answers(probe.noise(x, share, generator)) != own)
         assert turned > 2 * by_chance
+
+
+def test_one_attack_stops_where_the_answer_turns(probe: TextProbe) -> None:
+    x = dataset().test.x[:60]
+    own = probe.answers(x)
+    *_, (_, most), (name, least) = probe.attacks(x, np.random.default_rng(0))
+    assert name == LEAST
+    turned = probe.answers(most) != own
+    assert turned.any()
+    assert np.array_equal(probe.answers(least) != own, turned)
+    assert (exchanged(x, least)[turned] < exchanged(x, most)[turned]).any()
+    assert np.where(least != x, least == most, True).all()
+    # With the last of its exchanges undone, each is answered as it was.
+    changed = least != x
+    last = changed & (changed.cumsum(axis=1) == changed.sum(axis=1, keepdims=True))
+    assert (probe.answers(np.where(last, x, least)) == own)[turned].all()
 
 
 def test_noise_exchanges_as_many_tokens_as_an_attack_may(probe: TextProbe) -> None:
