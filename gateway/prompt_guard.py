@@ -7,6 +7,10 @@ version is not live, nothing is answered.
 A classifier reads so many tokens of a text and no more. So a prompt is shown to it in parts of
 twice as many bytes, each beginning that many behind the one before: no token is shorter than a
 byte of what a tokenizer makes of a character, and so no character is left unread.
+
+A model reads a chat as one text. So beside each message by itself the guard is shown what reaches
+from one into another: of all messages in a row, and of those of one role, between which others'
+stand. Of these only parts that hold a seam are new, a few for each.
 """
 
 import json
@@ -52,8 +56,7 @@ class PromptGuard:
         if rules is None or config.input.datatype != BYTES or guard.label not in config.labels:
             raise Refusal(Reason.VERSION_NOT_LIVE, f"{guard.version} is no such guard")
         sought, most = config.labels.index(guard.label), config.batching.max_rows
-        most_read = max(1, rules.most - _SPECIAL)
-        texts = [part.encode() for text in texts_of(asked) for part in parts(text, most_read)]
+        texts = [part.encode() for part in shown(asked, max(1, rules.most - _SPECIAL))]
         for start in range(0, len(texts), most):
             rows = np.array(texts[start : start + most], object)
             answer = self._engine.infer(
@@ -73,8 +76,25 @@ class PromptGuard:
         raise Refusal(Reason.VERSION_NOT_LIVE, f"the guard {guard.version}")
 
 
-def texts_of(asked: Asked) -> Sequence[str]:
-    """All that a caller says: the prompt, or the content of each message, whatever its role.
+def shown(asked: Asked, tokens: int) -> Sequence[str]:
+    """The parts of a prompt, each once, for a classifier that reads so many `tokens`: of each
+    message by itself first, then what reaches over the seams.
+
+    Raises: TENSOR_TEXT, CHAT_MALFORMED.
+    """
+    said = said_in(asked)
+    found = dict.fromkeys(part for _, text in said for part in parts(text, tokens))
+    rows = [[text for _, text in said]]
+    roles = sorted({role for role, _ in said})
+    if len(roles) > 1:
+        rows += ([text for other, text in said if other == role] for role in roles)
+    for row in rows:
+        found |= dict.fromkeys(over_seams(row, tokens))
+    return list(found)
+
+
+def said_in(asked: Asked) -> Sequence[tuple[str, str]]:
+    """All that a caller says, with its role: the prompt, or the content of each message.
 
     Raises: TENSOR_TEXT, CHAT_MALFORMED.
     """
@@ -83,9 +103,12 @@ def texts_of(asked: Asked) -> Sequence[str]:
     except UnicodeDecodeError:
         raise Refusal(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
     if not asked.is_chat:
-        return [text]
+        return [("user", text)]
     try:
-        return [str(message["content"].encode().decode()) for message in json.loads(text)]
+        return [
+            (str(message["role"]), str(message["content"].encode().decode()))
+            for message in json.loads(text)
+        ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Refusal(Reason.CHAT_MALFORMED) from None
 
@@ -95,13 +118,36 @@ def parts(text: str, tokens: int) -> Iterator[str]:
     the one before, with a word where that is possible. A character counts as many bytes as it has
     when it is normalized, which may be many.
     """
-    text = text.replace("\0", " ").strip()
+    text = _plain(text)
+    return (text[start:end] for start, end in _places(text, tokens))
+
+
+def over_seams(texts: Sequence[str], tokens: int) -> Iterator[str]:
+    """Of texts in a row, with a space between them, the parts that hold some of more than one."""
+    plain = [text for text in map(_plain, texts) if text]
+    # Where each but the first begins.
+    seams = list(accumulate(len(text) + 1 for text in plain[:-1]))
+    if not seams:
+        return
+    joined = " ".join(plain)
+    for start, end in _places(joined, tokens):
+        following = bisect_right(seams, start + 1)
+        if following < len(seams) and seams[following] < end:
+            yield joined[start:end]
+
+
+def _plain(text: str) -> str:
+    return text.replace("\0", " ").strip()
+
+
+def _places(text: str, tokens: int) -> Iterator[tuple[int, int]]:
+    """Where the parts of a plain text begin and end."""
     beginnings = [0, *(match.start() for match in _WORD.finditer(text))]
     # Of each character, where it ends in bytes.
     ends = list(accumulate(map(_size, text)))
     start = begun = 0
     while True:
-        yield text[start : max(bisect_right(ends, begun + 2 * tokens), start + 1)]
+        yield start, max(bisect_right(ends, begun + 2 * tokens), start + 1)
         if len(text) <= start + 1 or ends[-1] <= begun + tokens:
             return
         reach = max(bisect_right(ends, begun + tokens), start + 1)

@@ -20,13 +20,16 @@ Ids = Sequence[int]
 @dataclass(frozen=True, slots=True)
 class Effort:
     """`steps` steps, each of which tries `candidates` exchanges of one token, from the `top` that
-    the gradient likes best at each of the suffix's `length` places.
+    the gradient likes best at each of the suffix's `length` places. Who knows that surprising
+    tokens are looked for also wants them likely: their mean -log p weighs `quiet`, beside the
+    target's 1.
     """
 
     steps: int
     candidates: int
     length: int
     top: int = 64
+    quiet: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +73,20 @@ class Attack:
         prefix = self._prefix(aim.before)
         suffix = torch.full((effort.length,), self._start)
         empty = float(self._losses(prefix, torch.zeros((1, 0), dtype=torch.long), aim)[0])
-        best = float(self._losses(prefix, suffix[None], aim)[0])
+        best = float(self._losses(prefix, suffix[None], aim, effort.quiet)[0])
         for _ in range(effort.steps):
-            liked = self._liked(prefix, suffix, aim, effort.top)
+            liked = self._liked(prefix, suffix, aim, effort)
             tried = suffix.repeat(effort.candidates, 1)
             places = torch.randint(effort.length, (effort.candidates,), generator=generator)
             picks = torch.randint(effort.top, (effort.candidates,), generator=generator)
             tried[torch.arange(effort.candidates), places] = liked[places, picks]
-            losses = self._losses(prefix, tried, aim)
+            losses = self._losses(prefix, tried, aim, effort.quiet)
             place = int(losses.argmin())
             if float(losses[place]) < best:
                 best, suffix = float(losses[place]), tried[place]
         ids = tuple(suffix.tolist())
-        return Found(ids, empty, best, self._begins(aim, ids))
+        loss = float(self._losses(prefix, suffix[None], aim)[0])
+        return Found(ids, empty, loss, self._begins(aim, ids))
 
     def _prefix(self, before: Ids) -> DynamicCache:
         cache = DynamicCache(config=self._model.config)
@@ -91,24 +95,36 @@ class Attack:
                 self._model.model(torch.tensor([list(before[:-1])]), cache=cache)
         return cache
 
-    def _liked(self, prefix: DynamicCache, suffix: torch.Tensor, aim: Aim, top: int) -> Any:
+    def _liked(self, prefix: DynamicCache, suffix: torch.Tensor, aim: Aim, effort: Effort) -> Any:
         """The ids [length, top] that lower the loss most, to first order."""
         held = self._table[suffix].clone().requires_grad_(True)
         first = self._table[torch.tensor(list(aim.before[-1:]))]
         rest = self._table[torch.tensor([*aim.between, *aim.target])]
-        loss = self._loss(prefix, torch.cat([first, held, rest])[None], aim)[0]
+        embedded = torch.cat([first, held, rest])[None]
+        loss = self._loss(prefix, embedded, suffix[None], aim, effort.quiet)[0]
         (slope,) = torch.autograd.grad(loss, held)
         scores = slope @ self._table[self._allowed].T
-        return self._allowed[scores.topk(top, largest=False).indices]
+        return self._allowed[scores.topk(effort.top, largest=False).indices]
 
-    def _losses(self, prefix: DynamicCache, suffixes: torch.Tensor, aim: Aim) -> torch.Tensor:
+    def _losses(
+        self, prefix: DynamicCache, suffixes: torch.Tensor, aim: Aim, quiet: float = 0.0
+    ) -> torch.Tensor:
         """Of suffixes [n, length], the loss of each [n]."""
         first = torch.tensor(list(aim.before[-1:])).repeat(len(suffixes), 1)
         rest = torch.tensor([*aim.between, *aim.target]).repeat(len(suffixes), 1)
         with torch.no_grad():
-            return self._loss(prefix, self._table[torch.cat([first, suffixes, rest], 1)], aim)
+            embedded = self._table[torch.cat([first, suffixes, rest], 1)]
+            return self._loss(prefix, embedded, suffixes, aim, quiet)
 
-    def _loss(self, prefix: DynamicCache, embedded: torch.Tensor, aim: Aim) -> torch.Tensor:
+    def _loss(
+        self,
+        prefix: DynamicCache,
+        embedded: torch.Tensor,
+        suffixes: torch.Tensor,
+        aim: Aim,
+        quiet: float,
+    ) -> torch.Tensor:
+        """[n], of suffixes [n, length] that are `embedded` [n, s, W] with what is around them."""
         cache = copy.deepcopy(prefix)
         if len(embedded) > 1 and cache.get_seq_length():
             cache.batch_repeat_interleave(len(embedded))
@@ -116,10 +132,13 @@ class Attack:
         told = self._model(
             inputs_embeds=embedded[:, :-1],
             cache=cache,
-            logits_to_keep=len(aim.target),
+            logits_to_keep=0 if quiet else len(aim.target),
         ).logits
         target = torch.tensor(list(aim.target)).repeat(len(embedded), 1)
-        return functional.cross_entropy(told.transpose(1, 2), target, reduction="none").mean(1)
+        loss = _surprise(told[:, -target.shape[1] :], target)
+        if quiet:
+            loss = loss + quiet * _surprise(told[:, : suffixes.shape[1]], suffixes)
+        return loss
 
     def _begins(self, aim: Aim, suffix: Ids) -> bool:
         ids = torch.tensor([[*aim.before, *suffix, *aim.between]])
@@ -132,6 +151,11 @@ class Attack:
                 pad_token_id=0,
             )
         return bool(told[0, ids.shape[1] :].tolist() == list(aim.target))
+
+
+def _surprise(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """The mean -log p [n] of tokens [n, s] by logits [n, s, vocabulary]."""
+    return functional.cross_entropy(logits.transpose(1, 2), tokens, reduction="none").mean(1)
 
 
 def printable(tokenizer: Any, special: Ids) -> list[int]:

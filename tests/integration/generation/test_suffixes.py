@@ -1,5 +1,7 @@
 """The attack that screening of prompts is measured with finds what it looks for, and is seen."""
 
+from dataclasses import replace
+
 import pytest
 
 from generation.decoder import Decoder
@@ -8,21 +10,25 @@ from inference.generation import Asked, Sampling
 from tests.support.gcg import Aim, Attack, Effort, Found, printable
 from tests.support.tiny_decoder import prompts
 
+EFFORT = Effort(25, 32, 12)
+
 
 def ids_of(decoder: Decoder, text: str) -> list[int]:
     return decoder.prompt_ids(Asked(text.encode(), False, Sampling(1)), 200)
 
 
-@pytest.fixture(scope="module")
-def found(decoder: Decoder) -> list[Found]:
+def search(decoder: Decoder, effort: Effort, number: int) -> Found:
+    """A suffix for that prompt."""
     tokenizer = decoder.tokenizer
     special = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     attack = Attack(decoder.model, printable(tokenizer, special), ids_of(decoder, "!")[0])
-    target = ids_of(decoder, " the same object")
-    return [
-        attack.search(Aim(ids_of(decoder, prompt), [], target), Effort(25, 32, 12), number)
-        for number, prompt in enumerate(prompts(4))
-    ]
+    before, target = (ids_of(decoder, text) for text in (prompts(4)[number], " the same object"))
+    return attack.search(Aim(before, [], target), effort, number)
+
+
+@pytest.fixture(scope="module")
+def found(decoder: Decoder) -> list[Found]:
+    return [search(decoder, EFFORT, number) for number in range(4)]
 
 
 def test_the_target_becomes_likelier_than_without_a_suffix(found: list[Found]) -> None:
@@ -48,3 +54,15 @@ def test_suffixes_are_text_that_screening_sees(decoder: Decoder, found: list[Fou
         assert suffix.isprintable()
         ids = ids_of(decoder, prompt + suffix)
         assert screen.verdict(score(decoder.model, ids, WINDOW)) == "adversarial"
+
+
+def test_who_knows_the_screen_finds_what_surprises_less(
+    decoder: Decoder, found: list[Found]
+) -> None:
+    def surprise(one: Found) -> float:
+        ids = [*ids_of(decoder, prompts(1)[0]), *one.ids]
+        return float(surprises(decoder.model, ids)[-len(one.ids) :].mean())
+
+    knowing = search(decoder, replace(EFFORT, quiet=1.0), 0)
+    assert surprise(knowing) < surprise(found[0])
+    assert knowing.loss < knowing.loss_before

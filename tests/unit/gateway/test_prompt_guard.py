@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from gateway.prompt_guard import parts, texts_of
+from gateway.prompt_guard import parts, said_in
 from inference.generation import Asked, Sampling
 from sealgate.reasons import Reason, Refusal
 
@@ -43,8 +43,11 @@ def test_a_short_prompt_is_one_part_and_an_empty_one_too() -> None:
 
 def test_every_message_is_read() -> None:
     said = [{"role": "system", "content": "one"}, {"role": "user", "content": "two"}]
-    assert texts_of(asked(json.dumps(said).encode(), is_chat=True)) == ["one", "two"]
-    assert texts_of(asked(b"three")) == ["three"]
+    assert said_in(asked(json.dumps(said).encode(), is_chat=True)) == [
+        ("system", "one"),
+        ("user", "two"),
+    ]
+    assert said_in(asked(b"three")) == [("user", "three")]
 
 
 @pytest.mark.parametrize(
@@ -53,11 +56,11 @@ def test_every_message_is_read() -> None:
 )
 def test_chats_of_another_form_are_refused(messages: bytes) -> None:
     with pytest.raises(Refusal) as found:
-        texts_of(asked(messages, is_chat=True))
+        said_in(asked(messages, is_chat=True))
     assert found.value.reason is Reason.CHAT_MALFORMED
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(Refusal) as found:
-        texts_of(asked(b"\xff"))
+        said_in(asked(b"\xff"))
     assert found.value.reason is Reason.TENSOR_TEXT

