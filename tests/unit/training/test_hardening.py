@@ -56,7 +56,7 @@ def test_one_step_stays_within_the_bound_too(plain: nn.Module) -> None:
 
 def test_what_is_hardened_gives_way_less(plain: nn.Module) -> None:
     hardened = made(step(HARDEN, attack=SIZE))
-    assert accuracy(hardened, X, Y) > 0.9
+    assert accuracy(hardened, X, Y) > 0.92
     held, lost = (accuracy(net, by_pgd(net, X, Y, SIZE, 20), Y) for net in (hardened, plain))
     assert held > lost + 0.2
 
