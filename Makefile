@@ -14,13 +14,16 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-guard bench-suffixes bench-federated test-federated test-export test-openai test-faults test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
+.PHONY: help demo demo-llm run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-guard bench-suffixes bench-federated test-federated test-export test-openai test-faults test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/serve ## Play the whole story once: publish, approve, serve, attack, roll back, prove
 	@$(BIN)/python -m demo
+
+demo-llm: $(VENV)/dev .venv-llm/ready ## The same for a real language model, streamed; downloads 0.5 GB once, 3 GB of disk
+	@$(BIN)/python -m demo.llm
 
 run: $(VENV)/serve ## Start a gateway with the demo's digits model and say how to call it
 	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT)
@@ -238,6 +241,12 @@ $(VENV)/dev: $(VENV)/serve
 	@echo "Installing the ray extra into $(@D) (once)"
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
 	@touch $@
+
+# What reads GGUF files, for the one process that does; where it does not install, the demo says so.
+.venv-llm/ready: demo/llm/gguf.txt | $(VENV)/dev
+	@rm -rf $(@D) && mkdir $(@D)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(@D)/packages -r $< 2> $(@D)/pip.log && touch $@ || rm -rf $(@D)/packages
 
 # Programs that check us live apart, so that what they pin does not reach us.
 .venv-oracles/ready: tests/oracles.txt

@@ -22,7 +22,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import Profile, connect
 
-_START_SECONDS = 30
+_START_SECONDS = 120
 
 
 class StepFailed(Exception):
@@ -103,7 +103,7 @@ class Stage:
         shown = [word for word in words if word != "--json"]
         self.say(shlex.join(["sealgate", *speaker, *shown]))
         return subprocess.run(
-            [*_SEALGATE, "--state", str(self.state), *speaker, *words],
+            [*SEALGATE, "--state", str(self.state), *speaker, *words],
             capture_output=True,
             text=True,
             check=False,
@@ -115,7 +115,7 @@ class Stage:
         self.say("sealgate serve &")
         with self._log.open("ab") as log:
             self._gateway = subprocess.Popen(
-                [*_SEALGATE, "--state", str(self.state), "serve"], stdout=log, stderr=log
+                [*SEALGATE, "--state", str(self.state), "serve"], stdout=log, stderr=log
             )
         deadline = time.monotonic() + _START_SECONDS
         with connect(self.profile("client")) as channel:
@@ -168,5 +168,5 @@ class Stage:
         return all(result.held for result in self.results)
 
 
-_SEALGATE = (sys.executable, "-m", "sealgate.cli.main")
+SEALGATE = (sys.executable, "-m", "sealgate.cli.main")
 os.environ.setdefault("OMP_NUM_THREADS", "1")

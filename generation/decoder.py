@@ -7,7 +7,8 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ from sealgate.reasons import Reason, Refusal
 _LARGEST_TOKENIZER = 32 << 20
 _MOST_MESSAGES = 1024
 _FAMILIES: dict[str, Family] = {"llama": Causal(), "qwen2": Causal(), "t5": Translator()}
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A prompt's tokens, and of each whether its caller wrote it; a template or the tokenizer did
+    the others.
+    """
+
+    ids: list[int]
+    written: list[bool]
 
 
 class Decoder:
@@ -135,8 +146,12 @@ class Decoder:
         return self._family.perplexity(self.model, material)
 
     def prompt_ids(self, asked: Asked, most: int) -> list[int]:
-        """The tokens of a prompt. Raises: TENSOR_TEXT for text that is not UTF-8, holds a NUL or
-        has no tokens; CHAT_MALFORMED; PROMPT_TOO_LONG for more than `most`.
+        """The tokens of a prompt. Raises: as `cut`."""
+        return self.cut(asked, most).ids
+
+    def cut(self, asked: Asked, most: int) -> Cut:
+        """A prompt in tokens. Raises: TENSOR_TEXT for text that is not UTF-8, holds a NUL or has no
+        tokens; CHAT_MALFORMED; PROMPT_TOO_LONG for more than `most`.
         """
         # No token is longer than this many bytes on average, not even in a text of one word.
         if len(asked.prompt) > 64 * most:
@@ -147,16 +162,20 @@ class Decoder:
             raise Refusal(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
         if "\0" in text:
             raise Refusal(Reason.TENSOR_TEXT, "a prompt holds a NUL")
+        contents = [text]
         if asked.is_chat:
-            text = self._chat(text)
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=not asked.is_chat).ids
+            text, contents = self._chat(text)
+        found = self.tokenizer.encode(text, add_special_tokens=not asked.is_chat)
+        ids: list[int] = found.ids
         if not ids:
             raise Refusal(Reason.TENSOR_TEXT, "a prompt has no tokens")
         if len(ids) > most:
             raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(ids)} tokens")
-        return ids
+        letters = _letters_of(contents, text)
+        return Cut(ids, [any(letters[start:end]) for start, end in found.offsets])
 
-    def _chat(self, text: str) -> str:
+    def _chat(self, text: str) -> tuple[str, list[str]]:
+        """A chat as the template writes it, and its messages' contents."""
         try:
             messages = json.loads(text)
         except (ValueError, RecursionError):
@@ -176,7 +195,7 @@ class Decoder:
         except (TemplateError, ValueError, TypeError) as error:
             # Templates refuse orders of roles that they do not know.
             raise Refusal(Reason.CHAT_MALFORMED, str(error)) from error
-        return rendered
+        return rendered, contents
 
     def _holds_special(self, content: str) -> bool:
         """Whether a special token stands in the text, or in what the tokenizer makes of it: one
@@ -215,6 +234,21 @@ def _check_index(folder: Path) -> None:
     named = json.loads(path.read_bytes())["weight_map"].values() if path.exists() else ()
     if not all(isinstance(name, str) and WEIGHTS.fullmatch(name) for name in named):
         raise ValueError(f"{INDEX} names other files than weights")
+
+
+def _letters_of(contents: Iterable[str], text: str) -> bytes:
+    """Of each letter of `text`, 1 where it is one of the contents', which stand in it in their
+    order; a template may take blanks from their ends. All are, where one is not found.
+    """
+    found, place = bytearray(len(text)), 0
+    for content in contents:
+        said = content if text.find(content, place) >= 0 else content.strip()
+        start = text.find(said, place)
+        if start < 0:
+            return b"\1" * len(text)
+        place = start + len(said)
+        found[start:place] = b"\1" * len(said)
+    return bytes(found)
 
 
 def _unknown(tokenizer: Tokenizer) -> int | None:

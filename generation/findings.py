@@ -8,6 +8,7 @@ from typing import Any
 from generation.bom import ml_bom, provenance
 from generation.golden import GoldenAnswers
 from generation.marking import MarkedWeights
+from generation.surprise import MEASURE
 from inference.generation import PromptScreen, Terms
 from publishing import evidence
 from publishing.watermark.detection import THRESHOLD
@@ -68,8 +69,9 @@ def _screening(screen: PromptScreen | None) -> dict[str, Any]:
     if screen is None:
         return {"measure": "none: the model does not say how likely a prompt is"}
     return {
-        "measure": "highest mean surprise of a window of the prompt, in nats",
+        "measure": MEASURE,
         "window": screen.window,
+        "tail": screen.tail,
         "false_alarms_bound": screen.bound,
         "confidence": screen.confidence,
         "calibration_prompts": screen.prompts,

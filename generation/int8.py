@@ -63,7 +63,13 @@ class Int8Embedding(_Rounded):
 
 
 def round_weights(model: PreTrainedModel) -> None:
-    """Round every matrix of a model, in place, one after another; all else becomes float32."""
+    """Round every matrix of a model, in place, one after another; all else becomes float32.
+
+    A file of weights is mapped as long as one of its tensors is. So what stays is copied first, and
+    each file is let go once its matrices are rounded.
+    """
+    for small in [each for each in model.parameters() if each.ndim < 2]:
+        small.data = small.data.to(torch.float32, copy=True)
     found = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
     # Several modules may have one matrix between them; all of them are there by now.
     owners = {name: id(module.weight) for name, module in found}
@@ -79,7 +85,7 @@ def round_weights(model: PreTrainedModel) -> None:
             new: nn.Module = Int8Embedding(weight, scale)
         else:
             bias = module.bias
-            new = Int8Linear(weight, scale, None if bias is None else bias.detach().float())
+            new = Int8Linear(weight, scale, None if bias is None else bias.detach())
         setattr(model.get_submodule(parent), last, new)
     model.float()
     model.config.dtype = torch.float32
@@ -93,6 +99,16 @@ def as_rounded(weights: Floats) -> Floats:
 
 
 def _rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A matrix [rows, columns] as integers and a scale for each row, a block of rows at a time: in
+    float32, and as torchao goes about it, a whole one would take several times its room.
+    """
+    values = torch.empty(weight.shape, dtype=torch.int8)
+    scale = torch.empty(len(weight))
+    rows = max(1, _BLOCK // weight.shape[1])
     with torch.no_grad():
-        found = Int8Tensor.from_hp(weight.detach().float(), PerRow())
-    return found.qdata.contiguous(), found.scale.reshape(-1).contiguous()
+        for start in range(0, len(weight), rows):
+            block = slice(start, start + rows)
+            found = Int8Tensor.from_hp(weight[block].detach().float(), PerRow())
+            values[block] = found.qdata
+            scale[block] = found.scale.reshape(-1)
+    return values, scale

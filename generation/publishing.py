@@ -25,7 +25,7 @@ from generation.marking import (
     mark_weights,
     unmarked_digest,
 )
-from generation.surprise import WINDOW, calibrate, score
+from generation.surprise import WINDOW, calibrate, height, tail_of
 from inference.generation import (
     CONFIG,
     FLOAT32,
@@ -127,32 +127,40 @@ def build(
             for prompt, ids in zip(prompts[:_GOLDEN], cut, strict=False)
         )
     )
-    screen = _screen(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
+    screen = _calibrated(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
     terms = Terms(**{name: getattr(about, name) for name in About.__slots__}, screening=screen)
     # 4.
     return _sign(made, Findings(terms, golden, marked, told), signing, now)
 
 
-def _screen(
+def _calibrated(
     decoder: Decoder, prompts: Sequence[str], cut: Sequence[Sequence[int]], about: About
 ) -> PromptScreen | None:
-    """None where the model does not say how likely a prompt is."""
+    """The screen, by clean prompts, each as the higher of both forms in which it may come; None
+    where the model does not say how likely a prompt is.
+    """
     if not decoder.measures:
         return None
-    clean = zip(prompts, cut, strict=True)
-    return calibrate([_clean_score(decoder, *each, about) for each in clean], WINDOW)
+    forms = [
+        [height(decoder.model, *form) for form in _forms(decoder, *each, about)]
+        for each in zip(prompts, cut, strict=True)
+    ]
+    if not forms:
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "no prompts")
+    tail = tail_of([max(form.highest for form in each) for each in forms])
+    clean = [max(form.less(tail) for form in each) for each in forms]
+    return calibrate(clean, WINDOW, tail=tail)
 
 
-def _clean_score(decoder: Decoder, prompt: str, ids: Sequence[int], about: About) -> float:
-    """What screening measures of a clean prompt, the higher of both forms in which it may come: a
-    template's own tokens, which no prose has, are a surprise too.
-    """
-    plain = score(decoder.model, ids, WINDOW)
-    if not decoder.writes_chats:
-        return plain
-    chat = json.dumps([{"role": "user", "content": prompt}]).encode()
-    written = decoder.prompt_ids(Asked(chat, True, Sampling(1)), decoder.positions)
-    return max(plain, score(decoder.model, written[: about.prompt_tokens], WINDOW))
+def _forms(
+    decoder: Decoder, prompt: str, ids: Sequence[int], about: About
+) -> Iterator[tuple[Sequence[int], int, Sequence[bool]]]:
+    """A prompt as plain text, and as a chat where the model has them, as `height` takes either."""
+    yield ids, WINDOW, ()
+    if decoder.writes_chats:
+        chat = json.dumps([{"role": "user", "content": prompt}]).encode()
+        cut = decoder.cut(Asked(chat, True, Sampling(1)), decoder.positions)
+        yield cut.ids[: about.prompt_tokens], WINDOW, cut.written[: about.prompt_tokens]
 
 
 def _mark(plain: Path, made: Path, commit: Callable[[str], Committed]) -> MarkedWeights:

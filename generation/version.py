@@ -95,17 +95,17 @@ class GeneratorVersion(NoClassifier):
     def read(self, asked: Asked, deadline: float, active: Callable[[], bool]) -> Prompt:
         """Cut and measure a prompt; `deadline` and `active` are as for `answer`.
 
-        Raises: as `Decoder.prompt_ids`; PARAMETER_MALFORMED, DEADLINE_TOO_SHORT.
+        Raises: as `Decoder.cut`; PARAMETER_MALFORMED, DEADLINE_TOO_SHORT.
         """
         self.terms.check(asked.sampling)
-        ids = self._decoder.prompt_ids(asked, self.terms.prompt_tokens)
-        screen = self.terms.screening
+        cut, screen = self._decoder.cut(asked, self.terms.prompt_tokens), self.terms.screening
+        ids = tuple(cut.ids)
         if screen is None:
-            return Prompt(tuple(ids), None)
+            return Prompt(ids, None)
         # One after another: each takes a run of the model over the whole prompt.
         with self._turn(deadline, active):
-            found = score(self._measured, ids, screen.window)
-        return Prompt(tuple(ids), found)
+            found = score(self._measured, ids, screen.window, cut.written, screen.tail)
+        return Prompt(ids, found)
 
     @contextmanager
     def answer(

@@ -9,6 +9,7 @@ A generator's version holds what Hugging Face's layout has, and two files of our
     model.safetensors, or shards of it with model.safetensors.index.json
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ ARCHITECTURES = {
 }
 """Each with the `model_type` by which the library chooses its code."""
 
-TYPE = "sealgate/generator/v1"
+TYPE = "sealgate/generator/v2"
 FLOAT32, INT8 = PRECISIONS = ("float32", "int8")
 ROLES = ("system", "user", "assistant")
 """In which a chat may speak. A template writes the word as it is, so no other is let in."""
@@ -111,9 +112,10 @@ def answer_digest(prompt_ids: Iterable[int], ids: Iterable[int], text: bytes) ->
 
 @dataclass(frozen=True, slots=True)
 class PromptScreen:
-    """A prompt is scored by the highest mean surprise, in nats, of `window` tokens in a row. Above
-    `threshold` it is adversarial; of clean prompts no more than `bound` are, with `confidence`, as
-    far as they are like the `prompts` that this was calibrated on.
+    """A prompt is scored by how much `window` tokens in a row surprise the model more than it
+    expects to be, a mean in nats, less `tail` for each e times that the prompt is longer than that.
+    Above `threshold` it is adversarial; of clean prompts no more than `bound` are, with
+    `confidence`, as far as they are like the `prompts` that this was calibrated on.
     """
 
     window: int
@@ -121,6 +123,7 @@ class PromptScreen:
     bound: float
     confidence: float
     prompts: int
+    tail: float
 
     def __post_init__(self) -> None:
         fields.integer(self.window, 2)
@@ -129,6 +132,8 @@ class PromptScreen:
             if not 0 < _number(share) < 1:
                 raise fields.malformed("a bound and a confidence lie between 0 and 1")
         _number(self.threshold)
+        if not 0 <= _number(self.tail) < math.inf:
+            raise fields.malformed("a tail is not negative")
 
     def verdict(self, score: float) -> str:
         """`clean` or `adversarial`; what is no number is adversarial."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchao.quantization import Int8Tensor
+from torchao.quantization.granularity import PerRow
 
 from generation.batches import Batches
 from generation.decoder import Decoder
@@ -61,6 +63,14 @@ def test_a_product_is_that_of_what_the_integers_stand_for(
     ids = torch.tensor([[3, 4, 3]])
     table = torch.from_numpy(as_rounded(decoder.model.model.embed_tokens.weight.numpy()))
     torch.testing.assert_close(rounded.model.model.embed_tokens(ids), table[ids])
+
+
+def test_blocks_are_rounded_as_the_whole_is() -> None:
+    # More than one block, the last one smaller.
+    weights = torch.randn(1500, 900, generator=torch.Generator().manual_seed(3))
+    whole = Int8Tensor.from_hp(weights, PerRow())
+    stands = whole.qdata.float() * whole.scale.reshape(-1, 1)
+    assert torch.equal(torch.from_numpy(as_rounded(weights.numpy())), stands)
 
 
 def test_a_row_is_the_same_alone_and_in_a_batch(rounded: Decoder) -> None:

@@ -26,7 +26,7 @@ from tests.support.tiny_translator import loss, prompts
 
 # So small a model is moved by its mark.
 LOSS = 0.05
-SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60)
+SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
 
 
 @pytest.fixture(scope="module")

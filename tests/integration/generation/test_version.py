@@ -240,15 +240,26 @@ def test_altered_bytes_are_refused_and_leave_nothing(package: Package, tmp_path:
     assert not list((tmp_path / "copies").iterdir())
 
 
-def test_a_score_is_the_models_own_surprise(decoder: Decoder) -> None:
+def test_a_score_is_surprise_beyond_what_the_model_expects(decoder: Decoder) -> None:
     ids = decoder.prompt_ids(Asked(prompts(1)[0].encode(), False, Sampling(1)), 200) * 6
-    logits = decoder.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
-    surprise = [-float(logits[at, ids[at + 1]]) for at in range(len(ids) - 1)]
-    means = [sum(surprise[at : at + WINDOW]) / WINDOW for at in range(len(surprise) - WINDOW + 1)]
+    log_p = decoder.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    entropy = -(log_p.exp() * log_p).sum(-1)
+    excess = [-float(log_p[at, ids[at + 1]] + entropy[at]) for at in range(len(ids) - 1)]
+    # The first four tokens do not count, and nothing predicts the first of all.
+    found = excess[3:]
+    sums = [sum(found[at : at + WINDOW]) for at in range(len(found) - WINDOW + 1)]
     assert len(ids) > 2 * 64
-    assert score(decoder.model, ids, WINDOW) == pytest.approx(max(means), abs=1e-4)
-    assert score(decoder.model, ids[:1], WINDOW) == 0.0
-    assert score(decoder.model, ids[:3], WINDOW) == pytest.approx(sum(surprise[:2]) / 2, abs=1e-4)
+    highest = max(sums) / WINDOW
+    assert score(decoder.model, ids, WINDOW) == pytest.approx(highest, abs=1e-4)
+    paid = highest - 0.3 * math.log(len(found) / WINDOW)
+    assert score(decoder.model, ids, WINDOW, tail=0.3) == pytest.approx(paid, abs=1e-4)
+    assert score(decoder.model, ids[:4], WINDOW) == 0.0
+    few = sum(found[:2]) / WINDOW
+    assert score(decoder.model, ids[:6], WINDOW) == pytest.approx(few, abs=1e-4)
+    own = [False] * 9 + [True] * (len(ids) - 9)
+    # Of these, too, the first four.
+    late = max(sums[9:]) / WINDOW
+    assert score(decoder.model, ids, WINDOW, own) == pytest.approx(late, abs=1e-4)
 
 
 def test_held_out_prompts_seldom_alarm_and_noise_does(package: Package, decoder: Decoder) -> None:
@@ -257,7 +268,8 @@ def test_held_out_prompts_seldom_alarm_and_noise_does(package: Package, decoder:
 
     def alarms(texts: list[str]) -> float:
         cut = [decoder.prompt_ids(Asked(t.encode(), False, Sampling(1)), 200) for t in texts]
-        found = [screen.verdict(score(decoder.model, ids, WINDOW)) for ids in cut]
+        scores = [score(decoder.model, ids, WINDOW, tail=screen.tail) for ids in cut]
+        found = [screen.verdict(each) for each in scores]
         return found.count("adversarial") / len(found)
 
     held_out = prompts(160)[60:]

@@ -13,6 +13,7 @@ import pytest
 
 from generation import version as versions
 from generation.batches import Batches
+from generation.decoder import Cut
 from generation.version import GeneratorVersion
 from inference.generation import Asked, Sampling
 from sealgate.reasons import Reason, Refusal
@@ -24,9 +25,11 @@ ASKED = Asked(b"x", False, Sampling(1))
 def version(monkeypatch: pytest.MonkeyPatch) -> GeneratorVersion:
     made: Any = GeneratorVersion.__new__(GeneratorVersion)
     made.terms = SimpleNamespace(
-        check=lambda sampling: None, prompt_tokens=8, screening=SimpleNamespace(window=2)
+        check=lambda sampling: None,
+        prompt_tokens=8,
+        screening=SimpleNamespace(window=2, tail=0.4),
     )
-    made._decoder = SimpleNamespace(prompt_ids=lambda asked, most: [1])
+    made._decoder = SimpleNamespace(cut=lambda asked, most: Cut([1], [True]))
     made._measured = None
     made._measuring = threading.Lock()
     monkeypatch.setattr(versions, "score", lambda *_: 0.5)

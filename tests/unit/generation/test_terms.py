@@ -19,7 +19,7 @@ from inference.model_config import Data
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 
-SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60)
+SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
 TERMS = Terms("tiny", "small", "tests", Data("a manual", "PSF"), 64, 32, SCREEN)
 
 
@@ -33,6 +33,13 @@ def test_terms_are_read_again() -> None:
         assert Terms.decode(terms.encode()) == terms
     assert b"precision" not in TERMS.encode()
     assert b"screening" not in unmeasured.encode()
+
+
+def test_a_threshold_of_another_measure_is_refused() -> None:
+    earlier = TERMS.encode().replace(b"sealgate/generator/v2", b"sealgate/generator/v1")
+    with pytest.raises(Refusal) as found:
+        Terms.decode(earlier)
+    assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_a_precision_is_said_in_one_way_alone() -> None:
@@ -59,6 +66,8 @@ def test_what_is_not_screened_is_not_said() -> None:
         {"screening": {"bound": 0}},
         {"screening": {"confidence": 1}},
         {"screening": {"threshold": "5"}},
+        {"screening": {"tail": -0.1}},
+        {"screening": {"tail": float("nan")}},
         {"precision": "int4"},
     ],
 )
