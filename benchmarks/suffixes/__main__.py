@@ -24,16 +24,16 @@ from rich.table import Table
 from benchmarks.report import RESULTS, Target, write_report
 from benchmarks.suffixes.response import responses
 from benchmarks.suffixes.subjects import REAL, Subject, real, tiny
-from generation.surprise import BOUND, WINDOW, calibrate, score
+from generation.surprise import BOUND, WINDOW, calibrate, height, tail_of
 from publishing.screening_report import auroc
 
 _SCREEN = "surprise"
 _LEAST = 0.9
 _RESULT = "suffixes"
 _WHY = {
-    "tiny": "the conformal threshold on 150 prompts lies at 1.7% false alarms, not at 5%",
+    "tiny": "the conformal threshold on 150 prompts lies at 0.8% false alarms, not at 5%",
     "tiny, knowing": "its suffixes are as likely as clean prompts, for half of what others gain",
-    REAL: "clean prompts of a few words surprise it as much; two attacks of few steps",
+    REAL: "two attacks of few steps",
 }
 # Scores of calibration prompts, of held-out clean ones, and of suffixed ones.
 Scores = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -67,21 +67,22 @@ def measure(subject: Subject) -> dict[str, Any]:
 
 def _ways(subject: Subject, clean: Sequence[str], suffixed: Sequence[str]) -> dict[str, Scores]:
     """What the screen measures, each response, and each joined with the former."""
-    model, steps = subject.decoder.model, subject.steps
-
-    def of(texts: Sequence[str]) -> np.ndarray:
-        """Columns of scores."""
-        ids = map(subject.ids, texts)
-        found = [[score(model, each, WINDOW), *responses(model, each, steps)] for each in ids]
-        return np.array(found).T
-
-    count = subject.calibration
-    parts = [of(texts) for texts in (clean[:count], clean[count:], suffixed)]
-    columns: list[Scores] = list(zip(*parts, strict=True))
-    found = {_SCREEN: columns[0]}
-    for step, moved in zip(steps, columns[1:], strict=True):
-        found |= {f"response_{step}": moved, f"joined_{step}": _joined(columns[0], moved)}
+    model, count = subject.decoder.model, subject.calibration
+    parts = [[*map(subject.cut, each)] for each in (clean[:count], clean[count:], suffixed)]
+    heights = [[height(model, each.ids, WINDOW, each.written) for each in part] for part in parts]
+    tail = tail_of([each.highest for each in heights[0]])
+    surprise = _three([[each.less(tail) for each in part] for part in heights])
+    moved = [np.array([responses(model, each.ids, subject.steps) for each in p]) for p in parts]
+    found = {_SCREEN: surprise}
+    for place, step in enumerate(subject.steps):
+        column = _three([part[:, place] for part in moved])
+        found |= {f"response_{step}": column, f"joined_{step}": _joined(surprise, column)}
     return found
+
+
+def _three(parts: Sequence[Any]) -> Scores:
+    calibration, held_out, attacked = map(np.asarray, parts)
+    return calibration, held_out, attacked
 
 
 def _joined(surprise: Scores, moved: Scores) -> Scores:

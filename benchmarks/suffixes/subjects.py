@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import RESULTS
-from generation.decoder import Decoder
+from generation.decoder import Cut, Decoder
 from inference.generation import Asked, Sampling
 from tests.support import tiny_decoder
 from tests.support.gcg import Aim, Attack, Effort, Found, printable
@@ -40,11 +40,10 @@ class Subject:
     calibration: int
     steps: tuple[float, ...]
 
-    def ids(self, text: str) -> list[int]:
+    def cut(self, text: str) -> Cut:
         """As it would be sent."""
         said = json.dumps([{"role": "user", "content": text}]) if self.chat else text
-        asked = Asked(said.encode(), self.chat, Sampling(1))
-        return self.decoder.prompt_ids(asked, _MOST_TOKENS)
+        return self.decoder.cut(Asked(said.encode(), self.chat, Sampling(1)), _MOST_TOKENS)
 
     def attacked(self) -> Iterator[tuple[str, Found]]:
         """Each attacked prompt with its suffix, as text, and what was found. What has been found
@@ -70,11 +69,11 @@ class Subject:
 
     def _around(self, prompt: str) -> tuple[list[int], list[int]]:
         """The ids before the suffix and behind it."""
-        ids = self.ids(prompt)
+        ids = self.cut(prompt).ids
         if not self.chat:
             return ids, []
         # What the template writes behind a message is what two messages have in common there.
-        other = self.ids("?")
+        other = self.cut("?").ids
         common = next(n for n in range(len(other)) if ids[-n - 1] != other[-n - 1])
         return ids[:-common], ids[-common:]
 
