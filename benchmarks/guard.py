@@ -25,13 +25,13 @@ from safetensors.numpy import load_file, save_file
 from scipy.stats import binomtest
 
 from benchmarks.report import RESULTS, Target, write_report
+from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS
 from gateway.prompt_guard import PromptGuard
 from inference.engine import Engine
 from inference.generation import Asked, Sampling
 from sealgate.trust.policy_parts import BLOCK
 from sealgate.trust.screens import Guard
 from tests.support.house import House, running
-from training.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS
 from training.recipe import Recipe
 from training.spam import body
 from training.workshop import Made

