@@ -18,7 +18,7 @@ _PGD_EPS = 0.2
 # The share of attacks that fool the model which screening must refuse at the least. It swings by
 # some twenty points with the random key of the watermark, since the threshold is one of the
 # largest of a few hundred clean scores; the least that was seen is half as much again.
-_REFUSED = {"FGSM 0.1": 0.25, "FGSM 0.2": 0.25, "PGD 0.2": 0.4}
+_REFUSED = {"FGSM 0.1": 0.2, "FGSM 0.2": 0.14, "PGD 0.2": 0.4}
 # The share of clean inputs that screening may refuse, with room for chance on a few hundred.
 _FALSE_ALARMS = {"digits": 0.03, "breast-cancer": 0.12}
 _ACCURACY = 0.93
