@@ -142,8 +142,8 @@ def _targets(rows: list[dict[str, Any]], waits: list[float]) -> list[Target]:
             ray["per_second"] / alone["per_second"],
             0.5,
             least=True,
-        ),
-        Target("p50 that Ray adds to a lone request, ms", added, 5.0).because(_BUSY),
+        ).because(_WAY),
+        Target("p50 that Ray adds to a lone request, ms", added, 5.0).because(_WAY),
         Target("the longest wait after the only replica is killed, s", max(waits), 10.0).because(
             _BUSY
         ),
