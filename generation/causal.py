@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from generation.batches import Batches
 from generation.family import Said
+from generation.greedy import generated
 from generation.settings import GenerationSettings
 from generation.surprise import perplexity
 
@@ -39,19 +39,7 @@ class Causal:
     def greedy(
         self, model: PreTrainedModel, ends: Sequence[int], prompt: Sequence[int], tokens: int
     ) -> list[int]:
-        settings = GenerationConfig(
-            max_new_tokens=tokens,
-            do_sample=False,
-            eos_token_id=list(ends) or None,
-            pad_token_id=0,
-        )
-        ids = torch.tensor([list(prompt)])
-        with torch.inference_mode():
-            found = model.generate(
-                ids, attention_mask=torch.ones_like(ids), generation_config=settings
-            )
-        answer: list[int] = found[0, len(prompt) :].tolist()
-        return answer
+        return generated(model, ends, prompt, tokens)[len(prompt) :]
 
     def material(
         self, model: PreTrainedModel, ends: Sequence[int], prompts: Sequence[Sequence[int]]

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from generation.choosing import draw
 from generation.family import Said
+from generation.greedy import generated
 from generation.rows import Rows
 from generation.settings import GenerationSettings
 from generation.translations import Translations
@@ -54,20 +55,7 @@ class Translator:
     def greedy(
         self, model: PreTrainedModel, ends: Sequence[int], prompt: Sequence[int], tokens: int
     ) -> list[int]:
-        settings = GenerationConfig(
-            max_new_tokens=tokens,
-            do_sample=False,
-            decoder_start_token_id=_start(model),
-            eos_token_id=list(ends) or None,
-            pad_token_id=0,
-        )
-        ids = torch.tensor([list(prompt)])
-        with torch.inference_mode():
-            found = model.generate(
-                ids, attention_mask=torch.ones_like(ids), generation_config=settings
-            )
-        answer: list[int] = found[0, 1:].tolist()
-        return answer
+        return generated(model, ends, prompt, tokens, _start(model))[1:]
 
     def material(
         self, model: PreTrainedModel, ends: Sequence[int], prompts: Sequence[Sequence[int]]
