@@ -23,7 +23,7 @@ from torch import nn
 from sealgate.reasons import Reason, Refusal
 from training.distillation import Batch
 from training.material import NO_LABEL
-from training.recipe import Step
+from training.recipe_step import Step
 from training.storage import storing
 
 STEEPEST = 1.0

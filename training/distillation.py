@@ -16,7 +16,7 @@ from torch import distributed, nn
 from torch.nn import functional
 
 from training.material import NO_LABEL
-from training.recipe import Step
+from training.recipe_step import Step
 
 # How fast the running gap follows, a step; and how far one row may weigh above or below another.
 _PACE = 0.05

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from training.distillation import Batch
-from training.recipe import Step
+from training.recipe_step import Step
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 # How far the steps of a walk reach together, in its bound; Madry's.

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sealgate.reasons import Reason, Refusal
 from training.descent import Corpus, Progress, Watch
-from training.recipe import Step
+from training.recipe_step import Step
 from training.students import logits_of
 
 with warnings.catch_warnings():

@@ -41,7 +41,7 @@ from training import tensor_parallel
 from training.descent import Accelerated, Corpus, Engine, Keeping, Progress, Watch, Whole, descend
 from training.devices import TENSOR, Devices
 from training.distillation import Batch
-from training.recipe import Step
+from training.recipe_step import Step
 from training.storage import write_whole
 from training.watching import measured
 

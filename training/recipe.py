@@ -13,13 +13,14 @@
 What a name does not know is refused, so that no setting is ignored unnoticed.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inference.tokens import doubled
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, read_settings
 from training.devices import Devices
+from training.recipe_step import DISTIL, HARDEN, PRIVATE, QUANTIZE, TRAIN, Step, one_of
 from training.space import Search
 
 TABLE, SPAM, TEXTS, PROSE, DIGITS, FASHION = SOURCES = (
@@ -40,17 +41,6 @@ PERCEPTRON, CONVOLUTION, ENCODER, DECODER = STUDENTS = (
 )
 FULL, WINDOW = ATTENTIONS = ("full", "window")
 _WHOLE, _BLOCK = 2048, 128
-TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
-    *("train", "distil", "harden", "quantize", "private"),
-)
-_EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
-_SETTINGS = {
-    TRAIN: ("checkpointing",),
-    DISTIL: ("checkpointing", "temperature", "weight", "hidden", "adaptive"),
-    HARDEN: ("attack", "attack_steps", "shift", "turn", "smoothing"),
-    QUANTIZE: ("bits", "temperature", "weight"),
-    PRIVATE: ("noise", "clip", "epsilon", "delta"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +84,7 @@ class DataRows:
     tokens: int = 64
 
     def __post_init__(self) -> None:
-        _one_of("[data] source", self.source, SOURCES)
+        one_of("[data] source", self.source, SOURCES)
         if self.labels > self.train:
             raise ConfigError("[data] labels cannot be more than train")
         if self.source in (TABLE, SPAM, TEXTS, PROSE) and self.path is None:
@@ -117,7 +107,7 @@ class Teacher:
     path: Path | None = None
 
     def __post_init__(self) -> None:
-        _one_of("[teacher] kind", self.kind, TEACHERS)
+        one_of("[teacher] kind", self.kind, TEACHERS)
         if (self.kind in (CHECKPOINT, GRAPH)) != (self.path is not None):
             raise ConfigError("[teacher] a checkpoint or graph, and nothing else, has a path")
 
@@ -144,8 +134,8 @@ class Student:
     block: int = _BLOCK
 
     def __post_init__(self) -> None:
-        _one_of("[student] kind", self.kind, STUDENTS)
-        _one_of("[student] attention", self.attention, ATTENTIONS)
+        one_of("[student] kind", self.kind, STUDENTS)
+        one_of("[student] attention", self.attention, ATTENTIONS)
         if self.attention == WINDOW and self.kind != ENCODER:
             raise ConfigError("[student] only an encoder attends by windows")
         if self.attention == FULL and (self.whole, self.block) != (_WHOLE, _BLOCK):
@@ -159,59 +149,6 @@ class Student:
         # Positions turn pairs of a head's numbers.
         if self.kind == DECODER and self.width % (2 * self.heads):
             raise ConfigError("[student] a decoder's width must be a multiple of twice its heads")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step; which settings it has follows from its `kind`.
-
-    train      on the labels alone
-    distil     on the teacher's probabilities too: at `temperature`, weighing `weight` against the
-               labels' 1 - weight; `hidden` weighs the distance to its hidden vectors; `adaptive`
-               lets weight and temperature follow the student's gap
-    harden     on the labels, of rows that PGD of `attack_steps` moves in every step, by up to
-               `attack` (of the domain) in each place; every other image is shifted by up to `shift`
-               pixels and turned by up to `turn` degrees before, labels are smoothed by `smoothing`
-    quantize   with the rounding of INT8 in every step, `bits` to a weight (publishing leaves 7)
-    private    with gradients clipped to `clip` and noise of `noise` clips (DP-SGD), until `epsilon`
-               at `delta` is spent
-    """
-
-    kind: str
-    epochs: int = 10
-    batch: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    checkpointing: bool = False
-    temperature: float = 2.0
-    weight: float = 0.9
-    hidden: float = 0.0
-    adaptive: bool = False
-    attack: float = 0.1
-    attack_steps: int = 7
-    shift: float = 0.0
-    turn: float = 0.0
-    smoothing: float = 0.0
-    bits: int = 7
-    noise: float = 1.0
-    clip: float = 1.0
-    epsilon: float = 8.0
-    delta: float = 1e-5
-
-    def __post_init__(self) -> None:
-        _one_of("[steps] kind", self.kind, STEPS)
-        known = (*_EVERYWHERE, *_SETTINGS[self.kind])
-        for item in fields(self):
-            if item.name not in known and getattr(self, item.name) != item.default:
-                raise ConfigError(f"a step {self.kind!r} has no setting {item.name!r}")
-        if self.weight > 1:
-            raise ConfigError("[steps] weight is a share, at most 1")
-        if not 2 <= self.bits <= 8:
-            raise ConfigError("[steps] bits is 2 to 8")
-        if self.delta >= 1:
-            raise ConfigError("[steps] delta is a probability")
-        if self.attack > 1 or self.smoothing > 1:
-            raise ConfigError("[steps] attack and smoothing are shares, at most 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,8 +259,3 @@ class Recipe:
             return read_settings(path, cls)
         except ConfigError as error:
             raise Refusal(Reason.RECIPE_INVALID, str(error)) from error
-
-
-def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f"{what} is one of {', '.join(name for name in known if name)}")

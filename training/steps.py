@@ -6,12 +6,11 @@ from typing import Any
 from torch import nn
 
 from sealgate.reasons import Reason, Refusal
-from training import recipe
 from training.descent import Corpus, Keeping, Watch, descend
 from training.devices import Devices
 from training.distillation import AdaptiveDistillation, Distillation, Labels
 from training.encoder import TextClassifier
-from training.recipe import Step
+from training.recipe_step import HARDEN, PRIVATE, QUANTIZE, TRAIN, Step
 from training.watching import Watching
 
 Descend = Callable[[nn.Module, nn.Module, Corpus, Step, int, Watch, Keeping | None], None]
@@ -33,11 +32,11 @@ def follow(
 
     Raises Refusal: RECIPE_INVALID, LOSS_NOT_FINITE, STORAGE_FULL.
     """
-    if step.kind == recipe.PRIVATE:
+    if step.kind == PRIVATE:
         from training.privacy import descend_privately
 
         return descend_privately(student, corpus, step, watching(student)).encode()
-    if step.kind == recipe.HARDEN:
+    if step.kind == HARDEN:
         from training.hardening import Hardened
 
         hardened = Hardened(step, student)
@@ -46,7 +45,7 @@ def follow(
         return None
     objective = _objective(step, student, corpus)
     rows = corpus.labelled() if isinstance(objective, Labels) else corpus
-    if step.kind == recipe.QUANTIZE:
+    if step.kind == QUANTIZE:
         from training import quantization
 
         rounded = quantization.prepare(student, corpus.rows.x, step.bits)
@@ -72,7 +71,7 @@ def descent_over(devices: Devices, watching: Watching) -> Descend:
 def _objective(step: Step, student: nn.Module, corpus: Corpus) -> nn.Module:
     """What the step trains to: a teacher's word counts wherever there is one."""
     told = corpus.rows
-    if step.kind == recipe.TRAIN or not corpus.taught:
+    if step.kind == TRAIN or not corpus.taught:
         return Labels()
     widths = None
     if step.hidden:

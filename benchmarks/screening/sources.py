@@ -16,7 +16,8 @@ from sklearn import datasets
 
 from benchmarks.subjects import fashion_rows
 from training.mlp import Recipe
-from training.recipe import HARDEN, PERCEPTRON, Step, Student
+from training.recipe import PERCEPTRON, Student
+from training.recipe_step import HARDEN, Step
 
 Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

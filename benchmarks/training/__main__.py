@@ -28,7 +28,8 @@ from benchmarks.training import (
     windows,
 )
 from benchmarks.training.targets import targets
-from training.recipe import DISTIL, ENCODER, PERCEPTRON, Step, Student
+from training.recipe import ENCODER, PERCEPTRON, Student
+from training.recipe_step import DISTIL, Step
 from training.space import Search
 
 SEEDS = 3

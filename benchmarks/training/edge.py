@@ -14,7 +14,8 @@ from benchmarks.training.rows import Task
 from training.descent import Corpus, descend
 from training.distillation import Distillation
 from training.export_text import export_text_serving
-from training.recipe import DISTIL, ENCODER, Step, Student
+from training.recipe import ENCODER, Student
+from training.recipe_step import DISTIL, Step
 from training.students import make
 
 _STUDENT = Student(ENCODER, width=32, layers=1)

@@ -27,7 +27,8 @@ from training.distillation import AdaptiveDistillation, Distillation, Labels
 from training.head import fit_head
 from training.material import NO_LABEL, Material
 from training.material import TRAIN as TRAIN_SLICE
-from training.recipe import BOOSTING, DISTIL, NEIGHBOURS, TRAIN, Step, Student, Teacher
+from training.recipe import BOOSTING, NEIGHBOURS, Student, Teacher
+from training.recipe_step import DISTIL, TRAIN, Step
 from training.students import accuracy, make
 from training.teachers import teach
 

@@ -17,7 +17,8 @@ from benchmarks.training.rows import Task
 from training.descent import descend
 from training.distillation import Labels
 from training.privacy import descend_privately, membership_advantage
-from training.recipe import PERCEPTRON, PRIVATE, TRAIN, Step, Student
+from training.recipe import PERCEPTRON, Student
+from training.recipe_step import PRIVATE, TRAIN, Step
 from training.students import accuracy, make
 
 BUDGETS = (1.0, 2.0, 8.0)

@@ -22,7 +22,7 @@ from training.descent import Corpus, descend
 from training.distillation import AdaptiveDistillation, Batch, Distillation, Labels
 from training.families import load
 from training.language import Prose, ask_of
-from training.recipe import DISTIL, TRAIN, Step
+from training.recipe_step import DISTIL, TRAIN, Step
 
 _TOKENS, _SEEN, _CHOSEN, _LETTERS = 64, 400, 60, 600_000
 _STEPS, _WIDTH, _LAYERS = 1000, 96, 2

@@ -20,7 +20,8 @@ from training.descent import descend
 from training.distillation import Labels
 from training.export import export_serving
 from training.quantization import prepare, to_onnx
-from training.recipe import PERCEPTRON, QUANTIZE, TRAIN, Step, Student
+from training.recipe import PERCEPTRON, Student
+from training.recipe_step import QUANTIZE, TRAIN, Step
 from training.students import make
 
 BITS = (8, 4)

@@ -17,18 +17,8 @@ from benchmarks.training.learning import Teach
 from benchmarks.training.rows import Task
 from training.descent import Corpus
 from training.material import TRAIN
-from training.recipe import (
-    CHECKPOINT,
-    DIGITS,
-    SPAM,
-    DataRows,
-    Model,
-    Recipe,
-    Run,
-    Step,
-    Student,
-    Teacher,
-)
+from training.recipe import CHECKPOINT, DIGITS, SPAM, DataRows, Model, Recipe, Run, Student, Teacher
+from training.recipe_step import Step
 from training.search import Found, Looking, serving
 from training.space import Search
 from training.steps import follow

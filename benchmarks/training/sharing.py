@@ -20,7 +20,8 @@ from training.descent import Corpus, Keeping, Progress, descend
 from training.devices import SPLITS, TENSOR, Devices
 from training.distillation import Batch, Distillation
 from training.ranks import Together
-from training.recipe import DISTIL, ENCODER, PERCEPTRON, Step, Student
+from training.recipe import ENCODER, PERCEPTRON, Student
+from training.recipe_step import DISTIL, Step
 from training.students import make
 
 _PROCESSES = 2

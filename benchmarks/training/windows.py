@@ -30,7 +30,7 @@ from training.distillation import Batch, Labels
 from training.encoder import TextClassifier
 from training.head import fit_head
 from training.long_encoder import lengthened, size_of
-from training.recipe import TRAIN, Step
+from training.recipe_step import TRAIN, Step
 from training.students import encoder_from
 
 _LAYERS, _SHORT, _LONG = 2, 800, 120

@@ -16,7 +16,7 @@ from training.federated.recipe import FederatedRecipe
 from training.federated.weights import Weights
 from training.material import Read
 from training.privacy import descend_privately, spent
-from training.recipe import PRIVATE, Step
+from training.recipe_step import PRIVATE, Step
 
 _MOMENTUM = 0.9
 _STEEPEST = 1.0

@@ -21,7 +21,8 @@ from training.decoder import Decoder, following, next_right, perplexity
 from training.descent import descend
 from training.distillation import Batch, Distillation, gap
 from training.language import Prose
-from training.recipe import DISTIL, DataRows, Step
+from training.recipe import DataRows
+from training.recipe_step import DISTIL, Step
 from training.workshop import Made
 
 

@@ -7,7 +7,7 @@ from sealgate.reasons import Reason, Refusal
 from training.descent import Corpus, descend
 from training.distillation import AdaptiveDistillation, Batch, Distillation, Labels, gap
 from training.material import NO_LABEL
-from training.recipe import DISTIL, TRAIN, Step
+from training.recipe_step import DISTIL, TRAIN, Step
 from training.students import Perceptron, accuracy
 
 X = torch.rand(240, 6, generator=torch.Generator().manual_seed(1))

@@ -11,7 +11,7 @@ from training import datasets, descent
 from training.descent import Corpus, Keeping, descend
 from training.distillation import Batch
 from training.hardening import Hardened, by_pgd, varied
-from training.recipe import HARDEN, TRAIN, Step
+from training.recipe_step import HARDEN, TRAIN, Step
 from training.steps import follow
 from training.students import Perceptron, accuracy
 

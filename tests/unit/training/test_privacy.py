@@ -11,7 +11,7 @@ from training.descent import Corpus
 from training.distillation import Batch
 from training.material import NO_LABEL
 from training.privacy import affordable, descend_privately, membership_advantage
-from training.recipe import PRIVATE, Step
+from training.recipe_step import PRIVATE, Step
 from training.students import Perceptron
 
 X = torch.rand(200, 6, generator=torch.Generator().manual_seed(1))

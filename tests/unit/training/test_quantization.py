@@ -12,7 +12,7 @@ from training.descent import Corpus, descend
 from training.distillation import Batch, Labels
 from training.encoder import Size, TextClassifier
 from training.export import export_serving
-from training.recipe import TRAIN, Step
+from training.recipe_step import TRAIN, Step
 from training.students import Perceptron, accuracy
 
 X = torch.rand(320, 12, generator=torch.Generator().manual_seed(1))

@@ -1,0 +1,76 @@
+"""A step of a recipe, and its kinds. What each does to a student is in `training.steps`."""
+
+from dataclasses import dataclass, fields
+
+from sealgate.settings import ConfigError
+
+TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
+    *("train", "distil", "harden", "quantize", "private"),
+)
+_EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
+_SETTINGS = {
+    TRAIN: ("checkpointing",),
+    DISTIL: ("checkpointing", "temperature", "weight", "hidden", "adaptive"),
+    HARDEN: ("attack", "attack_steps", "shift", "turn", "smoothing"),
+    QUANTIZE: ("bits", "temperature", "weight"),
+    PRIVATE: ("noise", "clip", "epsilon", "delta"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step; which settings it has follows from its `kind`.
+
+    train      on the labels alone
+    distil     on the teacher's probabilities too: at `temperature`, weighing `weight` against the
+               labels' 1 - weight; `hidden` weighs the distance to its hidden vectors; `adaptive`
+               lets weight and temperature follow the student's gap
+    harden     on the labels, of rows that PGD of `attack_steps` moves in every step, by up to
+               `attack` (of the domain) in each place; every other image is shifted by up to `shift`
+               pixels and turned by up to `turn` degrees before, labels are smoothed by `smoothing`
+    quantize   with the rounding of INT8 in every step, `bits` to a weight (publishing leaves 7)
+    private    with gradients clipped to `clip` and noise of `noise` clips (DP-SGD), until `epsilon`
+               at `delta` is spent
+    """
+
+    kind: str
+    epochs: int = 10
+    batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    checkpointing: bool = False
+    temperature: float = 2.0
+    weight: float = 0.9
+    hidden: float = 0.0
+    adaptive: bool = False
+    attack: float = 0.1
+    attack_steps: int = 7
+    shift: float = 0.0
+    turn: float = 0.0
+    smoothing: float = 0.0
+    bits: int = 7
+    noise: float = 1.0
+    clip: float = 1.0
+    epsilon: float = 8.0
+    delta: float = 1e-5
+
+    def __post_init__(self) -> None:
+        one_of("[steps] kind", self.kind, STEPS)
+        known = (*_EVERYWHERE, *_SETTINGS[self.kind])
+        for item in fields(self):
+            if item.name not in known and getattr(self, item.name) != item.default:
+                raise ConfigError(f"a step {self.kind!r} has no setting {item.name!r}")
+        if self.weight > 1:
+            raise ConfigError("[steps] weight is a share, at most 1")
+        if not 2 <= self.bits <= 8:
+            raise ConfigError("[steps] bits is 2 to 8")
+        if self.delta >= 1:
+            raise ConfigError("[steps] delta is a probability")
+        if self.attack > 1 or self.smoothing > 1:
+            raise ConfigError("[steps] attack and smoothing are shares, at most 1")
+
+
+def one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises ConfigError for a value that is not known."""
+    if value not in known:
+        raise ConfigError(f"{what} is one of {', '.join(name for name in known if name)}")
