@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shlex
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import Profile, connect
 
 _START_SECONDS = 120
+_PORTS = range(16384, 32767)
 
 
 class StepFailed(Exception):
@@ -37,12 +39,16 @@ class Result:
 
 
 def free_ports() -> int:
-    """A port of loopback that is free together with its successor."""
+    """A port of loopback that is free together with its successor.
+
+    It is below those that Linux gives to connections (from 32768 on), which might take it before
+    whoever asks listens there.
+    """
     while True:
+        port = secrets.choice(_PORTS)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
             except OSError:
                 continue

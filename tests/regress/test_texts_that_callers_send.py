@@ -107,10 +107,11 @@ def call(channel: grpc.Channel, path: str, method: MethodDescriptor, request: by
 
 
 def files(folder: Path) -> set[str]:
+    """Those that stay: no database's own, and none that `sealgate.files` is just writing."""
     return {
         str(path.relative_to(folder))
         for path in folder.rglob("*")
-        if not path.name.endswith(("-wal", "-shm"))
+        if not path.name.endswith(("-wal", "-shm")) and not path.name.startswith(".seen-")
     }
 
 
