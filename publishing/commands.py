@@ -157,10 +157,10 @@ def release(
 def _outbox(person: Profile, source: Path, data: Dataset, wishes: Wishes) -> Iterator[Outbox]:
     """Where the version waits; without a place of the profile's, no longer than this command."""
     if person.outbox is not None:
-        yield Outbox(person.outbox, source, data, wishes.first_stage)
+        yield Outbox(person.outbox, source, data, repr(wishes))
         return
     with tempfile.TemporaryDirectory() as folder:
-        yield Outbox(Path(folder), source, data, wishes.first_stage)
+        yield Outbox(Path(folder), source, data, repr(wishes))
 
 
 def _build(

@@ -35,18 +35,16 @@ class Waiting:
 
 
 class Outbox:
-    """The versions made from one source, a folder with its data, with or without a first stage of
-    screening: at most one of each waits.
+    """The versions made from one source, a folder with its data: at most one of each waits that
+    was asked for in these `wishes`.
     """
 
-    def __init__(self, folder: Path, source: Path, data: Dataset, first_stage: bool) -> None:
+    def __init__(self, folder: Path, source: Path, data: Dataset, wishes: str) -> None:
         names = [*NAMES, *([ORIGIN] if (source / ORIGIN).exists() else [])]
         parts = [sha256(read_plain_file(source / name)) for name in names]
         if data.traffic is not None:
             parts.append(sha256(data.traffic.tobytes()))
-        if not first_stage:
-            parts.append("no first stage")
-        name = sha256("\n".join([*parts, data.digest]).encode())
+        name = sha256("\n".join([*parts, data.digest, wishes]).encode())
         self._folder = folder / name.removeprefix("sha256:")[:16]
 
     def keep(self, built: BuiltVersion, summary: Mapping[str, Any]) -> Waiting:

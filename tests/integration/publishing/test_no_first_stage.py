@@ -11,7 +11,6 @@ from inference.screening.detector import Detector
 from publishing import commands, trial
 from publishing.commands import Wishes
 from publishing.data import Dataset
-from publishing.outbox import Outbox
 from publishing.source import SourceFolder
 from publishing.stages import choose
 
@@ -61,10 +60,3 @@ def test_the_command_passes_it_on(
     assert result.exit_code == 0, result.output
     (wishes,) = (each for each in asked if isinstance(each, Wishes))
     assert wishes.first_stage is expected
-
-
-def test_a_version_that_waits_is_not_taken_for_one_without(tmp_path: Path) -> None:
-    data = Dataset.read(DATA)
-    Outbox(tmp_path, FOLDER, data, first_stage=True)._folder.mkdir()
-    assert not Outbox(tmp_path, FOLDER, data, first_stage=True).is_empty()
-    assert Outbox(tmp_path, FOLDER, data, first_stage=False).is_empty()
