@@ -59,7 +59,11 @@ def _attacks(
     attacks = [(f"FGSM {eps}", fgsm(session, rows, eps, *domain)) for eps in _FGSM_EPS]
     step = _PGD_EPS / PGD_SHARE
     strong = pgd(session, rows, labels, _PGD_EPS, step, PGD_STEPS, *domain)
-    return [*attacks, (f"PGD {_PGD_EPS}", strong)]
+    attacks.append((f"PGD {_PGD_EPS}", strong))
+    if (table := config.table) is not None:
+        # What lies between two values of a column would be refused for that.
+        attacks = [(name, table.within(rows, attacked)) for name, attacked in attacks]
+    return attacks
 
 
 def _answers(session: Any, rows: Array, config: ModelConfig) -> Array:

@@ -18,8 +18,9 @@ Array = npt.NDArray[Any]
 def model_input(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Array:
     """The rows [n, …] of the model's inputs, of its names, data types and shapes.
 
-    Numbers [n, …] inside its domain, since screening measures responses nowhere else; tokens [n, s]
-    as `inference.tokens` holds them; or texts [n], as bytes.
+    Numbers [n, …] inside its domain, since screening measures responses nowhere else, and of a
+    table such as its columns hold, since its attacks make no others; tokens [n, s] as
+    `inference.tokens` holds them; or texts [n], as bytes.
     Raises: TENSOR_NAME, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE, TENSOR_TEXT, BATCH_TOO_LARGE.
     """
     if len(tensors) != len(config.inputs):
@@ -56,6 +57,8 @@ def _numbers(config: ModelConfig, data: Array) -> Array:
     # float32 cannot hold every bound exactly, so the bounds are compared as it would hold them.
     if data.min() < np.float32(domain.min) or data.max() > np.float32(domain.max):
         raise Refusal(Reason.TENSOR_RANGE)
+    if config.table is not None:
+        config.table.check(data)
     return data
 
 

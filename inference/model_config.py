@@ -6,7 +6,8 @@
      "output": {"name", "datatype": "FP32", "shape": [-1, C]},
      "labels": [C texts], "domain": {"min", "max"}, "screening": {"eps"},
      "batching": {...} (inference.batching),
-     "scaling": {"offset": [...], "scale": [...]}}
+     "scaling": {"offset": [...], "scale": [...]},
+     "columns": [...] (inference.columns)}
 
 A text model takes tokens, by one of two inputs, and has no `domain`; `tokens` says how texts are
 held (inference.tokens), and `screening.eps` is in units of the word embeddings:
@@ -21,17 +22,19 @@ Its verdicts flag and do not block, unless `screening` says "blocks": true: see 
 `screening.eps` is the small step by which the model's response is measured, not an attack's size.
 `scaling` may be absent; it says how a raw measurement became an input: (raw - offset) / scale,
 clipped to the domain, with one number for all elements of a row or one for each. The gateway does
-not apply it.
+not apply it. `columns` may be absent too, and is for rows of one dimension: what a table holds.
 """
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from inference.batching import Batching
+from inference.columns import Column, decode_columns
 from inference.numbers import number, numbers
 from inference.screening import contract
+from inference.screening.columns import Columns
 from inference.tokens import TokenRules
 from sealgate.reasons import Reason
 from sealgate.trust import canonical, fields
@@ -127,7 +130,7 @@ class InputScaling:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The whole document, checked."""
+    """The whole document, checked; `table` is what its columns come to, where it states any."""
 
     name: str
     description: str
@@ -142,6 +145,8 @@ class ModelConfig:
     scaling: InputScaling | None = None
     tokens: TokenRules | None = None
     blocks: bool = True
+    columns: tuple[Column, ...] = ()
+    table: Columns | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         check_name(self.name, Reason.DOCUMENT_MALFORMED)
@@ -149,8 +154,8 @@ class ModelConfig:
             raise fields.malformed("a text model, and no other, has a section tokens")
         if self.tokens is None:
             self._check_numbers()
-        elif self.scaling is not None or self.domain != UNBOUNDED:
-            raise fields.malformed("a text model has neither scaling nor domain")
+        elif self.scaling is not None or self.domain != UNBOUNDED or self.columns:
+            raise fields.malformed("a text model has neither scaling, domain nor columns")
         elif self.input.datatype == INT64 and self.input.name != contract.IDS:
             raise fields.malformed(f"tokens come in {contract.IDS}")
         if self.output.datatype != FP32 or self.output.row != (len(self.labels),):
@@ -166,6 +171,13 @@ class ModelConfig:
         elements = math.prod(self.input.row)
         if self.scaling is not None and len(self.scaling.scale) not in (1, elements):
             raise fields.malformed("a scaling has one number, or one for each element")
+        if self.columns:
+            if self.input.row != (len(self.columns),):
+                raise fields.malformed("there is a column for each place of a row")
+            scaling = self.scaling or InputScaling((0.0,), (1.0,))
+            domain = self.domain.min, self.domain.max
+            table = Columns.of(self.columns, domain, scaling.offset, scaling.scale)
+            object.__setattr__(self, "table", table)
 
     @property
     def is_text(self) -> bool:
@@ -204,12 +216,17 @@ class ModelConfig:
                 "offset": list(self.scaling.offset),
                 "scale": list(self.scaling.scale),
             }
+        if self.columns:
+            value["columns"] = [column.encode() for column in self.columns]
         return canonical.encode(value)
 
     @classmethod
     def decode(cls, data: bytes) -> "ModelConfig":
         """Read what `encode` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
-        return _config(canonical.decode(data))
+        config = _config(canonical.decode(data))
+        if config.columns and config.encode() != data:
+            raise fields.malformed("what is not stated of a column is absent")
+        return config
 
     @classmethod
     def read(cls, data: bytes) -> "ModelConfig":
@@ -232,9 +249,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _config(value: Any) -> ModelConfig:
     given = value if isinstance(value, dict) else {}
-    scaled, text = "scaling" in given, "tokens" in given
+    text = "tokens" in given
     kind = "tokens" if text else "domain"
-    top = fields.record(value, (*_REQUIRED, kind, *(["scaling"] if scaled else [])), TYPE)
+    stated = [name for name in ("scaling", "columns") if name in given]
+    top = fields.record(value, (*_REQUIRED, kind, *stated), TYPE)
     eps, blocks = _screening(top["screening"], text)
     return ModelConfig(
         name=fields.text(top["name"]),
@@ -247,9 +265,10 @@ def _config(value: Any) -> ModelConfig:
         domain=UNBOUNDED if text else _domain(top["domain"]),
         eps=eps,
         batching=Batching.decode(top["batching"]),
-        scaling=_input_scaling(top["scaling"]) if scaled else None,
+        scaling=_input_scaling(top["scaling"]) if "scaling" in stated else None,
         tokens=TokenRules.decode(top["tokens"]) if text else None,
         blocks=blocks,
+        columns=decode_columns(top["columns"]) if "columns" in stated else (),
     )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from inference.columns import described
 from inference.model_config import ModelConfig
 from sealgate.trust import digest
 from sealgate.trust.manifest import FileEntry, Manifest
@@ -39,7 +40,7 @@ def ml_bom(
     facts: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The document. `accuracies` are shares of the test slice, by what was measured; `facts` are
-    what training says of itself, by name.
+    what training says of itself, by name. A table's columns are told of in the order of its rows.
     """
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -66,7 +67,11 @@ def _model(
     accuracies: Mapping[str, float],
     facts: Mapping[str, str],
 ) -> dict[str, Any]:
-    told = [{"name": name, "value": value} for name, value in sorted(facts.items())]
+    columns = described(config.columns).items()
+    told = [
+        *({"name": name, "value": value} for name, value in sorted(facts.items())),
+        *({"name": f"sealgate:column:{name}", "value": value} for name, value in columns),
+    ]
     return {
         "type": "machine-learning-model",
         "bom-ref": manifest.digest,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from inference.columns import described
 from publishing import evidence
 from publishing.bom import DataFile, ml_bom
 from publishing.build_provenance import Making, build_provenance
@@ -128,15 +129,19 @@ def _bodies(
         evidence.ML_BOM: _bill(making, manifest, report),
         evidence.FORMAT_SCAN: format_scan(files),
         evidence.GOLDEN_RUN: report.measured.golden,
-        evidence.SCREENING_REPORT: _screening(making.data, report),
+        evidence.SCREENING_REPORT: _screening(making, report),
         evidence.WATERMARK_CHECK: _watermark_check(report, making.commitment, entry),
     }
 
 
-def _screening(data: Dataset, report: Report) -> dict[str, Any]:
-    """The report; after a recalibration, with the number of requests that it stands on."""
-    more = {} if data.traffic is None else {"calibrated_on_traffic": len(data.traffic)}
-    return {**report.measured.screening, **more}
+def _screening(making: Making, report: Report) -> dict[str, Any]:
+    """The report; of a table, with what its columns hold, and after a recalibration with the number
+    of requests that it stands on.
+    """
+    columns, traffic = described(making.source.config.columns), making.data.traffic
+    told = {"columns": columns} if columns else {}
+    more = {} if traffic is None else {"calibrated_on_traffic": len(traffic)}
+    return {**report.measured.screening, **told, **more}
 
 
 def _bill(making: Making, manifest: Manifest, report: Report) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class Slice:
             rules.checked(self.x)
         elif self.x.min() < config.domain.min or self.x.max() > config.domain.max:
             raise Refusal(Reason.TENSOR_RANGE, "a row lies outside the domain")
+        elif config.table is not None:
+            config.table.check(self.x)
         if self.y.min() < 0 or self.y.max() >= len(config.labels):
             raise Refusal(Reason.TENSOR_RANGE, "a class has no label")
 

@@ -2,7 +2,8 @@
 
 All of it is made by the response graph, with no torch. FGSM and PGD are those of
 `inference.screening.attack`. A near attack stops where the answer changes, or a little
-behind, as attacks that look for the smallest change do.
+behind, as attacks that look for the smallest change do. Of a table no row is made that its columns
+rule out (`inference.screening.columns`).
 """
 
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.model_config import Domain
+from inference.model_config import Domain, ModelConfig
 from inference.screening import attack, contract
 from inference.screening.attack import Labels, Rows, Session
+from inference.screening.columns import Columns
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -62,11 +64,19 @@ class Prober(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A response graph with the step and domain by which it is asked."""
+    """A response graph with the step and domain by which it is asked; of a table, the columns, so
+    that nothing is made of its rows that could not be sent.
+    """
 
     session: Session
     eps: float
     domain: Domain
+    columns: Columns | None = None
+
+    @classmethod
+    def of(cls, session: Session, config: ModelConfig) -> "Probe":
+        """Of a model of numbers."""
+        return cls(session, config.eps, config.domain, config.table)
 
     def measure(self, x: Rows) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""
@@ -84,6 +94,22 @@ class Probe:
         """Noise goes as far as any attack of that size: each place moves by it, up or down. What is
         missing takes its place's mean, as it would where a caller fills it in.
         """
+        for name, moved in self._shifted(x, generator):
+            yield name, moved if self.columns is None else self.columns.changed(x, moved)
+
+    def attacks(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
+        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
+        own, width = self.answers(x), self.domain.max - self.domain.min
+        made: dict[str, Rows] = {}
+        for size in SIZES:
+            made[f"fgsm-{size:g}"] = self._stepped(x, own, size * width)
+            made[f"pgd-{size:g}"] = self._walked(x, own, size * width)
+        for name in _NEAR:
+            further = generator.uniform(1, _OVERSHOOT, len(x))
+            made[f"near-{name}"] = self._near(x, made[name], own, further)
+        yield from made.items()
+
+    def _shifted(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
         low, width = self.domain.min, self.domain.max - self.domain.min
         for size in NOISE:
             signs = np.where(generator.random(x.shape) < 0.5, -1, 1)
@@ -93,32 +119,31 @@ class Probe:
         missing = generator.random(x.shape) < _MISSING
         yield "missing", self._within(np.where(missing, x.mean(axis=0), x))
 
-    def attacks(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
-        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
-        own, low, high = self.answers(x), self.domain.min, self.domain.max
-        made: dict[str, Rows] = {}
-        for size in SIZES:
-            reach = size * (high - low)
-            made[f"fgsm-{size:g}"] = attack.fgsm(self.session, x, reach, low, high, own)
-            step = reach / attack.PGD_SHARE
-            made[f"pgd-{size:g}"] = attack.pgd(
-                self.session, x, own, reach, step, attack.PGD_STEPS, low, high
-            )
-        for name in _NEAR:
-            further = generator.uniform(1, _OVERSHOOT, len(x))
-            made[f"near-{name}"] = self._near(x, made[name], own, further)
-        yield from made.items()
+    def _stepped(self, x: Rows, own: Labels, reach: float) -> Rows:
+        moved = attack.fgsm(self.session, x, reach, self.domain.min, self.domain.max, own)
+        return moved if self.columns is None else self.columns.within(x, moved)
+
+    def _walked(self, x: Rows, own: Labels, reach: float) -> Rows:
+        low, high, step = self.domain.min, self.domain.max, reach / attack.PGD_SHARE
+        if self.columns is None:
+            return attack.pgd(self.session, x, own, reach, step, attack.PGD_STEPS, low, high)
+        ends = self.columns.reach(x, reach)
+        moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, low, high)
+        return self.columns.within(x, moved)
 
     def _near(self, x: Rows, moved: Rows, own: Labels, further: Array) -> Rows:
         """On the way from x to `moved`, `further` times as far as the answer needs to change."""
-        shape = (-1, *[1] * (x.ndim - 1))
         unchanged, changed = np.zeros(len(x)), np.ones(len(x))
         for _ in range(_HALVINGS):
             middle = (unchanged + changed) / 2
-            here = self.answers(self._within(x + middle.reshape(shape) * (moved - x))) != own
+            here = self.answers(self._towards(x, moved, middle)) != own
             changed, unchanged = np.where(here, middle, changed), np.where(here, unchanged, middle)
-        share = np.minimum(1, changed * further).reshape(shape)
-        return self._within(x + share * (moved - x))
+        return self._towards(x, moved, np.minimum(1, changed * further))
+
+    def _towards(self, x: Rows, moved: Rows, share: Array) -> Rows:
+        """That share [n] of the way; of a table, the first rows from there on that can be sent."""
+        there = self._within(x + share.reshape(-1, *[1] * (x.ndim - 1)) * (moved - x))
+        return there if self.columns is None else self.columns.beyond(x, there)
 
     def _within(self, x: Array) -> Rows:
         return np.clip(x, self.domain.min, self.domain.max).astype(np.float32)

@@ -3,8 +3,8 @@
 What is attacked are the version's signed bytes, in a worker. Attacks with its gradient are those of
 `publishing.probe`; attacks that see labels alone are those of `publishing.query_attacks`. The
 report says of each how often it turned the answer, and how often screening's verdict then caught
-it. It says nothing of an attacker who knows the detector and works around it: see `make
-bench-screening`.
+it. Of a table none sends what no caller could (`inference.screening.columns`). The report says
+nothing of an attacker who knows the detector and works around it: see `make bench-screening`.
 """
 
 import math
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from inference import version
 from inference.model_config import Domain, ModelConfig
 from inference.numbers import number
+from inference.screening.columns import Columns
 from inference.screening.detector import Detector
 from publishing import query_attacks
 from publishing.forward import ResponseGraph
@@ -62,6 +63,8 @@ def check_rows(config: ModelConfig, rows: Rows) -> Rows:
         raise Refusal(Reason.TENSOR_RANGE)
     if rows.max() > config.domain.max:
         raise Refusal(Reason.TENSOR_RANGE)
+    if config.table is not None:
+        config.table.check(rows)
     return rows
 
 
@@ -90,27 +93,28 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     config = ModelConfig.decode(asked[version.MODEL].tobytes())
     detector = Detector.decode(asked[version.DETECTOR].tobytes())
     plan = Plan(**canonical.decode(asked[_PLAN].tobytes()))
-    probe: Prober = Probe(
-        ResponseGraph.of(asked[version.RESPONSE].tobytes()), config.eps, config.domain
-    )
+    probe: Prober = Probe.of(ResponseGraph.of(asked[version.RESPONSE].tobytes()), config)
     if detector.first is not None:
         graphs = asked[version.INT8].tobytes(), asked[version.FP32].tobytes()
         probe = StagedProber(probe, Vectors.of(*graphs, config), detector.first)
     draw = np.random.default_rng(0)
     report = report_of(probe, detector, asked[_ROWS], draw)
     if plan.victims:
-        judged = Judged(probe, config.domain, detector)
+        judged = Judged(probe, config.domain, detector, config.table)
         report["queries"] = dict(_queries(judged, asked[_ROWS], plan, draw))
     send(canonical.encode(report))
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What is attacked by queries: a model, and what judges the rows that it is asked."""
+    """What is attacked by queries: a model, what judges the rows that it is asked, and what can be
+    sent of a table.
+    """
 
     probe: Prober
     domain: Domain
     detector: Detector
+    columns: Columns | None = None
 
     def answer(self, row: Rows) -> tuple[int, str]:
         """The class of a row [n, ...], n = 1, and the verdict on it."""
@@ -118,26 +122,43 @@ class Judged:
         score = float(self.detector.scores(features)[0])
         return int(logits.argmax()), self.detector.verdict(score).value
 
+    def changeable(self, row: Rows) -> Rows:
+        """What an attacker may change of a row [1, ...]: numbers [d], the domain's ends 0 and 1."""
+        low, width = self.domain.min, self.domain.max - self.domain.min
+        free = row if self.columns is None else row[:, self.columns.free]
+        return ((free.ravel() - low) / width).astype(np.float32)
+
+    def sent(self, row: Rows, z: Rows) -> Rows:
+        """The row [1, ...] with z [d] there, or as near as it can be sent on that way."""
+        low, width = self.domain.min, self.domain.max - self.domain.min
+        moved = (z * width + low).astype(np.float32)
+        if self.columns is None:
+            return moved.reshape(row.shape)
+        asked = row.copy()
+        asked[:, self.columns.free] = moved
+        return self.columns.within(row, asked)
+
 
 def _queries(
     judged: Judged, rows: Rows, plan: Plan, draw: np.random.Generator
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    victims = _scaled(rows[: plan.victims].reshape(min(len(rows), plan.victims), -1), judged.domain)
+    victims = [rows[at : at + 1] for at in range(min(len(rows), plan.victims))]
     labels = judged.probe.answers(rows[: plan.victims])
-    size = victims.shape[1]
+    size = math.prod(rows.shape[1:])
     makers: dict[str, Callable[[Rows, int], query_attacks.Asking]] = {
         "hop-skip-jump": lambda x, y: query_attacks.hop_skip_jump(
             x, y, plan.eps, plan.queries, draw
         )
     }
-    if math.isqrt(size) ** 2 == size:
+    # Its squares are of an image.
+    if judged.columns is None and math.isqrt(size) ** 2 == size:
         makers["square"] = lambda x, y: query_attacks.square(
             x, y, plan.eps, plan.queries, 0.05, draw
         )
     for name, make in makers.items():
         ended = [
-            _play(judged, rows.shape[1:], x, int(y), make(x, int(y)), plan)
-            for x, y in zip(victims, labels, strict=True)
+            _play(judged, row, int(y), make(judged.changeable(row), int(y)), plan)
+            for row, y in zip(victims, labels, strict=True)
         ]
         won = [verdict for verdict in ended if verdict]
         yield (
@@ -151,30 +172,20 @@ def _queries(
         )
 
 
-def _play(
-    judged: Judged,
-    shape: tuple[int, ...],
-    x: Rows,
-    label: int,
-    asking: query_attacks.Asking,
-    plan: Plan,
-) -> str:
+def _play(judged: Judged, row: Rows, label: int, asking: query_attacks.Asking, plan: Plan) -> str:
     """The verdict on the row that succeeded; empty where none did."""
-    low, width = judged.domain.min, judged.domain.max - judged.domain.min
-    row = next(asking)
+    width = judged.domain.max - judged.domain.min
+    z = next(asking)
     for _ in range(plan.queries):
-        found, verdict = judged.answer((row * width + low).astype(np.float32).reshape(1, *shape))
-        if found != label and float(np.abs(row - x).max()) <= plan.eps + 1e-6:
+        asked = judged.sent(row, z)
+        found, verdict = judged.answer(asked)
+        if found != label and float(np.abs(asked - row).max()) / width <= plan.eps + 1e-6:
             return verdict
         try:
-            row = asking.send(found)
+            z = asking.send(found)
         except StopIteration:
             break
     return ""
-
-
-def _scaled(rows: Rows, domain: Domain) -> Rows:
-    return ((rows - domain.min) / (domain.max - domain.min)).astype(np.float32)
 
 
 def _check_numbers(value: Any) -> None:

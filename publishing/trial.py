@@ -138,7 +138,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     if probe is not None:
         golden = replace(golden, probes=Golden(probe, served.logits(probe)))
     send(golden.encode())
-    prober: Prober = Probe(graph, config.eps, config.domain)
+    prober: Prober = Probe.of(graph, config)
     if config.tokens is not None:
         prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
     response = open_response(asked.response, 1)[1]

@@ -10,8 +10,18 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import datasets
 
+from inference.columns import Column
+
 PUBLISHED = ("fit", "calibration", "test")
 _ORDER_SEED = 20261125
+# To how many decimals tumours are on record: of radius, texture, perimeter, area, smoothness,
+# compactness, concavity, concave points, symmetry and fractal dimension the mean, then its error,
+# then the worst. None is finer than float32 tells apart.
+_DECIMALS = (
+    *(3, 2, 2, 1, 5, 5, None, 6, 4, 5),
+    *(4, 4, 4, None, 6, 6, None, 6, 6, 7),
+    *(3, 2, 2, 1, 5, 5, None, None, 4, 5),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,9 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Slices by name, and how x came from the raw measurements: (raw - offset) / scale."""
+    """Slices by name, how x came from the raw measurements: (raw - offset) / scale, and of a table
+    what its columns hold.
+    """
 
     name: str
     title: str
@@ -33,6 +45,7 @@ class Dataset:
     slices: dict[str, Slice]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    columns: tuple[Column, ...] = ()
 
 
 def digits() -> Dataset:
@@ -66,6 +79,10 @@ def breast_cancer() -> Dataset:
         slices=_scaled(raw, low, span),
         offset=tuple(low.tolist()),
         scale=tuple(span.tolist()),
+        columns=tuple(
+            Column(str(name), step=0.0 if decimals is None else float(f"1e-{decimals}"))
+            for name, decimals in zip(bunch.feature_names, _DECIMALS, strict=True)
+        ),
     )
 
 

@@ -116,6 +116,7 @@ def _config(model: DemoModel, data: Dataset, row: tuple[int, ...]) -> ModelConfi
         eps=_STEP,
         batching=Batching(max_rows=64, delay_us=300, queue_rows=4096),
         scaling=InputScaling(data.offset, data.scale),
+        columns=data.columns,
     )
 
 

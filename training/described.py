@@ -53,6 +53,7 @@ def describe(asked: Recipe | FederatedRecipe, read: Read) -> ModelConfig:
         scaling=read.scaling,
         tokens=read.tokens,
         blocks=not of_text,
+        columns=read.columns,
     )
 
 

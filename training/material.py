@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.columns import Column
 from inference.model_config import UNBOUNDED, Domain, InputScaling
 from inference.tokens import TokenRules
 from sealgate.reasons import Reason, Refusal
@@ -25,7 +26,8 @@ Classes = npt.NDArray[np.int64]
 class Read:
     """What a source holds: rows x [n, ...] (float32, or tokens int64 [n, s]) with classes y [n].
 
-    `names` has the name of each class, `files` the digest of each file that was read, by name.
+    `names` has the name of each class, `files` the digest of each file that was read, by name;
+    `columns` is what a table's hold, where that is to be stated.
     """
 
     x: Rows
@@ -38,6 +40,7 @@ class Read:
     scaling: InputScaling | None = None
     tokens: TokenRules | None = None
     tokenizer: bytes | None = None
+    columns: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -66,8 +66,10 @@ class DataRows:
     """How many rows each slice gets; the rest is the test slice.
 
     Only the first `labels` rows of the `train` slice keep their labels (0: all). A table is a CSV
-    file whose column `label` is the class; `columns` are those that are read, if not all. Texts
-    are cut by `tokenizer`, into at most `tokens`; prose is a text file, in rows of so many.
+    file whose column `label` is the class; `columns` are those that are read, if not all. Where
+    some are `whole`, of whole numbers, or `immutable` to callers, `model.json` states what all of
+    them hold. Texts are cut by `tokenizer`, into at most `tokens`; prose is a text file, in rows of
+    so many.
     """
 
     source: str
@@ -82,9 +84,13 @@ class DataRows:
     license: str = ""
     tokenizer: Path | None = None
     tokens: int = 64
+    whole: tuple[str, ...] = ()
+    immutable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         one_of("[data] source", self.source, SOURCES)
+        if (self.whole or self.immutable) and self.source != TABLE:
+            raise ConfigError("[data] only a table has columns that are whole or immutable")
         if self.labels > self.train:
             raise ConfigError("[data] labels cannot be more than train")
         if self.source in (TABLE, SPAM, TEXTS, PROSE) and self.path is None:

@@ -17,12 +17,14 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn import datasets
 
 from inference import tokens
+from inference.columns import Column
 from inference.model_config import Domain, InputScaling
 from inference.tokenizer import TextTokenizer
 from inference.tokens import TokenRules
@@ -119,9 +121,9 @@ def _table(asked: DataRows) -> Read:
     if any(None in (*record, *record.values()) for record in records):
         raise Refusal(Reason.TRAINING_DATA, f"a row of {name_of} has another number of columns")
     names = tuple(sorted({record[asked.label] for record in records}))
-    columns = [part for name in wanted for part in _column([record[name] for record in records])]
-    offset, scale = (tuple(float(each[at]) for each in columns) for at in (1, 2))
-    x = np.stack([(values - low) / span for values, low, span in columns], axis=1)
+    parts = [part for name in wanted for part in _column(name, [each[name] for each in records])]
+    x = np.stack([(part.values - part.low) / part.span for part in parts], axis=1)
+    scaling = InputScaling(tuple(part.low for part in parts), tuple(part.span for part in parts))
     return Read(
         x=np.clip(x, 0, 1).astype(np.float32),
         y=np.array([names.index(record[asked.label]) for record in records], np.int64),
@@ -130,7 +132,8 @@ def _table(asked: DataRows) -> Read:
         license=asked.license or "unknown",
         files={name_of: sha256(data)},
         domain=_UNIT,
-        scaling=InputScaling(offset, scale),
+        scaling=scaling,
+        columns=tuple(_declared(asked, parts)),
     )
 
 
@@ -147,19 +150,46 @@ def _records(name: str, data: bytes) -> tuple[list[str], list[dict[str, str]]]:
         raise Refusal(Reason.TRAINING_DATA, f"{name} is not CSV: {error}") from error
 
 
-def _column(values: list[str]) -> Iterator[tuple[np.ndarray, float, float]]:
-    """The values of one column with their offset and scale; words give one column each."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """A place of the rows: what it is called and, of a word, the word; its values, the least of
+    them, and how far they go.
+    """
+
+    name: str
+    word: str | None
+    values: np.ndarray
+    low: float
+    span: float
+
+
+def _column(name: str, values: list[str]) -> Iterator[_Part]:
+    """Numbers as they are; words give one place each."""
     try:
         numbers = np.array([float(value) for value in values])
     except (TypeError, ValueError):
         for word in sorted({str(value) for value in values}):
-            yield np.array([float(str(value) == word) for value in values]), 0.0, 1.0
+            held = np.array([float(str(value) == word) for value in values])
+            yield _Part(name, word, held, 0.0, 1.0)
         return
     if not np.isfinite(numbers).all():
         raise Refusal(Reason.TRAINING_DATA, "a column holds NaN or infinity")
     # Rounded, so that the ranges in model.json are the ones applied here, digit for digit.
     low = round(float(numbers.min()), 6)
-    yield numbers, low, round(float(numbers.max()) - low, 6) or 1.0
+    yield _Part(name, None, numbers, low, round(float(numbers.max()) - low, 6) or 1.0)
+
+
+def _declared(asked: DataRows, parts: list[_Part]) -> Iterator[Column]:
+    """What each place holds, where the recipe says of any column that it is whole or immutable."""
+    stated = (*asked.whole, *asked.immutable)
+    for name in stated:
+        if name not in {part.name for part in parts}:
+            raise Refusal(Reason.TRAINING_DATA, f"{name!r} is no column that is read")
+    for part in parts if stated else ():
+        whole = part.name in asked.whole
+        if whole and (part.word is not None or (part.values != np.rint(part.values)).any()):
+            raise Refusal(Reason.TRAINING_DATA, f"column {part.name!r} is not of whole numbers")
+        yield Column(part.name, part.word, part.name in asked.immutable, float(whole))
 
 
 Labelled = Iterator[tuple[str, str, bytes]]

@@ -46,7 +46,7 @@ class Case:
             for part, most in zip((slices.fit, slices.calibration, slices.test), rows, strict=True)
         )
         int8 = quantize(source.serving, config.input.name, fit)
-        prober: Prober = Probe(ResponseGraph.of(source.response), config.eps, config.domain)
+        prober: Prober = Probe.of(ResponseGraph.of(source.response), config)
         if config.tokens is not None:
             prober = TextProbe.of(source.response, config, config.tokens, fit)
         graphs = Graphs(

@@ -15,7 +15,7 @@ _NUMBERS = (
     *(f"publishing/{name}.py" for name in ("calibrate", "probe", "screening_report")),
     *(
         f"inference/screening/{name}.py"
-        for name in ("attack", "calibration", "detector", "scoring")
+        for name in ("attack", "calibration", "columns", "detector", "scoring")
     ),
     *(
         f"training/{name}.py"

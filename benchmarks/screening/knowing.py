@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.screening.sources import Columns, Labels, Rows
+from benchmarks.screening.sources import Labels, Rows
 from benchmarks.screening.subjects import STEP, Subject, TorchSession
+from inference.screening.columns import Columns
 from inference.screening.detector import Detector
 from inference.screening.scoring import CLEAN_WEIGHT, Scoring, Weights
 from training.reference import behind, watched

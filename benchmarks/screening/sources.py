@@ -15,13 +15,14 @@ import numpy.typing as npt
 from sklearn import datasets
 
 from benchmarks.subjects import fashion_rows
+from inference.columns import Column
+from inference.screening.columns import Columns
 from training.mlp import Recipe
 from training.recipe import PERCEPTRON, Student
 from training.recipe_step import HARDEN, Step
 
 Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 SLICES = ("train", "fit", "calibration", "test")
 _FASHION_ROWS = 6600
@@ -30,8 +31,6 @@ _CREDIT_LABEL = "creditability"
 # What an applicant can ask for otherwise. Who they are, what they own and what they did before is
 # on record: an attack that changes it could not be sent.
 _ASKED_FOR = ("duration_in_month", "credit_amount", "installment_rate")
-# A step that fell short of a whole number by rounding alone.
-_NEARLY = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,56 +109,12 @@ SOURCES = (DIGITS, CANCER, CREDIT, FASHION)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """What the D columns of a table hold: `numbers` [D] can be a little more or less, as words,
-    which have a column each, cannot; `free` [D] are those that a caller may change; `whole` [D] is
-    how far apart a column's values lie, 0 where it takes any.
-    """
-
-    numbers: Mask
-    free: Mask
-    whole: Floats
-
-    @classmethod
-    def any(cls, width: int) -> "Columns":
-        """Measurements, each of which can be anything."""
-        return cls(np.ones(width, np.bool_), np.ones(width, np.bool_), np.zeros(width))
-
-    def within(self, before: Rows, after: Rows) -> Rows:
-        """The nearest rows to `after` [n, D] that a caller can send for `before` and that are no
-        further from it in any column.
-        """
-        return self._sent(self.free, before, after, np.trunc)
-
-    def beyond(self, before: Rows, after: Rows) -> Rows:
-        """The same, but no nearer: what an attack had to do is done."""
-        return self._sent(self.free, before, after, _outward)
-
-    def changed(self, before: Rows, after: Rows) -> Rows:
-        """What rows [n, D] may become by themselves: any number changes, no word does."""
-        return self._sent(self.numbers, before, after, np.rint)
-
-    def _sent(
-        self, moving: Mask, before: Rows, after: Rows, rounded: Callable[[Floats], Floats]
-    ) -> Rows:
-        moved = np.where(moving, after.astype(np.float64) - before, 0)
-        step = np.where(self.whole > 0, self.whole, 1)
-        moved = np.where(self.whole > 0, rounded(moved / step) * step, moved)
-        return np.clip(before + moved, 0, 1).astype(np.float32)
-
-
-def _outward(steps: Floats) -> Floats:
-    found: Floats = np.sign(steps) * np.ceil(np.abs(steps) - _NEARLY)
-    return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Read:
-    """Rows x [n, D] as they were measured, their classes y [n] and their columns."""
+    """Rows x [n, D] as they were measured, their classes y [n] and their D columns."""
 
     x: npt.NDArray[np.floating]
     y: npt.NDArray[np.integer]
-    columns: Columns
+    columns: tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,8 +137,10 @@ def cut(source: Source, seed: int) -> Cut:
         train = read.x[places[0]]
         low, width = train.min(axis=0), np.ptp(train, axis=0)
         width = np.where(width > 0, width, 1)
+    columns = Columns.of(read.columns, (0.0, 1.0), low.tolist(), width.tolist())
+    if not source.image:
         spread = np.subtract(*np.quantile(train, [0.75, 0.25], axis=0))
-        unit = np.where(read.columns.free, source.eps * spread / width, 0)
+        unit = np.where(columns.free, source.eps * spread / width, 0)
     slices = {
         name: (
             np.clip((read.x[at] - low) / width, 0, 1).astype(np.float32),
@@ -191,7 +148,6 @@ def cut(source: Source, seed: int) -> Cut:
         )
         for name, at in zip(SLICES, places, strict=True)
     }
-    columns = Columns(read.columns.numbers, read.columns.free, read.columns.whole / width)
     return Cut(slices, unit.astype(np.float32), columns)
 
 
@@ -209,31 +165,25 @@ def _credit() -> Read:
         records = list(csv.DictReader(file))
     names = [name for name in records[0] if name and name != _CREDIT_LABEL]
     parts = [_column(name, [record[name] for record in records]) for name in names]
-    numbers, free, whole = (np.concatenate([part[at] for part in parts]) for at in (1, 2, 3))
     y = np.array([int(record[_CREDIT_LABEL] == "good") for record in records])
-    return Read(
-        np.concatenate([part[0] for part in parts], axis=1),
-        y,
-        Columns(numbers.astype(np.bool_), free.astype(np.bool_), whole.astype(np.float64)),
-    )
+    x = np.concatenate([values for values, _ in parts], axis=1)
+    return Read(x, y, tuple(column for _, columns in parts for column in columns))
 
 
-def _column(name: str, values: Sequence[str]) -> tuple[Floats, Floats, Floats, Floats]:
-    """Of one column of the file its values [n, k], and whether each of the k holds numbers, is
-    free, and how far apart its values lie.
-    """
+def _column(name: str, values: Sequence[str]) -> tuple[Floats, list[Column]]:
+    """Of one column of the file its values [n, k], and what each of the k places holds."""
     if all(value.lstrip("-").isdigit() for value in values):
-        free = float(name.startswith(_ASKED_FOR))
-        found = np.array(values, np.float64)[:, np.newaxis]
-        return found, np.ones(1), np.full(1, free), np.ones(1)
+        asked_for = name.startswith(_ASKED_FOR)
+        whole = Column(name, step=1.0, immutable=not asked_for)
+        return np.array(values, np.float64)[:, np.newaxis], [whole]
     words = sorted(set(values))
     found = np.array([[float(value == word) for word in words] for value in values])
-    none = np.zeros(len(words))
-    return found, none, none, none
+    return found, [Column(name, word, immutable=True) for word in words]
 
 
 def _measured(x: npt.NDArray[np.floating], y: npt.NDArray[np.integer]) -> Read:
-    return Read(x, y, Columns.any(x.shape[1]))
+    """Measurements, each of which can be anything."""
+    return Read(x, y, tuple(Column(f"{at}") for at in range(x.shape[1])))
 
 
 _READERS: dict[str, Callable[[], Read]] = {

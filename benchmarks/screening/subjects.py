@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.screening.served import Served, served
-from benchmarks.screening.sources import Columns, Hardening, Labels, Rows, Source, cut
+from benchmarks.screening.sources import Hardening, Labels, Rows, Source, cut
 from inference.model_config import Domain
 from inference.screening import contract
+from inference.screening.columns import Columns
 from inference.screening.detector import Detector
 from publishing.calibrate import fit
 from publishing.probe import Probe
@@ -84,8 +85,8 @@ class Subject:
         return int(self.slices["train"][1].max()) + 1
 
     @property
-    def probe(self) -> "Sendable":
-        return Sendable(Probe(self.session, STEP, DOMAIN), self.columns)
+    def probe(self) -> Probe:
+        return Probe(self.session, STEP, DOMAIN, None if self.source.image else self.columns)
 
     @property
     def right(self) -> tuple[Rows, Labels]:
@@ -133,34 +134,12 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Sendable:
-    """A probe whose attacks and benign changes could be sent: see `Columns`."""
-
-    probe: Probe
-    columns: Columns
-
-    def measure(self, x: Rows) -> tuple[Rows, Rows]:
-        return self.probe.measure(x)
-
-    def answers(self, x: Rows) -> Labels:
-        return self.probe.answers(x)
-
-    def shifts(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
-        for name, moved in self.probe.shifts(x, generator):
-            yield name, self.columns.changed(x, moved)
-
-    def attacks(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
-        for name, moved in self.probe.attacks(x, generator):
-            yield name, self.columns.beyond(x, moved)
-
-
-@dataclass(frozen=True, slots=True)
 class Remembering:
     """A probe of rows whose attacks have been made already, as far as they are to be shown, and
     the first `width` features alone; or with those of the model that is served behind them.
     """
 
-    probe: Sendable
+    probe: Probe
     made: list[tuple[str, Rows]]
     width: int | None = None
     served: Served | None = None

@@ -71,7 +71,25 @@ def pgd(
     """
     low = np.maximum(x - np.float32(eps), np.float32(clip_min))
     high = np.minimum(x + np.float32(eps), np.float32(clip_max))
-    moved = np.clip(x if start is None else start, low, high)
+    start = x if start is None else start
+    return walk(session, start, labels, (low, high), step, steps, clip_min, clip_max)
+
+
+def walk(
+    session: Session,
+    start: Rows,
+    labels: Labels,
+    ends: tuple[Rows, Rows],
+    step: float,
+    steps: int,
+    clip_min: float,
+    clip_max: float,
+) -> Rows:
+    """The same from rows `start`, between the least and the most [n, ...] that each place may be;
+    where both are the same, it stays.
+    """
+    low, high = ends
+    moved = np.clip(start, low, high)
     for _ in range(steps):
         moved = np.clip(fgsm(session, moved, step, clip_min, clip_max, labels), low, high)
     return moved

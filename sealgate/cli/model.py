@@ -8,7 +8,7 @@ import grpc
 
 from sealgate.cli.lists import list_options
 from sealgate.cli.main import JoinedGroup
-from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
+from sealgate.cli.output import ask_secret, json_option, printable, show_fields, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.review import SCREENING_REPORT, facts, show_review
 from sealgate.cli.watch import watch
@@ -122,7 +122,8 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     for report in (e.body for e in items if e.kind == SCREENING_REPORT):
         click.echo("screening")
         for line in facts(report):
-            click.echo(f"  {line}")
+            # Whoever made it chose every word in it.
+            click.echo(f"  {printable(line)}")
 
 
 @model.command(

@@ -1,27 +1,34 @@
 """What others had written was printed as it was, and a terminal, or rich's markup, obeyed it.
 
 A publisher's evidence could move the cursor and so change what an approver reads just before they
-sign. An auditor who asked for `[/]` made `audit readers` fail for everybody, and words in brackets
-vanished from tables.
+sign, and what anyone reads whom `model show` shows the version. An auditor who asked for `[/]` made
+`audit readers` fail for everybody, and words in brackets vanished from tables.
 """
 
 import io
 import json
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from sealgate.cli import output
+from publishing.evidence import sign_evidence
+from sealgate.cli import model, output
 from sealgate.cli.lines import show_line
 from sealgate.cli.output import show_fields, show_rows
-from sealgate.cli.review import show_review
+from sealgate.cli.review import SCREENING_REPORT, show_review
 from sealgate.governance import Review
+from sealgate.trust.keys import PrivateKey
+from sealgate.trust.manifest import Manifest
 from sealgate.trust.statements import Evidence
 from sealgate.v1.audit_pb2 import StreamOpeningsRequest
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.log_pb2 import GetEntryRequest
+from sealgate.v1.registry_pb2 import Version
 from tests.support.bureau import Bureau
 from tests.support.house import running
 
@@ -54,6 +61,22 @@ def test_evidence_cannot_rewrite_what_an_approver_reads(proposal) -> None:
     text = printed(show_review, Review(proposal, (item,), "paula"))
     assert text.count(ESCAPED) == 4
     assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_a_version_that_is_shown_cannot_rewrite_what_stands_above(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manifest, body = Manifest.of({"model.json": b"{}"}), {"columns": {HOSTILE: HOSTILE}}
+    now, key = datetime(2026, 11, 26, tzinfo=UTC), PrivateKey.generate()
+    (item,) = sign_evidence({SCREENING_REPORT: body}, manifest.digest, "paula", key, now)
+    version = Version(manifest=manifest.encode(), evidence=[item.encode()])
+    registry = SimpleNamespace(GetVersion=lambda _: SimpleNamespace(version=version))
+    monkeypatch.setattr(model, "profile", lambda *_: None)
+    monkeypatch.setattr(model, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(model, "_governance", lambda *_: SimpleNamespace(registry=registry))
+    result = CliRunner().invoke(model.show, ["digits", "1"], color=True, catch_exceptions=False)
+    assert result.output.count(ESCAPED) == 2
+    assert all(char.isprintable() or char == "\n" for char in result.output)
 
 
 def test_tables_fields_and_lines_show_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

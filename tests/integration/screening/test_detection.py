@@ -100,6 +100,9 @@ def test_the_committed_data_are_the_slices(demo: DemoModel) -> None:
         assert part.x.max() <= 1
     assert demo.config.scaling is not None
     assert (demo.config.scaling.offset, demo.config.scaling.scale) == (data.offset, data.scale)
+    assert demo.config.columns == data.columns
+    for part in data.slices.values() if demo.config.table is not None else ():
+        demo.config.table.check(part.x)
     assert len(data.slices["calibration"].x) >= 100
     assert len(data.slices["test"].x) >= 100
 

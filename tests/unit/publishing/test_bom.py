@@ -59,3 +59,20 @@ def test_the_model_card_holds_task_shapes_and_accuracy() -> None:
         {"type": "accuracy", "value": "0.9753", "slice": "test, INT8 served"}
     ]
     assert card["considerations"]["useCases"] == ["Demonstration."]
+
+
+def test_a_tables_columns_are_in_the_model_card() -> None:
+    columns = [{"name": "age", "step": 1, "immutable": True}, {"name": "rate"}]
+    columns += [{"name": "purpose", "word": word} for word in ("car", "radio")]
+    wide = {"name": "x", "datatype": "FP32", "shape": [-1, 4]}
+    config = model_config(columns=columns, input=wide, domain={"min": 0, "max": 80})
+    made = ml_bom(config, MANIFEST, DATA, {}, NOW, {"sealgate:z": "last"})
+    card = made["metadata"]["component"]["modelCard"]
+    assert [(each["name"], each["value"]) for each in card["properties"]] == [
+        ("sealgate:z", "last"),
+        ("sealgate:column:age", "in steps of 1; immutable"),
+        ("sealgate:column:rate", "any number"),
+        ("sealgate:column:purpose", "one of car, radio"),
+    ]
+    text = canonical.encode(made).decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None

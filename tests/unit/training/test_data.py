@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.columns import Column
 from sealgate.reasons import Reason, Refusal
 from tests.support import recipes
 from tests.support.text_models import tokenizer_json
+from training.described import describe
 from training.material import NO_LABEL, Material
-from training.recipe import TABLE, DataRows, Recipe
+from training.recipe import PERCEPTRON, TABLE, DataRows, Model, Recipe, Run, Student, Teacher
+from training.recipe_step import Step
 from training.sources import read_rows
 
 CSV = "age,job,class\n" + "".join(
@@ -40,6 +43,22 @@ def test_a_table_becomes_numbers_in_their_domain(tmp_path: Path) -> None:
     assert read.scaling.offset == (20.0, 0.0, 0.0)
 
 
+def test_a_table_states_its_columns_where_the_recipe_does(tmp_path: Path) -> None:
+    assert read_rows(table(tmp_path), None).columns == ()
+    read = read_rows(table(tmp_path, whole=("age",), immutable=("job",)), None)
+    assert read.columns == (
+        Column("age", step=1),
+        Column("job", "cook", immutable=True),
+        Column("job", "pilot", immutable=True),
+    )
+    model = Model("people", "Sorts people.", "tests")
+    student, steps = Student(PERCEPTRON), (Step("train"),)
+    asked = table(tmp_path, whole=("age",), immutable=("job",))
+    config = describe(Recipe(model, Run(), asked, Teacher(), student, steps=steps), read)
+    assert config.table is not None
+    config.table.check(read.x)
+
+
 def test_labels_are_withheld(tmp_path: Path) -> None:
     asked = table(tmp_path, labels=12)
     material = Material.cut(read_rows(asked, None), asked)
@@ -63,6 +82,10 @@ def test_labels_are_withheld(tmp_path: Path) -> None:
         ({"text": "age,class\n"}, "no rows"),
         ({"text": CSV + "1,2\n"}, "another number of columns"),
         ({"text": CSV.replace("25,", "nan,")}, "NaN"),
+        ({"text": CSV.replace("25,", "25.5,"), "whole": ("age",)}, "not of whole numbers"),
+        ({"whole": ("job",)}, "not of whole numbers"),
+        ({"immutable": ("height",)}, "no column that is read"),
+        ({"columns": ("age",), "immutable": ("job",)}, "no column that is read"),
     ],
 )
 def test_tables_that_lack_something_are_refused(

@@ -71,6 +71,14 @@ def test_others_are_refused(tmp_path: Path, parts: tuple[str, ...], said: str) -
     assert said in refusal(recipes.digits(tmp_path, *parts)).detail
 
 
+@pytest.mark.parametrize("setting", ["whole", "immutable"])
+def test_only_a_table_has_columns_to_tell_of(tmp_path: Path, setting: str) -> None:
+    path = recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.TRAIN)
+    stated = f'source = "digits"\n{setting} = ["age"]'
+    path.write_text(path.read_text().replace('source = "digits"', stated))
+    assert "only a table" in refusal(path).detail
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
