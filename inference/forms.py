@@ -26,6 +26,9 @@ Work = Callable[[Array], tuple[Array, ...]]
 class Form(Protocol):
     """How rows [n, …] of one model are taken, fed and run."""
 
+    tokenizer: TextTokenizer | None
+    """What cuts texts, where they are what is taken."""
+
     def taken(self, asked: Array) -> tuple[Array, int]:
         """The rows of what was asked, and which requests they can share a batch with: those of the
         same number. Raises TENSOR_TEXT.
@@ -55,6 +58,8 @@ class Form(Protocol):
 
 class Numbers:
     """Rows of float32."""
+
+    tokenizer: TextTokenizer | None = None
 
     def __init__(self, config: ModelConfig) -> None:
         self._name = config.input.name
@@ -91,17 +96,17 @@ class Tokens:
         self, config: ModelConfig, rules: TokenRules, tokenizer: TextTokenizer | None
     ) -> None:
         self._rules = rules
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._own = np.full(config.batching.max_rows, contract.OWN_PREDICTION, np.int64)
         self._eps = scalar(config.eps)
 
     def taken(self, asked: Array) -> tuple[Array, int]:
-        if self._tokenizer is not None:
-            asked = self._tokenizer.rows(asked)
+        if self.tokenizer is not None:
+            asked = self.tokenizer.rows(asked)
         return asked, asked.shape[1]
 
     def probe(self) -> Array | None:
-        return self._tokenizer.probe() if self._tokenizer is not None else None
+        return self.tokenizer.probe() if self.tokenizer is not None else None
 
     def extremes(self) -> list[Array]:
         last = self._rules.vocabulary - 1

@@ -81,6 +81,37 @@ class TextTokenizer:
             raise Refusal(Reason.FORMAT_REFUSED, f"tokenizer: {error}") from error
         return cls(tokenizer, rules)
 
+    @property
+    def room(self) -> int:
+        """How many tokens of a text a row has: what stands around them are some too."""
+        return max(1, self._rules.most - self._tokenizer.num_special_tokens_to_add(False))
+
+    @property
+    def text_bytes(self) -> int:
+        """The most bytes of a text."""
+        return self._rules.text_bytes
+
+    @property
+    def around(self) -> tuple[list[int], list[int]]:
+        """The tokens that stand before and behind those of a text."""
+        whole = self._tokenizer.encode(PROBES[0])
+        mask = whole.special_tokens_mask
+        before, behind = mask.index(0), mask[::-1].index(0)
+        return whole.ids[:before], whole.ids[len(mask) - behind :]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each token of a text stands in it, in characters, those included that are cut off.
+
+        It takes as much memory as `rows` does, so the text is to be short.
+        """
+        whole = self._tokenizer.encode(text)
+        return [
+            span
+            for part in (whole, *whole.overflowing)
+            for span, is_special in zip(part.offsets, part.special_tokens_mask, strict=True)
+            if not is_special
+        ]
+
     def rows(self, texts: Iterable[bytes]) -> Ids:
         """Rows [n, s] of texts in UTF-8, s being the bucket of the longest.
 

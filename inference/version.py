@@ -42,6 +42,7 @@ from inference.serving import Serving
 from inference.sizes import Sizes
 from inference.stages import Screening, Staged, Whole
 from inference.statistics import Fault, Phases, Statistics
+from inference.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
 
 _log = logging.getLogger(__name__)
@@ -183,6 +184,11 @@ class ReadyVersion:
     def place(self) -> str:
         """What runs its graphs, as its sessions say."""
         return " and ".join(sorted({run.place for run in self._sessions()}))
+
+    @property
+    def tokenizer(self) -> TextTokenizer | None:
+        """What cuts its texts into tokens, where it takes texts."""
+        return self._form.tokenizer
 
     def counts(self) -> Counts:
         """What has been run since it was loaded."""

@@ -1,7 +1,7 @@
 """What a recipe's data come to: rows in slices that never meet, and what the model says of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from sealgate.reasons import Reason, Refusal
 from training.recipe import DataRows
 
 NO_LABEL = -1
-PUBLISHED = ("fit", "calibration", "test")
-TRAIN = "train"
+TRAIN, CALIBRATION = "train", "calibration"
+PUBLISHED = ("fit", CALIBRATION, "test")
 # The same cut for every seed, so that runs of several seeds are tested on the same rows.
 _ORDER_SEED = 20261125
 Rows = npt.NDArray[Any]
@@ -27,7 +27,8 @@ class Read:
     """What a source holds: rows x [n, ...] (float32, or tokens int64 [n, s]) with classes y [n].
 
     `names` has the name of each class, `files` the digest of each file that was read, by name;
-    `columns` is what a table's hold, where that is to be stated.
+    `columns` is what a table's hold, where that is to be stated. Where rows are windows, `texts`
+    [n] has the number of the text that each is of, from 0 on.
     """
 
     x: Rows
@@ -41,6 +42,12 @@ class Read:
     tokens: TokenRules | None = None
     tokenizer: bytes | None = None
     columns: tuple[Column, ...] = ()
+    texts: Classes | None = None
+
+    @property
+    def numbers(self) -> Classes:
+        """Of which text each row [n] is; one that is no window is one of its own."""
+        return np.arange(len(self.x)) if self.texts is None else self.texts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,25 +56,37 @@ class Material:
 
     read: Read
     slices: Mapping[str, tuple[Rows, Classes]]
+    texts: Mapping[str, Classes] = field(default_factory=dict)
+    """Of rows that are windows, in each slice the number of the text that each is of."""
 
     @classmethod
-    def cut(cls, read: Read, asked: DataRows) -> "Material":
-        """Shuffle and cut. Raises TRAINING_DATA where a slice or a class comes out empty."""
-        sizes = {TRAIN: asked.train, "fit": asked.fit, "calibration": asked.calibration}
-        if len(read.x) <= sum(sizes.values()):
-            raise _unfit(f"{len(read.x)} rows leave none for the test slice")
-        order = np.random.default_rng(_ORDER_SEED).permutation(len(read.x))
-        places = np.split(order, np.cumsum(list(sizes.values())))
-        slices = {
-            name: (read.x[at], read.y[at])
-            for name, at in zip((*sizes, "test"), places, strict=True)
+    def cut(cls, read: Read, asked: DataRows, sought: str = "") -> "Material":
+        """Shuffle and cut. Of a text of the class `sought` nobody knows which of its windows is of
+        that class: they lose their labels, or outside of `train` are left out.
+
+        Raises TRAINING_DATA where a slice or a class comes out empty.
+        """
+        sizes = {TRAIN: asked.train, "fit": asked.fit, CALIBRATION: asked.calibration}
+        count = int(read.numbers.max(initial=-1)) + 1
+        if count <= sum(sizes.values()):
+            raise _unfit(f"{count} rows leave none for the test slice")
+        # When the text of each row has its turn.
+        turns = np.argsort(np.random.default_rng(_ORDER_SEED).permutation(count))[read.numbers]
+        order = np.argsort(turns, kind="stable")
+        ends = np.searchsorted(turns[order], np.cumsum(list(sizes.values())))
+        places = dict(zip((*sizes, "test"), np.split(order, ends), strict=True))
+        y = _known(read, sought)
+        places = {
+            name: at if name == TRAIN else at[y[at] != NO_LABEL] for name, at in places.items()
         }
-        x, y = slices[TRAIN]
-        y = np.where(np.arange(len(y)) < (asked.labels or asked.train), y, NO_LABEL)
+        y = np.where(
+            turns < (asked.labels or asked.train), y, np.where(turns < asked.train, NO_LABEL, y)
+        )
         for at, name in enumerate(read.names):
-            if not (y == at).any():
+            if not (y[places[TRAIN]] == at).any():
                 raise _unfit(f"class {name!r} has no labelled row in the train slice")
-        return cls(read, slices | {TRAIN: (x, y)})
+        slices = {name: (read.x[at], y[at]) for name, at in places.items()}
+        return cls(read, slices, {name: read.numbers[at] for name, at in places.items()})
 
     @property
     def labelled(self) -> tuple[Rows, Classes]:
@@ -82,6 +101,14 @@ class Material:
             x, y = self.slices[name]
             named |= {f"x_{name}": np.ascontiguousarray(x), f"y_{name}": y}
         return named
+
+
+def _known(read: Read, sought: str) -> Classes:
+    """The classes of all rows, but for windows that may be of `sought` or not."""
+    if sought not in read.names:
+        return read.y
+    alone = np.bincount(read.numbers)[read.numbers] == 1
+    return np.where(alone | (read.y != read.names.index(sought)), read.y, NO_LABEL)
 
 
 def _unfit(detail: str) -> Refusal:

@@ -29,7 +29,8 @@ _HOUSE = ("inference", "publishing", "training")
 class Ingredients:
     """What went into a run: the recipe and its digest, the digests of the data's files and of what
     it began or learnt from, by name; when it began (RFC 3339); what privacy was spent; who took
-    part, where clients trained it; and what was tried, where the student was looked for.
+    part, where clients trained it; what was tried, where the student was looked for; and what its
+    false alarms were bounded on, where it looks for a class.
     """
 
     recipe: Recipe | FederatedRecipe
@@ -40,6 +41,7 @@ class Ingredients:
     privacy: Mapping[str, Any] | None = None
     federated: Mapping[str, Any] | None = None
     search: Mapping[str, Any] | None = None
+    alarms: Mapping[str, Any] | None = None
 
 
 def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> bytes:
@@ -52,6 +54,8 @@ def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> b
         inner["privacy"] = dict(went_in.privacy)
     if went_in.federated is not None:
         inner["federated"] = dict(went_in.federated)
+    if went_in.alarms is not None:
+        inner["alarms"] = dict(went_in.alarms)
     followed = asdict(went_in.recipe)
     if went_in.search is not None:
         inner["search"] = dict(went_in.search)

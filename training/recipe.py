@@ -69,7 +69,8 @@ class DataRows:
     file whose column `label` is the class; `columns` are those that are read, if not all. Where
     some are `whole`, of whole numbers, or `immutable` to callers, `model.json` states what all of
     them hold. Texts are cut by `tokenizer`, into at most `tokens`; prose is a text file, in rows of
-    so many.
+    so many. With `windows` a long text is several rows, as `inference.windows` cuts it, and slices
+    have texts.
     """
 
     source: str
@@ -86,6 +87,7 @@ class DataRows:
     tokens: int = 64
     whole: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
+    windows: bool = False
 
     def __post_init__(self) -> None:
         one_of("[data] source", self.source, SOURCES)
@@ -95,6 +97,8 @@ class DataRows:
             raise ConfigError("[data] labels cannot be more than train")
         if self.source in (TABLE, SPAM, TEXTS, PROSE) and self.path is None:
             raise ConfigError(f"[data] a {self.source} needs a path")
+        if self.windows and self.source not in OF_TEXT:
+            raise ConfigError("[data] texts alone are read in windows")
 
     @property
     def place(self) -> Path:
@@ -160,7 +164,8 @@ class Student:
 @dataclass(frozen=True, slots=True)
 class Alarms:
     """`label` is a class that is looked for: its bias is moved, so that on the calibration slice no
-    more than `bound` of the others are called it, with `confidence`. Without one, nothing is moved.
+    more than `bound` of the others are called it, with `confidence`, a text that is read in windows
+    for any of these. Without one, nothing is moved.
     """
 
     label: str = ""
@@ -210,6 +215,10 @@ class Recipe:
             raise ConfigError("a decoder, and nothing else, takes prose")
         if self.student.kind == DECODER:
             self._check_decoder()
+        if self.data.windows and not self.alarms.label:
+            raise ConfigError("[data] windows are for what [alarms] looks for")
+        if any(step.joined for step in self.steps) and not self.data.windows:
+            raise ConfigError("a step joins [data] windows alone")
         if self.search.trials:
             self._check_search(kinds)
         self._check_devices(kinds)

@@ -9,7 +9,7 @@ TRAIN, DISTIL, HARDEN, QUANTIZE, PRIVATE = STEPS = (
 )
 _EVERYWHERE = ("kind", "epochs", "batch", "learning_rate", "weight_decay")
 _SETTINGS = {
-    TRAIN: ("checkpointing",),
+    TRAIN: ("checkpointing", "joined"),
     DISTIL: ("checkpointing", "temperature", "weight", "hidden", "adaptive"),
     HARDEN: ("attack", "attack_steps", "shift", "turn", "smoothing"),
     QUANTIZE: ("bits", "temperature", "weight"),
@@ -21,7 +21,8 @@ _SETTINGS = {
 class Step:
     """One step; which settings it has follows from its `kind`.
 
-    train      on the labels alone
+    train      on the labels alone; of windows also `joined` times as many rows, each of several in
+               a row (`training.joining`)
     distil     on the teacher's probabilities too: at `temperature`, weighing `weight` against the
                labels' 1 - weight; `hidden` weighs the distance to its hidden vectors; `adaptive`
                lets weight and temperature follow the student's gap
@@ -39,6 +40,7 @@ class Step:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     checkpointing: bool = False
+    joined: float = 0.0
     temperature: float = 2.0
     weight: float = 0.9
     hidden: float = 0.0

@@ -8,7 +8,8 @@
     texts           a file of JSON lines, {"text", "label"}
     prose           a text file, for language models (`training.language`)
 
-Texts that are cut into the same tokens count once, so that no two slices share one.
+Texts that are cut into the same tokens, or have a window in common, count once, so that no two
+slices share one.
 """
 
 import csv
@@ -27,7 +28,8 @@ from inference import tokens
 from inference.columns import Column
 from inference.model_config import Domain, InputScaling
 from inference.tokenizer import TextTokenizer
-from inference.tokens import TokenRules
+from inference.tokens import Ids, TokenRules
+from inference.windows import Windows
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 from training import recipe
@@ -227,25 +229,37 @@ def _texts(
         raise Refusal(Reason.RECIPE_INVALID, "[data] texts need a tokenizer")
     rules = TokenRules.doubling(vocabulary_size(tokenizer), asked.tokens)
     cutter = TextTokenizer.open(tokenizer, rules)
-    found: dict[bytes, tuple[np.ndarray, str]] = {}
-    digests, most = [], rules.text_bytes
-    for text, label, data in texts:
+    found: dict[bytes, tuple[np.ndarray, str, int]] = {}
+    digests, windows = [], Windows(cutter) if asked.windows else None
+    for number, (text, label, data) in enumerate(texts):
         digests.append(sha256(data))
-        given = text.replace("\0", " ")[:most].encode(errors="ignore")[:most]
-        row = tokens.resized(cutter.rows([given.decode(errors="ignore").encode()]), rules.most)[0]
-        found.setdefault(row.tobytes(), (row, label))
+        rows = tokens.resized(_rows(text, cutter, windows), rules.most)
+        keys = [row.tobytes() for row in rows]
+        if not any(key in found for key in keys):
+            found |= {key: (row, label, number) for key, row in zip(keys, rows, strict=True)}
     ours = asked.source == recipe.SPAM
-    names = names or tuple(sorted({label for _, label in found.values()}))
+    names = names or tuple(sorted({label for _, label, _ in found.values()}))
+    numbers = np.array([number for _, _, number in found.values()])
     return Read(
-        x=np.stack([row for row, _ in found.values()]),
-        y=np.array([names.index(label) for _, label in found.values()], np.int64),
+        x=np.stack([row for row, _, _ in found.values()]),
+        y=np.array([names.index(label) for _, label, _ in found.values()], np.int64),
         names=names,
         title=asked.title or (_CORPUS[0] if ours else asked.place.name),
         license=asked.license or (_CORPUS[1] if ours else "unknown"),
         files={asked.place.name: sha256("\n".join(digests).encode())},
         tokens=rules,
         tokenizer=tokenizer,
+        texts=np.unique(numbers, return_inverse=True)[1] if asked.windows else None,
     )
+
+
+def _rows(text: str, cutter: TextTokenizer, windows: Windows | None) -> Ids:
+    """Of one text, as much as the model takes of it, or its windows."""
+    most = cutter.text_bytes
+    given = text.replace("\0", " ")[:most].encode(errors="ignore")[:most].decode(errors="ignore")
+    # What has no window may have tokens all the same: those around a text.
+    shown = windows.of(given) if windows is not None else []
+    return cutter.rows([part.encode() for part in shown or [given]])
 
 
 def vocabulary_size(tokenizer: bytes) -> int:

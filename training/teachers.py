@@ -149,7 +149,9 @@ def _loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
 def _ask(model: Any, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Mean vectors of the last layer [n, W], and the logits of the model's own head."""
     vectors, logits = [], []
-    for part in torch.from_numpy(rows).split(_BATCH):
+    # Rows of a length together, or each would cost what the longest beside it does.
+    order = torch.from_numpy(np.argsort((rows >= 0).sum(1), kind="stable"))
+    for part in torch.from_numpy(rows)[order].split(_BATCH):
         ids = part[:, : int((part >= 0).sum(1).max())]
         mask = (ids >= 0).to(torch.int64)
         with torch.no_grad():
@@ -160,4 +162,5 @@ def _ask(model: Any, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, to
         vectors.append((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
         if own_head:
             logits.append(told.logits)
-    return torch.cat(vectors), torch.cat(logits) if own_head else None
+    back = torch.argsort(order)
+    return torch.cat(vectors)[back], torch.cat(logits)[back] if own_head else None

@@ -49,6 +49,7 @@ from training.distillation import Batch
 from training.export import export_response, export_serving
 from training.export_text import export_text_response, export_text_serving
 from training.federated.recipe import FederatedRecipe
+from training.joining import given
 from training.material import TRAIN, Material, Read
 from training.origin import Ingredients, code_digest, statement
 from training.plots import Reliability, draw
@@ -96,7 +97,7 @@ class Workshop:
         torch.set_num_threads(1)
         # 1.
         asked = self._recipe
-        material = Material.cut(self._read(), asked.data)
+        material = Material.cut(self._read(), asked.data, asked.alarms.label)
         began = self._claim(material)
         if (self._out / "model").exists():
             shutil.rmtree(self._run)
@@ -117,12 +118,13 @@ class Workshop:
             imported = checkpoints.read_imported(asked.student.path)
             parents = parents | {f"student {imported.origin}": imported.digest}
         privacy = self._steps(student, corpus, material)
-        alarms.settle(student, material, asked.alarms)
+        settled = alarms.settle(student, material, asked.alarms)
         # 4.
         self._tell("export", "both graphs")
         went_in = Ingredients(
             *(self._recipe, self._digest, material.read.files, parents, began, privacy),
             search=found.encode() if found is not None else None,
+            alarms=asdict(settled) if settled is not None else None,
         )
         return finish(self._out, student, material, went_in)
 
@@ -193,7 +195,8 @@ class Workshop:
                 watching = Watching(number, step.kind, curves, material, self._tell)
                 seed = self._recipe.run.seed + number
                 train = descent_over(self._recipe.devices, watching)
-                privacy = follow(step, student, corpus, seed, watching, keeping, train)
+                rows = given(step, corpus, material, self._recipe.alarms.label, seed)
+                privacy = follow(step, student, rows, seed, watching, keeping, train)
                 write_whole(spent, canonical.encode(dict(privacy or {})))
                 write_whole(kept, save(student.state_dict()))
                 shutil.rmtree(keeping.folder, ignore_errors=True)
@@ -221,6 +224,8 @@ def finish(out: Path, student: nn.Module, material: Material, went_in: Ingredien
         document["federated"] = dict(went_in.federated)
     if went_in.search is not None:
         document["search"] = dict(went_in.search)
+    if went_in.alarms is not None:
+        document["alarms"] = dict(went_in.alarms)
     write_whole(out / "report.json", json.dumps(document, indent=2).encode())
     files = dict(found.files)
     files[ORIGIN] = statement(went_in, files, format_time(datetime.now(UTC)))

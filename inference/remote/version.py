@@ -21,7 +21,8 @@ from inference.model_config import ModelConfig
 from inference.remote.service import CALLER, DIGEST, FEATURES_OUTPUT, URGENT
 from inference.screening.detector import Detector
 from inference.statistics import Phases, Statistics
-from inference.version import DETECTOR, MODEL
+from inference.tokenizer import TextTokenizer
+from inference.version import DETECTOR, MODEL, TOKENIZER
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import write_inputs
@@ -56,12 +57,19 @@ class Terms:
 
     config: ModelConfig
     detector: Detector
+    tokenizer: TextTokenizer | None = None
 
     @classmethod
     def read(cls, manifest: Manifest, source: FileSource) -> "Terms":
-        """Raises: VERSION_ALTERED, DOCUMENT_MALFORMED, FILE_MISSING, and as the source does."""
+        """Raises: VERSION_ALTERED, DOCUMENT_MALFORMED, FILE_MISSING, and as `TextTokenizer.open`
+        and the source do.
+        """
         model, detector = (_verified(manifest, name, source) for name in (MODEL, DETECTOR))
-        return cls(ModelConfig.decode(model), Detector.decode(detector))
+        config, tokenizer = ModelConfig.decode(model), None
+        if config.tokens is not None and config.is_text:
+            data = _verified(manifest, TOKENIZER, source)
+            tokenizer = TextTokenizer.open(data, config.tokens)
+        return cls(config, Detector.decode(detector), tokenizer)
 
 
 class RemoteVersion:
@@ -81,6 +89,11 @@ class RemoteVersion:
     @property
     def config(self) -> ModelConfig:
         return self._terms.config
+
+    @property
+    def tokenizer(self) -> TextTokenizer | None:
+        """What cuts its texts over there, where it takes texts."""
+        return self._terms.tokenizer
 
     @property
     def engine(self) -> str:

@@ -56,8 +56,9 @@ def test_what_the_guard_finds_is_refused_and_recorded(house: GeneratorHouse) -> 
 
 def test_it_is_found_behind_much_that_is_clean(house: GeneratorHouse) -> None:
     guarded(house)
-    assert not ask(house, f"{WORK} " * 4).error_message
-    found = ask(house, f"{WORK} " * 3 + OFFER).error_message
+    # More than the thirty tokens that the classifier reads at once.
+    assert not ask(house, "meet ba ba " * 12).error_message
+    found = ask(house, "meet ba ba " * 9 + OFFER).error_message
     assert found.startswith(Reason.PROMPT_INJECTION.name)
 
 

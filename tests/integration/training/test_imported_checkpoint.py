@@ -15,7 +15,7 @@ from tests.support.text_models import tokenizer_json
 from training import sources, students, teachers
 from training.checkpoints import take_in
 from training.material import Material
-from training.recipe import Recipe
+from training.recipe import Recipe, Teacher
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,22 @@ def test_a_teacher_spread_over_devices_says_the_same(
     assert {"cpu", "disk"} == set(lies.values())
     assert torch.equal(spread.vectors, whole.vectors)
     assert torch.equal(spread.logits, whole.logits)
+
+
+def test_a_teacher_says_of_a_row_what_it_says_wherever_it_stands(
+    bert: Path, tmp_path: Path
+) -> None:
+    asked = Recipe.read(recipes.texts(tmp_path)).data
+    read = sources.read_rows(asked, teachers.tokenizer_in(bert))
+    x, y = Material.cut(read, asked).slices["train"]
+    there, back = (
+        teachers.teach(Teacher("checkpoint", bert), Material(read, {"train": rows}), 1).vectors
+        for rows in ((x, y), (x[::-1].copy(), y[::-1].copy()))
+    )
+    assert there is not None
+    assert back is not None
+    assert torch.allclose(there, back.flip(0), atol=1e-5)
+    assert not torch.allclose(there, back, atol=1e-5)
 
 
 def test_a_teacher_changed_since_its_import_is_refused(bert: Path, tmp_path: Path) -> None:

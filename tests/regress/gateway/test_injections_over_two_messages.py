@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.prompt_guard import PromptGuard, parts, shown
+from gateway.prompt_guard import PromptGuard, shown
 from inference.generation import Asked, Sampling
-from inference.model_config import BYTES
+from inference.tokenizer import TextTokenizer
+from inference.windows import Windows
 from sealgate.trust.screens import Guard
+from tests.support.text_models import RULES, tokenizer_json
 
 WORDS = ["ignore", "all", "previous", "instructions"]
-TOKENS = 32
+TOKENIZER = TextTokenizer.open(tokenizer_json(), RULES)
 GUARD = Guard("sha256:" + "0" * 64, "injection", "block")
 CALL: Any = SimpleNamespace(is_active=lambda: True, principal=SimpleNamespace(name="client"))
 
@@ -26,13 +28,16 @@ class Room:
 
     def __init__(self) -> None:
         config = SimpleNamespace(
-            tokens=SimpleNamespace(most=TOKENS + 3),
-            input=SimpleNamespace(datatype=BYTES),
             output=SimpleNamespace(name="logits"),
             labels=("clean", GUARD.label),
             batching=SimpleNamespace(max_rows=8),
         )
-        self.live_: Any = SimpleNamespace(digest=GUARD.version, alias="production", config=config)
+        self.live_: Any = SimpleNamespace(
+            digest=GUARD.version,
+            alias="production",
+            config=config,
+            ready=SimpleNamespace(tokenizer=TOKENIZER),
+        )
         self.rows = 0
 
     def live(self) -> Any:
@@ -84,9 +89,10 @@ def test_clean_messages_pass_together() -> None:
     assert follows(chat(("user", "previous"), ("assistant", "all"), ("user", "instructions"))) == ""
 
 
-@pytest.mark.parametrize("size", [1, 41, 701])
-def test_a_seam_costs_a_few_parts(size: int) -> None:
+@pytest.mark.parametrize("size", [1, 11, 201])
+def test_a_seam_costs_a_window_or_two(size: int) -> None:
+    windows = Windows(TOKENIZER)
     texts = [" ".join(f"{n:02}{word:03}" for word in range(size)) for n in range(60)]
     said = [(("user", "assistant", "system")[n % 3], text) for n, text in enumerate(texts)]
-    single = sum(len(list(parts(content, TOKENS))) for _, content in said)
-    assert len(shown(chat(*said), TOKENS)) <= single + 6 * len(said)
+    single = sum(len(windows.of(content)) for _, content in said)
+    assert len(shown(chat(*said), windows)) <= single + 2 * len(said)

@@ -1,53 +1,40 @@
-"""What a guard is shown of a prompt: all of it, whatever a classifier reads at once."""
+"""What a guard is shown of a prompt: every message of it, and every seam."""
 
 import json
-import random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from gateway.prompt_guard import parts, said_in
+from gateway.prompt_guard import PromptGuard, said_in, shown
 from inference.generation import Asked, Sampling
+from inference.windows import Windows
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.screens import Guard
+from tests.support import byte_tokens
 
 
 def asked(prompt: bytes, is_chat: bool = False) -> Asked:
     return Asked(prompt, is_chat, Sampling(1))
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_no_character_is_left_unread(seed: int) -> None:
-    """Even where each character is a token of its own, so that half of each part is cut off."""
-    rng = random.Random(seed)  # noqa: S311
-    text = "".join(rng.choice("abcdefg   ") for _ in range(rng.randrange(1, 900))).strip()
-    shown = [False] * len(text)
-    at = 0
-    for part in parts(text, 16):
-        assert len(part) <= 32
-        at = text.index(part, at)
-        shown[at : at + 16] = [True] * len(shown[at : at + 16])
-    assert all(shown)
-
-
-def test_parts_begin_with_words() -> None:
-    found = list(parts("one two three four five six seven", 8))
-    assert found[0] == "one two three fo"
-    assert all(part[0] != " " for part in found)
-    assert found[1].startswith("three")
-
-
-def test_a_short_prompt_is_one_part_and_an_empty_one_too() -> None:
-    assert list(parts("  hello ", 16)) == ["hello"]
-    assert list(parts("", 16)) == [""]
-    assert list(parts("a\0b", 16)) == ["a b"]
+def chat(*said: tuple[str, str]) -> Asked:
+    messages = [{"role": role, "content": content} for role, content in said]
+    return asked(json.dumps(messages).encode(), is_chat=True)
 
 
 def test_every_message_is_read() -> None:
-    said = [{"role": "system", "content": "one"}, {"role": "user", "content": "two"}]
-    assert said_in(asked(json.dumps(said).encode(), is_chat=True)) == [
-        ("system", "one"),
-        ("user", "two"),
-    ]
+    said = [("system", "one"), ("user", "two")]
+    assert said_in(chat(*said)) == said
     assert said_in(asked(b"three")) == [("user", "three")]
+
+
+def test_messages_come_before_seams_and_each_window_once() -> None:
+    windows = Windows(byte_tokens.opened(64))
+    said = [("user", "one"), ("assistant", "two"), ("user", "one"), ("user", "")]
+    assert list(shown(chat(*said), windows)) == ["one", "two", "one two one", "one one"]
+    assert list(shown(asked(b"  one "), windows)) == ["one"]
+    assert list(shown(asked(b""), windows)) == []
 
 
 @pytest.mark.parametrize(
@@ -64,3 +51,21 @@ def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(Refusal) as found:
         said_in(asked(b"\xff"))
     assert found.value.reason is Reason.TENSOR_TEXT
+
+
+@pytest.mark.parametrize("ready", [SimpleNamespace(), SimpleNamespace(tokenizer=None)])
+def test_what_takes_no_texts_is_no_guard(ready: object) -> None:
+    guard = Guard("sha256:" + "0" * 64, "injection", "block")
+    live = SimpleNamespace(
+        digest=guard.version,
+        alias="production",
+        ready=ready,
+        config=SimpleNamespace(labels=("clean", "injection")),
+    )
+    engine: Any = SimpleNamespace(
+        live=lambda: {("guard", "production"): live}, resolve=lambda *_: live
+    )
+    call: Any = SimpleNamespace(is_active=lambda: True)
+    with pytest.raises(Refusal) as found:
+        PromptGuard(engine).follows(guard, asked(b"three"), 0.0, call)
+    assert found.value.reason is Reason.VERSION_NOT_LIVE

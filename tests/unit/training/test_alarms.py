@@ -1,5 +1,7 @@
 """The rate of false alarms that a recipe bounds, by where a class's bias lies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,15 +32,28 @@ def student() -> Perceptron:
 @pytest.mark.parametrize("bound", [0.02, 0.1])
 def test_as_many_alarms_as_back_the_bound(student: Perceptron, bound: float) -> None:
     given = material()
-    settle(student, given, Alarms("injection", bound))
+    found = settle(student, given, Alarms("injection", bound))
+    assert found is not None
+    assert (found.texts, found.rank) == (400, rank(400, bound, 0.9))
     x, y = given.slices["calibration"]
     called = logits_of(student, torch.from_numpy(x[y == 0])).argmax(1)
     assert int(called.sum()) == rank(400, bound, 0.9) - 1
 
 
+def test_a_text_is_called_what_one_of_its_windows_is(student: Perceptron) -> None:
+    given = material()
+    texts = np.arange(500) // 4
+    found = settle(student, replace(given, texts={"calibration": texts}), Alarms("injection", 0.1))
+    assert found is not None
+    assert found.texts == 100
+    x, y = given.slices["calibration"]
+    called = logits_of(student, torch.from_numpy(x[y == 0])).argmax(1).numpy().astype(bool)
+    assert len(set(texts[:400][called])) == found.rank - 1 == rank(100, 0.1, 0.9) - 1
+
+
 def test_nothing_moves_without_a_label(student: Perceptron) -> None:
     before = student.head.bias.detach().clone()
-    settle(student, material(), Alarms())
+    assert settle(student, material(), Alarms()) is None
     assert torch.equal(student.head.bias, before)
 
 

@@ -1,5 +1,7 @@
 """Where rows come from, and what data are refused for."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +118,48 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as found:
         read_rows(DataRows(TABLE, 1, 1, 1, path=tmp_path / "none.csv"), None)
     assert found.value.reason is Reason.FILE_MISSING
+
+
+def windowed(folder: Path) -> tuple[DataRows, Material]:
+    """Half of the texts two windows long or longer."""
+    asked = replace(Recipe.read(recipes.texts(folder)).data, tokens=16, windows=True)
+    return asked, Material.cut(read_rows(asked, tokenizer_json()), asked, "offer")
+
+
+def test_windows_of_a_text_stay_in_one_slice(tmp_path: Path) -> None:
+    asked, material = windowed(tmp_path)
+    texts = [set(numbers) for numbers in material.texts.values()]
+    assert len(set.union(*texts)) == sum(map(len, texts))
+    assert len(texts[0]) == asked.train
+    assert len(material.slices["train"][0]) > 1.3 * asked.train
+    rows = [{row.tobytes() for row in x} for x, _ in material.slices.values()]
+    assert len(set.union(*rows)) == sum(map(len, rows))
+
+
+def test_which_window_is_what_is_looked_for_is_not_known(tmp_path: Path) -> None:
+    _, material = windowed(tmp_path)
+    read, sought = material.read, material.read.names.index("offer")
+    several = np.bincount(read.numbers) > 1
+    for name, (_, y) in material.slices.items():
+        numbers = material.texts[name]
+        whole = np.array([read.y[read.numbers == number][0] for number in numbers])
+        unknown = several[numbers] & (whole == sought)
+        assert np.array_equal(y == NO_LABEL, unknown)
+        assert unknown.any() == (name == "train")
+        assert np.array_equal(y[~unknown], whole[~unknown])
+
+
+def test_labels_are_those_of_texts(tmp_path: Path) -> None:
+    asked = replace(Recipe.read(recipes.texts(tmp_path)).data, tokens=16, windows=True, labels=90)
+    material = Material.cut(read_rows(asked, tokenizer_json()), asked)
+    _, y = material.slices["train"]
+    assert len(set(material.texts["train"][y != NO_LABEL])) == 90
+
+
+def test_a_text_of_which_another_has_a_window_is_left_out(tmp_path: Path) -> None:
+    asked = replace(Recipe.read(recipes.texts(tmp_path)).data, tokens=16, windows=True)
+    texts = ["plan " * 14, "note " * 14 + "plan " * 14, "team"]
+    lines = [json.dumps({"text": text, "label": "work"}) for text in texts]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    read = read_rows(asked, tokenizer_json())
+    assert read.numbers.tolist() == [0, 1]

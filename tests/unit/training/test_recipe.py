@@ -149,3 +149,29 @@ def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:
     path.write_text("[model")
     assert "not TOML" in refusal(path).detail
     assert "not a file" in refusal(tmp_path / "missing.toml").detail
+
+
+ALARMS = '[alarms]\nlabel = "offer"\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "step", "more", "said"),
+    [
+        ("windows = true\n", "", "", "what [alarms] looks for"),
+        ("", "joined = 0.5\n", ALARMS, "joins [data] windows alone"),
+        ("windows = true\n", "joined = -1.0\n", ALARMS, "positive"),
+    ],
+)
+def test_texts_in_windows_are_for_what_is_looked_for(
+    tmp_path: Path, data: str, step: str, more: str, said: str
+) -> None:
+    path = recipes.texts(tmp_path)
+    text = path.read_text().replace("tokens = 32\n", f"tokens = 32\n{data}")
+    path.write_text(text + step + more)
+    assert said in refusal(path).detail
+
+
+def test_texts_alone_are_read_in_windows(tmp_path: Path) -> None:
+    path = recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.TRAIN)
+    path.write_text(path.read_text().replace("fit = 300", "fit = 300\nwindows = true"))
+    assert "texts alone" in refusal(path).detail

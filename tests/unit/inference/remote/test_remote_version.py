@@ -6,15 +6,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from gateway.prompt_guard import OfTexts
 from inference.remote.service import FEATURES_OUTPUT
 from inference.remote.version import RemoteVersion, Terms
 from inference.screening.detector import Verdict
-from inference.version import DETECTOR, MODEL
+from inference.version import DETECTOR, MODEL, TOKENIZER
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_outputs
 from sealgate.trust.digest import sha256
 from sealgate.trust.manifest import Manifest
+from tests.support import text_models
 from tests.support.onnx_models import FEATURES, Perceptron
 from tests.support.people import VERSION_DIGEST, refused
 from tests.support.version_files import VersionFiles, clean_rows
@@ -144,3 +146,19 @@ def test_what_the_gateway_reads_is_verified(name: str) -> None:
     without = Manifest.of({path: data for path, data in FILES.items() if path != name})
     with refused(Reason.FILE_MISSING):
         Terms.read(without, Store(FILES))
+
+
+def test_what_cuts_texts_over_there_is_known_here() -> None:
+    source = text_models.source()
+    files = {MODEL: source.config.encode(), TOKENIZER: source.tokenizer or b""}
+    files |= {DETECTOR: FILES[DETECTOR]}
+    terms = Terms.read(Manifest.of(files), Store(files))
+    ready = RemoteVersion(Engine(response()), "letters", 1, VERSION_DIGEST, terms)
+    assert isinstance(ready, OfTexts)
+    assert ready.tokenizer is not None
+    assert ready.tokenizer.spans("plan it") == [(0, 4), (5, 7)]
+    assert version(Engine(response())).tokenizer is None
+    altered = Store(files)
+    altered.files[sha256(files[TOKENIZER])] += b" "
+    with refused(Reason.VERSION_ALTERED):
+        Terms.read(Manifest.of(files), altered)

@@ -1,0 +1,138 @@
+"""`make bench-guard`: how often a guard of prompts is wrong, on prompts that it never saw.
+
+The guard that demo/recipes/prompt-guard.toml led to is published, which marks and rounds it, and
+promoted; then it is shown the sets of `benchmarks.guard.prompts` in the windows in which the
+gateway shows them, and a set also by the gateway's own path. Beside what it makes of a chat stands
+what it makes of its messages one by one. `roc` has what it would find at other rates of false
+alarms, which are looked up among the held-out prompts themselves. Writes
+results/guard.json.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.guard.margins import Floats, Margins, found_at
+from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts, held_out
+from benchmarks.guard.published import Published, published
+from benchmarks.report import Target, write_report
+from publishing.screening_report import auroc
+from training.recipe import Recipe
+from training.workshop import Made
+
+_RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
+_WHY = {
+    "false alarms, in halves": "a half that begins in the middle of a sentence is like no prompt; "
+    "joined rows that begin anywhere bring it to 1%, and what is found of both corpora to 76%",
+    "false alarms, about instructions": "of what speaks of instructions in the corpora that it "
+    "learnt from, nearly all is an injection",
+    "found, S-Labs": "one bias serves both corpora, and the other's clean prompts, which are "
+    "harder to tell, hold it high; see roc for what it would find at 1% of these alone",
+    "between 130 clean words, of what is found whole": "a window holds a dozen tokens of the "
+    "injection and fifty others; with more injections among the joined rows it finds half of them, "
+    "and calls a quarter of clean chats of four prompts injections",
+}
+_SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    recipe, made, sets = Recipe.read(RECIPE), Made.read(FOLDER / "made"), held_out()
+    label = recipe.alarms.label
+    with published(made, recipe.model.name, label) as guard:
+        rows = [guard.margins.row(prompts) for prompts in sets]
+        roc = _roc(sets, guard.margins)
+        gateway = _gateway(guard, sets)
+    _show(rows, _SHOWN)
+    _show(roc, [name for name in roc[0] if name != "prompts"])
+    targets = _targets(rows, recipe.alarms.bound)
+    for target in targets:
+        print(target.line())
+    names = ("accuracy", "test_rows", "parameters", "alarms")
+    trained = {name: made.report[name] for name in names}
+    more = {"roc": roc, "gateway": gateway}
+    write_report("guard", rows, targets, trained=trained, **more)
+
+
+def _roc(sets: Sequence[Prompts], margins: Margins) -> list[dict[str, Any]]:
+    found = []
+    for name in CORPORA:
+        clean, injections = (
+            np.concatenate([margins.of(s.asked) for s in sets if (s.name, s.clean) == (name, kind)])
+            for kind in (True, False)
+        )
+        row: dict[str, Any] = {"prompts": name, "auroc": _auroc(clean, injections)}
+        row |= {f"found at {rate:.2%}": found_at(clean, injections, rate) for rate in _RATES}
+        found.append(row)
+    return found
+
+
+def _auroc(clean: Floats, injections: Floats) -> float:
+    return float(auroc(clean.astype(np.float64), injections.astype(np.float64)))
+
+
+def _gateway(guard: Published, sets: Sequence[Prompts]) -> dict[str, Any]:
+    """Of each tenth prompt of all sets, whether the gateway's own path says the same; and how long
+    it takes over prompts, and over chats.
+    """
+    agreed: list[bool] = []
+    took: dict[str, list[float]] = {"prompts": [], "chats": []}
+    for prompts in sets:
+        some = prompts.asked[::10]
+        for asked, margin in zip(some, guard.margins.of(some), strict=True):
+            alarms, milliseconds = guard.alarms(asked)
+            agreed.append(alarms == bool(margin > 0))
+            took["chats" if asked.is_chat else "prompts"].append(milliseconds)
+    return {
+        "asked": len(agreed),
+        "agreed": sum(agreed),
+        **{f"milliseconds_p50_{name}": float(np.median(each)) for name, each in took.items()},
+        **{f"milliseconds_p99_{n}": float(np.quantile(e, 0.99)) for n, e in took.items()},
+    }
+
+
+def _targets(rows: Iterable[Mapping[str, Any]], bound: float) -> list[Target]:
+    alarms = {row["prompts"]: row["false_alarms"] for row in rows if "false_alarms" in row}
+    found = {row["prompts"]: row["found"] for row in rows if "found" in row}
+    found_in = ("both corpora", *CORPORA)
+    whole = found["the same, as they are"]
+    targets = [
+        Target("false alarms, both corpora", alarms["both corpora"], bound),
+        Target("false alarms, S-Labs", alarms["S-Labs"], bound),
+        Target("false alarms, neuralchemy", alarms["neuralchemy"], 2 * bound),
+        Target("false alarms, chats of two", alarms["chats of two clean"], 2 * bound),
+        Target("false alarms, in halves", alarms["clean prompts in halves"], 5 * bound),
+        Target("false alarms, about instructions", alarms["about instructions"], 5 * bound),
+        *(Target(f"found, {name}", found[name], 0.8, least=True) for name in found_in),
+        Target("found, seven languages", found["seven languages"], 0.5, least=True),
+        *(
+            Target(f"{name}, of what is found whole", found[name] / whole, 0.8, least=True)
+            for name in ("halves", "between 130 clean words")
+        ),
+    ]
+    return [
+        target if target.met else target.because(_WHY.get(target.name, "")) for target in targets
+    ]
+
+
+def _show(rows: Sequence[Mapping[str, Any]], names: Sequence[str], first: str = "prompts") -> None:
+    table = Table(first, *names, box=None)
+    for row in rows:
+        table.add_row(str(row[first]), *(_shown(row, name) for name in names))
+    Console(width=200).print(table)
+
+
+def _shown(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name, "")
+    if f"{name}_between" in row:
+        low, high = row[f"{name}_between"]
+        return f"{value:.2%} of {row[f'{name}_of']} ({low:.2%} to {high:.2%})"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Prompts that a guard never saw, in sets: clean ones, and injections as they are and as attackers
+hide them.
+
+Held out are parts of the two corpora that it learnt from. What to expect elsewhere say injections
+in other languages by other people, prompts that speak of instructions and mean no harm
+(`about.txt`, made up for this), and e-mails, which are no prompts, where `make bench-training` has
+fetched them. Chats are made of held-out prompts.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+from benchmarks.report import RESULTS
+from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS
+from inference.generation import Asked, Sampling
+from training.spam import body
+
+_ROOT = RESULTS.parent.parent
+RECIPE = _ROOT / "demo" / "recipes" / "prompt-guard.toml"
+FOLDER = _ROOT / "build" / "guard"
+_MAILS = _ROOT / "build" / "bench" / "emails" / "package" / "data"
+_ABOUT = Path(__file__).parent / "about.txt"
+CORPORA = ("S-Labs", "neuralchemy")
+"""Other parts of which it learnt from."""
+_SETS = {"S-Labs": S_LABS, "neuralchemy": NEURALCHEMY, "seven languages": LANGUAGES}
+# So many e-mails, and so much of each; and so many injections that are hidden.
+_MAILS_MOST, _LETTERS, _HIDDEN = 300, 500, 400
+_BETWEEN = "Of course. Please tell me more about it."
+# Words before and behind a half, more than two windows have.
+_FAR = 130
+Texts = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Prompts that are all clean, or else injections; and of chats each message by itself."""
+
+    name: str
+    clean: bool
+    asked: Sequence[Asked]
+    singly: Sequence[Sequence[Asked]] = ()
+
+
+def held_out() -> list[Prompts]:
+    """All sets."""
+    read = {name: _read(FOLDER / file) for name, file in _SETS.items()}
+    found = [
+        Prompts(name, label == CLEAN, [_prompt(text) for text in texts])
+        for name, labelled in read.items()
+        for label, texts in labelled.items()
+        if texts
+    ]
+    for kind in (True, False):
+        parts = [s for s in found if s.name in CORPORA and s.clean == kind]
+        both = [one for part in parts for one in part.asked]
+        found.append(Prompts("both corpora", kind, both))
+    about = _ABOUT.read_text().splitlines()
+    found.append(Prompts("about instructions", True, [_prompt(text) for text in about]))
+    if mails := _mails():
+        found.append(Prompts("e-mails", True, [_prompt(text) for text in mails]))
+    clean, injections = (read["S-Labs"][label] for label in (CLEAN, INJECTION))
+    long = [text for text in injections if len(text.split()) > 2][:_HIDDEN]
+    return found + _chats(clean) + _hidden(long, clean)
+
+
+def _chats(clean: Texts) -> list[Prompts]:
+    pairs, fours = (
+        [clean[at : at + count] for at in range(0, len(clean) - count + 1, count)]
+        for count in (2, 4)
+    )
+    long = [text for text in clean if len(text.split()) > 2][:_HIDDEN]
+    return [
+        _chat_set("clean prompts in halves", True, [_cut(text, 2) for text in long]),
+        _chat_set("chats of two clean", True, pairs),
+        _chat_set(
+            "chats of four clean, answered", True, [_answered(four) for four in fours], _BOTH
+        ),
+    ]
+
+
+def _hidden(injections: Texts, clean: Texts) -> list[Prompts]:
+    """Cut in pieces, which stand in messages of their own, or behind much that is clean."""
+    halves, thirds = ([_cut(text, count) for text in injections] for count in (2, 3))
+    other = cycle(clean)
+    apart = [[first, next(other), second] for first, second in halves]
+    padded = [[f"{first} {_words(other)}", f"{_words(other)} {second}"] for first, second in halves]
+    buried = [f"{_words(other)} {text} {_words(other)}" for text in injections]
+    return [
+        Prompts("the same, as they are", False, [_prompt(text) for text in injections]),
+        _chat_set("halves", False, halves),
+        _chat_set("halves, answered", False, [_answered(pair) for pair in halves], _BOTH),
+        _chat_set("thirds", False, thirds),
+        _chat_set("halves, a clean message between", False, apart),
+        _chat_set("halves, 130 clean words between", False, padded),
+        Prompts("between 130 clean words", False, [_prompt(text) for text in buried]),
+    ]
+
+
+_ONE, _BOTH = ("user",), ("user", "assistant")
+
+
+def _chat_set(
+    name: str, clean: bool, chats: Sequence[Texts], roles: tuple[str, ...] = _ONE
+) -> Prompts:
+    own = [[_prompt(text) for text in chat if text != _BETWEEN] for chat in chats]
+    return Prompts(name, clean, [_chat(chat, roles) for chat in chats], own)
+
+
+def _prompt(text: str) -> Asked:
+    return Asked(text.encode(), False, Sampling(1))
+
+
+def _chat(contents: Texts, roles: tuple[str, ...]) -> Asked:
+    """Messages, which take the roles in turn."""
+    said = [
+        {"role": role, "content": text} for role, text in zip(cycle(roles), contents, strict=False)
+    ]
+    return Asked(json.dumps(said).encode(), True, Sampling(1))
+
+
+def _cut(text: str, count: int) -> list[str]:
+    words = text.split()
+    return [
+        " ".join(words[at * len(words) // count : (at + 1) * len(words) // count])
+        for at in range(count)
+    ]
+
+
+def _words(texts: Iterator[str]) -> str:
+    found: list[str] = []
+    while len(found) < _FAR:
+        found += next(texts).split()
+    return " ".join(found)
+
+
+def _answered(texts: Texts) -> list[str]:
+    """With an assistant's word between."""
+    return [part for text in texts for part in (text, _BETWEEN)][:-1]
+
+
+def _read(path: Path) -> dict[str, list[str]]:
+    """The prompts of a file, by label."""
+    found: dict[str, list[str]] = {CLEAN: [], INJECTION: []}
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        found[row["label"]].append(row["text"])
+    return found
+
+
+def _mails() -> list[str]:
+    """How ham begins."""
+    paths = [path for path in sorted(_MAILS.glob("*/*.json")) if "spam" not in path.parent.name]
+    bodies = (body(json.loads(path.read_bytes())["text"]) for path in paths[:_MAILS_MOST])
+    return [text[:_LETTERS].encode(errors="ignore").decode() for text in bodies]

@@ -1,0 +1,91 @@
+"""The guard as it is published, marked and rounded, in an engine as a gateway has it."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from benchmarks.guard.margins import Floats, Margins
+from gateway.prompt_guard import OfTexts, PromptGuard
+from inference.engine import Engine
+from inference.generation import Asked
+from inference.windows import Windows
+from sealgate.trust.policy_parts import BLOCK
+from sealgate.trust.screens import Guard
+from tests.support.house import House, running
+from training.workshop import Made
+
+_SECONDS = 120.0
+# Rows of a slice that publishing is given: it screens rows for minutes, and nothing that is
+# measured here depends on how many.
+_MOST = {"calibration": 400, "test": 300}
+
+
+class Published:
+    """A live guard, asked as the gateway asks, and for its margins."""
+
+    def __init__(self, engine: Engine, label: str) -> None:
+        (self._live,) = engine.live().values()
+        if not isinstance(self._live.ready, OfTexts) or self._live.ready.tokenizer is None:
+            raise SystemExit("it takes no texts")
+        self._engine = engine
+        self._gateway = PromptGuard(engine)
+        self._guard = Guard(self._live.digest, label, BLOCK)
+        self._sought = self._live.config.labels.index(label)
+        self._call: Any = SimpleNamespace(
+            is_active=lambda: True, principal=SimpleNamespace(name="bench")
+        )
+        self.margins = Margins(self._judge, Windows(self._live.ready.tokenizer))
+
+    def alarms(self, asked: Asked) -> tuple[bool, float]:
+        """Whether the gateway would act, and in how many milliseconds it knows."""
+        until, begun = time.monotonic() + _SECONDS, time.perf_counter()
+        found = bool(self._gateway.follows(self._guard, asked, until, self._call))
+        return found, 1e3 * (time.perf_counter() - begun)
+
+    def _judge(self, texts: Sequence[str]) -> Floats:
+        config = self._live.config
+        most, found = config.batching.max_rows, []
+        for start in range(0, len(texts), most):
+            rows = np.array([text.encode() for text in texts[start : start + most]], object)
+            until = time.monotonic() + _SECONDS
+            logits = self._engine.infer(self._live, rows, until).outputs[config.output.name]
+            others = np.delete(logits, self._sought, 1).max(1)
+            found.append(logits[:, self._sought] - others)
+        return np.concatenate(found)
+
+
+@contextmanager
+def published(made: Made, model: str, label: str) -> Iterator[Published]:
+    """Published, approved and promoted in an installation of its own."""
+    with TemporaryDirectory() as place, running(Path(place) / "state") as house:
+        data = Path(place) / "data.safetensors"
+        save_file(_fewer(load_file(made.data)), data)
+        words = ("model", "publish", str(made.model), "--data", str(data), "--seconds", "1800")
+        told = house.command(*words)
+        if told.exit_code:
+            raise SystemExit(told.output)
+        yield Published(_promoted(house, model), label)
+
+
+def _fewer(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: rows[: _MOST.get(name[2:])] for name, rows in slices.items()}
+
+
+def _promoted(house: House, model: str) -> Engine:
+    """An engine in which the version is live."""
+    if house.gateway is None:
+        raise SystemExit("the gateway is gone")
+    house.governance("admin").promote(house.approved(model, 1), "measured")
+    end = time.monotonic() + _SECONDS
+    while not house.gateway.engine.live():
+        if time.monotonic() > end:
+            raise SystemExit("it never came up")
+        time.sleep(0.2)
+    return house.gateway.engine

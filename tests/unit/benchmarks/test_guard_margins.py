@@ -1,0 +1,37 @@
+"""What a guard makes of whole prompts follows from the highest of their windows."""
+
+import numpy as np
+import pytest
+
+from benchmarks.guard.margins import Margins, found_at
+from benchmarks.guard.prompts import Prompts
+from inference.generation import Asked, Sampling
+from inference.windows import Windows
+from tests.support import byte_tokens
+
+
+def prompt(text: str) -> Asked:
+    return Asked(text.encode(), False, Sampling(1))
+
+
+def test_a_prompt_is_what_its_worst_window_is() -> None:
+    asked: list[str] = []
+
+    def judge(texts):
+        asked.extend(texts)
+        return np.array([1.5 if "bad" in text else -float(len(text)) for text in texts])
+
+    margins = Margins(judge, Windows(byte_tokens.opened(16)))
+    some = [prompt("good"), prompt("good words before one bad one"), prompt("")]
+    assert margins.of(some).tolist() == [-4.0, 1.5, -np.inf]
+    assert margins.of(some[:1]).tolist() == [-4.0]
+    assert len(asked) == len(set(asked))
+    row = margins.row(Prompts("some", True, some, [some[:1], some]))
+    assert (row["false_alarms"], row["false_alarms_of"]) == (pytest.approx(1 / 3), 3)
+    assert row["singly_false_alarms"] == 0.5
+
+
+@pytest.mark.parametrize(("rate", "found"), [(0.0, 0.25), (0.2, 0.5), (0.4, 0.75)])
+def test_what_is_found_at_a_rate_of_false_alarms(rate: float, found: float) -> None:
+    clean, injections = np.array([0.0, 1.0, 2.0, 3.0, 9.0]), np.array([0.5, 2.5, 4.0, 10.0])
+    assert found_at(clean, injections, rate) == found

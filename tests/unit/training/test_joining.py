@@ -1,0 +1,50 @@
+"""Rows in a row, of which one is what a classifier looks for, or none."""
+
+import numpy as np
+import pytest
+
+from inference.tokenizer import TextTokenizer
+from sealgate.reasons import Reason, Refusal
+from tests.support.text_models import RULES, TELLING, rows_of, tokenizer_json
+from training.joining import with_joined
+from training.material import NO_LABEL, TRAIN, Material, Read
+
+CLEAN, SOUGHT = " ".join(TELLING[0][:7]), " ".join(TELLING[1][:9])
+CUTTER = TextTokenizer.open(tokenizer_json(), RULES)
+
+
+def material(classes: list[int]) -> Material:
+    x = rows_of([CLEAN if label != 1 else SOUGHT for label in classes])
+    y = np.array(classes)
+    read = Read(x, y, ("a", "b"), "", "", {}, tokens=RULES, tokenizer=tokenizer_json())
+    return Material(read, {TRAIN: (x, y)})
+
+
+def test_what_is_looked_for_stands_whole_among_others() -> None:
+    given = material([0] * 20 + [1] * 10)
+    found = with_joined(given, 20.0, "b", 1).rows
+    x, y = found.x.numpy(), found.y.numpy()
+    assert len(x) == 630
+    assert np.array_equal(x[:30], given.slices[TRAIN][0])
+    assert RULES.checked(x) is x
+    ids = [row[row >= 0].tolist() for row in x[30:]]
+    sought = rows_of([SOUGHT])[0, 1:10].tolist()
+    for row, label in zip(ids, y[30:], strict=True):
+        assert (row[0], row[-1]) == (2, 3)
+        runs = [row[at : at + 9] for at in range(len(row))]
+        assert (sought in runs) == (label == 1)
+    assert sorted(set(map(len, ids)))[-1] == RULES.most
+    assert int(y[30:].sum()) == 120
+
+
+def test_the_same_seed_joins_the_same() -> None:
+    found = [with_joined(material([0, 0, 1]), 9.0, "b", seed).rows.x.numpy() for seed in (1, 1, 2)]
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("label", [0, 1, NO_LABEL])
+def test_rows_of_one_class_are_not_joined(label: int) -> None:
+    with pytest.raises(Refusal) as found:
+        with_joined(material([label, label, NO_LABEL]), 1.0, "b", 1)
+    assert found.value.reason is Reason.TRAINING_DATA
