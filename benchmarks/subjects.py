@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 
 from gateway.sessions.bets import verdict_payoff
 from gateway.sessions.prints import Printer
-from inference.model_config import Domain
+from gateway.sessions.watch import measured_alike
+from inference.model_config import Domain, ModelConfig
 from inference.screening.detector import Detector
 from publishing.calibrate import fit_detector
 from publishing.probe import Probe
@@ -23,11 +24,12 @@ Rows = npt.NDArray[np.float32]
 
 @dataclass(slots=True)
 class Guarded:
-    """A model with its detector: what a gateway knows of each row."""
+    """A model with its detector: what a gateway knows of each row. `alike`: see `Printer.of`."""
 
     probe: Probe
     detector: Detector
     printer: Printer
+    alike: bool
 
     def judge(self, rows: Rows) -> list[tuple[int, str, float]]:
         """The class, the verdict, and the verdict's payoff of each row."""
@@ -61,7 +63,9 @@ def load(name: str, eps: float) -> Subject:
     slices = [data[f"x_{part}"].astype(np.float32) for part in ("fit", "calibration", "test")]
     domain, draw = Domain(0, 1), np.random.default_rng(0)
     detector = fit_detector(session, slices[0], slices[1], domain, eps, draw)
-    guarded = Guarded(Probe(session, eps, domain), detector, Printer(b"k" * 32, name))
+    config = ModelConfig.decode((graph.parent / "model.json").read_bytes())
+    printer = Printer(b"k" * 32, name)
+    guarded = Guarded(Probe(session, eps, domain), detector, printer, measured_alike(config))
     right = np.flatnonzero(guarded.probe.answers(slices[2]) == data["y_test"])
     return Subject(guarded, slices[2], data["y_test"], right)
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-_STAKES = np.array([0.8, 0.1, 0.01])
+_SHARES = (0.8, 0.1, 0.01)
+_STAKES = np.array(_SHARES)
+_NOTHING = (0.0,) * len(_SHARES)
 
 
 def _nothing() -> npt.NDArray[np.float64]:
@@ -25,14 +27,16 @@ class Alarm:
     """
 
     level: float
-    _values: npt.NDArray[np.float64] = field(default_factory=_nothing)
+    # Plain numbers: of so few, arrays would take several times as long.
+    _values: tuple[float, ...] = _NOTHING
 
     def add(self, payoff: float) -> bool:
         """Take one payoff; True where the level is passed, and then begin anew."""
-        self._values = (1 - _STAKES + _STAKES * payoff) * (self._values + 1)
-        if self._values.mean() < self.level:
+        pairs = zip(_SHARES, self._values, strict=True)
+        self._values = tuple((1 - stake + stake * payoff) * (value + 1) for stake, value in pairs)
+        if sum(self._values) < self.level * len(_SHARES):
             return False
-        self._values = _nothing()
+        self._values = _NOTHING
         return True
 
 

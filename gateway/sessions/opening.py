@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gateway.session_settings import SessionSettings
+from gateway.sessions.sealed import SealedStore
 from gateway.sessions.store import OwnStore, Store
 from gateway.sessions.watch import KEY_BYTES, SessionWatch
 from sealgate.settings import ConfigError
@@ -14,7 +15,9 @@ def open_sessions(settings: SessionSettings) -> SessionWatch:
 
     Raises: ConfigError, and Refusal for a key that others can read.
     """
-    return SessionWatch(_store(settings), _key(settings.key))
+    store, key = _store(settings), _key(settings.key)
+    shared = not isinstance(store, OwnStore)
+    return SessionWatch(SealedStore(store, key) if key and shared else store, key)
 
 
 def _key(path: Path | None) -> bytes | None:

@@ -23,6 +23,7 @@ from gateway.sessions.prints import Print, Printer
 from gateway.sessions.store import START, OwnStore, Store
 from inference.answer import Answer
 from inference.live import Live
+from inference.model_config import ModelConfig
 from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY
 from sealgate.trust.screens import ALERT, SLOW
 from sealgate.trust.screens import Sessions as SessionRules
@@ -32,6 +33,9 @@ _log = logging.getLogger(__name__)
 _STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
 _MOST = 1024
 _HEAD = struct.Struct(">id")
+# Rows of another form stand under other names, and nobody reads them: gateways of two releases may
+# share a place.
+_FORMAT = b"name 2"
 KEY_BYTES = 32
 
 
@@ -81,7 +85,8 @@ class SessionWatch:
         if rules is None:
             return None
         domain = live.config.domain
-        prints = self._printer(live.model).of(rows, domain.min, domain.max)
+        alike = measured_alike(live.config)
+        prints = self._printer(live.model).of(rows, domain.min, domain.max, alike)
         labels = answer.outputs[live.config.output.name].argmax(axis=-1).tolist()
         # The verdict is the request's, its worst row's: it counts once.
         payoffs = [request_payoff(live, answer)] + [1.0] * (len(prints) - 1)
@@ -136,7 +141,16 @@ class SessionWatch:
 
     def _name(self, caller: str, model: str) -> str:
         text = f"{caller}/{model}".encode()
-        return hashlib.blake2b(text, digest_size=16, key=self._key, person=b"name").hexdigest()
+        return hashlib.blake2b(text, digest_size=16, key=self._key, person=_FORMAT).hexdigest()
+
+
+def measured_alike(config: ModelConfig) -> bool:
+    """Whether elements of a row are measured alike, as pixels are: one scaling is that of them all,
+    where a table has one for each column; or, where none is said, they lie in a grid.
+    """
+    if config.scaling is None:
+        return len(config.input.row) > 1
+    return len(config.scaling.offset) == 1
 
 
 def request_payoff(live: Live, answer: Answer) -> float:

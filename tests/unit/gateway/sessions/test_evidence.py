@@ -15,9 +15,11 @@ def rows(draw: np.random.Generator, number: int) -> np.ndarray:
     return draw.random((number, 64), np.float32)
 
 
-def play(session: Session, given: np.ndarray, payoff: float = CLEAN) -> tuple[int, int]:
+def play(
+    session: Session, given: np.ndarray, payoff: float = CLEAN, alike: bool = False
+) -> tuple[int, int]:
     """How often a search, and an extraction, was found."""
-    found = [session.add(each, 0, payoff) for each in PRINTER.of(given, 0, 1)]
+    found = [session.add(each, 0, payoff) for each in PRINTER.of(given, 0, 1, alike)]
     return sum(search for search, _ in found), sum(extraction for _, extraction in found)
 
 
@@ -48,6 +50,66 @@ def test_near_duplicates_among_honest_rows_are_found_all_the_same() -> None:
 
 def test_adversarial_verdicts_are_a_search() -> None:
     assert play(Session(), rows(np.random.default_rng(3), 4), ATTACK)[0] == 1
+
+
+def close(draw: np.random.Generator, number: int) -> np.ndarray:
+    """Rows that lie within a fifth of the first in every element, and share no hash."""
+    row = draw.uniform(0.2, 0.8, 64)
+    moved = row + 0.19 * draw.choice([-1.0, 1.0], (number - 1, 64))
+    return np.concatenate([row[None], moved]).astype(np.float32)
+
+
+def test_a_row_close_to_another_that_is_answered_otherwise_is_a_search_at_once() -> None:
+    one, other = PRINTER.of(close(np.random.default_rng(3), 2), 0, 1, alike=True)
+    session = Session()
+    assert not any(session.add(one, 4, CLEAN))
+    assert session.add(other, 7, CLEAN) == (True, False)
+    again = Session()
+    assert [again.add(each, 4, CLEAN) for each in (one, other)] == [(False, False)] * 2
+
+
+def test_close_rows_answered_alike_are_a_search_the_sooner_the_worse_they_look() -> None:
+    draw = np.random.default_rng(3)
+    suspect = verdict_payoff("suspect", 0.01, 0.05)
+    for payoff, rows_needed in ((CLEAN, 5), (suspect, 3)):
+        session = Session()
+        steps = draw.uniform(0.2, 0.8, 64) + 0.09 * draw.choice([-1.0, 1.0], (8, 64))
+        prints = PRINTER.of(steps.astype(np.float32), 0, 1, alike=True)
+        found = [session.add(prints[0], 4, CLEAN)[0]]
+        found += [session.add(each, 4, payoff)[0] for each in prints[1:]]
+        assert found.index(True) + 1 == rows_needed
+
+
+def test_without_levels_close_rows_say_nothing() -> None:
+    """Of a table's honest rows most lie so close to another."""
+    one, other = PRINTER.of(close(np.random.default_rng(3), 2), 0, 1, alike=False)
+    session = Session()
+    assert [session.add(one, 4, CLEAN), session.add(other, 7, CLEAN)] == [(False, False)] * 2
+
+
+def test_texts_that_share_much_may_be_answered_otherwise() -> None:
+    words = " ".join(f"word{n}" for n in range(60))
+    texts = np.array([words.encode(), words.replace("word30", "x").encode()], object)
+    session = Session()
+    found = [session.add(each, n, CLEAN) for n, each in enumerate(PRINTER.of(texts, 0, 1))]
+    assert found == [(False, False)] * 2
+
+
+def test_a_model_whose_rows_get_levels_begins_anew() -> None:
+    draw = np.random.default_rng(3)
+    session = Session()
+    assert play(session, rows(draw, 2)) == (0, 0)
+    assert play(session, rows(draw, 2), alike=True) == (0, 0)
+    one, other = PRINTER.of(close(draw, 2), 0, 1, alike=True)
+    assert [session.add(one, 4, CLEAN)[0], session.add(other, 7, CLEAN)[0]] == [False, True]
+
+
+def test_an_honest_session_of_images_stays_quiet() -> None:
+    draw = np.random.default_rng(3)
+    session = Session()
+    prints = PRINTER.of(rows(draw, 2 * REMEMBERED), 0, 1, alike=True)
+    found = [session.add(each, n % 10, CLEAN) for n, each in enumerate(prints)]
+    assert not any(map(any, found))
 
 
 def test_steps_of_one_size_are_an_extraction() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.sessions.evidence import NEAR
-from gateway.sessions.prints import HASHES, SKETCH, Print, Printer, distance
+from gateway.sessions.prints import HASHES, LEVELS, SKETCH, Print, Printer, distance
 
 KEY = b"k" * 32
 DRAW = np.random.default_rng(7)
@@ -70,15 +70,52 @@ def test_texts_and_tokens_share_what_their_pairs_share() -> None:
     assert printer.of(np.array([b""], object), 0, 1)[0].exact
 
 
+def off(one: Print, other: Print) -> int:
+    return int(np.abs(one.levels - other.levels).max())
+
+
+@pytest.mark.parametrize("width", [64, 784])
+def test_levels_tell_how_far_the_farthest_element_moved(width: int) -> None:
+    printer = Printer(KEY, "digits")
+    rows = DRAW.uniform(0.3, 0.7, (50, width)).astype(np.float32)
+    signs = DRAW.choice([-1.0, 1.0], rows.shape)
+    prints = printer.of(rows, 0, 1, alike=True)
+    assert {len(each.levels) for each in prints} == {min(width, LEVELS)}
+    fifth = printer.of((rows + 0.199 * signs).astype(np.float32), 0, 1, alike=True)
+    assert {off(one, other) for one, other in zip(prints, fifth, strict=True)} == {1}
+    # No hash is left of such a move, and it is what an attack may make.
+    assert max(map(shared, prints, fifth)) < NEAR // 4
+    everywhere = printer.of((rows + 0.401 * signs).astype(np.float32), 0, 1, alike=True)
+    assert min(off(one, other) for one, other in zip(prints, everywhere, strict=True)) > 1
+
+
+def test_one_element_that_moved_two_fifths_shows() -> None:
+    printer = Printer(KEY, "digits")
+    rows = np.full((65, 64), 0.5, np.float32)
+    rows[np.arange(64), np.arange(64)] = 0.95
+    *moved, still = printer.of(rows, 0, 1, alike=True)
+    assert min(off(each, still) for each in moved) > 1
+
+
+def test_there_are_no_levels_where_they_would_say_nothing() -> None:
+    printer = Printer(KEY, "table")
+    assert not len(printer.of(ROWS[:1], 0, 1)[0].levels)
+    assert not len(printer.of(ROWS[:1, :63], 0, 1, alike=True)[0].levels)
+
+
 def test_a_print_is_read_as_it_was_written_and_holds_no_input() -> None:
     for given in (
         Printer(KEY, "digits").of(ROWS[:1], 0, 1)[0],
+        Printer(KEY, "digits").of(ROWS[:1], 0, 1, alike=True)[0],
         Printer(KEY, "letters").of(np.array([b"a secret text"], object), 0, 1)[0],
     ):
         data = given.encode()
         read = Print.decode(data)
         assert (read.exact, read.encode()) == (given.exact, data)
-        assert len(data) <= 8 + 4 * HASHES + SKETCH
+        assert len(read.levels) == len(given.levels)
+        assert len(data) <= 8 + 2 * HASHES + SKETCH + LEVELS
         assert b"secret" not in data
     with pytest.raises(ValueError, match="sketch"):
         Print.decode(data + b"surplus")
+    with pytest.raises(ValueError, match="levels"):
+        Print.decode(data + bytes(SKETCH + 1))

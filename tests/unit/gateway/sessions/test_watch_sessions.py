@@ -1,5 +1,6 @@
 """The watch over sessions: what follows for whom, for how long, and across gateways."""
 
+import hashlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 
 from gateway.session_settings import SessionSettings
 from gateway.sessions.opening import open_sessions
-from gateway.sessions.watch import SessionWatch
+from gateway.sessions.sealed import SealedStore
+from gateway.sessions.store import START
+from gateway.sessions.watch import SessionWatch, measured_alike
 from inference.answer import Answer
+from inference.model_config import InputScaling
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
@@ -20,6 +24,7 @@ from tests.support.shared_sessions import SharedStore
 
 KEY = b"k" * 32
 RULES = Sessions("label-only", "alert", seconds=60)
+PIXELS = InputScaling((0.0,), (16.0,))
 DRAW = np.random.default_rng(5)
 ROW = DRAW.random((1, 64), np.float32)
 
@@ -31,12 +36,17 @@ class Clock:
         return self.now
 
 
-def a_live(model: str = "digits") -> Any:
+def a_live(
+    model: str = "digits", scaling: InputScaling | None = PIXELS, row: tuple[int, ...] = (64,)
+) -> Any:
     promised = SimpleNamespace(
         adversarial=SimpleNamespace(bound=0.01), suspect=SimpleNamespace(bound=0.05)
     )
     config = SimpleNamespace(
-        domain=SimpleNamespace(min=0.0, max=1.0), output=SimpleNamespace(name="logits")
+        domain=SimpleNamespace(min=0.0, max=1.0),
+        input=SimpleNamespace(row=row),
+        output=SimpleNamespace(name="logits"),
+        scaling=scaling,
     )
     ready = SimpleNamespace(detector=SimpleNamespace(calibration=promised))
     return SimpleNamespace(model=model, config=config, ready=ready)
@@ -55,12 +65,13 @@ def ask(
     verdict: Verdict = Verdict.CLEAN,
     rules: Sessions | None = RULES,
     model: str = "digits",
+    scaling: InputScaling | None = PIXELS,
 ) -> str | None:
     count = len(row)
     answer = Answer(
         {"logits": np.zeros((count, 10), np.float32)}, np.zeros((count, 3)), 0.0, verdict, 1.0
     )
-    return watch.observe(rules, caller, a_live(model), row, answer)
+    return watch.observe(rules, caller, a_live(model, scaling), row, answer)
 
 
 def test_a_search_has_its_consequence_for_its_caller_alone_and_ends() -> None:
@@ -89,6 +100,38 @@ def test_rows_of_one_request_count_one_by_one_and_its_verdict_once() -> None:
     many = DRAW.random((30, 64), np.float32)
     assert ask(watch, many, verdict=Verdict.ADVERSARIAL) is None
     assert ask(watch, np.concatenate(near(4))) == "label-only"
+
+
+def moved(number: int) -> list[np.ndarray]:
+    """Rows [1, 64], each a fifth of the domain from one in every element."""
+    middle = np.full(64, 0.5) + DRAW.uniform(-0.1, 0.1, 64)
+    signs = DRAW.choice([-1.0, 1.0], (number, 64))
+    return [(middle + 0.09 * each)[None].astype(np.float32) for each in signs]
+
+
+def test_moves_of_every_element_are_looked_for_where_elements_are_measured_alike() -> None:
+    columns = InputScaling((0.0,) * 64, (1.0,) * 64)
+    assert measured_alike(a_live().config)
+    assert not measured_alike(a_live(scaling=columns).config)
+    assert not measured_alike(a_live(scaling=None).config)
+    assert measured_alike(a_live(scaling=None, row=(8, 8)).config)
+    for scaling, action in ((PIXELS, "label-only"), (columns, None)):
+        watch, found = SessionWatch(key=KEY), None
+        for row in moved(8):
+            found = ask(watch, row, scaling=scaling)
+        assert found == action
+
+
+def test_rows_of_another_form_are_not_read() -> None:
+    """Gateways of the release before wrote rows of 296 bytes, and their head."""
+    store = SharedStore()
+    before = hashlib.blake2b(
+        b"carla/digits", digest_size=16, key=hashlib.sha256(KEY).digest(), person=b"name"
+    ).hexdigest()
+    store.exchange(before, [bytes(12 + 296)], START)
+    watch = SessionWatch(store, KEY)
+    assert [ask(watch, row) for row in near(2)] == [None, None]
+    assert len(store.exchange(before, [], START)[0]) == 1
 
 
 def test_gateways_that_share_a_place_see_one_session() -> None:
@@ -120,3 +163,6 @@ def test_a_place_needs_a_key_and_an_address_that_is_one(tmp_path) -> None:
     with pytest.raises(ConfigError, match="schema"):
         open_sessions(SessionSettings("postgresql://h/d?schema=a%20b", open_))
     open_sessions(SessionSettings("memory://", open_)).close()
+    shared = open_sessions(SessionSettings("redis://localhost", open_))
+    assert isinstance(shared._store, SealedStore)
+    shared.close()
