@@ -4,7 +4,8 @@ and never the input itself.
 Numbers follow Blacklight (Li et al., arXiv 2006.14042): a row is quantized, and 64 keyed hashes of
 16 of its elements each are kept. Two rows share a hash where all 16 fall into the same steps; so
 rows that differ in few elements, or in all by little, share many, and rows that merely look alike
-share next to none. Where Blacklight slides windows, the elements are drawn by the key, and each has
+share next to none. Of fewer than 12 elements that does not hold: there most honest rows fall into
+the same steps as another, and only the same row shares any hash. Where Blacklight slides windows, the elements are drawn by the key, and each has
 an offset of its own before it is rounded, so that no step's edge can be walked along.
 
 A sketch stands beside the hashes: 32 keyed random projections, rounded to a byte each, which keep
@@ -33,6 +34,7 @@ SKETCH = 32
 LEVELS = 192
 FEWEST_LEVELS = 64
 _ELEMENTS = 16
+_FEWEST_ELEMENTS = 12
 # Of the domain's width: coarse enough to see through small noise.
 _STEP = 0.2
 _SKETCH_STEP = 1 / 16
@@ -133,7 +135,10 @@ class _Tables:
 
     def hashes(self, rows: Array) -> npt.NDArray[np.uint16]:
         """Rows [n, width], scaled to 0 … 1, to [n, 64]."""
-        steps = np.floor(rows[:, self._places] / _STEP + self._offsets).astype(np.int64)
+        if rows.shape[1] < _FEWEST_ELEMENTS:
+            steps = rows.astype(np.float32).view(np.int32)[:, self._places].astype(np.int64)
+        else:
+            steps = np.floor(rows[:, self._places] / _STEP + self._offsets).astype(np.int64)
         mixed = (steps.astype(np.uint64) * self._factors).sum(axis=2) * _MIX
         return (mixed >> np.uint64(48)).astype(np.uint16)
 
