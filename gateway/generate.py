@@ -191,12 +191,12 @@ class Generate:
         settle = self._quotas.reserve(caller, tokens)
 
         def count(_: object, error: BaseException | None, __: object) -> None:
-            settle(min(work.output_tokens, tokens))
+            settle(min(work.spent, tokens))
             if work.live is not None:
                 work.live.statistics.began(work.prompt_tokens)
             # Who generates elsewhere tells it at the end alone, too late to refuse. Whoever does
             # not await that end has had the prompt read all the same.
-            had = work.output_tokens or _is_callers(error)
+            had = work.spent or _is_callers(error)
             prompt = work.prompt_tokens or (work.sent if had else 0)
             if prompt and not work.prompt_ids:
                 with suppress(Refusal):

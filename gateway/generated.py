@@ -14,7 +14,7 @@ from inference.statistics import Statistics
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.trust.receipt import Receipt
 
-RECEIPT, OPENING = "receipt", "opening_receipt"
+RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
 _NOTHING = Piece((), b"")
 
 
@@ -23,9 +23,9 @@ class Work:
     """What is known of a request so far; each of its entries says whatever there is.
 
     `streams` says whether parts leave before the end, `full` whether who names no number of tokens
-    gets as many as the version gives. Where ids are not told, `output_tokens` are the parts that
-    came, until somebody says better; `sent` is how many tokens the prompt has at most, once it may
-    have reached who generates.
+    gets as many as the version gives. `output_tokens` are those that are known: where ids are not
+    told, none until the end says how many there were. `sent` is how many tokens the prompt has at
+    most, once it may have reached who generates.
     """
 
     time: datetime
@@ -53,6 +53,13 @@ class Work:
         return self.question is not None and self.question.receipt
 
     @property
+    def spent(self) -> int:
+        """How many tokens of the answer a quota counts: where nobody has said how many came, the
+        most that their text can have, for none is shorter than a byte.
+        """
+        return self.output_tokens or len(self.text)
+
+    @property
     def output(self) -> str:
         """The digest of what has come of the answer, empty where none has begun."""
         return answer_digest(self.prompt_ids, self.ids, bytes(self.text)) if self.has_begun else ""
@@ -64,12 +71,12 @@ class Work:
 
     def add(self, piece: Piece, statistics: Statistics) -> None:
         now, since = time.monotonic(), self._waiting_since or self.began
-        new = len(piece.ids) or bool(piece.text)
+        new = len(piece.ids)
+        if piece.usage is not None:
+            self.prompt_tokens, new = piece.usage
         statistics.came(new, round((now - since) * 1e9), first=not self._waiting_since)
         self._waiting_since = now
         self.output_tokens += new
-        if piece.usage is not None:
-            self.prompt_tokens, self.output_tokens = piece.usage
         self.ids.extend(piece.ids)
         self.text += piece.text
         if self.streams:
@@ -80,21 +87,30 @@ class Work:
     def part(
         self, request: oip.ModelInferRequest, opening: Receipt | None
     ) -> oip.ModelInferResponse:
-        """The piece that came last; `opening` proves the first entry, with the first piece."""
+        """The piece that came last; `opening` proves the first entry, with the first piece, which
+        tells the seed of tokens that are drawn: who named none could not ask for them again.
+        """
         version = str(self.live.version) if self.live else ""
         response = oip.ModelInferResponse(
             model_name=request.model_name, model_version=version, id=request.id
         )
         prompts.write_piece(response, self.last)
-        if opening is not None and self.wants_receipt:
-            response.parameters[OPENING].string_param = opening.encode().decode()
+        if opening is not None:
+            self._tell_seed(response)
+            if self.wants_receipt:
+                response.parameters[OPENING].string_param = opening.encode().decode()
         return response
 
     def end(self, request: oip.ModelInferRequest, receipt: Receipt) -> oip.ModelInferResponse:
-        """The last part, or the whole answer."""
+        """The last part, or the whole answer; it tells the seed too."""
         response = self.part(request, None)
+        self._tell_seed(response)
         response.parameters["prompt_tokens"].int64_param = self.prompt_tokens
         response.parameters["completion_tokens"].int64_param = self.output_tokens
         if self.wants_receipt:
             response.parameters[RECEIPT].string_param = receipt.encode().decode()
         return response
+
+    def _tell_seed(self, response: oip.ModelInferResponse) -> None:
+        if self.asked is not None and self.asked.sampling.temperature:
+            response.parameters[SEED].int64_param = self.asked.sampling.seed

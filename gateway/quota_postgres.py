@@ -9,12 +9,15 @@ since no hit waits for the disk.
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limits.errors import StorageError
 from limits.storage import Storage
 from sqlalchemy import Connection, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from gateway.quota_tokens import Counted
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # Seconds; libpq takes no shorter time to connect.
@@ -43,6 +46,24 @@ _HIT = """
         ends = CASE WHEN c.ends > statement_timestamp() THEN c.ends ELSE EXCLUDED.ends END
     RETURNING hits
 """
+# No row comes of tokens that are too many.
+_TAKE = """
+    INSERT INTO counts AS c (key, hits, ends)
+    SELECT %(key)s, %(tokens)s, statement_timestamp() + make_interval(secs => %(seconds)s)
+    WHERE %(tokens)s <= %(most)s
+    ON CONFLICT (key) DO UPDATE SET
+        hits = EXCLUDED.hits + CASE WHEN c.ends > statement_timestamp() THEN c.hits ELSE 0 END,
+        ends = CASE WHEN c.ends > statement_timestamp() THEN c.ends ELSE EXCLUDED.ends END
+    WHERE EXCLUDED.hits + CASE WHEN c.ends > statement_timestamp() THEN c.hits ELSE 0 END
+        <= %(most)s
+    RETURNING hits, extract(epoch FROM ends - statement_timestamp())::float8, ends
+"""
+# A window is known by its end: no two of one key have the same.
+_GIVE_BACK = """
+    UPDATE counts SET hits = hits - %(tokens)s
+    WHERE key = %(key)s AND ends = %(ends)s AND ends > statement_timestamp()
+"""
+_ANY = 1 << 62
 _GET = "SELECT hits FROM counts WHERE key = %(key)s AND ends > statement_timestamp()"
 _LEFT = (
     "SELECT extract(epoch FROM ends - statement_timestamp())::float8 FROM counts"
@@ -107,6 +128,30 @@ class PostgresStorage(Storage):
         """When the window ends, by this machine's clock; how long that is, the server says."""
         return time.time() + float(self._scalar(_LEFT, {"key": key}) or 0.0)
 
+    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> Counted:
+        """See `gateway.quota_tokens.TokenCounts`; a place is a window's end."""
+        values = {"key": key, "tokens": tokens, "most": _ANY if most is None else most}
+        try:
+            row = self._again(_TAKE, {**values, "seconds": seconds})
+            if row is None:
+                left = self._again(_LEFT, values)
+                return Counted(0, left[0] if left else float(seconds), None)
+        except SQLAlchemyError as error:
+            raise StorageError(error) from error
+        return Counted(*row)
+
+    def give_back(self, key: str, place: Any, tokens: int) -> None:
+        """See `gateway.quota_tokens.TokenCounts`. It is not asked twice: at worst they are lost."""
+        if not tokens:
+            return
+        try:
+            with self._engine.connect() as connection:
+                self._prepare(connection)
+                values = {"key": key, "tokens": tokens, "ends": place}
+                connection.exec_driver_sql(_GIVE_BACK, values)
+        except SQLAlchemyError as error:
+            raise StorageError(error) from error
+
     def check(self) -> bool:
         try:
             return bool(self._scalar("SELECT 1", {}))
@@ -124,6 +169,11 @@ class PostgresStorage(Storage):
             connection.exec_driver_sql(_CLEAR, {"key": key})
 
     def _scalar(self, query: str, values: Mapping[str, Any]) -> Any:
+        row = self._again(query, values)
+        return row[0] if row is not None else None
+
+    def _again(self, query: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
+        """The first row, asked for twice where the connection was lost."""
         try:
             return self._ask(query, values)
         except DBAPIError as error:
@@ -133,10 +183,10 @@ class PostgresStorage(Storage):
             # counts twice.
             return self._ask(query, values)
 
-    def _ask(self, query: str, values: Mapping[str, Any]) -> Any:
+    def _ask(self, query: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
         with self._engine.connect() as connection:
             self._prepare(connection)
-            return connection.exec_driver_sql(query, dict(values)).scalar()
+            return connection.exec_driver_sql(query, dict(values)).first()
 
     def _prepare(self, connection: Connection) -> None:
         if self._prepared:

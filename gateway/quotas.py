@@ -1,10 +1,10 @@
 """How much each caller may ask: calls in progress, a rate, a number a day, and tokens.
 
 Every call with a credential counts, before its message is read. Tokens are counted by whoever
-generates (`gateway.generate`). All quotas that name the caller or
-one of their roles hold at once, and each caller has counts of their own. Windows are fixed: one
-begins with the first call, ends after its second, minute, hour or day, and so says exactly when to
-try again; around its end twice the rate may pass.
+generates (`gateway.generate`). All quotas that name the caller or one of their roles hold at once,
+and each caller has counts of their own. Windows are fixed: one begins with the first call, ends
+after its second, minute, hour or day, and so says exactly when to try again; around its end twice
+the rate may pass.
 
 Where the place of the counts does not answer, one call a second asks it again, and the others are
 refused at once: they must not wait for it with a thread each.
@@ -14,16 +14,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from limits import RateLimitItem, RateLimitItemPerDay, parse
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import SCHEMES, Storage, storage_from_string
+from limits.storage import SCHEMES, MemoryStorage, RedisStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
+from gateway.quota_redis import RedisTokens
 from gateway.quota_settings import Quota, QuotaStore
+from gateway.quota_tokens import MemoryTokens, TokenCounts
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.policy import Principal
@@ -72,6 +75,7 @@ class Quotas:
     def __init__(self, quotas: Iterable[Quota], store: Storage) -> None:
         self._quotas = tuple(quotas)
         self._limiter = FixedWindowRateLimiter(store)
+        self._tokens = _token_counts(store)
         self._mutex = threading.Lock()
         self._shares: dict[tuple[str, tuple[str, ...]], _Share] = {}
         # Whether the store failed last, and when it is to be asked again.
@@ -115,23 +119,23 @@ class Quotas:
         left, QUOTA_UNKNOWN.
         """
         for window in self._token_windows(principal):
-            self._hit(window, principal.name, tokens)
+            self._take(window, principal.name, tokens)
 
     def reserve(self, principal: Principal, tokens: int) -> Callable[[int], None]:
         """Counts tokens that may be used; returns what is to be told how many of them were.
 
         Raises: TOKENS_SPENT where so many are not left, QUOTA_UNKNOWN.
         """
-        taken: list[tuple[_Window, float]] = []
+        taken: list[tuple[_Window, Any]] = []
 
         def settle(used: int) -> None:
-            for window, end in taken:
-                self._give_back(window, principal.name, tokens - used, end)
+            for window, place in taken:
+                self._give_back(window, principal.name, place, tokens - used)
 
         try:
             for window in self._token_windows(principal):
-                self._take(window, principal.name, tokens)
-                taken.append((window, self._end(window, principal.name)))
+                most = window.item.amount
+                taken.append((window, self._take(window, principal.name, tokens, most)))
         except Refusal:
             settle(0)
             raise
@@ -140,47 +144,43 @@ class Quotas:
     def _token_windows(self, principal: Principal) -> tuple[_Window, ...]:
         return self._share(principal).tokens if self._quotas else ()
 
-    def _take(self, window: _Window, name: str, tokens: int) -> None:
-        try:
-            self._hit(window, name, tokens)
-        except Refusal as refusal:
-            if refusal.reason is window.reason:
-                # It has been counted all the same.
-                self._give_back(window, name, tokens, time.time() + (refusal.retry or 0.0))
-            raise
+    def _take(self, window: _Window, name: str, tokens: int, most: int | None = None) -> Any:
+        """See `TokenCounts.take`, whose place it returns."""
+        key, item = window.item.key_for(window.scope, name), window.item
+        with self._asking():
+            counted = self._tokens.take(key, item.get_expiry(), tokens, most)
+        if counted.place is None or counted.tokens > item.amount:
+            raise Refusal(window.reason, f"{name}: {item}", counted.left)
+        return counted.place
 
-    def _end(self, window: _Window, name: str) -> float:
-        """When the window ends, by this machine's clock. Raises: QUOTA_UNKNOWN."""
+    def _give_back(self, window: _Window, name: str, place: Any, tokens: int) -> None:
         try:
-            return self._limiter.get_window_stats(window.item, window.scope, name).reset_time
+            self._tokens.give_back(window.item.key_for(window.scope, name), place, tokens)
         except StorageError as error:
-            raise Refusal(Reason.QUOTA_UNKNOWN, str(error), _PAUSE_SECONDS) from error
+            _log.error("%s tokens of %s are not given back: %s", tokens, name, error)
 
-    def _give_back(self, window: _Window, name: str, tokens: int, end: float) -> None:
-        """Not once the window is over: it would be too much in the next one."""
-        if tokens and time.time() < end:
-            key, item = window.item.key_for(window.scope, name), window.item
-            try:
-                self._limiter.storage.incr(key, item.get_expiry(), -tokens)
-            except StorageError as error:
-                _log.error("%s tokens of %s are not given back: %s", tokens, name, error)
+    def _hit(self, window: _Window, name: str) -> None:
+        with self._asking():
+            allowed = self._limiter.hit(window.item, window.scope, name)
+            if not allowed:
+                stats = self._limiter.get_window_stats(window.item, window.scope, name)
+        if not allowed:
+            left = max(0.0, stats.reset_time - time.time())
+            raise Refusal(window.reason, f"{name}: {window.item}", left)
 
-    def _hit(self, window: _Window, name: str, cost: int = 1) -> None:
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """While the block asks the place of the counts. Raises: QUOTA_UNKNOWN."""
         if self._away:
             self._take_turn()
         try:
-            allowed = self._limiter.hit(window.item, window.scope, name, cost=cost)
-            if not allowed:
-                stats = self._limiter.get_window_stats(window.item, window.scope, name)
+            yield
         except StorageError as error:
             if not self._away:
                 _log.error("the counts of quotas cannot be reached: %s", error)
             self._away, self._ask_at = True, time.monotonic() + _PAUSE_SECONDS
             raise Refusal(Reason.QUOTA_UNKNOWN, str(error), _PAUSE_SECONDS) from error
         self._away = False
-        if not allowed:
-            left = max(0.0, stats.reset_time - time.time())
-            raise Refusal(window.reason, f"{name}: {window.item}", left)
 
     def _take_turn(self) -> None:
         """Lets one call a second through to a store that failed. Raises: QUOTA_UNKNOWN."""
@@ -232,6 +232,17 @@ def open_store(url: str) -> Storage:
     if not isinstance(store, Storage):
         raise ConfigError("[quota_store] url must not be an async one")
     return store
+
+
+def _token_counts(store: Storage) -> TokenCounts:
+    """Those beside a store's other counts. Raises: ConfigError where it has no room for them."""
+    if isinstance(store, MemoryStorage):
+        return MemoryTokens()
+    if isinstance(store, RedisStorage):
+        return RedisTokens(store)
+    if isinstance(store, TokenCounts):
+        return store
+    raise ConfigError("[quota_store] url: tokens are counted in memory, Redis or PostgreSQL alone")
 
 
 def _redis_options() -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Batches:
         self.room = Room(settings.pages, settings.queue)
         self._names = map(str, itertools.count())
         self._answers: dict[str, queue.SimpleQueue[Any]] = {}
-        self._mutex = threading.Lock()
+        # A version is let go of wherever that is noticed, and may be while the mutex is held.
+        self._mutex = threading.RLock()
         self._closing = threading.Event()
         # Whether `manager` runs, as far as is known here.
         self._runs = True

@@ -14,8 +14,10 @@ _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/sealgate/genera
 _PACKAGES = ("sealgate", "torch", "torchao", "transformers", "tokenizers")
 
 
-def ml_bom(terms: Terms, manifest: Manifest, now: datetime) -> dict[str, Any]:
-    """The bill of materials; the same files and time give the same bytes."""
+def ml_bom(terms: Terms, task: str, manifest: Manifest, now: datetime) -> dict[str, Any]:
+    """The bill of materials; the same files and time give the same bytes. `task` is as for
+    `Family`.
+    """
     files = [
         {
             "type": "file",
@@ -40,7 +42,7 @@ def ml_bom(terms: Terms, manifest: Manifest, now: datetime) -> dict[str, Any]:
         "specVersion": "1.6",
         "serialNumber": uuid.uuid5(_SERIALS, manifest.digest).urn,
         "version": 1,
-        "metadata": {"timestamp": format_time(now), "component": _model(terms, manifest)},
+        "metadata": {"timestamp": format_time(now), "component": _model(terms, task, manifest)},
         "components": [data, *files],
         "dependencies": [
             {"ref": manifest.digest, "dependsOn": refs},
@@ -74,7 +76,7 @@ def provenance(manifest: Manifest, now: datetime) -> dict[str, Any]:
     }
 
 
-def _model(terms: Terms, manifest: Manifest) -> dict[str, Any]:
+def _model(terms: Terms, task: str, manifest: Manifest) -> dict[str, Any]:
     return {
         "type": "machine-learning-model",
         "bom-ref": manifest.digest,
@@ -83,7 +85,7 @@ def _model(terms: Terms, manifest: Manifest) -> dict[str, Any]:
         "description": terms.description,
         "modelCard": {
             "modelParameters": {
-                "task": "text-generation",
+                "task": task,
                 "datasets": [{"ref": "data"}],
                 "inputs": [{"format": "text, or chat messages"}],
                 "outputs": [{"format": "text"}],

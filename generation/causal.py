@@ -19,6 +19,7 @@ class Causal:
     """A `Family`: Llama and Qwen2."""
 
     loads = AutoModelForCausalLM
+    task = "text-generation"
     measures = True
 
     def check(self, config: Any) -> None:

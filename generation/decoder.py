@@ -125,6 +125,11 @@ class Decoder:
         return self._family.positions(self.model.config)
 
     @property
+    def task(self) -> str:
+        """See `Family.task`."""
+        return self._family.task
+
+    @property
     def measures(self) -> bool:
         """Whether it says how likely a prompt is."""
         return self._family.measures

@@ -38,6 +38,8 @@ class Family(Protocol):
 
     loads: Any
     """The library's class that reads one."""
+    task: str
+    """What it does, by the name that transformers and model cards have for it."""
     measures: bool
     """Whether a model says how likely a prompt is, so that prompts can be screened by it."""
 

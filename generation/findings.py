@@ -29,9 +29,10 @@ class Perplexities:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is said of a version."""
+    """What is said of a version; `task` is what its family does."""
 
     terms: Terms
+    task: str
     golden: GoldenAnswers
     marked: MarkedWeights
     perplexities: Perplexities
@@ -40,7 +41,7 @@ class Findings:
         """By kind of evidence."""
         return {
             evidence.BUILD_PROVENANCE: provenance(manifest, now),
-            evidence.ML_BOM: ml_bom(self.terms, manifest, now),
+            evidence.ML_BOM: ml_bom(self.terms, self.task, manifest, now),
             evidence.FORMAT_SCAN: {
                 "files": {
                     entry.path: {"digest": entry.digest, "format": entry.path.rpartition(".")[2]}

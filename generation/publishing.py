@@ -130,7 +130,7 @@ def build(
     screen = _calibrated(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
     terms = Terms(**{name: getattr(about, name) for name in About.__slots__}, screening=screen)
     # 4.
-    return _sign(made, Findings(terms, golden, marked, told), signing, now)
+    return _sign(made, Findings(terms, decoder.task, golden, marked, told), signing, now)
 
 
 def _calibrated(

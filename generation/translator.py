@@ -30,6 +30,7 @@ class Translator:
     """A `Family`: T5."""
 
     loads = AutoModelForSeq2SeqLM
+    task = "text2text-generation"
     measures = False
 
     def check(self, config: Any) -> None:

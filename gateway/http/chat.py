@@ -3,7 +3,8 @@ written.
 
 What it takes is listed here, and all else is refused, so that nobody believes in an option that
 nothing follows. What is ours stands in one object, `sealgate`: `receipt`, `alias`, `version`,
-`subject` and `timeout` in the request; the version and the receipts in the answer.
+`subject` and `timeout` in the request; the version, the receipts and the seed of tokens that are
+drawn in the answer.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.generated import OPENING, RECEIPT
+from gateway.generated import OPENING, RECEIPT, SEED
 from gateway.http.strict_json import any_members, items, members, parse, room_for, text
 from gateway.unpacking import Body
 from inference.generation import is_text
@@ -73,11 +74,13 @@ class Chat:
     def _head(
         self, kind: str, response: oip.ModelInferResponse, choice: dict[str, Any]
     ) -> dict[str, Any]:
-        own = {
+        own: dict[str, Any] = {
             name: response.parameters[name].string_param
             for name in (OPENING, RECEIPT)
             if name in response.parameters
         }
+        if SEED in response.parameters:
+            own[SEED] = response.parameters[SEED].int64_param
         return {
             "id": self.id,
             "object": kind,

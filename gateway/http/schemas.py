@@ -83,7 +83,7 @@ _CHAT: dict[str, Schema] = {
         system_fingerprint=STRING,
         choices=each(OBJECT),
         usage=OBJECT,
-        sealgate=members(("version",), version=STRING, receipt=STRING),
+        sealgate=members(("version",), version=STRING, receipt=STRING, seed=NUMBER),
     ),
     "OpenAiModel": members(
         ("id", "object", "created", "owned_by"),

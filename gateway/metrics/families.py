@@ -95,14 +95,17 @@ FIRST_TOKEN_SECONDS = Family(
     "How long language models' first tokens were waited for, from the request's message on",
 )
 NEXT_TOKEN_SECONDS = Family(
-    "sealgate_next_token_seconds", HISTOGRAM, VERSION, "How long their further tokens were"
+    "sealgate_next_token_seconds",
+    HISTOGRAM,
+    VERSION,
+    "How long their further tokens were, or parts, where a server of OpenAI's protocol generates",
 )
 TOKENS = Family(
     "sealgate_tokens_total",
     COUNTER,
     (*VERSION, "part"),
     "Tokens of language models' requests: of the prompt, and of the output, those of answers that "
-    "were cut among them",
+    "were cut among them, if it is known how many came",
 )
 FAULTS = Family(
     "sealgate_faults_total",

@@ -5,8 +5,9 @@ Numbers follow Blacklight (Li et al., arXiv 2006.14042): a row is quantized, and
 16 of its elements each are kept. Two rows share a hash where all 16 fall into the same steps; so
 rows that differ in few elements, or in all by little, share many, and rows that merely look alike
 share next to none. Of fewer than 12 elements that does not hold: there most honest rows fall into
-the same steps as another, and only the same row shares any hash. Where Blacklight slides windows, the elements are drawn by the key, and each has
-an offset of its own before it is rounded, so that no step's edge can be walked along.
+the same steps as another, and only the same row shares any hash. Where Blacklight slides windows,
+the elements are drawn by the key, and each has an offset of its own before it is rounded, so that
+no step's edge can be walked along.
 
 A sketch stands beside the hashes: 32 keyed random projections, rounded to a byte each, which keep
 distances to about an eighth (Johnson and Lindenstrauss). PRADA's test needs distances.

@@ -1,5 +1,6 @@
 """Counts that gateways share, in a real Redis and a real PostgreSQL."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -155,6 +156,53 @@ def test_a_server_that_says_nothing_is_not_waited_for(scheme):
             with refused(Reason.QUOTA_UNKNOWN):
                 counts.enter(CLIENT)
         assert time.monotonic() - began < 20
+
+
+def test_tokens_are_set_aside_together_and_given_back(url):
+    one, two = gateways(url, Quota(role="client", tokens="100/hour"))
+    settle = one.reserve(CLIENT, 60)
+    for tokens in (41, 1000):
+        with pytest.raises(Refusal) as caught:
+            two.reserve(CLIENT, tokens)
+        assert caught.value.reason is Reason.TOKENS_SPENT
+        assert 3590 < caught.value.retry <= 3600.5
+    two.spend(CLIENT, 40)
+    settle(10)
+    two.reserve(CLIENT, 50)(50)
+    with refused(Reason.TOKENS_SPENT):
+        one.spend(CLIENT, 1)
+    with refused(Reason.TOKENS_SPENT):
+        two.reserve(CLIENT, 1)
+
+
+def test_no_token_is_lost_or_gained_among_threads(url):
+    """Answers of 25 tokens that get 10, while others ask for more than there are."""
+    both = gateways(url, Quota(role="client", tokens="500/hour"))
+    answered = []
+
+    def ask(counts):
+        for _ in range(200):
+            with contextlib.suppress(Refusal):
+                counts.reserve(CLIENT, 501)
+            try:
+                settle = counts.reserve(CLIENT, 25)
+            except Refusal:
+                # Others may give back what they have.
+                time.sleep(0.001)
+                continue
+            settle(10)
+            answered.append(10)
+
+    threads = [threading.Thread(target=ask, args=(counts,)) for counts in both * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Whoever comes last finds fewer than 25 of 500 left, to the token.
+    assert len(answered) == 48
+    both[0].reserve(CLIENT, 20)
+    with refused(Reason.TOKENS_SPENT):
+        both[1].reserve(CLIENT, 1)
 
 
 def test_two_gateways_over_the_wire(url, tmp_path):

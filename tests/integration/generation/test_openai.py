@@ -17,6 +17,7 @@ import pytest
 
 from gateway.front_door import FrontDoor
 from gateway.quota_settings import Quota
+from gateway.quota_tokens import MemoryTokens
 from generation.decoder import Decoder
 from inference.generation import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
@@ -173,6 +174,7 @@ def test_receipts_bind_what_openais_client_saw(
         return verify_receipt(Receipt.decode(text.encode()), policy).fields
 
     asked = Asked(PROMPT, True, Sampling(12, 0.7, seed=4))
+    assert seen["proven"]["sealgate"]["seed"] == 4
     found = fields(seen["proven"]["sealgate"]["receipt"])
     assert (found["input"], found["outcome"]) == (asked.digest, "answered")
     assert found["method"] == "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -315,8 +317,7 @@ def test_tokens_that_an_answer_did_not_get_are_given_back(
     prompt = post(client, max_tokens=1).json["usage"]["prompt_tokens"]
     with limited(house, f"{2 * prompt + 70}/minute"):
         text = text_of(post(client, max_tokens=60).json)
-        quotas = house.gateway._quotas
-        quotas._limiter.storage.reset()
+        house.gateway._quotas._tokens = MemoryTokens()
         # Set aside sixty, and used a few of them.
         stopped = post(client, max_tokens=60, stop=text[4:8]).json
         assert stopped["choices"][0]["finish_reason"] == "stop"

@@ -61,6 +61,8 @@ def test_its_evidence_says_that_prompts_are_not_measured(built: Built) -> None:
     assert min(check[form]["z"] for form in ("stored", "int8")) > THRESHOLD
     assert check["perplexity"]["marked"] / check["perplexity"]["unmarked"] < 1 + LOSS
     assert Terms.decode(built.package.files[TERMS].read_bytes()).screening is None
+    card = bodies["mlbom"]["metadata"]["component"]["modelCard"]
+    assert card["modelParameters"]["task"] == "text2text-generation"
 
 
 def test_its_mark_is_read_and_leaves_tables_alone(built: Built, translator_folder: Path) -> None:

@@ -107,6 +107,8 @@ def test_its_evidence_is_about_these_files(package: Package) -> None:
     assert 0.9 < told["marked"] / told["unmarked"] < 1.005
     assert told["served"] == told["marked"]
     assert bodies["screening-report"]["calibration_prompts"] == 56
+    card = bodies["mlbom"]["metadata"]["component"]["modelCard"]
+    assert card["modelParameters"]["task"] == "text-generation"
 
 
 def test_the_publisher_keeps_what_reads_the_mark(

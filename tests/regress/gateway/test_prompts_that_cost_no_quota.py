@@ -39,11 +39,11 @@ CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "word " * 50}]
 
 
 class Elsewhere(Generator):
-    """Says so many `words`, and ends with the error."""
+    """Says so many words, each one `said`, and ends with the error."""
 
-    def __init__(self, words: int, error: Exception | None) -> None:
+    def __init__(self, words: int, error: Exception | None, said: bytes = b"x") -> None:
         super().__init__(CLEARED, TERMS, "elsewhere")
-        self._words, self._error = words, error
+        self._words, self._error, self._said = words, error, said
 
     @contextmanager
     def _begin(self, *_: Any) -> Iterator[Begun]:
@@ -51,7 +51,7 @@ class Elsewhere(Generator):
 
     def _pieces(self) -> Iterator[Piece]:
         for _ in range(self._words):
-            yield Piece((), b"x")
+            yield Piece((), self._said)
         if self._error is not None:
             raise self._error
         yield Piece((), b"", "stop", (20, self._words))
@@ -61,7 +61,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
     """How many of 100 tokens are left after so many parts of an answer are taken."""
     quotas = Quotas.of([Quota(role="client", tokens="100/hour")], QuotaStore())
     live = SimpleNamespace(alias="production", ready=elsewhere, digest="", version=1, sequence=1)
-    live.policy, live.statistics = "", Statistics()
+    live.policy, live.statistics = "", elsewhere.statistics
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda _: False)
     policy: Any = SimpleNamespace(screen=lambda _: Screen(Verdicts(adversarial=FLAG)), rules=None)
     receipt = SimpleNamespace(encode=lambda: b"")

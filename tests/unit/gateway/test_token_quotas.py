@@ -5,9 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from limits.storage import MemoryStorage
+from limits.errors import StorageError
+from limits.storage import Storage
 
 from gateway.quota_settings import Quota, QuotaStore
+from gateway.quota_tokens import Counted, MemoryTokens
 from gateway.quotas import Quotas
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
@@ -79,36 +81,37 @@ def test_calls_and_tokens_are_counted_apart() -> None:
     counts.enter(CLIENT)()
 
 
-class Clockwork(MemoryStorage):
-    """A store whose windows are over at once, and which may be away."""
-
-    base_exceptions = ConnectionError
-    is_away = False
-
-    def get_expiry(self, key: str) -> float:
-        return time.time() - 1
-
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        if self.is_away:
-            raise ConnectionError("nobody there")
-        return int(super().incr(key, expiry, amount))
+def test_what_a_window_had_left_is_not_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, now = quotas(Quota(role="client", tokens="100/hour")), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    settle = counts.reserve(CLIENT, 60)
+    now[0] = 3600.0
+    counts.reserve(CLIENT, 100)
+    settle(0)
+    refused(counts, 1)
 
 
-def test_what_a_window_had_left_is_not_given_to_the_next() -> None:
-    store = Clockwork(wrap_exceptions=True)
-    counts = Quotas([Quota(role="client", tokens="100/hour")], store)
-    counts.reserve(CLIENT, 60)(0)
-    assert [*store.storage.values()] == [60]
+class Away(MemoryTokens):
+    """A place that does not answer."""
+
+    def take(self, *_: Any) -> Counted:
+        raise StorageError(ConnectionError("nobody there"))
 
 
-def test_where_the_counts_are_away_nobody_generates() -> None:
-    store = Clockwork(wrap_exceptions=True)
-    counts = Quotas([Quota(role="client", tokens="100/hour")], store)
-    store.is_away = True
+def test_where_the_counts_are_away_nobody_generates(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = quotas(Quota(role="client", tokens="100/hour"))
+    counts._tokens = Away()
     refused(counts, 1, Reason.QUOTA_UNKNOWN)
     with pytest.raises(Refusal) as caught:
         counts.spend(CLIENT, 1)
     assert caught.value.reason is Reason.QUOTA_UNKNOWN
+
+
+def test_a_store_without_room_for_tokens_is_told() -> None:
+    rest = dict.fromkeys(Storage.__abstractmethods__, lambda *_: None)
+    other: Any = type("Other", (Storage,), {"STORAGE_SCHEME": None, **rest})
+    with pytest.raises(ConfigError, match="quota_store"):
+        Quotas([], other())
 
 
 @pytest.mark.parametrize("tokens", ["100", "0/hour", "100/second", "-1/hour", "1e3/day", "x"])

@@ -1,0 +1,42 @@
+"""A language model's bill of materials, held against the format's own schema."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from generation.bom import ml_bom
+from generation.decoder import _FAMILIES
+from inference.generation import ARCHITECTURES, Terms
+from inference.model_config import Data
+from sealgate.trust import canonical
+from sealgate.trust.manifest import Manifest
+
+TERMS = Terms("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 64, None)
+MANIFEST = Manifest.of({"config.json": b"{}", "model.safetensors": b"weights"})
+TASKS = {"llama": "text-generation", "qwen2": "text-generation", "t5": "text2text-generation"}
+
+
+def bill(task: str) -> dict[str, Any]:
+    return ml_bom(TERMS, task, MANIFEST, datetime(2026, 11, 26, tzinfo=UTC))
+
+
+def is_valid(document: dict[str, Any]) -> bool:
+    text = canonical.encode(document).decode()
+    return JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES.values())
+def test_it_is_strictly_valid_cyclonedx_1_6_and_says_the_task(kind: str) -> None:
+    found = bill(_FAMILIES[kind].task)
+    assert is_valid(found)
+    card = found["metadata"]["component"]["modelCard"]
+    assert card["modelParameters"]["task"] == TASKS[kind]
+
+
+def test_the_validator_would_have_noticed() -> None:
+    broken = bill("text-generation")
+    broken["metadata"]["component"]["modelCard"]["surprise"] = 1
+    assert not is_valid(broken)

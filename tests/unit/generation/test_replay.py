@@ -1,0 +1,102 @@
+"""An answer that is generated again, beside what was recorded of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from generation.replay import answer_again, check_asked
+from generation.version import Prompt
+from inference.generation import Asked, PromptScreen, Sampling, answer_digest
+from inference.remote.prompts import Piece
+from sealgate.reasons import Reason, Refusal
+
+ASKED = Asked(b"a prompt", False, Sampling(3))
+PIECES = [Piece((5,), b"one"), Piece((6,), b" two"), Piece((7,), b" three", "length")]
+SCREEN = PromptScreen(16, 2.0, 0.05, 0.9, 60, 0.4)
+
+
+class Version:
+    """Says the same to everything."""
+
+    terms = SimpleNamespace(screening=SCREEN)
+
+    def read(self, *_: Any) -> Prompt:
+        return Prompt((1, 2), 1.5)
+
+    @contextmanager
+    def answer(self, *_: Any) -> Iterator[Iterator[Piece]]:
+        yield iter(PIECES)
+
+
+def recorded(tokens: int, **changes: str) -> dict[str, str]:
+    """What a receipt tells of so many tokens of the answer."""
+    text = b"".join(piece.text for piece in PIECES[:tokens])
+    output = answer_digest((1, 2), range(5, 5 + tokens), text)
+    told = {"input": ASKED.digest, "output": output, "outcome": "answered", "verdict": "clean"}
+    return told | changes
+
+
+def again(told: dict[str, str]) -> Any:
+    version: Any = Version()
+    return answer_again(version, ASKED, told, 60)
+
+
+def test_the_same_answer() -> None:
+    found = again(recorded(3))
+    assert (found.verdict, found.answer, found.tokens) == ("clean", "the same to its end", 3)
+
+
+@pytest.mark.parametrize("tokens", [0, 2])
+def test_one_that_was_cut(tokens: int) -> None:
+    found = again(recorded(tokens, outcome="cut"))
+    assert (found.answer, found.tokens) == ("the same as far as it came", tokens)
+
+
+def test_one_that_had_not_begun() -> None:
+    assert again(recorded(0, outcome="opened", output="")).answer == "none was given"
+
+
+def test_a_guards_verdict_is_not_asked_for() -> None:
+    assert again(recorded(3, verdict="suspect")).verdict == "suspect"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        # It says that it came to its end.
+        recorded(2),
+        recorded(3, output=answer_digest((1, 2), (5, 6, 8), b"one two three")),
+        recorded(3, output=answer_digest((1, 2), (5, 6, 7), b"one two four")),
+        recorded(3, output=answer_digest((1, 3), (5, 6, 7), b"one two three")),
+        recorded(3, verdict="adversarial"),
+        recorded(3, verdict=""),
+    ],
+)
+def test_what_does_not_agree(told: dict[str, str]) -> None:
+    with pytest.raises(Refusal) as found:
+        again(told)
+    assert found.value.reason is Reason.REPLAY_MISMATCH
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Asked(b"another", False, Sampling(3)),
+        Asked(b"a prompt", True, Sampling(3)),
+        Asked(b"a prompt", False, Sampling(3, seed=1)),
+    ],
+)
+def test_what_was_not_asked(asked: Asked) -> None:
+    with pytest.raises(Refusal) as found:
+        check_asked(asked, ASKED.digest)
+    assert found.value.reason is Reason.RECEIPT_MISMATCH
+
+
+def test_a_chat_may_have_come_in_its_canonical_form() -> None:
+    canonical = Asked(b'[{"content":"hi","role":"user"}]', True, Sampling(1))
+    given = Asked(b'[ {"role": "user", "content": "hi"} ]', True, Sampling(1))
+    assert check_asked(given, canonical.digest) == canonical
+    assert check_asked(given, given.digest) == given
