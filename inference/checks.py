@@ -33,8 +33,9 @@ def check_forward(
         return (*float32.run(form.serving(x)), *whole.run(feeds), *response.run(feeds))
 
     for x, _ in golden.batches(most):
-        expected, logits, features, pruned = form.run(x, both)
-        contract.check_same_forward(expected, logits)
+        expected, logits, features, pruned, *compared = form.run(x, both)
+        for each in (logits, *compared):
+            contract.check_same_forward(expected, each)
         if not np.allclose(pruned, features, rtol=1e-4, atol=1e-4, equal_nan=True):
             raise Refusal(Reason.GRAPH_MISMATCH, "the features need what was pruned")
 

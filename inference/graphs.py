@@ -87,17 +87,18 @@ def open_tapped(
 
 
 def open_response(
-    graph: bytes, threads: int, settings: RuntimeSettings = ON_CPU
+    graph: bytes, threads: int, settings: RuntimeSettings = ON_CPU, *, compared: bool = False
 ) -> tuple[Session, Session]:
     """The response graph as it was signed, on the processor, to hold against it what requests run:
-    the same, pruned to what they need, where the settings say.
+    the same, pruned to what they need, where the settings say. That is its features; and its
+    logits, if answers are `compared` with them.
 
     Raises: FORMAT_REFUSED, EXTERNAL_DATA, ENGINE_UNSUITABLE, GRAPH_MISMATCH.
     """
     # The whole graph first: opening it checks that it is one.
     whole = Session.open(graph, (contract.LOGITS, contract.FEATURES), threads)
-    features = keep_outputs(graph, (contract.FEATURES,))
-    return whole, Session.open(features, (contract.FEATURES,), threads, settings)
+    needed = (contract.FEATURES, contract.LOGITS) if compared else (contract.FEATURES,)
+    return whole, Session.open(keep_outputs(graph, needed), needed, threads, settings)
 
 
 def check_response(graph: onnx.ModelProto | bytes, config: ModelConfig) -> ResponseShape:

@@ -4,6 +4,9 @@ Without a first stage the response graph screens every row. With one, the INT8 g
 it shows what enters its last layer as well, the first stage reads that, and the response graph runs
 for those rows alone that go on. Where a foreign server answers, the INT8 graph runs here for the
 first stage alone.
+
+Where the response graph gives its logits too, the last feature of each row that it measured says
+whether they are of another class than the answer, whatever gave that.
 """
 
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ from inference.graphs import Tapped, open_tapped
 from inference.model_config import ModelConfig
 from inference.runtime import Session
 from inference.runtime_settings import ON_CPU, RuntimeSettings
-from inference.screening.detector import Detector
+from inference.screening.detector import Detector, disagreeing
 from inference.screening.first_stage import FirstStage, Shown
 from inference.serving import Served
 from sealgate.reasons import Reason, Refusal
@@ -57,11 +60,12 @@ class Whole:
 
     def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran:
         begun = perf_counter_ns()
-        (features,) = response.run(form.screening(x))
+        measured = response.run(form.screening(x))
         screened = perf_counter_ns()
         tracing.past("screen", begun, screened)
         (logits,) = served.run(form.serving(x))
-        return Ran(logits, features, perf_counter_ns() - screened, screened - begun)
+        answered = perf_counter_ns()
+        return Ran(logits, _compared(measured, logits), answered - screened, screened - begun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +121,10 @@ class Staged:
         features[:, :width] = first
         goes_on = self.stage.goes_on(first)
         if goes_on.all() or not self.spares:
-            features[:, width:] = self._measured(x, response, form)
+            features[:, width:] = self._measured(x, logits, response, form)
         elif goes_on.any():
-            features[goes_on, width:] = self._measured(x[goes_on], response, form)
+            measured = self._measured(x[goes_on], logits[goes_on], response, form)
+            features[goes_on, width:] = measured
         ended = perf_counter_ns()
         tracing.past("screen", answered, ended)
         return Ran(logits, features, answered - begun, ended - answered)
@@ -132,8 +137,21 @@ class Staged:
             raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
         return readings.features(shown, self.tapped.weight)
 
-    def _measured(self, x: Array, response: Served, form: Form) -> Array:
-        (features,) = response.run(form.screening(x))
+    def _measured(self, x: Array, logits: Array, response: Served, form: Form) -> Array:
+        features = _compared(response.run(form.screening(x)), logits)
         if features.shape != (len(x), self.width - self.stage.scoring.width):
             raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
         return features
+
+
+def _compared(measured: Sequence[Array], logits: Array) -> Array:
+    """The features that the response graph gave; behind them, where it gave logits of its own, how
+    those compare with the answer's.
+    """
+    features, *twin = measured
+    if not twin:
+        return features
+    if twin[0].shape != logits.shape or len(features) != len(logits):
+        raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+    column = disagreeing(logits, twin[0])[:, np.newaxis]
+    return np.concatenate([features, column], axis=1)

@@ -151,7 +151,10 @@ class ReadyVersion:
         golden.check_probe(form.probe())
         # 2.
         spread, settings = cpu.spread(len(files[INT8])), running.settings
-        whole, response = open_response(files[RESPONSE], spread.threads, settings)
+        compared = detector.disagreement is not None
+        whole, response = open_response(
+            files[RESPONSE], spread.threads, settings, compared=compared
+        )
         graphs = files[INT8], files[FP32]
         staged = Staged.open(graphs, config, detector, spread.threads, settings)
         if serving is None:
@@ -164,7 +167,7 @@ class ReadyVersion:
         float32 = open_classifier(files[FP32], config, spread.threads)
         # 3.
         shape = check_response(files[RESPONSE], config)
-        if shape.features != detector.width - detector.first_width:
+        if shape.features != detector.width - detector.first_width - int(compared):
             raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
         screening = staged or Whole()
         version = cls(digest, config, detector, form, serving, response, screening, running, golden)

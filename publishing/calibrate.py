@@ -8,6 +8,12 @@
    the scaled features, with each class weighing as much.
 4. Set both thresholds on the calibration slice, which took no part in the fit, by
    `inference.screening.conformal`; the upper one so high that it holds under each benign change.
+
+Where answers are compared with the float32 model's, the fit slice says what disagreement is to
+count for: `adversarial`, or else `suspect`, where at most half of what the bound allows disagrees;
+else nothing. Chosen by other rows, the choice costs no confidence. Where the calibration slice has
+no room for it after all, the next is tried, and two limits having been tried on the same rows, what
+may go wrong is stated twice as often.
 """
 
 from collections.abc import Mapping
@@ -20,21 +26,19 @@ from inference.model_config import Domain
 from inference.screening import conformal
 from inference.screening.attack import Rows, Session
 from inference.screening.calibration import SHIFT_BOUND, Calibration, Floats, Limit, Shift
-from inference.screening.detector import Detector
-from inference.screening.scoring import Scaling, Scoring, Tail, Weights
+from inference.screening.detector import DISAGREEING, Detector, Verdict
 from publishing.probe import Array, Probe, Prober
+from publishing.probe import Floats as Floats32
+from publishing.weights import fit_scoring
 from sealgate.reasons import Reason, Refusal
 
 CONFIDENCE = 0.95
+# Where a second limit had to be tried on the same rows: either may fail.
+LESS_CONFIDENCE = 0.9
+# What disagreement may count for, the first choice first.
+_COUNTS_FOR = (Verdict.ADVERSARIAL, Verdict.SUSPECT, Verdict.CLEAN)
 # From this many rows on, 1% can be bounded with that confidence: 0.99 ** 299 < 0.05.
 MANY_ROWS = 299
-_CUT_OFF = 4.0
-_RIDGE = 20.0
-# Products of two cut-off features are scaled to weigh about as much as one feature.
-_PRODUCT = 0.25
-_NEWTON_STEPS = 50
-# How far the features' covariance is drawn to a sphere, since some hardly vary on clean rows.
-_SHRINKAGE = 0.1
 
 
 def fit_detector(
@@ -50,15 +54,21 @@ def fit_detector(
 
 
 def fit(
-    probe: Prober, x_fit: Array, x_calibration: Array, generator: np.random.Generator
+    probe: Prober,
+    x_fit: Array,
+    x_calibration: Array,
+    generator: np.random.Generator,
+    *,
+    compared: bool = False,
 ) -> Detector:
-    """Return the detector of the graph in `probe`; x_fit and x_calibration share no row.
+    """Return the detector of the graph in `probe`; x_fit and x_calibration share no row. Where
+    answers are `compared`, the last feature says where they disagree.
 
     Raises CALIBRATION_TOO_SMALL where there are too few clean rows (59 are the least), or where no
     attack succeeds, so that there is nothing to tell from clean rows.
     """
-    seen = show(probe, x_fit, generator)
-    draft = drafted(seen)
+    seen = show(probe, x_fit, generator, compared=compared)
+    draft = drafted(seen, len(x_calibration))
     return limited(draft, probe, x_calibration, generator)
 
 
@@ -76,51 +86,107 @@ class Part:
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """What a detector is fitted on: the clean fit slice, the same under each benign change, and by
-    its name what each attack turned.
+    its name what each attack turned. `disagreeing` is the share of the clean slice that is answered
+    otherwise than the float32 model would, if it was looked at.
     """
 
     clean: Part
     shifted: tuple[Part, ...]
     harmful: Mapping[str, Part]
+    disagreeing: float | None = None
 
 
-def show(probe: Prober, x_fit: Array, generator: np.random.Generator) -> Seen:
-    """Steps 1 and 2. Raises CALIBRATION_TOO_SMALL where no attack succeeds."""
+def show(
+    probe: Prober, x_fit: Array, generator: np.random.Generator, *, compared: bool = False
+) -> Seen:
+    """Steps 1 and 2; see `fit`. Raises CALIBRATION_TOO_SMALL where no attack succeeds."""
     own, places = probe.answers(x_fit), np.arange(len(x_fit))
-    clean = Part(x_fit, places, probe.measure(x_fit)[1])
+    # A rule is made of the last feature, and no weight.
+    kept = slice(-1 if compared else None)
+    measured = probe.measure(x_fit)[1]
+    clean = Part(x_fit, places, measured[:, kept])
+    disagreeing = float(measured[:, -1].mean()) if compared else None
     shifted = [
-        Part(moved, places, probe.measure(moved)[1]) for _, moved in probe.shifts(x_fit, generator)
+        Part(moved, places, probe.measure(moved)[1][:, kept])
+        for _, moved in probe.shifts(x_fit, generator)
     ]
     harmful = {}
     for name, moved in probe.attacks(x_fit, generator):
         logits, features = probe.measure(moved)
         if (changed := logits.argmax(axis=1) != own).any():
-            harmful[name] = Part(moved[changed], places[changed], features[changed])
+            harmful[name] = Part(moved[changed], places[changed], features[changed, kept])
     if not harmful:
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice")
-    return Seen(clean, tuple(shifted), harmful)
+    return Seen(clean, tuple(shifted), harmful, disagreeing)
 
 
-def drafted(seen: Seen) -> Detector:
-    """Step 3: a detector without limits."""
+def drafted(seen: Seen, backing: int = MANY_ROWS) -> Detector:
+    """Step 3: a detector without limits, which so many rows are to back."""
     clean = seen.clean.features
     # Rows as they are weigh as two of their changes.
     harmless = np.concatenate([clean, clean, *(each.features for each in seen.shifted)])
     harmful = np.concatenate([each.features for each in seen.harmful.values()])
     found = fit_scoring(clean, harmless, harmful)
-    return Detector(found.scaling, found.clean, found.trained, _NO_LIMITS, tuple(seen.harmful))
+    parts = found.scaling, found.clean, found.trained
+    return Detector(*parts, _NO_LIMITS, tuple(seen.harmful), disagreement=_wanted(seen, backing))
+
+
+def _wanted(seen: Seen, backing: int) -> Verdict | None:
+    """What disagreement is to count for."""
+    if seen.disagreeing is None:
+        return None
+    room = (*(bound / 2 for bound in bounds(backing)), 1.0)
+    pairs = zip(_COUNTS_FOR, room, strict=True)
+    return next(verdict for verdict, most in pairs if seen.disagreeing <= most)
 
 
 def limited(
     draft: Detector, probe: Prober, x_calibration: Array, generator: np.random.Generator
 ) -> Detector:
     """Step 4: the draft with its limits, of the scores that it gives what `probe` measures."""
-    scores = draft.scores(probe.measure(x_calibration)[1])
+    clean = probe.measure(x_calibration)[1]
     shifted = {
-        name: draft.scores(probe.measure(moved)[1])
-        for name, moved in probe.shifts(x_calibration, generator)
+        name: probe.measure(moved)[1] for name, moved in probe.shifts(x_calibration, generator)
     }
-    return replace(draft, calibration=calibrate(scores, shifted, least_threshold(draft)))
+    return calibrated(draft, clean, shifted)
+
+
+def calibrated(draft: Detector, clean: Floats32, shifted: Mapping[str, Floats32]) -> Detector:
+    """The draft with limits that stand on the features [n, F] of clean rows, and of the same under
+    each benign change. Disagreement counts for what the draft says, or for less.
+
+    Raises CALIBRATION_TOO_SMALL like `calibrate`.
+    """
+    wanted = draft.disagreement
+    limits = _limits(draft, clean, shifted)
+    while limits is None:
+        verdict = _COUNTS_FOR[_COUNTS_FOR.index(draft.disagreement) + 1]
+        draft = replace(draft, disagreement=verdict)
+        limits = _limits(draft, clean, shifted)
+    if draft.disagreement is not wanted:
+        limits = replace(limits, confidence=LESS_CONFIDENCE)
+    return replace(draft, calibration=limits)
+
+
+def _limits(
+    draft: Detector, clean: Floats32, shifted: Mapping[str, Floats32]
+) -> Calibration | None:
+    """None where more rows disagree than there is room for."""
+    suspect, least = draft.disagreement is Verdict.SUSPECT, least_threshold(draft)
+    judge = replace(draft, disagreement=Verdict.CLEAN) if suspect else draft
+    scores = judge.scores(clean)
+    limits = calibrate(scores, {name: judge.scores(x) for name, x in shifted.items()}, least)
+    upper = limits.adversarial.threshold
+    if not suspect:
+        return limits if upper < DISAGREEING else None
+    # What disagrees comes up to the upper threshold, and the lower one makes room for it.
+    apart = replace(draft, disagreement=Verdict.ADVERSARIAL).scores(clean) > scores
+    scores = np.where(apart, np.maximum(scores, upper), scores)
+    lower = _limit(scores, limits.suspect.bound)
+    lower = replace(lower, threshold=max(lower.threshold, least))
+    if lower.threshold >= upper:
+        return None
+    return replace(limits, scores=tuple(np.sort(scores).tolist()), suspect=lower)
 
 
 def least_threshold(detector: Detector) -> float:
@@ -138,8 +204,7 @@ def recalibrated(detector: Detector, traffic: npt.NDArray[np.float32]) -> Detect
     """
     if traffic.ndim != 2 or traffic.shape[1] != detector.width:
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "the features are of another kind of graph")
-    scores, least = detector.scores(traffic), least_threshold(detector)
-    return replace(detector, calibration=calibrate(scores, {}, least))
+    return calibrated(detector, traffic, {})
 
 
 def calibrate(scores: Floats, shifted: Mapping[str, Floats], least: float = -np.inf) -> Calibration:
@@ -152,8 +217,7 @@ def calibrate(scores: Floats, shifted: Mapping[str, Floats], least: float = -np.
     n = len(scores)
     if n == 0 or not all(np.isfinite(each).all() for each in (scores, *shifted.values())):
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "not every calibration row has a score")
-    bounds = (0.01, 0.05) if n >= MANY_ROWS else (0.05, 0.1)
-    upper, lower = (_limit(scores, bound) for bound in bounds)
+    upper, lower = (_limit(scores, bound) for bound in bounds(n))
     rank = conformal.rank(n, SHIFT_BOUND, CONFIDENCE)
     shifts = [Shift(name, rank, _ranked(each, rank)) for name, each in shifted.items()]
     threshold = max(upper.threshold, *(shift.score for shift in shifts), least)
@@ -164,6 +228,11 @@ def calibrate(scores: Floats, shifted: Mapping[str, Floats], least: float = -np.
         replace(lower, threshold=max(lower.threshold, least)),
         tuple(shifts),
     )
+
+
+def bounds(n: int) -> tuple[float, float]:
+    """What so many rows are to back: of what is adversarial, and of what is at least suspect."""
+    return (0.01, 0.05) if n >= MANY_ROWS else (0.05, 0.1)
 
 
 def _limit(scores: Floats, bound: float) -> Limit:
@@ -181,86 +250,4 @@ def _ranked(scores: Floats, rank: int) -> float:
 
 
 # Stands in until scores exist to set thresholds on; no detector leaves here with it.
-_NO_LIMITS = Calibration((0.0,) * 59, CONFIDENCE, Limit(0.05, 1, 0.0), Limit(0.05, 1, 0.0))
-
-
-def fit_scoring(
-    clean: npt.NDArray[np.float32],
-    harmless: npt.NDArray[np.float32],
-    harmful: npt.NDArray[np.float32],
-) -> Scoring:
-    """From the features [n, F] of clean, harmless and harmful rows."""
-    scaling = _scaling(clean.astype(np.float64))
-    near, *groups = (_scaled(scaling, each) for each in (clean, harmless, harmful))
-    blank = Tail(0.0, 1.0)
-    draft = Scoring(scaling, _distance(near, blank), _odds(groups[0], groups[1], blank))
-    distance, odds = draft.surprises(clean)
-    return Scoring(
-        scaling,
-        replace(draft.clean, tail=Tail.of(distance)),
-        replace(draft.trained, tail=Tail.of(odds)),
-    )
-
-
-def _scaled(scaling: Scaling, features: npt.NDArray[np.float32]) -> Floats:
-    z = (features - np.array(scaling.center)) / np.array(scaling.spread)
-    return np.clip(z, -scaling.limit, scaling.limit)
-
-
-def _scaling(clean: Floats) -> Scaling:
-    spread = clean.std(axis=0)
-    # A feature that never varies on clean rows says nothing until it does.
-    spread = np.where(spread > 1e-9, spread, 1.0)
-    return Scaling(tuple(np.median(clean, axis=0).tolist()), tuple(spread.tolist()), _CUT_OFF)
-
-
-def _distance(z: Floats, tail: Tail) -> Weights:
-    """The squared Mahalanobis distance to clean rows z [n, F], as a polynomial."""
-    center, width = z.mean(axis=0), z.shape[1]
-    covariance = np.cov(z, rowvar=False).reshape(width, width)
-    sphere = np.eye(width) * np.trace(covariance) / width
-    precision = np.linalg.inv((1 - _SHRINKAGE) * covariance + _SHRINKAGE * sphere)
-    # Each pair stands once in a triangle.
-    triangle = 2 * precision - np.diag(np.diag(precision))
-    return Weights(
-        float(center @ precision @ center),
-        tuple((-2 * precision @ center).tolist()),
-        tuple(triangle[np.triu_indices(width)].tolist()),
-        tail,
-    )
-
-
-def _odds(harmless: Floats, harmful: Floats, tail: Tail) -> Weights:
-    """Ridge-regularized logistic regression by damped Newton steps, both classes weighing alike."""
-    z = np.concatenate([harmless, harmful])
-    first, second = np.triu_indices(z.shape[1])
-    terms = np.concatenate([np.ones((len(z), 1)), z, _PRODUCT * z[:, first] * z[:, second]], axis=1)
-    target = np.repeat([0.0, 1.0], [len(harmless), len(harmful)])
-    share = np.where(target > 0, 0.5 / len(harmful), 0.5 / len(harmless)) * len(z)
-    found = _logistic(terms, target, share)
-    width = z.shape[1]
-    return Weights(
-        float(found[0]),
-        tuple(found[1 : 1 + width].tolist()),
-        tuple((_PRODUCT * found[1 + width :]).tolist()),
-        tail,
-    )
-
-
-def _logistic(terms: Floats, target: Floats, share: Floats) -> Floats:
-    found = np.zeros(terms.shape[1])
-    ridge = np.full(terms.shape[1], _RIDGE)
-    ridge[0] = 1e-6
-    for _ in range(_NEWTON_STEPS):
-        odds = 1 / (1 + np.exp(-np.clip(terms @ found, -30, 30)))
-        slope = terms.T @ (share * (odds - target)) + ridge * found
-        curve = share * np.maximum(odds * (1 - odds), 1e-6)
-        # A product with itself, of which numpy computes one half.
-        weighed = terms * np.sqrt(curve)[:, None]
-        bend = weighed.T @ weighed + np.diag(ridge)
-        step = np.linalg.solve(bend, slope)
-        largest = float(np.abs(step).max())
-        found -= step * min(1.0, 3 / max(largest, 1e-12))
-        if largest < 1e-6:
-            break
-    return found
+_NO_LIMITS = Calibration((0.0,) * 59, CONFIDENCE, Limit(0.05, 1, 1.0), Limit(0.05, 1, 0.0))

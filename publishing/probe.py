@@ -6,7 +6,7 @@ behind, as attacks that look for the smallest change do. Of a table no row is ma
 rule out (`inference.screening.columns`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from inference.screening.columns import Columns
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
+Answers = Callable[[Array], Labels]
 
 # Sizes are shares of the domain's width.
 SIZES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
@@ -29,6 +30,8 @@ _NEAR = ("fgsm-0.3", "pgd-0.2", "pgd-0.3")
 _OVERSHOOT = 1.5
 _BRIGHTER, _DARKER, _MISSING = 0.1, 0.8, 0.05
 _HALVINGS = 8
+# Where two borders run side by side, one is looked for more closely.
+_CLOSE_HALVINGS = 14
 
 ATTACKS: tuple[str, ...] = (
     *(f"{kind}-{size:g}" for size in SIZES for kind in ("fgsm", "pgd")),
@@ -109,6 +112,11 @@ class Probe:
             made[f"near-{name}"] = self._near(x, made[name], own, further)
         yield from made.items()
 
+    def nearest(self, x: Rows, moved: Rows, answers: Answers) -> Rows:
+        """Of the rows from x to `moved` the first that are answered otherwise than x."""
+        turning = self._turning(x, moved, answers(x), answers, _CLOSE_HALVINGS)
+        return self._towards(x, moved, turning)
+
     def _shifted(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
         low, width = self.domain.min, self.domain.max - self.domain.min
         for size in NOISE:
@@ -133,12 +141,17 @@ class Probe:
 
     def _near(self, x: Rows, moved: Rows, own: Labels, further: Array) -> Rows:
         """On the way from x to `moved`, `further` times as far as the answer needs to change."""
+        turning = self._turning(x, moved, own, self.answers, _HALVINGS)
+        return self._towards(x, moved, np.minimum(1, turning * further))
+
+    def _turning(self, x: Rows, moved: Rows, own: Labels, answers: Answers, halvings: int) -> Array:
+        """The share [n] of the way from x to `moved` after which the answer is not `own`."""
         unchanged, changed = np.zeros(len(x)), np.ones(len(x))
-        for _ in range(_HALVINGS):
+        for _ in range(halvings):
             middle = (unchanged + changed) / 2
-            here = self.answers(self._towards(x, moved, middle)) != own
+            here = answers(self._towards(x, moved, middle)) != own
             changed, unchanged = np.where(here, middle, changed), np.where(here, unchanged, middle)
-        return self._towards(x, moved, np.minimum(1, changed * further))
+        return changed
 
     def _towards(self, x: Rows, moved: Rows, share: Array) -> Rows:
         """That share [n] of the way; of a table, the first rows from there on that can be sent."""

@@ -2,9 +2,11 @@
 
 What is attacked are the version's signed bytes, in a worker. Attacks with its gradient are those of
 `publishing.probe`; attacks that see labels alone are those of `publishing.query_attacks`. The
-report says of each how often it turned the answer, and how often screening's verdict then caught
-it. Of a table none sends what no caller could (`inference.screening.columns`). The report says
-nothing of an attacker who knows the detector and works around it: see `make bench-screening`.
+report says of each how often it turned the INT8 answer, which is what callers get, and how often
+screening's verdict then caught it; one looks for rows that turn that answer and not the float32
+model's, which screening measures (`publishing.served`). Of a table none sends what no caller could
+(`inference.screening.columns`). The report says nothing of an attacker who knows the detector and
+works around it: see `make bench-screening`.
 """
 
 import math
@@ -21,10 +23,11 @@ from inference.numbers import number
 from inference.screening.columns import Columns
 from inference.screening.detector import Detector
 from publishing import query_attacks
-from publishing.forward import ResponseGraph
+from publishing.forward import Classifier, ResponseGraph
 from publishing.making import Confinement
 from publishing.probe import Probe, Prober
 from publishing.screening_report import report_of
+from publishing.served import ServedProber, Walker
 from publishing.tensor_frames import pack, unpack
 from publishing.vectors import StagedProber, Vectors
 from publishing.worker import process
@@ -93,10 +96,13 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     config = ModelConfig.decode(asked[version.MODEL].tobytes())
     detector = Detector.decode(asked[version.DETECTOR].tobytes())
     plan = Plan(**canonical.decode(asked[_PLAN].tobytes()))
-    probe: Prober = Probe.of(ResponseGraph.of(asked[version.RESPONSE].tobytes()), config)
+    walker: Walker = Probe.of(ResponseGraph.of(asked[version.RESPONSE].tobytes()), config)
+    int8 = asked[version.INT8].tobytes()
     if detector.first is not None:
-        graphs = asked[version.INT8].tobytes(), asked[version.FP32].tobytes()
-        probe = StagedProber(probe, Vectors.of(*graphs, config), detector.first)
+        vectors = Vectors.of(int8, asked[version.FP32].tobytes(), config)
+        walker = StagedProber(walker, vectors, detector.first)
+    compared = detector.disagreement is not None
+    probe = ServedProber(walker, Classifier.of(int8, config), compared, border=True)
     draw = np.random.default_rng(0)
     report = report_of(probe, detector, asked[_ROWS], draw)
     if plan.victims:

@@ -8,11 +8,15 @@ import numpy as np
 
 from inference.golden import Golden
 from inference.numbers import number
+from inference.screening.detector import Verdict
 from publishing import probe, text_probe
+from publishing.served import BORDER
 from publishing.watermark.detection import Detection
 from publishing.watermark.records import Slot
 from sealgate.trust import canonical, fields
 
+UNSEEN = "unseen"
+"""Of a version recalibrated from one whose answers are not compared with its float32 model's."""
 _FLAGS = ("flagged", "at_least_suspect")
 _CAUGHT = ("auroc", "caught_at_1_percent", "caught_at_5_percent", *_FLAGS)
 _LOST = ("auroc_lost", "auroc_lost_most", "auroc_lost_to_knowing")
@@ -105,20 +109,27 @@ def _golden(value: Any, golden: Golden) -> dict[str, Any]:
 
 
 def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
-    item = fields.record(value, ("rows", "clean", "shifts", "attacks", "stages"))
+    item = fields.record(value, ("rows", "clean", "shifts", "attacks", "disagreement", "stages"))
     if item["rows"] != rows:
         raise fields.malformed("the report is of another number of rows")
     staged = _stages(item["stages"])
-    on = ("goes_on",) if staged else ()
+    on = (*(("goes_on",) if staged else ()), *_compared(item["disagreement"]))
     _shares(item["clean"], (*_FLAGS, *on))
     kind = text_probe if of_text else probe
     for shift in fields.record(item["shifts"], kind.SHIFTS).values():
         _shares(shift, ("answers_changed", *_FLAGS, *on))
     caught = ("succeeded", *_CAUGHT, *on, *(("auroc_graph",) if staged else ()))
-    for attack in fields.record(item["attacks"], kind.ATTACKS).values():
+    for attack in fields.record(item["attacks"], (*kind.ATTACKS, BORDER)).values():
         none_succeeded = fields.mapping(attack).keys() == {"succeeded"}
         _shares(attack, ("succeeded",) if none_succeeded else caught)
     return item
+
+
+def _compared(value: Any) -> tuple[str, ...]:
+    """What is said of each share of rows, by what disagreement counts for."""
+    if value not in (UNSEEN, *Verdict):
+        raise fields.malformed("disagreement counts for a verdict, or is not looked at")
+    return () if value == UNSEEN else ("disagrees",)
 
 
 def _stages(value: Any) -> bool:

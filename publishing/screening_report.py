@@ -38,14 +38,15 @@ def report_of(
     to compare with what others report; `flagged` and `at_least_suspect` use the detector's own
     thresholds; `succeeded` is the share of rows whose answer the attack changed. Where there is a
     first stage, `goes_on` is the share that it does not decide on, and `auroc_graph` what the
-    response graph would reach by deciding on all.
+    response graph would reach by deciding on all. Where the detector compares answers, `disagrees`
+    is the share that is answered otherwise than by the float32 model.
     """
     own = probe.answers(x_test)
     seen = probe.measure(x_test)[1]
     clean = detector.scores(seen)
     report: dict[str, Any] = {
         "rows": len(x_test),
-        "clean": _flags(detector, clean) | _going_on(detector, seen),
+        "clean": _flags(detector, clean) | _parts(detector, seen),
         "shifts": {},
         "attacks": {},
     }
@@ -54,7 +55,7 @@ def report_of(
         report["shifts"][name] = {
             "answers_changed": _share(logits.argmax(axis=1) != own),
             **_flags(detector, detector.scores(features)),
-            **_going_on(detector, features),
+            **_parts(detector, features),
         }
     for name, moved in probe.attacks(x_test, generator):
         logits, features = probe.measure(moved)
@@ -67,18 +68,23 @@ def report_of(
     return report
 
 
-def _going_on(detector: Detector, features: Floats32) -> dict[str, float]:
-    if detector.first is None:
-        return {}
-    return {"goes_on": _share(detector.goes_on(features))}
+def _parts(detector: Detector, features: Floats32) -> dict[str, float]:
+    """How many rows go on, and on how many the answers disagree."""
+    found = {}
+    if detector.first is not None:
+        found["goes_on"] = _share(detector.goes_on(features))
+    if detector.disagreement is not None:
+        found["disagrees"] = _share(features[:, -1] != 0)
+    return found
 
 
 def _compared(detector: Detector, seen: Floats32, features: Floats32) -> dict[str, float]:
-    """The response graph alone on clean rows and on attacked ones, and how many of these go on."""
-    if detector.first is None:
-        return {}
-    alone = auroc(detector.graph_scores(seen), detector.graph_scores(features))
-    return {**_going_on(detector, features), "auroc_graph": alone}
+    """The same of attacked rows, and the response graph alone on clean rows and on these."""
+    found = _parts(detector, features)
+    if detector.first is not None:
+        alone = detector.graph_scores(seen), detector.graph_scores(features)
+        found["auroc_graph"] = auroc(*alone)
+    return found
 
 
 def _caught(detector: Detector, clean: Floats, scores: Floats) -> dict[str, float]:

@@ -13,11 +13,12 @@ import numpy as np
 from inference.screening.calibration import Floats
 from inference.screening.first_stage import FEATURES, Readings, Shown
 from inference.screening.scoring import Scoring
-from publishing.calibrate import Part, Seen, fit_scoring
+from publishing.calibrate import Part, Seen
 from publishing.probe import Array
 from publishing.probe import Floats as Floats32
 from publishing.screening_report import auroc
 from publishing.vectors import LEAST_ROWS, Vectors, fit_readings
+from publishing.weights import fit_scoring
 
 _FOLDS = 4
 Parts = Sequence[tuple[Floats32, Array]]

@@ -8,7 +8,7 @@ whoever has the graph can make the attack, with no torch.
 The first and the last token of a text are the tokenizer's, and stay.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from inference.tokens import NO_TOKEN, Ids, TokenRules
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
+Answers = Callable[[Ids], Ids]
 
 # Shares of a text's tokens that are exchanged, by an attack or at random.
 SHARES: tuple[float, ...] = (0.1, 0.2, 0.4)
@@ -124,19 +125,22 @@ class TextProbe:
         for name, share in zip(ATTACKS, SHARES, strict=False):
             moved = self.flipped(moved, own, _budget(x, share), moved != x)
             yield name, moved
-        yield LEAST, self._least(x, moved, own)
+        yield LEAST, self._nearest(x, moved, own, self.answers)
 
-    def _least(self, x: Ids, moved: Ids, own: Ids) -> Ids:
+    def nearest(self, x: Ids, moved: Ids, answers: Answers) -> Ids:
+        """Of the rows from x to `moved` the first that are answered otherwise than x."""
+        return self._nearest(x, moved, answers(x), answers)
+
+    def _nearest(self, x: Ids, moved: Ids, own: Ids, answers: Answers) -> Ids:
         """Of the exchanges that lead from x to `moved`, as many from each text's start on as turn
         it: they are halved, between those that do not turn it and those that do.
         """
-        place = (moved != x).cumsum(axis=1)
-        low, high = np.zeros(len(x), np.int64), place[:, -1]
+        low, high = np.zeros(len(x), np.int64), (moved != x).sum(axis=1)
         while (high - low > 1).any():
             middle = (low + high) // 2
-            turned = self.answers(np.where(place <= middle[:, np.newaxis], moved, x)) != own
+            turned = answers(_exchanged(x, moved, middle)) != own
             low, high = np.where(turned, low, middle), np.where(turned, middle, high)
-        return np.where(place <= high[:, np.newaxis], moved, x)
+        return _exchanged(x, moved, high)
 
     def flipped(self, x: Ids, labels: Ids, budget: Ids, done: npt.NDArray[np.bool_]) -> Ids:
         """Rows x with tokens exchanged up to `budget` [n], those that are `done` included."""
@@ -172,6 +176,12 @@ class TextProbe:
 
     def _feeds(self, rows: Ids, labels: Ids, eps: float) -> dict[str, Array]:
         return {**tokens.feeds(rows), contract.LABEL: labels, contract.EPS: scalar(eps)}
+
+
+def _exchanged(x: Ids, moved: Ids, counts: Ids) -> Ids:
+    """x with the first `counts` [n] of the exchanges that lead to `moved`."""
+    place = (moved != x).cumsum(axis=1)
+    return np.where(place <= counts[:, np.newaxis], moved, x)
 
 
 def _batches(x: Ids) -> list[slice]:

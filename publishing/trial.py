@@ -30,10 +30,11 @@ from publishing.calibrate import drafted, limited, recalibrated, show
 from publishing.data import SLICES, Slice
 from publishing.forward import Classifier, ResponseGraph, accuracy
 from publishing.golden import golden_report, run_golden
-from publishing.probe import Probe, Prober
+from publishing.probe import Probe
 from publishing.quantize import quantize
-from publishing.report import Accuracies, Measured
+from publishing.report import UNSEEN, Accuracies, Measured
 from publishing.screening_report import report_of
+from publishing.served import ServedProber, Walker
 from publishing.stages import Graphs, choose
 from publishing.text_probe import MOST_REPORTED, TextProbe
 from publishing.vectors import StagedProber, Vectors
@@ -138,18 +139,22 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     if probe is not None:
         golden = replace(golden, probes=Golden(probe, served.logits(probe)))
     send(golden.encode())
-    prober: Prober = Probe.of(graph, config)
+    prober: Walker = Probe.of(graph, config)
     if config.tokens is not None:
         prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
-    response = open_response(asked.response, 1)[1]
+    # A recalibration stands on what its version measured of traffic.
+    compared = asked.earlier is None or asked.earlier.disagreement is not None
+    response = open_response(asked.response, 1, compared=compared)[1]
     graphs = Graphs(served.session, fp32.session, response, served.form)
     # Without them no stage is measured.
     vectors = _vectors(int8, asked.serving, config, golden) if asked.first_stage else None
-    prober, detector, stages = _fitted(asked, prober, vectors, graphs, for_noise)
+    answering = ServedProber(prober, served, compared)
+    answering, detector, stages = _fitted(asked, answering, vectors, graphs, for_noise)
     send(detector.encode())
     measured = Measured(
         golden_report(golden, fp32.logits(golden.x)),
-        report_of(prober, detector, sample, for_noise) | {"stages": stages},
+        report_of(replace(answering, border=True), detector, sample, for_noise)
+        | {"disagreement": str(detector.disagreement or UNSEEN), "stages": stages},
         Accuracies(
             accuracy(Classifier.of(asked.source, config).logits(test.x), test.y),
             accuracy(fp32_logits, test.y),
@@ -164,16 +169,16 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
 
 def _fitted(
     asked: Request,
-    prober: Prober,
+    prober: ServedProber,
     vectors: Vectors | None,
     graphs: Graphs,
     for_noise: np.random.Generator,
-) -> tuple[Prober, Detector, dict[str, Any]]:
+) -> tuple[ServedProber, Detector, dict[str, Any]]:
     """The detector, with a first stage where one pays, what measures rows for it, and what is said
     of stages.
     """
-    seen = show(prober, asked.fit.x, for_noise)
-    draft = drafted(seen)
+    seen = show(prober, asked.fit.x, for_noise, compared=prober.compared)
+    draft = drafted(seen, len(asked.calibration.x))
     chosen = choose(seen, vectors, graphs) if vectors is not None else None
     if asked.earlier is not None:
         # What it measured of a row depends on its own first stage.
@@ -182,7 +187,7 @@ def _fitted(
         stage = chosen.stage if chosen is not None and chosen.pays else None
     if vectors is not None and stage is not None:
         draft = replace(draft, first=stage)
-        prober = StagedProber(prober, vectors, stage)
+        prober = replace(prober, prober=StagedProber(prober.prober, vectors, stage))
     detector = limited(draft, prober, asked.calibration.x, for_noise)
     if asked.traffic is not None:
         detector = recalibrated(detector, asked.traffic)

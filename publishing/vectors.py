@@ -14,7 +14,8 @@ from inference.graphs import Tapped, open_tapped
 from inference.model_config import ModelConfig
 from inference.screening.attack import Labels
 from inference.screening.first_stage import FirstStage, Reading, Readings, Shown
-from publishing.probe import Array, Floats, Prober
+from publishing.probe import Answers, Array, Floats
+from publishing.served import Walker
 
 _BATCH_ROWS = 128
 # Principal components of the vectors; and of each class's covariance, the shares that are taken
@@ -61,7 +62,7 @@ class StagedProber:
     row: scores are the joined ones all the same.
     """
 
-    prober: Prober
+    prober: Walker
     vectors: Vectors
     stage: FirstStage
 
@@ -82,6 +83,10 @@ class StagedProber:
     def attacks(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
         """Yield the name of each attack and the rows that it made; answers may be unchanged."""
         return self.prober.attacks(x, generator)
+
+    def nearest(self, x: Array, moved: Array, answers: Answers) -> Array:
+        """Of the rows from x to `moved` the first that are answered otherwise than x."""
+        return self.prober.nearest(x, moved, answers)
 
 
 def fit_readings(shown: Shown) -> Readings | None:

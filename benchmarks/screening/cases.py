@@ -11,8 +11,9 @@ from inference.graphs import open_response
 from inference.model_config import ModelConfig
 from publishing.data import Dataset
 from publishing.forward import Classifier, ResponseGraph
-from publishing.probe import Array, Probe, Prober
+from publishing.probe import Array, Probe
 from publishing.quantize import quantize
+from publishing.served import Walker
 from publishing.source import SourceFolder
 from publishing.stages import Graphs
 from publishing.text_probe import TextProbe
@@ -25,7 +26,7 @@ class Case:
 
     title: str
     source: SourceFolder
-    prober: Prober
+    prober: Walker
     vectors: Vectors
     graphs: Graphs
     fit: Array
@@ -46,7 +47,7 @@ class Case:
             for part, most in zip((slices.fit, slices.calibration, slices.test), rows, strict=True)
         )
         int8 = quantize(source.serving, config.input.name, fit)
-        prober: Prober = Probe.of(ResponseGraph.of(source.response), config)
+        prober: Walker = Probe.of(ResponseGraph.of(source.response), config)
         if config.tokens is not None:
             prober = TextProbe.of(source.response, config, config.tokens, fit)
         graphs = Graphs(

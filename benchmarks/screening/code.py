@@ -12,7 +12,7 @@ _NUMBERS = (
             *("served", "knowing", "measures"),
         )
     ),
-    *(f"publishing/{name}.py" for name in ("calibrate", "probe", "screening_report")),
+    *(f"publishing/{name}.py" for name in ("calibrate", "probe", "screening_report", "weights")),
     *(
         f"inference/screening/{name}.py"
         for name in ("attack", "calibration", "columns", "detector", "scoring")
@@ -34,7 +34,10 @@ _TEXTS = (
             *("mistyping", "synonyms", "measures"),
         )
     ),
-    *(f"publishing/{name}.py" for name in ("calibrate", "screening_report", "text_probe")),
+    *(
+        f"publishing/{name}.py"
+        for name in ("calibrate", "screening_report", "text_probe", "weights")
+    ),
     *(f"inference/screening/{name}.py" for name in ("calibration", "detector", "scoring")),
     *(
         f"training/{name}.py"

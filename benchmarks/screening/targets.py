@@ -48,8 +48,8 @@ _UNSURE = (
     "the clean rows that score highest lie at a border themselves: of those above that threshold a "
     "third are told wrong, and their median lead is an eighth of the others' (plain model, one "
     "seed). An attack that stops at a border looks as they do. At the detector's own threshold the "
-    "least is {flagged:.2f}; one that is told where the INT8 model parts from its twin would reach "
-    "{int8:.2f}, and is not built"
+    "least is {flagged:.2f}; a score that is fitted to how far the INT8 model parts from its twin "
+    "would reach {int8:.2f}, and is not built (docs/adr/0053)"
 )
 _DEEP = (
     "unbounded attacks (PGD-L2 of 2.0, more than half of a digit's own norm; CW at κ = 5) go so "

@@ -10,6 +10,13 @@ first stage (`inference.screening.first_stage`), and behind them those of the re
 nothing reads where the first stage lets the row pass. Both stages give one joined score, on which
 the calibration stands: at most 0 where the first decided, by how much it fell short of the cut, and
 more than 0, log(1 + exp(score)), where the graph did.
+
+Where it has a field `disagreement`, a row's last feature says whether what answers gives another
+class than the float32 model whose response was measured (`disagreeing`): all else is of a model
+that did not answer. The field is what that makes of a row: adversarial, by a score above all
+others; suspect, by the score that no row may exceed without being adversarial; or clean, where it
+is seen so often on clean rows that nothing can follow from it. Thresholds stand on those scores, so
+that their bounds are of both together. A row that the first stage let pass is not compared.
 """
 
 from dataclasses import dataclass, field
@@ -26,6 +33,8 @@ from inference.screening.scoring import Scaling, Scoring, Weights
 from sealgate.trust import canonical, fields
 
 TYPE = "sealgate/detector/v2"
+DISAGREEING = 1e9
+"""The score of a row whose disagreement is adversarial: above what any features come to."""
 
 
 class Verdict(StrEnum):
@@ -34,6 +43,15 @@ class Verdict(StrEnum):
     CLEAN = "clean"
     SUSPECT = "suspect"
     ADVERSARIAL = "adversarial"
+
+
+def disagreeing(
+    served: npt.NDArray[np.float32], twin: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """A feature [n]: 1 where the logits [n, C] that were answered and those of the float32 model
+    are largest for different classes, else 0.
+    """
+    return (served.argmax(axis=1) != twin.argmax(axis=1)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +64,23 @@ class Detector:
     calibration: Calibration
     fitted_on: tuple[str, ...]
     first: FirstStage | None = None
+    disagreement: Verdict | None = None
     _full: Scoring = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_full", Scoring(self.scaling, self.clean, self.trained))
         if self.first is not None and self.suspect_threshold < 0:
             raise fields.malformed("the first stage alone makes no row suspect")
+        limits = self.suspect_threshold, self.threshold
+        if self.disagreement is Verdict.SUSPECT and limits[0] == limits[1]:
+            raise fields.malformed("no score is suspect and not adversarial")
+        if self.disagreement is Verdict.ADVERSARIAL and self.threshold >= DISAGREEING:
+            raise fields.malformed("disagreement does not come up to its threshold")
 
     @property
     def width(self) -> int:
-        """How many features it reads, of both stages together."""
-        return self._full.width + self.first_width
+        """How many features it reads, of both stages together, and of the disagreement."""
+        return self.first_width + self._full.width + int(self.disagreement is not None)
 
     @property
     def first_width(self) -> int:
@@ -79,16 +103,17 @@ class Detector:
         A feature that is read and not finite makes its row's score NaN, which `verdict` reads as
         adversarial. Raises ValueError for another width: the graph was checked before.
         """
-        if self.first is None:
-            return self._full.scores(features)
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ValueError(f"features must be [n, {self.width}], not {features.shape}")
+        if self.first is None:
+            return self._compared(self.graph_scores(features), features)
         found = self.first.beyond(features[:, :FEATURES])
         on = ~(found <= 0)
         if on.any():
             with np.errstate(invalid="ignore"):
                 # What was not measured stays no number.
-                found[on] = np.logaddexp(0, self._full.scores(features[on, FEATURES:]))
+                joined = np.logaddexp(0, self.graph_scores(features[on]))
+            found[on] = self._compared(joined, features[on])
         return found
 
     def goes_on(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
@@ -99,11 +124,11 @@ class Detector:
 
     def graph_scores(self, features: npt.NDArray[np.floating[Any]]) -> Floats:
         """What the response graph alone says of features [n, F] that it measured of every row."""
-        return self._full.scores(features[:, self.first_width :])
+        return self._full.scores(self._of_graph(features))
 
     def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
         """What the clean and the trained detector say of the graph's features, each [n]."""
-        return self._full.surprises(features[:, self.first_width :])
+        return self._full.surprises(self._of_graph(features))
 
     def verdict(self, score: float) -> Verdict:
         """Judge one score. What is not a number is adversarial: screening fails closed."""
@@ -121,15 +146,17 @@ class Detector:
         }
         if self.first is not None:
             value["first"] = self.first.value()
+        if self.disagreement is not None:
+            value["disagreement"] = self.disagreement.value
         return canonical.encode(value)
 
     @classmethod
     def decode(cls, data: bytes) -> "Detector":
         """Read what `encode` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
         value = canonical.decode(data)
-        staged = isinstance(value, dict) and "first" in value
-        names = (*scoring.NAMES, "calibration", "fitted_on", *(["first"] if staged else []))
-        top = fields.record(value, names, TYPE)
+        given = value if isinstance(value, dict) else {}
+        more = [name for name in ("first", "disagreement") if name in given]
+        top = fields.record(value, (*scoring.NAMES, "calibration", "fitted_on", *more), TYPE)
         full = Scoring.read(top)
         return cls(
             full.scaling,
@@ -137,5 +164,25 @@ class Detector:
             full.trained,
             Calibration.read(top["calibration"]),
             fields.texts(top["fitted_on"]),
-            FirstStage.read(top["first"]) if staged else None,
+            FirstStage.read(top["first"]) if "first" in top else None,
+            _verdict(top["disagreement"]) if "disagreement" in top else None,
         )
+
+    def _of_graph(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+        return features[:, self.first_width : self.first_width + self._full.width]
+
+    def _compared(self, scores: Floats, features: npt.NDArray[np.floating[Any]]) -> Floats:
+        """The scores [n] of rows that the graph decides, raised where answers disagree."""
+        if self.disagreement in (None, Verdict.CLEAN):
+            return scores
+        adversarial = self.disagreement is Verdict.ADVERSARIAL
+        level = DISAGREEING if adversarial else self.threshold
+        # What an engine says that is neither 0 nor 1 is not read as agreement.
+        return np.where(features[:, -1] != 0, np.maximum(scores, level), scores)
+
+
+def _verdict(value: Any) -> Verdict:
+    try:
+        return Verdict(fields.text(value))
+    except ValueError as error:
+        raise fields.malformed("no such verdict") from error

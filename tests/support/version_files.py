@@ -12,7 +12,7 @@ from inference.golden import Golden
 from inference.model_config import Batching, Data, Domain, ModelConfig, TensorSpec
 from inference.screening import conformal
 from inference.screening.calibration import Calibration, Limit
-from inference.screening.detector import Detector
+from inference.screening.detector import Detector, Verdict
 from inference.screening.scoring import Scaling, Tail, Weights
 from tests.support.onnx_models import FEATURES, Perceptron
 
@@ -107,3 +107,16 @@ def margin(logits: Floats) -> npt.NDArray[np.float32]:
 def _limit(scores: npt.NDArray[np.floating[Any]], bound: float) -> Limit:
     rank = conformal.rank(len(scores), bound, _CONFIDENCE)
     return Limit(bound, rank, float(scores[-rank]))
+
+
+def compared(detector: Detector, counts_for: Verdict = Verdict.ADVERSARIAL) -> Detector:
+    """The same where answers are compared with the float32 model's."""
+    return replace(detector, disagreement=counts_for)
+
+
+def apart_rows(perceptron: Perceptron, count: int) -> Floats:
+    """Rows [count, inputs] on which the INT8 graph answers otherwise than the float32 one."""
+    x = clean_rows(perceptron, 20_000, seed=17)
+    found = int8_logits(perceptron, x).argmax(axis=1) != perceptron.logits(x).argmax(axis=1)
+    assert found.sum() >= count
+    return x[found][:count]

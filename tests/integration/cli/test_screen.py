@@ -87,7 +87,9 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(house, tmp_pa
     before, digest = detector(house, 1)
     draw = np.random.default_rng(2)
     center = np.array(before.scaling.center)
-    features = center + draw.normal(0, 1, (500, before.width)) * np.array(before.scaling.spread)
+    measured = center + draw.normal(0, 1, (500, len(center))) * np.array(before.scaling.spread)
+    # All of it was answered as the float32 model would.
+    features = np.concatenate([measured, np.zeros((500, 1))], axis=1)
     folder = TrafficFolder(tmp_path / "features", 30, 1000)
     folder.add(digest, features.astype(np.float32), datetime.now(UTC).date())
     data = str(DATA / "digits.safetensors")

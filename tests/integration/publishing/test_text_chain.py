@@ -14,6 +14,7 @@ from publishing.chain import BuiltVersion, Signers, build_version
 from publishing.data import Dataset, Slice
 from publishing.derive import derive
 from publishing.making import Confinement
+from publishing.served import BORDER
 from publishing.source import SourceFolder
 from publishing.text_probe import ATTACKS, SHIFTS
 from publishing.watermark.reading import read_code, weights_of
@@ -69,7 +70,7 @@ def test_what_was_measured_is_of_exchanged_words(built: BuiltVersion) -> None:
     assert shares.source > 0.9
     assert min(shares.fp32, shares.int8) > shares.source - 0.03
     attacks = measured.screening["attacks"]
-    assert set(attacks) == set(ATTACKS)
+    assert set(attacks) == {*ATTACKS, BORDER}
     assert set(measured.screening["shifts"]) == set(SHIFTS)
     assert attacks["hotflip-0.4"]["succeeded"] > 0.5
     assert attacks["hotflip-0.4"]["auroc"] > 0.6

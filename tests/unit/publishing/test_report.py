@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from inference.golden import Golden
+from inference.screening.detector import Verdict
 from publishing.probe import ATTACKS, SHIFTS
-from publishing.report import Accuracies, Measured
+from publishing.report import UNSEEN, Accuracies, Measured
+from publishing.served import BORDER
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 
@@ -20,6 +22,7 @@ CAUGHT = {"auroc": 0.9, "caught_at_1_percent": 0.5, "caught_at_5_percent": 0.75,
 def measured() -> Measured:
     attacks: dict[str, Any] = {name: {"succeeded": 0.5, **CAUGHT} for name in ATTACKS}
     attacks["fgsm-0.05"] = {"succeeded": 0.0}
+    attacks[BORDER] = {"succeeded": 0.25, **CAUGHT}
     return Measured(
         golden={
             "rows": 3,
@@ -33,6 +36,7 @@ def measured() -> Measured:
             "clean": dict(FLAGS),
             "shifts": {name: {"answers_changed": 0.0, **FLAGS} for name in SHIFTS},
             "attacks": attacks,
+            "disagreement": UNSEEN,
             "stages": {
                 "first_stage": False,
                 "goes_on": 0.2,
@@ -68,6 +72,11 @@ def test_what_was_encoded_is_decoded() -> None:
         ("screening/attacks/pgd-0.1", {"succeeded": 0.1, "auroc": 1}),
         ("screening/attacks/pgd-0.1", []),
         ("screening/attacks/mine", {"succeeded": 0}),
+        ("screening/attacks", {}),
+        ("screening/disagreement", "trust me"),
+        ("screening/disagreement", None),
+        # What it counts for, with no word of how often it was seen.
+        ("screening/disagreement", "adversarial"),
         ("screening/stages", {}),
         ("screening/stages", {"first_stage": True}),
         ("screening/stages/first_stage", 1),
@@ -106,6 +115,21 @@ def test_a_report_of_two_stages_says_how_many_rows_go_on() -> None:
         each["auroc_graph"] = 0.875
     assert Measured.decode(canonical.encode(document), GOLDEN, ROWS)
     del turned[0]["auroc_graph"]
+    with pytest.raises(Refusal) as refused:
+        Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+    assert refused.value.reason is Reason.DOCUMENT_MALFORMED
+
+
+@pytest.mark.parametrize("counts_for", [*Verdict])
+def test_a_report_of_compared_answers_says_how_many_disagree(counts_for: Verdict) -> None:
+    document = canonical.decode(measured().encode())
+    screening = document["screening"]
+    screening["disagreement"] = counts_for.value
+    turned = [each for each in screening["attacks"].values() if len(each) > 1]
+    for each in (screening["clean"], *screening["shifts"].values(), *turned):
+        each["disagrees"] = 0.125
+    assert Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+    del screening["shifts"]["noise-0.1"]["disagrees"]
     with pytest.raises(Refusal) as refused:
         Measured.decode(canonical.encode(document), GOLDEN, ROWS)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

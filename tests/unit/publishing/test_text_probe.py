@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inference.tokens import NO_TOKEN, lengths
+from publishing.served import BORDER, ServedProber
 from publishing.text_probe import LEAST, SHARES, TextProbe
 from tests.support.text_models import RULES, dataset, source
 
@@ -73,3 +74,22 @@ def test_noise_exchanges_as_many_tokens_as_an_attack_may(probe: TextProbe) -> No
     assert (exchanged(x, moved) <= most).all()
     assert exchanged(x, moved).sum() > 0.8 * most.sum()
     RULES.checked(moved)
+
+
+def test_the_way_shows_where_another_model_turns_alone(probe: TextProbe) -> None:
+    """As an INT8 model does whose border lies elsewhere."""
+
+    class Leaning:
+        def logits(self, rows: np.ndarray) -> np.ndarray:
+            return probe.measure(rows)[0] + np.array([0.5, 0], np.float32)
+
+    prober = ServedProber(probe, Leaning(), border=True)
+    x = dataset().test.x[:60]
+    *_, (name, rows) = prober.attacks(x, np.random.default_rng(0))
+    assert name == BORDER
+    turned = prober.answers(rows) != prober.answers(x)
+    assert turned.any()
+    assert np.array_equal(probe.answers(rows), probe.answers(x))
+    assert np.array_equal(rows[~turned], x[~turned])
+    assert (exchanged(x, rows)[turned] > 0).all()
+    RULES.checked(rows)

@@ -1,0 +1,157 @@
+"""A version whose answers are compared with the float32 model that screening measures."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference import version
+from inference.answer import Answer
+from inference.cores import Running
+from inference.cpu import CpuSettings
+from inference.runtime_settings import RuntimeSettings
+from inference.screening.detector import DISAGREEING, Detector, Verdict
+from inference.screening.scoring import Scaling, Tail, Weights
+from inference.serving import Serving
+from inference.version import ReadyVersion
+from sealgate.reasons import Reason, Refusal
+from tests.support.onnx_models import Perceptron
+from tests.support.two_stages import two_stage_files
+from tests.support.version_files import (
+    VersionFiles,
+    apart_rows,
+    clean_rows,
+    compared,
+    int8_logits,
+    margin,
+)
+
+CPU = CpuSettings(cores=1)
+MODEL = Perceptron.random()
+FILES = VersionFiles.of(MODEL)
+APART = apart_rows(MODEL, 12)
+_NEAR = clean_rows(MODEL, 300, seed=9)
+SURE = _NEAR[np.argsort(-margin(MODEL.logits(_NEAR)))[:12]]
+
+
+def build(
+    detector: Detector, files: Mapping[str, bytes] | None = None, **more: Any
+) -> ReadyVersion:
+    files = dict(files or FILES.encode()) | {version.DETECTOR: detector.encode()}
+    return ReadyVersion.build("sha256:" + "0" * 64, files, CPU, **more)
+
+
+@pytest.fixture(scope="module")
+def ready() -> ReadyVersion:
+    return build(compared(FILES.detector))
+
+
+def verdict(ready: ReadyVersion, row: np.ndarray) -> Verdict:
+    return ready.submit(row[np.newaxis]).verdict
+
+
+def test_an_answer_that_only_int8_gives_is_adversarial(ready: ReadyVersion) -> None:
+    assert {verdict(ready, row) for row in APART} == {Verdict.ADVERSARIAL}
+    assert {verdict(ready, row) for row in SURE} == {Verdict.CLEAN}
+    before = build(FILES.detector)
+    assert Verdict.CLEAN in {verdict(before, row) for row in APART}
+
+
+def test_an_older_detector_measures_what_it_did(ready: ReadyVersion) -> None:
+    x = np.concatenate([SURE[:8], APART[:8]])
+    before, now = build(FILES.detector).submit(x), ready.submit(x)
+    assert np.array_equal(now.features[:, :-1], before.features)
+    assert np.array_equal(now.outputs["logits"], before.outputs["logits"])
+
+
+def test_each_row_is_compared_in_whatever_company(ready: ReadyVersion) -> None:
+    x = np.stack([SURE, APART], axis=1).reshape(-1, MODEL.inputs)[:16]
+    together = ready.submit(x)
+    assert together.features[:, -1].tolist() == [0, 1] * 8
+    assert together.score == DISAGREEING
+    alone = [ready.submit(row[np.newaxis]).features[0, -1] for row in x]
+    assert alone == together.features[:, -1].tolist()
+    parts = ready._answer([x[:1], x[1:3], x[4:5]])
+    found = [part.verdict for part in parts]
+    assert found == [Verdict.CLEAN, Verdict.ADVERSARIAL, Verdict.CLEAN]
+
+
+def test_a_batch_of_fixed_size_compares_its_own_rows() -> None:
+    running = Running(RuntimeSettings(deterministic=True))
+    ready = build(compared(FILES.detector), running=running)
+    assert {verdict(ready, row) for row in APART} == {Verdict.ADVERSARIAL}
+    assert {verdict(ready, row) for row in SURE} == {Verdict.CLEAN}
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_rows_that_the_first_stage_lets_pass_have_no_twin(deterministic: bool) -> None:
+    """Its score is the margin's, and that of rows on which both disagree is small."""
+    files, staged = two_stage_files(MODEL, -0.5)
+    running = Running(RuntimeSettings(deterministic=deterministic))
+    ready = build(compared(staged), files, running=running)
+    x = np.concatenate([SURE[:4], APART])
+    answer = ready.submit(x)
+    on = margin(int8_logits(MODEL, x)) < 0.5
+    assert not on[:4].any()
+    assert on[4:].any()
+    scores = ready.detector.scores(answer.features)
+    assert (scores[on & (np.arange(16) >= 4)] == DISAGREEING).all()
+    assert (scores[~on] <= 0).all()
+    assert answer.graph_rows == on.sum()
+    if not deterministic:
+        assert np.isnan(answer.features[~on, -1]).all()
+
+
+class Elsewhere:
+    """Another server, whose answers are those of `logits`."""
+
+    def __init__(self, turned: bool) -> None:
+        self.turned = turned
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        logits = MODEL.logits(feeds["x"])
+        return [-logits if self.turned else logits]
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_what_is_compared_is_what_was_answered(stages: int) -> None:
+    files, detector = (
+        (FILES.encode(), FILES.detector) if stages == 1 else two_stage_files(MODEL, -9)
+    )
+    near = Serving(Elsewhere(False), 1, "elsewhere", tolerance=9.0)
+    ready = build(compared(detector), files, serving=near)
+    assert (ready.submit(APART).features[:, -1] == 0).all()
+    ready._served = Elsewhere(True)
+    assert (ready.submit(SURE).features[:, -1] == 1).all()
+
+
+def test_an_answer_of_another_shape_is_refused(ready: ReadyVersion) -> None:
+    class Odd:
+        def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            return [np.zeros((len(feeds["x"]), 2), np.float32)]
+
+    odd = build(compared(FILES.detector))
+    odd._served = Odd()  # type: ignore[assignment]
+    with pytest.raises(Refusal) as refused:
+        odd.submit(SURE[:2])
+    assert refused.value.reason is Reason.GRAPH_MISMATCH
+
+
+def test_the_comparison_is_no_feature_of_the_graph() -> None:
+    weights = Weights(0.0, (1.0,) * 3, (0.0,) * 6, Tail(0.0, 1.0))
+    scaling = Scaling((0.0,) * 3, (1.0,) * 3, 6.0)
+    narrow = replace(FILES.detector, scaling=scaling, clean=weights, trained=weights)
+    # As wide as the graph's features, with one of them missing.
+    assert compared(narrow).width == FILES.detector.width
+    with pytest.raises(Refusal) as refused:
+        build(compared(narrow))
+    assert refused.value.reason is Reason.GRAPH_MISMATCH
+
+
+def test_what_crossed_a_wire_is_judged_alike(ready: ReadyVersion) -> None:
+    for x in (APART, SURE):
+        here = ready.submit(x)
+        there = Answer.judged(here.outputs, here.features, ready.detector)
+        assert (there.score, there.verdict) == (here.score, here.verdict)

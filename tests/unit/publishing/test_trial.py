@@ -1,0 +1,70 @@
+"""What a worker makes of a model of which nobody has approved anything: what it compares."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference.golden import Golden
+from inference.screening.detector import Detector, Verdict
+from publishing import trial
+from publishing.data import Slice
+from publishing.report import UNSEEN, Measured
+from publishing.served import BORDER
+from tests.support.onnx_models import Perceptron
+from tests.support.version_files import VersionFiles, clean_rows
+
+MODEL = Perceptron.random(seed=11)
+CONFIG = VersionFiles.of(MODEL).config
+TEST_ROWS = 200
+
+
+def rows(n: int, seed: int) -> Slice:
+    x = clean_rows(MODEL, n, seed)
+    return Slice(x, MODEL.logits(x).argmax(axis=1))
+
+
+def request(**changes: object) -> trial.Request:
+    graphs = MODEL.serving(), MODEL.serving(), MODEL.response()
+    slices = rows(300, 1), rows(480, 2), rows(TEST_ROWS, 3)
+    return replace(trial.Request(CONFIG, *graphs, *slices, seed=1), **changes)
+
+
+def ran(asked: trial.Request) -> tuple[Detector, Measured]:
+    sent: list[bytes] = []
+    trial.run(asked.encode(), sent.append)
+    _, golden, detector, measured = sent
+    read = Measured.decode(measured, Golden.decode(golden, CONFIG), TEST_ROWS)
+    return Detector.decode(detector), read
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[Detector, Measured]:
+    return ran(request())
+
+
+def test_a_version_compares_its_answers_and_says_so(made: tuple[Detector, Measured]) -> None:
+    detector, measured = made
+    report = measured.screening
+    assert detector.disagreement is not None
+    assert report["disagreement"] == detector.disagreement.value
+    assert report["clean"]["disagrees"] >= 0
+    border = report["attacks"][BORDER]
+    assert border["succeeded"] > 0.1
+    assert border["disagrees"] == 1
+    assert BORDER not in detector.fitted_on
+
+
+def test_a_recalibration_keeps_what_its_version_compares(made: tuple[Detector, Measured]) -> None:
+    detector, _ = made
+    plain = replace(detector, disagreement=None)
+    draw = np.random.default_rng(4)
+    for earlier, told in ((detector, True), (plain, False)):
+        traffic = draw.normal(size=(500, earlier.width)).astype(np.float32)
+        traffic[:, -1] = 0 if told else traffic[:, -1]
+        found, measured = ran(request(earlier=earlier, traffic=traffic))
+        assert found.width == earlier.width
+        assert found.calibration.rows == 500
+        assert isinstance(found.disagreement, Verdict) is told
+        assert (measured.screening["disagreement"] != UNSEEN) is told
+        assert ("disagrees" in measured.screening["clean"]) is told
