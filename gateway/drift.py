@@ -6,22 +6,34 @@ each request's first row the score is ranked among the calibration scores and al
 uniform (Vovk, Nouretdinov and Gammerman, "Testing exchangeability on-line", 2003), and no betting
 on them gains. The bets are a Simple Jumper's: that scores grow, shrink, or crowd the uppermost 5%.
 
-A version's bound is withdrawn once the gain reaches 1 / ALPHA. While traffic is exchangeable that
-ever happens, on one gateway between two starts, with a chance of ALPHA at most, however long it
-goes on. After EPOCH scores it begins again, with the calibration scores alone and half the chance.
+Two bet: one on every request, and one on those alone whose row has not come before
+(`inference.screening.repeats`). A version's bound is withdrawn once both have gained 1 / ALPHA. So
+who sends a row again and again moves nothing. The first bettor stays for rows that come again by
+their nature, the common ones: those that come once are then no longer like the calibration rows,
+but all together they are. While traffic is exchangeable with calibration, with its repeats or
+without, both ever gain so much, on one gateway between two starts, with a chance of ALPHA at most,
+however long it goes on. After EPOCH scores a bettor begins again, with the calibration scores alone
+and half the chance.
 """
 
 import bisect
+import hashlib
 import logging
 import math
 import random
+import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from inference.answer import Answer
 from inference.live import Live
+from inference.screening.repeats import places, steps
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +42,7 @@ EPOCH = 20_000
 _JUMP = 0.0001
 _TAIL = 0.05
 _TAIL_STAKE = 0.1
+_CALLERS = 1024
 # In whose name the registry's log holds what the gateway itself reports.
 _SERVICE = "gateway"
 
@@ -75,7 +88,8 @@ class Traffic:
         self._epoch = 1
         self.requests = 0
         self.log10 = 0.0
-        """The evidence against exchangeability, as a power of ten."""
+        """The evidence against exchangeability, as a power of ten; `most` is the most it was."""
+        self.most = -math.inf
 
     def add(self, score: float) -> bool:
         """Take the score of one request; say whether the evidence suffices now."""
@@ -91,7 +105,56 @@ class Traffic:
         self.requests += 1
         # The chances of the epochs are ALPHA / 2, / 4, / 8 …
         self.log10 = self._jumper.add(p) / math.log(10) - self._epoch * math.log10(2)
+        self.most = max(self.most, self.log10)
         return bool(self.log10 >= -math.log10(ALPHA))
+
+
+class Followed:
+    """What is known of one version's traffic: both bettors, and which rows have come. Of a row a
+    digest of eight bytes is kept, of EPOCH rows at most; then all may come again. Not safe for
+    threads.
+    """
+
+    def __init__(
+        self,
+        calibration: tuple[float, ...],
+        draw: Callable[[], float],
+        compared: npt.NDArray[np.float64],
+        key: bytes,
+    ) -> None:
+        """Features are compared in the steps `compared` [F], and digested with `key`."""
+        self._compared = compared
+        self._key = key
+        self._every = Traffic(calibration, draw)
+        self._distinct = Traffic(calibration, draw)
+        self._seen: set[int] = set()
+        self._callers: Counter[str] = Counter()
+
+    def add(self, score: float, features: npt.NDArray[np.floating[Any]], caller: str) -> bool:
+        """Take a request by its row's score and features [1, F]; say whether the bound falls."""
+        self._every.add(score)
+        place = places(self._compared, features).tobytes()
+        row = int.from_bytes(hashlib.blake2b(place, digest_size=8, key=self._key).digest())
+        if row not in self._seen:
+            if len(self._seen) >= EPOCH:
+                self._seen.clear()
+            self._seen.add(row)
+            self._distinct.add(score)
+            # Who comes when so many are known is counted together with others like them.
+            known = caller in self._callers or len(self._callers) < _CALLERS
+            self._callers[caller if known else ""] += 1
+        return min(self._every.most, self._distinct.most) >= -math.log10(ALPHA)
+
+    def finding(self) -> dict[str, int]:
+        """As the registry's log has it: who looks into it sees whether one caller did it."""
+        distinct = self._distinct.requests
+        return {
+            "requests": self._every.requests,
+            "distinct": distinct,
+            "log10_evidence": int(min(self._every.most, self._distinct.most)),
+            "callers": len(self._callers),
+            "busiest_caller_percent": 100 * max(self._callers.values()) // distinct,
+        }
 
 
 class DriftWatch:
@@ -105,27 +168,30 @@ class DriftWatch:
         self._origin = origin
         self._draw = draw or random.SystemRandom().random
         self._mutex = threading.Lock()
-        self._traffic: dict[str, Traffic] = {}
+        # Nobody who does not know it finds rows that are taken for one another.
+        self._key = secrets.token_bytes(32)
+        self._followed: dict[str, Followed] = {}
         self._found: dict[str, tuple[Live, dict[str, int]]] = {}
         self._withdrawn: dict[str, str] = {}
 
-    def observe(self, live: Live, answer: Answer) -> None:
+    def observe(self, live: Live, answer: Answer, caller: str) -> None:
         """Take a request of which nothing but its arrival decided that it is taken."""
         if live.digest in self._withdrawn or live.digest in self._found:
             return
         detector = live.ready.detector
         # That of the first row: the highest of several is no row's like any other.
+        first = answer.features[:1]
         one = len(answer.features) == 1
-        score = answer.score if one else float(detector.scores(answer.features[:1])[0])
+        score = answer.score if one else float(detector.scores(first)[0])
         with self._mutex:
-            traffic = self._traffic.get(live.digest)
-            if traffic is None:
+            followed = self._followed.get(live.digest)
+            if followed is None:
                 calibration = detector.calibration.scores
-                traffic = self._traffic[live.digest] = Traffic(calibration, self._draw)
-            if traffic.add(score):
-                finding = {"requests": traffic.requests, "log10_evidence": int(traffic.log10)}
-                self._found[live.digest] = live, finding
-                del self._traffic[live.digest]
+                followed = Followed(calibration, self._draw, steps(detector), self._key)
+                self._followed[live.digest] = followed
+            if followed.add(score, first, caller):
+                self._found[live.digest] = live, followed.finding()
+                del self._followed[live.digest]
 
     def report(self) -> None:
         """Log what was found, and learn what others found. Raises Refusal where it cannot; it is
@@ -138,8 +204,8 @@ class DriftWatch:
             del self._found[digest]
         self._withdrawn = self._drifts.withdrawn()
         with self._mutex:
-            for digest in self._withdrawn.keys() & self._traffic.keys():
-                del self._traffic[digest]
+            for digest in self._withdrawn.keys() & self._followed.keys():
+                del self._followed[digest]
 
     def withdrawn(self, digest: str) -> str:
         """When the bound of a version was withdrawn; empty while it holds."""

@@ -5,21 +5,41 @@ screening has two stages to the slower one's clock: the longest that any of the 
 took that had a row for the response graph. That time follows the load and so tells of it, but for
 none of these requests which stage decided. Until one such request has come, nothing but `hold_ms`
 is known to hold to.
+
+A request that gives itself less time than it is held to is refused at the door, whatever its row:
+where its time ran out, only one that had a row for the response graph would not be answered. What
+such requests do not let be measured is forgotten: after KEPT of them in a row, none of which was
+let in, so is the clock that they could not reach.
 """
 
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from inference.answer import Answer
 from inference.live import Live
+from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
-from sealgate.trust.screens import SLOW
+from sealgate.trust.screens import SLOW, Screen
 
 KEPT = 256
 # Versions that are live at once; the one asked longest ago is forgotten first.
 _VERSIONS = 64
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Of a version: the seconds that its last requests took which had a row for the response graph,
+    and how many were refused at the door since.
+    """
+
+    took: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    refused: int = 0
+
+    def reads(self) -> float:
+        return max(self.took, default=0.0)
 
 
 class Holding:
@@ -36,7 +56,24 @@ class Holding:
         self._now = now
         self._sleep = sleep
         self._mutex = threading.Lock()
-        self._slower: OrderedDict[str, deque[float]] = OrderedDict()
+        self._slower: OrderedDict[str, _Clock] = OrderedDict()
+
+    def admit(self, live: Live, own: float | None) -> None:
+        """Raises DEADLINE_TOO_SHORT where a request gives itself `own` seconds (None: no bound) and
+        is held for longer, by the stage's clock.
+        """
+        screen = self._policy().screen(live.model)
+        if own is None or not _by_stage(screen, live):
+            return
+        with self._mutex:
+            clock = self._clock(live.digest)
+            if own >= max(screen.hold_ms / 1000, clock.reads()):
+                return
+            clock.refused += 1
+            if clock.refused >= KEPT:
+                clock.took.clear()
+                clock.refused = 0
+        raise Refusal(Reason.DEADLINE_TOO_SHORT, "less than it is held to")
 
     def wait(
         self,
@@ -53,7 +90,7 @@ class Holding:
         took = (self._now() - began) / 1e9
         screen = self._policy().screen(live.model)
         least = screen.hold_ms / 1000
-        if screen.hold_stage and live.ready.detector.first is not None:
+        if _by_stage(screen, live):
             graph = answer is not None and answer.graph_rows > 0
             least = max(least, self._slowest(live.digest, took if graph else None))
         if session == SLOW and screen.sessions:
@@ -65,10 +102,20 @@ class Holding:
     def _slowest(self, digest: str, took: float | None) -> float:
         """The slower stage's clock of a version, after a request that `took` so long in it."""
         with self._mutex:
-            times = self._slower.setdefault(digest, deque(maxlen=KEPT))
-            self._slower.move_to_end(digest)
-            if len(self._slower) > _VERSIONS:
-                self._slower.popitem(last=False)
+            clock = self._clock(digest)
             if took is not None:
-                times.append(took)
-            return max(times, default=0.0)
+                clock.took.append(took)
+                clock.refused = 0
+            return clock.reads()
+
+    def _clock(self, digest: str) -> _Clock:
+        clock = self._slower.setdefault(digest, _Clock())
+        self._slower.move_to_end(digest)
+        if len(self._slower) > _VERSIONS:
+            self._slower.popitem(last=False)
+        return clock
+
+
+def _by_stage(screen: Screen, live: Live) -> bool:
+    """Whether requests of the version are held to the slower stage's clock."""
+    return screen.hold_stage and live.ready.detector.first is not None

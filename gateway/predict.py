@@ -4,8 +4,8 @@ The front door has authenticated the caller and found that the policy lets them 
 
 1. read what was asked: model, version or alias, parameters; the policy's rights must cover it;
 2. resolve it to the live version, which is not `shadow`'s alone;
-3. read the tensors, find whether `canary` answers in production's stead, and hold them against
-   the version's signature;
+3. read the tensors, find whether `canary` answers in production's stead, refuse what has less time
+   than it is held to (`gateway.holding`), and hold the tensors against the version's signature;
 4. screen and infer, one batched trip to the engine room;
 5. decide by the policy whether the answer may leave, or of its rows the likeliest classes alone
    (`gateway.release`);
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -121,8 +122,7 @@ class Predict:
         try:
             question = read_question(request)  # 1
             self._rights.check(call, "infer", question.model, question.alias)
-            until = began / 1e9 + self._granted(question, call)
-            outputs = self._answer(question, request, call, findings, until)  # 2 to 5
+            outputs = self._answer(question, request, call, findings, began / 1e9)  # 2 to 5
         except Refusal as refusal:
             outcome = self._outcome(now, call, question, findings, refusal.reason.name, "")
             receipt = self._recorder.record(outcome)
@@ -153,7 +153,7 @@ class Predict:
         request: oip.ModelInferRequest,
         call: Call,
         findings: _Findings,
-        until: float,
+        began: float,
     ) -> list[Tensor]:
         live = self._engine.resolve(question.model, question.version, question.alias)  # 2
         findings.live = live
@@ -164,23 +164,23 @@ class Predict:
         findings.input_digest = tensors_digest(
             (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
         )
-        caller, urgent = call.principal.name, question.urgent
+        caller = call.principal.name
         live = findings.live = self._rollout.arm(live, question, caller, findings.input_digest)
+        self._holding.admit(live, own := self._own(question, call))
         array = model_input(live.config, tensors)
         wanted = wanted_outputs(live.config, question.outputs)
-        answer = findings.answer = self._rollout.vitals.run(  # 4
-            live,
-            lambda: self._engine.infer(live, array, until, call.is_active, urgent, caller),
-        )
-        first = len(answer.features) - answer.graph_rows
-        live.statistics.screened(first, answer.graph_rows)
+        until, active = self._granted(live, call, began, own)
+        run = partial(self._engine.infer, live, array, until, active, question.urgent, caller)
+        answer = findings.answer = self._rollout.vitals.run(live, run)  # 4
+        live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
         self._features.keep(live.digest, answer.features)
         rules = self._policy().screen(live.model).sessions  # 5
-        session = self._sessions.observe(rules, caller, live, array, answer)
+        holds = not self._drift.withdrawn(live.digest)
+        session = self._sessions.observe(rules, caller, live, array, answer, holds)
         findings.session = session
         if session is None:
             # An attacker's rows are no evidence of how others have changed.
-            self._drift.observe(live, answer)
+            self._drift.observe(live, answer, caller)
         released = self._release.decide(
             live, question, call.principal, findings.input_digest, answer, session
         )
@@ -198,10 +198,25 @@ class Predict:
         if live:
             line_of_call().ran(live.model, live.version, verdict)
 
-    def _granted(self, question: Question, call: Call) -> float:
-        """How many seconds the request may take: neither wish may lengthen what is configured."""
+    def _granted(
+        self, live: Live, call: Call, began: float, own: float | None
+    ) -> tuple[float, Callable[[], bool]]:
+        """Until when the request may run, and what says whether it is still wanted just before.
+
+        Where screening has two stages, a run that has begun is not cut short by the request's own
+        time: which stage its row needs would decide whether it is, and neither sessions nor drift
+        would see that row.
+        """
+        longest = began + self.longest
+        ends = longest if own is None else min(longest, began + own)
+        if live.ready.detector.first is None:
+            return ends, call.is_active
+        return longest, lambda: time.monotonic() < ends and call.is_active()
+
+    def _own(self, question: Question, call: Call) -> float | None:
+        """How many seconds the request gives itself, if it does: it may only shorten."""
         wishes = (call.time_remaining(), question.timeout)
-        return min([self.longest, *(wish for wish in wishes if wish is not None)])
+        return min((wish for wish in wishes if wish is not None), default=None)
 
     def _outcome(
         self,

@@ -16,6 +16,7 @@ from publishing import derive as derivation
 from publishing import evidence
 from publishing import replay as replaying
 from publishing.data import Dataset
+from publishing.signed_evidence import signed_evidence
 from publishing.worker_options import confinement, worker_options
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
@@ -23,12 +24,8 @@ from sealgate.cli.policy_chain import policy_history
 from sealgate.cli.rows import read_rows
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
-from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import open_statement
 from sealgate.trust.receipt import Receipt, VerifiedReceipt, verify_receipt
-from sealgate.trust.statements import Evidence
-from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -169,18 +166,7 @@ def _data_digest(
     registry: RegistryServiceStub, signed: SignedVersion, policies: Sequence[Policy]
 ) -> str:
     """The digest of the data, from the bill of materials that its maker has signed."""
-    sent = registry.GetVersion(messages.GetVersionRequest(name=signed.name)).version
-    for data in sent.evidence:
-        envelope = Envelope.decode(data)
-        if Evidence.decode(envelope.payload).kind != evidence.ML_BOM:
-            continue
-        maker = Evidence.decode(envelope.payload).maker
-        # As it was when they signed: by the newest policy that knows them.
-        policy = next((p for p in reversed(policies) if p.keys_of(maker)), policies[-1])
-        item = open_statement(envelope, Evidence, policy, ("publisher", "evidence"))
-        if item.version_digest == signed.manifest.digest:
-            return _hash_of_data(item.body)
-    raise Refusal(Reason.EVIDENCE_MISSING, "a bill of materials")
+    return _hash_of_data(signed_evidence(registry, signed, policies, evidence.ML_BOM).body)
 
 
 def _hash_of_data(bill: dict[str, Any]) -> str:

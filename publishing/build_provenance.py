@@ -52,7 +52,7 @@ def build_provenance(making: Making, manifest: Manifest) -> dict[str, Any]:
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": settings,
-                "resolvedDependencies": [*_materials(making), *_programs()],
+                "resolvedDependencies": [*materials(making.source, making.data), *_programs()],
             },
             "runDetails": {
                 "builder": {"id": f"{_BUILDER}:{making.maker}"},
@@ -62,14 +62,20 @@ def build_provenance(making: Making, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _materials(making: Making) -> Iterator[dict[str, Any]]:
-    source = making.source
+def materials(source: SourceFolder, data: Dataset) -> Iterator[dict[str, Any]]:
+    """What a version is made of: the source's files, the data, and after a recalibration the
+    features that it stands on and the detector that they were measured for.
+    """
     files = {CONFIG: source.config.encode(), SERVING: source.serving, RESPONSE: source.response}
     if source.tokenizer is not None:
         files[TOKENIZER] = source.tokenizer
+    if data.traffic is not None:
+        files["traffic"] = np.ascontiguousarray(data.traffic, "<f4").tobytes()
+    if data.earlier is not None:
+        files["earlier detector.json"] = data.earlier.encode()
     for name, content in files.items():
         yield {"name": name, "digest": _digest(digest.sha256(content))}
-    yield {"name": "data", "digest": _digest(making.data.digest)}
+    yield {"name": "data", "digest": _digest(data.digest)}
 
 
 def _programs() -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from publishing.build_provenance import Making, build_provenance
 from publishing.data import Dataset
 from publishing.format_scan import format_scan
 from publishing.making import LARGEST_LOSS, Confinement, Progress, Steps, make_files
+from publishing.recalibration import with_traffic
 from publishing.report import Report
 from publishing.source import SourceFolder
 from publishing.watermark.detection import THRESHOLD
@@ -101,6 +102,7 @@ def build_version(
     bounds = confinement or Confinement()
     files, report = make_files(source, data, mark, seed, steps, bounds, largest_loss, first_stage)
     manifest = Manifest.of(files)
+    report = with_traffic(report, data, files)
     # 4.
     making = Making(source, data, mark.commitment, seed, signers.maker, began)
     bodies = _bodies(making, entry, files, manifest, report)

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import grpc
 
+from publishing import recalibration
 from publishing.chain import BuiltVersion, Signers, build_version
 from publishing.data import Dataset
 from publishing.making import LARGEST_LOSS, Confinement
@@ -240,4 +241,5 @@ def _summary(built: BuiltVersion) -> dict[str, object]:
         "watermark_z_int8": round(report.watermark_int8.z, 2),
         "accuracy_source": round(report.measured.accuracies.source, 4),
         "accuracy_int8": round(report.measured.accuracies.int8, 4),
+        **recalibration.summary(report.measured.screening),
     }

@@ -61,8 +61,9 @@ class Slice:
 class Dataset:
     """Three disjoint slices; `digest` and `size` are those of the file they came from. `traffic`
     are features [n, F] that an earlier version's screening measured of its traffic, to set the
-    thresholds on in the place of the calibration slice; `earlier` is that version's detector, whose
-    first stage, if it has one, decided what was measured of each row.
+    thresholds on in the place of the calibration slice, each row's once; `vectors` is how many they
+    were with their repeats. `earlier` is that version's detector, whose first stage, if it has one,
+    decided what was measured of each row.
     """
 
     fit: Slice
@@ -72,6 +73,7 @@ class Dataset:
     size: int
     traffic: npt.NDArray[np.float32] | None = None
     earlier: Detector | None = None
+    vectors: int = 0
 
     @classmethod
     def read(cls, path: Path) -> "Dataset":

@@ -8,14 +8,19 @@ import click
 
 from inference import version as version_files
 from inference.screening.detector import Detector
+from inference.screening.repeats import distinct
 from inference.screening.traffic import TrafficFolder
 from publishing.commands import Wishes, release
 from publishing.data import Dataset
 from publishing.screen_commands import fetch
+from publishing.signed_evidence import check_made_from
+from publishing.source import SourceFolder
 from publishing.worker_options import confinement, worker_options
 from sealgate.cli.output import json_option
-from sealgate.cli.people import profile
+from sealgate.cli.people import connected, profile
+from sealgate.cli.policy_chain import policy_history
 from sealgate.uploads import PARALLEL
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 
 @click.command(
@@ -60,16 +65,25 @@ def recalibrate(
 ) -> None:
     """Publish the model in FOLDER anew, with thresholds set on traffic of an earlier version.
 
-    All of that traffic counts, what was refused too. Before you do this, know why it changed: an
-    attack that went on for long raises the thresholds by its share. What comes out is a version
-    like any other: it is proposed, approved and promoted, with a report that names how many
-    requests it stands on.
+    FOLDER and --data must be what that version was made from. All of its traffic counts, what was
+    refused too, but rows that came again count once. Before you do this, know why it changed:
+    attacks among the traffic raise the thresholds. The report says how much of it was flagged, how
+    few hostile rows would set the thresholds, and what both versions catch. What comes out is a
+    version like any other: it is proposed, approved and promoted.
     """
     bounds = confinement(memory, seconds, unsafe_worker)
-    signed, files = fetch(profile(ctx, "publisher"), model, from_version)
+    person, dataset = profile(ctx, "publisher"), Dataset.read(data)
+    signed, files = fetch(person, model, from_version)
+    with connected(person) as channel:
+        registry, policies = RegistryServiceStub(channel), policy_history(person, channel)
+        check_made_from(registry, signed, policies, SourceFolder.read(folder), dataset)
     earlier = Detector.decode(files[version_files.DETECTOR])
     kept = TrafficFolder(features, days, rows_a_day=1)
-    traffic = kept.read(signed.manifest.digest, earlier.width, datetime.now(UTC).date())
-    click.echo(f"{len(traffic)} requests of {model} {from_version}", err=True)
-    dataset = replace(Dataset.read(data), traffic=traffic, earlier=earlier)
+    vectors = kept.read(signed.manifest.digest, earlier.width, datetime.now(UTC).date())
+    traffic = distinct(earlier, vectors)
+    click.echo(
+        f"{len(vectors)} requests of {model} {from_version}, {len(traffic)} of them distinct",
+        err=True,
+    )
+    dataset = replace(dataset, traffic=traffic, vectors=len(vectors), earlier=earlier)
     release(ctx, folder, dataset, bounds, Wishes(), PARALLEL, as_json)

@@ -20,6 +20,9 @@ UNSEEN = "unseen"
 _FLAGS = ("flagged", "at_least_suspect")
 _CAUGHT = ("auroc", "caught_at_1_percent", "caught_at_5_percent", *_FLAGS)
 _LOST = ("auroc_lost", "auroc_lost_most", "auroc_lost_to_knowing")
+CHANGED = ("flagged_before", "flagged", "at_least_suspect_before", "at_least_suspect")
+RECALIBRATION = "recalibration"
+"""The section of a screening report that says what one changed, in such shares."""
 _STAGES = ("goes_on", *_LOST, "forwards")
 _GOLDEN = (
     "rows",
@@ -73,7 +76,7 @@ class Measured:
         shares = _shares(top["accuracies"], ("source", "fp32", "int8"))
         return cls(
             _golden(top["golden"], golden),
-            _screening(top["screening"], test_rows, golden.x.dtype == np.int64),
+            _with_recalibration(top["screening"], test_rows, golden.x.dtype == np.int64),
             Accuracies(**shares),
         )
 
@@ -157,3 +160,19 @@ def _share(value: Any) -> float:
     if not 0 <= share <= 1:
         raise fields.malformed("a share lies between 0 and 1")
     return share
+
+
+def _with_recalibration(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
+    """The report on screening; after a recalibration, with what that changed."""
+    given = dict(fields.mapping(value))
+    changed = given.pop(RECALIBRATION, None)
+    found = _screening(given, rows, of_text)
+    if changed is None:
+        return found
+    item = fields.record(changed, ("clean", "attacks"))
+    attacks = fields.mapping(item["attacks"])
+    # Those that turned an answer.
+    known = set((text_probe if of_text else probe).ATTACKS) & set(attacks)
+    for shares in (item["clean"], *fields.record(attacks, known).values()):
+        _shares(shares, CHANGED)
+    return {**found, RECALIBRATION: item}

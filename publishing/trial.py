@@ -32,7 +32,8 @@ from publishing.forward import Classifier, ResponseGraph, accuracy
 from publishing.golden import golden_report, run_golden
 from publishing.probe import Probe
 from publishing.quantize import quantize
-from publishing.report import UNSEEN, Accuracies, Measured
+from publishing.recalibration import changes
+from publishing.report import RECALIBRATION, UNSEEN, Accuracies, Measured
 from publishing.screening_report import report_of
 from publishing.served import ServedProber, Walker
 from publishing.stages import Graphs, choose
@@ -149,12 +150,13 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     # Without them no stage is measured.
     vectors = _vectors(int8, asked.serving, config, golden) if asked.first_stage else None
     answering = ServedProber(prober, served, compared)
-    answering, detector, stages = _fitted(asked, answering, vectors, graphs, for_noise)
+    answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
     send(detector.encode())
     measured = Measured(
         golden_report(golden, fp32.logits(golden.x)),
         report_of(replace(answering, border=True), detector, sample, for_noise)
-        | {"disagreement": str(detector.disagreement or UNSEEN), "stages": stages},
+        | {"disagreement": str(detector.disagreement or UNSEEN)}
+        | found,
         Accuracies(
             accuracy(Classifier.of(asked.source, config).logits(test.x), test.y),
             accuracy(fp32_logits, test.y),
@@ -174,8 +176,8 @@ def _fitted(
     graphs: Graphs,
     for_noise: np.random.Generator,
 ) -> tuple[ServedProber, Detector, dict[str, Any]]:
-    """The detector, with a first stage where one pays, what measures rows for it, and what is said
-    of stages.
+    """The detector, with a first stage where one pays, what measures rows for it, and what the
+    report says of stages, and of a recalibration.
     """
     seen = show(prober, asked.fit.x, for_noise, compared=prober.compared)
     draft = drafted(seen, len(asked.calibration.x))
@@ -189,10 +191,14 @@ def _fitted(
         draft = replace(draft, first=stage)
         prober = replace(prober, prober=StagedProber(prober.prober, vectors, stage))
     detector = limited(draft, prober, asked.calibration.x, for_noise)
+    found: dict[str, Any] = {}
     if asked.traffic is not None:
         detector = recalibrated(detector, asked.traffic)
+        if asked.earlier is not None:
+            found[RECALIBRATION] = changes(prober, asked.earlier, detector, seen)
     staged = detector.first is not None
-    return prober, detector, chosen.value(staged) if chosen is not None else {"first_stage": False}
+    stages = chosen.value(staged) if chosen is not None else {"first_stage": False}
+    return prober, detector, found | {"stages": stages}
 
 
 def _vectors(int8: bytes, serving: bytes, config: ModelConfig, golden: Golden) -> Vectors | None:

@@ -15,7 +15,7 @@ def fashion() -> Subject:
     """The plain model. Raises FileNotFoundError where there are no data."""
     found = subject(FASHION, PLAIN, 0)
     (detector,) = found.detectors()
-    probe = found.probe.probe
+    probe = found.probe
     x, y = found.slices["test"]
     right = np.flatnonzero(probe.answers(x) == y)
     guarded = Guarded(probe, detector, Printer(b"k" * 32, "fashion"), alike=True)

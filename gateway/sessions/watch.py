@@ -78,9 +78,11 @@ class SessionWatch:
         live: Live,
         rows: npt.NDArray[Any],
         answer: Answer,
+        bound_holds: bool = True,
     ) -> str | None:
         """Take the rows of a request, and return what the policy says of the session, if anything
-        follows. Raises Refusal(SESSION_UNKNOWN) where the store does not answer.
+        follows. Where the version's bound no longer holds, verdicts are no evidence. Raises
+        Refusal(SESSION_UNKNOWN) where the store does not answer.
         """
         if rules is None:
             return None
@@ -88,8 +90,9 @@ class SessionWatch:
         alike = measured_alike(live.config)
         prints = self._printer(live.model).of(rows, domain.min, domain.max, alike)
         labels = answer.outputs[live.config.output.name].argmax(axis=-1).tolist()
-        # The verdict is the request's, its worst row's: it counts once.
-        payoffs = [request_payoff(live, answer)] + [1.0] * (len(prints) - 1)
+        # The verdict is the request's, its worst row's: it counts once. 1 is no bet.
+        verdict = request_payoff(live, answer) if bound_holds else 1.0
+        payoffs = [verdict] + [1.0] * (len(prints) - 1)
         given = [
             _HEAD.pack(label, payoff) + each.encode()
             for label, payoff, each in zip(labels, payoffs, prints, strict=True)

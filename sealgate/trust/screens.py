@@ -12,7 +12,8 @@ two actions of its section `screening`, for everybody.
      "assistant": {"guard": {"version": "sha256:...", "label": "injection", "action": "block"}}}
 
 Everything may be left out. What a role says goes before what the model's `verdicts` say, and these
-before `screening`; of a caller's roles the strictest counts.
+before `screening`. Of all of a caller's roles the strictest counts, that of which nothing is said
+included: no role loosens another.
 """
 
 from collections.abc import Iterable, Mapping
@@ -178,8 +179,8 @@ class Screen:
     def action(self, verdict: str, roles: Iterable[str], rules: Rules) -> str:
         """Return what a verdict leads to for a caller with these roles. Raises POLICY_INVALID."""
         general = self.verdicts.action(verdict) or rules.action(verdict)
-        own = [self.roles[role].action(verdict) or general for role in roles if role in self.roles]
-        return min(own or [general], key=STRICTEST_FIRST.index)
+        said = (self.roles[role].action(verdict) if role in self.roles else None for role in roles)
+        return min([action or general for action in said] or [general], key=STRICTEST_FIRST.index)
 
     def labels_only(self, roles: Iterable[str]) -> bool:
         """Whether a caller with these roles gets labels, whatever the verdict."""

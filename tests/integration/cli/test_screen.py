@@ -11,6 +11,7 @@ from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder
 from publishing.evidence import RED_TEAM
 from sealgate.signed_version import SignedVersion
+from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.promotion import open_statement
 from sealgate.trust.statements import Evidence
@@ -91,7 +92,11 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(house, tmp_pa
     # All of it was answered as the float32 model would.
     features = np.concatenate([measured, np.zeros((500, 1))], axis=1)
     folder = TrafficFolder(tmp_path / "features", 30, 1000)
-    folder.add(digest, features.astype(np.float32), datetime.now(UTC).date())
+    # Twenty are as far out as they can count, and a hundred come again.
+    far = 4 * np.array(before.scaling.spread) * np.sign(draw.normal(size=(20, len(center))))
+    features[:20, : len(center)] = center + far
+    sent = np.concatenate([features, features[:100]]).astype(np.float32)
+    folder.add(digest, sent, datetime.now(UTC).date())
     data = str(DATA / "digits.safetensors")
     words = ["screen", "recalibrate", str(MODELS / "digits-1"), "--data", data]
     words += ["--features", str(tmp_path / "features"), "--model", "digits"]
@@ -104,7 +109,23 @@ def test_a_recalibration_is_a_new_version_that_nobody_has_approved(house, tmp_pa
     assert house.gateway.engine.live()["digits", "production"].version == 1
     shown = house.command("model", "show", "digits", str(made["version"]), "--json")
     bodies = {e["kind"]: e["body"] for e in json.loads(shown.output)["evidence"]}
-    assert bodies["screening-report"]["calibrated_on_traffic"] == 500
+    report = bodies["screening-report"]
+    assert report["calibrated_on_traffic"] == 500
+    told, scores = report["recalibration"], before.scores(features.astype(np.float32))
+    assert (told["vectors"], told["distinct"]) == (600, 500)
+    assert told["flagged_before"] == (scores > before.threshold).sum()
+    assert told["hostile_that_decide"]["adversarial"] == after.calibration.adversarial.rank
+    assert told["flagged_could_decide"] is True
+    # The thresholds are those of the twenty: what stands on them catches less.
+    fgsm = told["attacks"]["fgsm-0.2"]
+    assert fgsm["flagged"] < fgsm["flagged_before"]
+    assert fgsm["at_least_suspect"] < fgsm["at_least_suspect_before"]
+    assert made["traffic"] == "600 vectors, 500 distinct"
+    provenance = bodies["build-provenance"]["predicate"]["buildDefinition"]
+    listed = {item["name"]: item for item in provenance["resolvedDependencies"]}
+    assert listed["earlier detector.json"]["digest"]["sha256"] == sha256(before.encode())[7:]
+    shown = house.command("model", "show", "digits", str(made["version"]))
+    assert "flagged_before" in shown.output
 
 
 def test_too_little_traffic_calibrates_nothing(house, tmp_path):

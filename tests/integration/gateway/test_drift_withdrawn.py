@@ -26,11 +26,20 @@ def statistics(house):
     return found
 
 
+def test_a_row_that_comes_again_and_again_withdraws_no_bound(house):
+    ask, drift = house.inference().ModelInfer, house.gateway._drift
+    row = np.random.default_rng(2).random((1, 64), np.float32)
+    for _ in range(150):
+        ask(question("digits", row), timeout=20)
+    drift.report()
+    assert statistics(house).screening_withdrawn == ""
+
+
 def test_a_bound_is_withdrawn_where_everybody_looks(house, tmp_path):
     assert statistics(house).screening_withdrawn == ""
     shown = house.command("model", "show", "digits", "1", "--json", person="auditor")
     assert json.loads(shown.output)["screening_bound"] == "holds"
-    draw = np.random.default_rng(1)
+    before, draw = sum(statistics(house).verdicts.values()), np.random.default_rng(1)
     ask = house.inference().ModelInfer
     for row in draw.random((150, 64), np.float32):
         ask(question("digits", row[None]), timeout=20)
@@ -39,11 +48,14 @@ def test_a_bound_is_withdrawn_where_everybody_looks(house, tmp_path):
     while not statistics(house).screening_withdrawn:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert sum(statistics(house).verdicts.values()) == 151
+    assert sum(statistics(house).verdicts.values()) == before + 151
     log = house.gateway._store.registry.log
     entries = [json.loads(log.entry(index)) for index in range(log.size())]
     (drifted,) = [entry for entry in entries if entry["event"] == "screening.drifted"]
     assert drifted["subject"] == "models/digits/versions/1"
+    finding = drifted["body"]["finding"]
+    assert finding["distinct"] < finding["requests"]
+    assert (finding["callers"], finding["busiest_caller_percent"]) == (1, 100)
     shown = house.command("model", "show", "digits", "1", person="auditor")
     assert f"withdrawn {drifted['time']}" in shown.output
     assert "screening" in shown.output

@@ -77,14 +77,20 @@ class Book:
 
 def a_live(name: str) -> Any:
     calibration = SimpleNamespace(scores=tuple(np.sort(DRAW.normal(size=480)).tolist()))
-    detector = SimpleNamespace(calibration=calibration, scores=lambda features: features[:, 0])
+    detector = SimpleNamespace(
+        calibration=calibration,
+        scores=lambda features: features[:, 0],
+        first=None,
+        width=3,
+        scaling=SimpleNamespace(spread=(1.0, 1.0, 1.0)),
+    )
     ready = SimpleNamespace(detector=detector)
     return SimpleNamespace(model=name, version=1, digest=f"sha256:{name}", ready=ready)
 
 
 def an_answer(score: float, rows: int = 1) -> Answer:
-    """The first row's score is the one that counts, whatever the highest is."""
-    features = np.full((rows, 3), score)
+    """The first row's score is the one that counts, whatever the highest is; no two are alike."""
+    features = np.column_stack([np.full(rows, score), DRAW.normal(size=(rows, 2))])
     return Answer({}, features, score if rows == 1 else 99.0, Verdict.CLEAN, 1.0)
 
 
@@ -93,9 +99,9 @@ def test_a_bound_is_withdrawn_once_and_again_tried_where_the_registry_is_away() 
     watch = DriftWatch(book, ANSWER_LOG, np.random.default_rng(1).random)
     drifting, steady = a_live("digits"), a_live("faces")
     for score in DRAW.normal(2, 1, 200):
-        watch.observe(drifting, an_answer(score))
+        watch.observe(drifting, an_answer(score), "carla")
     for score in DRAW.normal(0, 1, 200):
-        watch.observe(steady, an_answer(score, rows=2))
+        watch.observe(steady, an_answer(score, rows=2), "carla")
     book.away = True
     with refused(Reason.REGISTRY_UNAVAILABLE):
         watch.report()
@@ -105,7 +111,8 @@ def test_a_bound_is_withdrawn_once_and_again_tried_where_the_registry_is_away() 
     ((principal, origin, model, version, finding),) = book.told
     assert (principal, origin, model, version) == ("gateway", ANSWER_LOG, "digits", 1)
     assert finding["log10_evidence"] >= 3
-    assert 5 < finding["requests"] < 200
+    assert 5 < finding["requests"] == finding["distinct"] < 200
+    assert (finding["callers"], finding["busiest_caller_percent"]) == (1, 100)
     assert watch.withdrawn(drifting.digest)
     assert not watch.withdrawn(steady.digest)
 

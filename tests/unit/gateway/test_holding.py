@@ -11,9 +11,10 @@ from gateway.holding import KEPT, Holding
 from inference.answer import Answer
 from inference.live import Live
 from inference.screening.detector import Verdict
+from sealgate.reasons import Reason
 from sealgate.trust.screens import Screen, Screens, Sessions
 from tests.support.onnx_models import Perceptron
-from tests.support.people import make_policy
+from tests.support.people import make_policy, refused
 from tests.support.two_stages import two_stage_files
 
 STAGED = two_stage_files(Perceptron.random(), -0.5)[1]
@@ -137,3 +138,37 @@ def test_nobody_is_held_beyond_their_deadline(remaining: float, left: float) -> 
     desk = Desk(Screen(hold_stage=True))
     desk.takes(0.5, 1)
     assert desk.takes(0.1, 0, remaining=remaining) == pytest.approx(left)
+
+
+def test_who_has_less_time_than_the_clock_is_refused() -> None:
+    desk = Desk(Screen(hold_stage=True))
+    desk.holding.admit(desk.live, 0.1)
+    desk.takes(0.5, 1)
+    desk.holding.admit(desk.live, 0.5)
+    desk.holding.admit(desk.live, None)
+    with refused(Reason.DEADLINE_TOO_SHORT):
+        desk.holding.admit(desk.live, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("screen", "detector"),
+    [(Screen(), STAGED), (Screen(hold_stage=True), replace(STAGED, first=None))],
+)
+def test_nobody_is_refused_where_no_clock_is_held(screen: Screen, detector: Any) -> None:
+    desk = Desk(screen, detector=detector)
+    desk.takes(0.5, 1)
+    desk.holding.admit(desk.live, 0.001)
+
+
+def test_a_clock_is_forgotten_where_nothing_runs_and_not_where_something_does() -> None:
+    desk = Desk(Screen(hold_stage=True))
+    desk.takes(0.5, 1)
+    for number in range(2 * KEPT):
+        with refused(Reason.DEADLINE_TOO_SHORT):
+            desk.holding.admit(desk.live, 0.4)
+        if number % 10 == 0:
+            desk.takes(0.5, 1)
+    for _ in range(KEPT - 1):
+        with refused(Reason.DEADLINE_TOO_SHORT):
+            desk.holding.admit(desk.live, 0.4)
+    desk.holding.admit(desk.live, 0.4)

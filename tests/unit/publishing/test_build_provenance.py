@@ -1,9 +1,11 @@
 """Provenance of the publishing: what it names, held against the attestation library of in-toto."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 
@@ -14,7 +16,9 @@ from sealgate.trust import canonical
 from sealgate.trust.digest import sha256
 from sealgate.trust.manifest import Manifest
 from tests.support.demo_models import DEMO
+from tests.support.onnx_models import Perceptron
 from tests.support.oracles import python_with, run
+from tests.support.version_files import VersionFiles
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 MANIFEST = Manifest.of({"model.json": b"{}", "model.int8.onnx": b"weights"})
@@ -68,6 +72,16 @@ def test_a_text_models_tokenizer_is_named() -> None:
         named(build_provenance(made, MANIFEST))["tokenizer.json"]["digest"]["sha256"]
         == sha256(b"{}")[7:]
     )
+
+
+def test_what_a_recalibration_stands_on_is_named() -> None:
+    earlier = VersionFiles.of(Perceptron.random()).detector
+    traffic = np.ones((3, earlier.width), np.float32)
+    anew = replace(DATA, traffic=traffic, vectors=4, earlier=earlier)
+    found = named(build_provenance(Making(SOURCE, anew, COMMITMENT, 1, "publisher", NOW), MANIFEST))
+    assert found["traffic"]["digest"]["sha256"] == sha256(traffic.tobytes())[7:]
+    # The manifest of the version before names the same.
+    assert found["earlier detector.json"]["digest"]["sha256"] == sha256(earlier.encode())[7:]
 
 
 def test_in_totos_library_reads_it(statement: dict[str, Any]) -> None:

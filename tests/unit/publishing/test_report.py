@@ -1,5 +1,6 @@
 """What a worker says that it measured: our names, and numbers where they can lie."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from inference.golden import Golden
 from inference.screening.detector import Verdict
 from publishing.probe import ATTACKS, SHIFTS
-from publishing.report import UNSEEN, Accuracies, Measured
+from publishing.report import CHANGED, RECALIBRATION, UNSEEN, Accuracies, Measured
 from publishing.served import BORDER
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
+from tests.support.people import refused
 
 ROWS = 400
 GOLDEN = Golden(np.zeros((3, 2), np.float32), np.eye(3, 2, dtype=np.float32))
@@ -52,6 +54,25 @@ def measured() -> Measured:
 
 def test_what_was_encoded_is_decoded() -> None:
     assert Measured.decode(measured().encode(), GOLDEN, ROWS) == measured()
+
+
+def with_changes(attack: str = "pgd-0.1", **spoiled: Any) -> Measured:
+    """What a worker says of a recalibration too."""
+    shares = dict.fromkeys(CHANGED, 0.5)
+    told = {"clean": dict(shares), "attacks": {attack: shares | spoiled}}
+    return replace(measured(), screening={**measured().screening, RECALIBRATION: told})
+
+
+def test_what_a_recalibration_changed_is_decoded() -> None:
+    assert Measured.decode(with_changes().encode(), GOLDEN, ROWS) == with_changes()
+
+
+@pytest.mark.parametrize(
+    "spoiled", [{"flagged": 1.5}, {"flagged": "few"}, {"note": 1.0}, {"attack": "mine"}]
+)
+def test_what_else_is_said_of_a_recalibration_is_refused(spoiled: dict[str, Any]) -> None:
+    with refused(Reason.DOCUMENT_MALFORMED):
+        Measured.decode(with_changes(**spoiled).encode(), GOLDEN, ROWS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""The path of a request in front of an engine of its own, whose version has two stages."""
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from demo.questions import question
+from gateway.front_door import RecordedRefusal
+from gateway.predict import Predict
+from inference.answer import Answer
+from inference.screening.detector import Verdict
+from inference.statistics import Statistics
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.screens import Screen, Screens
+from tests.support.onnx_models import Perceptron
+from tests.support.people import make_policy
+from tests.support.two_stages import two_stage_files
+from tests.support.version_files import VersionFiles
+
+MODEL = Perceptron.random()
+CONFIG = VersionFiles.of(MODEL).config
+STAGED = two_stage_files(MODEL, -0.5)[1]
+FIRST, GRAPH = 0.005, 0.25
+"""How many seconds each stage takes."""
+PASSES, GOES_ON = (np.full((1, *CONFIG.input.row), value, np.float32) for value in (0.25, 0.75))
+
+
+class Separate:
+    """An engine of its own, which is asked by a call that ends with the time it is given."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def infer(
+        self, live: Any, x: np.ndarray, until: float, active: Any, urgent: bool, caller: str
+    ) -> Answer:
+        if not active():
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+        self.asked += 1
+        on = bool(x[0, 0] > 0.5)
+        took, left = GRAPH if on else FIRST, until - time.monotonic()
+        time.sleep(min(took, left))
+        if left < took:
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call was cut")
+        logits = {CONFIG.output.name: np.zeros((1, *CONFIG.output.row), np.float32)}
+        features = np.zeros((1, STAGED.width), np.float32)
+        return Answer(logits, features, 0.0, Verdict.CLEAN, 1.0, graph_rows=int(on))
+
+    def resolve(self, *asked: Any) -> Any:
+        return SimpleNamespace(
+            model=CONFIG.name,
+            alias="production",
+            version=1,
+            digest="sha256:1",
+            sequence=1,
+            policy="",
+            config=CONFIG,
+            statistics=Statistics(),
+            ready=SimpleNamespace(detector=STAGED, engine="separate"),
+        )
+
+
+class Spy:
+    """Sessions and drift, which only remember the rows that they are shown."""
+
+    def __init__(self) -> None:
+        self.rows: list[float] = []
+        self.bound_holds: list[bool] = []
+        self.drift = 0
+        self.withdrawal = ""
+
+    def observe(self, *shown: Any) -> None:
+        if len(shown) > 3:
+            self.rows.append(float(shown[3][0, 0]))
+            self.bound_holds.append(shown[5])
+        else:
+            self.drift += 1
+
+    def withdrawn(self, digest: str) -> str:
+        return self.withdrawal
+
+
+class Call:
+    method = "/inference.GRPCInferenceService/ModelInfer"
+    principal = SimpleNamespace(name="client", roles=("client",))
+
+    def time_remaining(self) -> float | None:
+        return None
+
+    def is_active(self) -> bool:
+        return True
+
+
+class Desk:
+    """The path of a request, in front of such an engine."""
+
+    def __init__(self, screen: Screen) -> None:
+        policy = make_policy(screens=Screens({CONFIG.name: screen}))
+        self.engine, self.spy = Separate(), Spy()
+        told = SimpleNamespace(encode=lambda: b"{}")
+        free = SimpleNamespace(allowance="", labels_only=False)
+        self.predict = Predict(
+            self.engine,
+            SimpleNamespace(record=lambda outcome: told),
+            lambda: policy,
+            SimpleNamespace(check=lambda *asked: None),
+            SimpleNamespace(decide=lambda *asked: free),
+            self.spy,
+            self.spy,
+            SimpleNamespace(keep=lambda *kept: None),
+            SimpleNamespace(
+                arm=lambda live, *asked: live,
+                vitals=SimpleNamespace(run=lambda live, run: run()),
+                answered=lambda *told: None,
+            ),
+            lambda: None,
+            longest=5.0,
+        )
+
+    def ask(self, row: np.ndarray, timeout: int | None = None) -> tuple[str, float]:
+        """What came of it, and how many seconds it took."""
+        request = question(CONFIG.name, row)
+        if timeout is not None:
+            request.parameters["timeout"].int64_param = timeout
+        began = time.monotonic()
+        try:
+            self.predict(request, Call())
+        except RecordedRefusal as refusal:
+            return refusal.reason.name, time.monotonic() - began
+        return "answered", time.monotonic() - began
