@@ -108,7 +108,16 @@ class Gateway:
         self._predict = self._new_predict()
         self._add_services()
         self._metrics = MetricsListener(
-            config, self.engine, self.recorder, store, self._predict, front_door, tls, http.answers
+            config,
+            self.engine,
+            self.recorder,
+            store,
+            self._predict,
+            front_door,
+            tls,
+            http.answers,
+            self._drift,
+            self._sessions,
         )
         self.ports |= self._metrics.ports
 

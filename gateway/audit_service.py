@@ -57,7 +57,8 @@ class AuditService(AuditServiceServicer):
         if not 1 <= sequence < _MOST_SEQUENCE:
             raise Refusal(Reason.PARAMETER_MALFORMED, "pointer_sequence")
         digest = check_digest(request.version_digest)
-        found = self._trail.decision(request.model, digest, sequence)
+        allowance = check_digest(request.allowance) if request.allowance else ""
+        found = self._trail.decision(request.model, digest, sequence, allowance)
         return messages.GetDecisionResponse(
             note=found.note, freshness=found.freshness, entries=map(_entry, found.entries)
         )

@@ -24,4 +24,5 @@ def shown(caller: Principal, version: Version) -> Version:
     """The version as the caller may see it."""
     if STAFF.isdisjoint(caller.roles):
         version.ClearField("evidence")
+        version.ClearField("attached")
     return version

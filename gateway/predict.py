@@ -17,13 +17,11 @@ A refusal in steps 1 to 5 is recorded just as an answer is; a request that canno
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-
-import numpy as np
-import numpy.typing as npt
 
 from gateway.drift import DriftWatch
 from gateway.features import FeatureKeeper
@@ -37,14 +35,15 @@ from gateway.rights import Rights
 from gateway.rollout import Rollout
 from gateway.sessions.watch import SessionWatch
 from inference.engine import Answer, Engine, Live
-from inference.inputs import model_input, wanted_outputs
+from inference.inputs import labels, model_input, wanted_outputs
 from inference.statistics import Ending, Statistics
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 from sealgate.trust.allowances import ALLOWED
-from sealgate.trust.answer import tensors_digest
+from sealgate.trust.answer import REDUCED, SESSION, tensors_digest
 from sealgate.trust.policy import Policy
+from sealgate.trust.policy_parts import LABEL_ONLY
 from sealgate.trust.shares import SHADOW
 
 
@@ -56,14 +55,18 @@ class _Findings:
     input_digest: str = ""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     answer: Answer | None = None
-    allowance: str = ""
+    # That by which it left: a newer one may be in force than when its version was looked up.
+    policy: str = ""
+    # By their outcomes, the outputs of entries that go before the answer's own.
+    beside: dict[str, str] = field(default_factory=dict)
     session: str | None = None
 
 
 class Predict:
     """Answers ModelInfer. `longest` is the time in seconds a call without a deadline may take.
 
-    Each version counts its requests; those that came to none are counted in `unresolved`.
+    Each version counts its requests; those that came to none are counted in `unresolved`, and what
+    followed from callers' sessions, by model and action, in `session_actions`.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Predict:
         self._clock = clock
         self.longest = longest
         self.unresolved = Statistics()
+        self.session_actions: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
@@ -130,9 +134,9 @@ class Predict:
             raise RecordedRefusal(refusal, receipt.encode() if wanted else None) from refusal
         digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
         outcome = self._outcome(now, call, question, findings, "answered", digest)
-        if findings.allowance:
+        for beside, output in findings.beside.items():
             # An entry of its own, which is no run of an engine's.
-            passed = replace(outcome, outcome=ALLOWED, output=findings.allowance, engine="")
+            passed = replace(outcome, outcome=beside, output=output, engine="")
             self._recorder.record(replace(passed, verdict="", score="", threshold=""))
         receipt = self._recorder.record(outcome)  # 6
         if findings.live and findings.answer:
@@ -181,12 +185,18 @@ class Predict:
         if session is None:
             # An attacker's rows are no evidence of how others have changed.
             self._drift.observe(live, answer, caller)
+        else:
+            self.session_actions[live.model, session] += 1
         released = self._release.decide(
             live, question, call.principal, findings.input_digest, answer, session
         )
-        findings.allowance = released.allowance
+        findings.policy = released.policy
+        if released.allowance:
+            findings.beside[ALLOWED] = released.allowance
+        if session == LABEL_ONLY:
+            findings.beside[REDUCED] = SESSION
         if released.labels_only:
-            return [_labels(answer.outputs[live.config.output.name])]
+            return [labels(answer.outputs[live.config.output.name])]
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
 
     def _count(self, findings: _Findings, reason: str, ns: int) -> None:
@@ -238,7 +248,7 @@ class Predict:
             version=str(live.version) if live else "",
             version_digest=live.digest if live else "",
             pointer_sequence=str(live.sequence) if live else "",
-            policy_digest=live.policy if live else self._policy().digest,
+            policy_digest=findings.policy or (live.policy if live else self._policy().digest),
             input=findings.input_digest,
             output=output_digest,
             outcome=outcome,
@@ -247,11 +257,3 @@ class Predict:
             threshold=repr(answer.threshold) if answer else "",
             engine=(answer and answer.engine) or (live.ready.engine if live else ""),
         )
-
-
-def _labels(logits: npt.NDArray[np.float32]) -> Tensor:
-    """The likeliest class of each row of [n, classes], as the tensor `label`, INT64 [n].
-
-    It says where the answer lies and not how near the border: what an attacker steers by.
-    """
-    return Tensor.of("label", np.argmax(logits, axis=-1).astype(np.int64))

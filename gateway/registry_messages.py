@@ -39,6 +39,7 @@ def version_message(record: VersionRecord) -> messages.Version:
         watermark_entry=record.watermark_entry,
         etag=record.etag,
         screening_withdrawn=record.screening_withdrawn,
+        attached=record.attached,
     )
 
 

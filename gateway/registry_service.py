@@ -122,6 +122,16 @@ class RegistryService(RegistryServiceServicer):
             self._rights.check(call, "read", model)
             yield messages.DownloadFileResponse(chunk=data[start : start + _CHUNK])
 
+    def AttachEvidence(
+        self, request: messages.AttachEvidenceRequest, call: Call
+    ) -> messages.AttachEvidenceResponse:
+        model, version = parse_version(request.name)
+        self._rights.check(call, "attach", model)
+        record = self._registry.attachments.attach(
+            call.principal.name, model, version, request.envelope, once(request)
+        )
+        return messages.AttachEvidenceResponse(version=version_message(record))
+
     def CreateProposal(
         self, request: messages.CreateProposalRequest, call: Call
     ) -> messages.CreateProposalResponse:

@@ -33,11 +33,13 @@ class Allowances(Protocol):
 @dataclass(frozen=True, slots=True)
 class Released:
     """`labels_only`: the likeliest class of each row, and no more, leaves. `allowance` is the
-    digest of the statement by which it passed; empty where none was needed.
+    digest of the statement by which it passed; empty where none was needed. `policy` is the digest
+    of the policy that decided.
     """
 
     labels_only: bool
-    allowance: str = ""
+    allowance: str
+    policy: str
 
 
 class Release:
@@ -76,7 +78,7 @@ class Release:
             allowance = self._allowed(question, held, live.version)
         # 4.
         labels_only = LABEL_ONLY in (action, session) or screen.labels_only(caller.roles)
-        return Released(labels_only, allowance)
+        return Released(labels_only, allowance, policy.digest)
 
     def _allowed(self, question: Question, held: Held, version: int) -> str:
         if question.allowance is None:

@@ -46,6 +46,7 @@ _REGISTRY = {
     "GetVersion": _STAFF | _MONITOR,
     "ListVersions": _STAFF,
     "DownloadFile": _STAFF | _MONITOR,
+    "AttachEvidence": _PUBLISHER | _APPROVER | _ADMIN,
     "CreateProposal": _PUBLISHER | _ADMIN,
     "GetProposal": _STAFF,
     "ListProposals": _STAFF,

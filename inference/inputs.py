@@ -1,4 +1,6 @@
-"""A request's tensors held against what the version's signed configuration says it takes."""
+"""A request's tensors held against what the version's signed configuration says it takes, and what
+leaves in the place of its output where the likeliest classes alone may.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,6 +52,14 @@ def tensors_of(config: ModelConfig, rows: Array) -> list[Tensor]:
     if config.input.datatype == BYTES:
         rows = rows.reshape(-1, *config.input.row)
     return [Tensor.of(config.input.name, rows)]
+
+
+def labels(logits: npt.NDArray[np.float32]) -> Tensor:
+    """The likeliest class of each row of [n, classes], as the tensor `label`, INT64 [n].
+
+    It says where the answer lies and not how near the border: what an attacker steers by.
+    """
+    return Tensor.of("label", np.argmax(logits, axis=-1).astype(np.int64))
 
 
 def _numbers(config: ModelConfig, data: Array) -> Array:

@@ -12,6 +12,7 @@ import click
 
 from inference import version as version_files
 from inference.model_config import ModelConfig
+from inference.screening.detector import Detector
 from publishing import derive as derivation
 from publishing import evidence
 from publishing import replay as replaying
@@ -121,7 +122,8 @@ def replay(
     """Ask the version of RECEIPT again, on this machine, and compare answer and verdict.
 
     The receipt is verified, the version's files are those that were signed, and the input is the
-    one that the receipt stands for.
+    one that the receipt stands for. What screening scored the worst row is shown too, and how many
+    clean rows score so high: of exchangeable ones no larger share, at any level.
     """
     bounds = confinement(memory, seconds, unsafe_worker)
     person = profile(ctx, "auditor")
@@ -137,7 +139,13 @@ def replay(
     given = read_rows(answer) if answer is not None else None
     agreed = replaying.compare(found, fields["verdict"], fields["output"], given, tolerance)
     shown = {name: fields[name] for name in ("model", "version", "time", "outcome")}
-    show_fields({**shown, "digest": signed.manifest.digest, **asdict(agreed)}, as_json)
+    calibration = Detector.decode(files[version_files.DETECTOR]).calibration
+    why = {
+        "score": repr(found.score),
+        "calibrated_on": calibration.rows,
+        "clean_rows_that_score_so_high_at_most": calibration.p_value(found.score),
+    }
+    show_fields({**shown, "digest": signed.manifest.digest, **asdict(agreed), **why}, as_json)
 
 
 def _verified(receipt: Receipt, policies: Sequence[Policy]) -> VerifiedReceipt:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from inference import version
 from inference.cpu import CpuSettings
+from inference.inputs import labels
 from inference.model_config import ModelConfig
 from publishing.making import Confinement
 from publishing.tensor_frames import pack, unpack
@@ -23,17 +24,21 @@ from sealgate.trust.answer import tensors_digest
 
 Floats = npt.NDArray[np.float32]
 TASK = f"{__name__}:run"
-_ROWS, _LOGITS, _VERDICT = "rows of the request", "logits of the answer", "verdict"
+_ROWS, _LOGITS = "rows of the request", "logits of the answer"
+_VERDICT, _SCORE = "verdict", "score"
 _HEADER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replayed:
-    """What the version answers: `output` is the output's name, `logits` are [n, classes]."""
+    """What the version answers: `output` is the output's name, `logits` are [n, classes], `score`
+    is that of the worst row.
+    """
 
     output: str
     logits: Floats
     verdict: str
+    score: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +79,26 @@ def replay(files: Mapping[str, bytes], rows: Floats, confinement: Confinement) -
         found = unpack(worker.receive(len(rows) * 4 * config.output.row[0] + _HEADER))
         worker.finish()
     shape = (len(rows), *config.output.row)
-    if found.keys() != {_LOGITS, _VERDICT} or found[_LOGITS].shape != shape:
+    if found.keys() != {_LOGITS, _VERDICT, _SCORE} or found[_LOGITS].shape != shape:
         raise Refusal(Reason.WORKER_FAILED, "its answer is of another form")
-    if found[_LOGITS].dtype != np.float32 or found[_VERDICT].dtype != np.uint8:
+    texts = {found[name].dtype for name in (_VERDICT, _SCORE)}
+    if found[_LOGITS].dtype != np.float32 or texts != {np.dtype(np.uint8)}:
         raise Refusal(Reason.WORKER_FAILED, "its answer is of other types")
-    verdict = found[_VERDICT].tobytes().decode("ascii", "replace")
-    return Replayed(config.output.name, found[_LOGITS], verdict)
+    verdict, score = (
+        found[name].tobytes().decode("ascii", "replace") for name in (_VERDICT, _SCORE)
+    )
+    return Replayed(config.output.name, found[_LOGITS], verdict, _number(score))
 
 
 def run(request: bytes, send: Callable[[bytes], None]) -> None:
-    """In the worker: sends logits and verdict. Raises as `ReadyVersion.build` does."""
+    """In the worker: sends logits, verdict and score. Raises as `ReadyVersion.build` does."""
     asked = unpack(request)
     rows = asked.pop(_ROWS)
     files = {path: data.tobytes() for path, data in asked.items()}
     ready = version.ReadyVersion.build("", files, CpuSettings(1))
     answer = ready.submit(rows)
-    verdict = answer.verdict.value.encode()
-    send(pack({_VERDICT: verdict}, {_LOGITS: answer.outputs[ready.config.output.name]}))
+    told = {_VERDICT: answer.verdict.value.encode(), _SCORE: repr(answer.score).encode()}
+    send(pack(told, {_LOGITS: answer.outputs[ready.config.output.name]}))
 
 
 def compare(
@@ -101,7 +109,7 @@ def compare(
     1. The verdict is the same (REPLAY_MISMATCH).
     2. Where nothing was answered, that is all.
     3. The output has the digest; or else `answer`, which has it (RECEIPT_MISMATCH), is within
-       `tolerance`, relative and absolute (REPLAY_MISMATCH).
+       `tolerance`, relative and absolute (REPLAY_MISMATCH). Where classes alone left, it is theirs.
     """
     # 1.
     if found.verdict != verdict:
@@ -112,6 +120,8 @@ def compare(
     # 3.
     if _digest(found.output, found.logits) == output:
         return Agreement(verdict, "equal, bit for bit", 0.0)
+    if _digest_of(labels(found.logits)) == output:
+        return Agreement(verdict, "the same classes, which alone were given", 0.0)
     if answer is None:
         raise Refusal(Reason.REPLAY_MISMATCH, "not bit for bit; --answer allows a tolerance")
     if _digest(found.output, answer) != output:
@@ -124,6 +134,16 @@ def compare(
     return Agreement(verdict, f"equal within {tolerance:g}", difference)
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise Refusal(Reason.WORKER_FAILED, "its score is no number") from error
+
+
 def _digest(name: str, data: Floats) -> str:
-    tensor = Tensor.of(name, data)
+    return _digest_of(Tensor.of(name, data))
+
+
+def _digest_of(tensor: Tensor) -> str:
     return tensors_digest([(tensor.name, tensor.datatype, tensor.shape, tensor.raw)])

@@ -19,10 +19,12 @@ from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
 from sealgate.cli.rows import read_rows
+from sealgate.governance import Governance
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
 from sealgate.signing_keys import open_signer
+from sealgate.trust.evidence_rules import RED_TEAM
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _CONFIDENCE = 0.95
@@ -81,7 +83,7 @@ def evaluate(
     epilog="""
 \b
 Example:
-  sealgate --as approver-1 attack digits 2 --data rows.npy --output red-team.json
+  sealgate --as approver-1 attack digits 2 --data rows.npy --attach
 """
 )
 @click.argument("model")
@@ -95,6 +97,7 @@ Example:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write the report, signed with your key as evidence of the version.",
 )
+@click.option("--attach", is_flag=True, help="Send the signed report to the registry, for good.")
 @worker_options
 @json_option
 @click.pass_context
@@ -107,6 +110,7 @@ def attack(
     queries: int,
     eps: float,
     output: Path | None,
+    attach: bool,
     memory: int,
     seconds: int,
     unsafe_worker: bool,
@@ -116,15 +120,16 @@ def attack(
 
     The version's signed files are fetched and attacked in a worker: with its gradient on every row
     of --data, and on --victims of them with --queries questions each, moving by --eps of the
-    domain's width, seeing labels alone. Signed, the report is evidence that others can check.
+    domain's width, seeing labels alone. Signed, the report is evidence that others can check,
+    and --attach shows it to all who decide on the version.
     """
     bounds = confinement(memory, seconds, unsafe_worker)
     person = profile(ctx, "approver-1")
     signed, files = fetch(person, model, version)
     rows = red_team.check_rows(ModelConfig.decode(files[version_files.MODEL]), read_rows(data))
     report = red_team.attack(files, rows, red_team.Plan(victims, queries, eps), bounds)
-    if output is not None:
-        _sign(person, signed, report, output)
+    if output is not None or attach:
+        _hand_on(person, signed, _sign(person, signed, report), output, attach)
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
@@ -142,18 +147,30 @@ def _attacks(report: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _sign(person: Profile, signed: SignedVersion, report: dict[str, Any], output: Path) -> None:
+def _sign(person: Profile, signed: SignedVersion, report: dict[str, Any]) -> bytes:
     if person.signing_key is None:
         raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
     (envelope,) = evidence.sign_evidence(
-        {evidence.RED_TEAM: report},
+        {RED_TEAM: report},
         signed.manifest.digest,
         person.name,
         open_signer(person.signing_key, ask_secret),
         datetime.now(UTC),
     )
-    with output.open("xb") as opened:
-        opened.write(envelope.encode())
+    return envelope.encode()
+
+
+def _hand_on(
+    person: Profile, signed: SignedVersion, envelope: bytes, output: Path | None, attach: bool
+) -> None:
+    if output is not None:
+        with output.open("xb") as opened:
+            opened.write(envelope)
+    if attach:
+        _, model, _, version = signed.name.split("/")
+        with connected(person) as channel:
+            governance = Governance(channel, person, lambda: datetime.now(UTC))
+            governance.attach(model, int(version), envelope)
 
 
 def fetch(person: Profile, model: str, version: int) -> tuple[SignedVersion, dict[str, bytes]]:

@@ -13,7 +13,16 @@ from registry import events
 from registry.freshness import stored_envelope
 from registry.log import rows
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint
-from registry.schema import APPROVALS, LOG, POINTERS, PROPOSALS, REVOCATIONS, VERSIONS
+from registry.schema import (
+    ALLOWANCES,
+    APPROVALS,
+    ATTACHMENTS,
+    LOG,
+    POINTERS,
+    PROPOSALS,
+    REVOCATIONS,
+    VERSIONS,
+)
 from registry.unit_of_work import Ledger
 from registry.versions import evidence_of
 from sealgate.reasons import Reason, Refusal
@@ -68,8 +77,11 @@ class AuditTrail:
             indices = [row["entry"] for row in found] + _revocations(connection, digests)
             return _excerpt(connection, freshness, indices, with_documents=False)
 
-    def decision(self, model: str, version_digest: str, sequence: int) -> Excerpt:
-        """All that an answer of this model, version and pointer sequence rests on.
+    def decision(
+        self, model: str, version_digest: str, sequence: int, allowance: str = ""
+    ) -> Excerpt:
+        """All that an answer of this model, version and pointer sequence rests on, with what was
+        attached to the version, and the use of an allowance, by its digest.
 
         Raises Refusal: VERSION_UNKNOWN, and like `live_at`.
         """
@@ -80,6 +92,9 @@ class AuditTrail:
             if version is None:
                 raise Refusal(Reason.VERSION_UNKNOWN)
             indices = [int(version), *_revocations(connection, {version_digest})]
+            indices += _attached(connection, model, version_digest)
+            used = (ALLOWANCES.c.digest == allowance, ALLOWANCES.c.model == model)
+            indices += connection.scalars(select(ALLOWANCES.c.entry).where(*used))
             for place, _, _ in _statement(freshness).pointers:
                 name, _, alias = place.partition("/")
                 if name == model:
@@ -169,6 +184,12 @@ def _revocations(connection: Connection, digests: Iterable[str]) -> list[int]:
     return list(connection.scalars(query))
 
 
+def _attached(connection: Connection, model: str, version_digest: str) -> list[int]:
+    same = (ATTACHMENTS.c.model == VERSIONS.c.model, ATTACHMENTS.c.version == VERSIONS.c.version)
+    here = (VERSIONS.c.model == model, VERSIONS.c.digest == version_digest)
+    return list(connection.scalars(select(ATTACHMENTS.c.entry).where(*same, *here)))
+
+
 def _excerpt(
     connection: Connection, freshness: bytes, wanted: Iterable[int], *, with_documents: bool = True
 ) -> Excerpt:
@@ -233,5 +254,6 @@ _DOCUMENTS: Mapping[str, tuple[Table, _Read]] = {
         (events.VERSION_REVOKED, _column("envelope")),
         (events.ENGINE_COUNTED, _column("envelope")),
         (events.REQUEST_ALLOWED, _column("envelope")),
+        (events.EVIDENCE_ATTACHED, _column("envelope")),
     )
 }

@@ -214,6 +214,17 @@ SCREENING_DRIFTED = Event(
     },
 )
 
+EVIDENCE_ATTACHED = Event(
+    "evidence.attached",
+    schema.ATTACHMENTS,
+    _version,
+    lambda row: {
+        "item": row["digest"],
+        "kind": row["kind"],
+        "envelope": sha256(row["envelope"]),
+    },
+)
+
 EVENTS = (
     POLICY_ACCEPTED,
     MODEL_CREATED,
@@ -233,4 +244,5 @@ EVENTS = (
     LOG_PRUNED,
     REQUEST_ALLOWED,
     SCREENING_DRIFTED,
+    EVIDENCE_ATTACHED,
 )

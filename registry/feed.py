@@ -88,9 +88,9 @@ class Feed:
         return {"model": row["model"], "record": self._version(row)}
 
     def _version(self, row: RowMapping) -> VersionRecord:
-        """A version; when its screening's bound was withdrawn is not told here."""
+        """A version; what came after it, a withdrawn bound or evidence, is not told here."""
         record = self._versions.get(row["model"], row["version"])
-        return replace(record, screening_withdrawn="")
+        return replace(record, screening_withdrawn="", attached=())
 
     def _approved(self, row: RowMapping) -> dict[str, Any]:
         return self._proposal(row["proposal"], bytes(row["envelope"]))

@@ -26,6 +26,7 @@ class VersionRecord:
 
     `evidence` holds the envelopes in the order of registration. `revocation_reason` is empty
     while the version is not revoked, `screening_withdrawn` (a time) while its bound holds.
+    `attached` holds the envelopes of evidence that came later, oldest first.
     """
 
     model: str
@@ -41,6 +42,7 @@ class VersionRecord:
     watermark_entry: int
     entry: int
     screening_withdrawn: str = ""
+    attached: tuple[bytes, ...] = ()
 
     @property
     def etag(self) -> str:

@@ -12,6 +12,7 @@ from registry.allowances import Allowances
 from registry.anchors import Anchors
 from registry.api_keys import ApiKeys
 from registry.artifacts import ArtifactStore
+from registry.attachments import Attachments
 from registry.audit_trail import AuditTrail
 from registry.changes import Changes
 from registry.database import ChangeToken, Database
@@ -43,8 +44,8 @@ from sealgate.trust.keys import Signer
 class Registry:
     """The use cases by noun: `policies`, `models`, `versions`, `proposals`, `pointers`,
     `revocations`, `anchors`, `refusals`, `api_keys`, `engine_counts`, `erasures`, `allowances`,
-    `drifts`; `artifacts`, `log` (a reader), `feed` (what the log tells of them) and `audit_trail`
-    (the same, proved) beside them.
+    `drifts`, `attachments`; `artifacts`, `log` (a reader), `feed` (what the log tells of them) and
+    `audit_trail` (the same, proved) beside them.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Registry:
         self.erasures = Erasures(ledger, book)
         self.allowances = Allowances(ledger, book)
         self.drifts = Drifts(ledger, book)
+        self.attachments = Attachments(ledger, book)
         self.feed = Feed(ledger, self.log, self.versions, self.proposals)
         self.audit_trail = AuditTrail(ledger)
 

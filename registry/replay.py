@@ -85,6 +85,7 @@ _RENAMED = {
     ("answers.anchored", "checkpoint"): "note",
     ("request.allowed", "allowance"): "digest",
     ("screening.drifted", "digest"): "version_digest",
+    ("evidence.attached", "item"): "digest",
 }
 _HASHED = {
     ("version.registered", "manifest"),
@@ -111,6 +112,7 @@ _SUBJECTS = {
     schema.PRUNINGS: r"logs/(?P<origin>.+)",
     schema.ALLOWANCES: r"models/(?P<model>[^/]+)",
     schema.DRIFTS: r"models/(?P<model>[^/]+)/versions/(?P<version>\d+)",
+    schema.ATTACHMENTS: r"models/(?P<model>[^/]+)/versions/(?P<version>\d+)",
     schema.COLLECTIONS: r"collections/(?P<number>\d+)",
 }
 _NUMBERS = ("version", "number")

@@ -214,6 +214,17 @@ DRIFTS = _state(
     ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
 )
 
+# Evidence that came after its version. `digest` is that of the payload; the principal made it.
+ATTACHMENTS = _state(
+    "attachments",
+    _text("model", key=True),
+    _number("version", key=True),
+    _text("digest", key=True),
+    _text("kind"),
+    _bytes("envelope"),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+)
+
 # Requests that were carried out; `entry` is the first that each made. See `requests`.
 REQUESTS = Table(
     "requests",

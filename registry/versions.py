@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Column, Connection, RowMapping, Select, func, insert, select
 
 from registry import formats
 from registry.artifacts import ArtifactStore
@@ -18,7 +18,7 @@ from registry.paging import FIRST_PAGE, Asked, Page, as_text, presence, read_pag
 from registry.policies import PolicyBook
 from registry.records import VersionRecord
 from registry.requests import Once, Repeated, check_new
-from registry.schema import COMMITMENTS, DRIFTS, EVIDENCE, REVOCATIONS, VERSIONS
+from registry.schema import ATTACHMENTS, COMMITMENTS, DRIFTS, EVIDENCE, REVOCATIONS, VERSIONS
 from registry.unit_of_work import Ledger, UnitOfWork
 from registry.uploads import Upload
 from sealgate.reasons import Reason, Refusal
@@ -273,13 +273,17 @@ def _add(unit: UnitOfWork, model: str, items: Sequence[EvidenceItem], **row: Any
 
 def _record(connection: Connection, row: RowMapping) -> VersionRecord:
     model, version = row["model"], row["version"]
-    here = (REVOCATIONS.c.model == model, REVOCATIONS.c.version == version)
-    revocation = connection.scalar(select(REVOCATIONS.c.envelope).where(*here))
+
+    def later(column: Column) -> Select:
+        table = column.table
+        return select(column).where(table.c.model == model, table.c.version == version)
+
+    revocation = connection.scalar(later(REVOCATIONS.c.envelope))
     reason = ""
     if revocation is not None:
         reason = Revocation.decode(Envelope.decode(bytes(revocation)).payload).reason
-    here = (DRIFTS.c.model == model, DRIFTS.c.version == version)
-    withdrawn = select(DRIFTS.c.time).where(*here)
+    withdrawn = later(DRIFTS.c.time)
+    attached = later(ATTACHMENTS.c.envelope).order_by(ATTACHMENTS.c.entry)
     committed = select(COMMITMENTS.c.entry).where(COMMITMENTS.c.commitment == row["commitment"])
     return VersionRecord(
         model=model,
@@ -295,4 +299,5 @@ def _record(connection: Connection, row: RowMapping) -> VersionRecord:
         watermark_entry=connection.scalars(committed).one(),
         entry=row["entry"],
         screening_withdrawn=connection.scalar(withdrawn) or "",
+        attached=tuple(map(bytes, connection.scalars(attached))),
     )

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import grpc
 
+from sealgate.later_evidence import open_attached
 from sealgate.listing import every
 from sealgate.mutations import send
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile, reason_of
+from sealgate.signed_version import policy_history
 from sealgate.signing_keys import Ask, open_signer
 from sealgate.trust import dsse, oms, statements
 from sealgate.trust.digest import sha256
@@ -37,11 +39,15 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What an approver's machine found: the proposal, and the evidence beside it, all checked."""
+    """What an approver's machine found: the proposal, and the evidence beside it, all checked.
+
+    `attached` came after the version, and no proposal names it.
+    """
 
     proposal: Proposal
     evidence: tuple[Evidence, ...]
     publisher: str
+    attached: tuple[Evidence, ...] = ()
 
 
 class Governance:
@@ -129,7 +135,8 @@ class Governance:
             raise Refusal(Reason.DIGEST_MISMATCH, "the manifest is not what the proposal names")
         oms.verify(registered.signature, manifest, policy.keys_of(registered.publisher).values())
         evidence = self._evidence(policy, proposal, registered.evidence)
-        return Review(proposal, evidence, registered.publisher)
+        attached = open_attached(registered.attached, proposal.digest, self._policies())
+        return Review(proposal, evidence, registered.publisher, attached)
 
     def approve(self, digest: str, meaning: str) -> messages.Proposal:
         """Signs an approval of the proposal with that digest. Call `review` first."""
@@ -208,6 +215,12 @@ class Governance:
         request = messages.RevokeVersionRequest(envelope=envelope, etag=seen.etag)
         return send(self.registry.RevokeVersion, request).version
 
+    def attach(self, model: str, version: int, envelope: bytes) -> messages.Version:
+        """Sends evidence about a version that this person has signed."""
+        name = f"models/{model}/versions/{version}"
+        request = messages.AttachEvidenceRequest(name=name, envelope=envelope)
+        return send(self.registry.AttachEvidence, request).version
+
     def moves(
         self, model: str, alias: str, filter_: str = "", limit: int | None = None
     ) -> Iterator[messages.Pointer]:
@@ -223,6 +236,11 @@ class Governance:
             if reason_of(error) is Reason.ALIAS_UNKNOWN:
                 return 0
             raise
+
+    def _policies(self) -> tuple[Policy, ...]:
+        """The whole chain, oldest first."""
+        roots = self._profile.pinned_roots()
+        return policy_history(self.registry, roots, self._profile.root_threshold)
 
     def _evidence(
         self, policy: Policy, proposal: Proposal, envelopes: Iterable[bytes]

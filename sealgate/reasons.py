@@ -231,6 +231,10 @@ class Reason(Enum):
     WATERMARK_FAINT = (Kind.PRECONDITION, "The watermark cannot be read from the weights.")
     APPROVALS_MISSING = (Kind.PRECONDITION, "The policy asks for more approvals.")
     EVIDENCE_MISSING = (Kind.PRECONDITION, "The policy asks for more evidence.")
+    EVIDENCE_TOO_MUCH = (
+        Kind.PRECONDITION,
+        "The caller has attached as much evidence to the version as one may.",
+    )
     PROPOSAL_EXPIRED = (Kind.PRECONDITION, "The proposal's time has run out.")
     ROLLBACK_TARGET = (
         Kind.PRECONDITION,

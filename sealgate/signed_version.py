@@ -16,6 +16,9 @@ from sealgate.trust.policy import Policy, open_policy_history
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
+DETECTOR = "detector.json"
+"""The file of a version that judges rows; language models have none."""
+
 
 def policy_history(
     registry: RegistryServiceStub, root_keys: Mapping[str, PublicKey], threshold: int

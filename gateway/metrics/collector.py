@@ -30,12 +30,16 @@ from inference.engine import Engine, Live
 from inference.statistics import Duration, Report, Statistics
 from sealgate.trust.times import parse_time
 
+_SESSIONS = ("search", "extraction")
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where the numbers are. `unresolved` has the requests that came to no version, `refusals`
     those of the front door by whether they were recorded, `http_answers` what the HTTP door
-    answered by status, `registry_size` the entries of the registry's log, from memory.
+    answered by status, `registry_size` the entries of the registry's log, from memory; `withdrawn`
+    says of a version's digest when its screening's bound was, and what sessions looked like and led
+    to is counted by model and kind, and by model and action.
     """
 
     engine: Engine
@@ -44,6 +48,9 @@ class Sources:
     http_answers: Counter[str]
     recorder: Recorder
     registry_size: Callable[[], int]
+    withdrawn: Callable[[str], str]
+    session_findings: Counter[tuple[str, str]]
+    session_actions: Counter[tuple[str, str]]
     certificates: Certificates
     readiness: Readiness
 
@@ -62,6 +69,7 @@ class GatewayCollector(Collector):
         }
         yield from self._requests(reports)
         yield from _batches(reports)
+        yield from self._screening(places)
         yield from _tokens(reports)
         yield faults(families.FAULTS, reports)
         yield from _pointers(places)
@@ -83,6 +91,17 @@ class GatewayCollector(Collector):
         }
         yield filled(families.REQUESTS, {key: each.count for key, each in found.items()})
         yield filled(families.REQUEST_SECONDS, {key: seconds(d) for key, d in found.items()})
+
+    def _screening(self, places: Mapping[tuple[str, str], Live]) -> Iterator[Metric]:
+        withdrawn = {
+            (live.model, str(live.version)): float(bool(self._from.withdrawn(live.digest)))
+            for live in places.values()
+        }
+        yield filled(families.SCREENING_WITHDRAWN, withdrawn)
+        # From 0 on, or the first would be no increase to Prometheus.
+        none = {(live.model, kind): 0 for live in places.values() for kind in _SESSIONS}
+        yield filled(families.SESSION_FINDINGS, none | dict(self._from.session_findings))
+        yield filled(families.SESSION_ACTIONS, dict(self._from.session_actions))
 
     def _standing(self) -> Iterator[Metric]:
         """What the engine holds true."""

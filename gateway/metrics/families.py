@@ -88,6 +88,26 @@ SCREENED_ROWS = Family(
     "Rows of requests by the stage of screening that decided: first, or graph, which is all of "
     "them where a version has no first stage",
 )
+SCREENING_WITHDRAWN = Family(
+    "sealgate_screening_bound_withdrawn",
+    GAUGE,
+    VERSION,
+    "1 for a version whose bound on false alarms is withdrawn, for its traffic is no longer as it "
+    "was calibrated, or else 0",
+)
+SESSION_FINDINGS = Family(
+    "sealgate_session_findings_total",
+    COUNTER,
+    ("model", "kind"),
+    "Rows at which a caller's session looked like an attack: search or extraction",
+)
+SESSION_ACTIONS = Family(
+    "sealgate_session_actions_total",
+    COUNTER,
+    ("model", "action"),
+    "Requests of callers whose session had been found to look so, by what the policy let follow: "
+    "block, label-only, slow or alert",
+)
 FIRST_TOKEN_SECONDS = Family(
     "sealgate_first_token_seconds",
     HISTOGRAM,
@@ -191,6 +211,9 @@ FAMILIES = (
     SCREENING_SECONDS,
     INFERENCE_SECONDS,
     SCREENED_ROWS,
+    SCREENING_WITHDRAWN,
+    SESSION_FINDINGS,
+    SESSION_ACTIONS,
     FIRST_TOKEN_SECONDS,
     NEXT_TOKEN_SECONDS,
     TOKENS,

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from gateway.config import GatewayConfig
+from gateway.drift import DriftWatch
 from gateway.front_door import FrontDoor
 from gateway.metrics.certificates import Certificates
 from gateway.metrics.collector import GatewayCollector, Sources
@@ -11,6 +12,7 @@ from gateway.metrics.server import MetricsServer
 from gateway.predict import Predict
 from gateway.recorder import Recorder
 from gateway.server_tls import ServerTls
+from gateway.sessions.watch import SessionWatch
 from gateway.store import Store
 from inference.engine import Engine
 
@@ -31,6 +33,8 @@ class MetricsListener:
         door: FrontDoor,
         tls: ServerTls | None,
         http_answers: Counter[str],
+        drift: DriftWatch,
+        sessions: SessionWatch,
     ) -> None:
         """Raises: ConfigError where the address cannot be listened on."""
         self.readiness = Readiness(engine, recorder.fenced)
@@ -45,6 +49,9 @@ class MetricsListener:
             http_answers,
             recorder,
             store.registry_size,
+            drift.withdrawn,
+            sessions.found,
+            predict.session_actions,
             Certificates(tls, config.all_engines),
             self.readiness,
         )

@@ -3,12 +3,17 @@
 A step that does not hold is told with its reason, and those that rest on it are not taken.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Protocol
 
 from sealgate.auditing.entries import Entry, Excerpt
+from sealgate.auditing.screened import Opened, Search, find_beside, told
+from sealgate.later_evidence import open_attached
 from sealgate.reasons import Reason, Refusal
+from sealgate.signed_version import DETECTOR
 from sealgate.trust import fields, oms
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.evidence_rules import MAKERS
@@ -31,8 +36,16 @@ class Finding:
     found: str = HOLDS
 
 
-Fetch = Callable[[str, str, int], Excerpt]
-"""From a receipt's model, version digest and pointer sequence to what the answer rests on."""
+class Reader(Protocol):
+    """`sealgate.auditing.reader.AuditReader`, as far as it is needed here."""
+
+    def decision(
+        self, model: str, version_digest: str, sequence: int, allowance: str = ""
+    ) -> Excerpt: ...
+
+    def openings(
+        self, origin: str, start: int, end: int, values: Sequence[str] = ()
+    ) -> Iterable[Opened]: ...
 
 
 class Examination:
@@ -44,7 +57,7 @@ class Examination:
         self._policies = policies
         self._now = now
 
-    def findings(self, fetch: Fetch) -> Iterator[Finding]:
+    def findings(self, reader: Reader) -> Iterator[Finding]:
         """The steps, in order:
 
         1. The receipt is that of an entry of an answer log (reasons of `verify_receipt`).
@@ -53,10 +66,13 @@ class Examination:
         4. The publisher's key has signed these files.
         5. The pointer follows from what people signed (reasons of `verify_pointer`).
         6. Its proposal and approvals were in the log before it.
-        7. Each item of evidence that the proposal names is there, signed by its maker.
+        7. Each item of evidence that the proposal names is there, signed by its maker; so is what
+           was attached later.
         8. The pointer was the newest when the answer was given, or was so within the policy's
            freshness and grace.
         9. The version had not been revoked.
+        10. What screening found led to what left, by the policy, or with a second person's word
+            (reasons of `screened.told`).
 
         An answer that came to no version ends with step 2.
         """
@@ -64,9 +80,9 @@ class Examination:
         try:
             verified = verify_receipt(self._receipt, self._policies[-1])
             opened = _opened(verified.fields)
-            place = f"entry {self._receipt.proof.index} of {verified.checkpoint.origin}"
-            told = f"{opened['outcome']} to {opened['principal']} at {opened['time']}"
-            yield Finding(step, f"{place}: {told}")  # 1.
+            entry = f"entry {self._receipt.proof.index} of {verified.checkpoint.origin}"
+            whose = f"{opened['outcome']} to {opened['principal']} at {opened['time']}"
+            yield Finding(step, f"{entry}: {whose}")  # 1.
             step = "policy"
             at = parse_micros(opened["time"])
             yield Finding(step, self._policy(opened["policy_digest"], at))  # 2.
@@ -74,10 +90,12 @@ class Examination:
                 return
             step = "version"
             digest, sequence = opened["version_digest"], _number(opened["pointer_sequence"])
-            excerpt = fetch(opened["model"], digest, sequence)
+            fetch = partial(reader.decision, opened["model"], digest, sequence)
             subject = f"models/{opened['model']}/versions/{opened['version']}"
-            case = _Case(excerpt, subject, digest, sequence, at)
-            for step, findings in self._steps(case):
+            case = _Case(fetch(), subject, digest, sequence, at)
+            search = partial(reader.openings, verified.checkpoint.origin)
+            screening = self._screening(opened, case, fetch, search)  # 10.
+            for step, findings in (*self._steps(case), ("screening", screening)):
                 for what in findings:
                     yield Finding(step, what)
         except Refusal as refusal:
@@ -91,8 +109,22 @@ class Examination:
         yield "pointer", case.pointer(self._chain, self._policies[-1], self._now)
         yield "approvals", case.approvals()
         yield "evidence", case.evidence(self._chain)
+        yield "later evidence", case.attached(self._policies)
         yield "freshness", case.freshness(self._chain)
         yield "revocation", case.revocation()
+
+    def _screening(
+        self,
+        opened: Mapping[str, str],
+        case: "_Case",
+        fetch: Callable[..., Excerpt],
+        search: Search,
+    ) -> Iterator[str]:
+        policy = self._chain[opened["policy_digest"]]
+        beside = partial(find_beside, opened, self._receipt.proof.index, search)
+        yield from told(
+            opened, policy, beside, lambda word: fetch(allowance=word), case.judges_rows()
+        )
 
     def _policy(self, digest: str, at: datetime) -> str:
         policy = self._chain.get(digest)
@@ -202,6 +234,16 @@ class _Case:
                     raise Refusal(Reason.EVIDENCE_MISMATCH, f"{kind} {digest}")
                 yield f"{kind} by {item.maker} at {item.created}, {digest}"
 
+    def attached(self, policies: Sequence[Policy]) -> Iterator[str]:
+        for entry in self._excerpt.of("evidence.attached"):
+            if entry.subject == self._subject:
+                data = entry.document(str(entry.body["envelope"]))
+                (item,) = open_attached((data,), self._digest, policies)
+                yield (
+                    f"{item.kind} by {item.maker}, attached at {entry.time} (entry {entry.index}), "
+                    f"which no proposal names"
+                )
+
     def freshness(self, chain: dict[str, Policy]) -> Iterator[str]:
         # 8.
         for entry, bundle in self._moves:
@@ -227,6 +269,9 @@ class _Case:
         if revoked and parse_time(revoked) <= self._at:
             raise Refusal(Reason.VERSION_REVOKED, f"at {revoked}, before the answer")
         yield f"revoked later, at {revoked}" if revoked else "not revoked"
+
+    def judges_rows(self) -> bool:
+        return DETECTOR in {file.path for file in self._manifest().files}
 
     def _registered(self) -> Entry:
         for entry in self._excerpt.of("version.registered"):

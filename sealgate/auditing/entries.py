@@ -21,6 +21,8 @@ _BODIES = {
     "approval.added": ("approval", "envelope"),
     "pointer.moved": ("action", "sequence", "pointer", "version", "digest", "bundle"),
     "version.revoked": ("digest", "envelope"),
+    "request.allowed": ("allowance", "envelope"),
+    "evidence.attached": ("item", "kind", "envelope"),
 }
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "sequence": fields.integer,

@@ -133,8 +133,8 @@ def _trace(reach: Reach, entries: Iterable[Entry], touched: Callable[[Entry], li
 
 
 def _version_of(entry: Entry) -> str:
-    """The subject of the version that a proposal, a pointer or a revocation names."""
-    if entry.event == "version.revoked":
+    """The subject of the version that a proposal, a pointer, a revocation or evidence names."""
+    if entry.event in ("version.revoked", "evidence.attached"):
         return entry.subject
     if entry.event not in ("proposal.created", "pointer.moved"):
         return ""
@@ -151,6 +151,7 @@ _KINDS = {
     "version.revoked": "revocation",
     "engine.counted": "engine count",
     "request.allowed": "allowance",
+    "evidence.attached": "later evidence",
 }
 
 

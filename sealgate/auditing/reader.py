@@ -49,10 +49,17 @@ class AuditReader:
         found = self._audit.GetLiveAt(messages.GetLiveAtRequest(time=time, model=model))
         return self._excerpt(found)
 
-    def decision(self, model: str, version_digest: str, sequence: int) -> Excerpt:
-        """All that an answer rests on. Raises like `live_at`."""
+    def decision(
+        self, model: str, version_digest: str, sequence: int, allowance: str = ""
+    ) -> Excerpt:
+        """All that an answer rests on, and the use of an allowance, by its digest. Raises like
+        `live_at`.
+        """
         request = messages.GetDecisionRequest(
-            model=model, version_digest=version_digest, pointer_sequence=sequence
+            model=model,
+            version_digest=version_digest,
+            pointer_sequence=sequence,
+            allowance=allowance,
         )
         return self._excerpt(self._audit.GetDecision(request))
 

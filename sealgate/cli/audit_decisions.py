@@ -92,7 +92,7 @@ def decision(ctx: click.Context, receipt: Path, as_json: bool) -> None:
         policies = policy_history(person, channel)
         reader = AuditReader(channel, policies[-1], lambda: datetime.now(UTC))
         examination = Examination(Receipt.decode(receipt.read_bytes()), policies, datetime.now(UTC))
-        findings = list(examination.findings(reader.decision))
+        findings = list(examination.findings(reader))
     rows = [{"step": f.step, "what": f.what, "found": f.found} for f in findings]
     show_rows(rows, ("step", "what", "found"), as_json)
     if any(finding.found != HOLDS for finding in findings):

@@ -6,16 +6,21 @@ from typing import Any
 import click
 import grpc
 
+from sealgate.cli.attach import attach
+from sealgate.cli.calibration import screening_facts
 from sealgate.cli.lists import list_options
 from sealgate.cli.main import JoinedGroup
 from sealgate.cli.output import ask_secret, json_option, printable, show_fields, show_rows
 from sealgate.cli.people import connected, profile
+from sealgate.cli.policy_chain import policy_history
 from sealgate.cli.review import SCREENING_REPORT, facts, show_review
 from sealgate.cli.watch import watch
 from sealgate.governance import Governance
+from sealgate.later_evidence import open_attached
 from sealgate.listing import every
 from sealgate.remote import Profile
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.evidence_rules import RED_TEAM
 from sealgate.trust.manifest import Manifest
 from sealgate.trust.statements import Approval, Evidence, Proposal
 from sealgate.v1 import registry_pb2 as messages
@@ -36,6 +41,7 @@ def model() -> None:
 
 
 model.add_command(watch)
+model.add_command(attach)
 
 
 def _governance(channel: grpc.Channel, person: Profile) -> Governance:
@@ -93,8 +99,12 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     """Show one version: its digest, files and evidence."""
     person = profile(ctx, "auditor")
     with connected(person) as channel:
+        registry = _governance(channel, person).registry
         request = messages.GetVersionRequest(name=f"models/{name}/versions/{version}")
-        found = _governance(channel, person).registry.GetVersion(request).version
+        found = registry.GetVersion(request).version
+        policies = policy_history(person, channel)
+        screening = screening_facts(found, policies, registry)
+        attached = open_attached(found.attached, found.digest, policies)
     about = {
         "version": found.name,
         "digest": found.digest,
@@ -102,15 +112,14 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
         "registered": found.create_time,
         "watermark_entry": found.watermark_entry,
         "revoked": found.revocation_reason or "no",
-        "screening_bound": f"withdrawn {found.screening_withdrawn}"
-        if found.screening_withdrawn
-        else "holds",
+        **screening,
     }
     files = [
         {"file": f.path, "bytes": f.size, "digest": f.digest}
         for f in Manifest.decode(found.manifest).files
     ]
     items = [Evidence.decode(Envelope.decode(item).payload) for item in found.evidence]
+    items += attached
     if as_json:
         evidence = [{"kind": e.kind, "maker": e.maker, "body": e.body} for e in items]
         show_fields({**about, "files": files, "evidence": evidence}, as_json)
@@ -119,9 +128,9 @@ def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
     show_rows(files, ("file", "bytes", "digest"), as_json)
     rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in items]
     show_rows(rows, ("evidence", "maker", "created"), as_json)
-    for report in (e.body for e in items if e.kind == SCREENING_REPORT):
-        click.echo("screening")
-        for line in facts(report):
+    for item in (e for e in items if e.kind in (SCREENING_REPORT, RED_TEAM)):
+        click.echo(f"{item.kind}, by {item.maker}")
+        for line in facts(item.body):
             # Whoever made it chose every word in it.
             click.echo(f"  {printable(line)}")
 

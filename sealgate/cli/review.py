@@ -23,8 +23,9 @@ def show_review(review: Review) -> None:
     if proposal.share:
         click.echo(f"{proposal.alias} gets {proposal.share} % of production's requests", err=True)
     click.echo(f"digest {proposal.digest}, recomputed here from the files", err=True)
-    for item in review.evidence:
-        click.echo(f"  {item.kind}, by {item.maker}:", err=True)
+    later = [(item, f", attached later, dated {item.created}") for item in review.attached]
+    for item, when in [*((item, "") for item in review.evidence), *later]:
+        click.echo(f"  {item.kind}, by {item.maker}{when}:", err=True)
         for line in facts(item.body):
             # Whoever made it chose every word in it.
             click.echo(f"    {printable(line)}", err=True)

@@ -17,11 +17,11 @@ from sealgate.trust import canonical, statements
 from sealgate.trust.allowances import Allowance
 from sealgate.trust.digest import raw, sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.evidence_rules import MAKERS
+from sealgate.trust.evidence_rules import ATTACHERS, MAKERS
 from sealgate.trust.names import check_name
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy_parts import ROLES
-from sealgate.trust.promotion import open_statement
+from sealgate.trust.promotion import open_under
 from sealgate.trust.statement_form import Statement
 from sealgate.trust.statements import PointerBundle
 from sealgate.v1.audit_pb2 import ProvenEntry
@@ -102,6 +102,7 @@ class Documents:
             "pointer.moved": self._write_pointer,
             "request.allowed": self._write_allowance,
             "screening.drifted": self._write_drift,
+            "evidence.attached": self._write_attached,
         }.get(record.event)
         other = record.subject[0] == "models" and record.subject[1] not in self._wanted
         if write is not None and not (self._wanted and other):
@@ -173,15 +174,17 @@ class Documents:
         told = {"time": record.time, **record.body}
         self._writer.write(place / "screening-withdrawn.json", canonical.encode(told))
 
-    def _open(self, data: bytes, kind: type[Statement]) -> Any:
-        """The statement, signed with a key that some policy gives to its author."""
-        refused = None
-        for policy in reversed(self._policies):
-            try:
-                return open_statement(Envelope.decode(data), kind, policy, _ROLES[kind])
-            except Refusal as refusal:
-                refused = refused or refusal
-        raise refused or Refusal(Reason.POLICY_INVALID, "there is no policy")
+    def _write_attached(self, record: Record) -> None:
+        """Evidence that came after the version, by its digest: one person may attach several."""
+        data = record.document(record.body["envelope"])
+        item = self._open(data, statements.Evidence, ATTACHERS)
+        place = _place(record, "versions", str(int(record.subject[3])), "attached")
+        name = f"{item.kind}-{raw(record.body['item']).hex()}"
+        self._writer.write(place / f"{name}.dsse.json", data)
+        self._writer.write(place / f"{name}.json", canonical.encode(item.body))
+
+    def _open(self, data: bytes, kind: type[Statement], roles: Collection[str] = ()) -> Any:
+        return open_under(Envelope.decode(data), kind, self._policies, roles or _ROLES[kind])
 
 
 def _place(record: Record, *parts: str) -> Path:

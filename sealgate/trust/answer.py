@@ -33,6 +33,11 @@ READ = "read"
 """The outcome of a call that was shown audit data; its `input` says what it asked for."""
 AGREED, DIFFERED = "agreed", "differed"
 """The outcomes where a version was asked only to compare its answer, which no caller got."""
+REDUCED, SESSION = "reduced", "session"
+"""The outcome of an entry that says, in the place of its output, for what the answer of the
+caller's next entry was reduced to its likeliest classes: for their session. What verdict and roles
+lead to follows from the policy, and needs no entry.
+"""
 OPENED, CUT = "opened", "cut"
 """The outcomes of a generated answer whose first part is about to leave, and of one whose caller
 left before its last part. An entry of how it ended follows the first, with the same time and input.

@@ -5,7 +5,7 @@ policy has one say more: a key that it no longer lists vouches for nothing, and 
 withdrawn only for the pointers that it names.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -61,6 +61,23 @@ def open_statement(
     # 4.
     dsse.verify(envelope, kind.PAYLOAD_TYPE, keys)
     return statement
+
+
+def open_under(
+    envelope: Envelope, kind: type[_S], policies: Sequence[Policy], roles: Collection[str]
+) -> _S:
+    """Return the statement of an envelope by the newest of `policies`, oldest first, under which
+    `open_statement` does: people and keys of an earlier one may be gone from the newest.
+
+    Raises Refusal: that under the newest, or POLICY_INVALID where there is none.
+    """
+    refused = None
+    for policy in reversed(policies):
+        try:
+            return open_statement(envelope, kind, policy, roles)
+        except Refusal as refusal:
+            refused = refused or refusal
+    raise refused or Refusal(Reason.POLICY_INVALID, "there is no policy")
 
 
 def verify_pointer(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
+from sealgate.trust.evidence_rules import ATTACHERS
 from sealgate.trust.names import check_name
 
 ALL = "*"
@@ -28,6 +29,7 @@ ACTION_ROLES: Mapping[str, frozenset[str]] = {
     "metadata": STAFF | {"client"},
     "read": STAFF | {"monitor", "rollback"},
     "publish": frozenset({"publisher"}),
+    "attach": frozenset(ATTACHERS),
     "propose": frozenset({"publisher", "admin"}),
     "approve": frozenset({"approver"}),
     "promote": frozenset({"admin"}),

@@ -37,14 +37,16 @@ class GetLiveAtResponse(_message.Message):
     def __init__(self, note: _Optional[str] = ..., freshness: _Optional[bytes] = ..., entries: _Optional[_Iterable[_Union[ProvenEntry, _Mapping]]] = ...) -> None: ...
 
 class GetDecisionRequest(_message.Message):
-    __slots__ = ("model", "version_digest", "pointer_sequence")
+    __slots__ = ("model", "version_digest", "pointer_sequence", "allowance")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_DIGEST_FIELD_NUMBER: _ClassVar[int]
     POINTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ALLOWANCE_FIELD_NUMBER: _ClassVar[int]
     model: str
     version_digest: str
     pointer_sequence: int
-    def __init__(self, model: _Optional[str] = ..., version_digest: _Optional[str] = ..., pointer_sequence: _Optional[int] = ...) -> None: ...
+    allowance: str
+    def __init__(self, model: _Optional[str] = ..., version_digest: _Optional[str] = ..., pointer_sequence: _Optional[int] = ..., allowance: _Optional[str] = ...) -> None: ...
 
 class GetDecisionResponse(_message.Message):
     __slots__ = ("note", "freshness", "entries")

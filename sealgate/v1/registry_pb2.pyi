@@ -41,7 +41,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., create_time: _Optional[str] = ..., creator: _Optional[str] = ..., latest_version: _Optional[int] = ...) -> None: ...
 
 class Version(_message.Message):
-    __slots__ = ("name", "digest", "publisher", "create_time", "manifest", "signature", "evidence", "revocation_reason", "watermark_entry", "etag", "screening_withdrawn")
+    __slots__ = ("name", "digest", "publisher", "create_time", "manifest", "signature", "evidence", "revocation_reason", "watermark_entry", "etag", "screening_withdrawn", "attached")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class Version(_message.Message):
     WATERMARK_ENTRY_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     SCREENING_WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_FIELD_NUMBER: _ClassVar[int]
     name: str
     digest: str
     publisher: str
@@ -64,7 +65,8 @@ class Version(_message.Message):
     watermark_entry: int
     etag: str
     screening_withdrawn: str
-    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., publisher: _Optional[str] = ..., create_time: _Optional[str] = ..., manifest: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., evidence: _Optional[_Iterable[bytes]] = ..., revocation_reason: _Optional[str] = ..., watermark_entry: _Optional[int] = ..., etag: _Optional[str] = ..., screening_withdrawn: _Optional[str] = ...) -> None: ...
+    attached: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., publisher: _Optional[str] = ..., create_time: _Optional[str] = ..., manifest: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., evidence: _Optional[_Iterable[bytes]] = ..., revocation_reason: _Optional[str] = ..., watermark_entry: _Optional[int] = ..., etag: _Optional[str] = ..., screening_withdrawn: _Optional[str] = ..., attached: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("digest", "envelope", "approvals")
@@ -238,6 +240,22 @@ class DownloadFileResponse(_message.Message):
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     chunk: bytes
     def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
+
+class AttachEvidenceRequest(_message.Message):
+    __slots__ = ("name", "envelope", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENVELOPE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    envelope: bytes
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., envelope: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class AttachEvidenceResponse(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: Version
+    def __init__(self, version: _Optional[_Union[Version, _Mapping]] = ...) -> None: ...
 
 class CreateProposalRequest(_message.Message):
     __slots__ = ("envelope", "request_id")

@@ -74,6 +74,11 @@ class RegistryServiceStub:
                 request_serializer=sealgate_dot_v1_dot_registry__pb2.DownloadFileRequest.SerializeToString,
                 response_deserializer=sealgate_dot_v1_dot_registry__pb2.DownloadFileResponse.FromString,
                 _registered_method=True)
+        self.AttachEvidence = channel.unary_unary(
+                '/sealgate.v1.RegistryService/AttachEvidence',
+                request_serializer=sealgate_dot_v1_dot_registry__pb2.AttachEvidenceRequest.SerializeToString,
+                response_deserializer=sealgate_dot_v1_dot_registry__pb2.AttachEvidenceResponse.FromString,
+                _registered_method=True)
         self.CreateProposal = channel.unary_unary(
                 '/sealgate.v1.RegistryService/CreateProposal',
                 request_serializer=sealgate_dot_v1_dot_registry__pb2.CreateProposalRequest.SerializeToString,
@@ -176,6 +181,13 @@ class RegistryServiceServicer:
 
     def DownloadFile(self, request, context):
         """Streams one file of a version, so that an approver can hash it on their own machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttachEvidence(self, request, context):
+        """Adds evidence that came after the version: a red team's report, by who signed it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -285,6 +297,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.DownloadFile,
                     request_deserializer=sealgate_dot_v1_dot_registry__pb2.DownloadFileRequest.FromString,
                     response_serializer=sealgate_dot_v1_dot_registry__pb2.DownloadFileResponse.SerializeToString,
+            ),
+            'AttachEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachEvidence,
+                    request_deserializer=sealgate_dot_v1_dot_registry__pb2.AttachEvidenceRequest.FromString,
+                    response_serializer=sealgate_dot_v1_dot_registry__pb2.AttachEvidenceResponse.SerializeToString,
             ),
             'CreateProposal': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateProposal,
@@ -553,6 +570,33 @@ class RegistryService:
             '/sealgate.v1.RegistryService/DownloadFile',
             sealgate_dot_v1_dot_registry__pb2.DownloadFileRequest.SerializeToString,
             sealgate_dot_v1_dot_registry__pb2.DownloadFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.v1.RegistryService/AttachEvidence',
+            sealgate_dot_v1_dot_registry__pb2.AttachEvidenceRequest.SerializeToString,
+            sealgate_dot_v1_dot_registry__pb2.AttachEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

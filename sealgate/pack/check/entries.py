@@ -77,6 +77,10 @@ def check_version(folder: Path, body: dict) -> None:
         if (folder / name).exists():
             plain = (folder / name).read_bytes()
             require(any(plain in payload for payload in payloads), folder / name)
+    for path in (folder / "attached").glob("*.dsse.json"):
+        beside = path.with_name(path.name.replace(".dsse", ""))
+        payload = base64.b64decode(json.loads(path.read_text())["payload"])
+        require(beside.read_bytes() in payload, beside)
     if (folder / "files").is_dir():
         named = {file["path"]: file["digest"] for file in json.loads(manifest)["files"]}
         there = {p.name: digest(p.read_bytes()) for p in (folder / "files").iterdir()}
@@ -105,6 +109,8 @@ def main() -> None:
             proposals.add(body["proposal"])
         elif event == "approval.added" and place[1] in proposals:
             require(body["envelope"] in documents, f"the approval of entry {index}")
+        elif event in ("evidence.attached", "request.allowed") and of_models:
+            require(body["envelope"] in documents, f"the document of entry {index}")
         elif event == "policy.accepted":
             require(body["envelope"] in documents, f"the policy of entry {index}")
         named.add(body.get("envelope"))

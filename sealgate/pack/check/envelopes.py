@@ -17,7 +17,7 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
 # The field of a document that names who must have signed it.
-AUTHORS = ("proposer", "approver", "maker", "admin")
+AUTHORS = ("proposer", "approver", "maker", "admin", "person")
 
 
 def key(keyid: str, pem: str) -> SSlibKey:

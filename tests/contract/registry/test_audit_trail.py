@@ -13,15 +13,18 @@ from sealgate.auditing.as_of import Standing, standings
 from sealgate.auditing.decision import HOLDS, Examination, Finding
 from sealgate.auditing.entries import Entry, Excerpt, prove
 from sealgate.auditing.reach import of_key, of_version
+from sealgate.auditing.reader import Opened
 from sealgate.reasons import Reason
 from sealgate.trust.answer import FIELDS, HEADER
 from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import verify_freshness
+from sealgate.trust.evidence_rules import RED_TEAM
+from sealgate.trust.promotion import sign_statement, verify_freshness
 from sealgate.trust.receipt import Receipt
+from sealgate.trust.statements import Evidence
 from sealgate.trust.times import format_micros, format_time
 from tests.support.bureau import Bureau
-from tests.support.people import ANSWER_LOG, NOW, key, p256_key, refused
+from tests.support.people import ANSWER_LOG, NOW, at, key, p256_key, refused
 from tests.support.receipts import proof_of
 from tests.support.receipts import receipt as receipt_of
 
@@ -139,11 +142,15 @@ def findings(
     assert leafless.proof == proof_of(_leaf(leafless))
     examination = Examination(leafless, chain.policies, bureau.now)
 
-    def fetch(model: str, digest: str, number: int) -> Excerpt:
-        trail = bureau.registry.audit_trail
-        return opened(bureau, change(trail.decision(model, digest, number)))
+    class Trail:
+        def decision(self, model: str, digest: str, number: int, allowance: str = "") -> Excerpt:
+            trail = bureau.registry.audit_trail
+            return opened(bureau, change(trail.decision(model, digest, number, allowance)))
 
-    return list(examination.findings(fetch))
+        def openings(self, *asked: object) -> list[Opened]:
+            raise AssertionError("an answer without a verdict has no other entries")
+
+    return list(examination.findings(Trail()))
 
 
 def _leaf(receipt: Receipt) -> bytes:
@@ -164,6 +171,30 @@ def test_an_answer_leads_to_its_bytes(
         said = " ".join(f.what for f in found)
         for part in ("anna", "arne", "paula", "otto", "I have read it.", "golden-run by robot"):
             assert part in said
+
+
+def test_a_report_that_was_attached_is_told_and_held_to_its_version(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    one, _ = history
+    for version, maker in ((one, "anna"), (bureau.publish("three"), "otto")):
+        report = Evidence(RED_TEAM, version.digest, maker, at(), {"attacks": {}})
+        envelope = sign_statement(report, key(maker)).encode()
+        bureau.registry.attachments.attach(maker, "digits", version.version, envelope)
+    found = findings(bureau, one, 1, NOW + 0.5 * MINUTE)
+    assert broken(found) == []
+    (later,) = [f.what for f in found if f.step == "later evidence"]
+    assert later.startswith("red-team by anna, attached at ")
+
+    def without_documents(shown: Shown) -> Shown:
+        return replace(shown, entries=tuple(_bare(e) for e in shown.entries))
+
+    def _bare(entry: Proven) -> Proven:
+        attached = b"evidence.attached" in entry.leaf
+        return replace(entry, documents=()) if attached else entry
+
+    found = findings(bureau, one, 1, NOW + 0.5 * MINUTE, without_documents)
+    assert broken(found) == [("later evidence", "DIGEST_MISMATCH")]
 
 
 def test_an_answer_after_its_pointer_was_replaced(

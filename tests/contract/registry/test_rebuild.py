@@ -35,9 +35,11 @@ from registry.requests import Once
 from registry.unit_of_work import Ledger
 from sealgate.trust.digest import sha256
 from sealgate.trust.engine_counts import EngineCounts
+from sealgate.trust.evidence_rules import RED_TEAM
 from sealgate.trust.policy_parts import Principal
 from sealgate.trust.promotion import sign_statement
 from sealgate.trust.screens import Screen, Screens, StepUp
+from sealgate.trust.statements import Evidence
 from tests.support.allowances import an_allowance, held
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, VERSION_DIGEST, at, key
@@ -74,6 +76,10 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     word = an_allowance()
     registry.allowances.use(sign_statement(word, key("anna")), held(word))
     registry.drifts.withdraw("gateway", ANSWER_LOG, "digits", 1, {"requests": 300})
+    digest = registry.versions.get("digits", 1).digest
+    report = Evidence(RED_TEAM, digest, "anna", at(), {"attacks": {}})
+    envelope = sign_statement(report, key("anna")).encode()
+    registry.attachments.attach("anna", "digits", 1, envelope)
     registry.erasures.add("carla", ANSWER_LOG, "e" * 64)
     registry.refusals.count("gateway", ANSWER_LOG, {"TOKEN_EXPIRED": 3})
     expires = bureau.now + timedelta(days=7)

@@ -87,7 +87,7 @@ def test_one_answer_leads_to_exact_bytes(told, tmp_path):
     steps = [finding["step"] for finding in findings]
     assert list(dict.fromkeys(steps)) == [
         *("receipt", "policy", "version", "publisher", "pointer"),
-        *("approvals", "evidence", "freshness", "revocation"),
+        *("approvals", "evidence", "freshness", "revocation", "screening"),
     ]
     text = json.dumps(findings)
     for said in (told.digest(1), "model.int8.onnx", "approver-1", "approver-2", "reviewed"):

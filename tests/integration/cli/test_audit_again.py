@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sealgate.reasons import Reason
+from sealgate.trust.receipt import Receipt
 from tests.support.house import DATA, House, rows, running
 
 INPUTS = rows(count=3)
@@ -70,6 +71,16 @@ def test_the_version_answers_again_bit_for_bit(house: House) -> None:
     found = shown(house, *replay(house))
     assert (found["verdict"], found["answer"]) == ("clean", "equal, bit for bit")
     assert (found["model"], found["version"]) == ("digits", "1")
+    # What it scored is what was recorded, and how it ranks among the clean rows of calibration.
+    assert house.gateway is not None
+    index = Receipt.decode((house.state / "receipt.json").read_bytes()).proof.index
+    recorded = house.gateway.recorder.open(index).opened["score"][1]
+    assert found["score"] == recorded
+    signed = house.gateway.engine.live()["digits", "production"].ready.detector.calibration
+    above = sum(score >= float(recorded) for score in signed.scores)
+    share = (above + 1) / (signed.rows + 1)
+    assert found["clean_rows_that_score_so_high_at_most"] == pytest.approx(share)
+    assert found["calibrated_on"] == signed.rows
 
 
 def test_another_input_is_refused(house: House) -> None:

@@ -175,7 +175,7 @@ def commands(house: House) -> list[tuple[str, ...]]:
     model = ("publish", "list", "show", "propose", "approve", "promote", "rollback", "revoke")
     return [
         *((name,) for name in top),
-        *(("model", name) for name in (*model, "history")),
+        *(("model", name) for name in (*model, "history", "attach")),
         ("audit", "verify"),
         ("audit", "show"),
         ("receipt", "verify"),

@@ -9,10 +9,10 @@ from safetensors.numpy import load_file
 
 from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder
-from publishing.evidence import RED_TEAM
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.evidence_rules import RED_TEAM
 from sealgate.trust.promotion import open_statement
 from sealgate.trust.statements import Evidence
 from tests.support.house import DATA, MODELS, running
@@ -82,6 +82,48 @@ def test_a_red_teams_report_is_evidence_of_the_version(house, clean, tmp_path):
     assert item.version_digest == detector(house, 1)[1]
     # A signed report is never overwritten.
     assert house.command(*words, person="approver-1").exit_code != 0
+
+
+def test_an_attached_report_is_shown_to_who_decides_and_to_auditors(house, clean, tmp_path):
+    output = tmp_path / "red-team.json"
+    words = ["attack", "digits", "1", "--data", str(clean), "--victims", "1", "--queries", "20"]
+    words += ["--output", str(output), "--attach", "--json"]
+    proposal = house.propose("digits", 1, "canary").digest
+    result = house.command(*words, person="approver-1")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    shown = json.loads(house.command("model", "show", "digits", "1", "--json").output)
+    (item,) = [e for e in shown["evidence"] if e["kind"] == RED_TEAM]
+    assert (item["maker"], item["body"]) == ("approver-1", report)
+    assert "red-team, by approver-1" in house.command("model", "show", "digits", "1").output
+    # The proposal came before it, does not name it, and stands.
+    meaning = ("--meaning", "the red team found little")
+    result = house.command("model", "approve", proposal, *meaning, person="approver-2")
+    assert result.exit_code == 0, result.output
+    assert "red-team, by approver-1, attached" in result.stderr
+    pack = tmp_path / "pack"
+    assert house.command("audit", "export", str(pack), "--without-files").exit_code == 0
+    attached = pack / "models" / "digits" / "versions" / "1" / "attached"
+    (signed,) = attached.glob("*.dsse.json")
+    assert signed.read_bytes() == output.read_bytes()
+    assert json.loads(signed.with_name(signed.name.replace(".dsse", "")).read_text()) == report
+    # Once more is the same; another hands in what is not theirs; others may hand in nothing.
+    words = ("model", "attach", "digits", "1", str(output))
+    for person, said in (
+        ("approver-1", '"items": 1'),
+        ("approver-2", "SIGNER_MISMATCH"),
+        ("auditor", "ROLE_TOO_LOW"),
+    ):
+        assert said in house.command(*words, "--json", person=person).output
+
+
+def test_it_shows_what_screening_was_calibrated_on(house):
+    shown = json.loads(house.command("model", "show", "digits", "1", "--json").output)
+    calibration = detector(house, 1)[0].calibration
+    assert shown["calibrated_on"] == calibration.rows
+    assert shown["confidence"] == calibration.confidence
+    assert shown["adversarial_bound"] == calibration.adversarial.bound
+    assert shown["suspect_bound"] == calibration.suspect.bound
 
 
 def test_a_recalibration_is_a_new_version_that_nobody_has_approved(house, tmp_path):

@@ -13,9 +13,13 @@ from sealgate.governance import Governance
 from sealgate.mutations import repeat, send
 from sealgate.reasons import Reason
 from sealgate.remote import connect
+from sealgate.signing_keys import open_signer
 from sealgate.trust.digest import sha256
+from sealgate.trust.evidence_rules import RED_TEAM
 from sealgate.trust.manifest import Manifest
+from sealgate.trust.promotion import sign_statement
 from sealgate.trust.pseudonym import is_pseudonym
+from sealgate.trust.statements import Evidence
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest, ListApiKeysRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
@@ -118,6 +122,23 @@ def test_an_erasure_is_told_once(house, cut_off):
     answer, entries = cut_off("admin", change)
     assert entries == 1
     assert is_pseudonym(answer.pseudonym, "patient-4711")
+
+
+def test_a_report_is_attached_once(house, cut_off):
+    seen = (
+        house.registry("admin")
+        .GetVersion(GetVersionRequest(name="models/digits/versions/1"))
+        .version
+    )
+    report = Evidence(RED_TEAM, seen.digest, "approver-1", format_time(now()), {"attacks": {}})
+    key = open_signer(house.profile("approver-1").signing_key)
+    envelope = sign_statement(report, key).encode()
+
+    def change(channel, governance):
+        return lambda: governance.attach("digits", 1, envelope)
+
+    version, entries = cut_off("approver-1", change)
+    assert (list(version.attached), entries) == ([envelope], 1)
 
 
 def test_an_upload_that_is_repeated_is_not_sent_again(house):

@@ -1,5 +1,6 @@
 """Query attacks through a real gateway, and what the policy lets follow: sessions at work."""
 
+import json
 import time
 from contextlib import suppress
 
@@ -90,6 +91,7 @@ def test_only_the_consequence_differs(house, ask):
     plain = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
     for action, extra in (("label-only", {}), ("alert", {}), ("slow", {"slow_ms": 300})):
         house.gateway._sessions._watched.clear()
+        followed = house.gateway._predict.session_actions["digits", action]
         found = SESSIONS | {"search": action} | extra
         screens(house, **plain, sessions=found)
         assert "logits" in ask(near[0]).outputs
@@ -98,8 +100,49 @@ def test_only_the_consequence_differs(house, ask):
         began = time.monotonic()
         answer = ask(near[5])
         assert ("label" in answer.outputs) is (action == "label-only")
+        assert house.gateway._predict.session_actions["digits", action] > followed
         if action == "slow":
             assert time.monotonic() - began >= 0.3
+
+
+def why_reduced(house, answer, tmp_path):
+    """What `audit decision` says of an answer of which classes alone left."""
+    (tmp_path / "receipt.json").write_bytes(answer.receipt.data)
+    words = ("audit", "decision", str(tmp_path / "receipt.json"), "--json")
+    result = house.command(*words, person="auditor")
+    assert result.exit_code == 0, result.output
+    told = [step["what"] for step in json.loads(result.stdout) if step["step"] == "screening"]
+    return [what for what in told if "likeliest classes" in what]
+
+
+def test_an_auditor_is_told_why_classes_alone_left(house, ask, tmp_path):
+    prefix = "the likeliest classes alone left, for "
+    noise = np.random.default_rng(2).normal(0, 0.01, (6, 64))
+    near = np.clip(rows() + noise, 0, 1).astype(np.float32)
+    plain = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
+    screens(house, **plain, sessions=SESSIONS | {"search": "label-only"})
+    assert why_reduced(house, ask(near[0]), tmp_path) == []
+    size = house.gateway.recorder.size
+    for row in near[1:]:
+        answer = ask(row)
+    assert set(answer.outputs) == {"label"}
+    said = "what the session of client looked like"
+    assert why_reduced(house, answer, tmp_path) == [prefix + said]
+    opened = [house.gateway.recorder.open(size + at).opened for at in range(10)]
+    entries = [{name: value for name, (_, value) in each.items()} for each in opened]
+    reduced = [at for at, entry in enumerate(entries) if entry["outcome"] == "reduced"]
+    assert reduced
+    for at in reduced:
+        before, after = entries[at : at + 2]
+        assert (before["output"], before["verdict"], before["engine"]) == ("session", "", "")
+        assert (after["outcome"], after["input"]) == ("answered", before["input"])
+    screens(house, roles={"client": {"labels_only": True}})
+    assert why_reduced(house, ask(rows()[0]), tmp_path) == [prefix + "a role of client"]
+    live = house.gateway.engine.live()["digits", "production"]
+    both = {"suspect": "label-only", "adversarial": "label-only"}
+    screens(house, verdicts=both)
+    (why,) = why_reduced(house, ask(_suspect(house, live)), tmp_path)
+    assert why.startswith(prefix + "the verdict ")
 
 
 def test_a_role_may_get_labels_alone_whatever_the_verdict(house, ask):

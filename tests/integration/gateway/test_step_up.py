@@ -9,6 +9,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from sealgate.auditing.decision import HOLDS, Examination
+from sealgate.auditing.reader import AuditReader
+from sealgate.cli.policy_chain import policy_history
 from sealgate.client.connection import connect, options_of
 from sealgate.client.question import Question
 from sealgate.client.refused import GatewayRefusal
@@ -16,8 +19,9 @@ from sealgate.reasons import Reason
 from sealgate.signing_keys import open_signer
 from sealgate.trust.allowances import Allowance
 from sealgate.trust.promotion import sign_statement
+from sealgate.trust.receipt import Receipt
 from sealgate.trust.times import format_time
-from tests.support.house import DATA, MODELS, running
+from tests.support.house import DATA, MODELS, rows, running
 from tests.support.succession import change, person
 
 STEP_UP = {
@@ -124,6 +128,51 @@ def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, hel
     assert entry["body"]["allowance"] == allowed["output"]
     # It is good for one answer.
     assert refused(client, row, allowance=said).reason is Reason.ALLOWANCE_USED
+
+
+def test_an_auditor_is_told_of_the_verdict_and_the_second_person(house, client, held, tmp_path):
+    row, receipt = next(held), tmp_path / "receipt.json"
+
+    def decided(answer):
+        receipt.write_bytes(answer.receipt.data)
+        words = ("audit", "decision", str(receipt), "--json")
+        result = house.command(*words, person="auditor")
+        steps = json.loads(result.stdout)
+        return result.exit_code, [s for s in steps if s["step"] == "screening"]
+
+    answer = client.infer("digits", {"x": row[None]}, allowance=word(house, row))
+    exit_code, (verdict, second) = decided(answer)
+    assert exit_code == 0
+    assert verdict["what"] == "verdict adversarial, which leads to step-up for client"
+    assert "allowed by approver-1" in second["what"]
+    assert second["what"].endswith(": seen by me")
+    # A clean answer needed nobody.
+    exit_code, (verdict,) = decided(client.infer("digits", {"x": rows()}))
+    assert (exit_code, verdict["what"]) == (
+        0,
+        "verdict clean, which leads to nothing for client",
+    )
+    assert decided(refused(client, row))[1][0]["what"] == "verdict adversarial"
+
+
+def test_an_allowance_that_is_not_shown_is_missed(house, client, held, monkeypatch):
+    row = next(held)
+    answer = client.infer("digits", {"x": row[None]}, allowance=word(house, row))
+    policies = policy_history(house.profile("auditor"), house.channel("auditor"))
+    reader = AuditReader(house.channel("auditor"), policies[-1], lambda: datetime.now(UTC))
+    receipt = Receipt.decode(answer.receipt.data)
+
+    def broken():
+        examination = Examination(receipt, policies, datetime.now(UTC))
+        return [f.found.split(":")[0] for f in examination.findings(reader) if f.found != HOLDS]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "openings", lambda *asked: iter(()))
+        assert broken() == ["ENTRY_UNKNOWN"]
+    with monkeypatch.context() as patch:
+        decision = reader.decision
+        patch.setattr(reader, "decision", lambda *asked, allowance="": decision(*asked))
+        assert broken() == ["ENTRY_UNKNOWN"]
 
 
 def test_another_request_caller_or_time_is_refused(house, client, held):

@@ -109,6 +109,24 @@ def test_what_stands_is_shown(house: House) -> None:
         assert shown("sealgate_certificate_end_timestamp_seconds", certificate=label) == end
 
 
+def test_what_screening_follows_is_shown(house: House) -> None:
+    gateway, shown = house.gateway, Scraped(house)
+    assert gateway is not None
+    assert shown("sealgate_screening_bound_withdrawn", **DIGITS) == 0
+    for kind in ("search", "extraction"):
+        labels = {"model": "digits", "kind": kind}
+        assert ("sealgate_session_findings_total", labels, 0) in [s[:3] for s in shown.samples]
+    gateway._sessions.found["digits", "search"] += 3
+    gateway._predict.session_actions["digits", "slow"] += 2
+    drifts, origin = gateway._store.registry.drifts, gateway._store.answers.origin
+    drifts.withdraw("gateway", origin, "digits", 1, {"requests": 300, "log10_evidence": 3})
+    gateway._drift.report()
+    after = Scraped(house)
+    assert after("sealgate_screening_bound_withdrawn", **DIGITS) == 1
+    assert after("sealgate_session_findings_total", model="digits", kind="search") == 3
+    assert after("sealgate_session_actions_total", model="digits", action="slow") == 2
+
+
 def test_refusals_at_the_door_are_counted(house: House) -> None:
     before = Scraped(house)
     request = oip.ModelStatisticsRequest(name="digits")

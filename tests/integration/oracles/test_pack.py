@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from sealgate.pack.folder import SUMS
-from tests.support.house import House, question, rows, running
+from sealgate.signing_keys import open_signer
+from sealgate.trust.evidence_rules import RED_TEAM
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import Evidence
+from sealgate.trust.times import format_time
+from sealgate.v1.registry_pb2 import GetVersionRequest
+from tests.support.house import House, now, question, rows, running
 from tests.support.pack import Reader, commands
 
 REGISTRY, ANSWERS = "logs/house_localhost_registry", "logs/house_localhost_answers"
@@ -35,6 +41,7 @@ KINDS = {
     "models/digits/versions/1/publisher.pem": True,
     "models/digits/versions/1/mlbom.json": True,
     "models/digits/versions/1/evidence/golden-run.dsse.json": True,
+    "models/digits/versions/1/attached/red-team-*.dsse.json": True,
     "models/digits/versions/1/files/model.int8.onnx": True,
     "models/digits/versions/1/files/model.json": True,
     "models/digits/proposals/*/proposal.dsse.json": True,
@@ -61,6 +68,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with running(tmp_path_factory.mktemp("pack") / "state") as house:
         for folder in ("digits-1", "digits-2"):
             house.publish(folder, "digits")
+        attach(house)
         house.promote("digits", 1)
         house.governance("admin").revoke("digits", 2, "never to be used")
         ask(house, 260)
@@ -70,6 +78,17 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.await_version("digits", 1)
         ask(house, 5)
         yield house
+
+
+def attach(house: House) -> None:
+    """A red team's report, of an approver."""
+    name, person = "models/digits/versions/1", house.profile("approver-1")
+    asked = GetVersionRequest(name=name)
+    digest = house.registry("approver-1").GetVersion(asked).version.digest
+    assert person.signing_key is not None
+    report = Evidence(RED_TEAM, digest, "approver-1", format_time(now()), {"attacks": {}})
+    envelope = sign_statement(report, open_signer(person.signing_key))
+    house.governance("approver-1").attach("digits", 1, envelope.encode())
 
 
 def ask(house: House, times: int) -> None:
@@ -149,6 +168,10 @@ def test_a_document_that_is_left_out_is_missed(reader: Reader, pack: Path, tmp_p
     status, output = reader.run(copy, "python3 check/entries.py")
     assert status != 0
     assert "the approval of entry" in output
+    next(copied(pack, tmp_path / "other").glob("models/*/versions/1/attached/*.dsse.json")).unlink()
+    status, output = reader.run(tmp_path / "other" / "copy", "python3 check/entries.py")
+    assert status != 0
+    assert "the document of entry" in output
 
 
 def test_any_web_server_serves_the_logs(reader: Reader, house: House, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ ASKED = {
     "GetVersion": ("read", ALL, messages.GetVersionRequest(name=VERSION)),
     "ListVersions": ("read", ALL, messages.ListVersionsRequest(model="digits")),
     "DownloadFile": ("read", ALL, messages.DownloadFileRequest(name=VERSION, path="x")),
+    "AttachEvidence": ("attach", ALL, messages.AttachEvidenceRequest(name=VERSION)),
     "CreateProposal": (
         "propose",
         "production",

@@ -150,8 +150,8 @@ def test_how_far_answers_may_be_off_is_stated_and_checked(
         session = opened[0](data, *rest)
         return Drifting(session, 1e-6) if data == files[graph] else session
 
-    def response(data: bytes, *rest: Any) -> Any:
-        whole, pruned = opened[1](data, *rest)
+    def response(data: bytes, *rest: Any, **named: Any) -> Any:
+        whole, pruned = opened[1](data, *rest, **named)
         return whole, Drifting(pruned, 1e-6) if graph == version.RESPONSE else pruned
 
     files = VersionFiles.of(MODEL).encode()
@@ -174,8 +174,8 @@ def test_screening_that_changes_with_its_company_is_refused(
     files = VersionFiles.of(MODEL).encode()
     opened = version.open_response
 
-    def response(*given: Any) -> Any:
-        whole, pruned = opened(*given)
+    def response(*given: Any, **named: Any) -> Any:
+        whole, pruned = opened(*given, **named)
         return whole, Drifting(pruned, 5e-3 if given[0] == files[version.RESPONSE] else 0.0)
 
     # Golden inputs in batches of 16 show nothing: they are what the graphs are compared by.

@@ -37,7 +37,31 @@ tests:
         values: 0x20
       - series: sealgate_requests_total{{model="m", version="1", verdict="", reason="QUEUE_FULL"}}
         values: 0+600x20
+      - series: sealgate_screening_bound_withdrawn{{model="m", version="1", instance="a"}}
+        values: 1x20
+      - series: sealgate_screening_bound_withdrawn{{model="m", version="2", instance="a"}}
+        values: 0x20
+      - series: sealgate_session_findings_total{{model="m", kind="search", instance="a"}}
+        values: 0x10 1x10
+      - series: sealgate_session_findings_total{{model="m", kind="extraction", instance="a"}}
+        values: 3x20
     alert_rule_test:
+      - eval_time: 15m
+        alertname: SealgateScreeningWithdrawn
+        exp_alerts:
+          - exp_labels: {{severity: warning, model: m, version: "1"}}
+            exp_annotations:
+              summary: >-
+                Traffic of m 1 is no longer as its screening was calibrated: its bound on false
+                alarms is withdrawn.
+      - eval_time: 15m
+        alertname: SealgateSessionAttacked
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: a, model: m, kind: search}}
+            exp_annotations:
+              summary: >-
+                A caller's requests to m, taken together, look like an attack (search); the log of
+                a says whose.
       - eval_time: 15m
         alertname: SealgateCertificateEnding
         exp_alerts:

@@ -1,0 +1,121 @@
+"""Evidence that comes after its version: whose it may be, about what, and how much of it."""
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from registry.attachments import LARGEST_ITEM, MOST_OF_ONE
+from registry.records import VersionRecord
+from registry.requests import Once
+from sealgate.reasons import Reason
+from sealgate.trust.digest import sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.evidence_rules import RED_TEAM
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import Evidence
+from tests.support.bureau import Bureau
+from tests.support.people import VERSION_DIGEST, at, key, refused
+
+
+def a_report(version: VersionRecord, maker: str = "anna", **changes: Any) -> bytes:
+    report = Evidence(RED_TEAM, version.digest, maker, at(), {"attacks": {}})
+    return sign_statement(replace(report, **changes), key(maker)).encode()
+
+
+def attach(bureau: Bureau, envelope: bytes, who: str = "anna", version: int = 1) -> VersionRecord:
+    return bureau.registry.attachments.attach(who, "digits", version, envelope)
+
+
+def test_a_report_stands_beside_the_version_and_in_the_log(bureau: Bureau) -> None:
+    version = bureau.publish("one")
+    report = a_report(version)
+    size = bureau.registry.log.size()
+    found = attach(bureau, report)
+    assert found.attached == (report,)
+    # What a proposal names, and by what a version is known, are as before.
+    assert replace(found, attached=()) == version
+    (block,) = bureau.registry.audit_trail.records(size, size + 1)
+    (proven,) = block
+    assert proven.documents == (report,)
+    assert b'"evidence.attached"' in proven.leaf
+    assert Envelope.decode(report).payload_digest.encode() in proven.leaf
+    # The same once more is no second one, and what others attach comes after it.
+    assert attach(bureau, report).attached == (report,)
+    other = a_report(version, "otto")
+    assert attach(bureau, other, "otto").attached == (report, other)
+    assert bureau.registry.log.size() == size + 2
+    bureau.release(version)
+    bureau.reopen().verify()
+
+
+def test_a_report_comes_before_and_after_approvals(bureau: Bureau) -> None:
+    version = bureau.publish("one")
+    proposal = bureau.propose(version)
+    attach(bureau, a_report(version))
+    bureau.promote(bureau.approve(proposal, "anna", "arne"))
+    assert len(attach(bureau, a_report(version, "arne"), "arne").attached) == 2
+
+
+def test_a_request_that_is_repeated_attaches_once(bureau: Bureau) -> None:
+    version = bureau.publish("one")
+    report, size = a_report(version), bureau.registry.log.size()
+    once = Once(str(uuid.uuid4()), sha256(report))
+    take = bureau.registry.attachments.attach
+    assert take("anna", "digits", 1, report, once) == take("anna", "digits", 1, report, once)
+    assert bureau.registry.log.size() == size + 1
+    with refused(Reason.REQUEST_ID_REUSED):
+        take("anna", "digits", 1, report, Once(once.request_id, sha256(b"another")))
+
+
+@pytest.mark.parametrize(
+    ("reason", "who", "maker", "changes"),
+    [
+        (Reason.SIGNER_MISMATCH, "arne", "anna", {}),
+        (Reason.ROLE_TOO_LOW, "carla", "carla", {}),
+        (Reason.ROLE_TOO_LOW, "robot", "robot", {}),
+        (Reason.EVIDENCE_MISMATCH, "anna", "anna", {"version_digest": VERSION_DIGEST}),
+        (Reason.EVIDENCE_MISMATCH, "anna", "anna", {"kind": "screening-report"}),
+        (Reason.FILE_TOO_LARGE, "anna", "anna", {"body": {"text": "x" * LARGEST_ITEM}}),
+    ],
+)
+def test_what_is_not_theirs_or_not_about_it_is_refused(
+    bureau: Bureau, reason: Reason, who: str, maker: str, changes: dict[str, Any]
+) -> None:
+    version = bureau.publish("one")
+    size = bureau.registry.log.size()
+    with refused(reason):
+        attach(bureau, a_report(version, maker, **changes), who)
+    assert bureau.registry.log.size() == size
+    assert bureau.registry.versions.get("digits", 1).attached == ()
+
+
+def test_a_signature_of_another_is_refused(bureau: Bureau) -> None:
+    version = bureau.publish("one")
+    report = Evidence(RED_TEAM, version.digest, "anna", at(), {})
+    with refused(Reason.SIGNER_MISMATCH):
+        attach(bureau, sign_statement(report, key("arne")).encode())
+    with refused(Reason.DOCUMENT_MALFORMED):
+        attach(bureau, b"{}")
+
+
+def test_a_version_that_there_is_not_or_that_is_revoked(bureau: Bureau) -> None:
+    version = bureau.publish("one")
+    with refused(Reason.VERSION_UNKNOWN):
+        attach(bureau, a_report(version), version=2)
+    bureau.revoke(version)
+    with refused(Reason.VERSION_REVOKED):
+        attach(bureau, a_report(version))
+
+
+def test_one_person_does_not_take_anothers_place(bureau: Bureau) -> None:
+    version = bureau.publish("one")
+    reports = [a_report(version, body={"n": n}) for n in range(MOST_OF_ONE + 1)]
+    for report in reports[:-1]:
+        attach(bureau, report)
+    with refused(Reason.EVIDENCE_TOO_MUCH):
+        attach(bureau, reports[-1])
+    # What is there already is still answered as before.
+    assert len(attach(bureau, reports[0]).attached) == MOST_OF_ONE
+    assert len(attach(bureau, a_report(version, "arne"), "arne").attached) == MOST_OF_ONE + 1

@@ -1,0 +1,192 @@
+"""What an auditor is told of a verdict, and what no gateway can make them believe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sealgate.auditing.entries import Entry, Excerpt
+from sealgate.auditing.screened import find_beside, told
+from sealgate.reasons import Reason
+from sealgate.trust import canonical
+from sealgate.trust.allowances import Allowance
+from sealgate.trust.checkpoint import Checkpoint
+from sealgate.trust.digest import sha256
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.screens import Screen, Screens, Sessions, StepUp, Verdicts
+from sealgate.trust.statements import Freshness
+from tests.support.allowances import INPUT, an_allowance
+from tests.support.people import VERSION_DIGEST, at, key, make_policy, refused
+
+SESSIONS = Sessions("label-only", "alert", 3600)
+ANSWER = {
+    "time": "2026-11-25T10:00:00.000001Z",
+    "principal": "carla",
+    "model": "digits",
+    "version_digest": VERSION_DIGEST,
+    "input": INPUT,
+    "outcome": "answered",
+    "verdict": "adversarial",
+}
+NOTHING: dict[str, str] = {}
+
+
+@dataclass
+class Opened:
+    fields: Mapping[str, str] | None
+
+
+def excerpt(*entries: Entry) -> Excerpt:
+    freshness = Freshness(1, (), (), at(), at(hours=1))
+    return Excerpt(Checkpoint("log", 0, bytes(32)), freshness, entries)
+
+
+def used(allowance: Allowance, signer: str = "anna") -> tuple[str, Excerpt]:
+    """The digest of an allowance, and the entry of its use."""
+    envelope = sign_statement(allowance, key(signer))
+    entry = {
+        "type": "sealgate/entry/v1",
+        "event": "request.allowed",
+        "time": at(),
+        "principal": "carla",
+        "subject": "models/digits",
+        "body": {"allowance": envelope.payload_digest, "envelope": sha256(envelope.encode())},
+    }
+    return envelope.payload_digest, excerpt(
+        Entry.read(7, canonical.encode(entry), [envelope.encode()])
+    )
+
+
+def say(
+    screen: Screen,
+    beside: Mapping[str, str] = NOTHING,
+    shown: Excerpt | None = None,
+    of_rows: bool = True,
+    **changes: str,
+) -> list[str]:
+    policy = make_policy(screens=Screens({"digits": screen}))
+    return list(
+        told({**ANSWER, **changes}, policy, lambda: beside, lambda _: shown or excerpt(), of_rows)
+    )
+
+
+STEP_UP = Screen(Verdicts(adversarial="step-up"), step_up=StepUp("approver", 900))
+LABELS = "the likeliest classes alone left, for "
+
+
+def test_what_a_verdict_leads_to_follows_from_the_policy() -> None:
+    flagged = Screen(Verdicts(adversarial="flag"))
+    assert say(flagged) == ["verdict adversarial, which leads to flag for carla"]
+    assert say(flagged, verdict="clean") == ["verdict clean, which leads to nothing for carla"]
+    assert say(flagged, verdict="") == ["screening came to no verdict"]
+    assert say(flagged, outcome="ADVERSARIAL_INPUT") == ["verdict adversarial"]
+    (exempt,) = say(Screen(Verdicts(adversarial="block")))
+    assert exempt.endswith("leads to block for carla, from which the version exempts its answers")
+
+
+@pytest.mark.parametrize(
+    ("screen", "beside", "why"),
+    [
+        (Screen(Verdicts(adversarial="label-only")), NOTHING, "the verdict adversarial"),
+        (
+            Screen(Verdicts(adversarial="flag"), {"client": Verdicts(labels_only=True)}),
+            NOTHING,
+            "a role of carla",
+        ),
+        (
+            Screen(Verdicts(adversarial="flag"), sessions=SESSIONS),
+            {"reduced": "session"},
+            "what the session of carla looked like",
+        ),
+        (
+            Screen(Verdicts(adversarial="label-only"), sessions=SESSIONS),
+            {"reduced": "session"},
+            "the verdict adversarial and what the session of carla looked like",
+        ),
+    ],
+)
+def test_why_classes_alone_left(screen: Screen, beside: dict[str, str], why: str) -> None:
+    assert say(screen, beside)[1:] == [LABELS + why]
+
+
+def test_all_may_have_left() -> None:
+    assert len(say(Screen(Verdicts(adversarial="flag"), sessions=SESSIONS))) == 1
+    others = Screen(Verdicts(adversarial="flag"), {"publisher": Verdicts(labels_only=True)})
+    assert len(say(others)) == 1
+
+
+def test_who_allowed_what_was_held_back() -> None:
+    digest, shown = used(an_allowance())
+    _, who = say(STEP_UP, {"allowed": digest}, shown)
+    assert who == (
+        f"allowed by anna at {at(minutes=-5)}, used at {at()} (entry 7): the scan is genuine"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "signer", "changes"),
+    [
+        (Reason.ALLOWANCE_MISMATCH, "anna", {"input": "sha256:" + "8" * 64}),
+        (Reason.ALLOWANCE_MISMATCH, "anna", {"caller": "peter"}),
+        (Reason.ALLOWANCE_MISMATCH, "anna", {"model": "letters"}),
+        (Reason.ROLE_TOO_LOW, "carla", {"person": "carla"}),
+        (Reason.SIGNER_MISMATCH, "arne", {}),
+    ],
+)
+def test_an_allowance_that_does_not_fit_is_none(
+    reason: Reason, signer: str, changes: dict[str, Any]
+) -> None:
+    digest, shown = used(an_allowance(**changes), signer)
+    with refused(reason):
+        say(STEP_UP, {"allowed": digest}, shown)
+
+
+def test_nobody_allows_themselves() -> None:
+    digest, shown = used(an_allowance(person="anna", caller="anna"))
+    policy = make_policy(screens=Screens({"digits": STEP_UP}))
+    with refused(Reason.ALLOWANCE_SIGNER):
+        list(
+            told(
+                {**ANSWER, "principal": "anna"},
+                policy,
+                lambda: {"allowed": digest},
+                lambda _: shown,
+                True,
+            )
+        )
+
+
+def test_an_allowance_that_is_not_shown_is_missed() -> None:
+    digest, shown = used(an_allowance())
+    with refused(Reason.ENTRY_UNKNOWN):
+        say(STEP_UP, shown=shown)
+    with refused(Reason.ENTRY_UNKNOWN):
+        say(STEP_UP, {"allowed": digest})
+    other, _ = used(an_allowance(reason="another"))
+    with refused(Reason.ENTRY_UNKNOWN):
+        say(STEP_UP, {"allowed": other}, shown)
+
+
+def test_a_generated_answer_is_neither_allowed_nor_reduced() -> None:
+    assert say(STEP_UP, of_rows=False) == ["verdict adversarial"]
+
+
+def test_other_entries_are_those_of_the_same_request() -> None:
+    allowed = {**ANSWER, "outcome": "allowed", "output": "sha256:1", "verdict": ""}
+    entries = [
+        Opened(None),
+        Opened({**allowed, "principal": "peter"}),
+        Opened({**allowed, "input": "other", "outcome": "reduced"}),
+        Opened(allowed),
+    ]
+    asked: list[Any] = []
+
+    def search(*words: Any) -> list[Opened]:
+        asked.append(words)
+        return entries
+
+    assert find_beside(ANSWER, 12, search) == {"allowed": "sha256:1"}
+    assert find_beside(ANSWER, 5000, search) == {"allowed": "sha256:1"}
+    values = [ANSWER[name] for name in ("time", "principal", "input")]
+    assert asked == [(0, 12, values), (904, 5000, values)]
