@@ -157,14 +157,21 @@ class TextProbe:
         gain = np.zeros(x.shape, np.float32)
         best = np.zeros(x.shape, np.int64)
         rows = tokens.resized(x, int(tokens.lengths(x).max()))
-        (here,) = self.stepped.run(self._feeds(rows, labels, 0.0))
-        (there,) = self.stepped.run(self._feeds(rows, labels, 1.0))
-        uphill = np.rint(there - here)
-        worth = uphill @ self.embeddings.T - (uphill * here).sum(axis=2, keepdims=True)
+        worth = self.worth(rows, labels)
         width = rows.shape[1]
         best[:, :width] = worth.argmax(axis=2)
         gain[:, :width] = worth.max(axis=2)
         return gain, best
+
+    def worth(self, rows: Ids, labels: Ids) -> Floats:
+        """By how much the loss rises, to first order, with each of the stock in each place of the
+        rows [n, s]: [n, s, k].
+        """
+        (here,) = self.stepped.run(self._feeds(rows, labels, 0.0))
+        (there,) = self.stepped.run(self._feeds(rows, labels, 1.0))
+        uphill = np.rint(there - here)
+        found: Floats = uphill @ self.embeddings.T - (uphill * here).sum(axis=2, keepdims=True)
+        return found
 
     def _embedded(self, ids: Ids) -> Floats:
         width = self.rules.most

@@ -13,6 +13,7 @@ from training.long_encoder import LongTextClassifier, in_square
 from training.reference import Reference, watched
 from training.response import Watch
 from training.text_response import respond
+from training.wording import Wording
 
 _INPUTS = (contract.IDS, contract.MASK)
 
@@ -32,19 +33,24 @@ def export_text_serving(module: TextClassifier) -> bytes:
     return export(module, forward, _example(module), _INPUTS, (contract.LOGITS,), _columns(module))
 
 
-def export_text_response(module: TextClassifier, reference: Reference | None = None) -> bytes:
+def export_text_response(
+    module: TextClassifier, reference: Reference | None = None, wording: Wording | None = None
+) -> bytes:
     """Return the response graph of `inference.screening.contract` for the same module; a reference
     is one of the vectors that enter its head. Of windows too it holds the square of all scores.
     """
+    described = {} if reference is None else reference.state()
 
     def forward(call: Call, state: State, *given: Any) -> tuple[Any, ...]:
         with watched(module) as entered:
-            watch = Watch(Reference.of(state), entered) if state else None
-            return partial(respond, watch=watch, depth=depth(module))(call, *given)
+            own = {name: state[name] for name in described}
+            watch = Watch(Reference.of(own), entered) if own else None
+            words = Wording.of(state)
+            return partial(respond, watch=watch, depth=depth(module), wording=words)(call, *given)
 
     label = torch.full((TRACED_ROWS,), contract.OWN_PREDICTION)
     example = (*_example(module), label, torch.tensor(0.1))
-    state = {} if reference is None else reference.state()
+    state = described | ({} if wording is None else wording.state())
     names = contract.TEXT_INPUTS, contract.OUTPUTS
     with in_square(module):
         data = export(module, forward, example, *names, _columns(module), state)

@@ -32,6 +32,7 @@ from training.encoder import MINILM, TextClassifier, load_bert
 from training.export_text import export_text_response, export_text_serving
 from training.head import fit_head
 from training.reference import Reference
+from training.wording import Wording
 
 LABELS = ("ham", "spam")
 # Rows of each slice but the last, which is the rest.
@@ -135,12 +136,13 @@ def main(emails: Path, weights: Path, out: Path, buckets: str, takes_tokens: boo
     module = TextClassifier(MINILM, len(LABELS)).eval()
     load_bert(module, load_file(weights / "model.safetensors"))
     data: dict[str, npt.NDArray[np.int64]] = {}
-    reference = None
+    reference = wording = None
     for name, rows, classes in letters.slices():
         vectors = encoded(module, rows)
         if name == "train":
             train_head(module, vectors, torch.from_numpy(classes))
             reference = Reference.fit([vectors], classes, len(LABELS))
+            wording = Wording.fit(rows, classes, MINILM.vocabulary, len(LABELS))
             continue
         right = float((module.head(vectors).argmax(1).numpy() == classes).mean())
         click.echo(f"{name}: {len(rows)} e-mails, {right:.3f} of them right")
@@ -152,7 +154,7 @@ def main(emails: Path, weights: Path, out: Path, buckets: str, takes_tokens: boo
     if not takes_tokens:
         (folder / "tokenizer.json").write_bytes(tokenizer)
     (folder / "serving.onnx").write_bytes(export_text_serving(module))
-    (folder / "response.onnx").write_bytes(export_text_response(module, reference))
+    (folder / "response.onnx").write_bytes(export_text_response(module, reference, wording))
     (out / "spam.safetensors").write_bytes(save(data))
 
 

@@ -4,6 +4,8 @@ FGSM's step is taken among the word embeddings, which no domain bounds. What dep
 lies within its domain is left out; how far it lies along the margin's gradient stays. Places
 without a token have no gradient, so padding changes nothing.
 
+Where a `Wording` is given, the features also say what the words say by themselves.
+
 The features may follow the margin from a deeper layer on. Then neither its gradient nor the steps
 pass the layers before, which are run once, and steps are as large beside what they move as they
 would be among the embeddings.
@@ -14,6 +16,7 @@ from collections.abc import Callable
 import torch
 
 from training.response import Watch, answer_features, cross_entropy_slope, margin
+from training.wording import Wording
 
 # ids -> embeddings; embeddings, mask -> logits; where features begin deeper, see `TextClassifier`.
 Forward = Callable[..., torch.Tensor]
@@ -31,10 +34,11 @@ def respond(
     eps: torch.Tensor,
     watch: Watch | None = None,
     depth: int = 0,
+    wording: Wording | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return logits [n, C], x_adv [n, s, width] and features [n, F]: FEATURES, and those of
-    `watch`, whose reference does not describe the embeddings themselves. The features begin at what
-    leaves `depth` layers; with 0, at the embeddings.
+    """Return logits [n, C], x_adv [n, s, width] and features [n, F]: FEATURES, those of
+    `watch`, whose reference does not describe the embeddings themselves, and those of `wording`.
+    The features begin at what leaves `depth` layers; with 0, at the embeddings.
     """
     x = forward(ids).detach().requires_grad_(True)
     here = forward(x, mask, 0, depth) if depth else x
@@ -56,14 +60,22 @@ def respond(
     moved = (here + steps).flatten(0, 1)
     rest = (depth,) if depth else ()
     answers = forward(moved, mask.repeat(len(STEPS), 1), *rest).unflatten(0, (len(STEPS), -1))
+    parts = (here * gradient).sum(2)
     gradient = gradient.flatten(1)
     found = [
-        *slope_features(gradient, here, mask),
+        *slope_features(gradient, here, parts, mask),
         # The last tells how much of a step the domain allowed: here it is all of it.
         *answer_features(logits, answers, own, gradient, steps.flatten(2), sizes)[:-1],
         *(watch.reference.features([each.detach() for each in layers], own) if watch else ()),
+        *(wording.features(ids, mask, own, next_best(logits, own), parts) if wording else ()),
     ]
     return logits, x_adv, torch.cat(found, 1)
+
+
+def next_best(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Marks in [n, C] the best class of logits [n, C] but for that which `own` [n, C] marks."""
+    others = torch.where(own, -torch.inf, logits)
+    return torch.arange(logits.shape[1], device=logits.device) == others.argmax(1)[:, None]
 
 
 def size(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -74,10 +86,11 @@ def size(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def slope_features(
-    gradient: torch.Tensor, x: torch.Tensor, mask: torch.Tensor
+    gradient: torch.Tensor, x: torch.Tensor, parts: torch.Tensor, mask: torch.Tensor
 ) -> list[torch.Tensor]:
     """How steep the margin is, [n, 2]; how much of that its steepest token has, [n, 1]; how far the
-    text lies along the gradient, [n, 2]; and how its tokens share in the margin, [n, 4].
+    text lies along the gradient, [n, 2]; and how its tokens share in the margin, by their
+    `parts` [n, s] in it, [n, 4].
     """
     by_token = gradient.unflatten(1, (x.shape[1], -1)).abs().sum(2)
     total = by_token.sum(1, keepdim=True)
@@ -89,7 +102,7 @@ def slope_features(
         by_token.amax(1, keepdim=True) / (total + _TINY),
         (place * gradient).sum(1, keepdim=True) / (total + _TINY),
         (place * gradient.sign()).sum(1, keepdim=True) / tokens,
-        *share_features((place * gradient).unflatten(1, (x.shape[1], -1)).sum(2), tokens),
+        *share_features(parts, tokens),
     ]
 
 

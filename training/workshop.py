@@ -13,9 +13,9 @@
 3. A student is looked for where the recipe asks for it. Each step trains the student; its weights
    are kept, so that a later start goes on behind it. The bias of a class that is looked for is
    moved to the rate of false alarms that the recipe bounds.
-4. Both graphs are exported, the response graph with a reference of the labelled training rows
-   unless a step was private; the plots are drawn, and the folder `model` appears whole or not at
-   all.
+4. Both graphs are exported, the response graph with a reference of the labelled training rows,
+   and with the wording of texts, unless a step was private; the plots are drawn, and the folder
+   `model` appears whole or not at all.
 
 The same recipe, seed, data and code give the same graphs to the byte on one machine, interrupted or
 not; private steps excepted (`training.privacy`), and interrupted ones of three processes or more.
@@ -46,6 +46,7 @@ from training.decoder import Decoder
 from training.descent import Corpus, Keeping
 from training.described import describe
 from training.distillation import Batch
+from training.encoder import TextClassifier
 from training.export import export_response, export_serving
 from training.export_text import export_text_response, export_text_serving
 from training.federated.recipe import FederatedRecipe
@@ -61,10 +62,12 @@ from training.search import Looking, written
 from training.steps import descent_over, follow
 from training.storage import storing, write_whole
 from training.watching import Tell, Watching
+from training.wording import Wording
 
 _DATA = "data.safetensors"
 _CLAIM, _LESSON = "claim.json", "lesson.safetensors"
 _ROWS_AT_ONCE = 256
+Described = tuple[Reference | None, Wording | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +243,23 @@ def finish(out: Path, student: nn.Module, material: Material, went_in: Ingredien
 
 
 def _results(student: nn.Module, material: Material, went_in: Ingredients) -> Results:
-    # Rows of members are not here, and a private training would not keep its promise beside moments
-    # of its rows.
-    told = went_in.federated is None and not went_in.privacy
-    reference = _reference(student, material) if told else None
-    files = _files(went_in.recipe, student, material, reference)
+    files = _files(went_in.recipe, student, material, _described(student, material, went_in))
     report = _report(student, material)
     return Results(files, (_DATA, _slices(material)), report, report.pop("reliability"))
+
+
+def _described(student: nn.Module, material: Material, went_in: Ingredients) -> Described:
+    """What the labelled training rows are like: of texts, their words too."""
+    # Rows of members are not here, and a private training would not keep its promise beside moments
+    # of its rows, or counts of its words.
+    if went_in.federated is not None or went_in.privacy:
+        return None, None
+    reference = _reference(student, material)
+    if not isinstance(student, TextClassifier):
+        return reference, None
+    x, y = material.labelled
+    words = student.words.num_embeddings
+    return reference, Wording.fit(x, y, words, len(material.read.names))
 
 
 def _reference(student: nn.Module, material: Material) -> Reference:
@@ -267,17 +280,17 @@ def _files(
     asked: Recipe | FederatedRecipe,
     student: nn.Module,
     material: Material,
-    reference: Reference | None,
+    described: Described,
 ) -> dict[str, bytes]:
     files = {CONFIG: describe(asked, material.read).encode()}
     if material.read.tokenizer is not None:
         files[TOKENIZER] = material.read.tokenizer
         files[SERVING] = export_text_serving(student)
-        files[RESPONSE] = export_text_response(student, reference)
+        files[RESPONSE] = export_text_response(student, *described)
     else:
         row = material.read.x.shape[1:]
         files[SERVING] = export_serving(student, row)
-        files[RESPONSE] = export_response(student, row, reference)
+        files[RESPONSE] = export_response(student, row, described[0])
     return files
 
 

@@ -170,7 +170,7 @@ def _show(row: Row) -> None:
     for name, found in row["attacks"].items():
         table.add_row(name, *(_text(found.get(column)) for column in ("turned", *_COLUMNS)))
     console.print(table)
-    for kind in ("clean", "shifts", "knowing"):
+    for kind in ("clean", "shifts", "knowing", "knows_the_words"):
         found = ", ".join(f"{name} {_text(value)}" for name, value in row.get(kind, {}).items())
         console.print(f"{kind}: {found}")
 

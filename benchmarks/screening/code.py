@@ -31,7 +31,7 @@ _TEXTS = (
         f"benchmarks/screening/texts/{name}.py"
         for name in (
             *("corpora", "models", "subjects", "attacks"),
-            *("mistyping", "synonyms", "measures"),
+            *("knowing", "mistyping", "synonyms", "measures"),
         )
     ),
     *(
@@ -41,7 +41,10 @@ _TEXTS = (
     *(f"inference/screening/{name}.py" for name in ("calibration", "detector", "scoring")),
     *(
         f"training/{name}.py"
-        for name in ("encoder", "export_text", "reference", "response", "text_response")
+        for name in (
+            *("encoder", "export_text", "reference"),
+            *("response", "text_response", "wording"),
+        )
     ),
 )
 

@@ -57,11 +57,11 @@ _DEEP = (
     "measures on clean rows"
 )
 _WORDS = (
-    "exchanged words are words, and random exchanges as many must pass: what they turn lies where "
-    "honest texts of the other class lie, the more so the more are exchanged, and the less sure "
-    "the model is (accuracy {accuracy:.2f}). Tried without gain: answers with the most telling "
-    "words, and with each half of the words, left out. A reference behind the first layer would "
-    "add .02 of AUROC (e-mails, one seed), and is not built"
+    "an attack that asks, and stops where the answer turns, changes few words, and a text of few "
+    "words that the model tells wrong (accuracy {accuracy:.2f}) looks as one that was turned. "
+    "Tried with little or no gain: reactions of all tokens, sorted; densities of the embeddings "
+    "and of the first layer; answers with the most telling words, and with each half of the "
+    "words, left out (ADR 50)"
 )
 _CHANCE = "beyond are {those}: of so few rows as many come by chance under that bound, too"
 

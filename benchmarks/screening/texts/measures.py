@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.screening.measures import WORST, alarms, share, tell
+from benchmarks.screening.texts import knowing
 from benchmarks.screening.texts.attacks import TEXT_ATTACKS, made
 from benchmarks.screening.texts.subjects import Floats, TextSubject
 from inference.screening.detector import Detector
@@ -28,6 +29,7 @@ def measure(subject: TextSubject) -> dict[str, Any]:
         "clean": alarms(detector, clean, wrong),
         "shifts": _shifts(subject, detector, x),
         "attacks": _attacks(subject, detector, features),
+        "knows_the_words": knowing.measure(subject, detector, clean),
     }
 
 

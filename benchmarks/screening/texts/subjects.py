@@ -31,6 +31,7 @@ from training.export_text import depth
 from training.reference import Reference, watched
 from training.response import Watch, cross_entropy_slope
 from training.text_response import respond
+from training.wording import Wording
 
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
@@ -45,12 +46,14 @@ class Measured:
 
     module: TextClassifier
     reference: Reference
+    wording: Wording
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
         ids, mask, label, eps = (torch.as_tensor(feeds[name]) for name in contract.TEXT_INPUTS)
         with watched(self.module) as entered:
             watch, begins = Watch(self.reference, entered), depth(self.module)
-            logits, _, features = respond(self.module, ids, mask, label, eps, watch, begins)
+            given = ids, mask, label, eps, watch, begins, self.wording
+            logits, _, features = respond(self.module, *given)
         return [logits.numpy(), features.numpy()]
 
 
@@ -146,9 +149,9 @@ def subject(corpus: Corpus, seed: int) -> TextSubject:
     module, cutter = made.module, made.cutter
     rows = {name: cutter.rows(part.texts) for name, part in slices.items()}
     reference = Reference.fit([made.vectors], classes, len(corpus.labels))
-    probe = TextProbe.over(
-        Measured(module, reference), Stepped(module), cutter.rules, _STEP, rows["train"]
-    )
+    wording = Wording.fit(rows["train"], classes, cutter.rules.vocabulary, len(corpus.labels))
+    measured = Measured(module, reference, wording)
+    probe = TextProbe.over(measured, Stepped(module), cutter.rules, _STEP, rows["train"])
     texts = {
         row.tobytes(): text
         for name, part in slices.items()

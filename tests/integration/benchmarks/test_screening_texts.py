@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from benchmarks.screening.measures import WORST
-from benchmarks.screening.texts import attacks, corpora, measures, models, subjects
+from benchmarks.screening.texts import attacks, corpora, knowing, measures, models, subjects
 from benchmarks.screening.texts.attacks import MOST_WORDS, TEXT_ATTACKS, made
 from benchmarks.screening.texts.corpora import SPAM, Texts
 from benchmarks.screening.texts.mistyping import mistyped
 from benchmarks.screening.texts.subjects import TextSubject
-from publishing.text_probe import inner
+from publishing.text_probe import SHARES, inner
 
 LETTERS = replace(SPAM, words=16, sizes=(500, 80, 80, 80))
 KINDS = (
@@ -44,7 +44,8 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextSubject]:
         patch.setitem(corpora._READERS, SPAM.name, letters)
         patch.setattr(attacks.synonyms, "read", lambda: {"prize": ["award"], "meet": ["see"]})
         patch.setattr(models, "_EPOCHS", 3)
-        patch.setattr(attacks, "MOST_TEXTS", 30)
+        for module in (attacks, knowing):
+            patch.setattr(module, "MOST_TEXTS", 30)
         torch.set_num_threads(1)
         yield subjects.subject(LETTERS, 7)
 
@@ -92,6 +93,20 @@ def test_attacks_keep_to_their_share_and_turn_more_than_mistakes(subject: TextSu
         assert np.array_equal(made(subject, attack)[1], after)
 
 
+def test_who_knows_the_words_goes_by_them(subject: TextSubject) -> None:
+    """What is exchanged then speaks less for the class that the text is of, too."""
+    _, rows, classes = (part[:30] for part in subject.right)
+    probe = subject.probe.probe
+    votes = probe.measured.wording.votes.numpy()
+    last = f"hotflip-{SHARES[-1]:g}"
+    left = []
+    for each in (probe, knowing.Knowing.beside(probe, votes, max(knowing.WEIGHTS))):
+        moved = dict(each.attacks(rows, np.random.default_rng(0)))[last]
+        held = np.where(inner(moved), votes[np.maximum(moved, 0), classes[:, np.newaxis]], 0)
+        left.append(held.sum(axis=1).mean())
+    assert left[1] < left[0] - 0.5
+
+
 def test_figures_are_of_turned_texts(subject: TextSubject) -> None:
     found = measures.measure(subject)
     assert found["clean"]["accuracy"] > 0.9
@@ -102,3 +117,7 @@ def test_figures_are_of_turned_texts(subject: TextSubject) -> None:
     least = min(row["auroc"] for name, row in each.items() if name != WORST and "auroc" in row)
     assert 0.5 < each[WORST]["auroc"] <= least + 0.01
     assert each["HotFlip until it turns"]["auroc"] > 0.8
+    known = found["knows_the_words"]
+    assert known["attacked"] == each[WORST]["attacked"]
+    assert known["turned"] > 0.5
+    assert known["auroc"] < each["HotFlip until it turns"]["auroc"]

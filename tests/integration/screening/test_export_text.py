@@ -15,7 +15,13 @@ from inference.tokens import NO_TOKEN
 from tests.support.demo_models import opened
 from training.encoder import Size, TextClassifier, load_bert
 from training.export_text import export_text_response, export_text_serving
+from training.reference import FEATURES as OF_LAYER
+from training.reference import Reference, watched
+from training.response import Watch
+from training.spam import encoded
 from training.text_response import FEATURES, respond
+from training.wording import FEATURES as OF_WORDING
+from training.wording import Wording
 
 SIZE = Size(vocabulary=40, positions=48, width=16, inner=24, layers=1, heads=2)
 
@@ -123,6 +129,29 @@ def test_features_begin_behind_the_first_layer_of_two(
     expected = respond(made, *feeds, own, torch.tensor(0.05), depth=1)
     for found, value in zip(screened(response, x), expected, strict=True):
         assert np.abs(found - value.detach().numpy()).max() <= 1e-3
+
+
+def test_what_describes_training_texts_stands_in_the_graph(
+    pair: tuple[TextClassifier, bytes, bytes],
+) -> None:
+    """Layers and words: the features are torch's, in whatever company and however filled up."""
+    made, serving, _ = pair
+    seen, x = rows(90, 12, seed=2), rows(6, 9)
+    vectors, y = encoded(made, seen), np.arange(90) % 3
+    reference = Reference.fit([vectors], y, 3)
+    wording = Wording.fit(seen, y, SIZE.vocabulary, 3)
+    graph = export_text_response(made, reference, wording)
+    contract.check_same_parameters(serving, graph)
+    feeds = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
+    given = *feeds, torch.full((6,), contract.OWN_PREDICTION), torch.tensor(0.05)
+    with watched(made) as entered:
+        expected = respond(made, *given, Watch(reference, entered), 1, wording)[2].numpy()
+    assert expected.shape == (6, FEATURES + OF_LAYER + OF_WORDING)
+    found = screened(graph, x)[2]
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-3)
+    alone = np.concatenate([screened(graph, row[np.newaxis])[2] for row in x])
+    assert np.allclose(alone, found, rtol=1e-3, atol=1e-3)
+    assert np.allclose(screened(graph, tokens.resized(x, 12))[2], found, rtol=1e-3, atol=1e-3)
 
 
 def test_weights_are_taken_from_bert_s_names() -> None:

@@ -7,10 +7,13 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+from torch import nn
 
 from inference.model_config import ModelConfig
 from publishing.data import Dataset
@@ -23,6 +26,9 @@ from tests.support.runs import make, refused, weights, without_graphs
 from tests.support.text_models import tokenizer_json
 from training import descent, origin, workshop
 from training.curves import Curves
+from training.encoder import Size, TextClassifier
+from training.reference import Reference
+from training.wording import Wording
 from training.workshop import Made, Workshop
 
 _FORK = multiprocessing.get_context("fork")
@@ -198,8 +204,14 @@ def test_a_loss_that_is_no_number_publishes_nothing(tmp_path: Path) -> None:
 def test_texts_are_learnt_under_their_tokenizer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    described: list[object] = []
+
+    def noted(student: nn.Module, *given: object) -> bytes:
+        described.extend(given)
+        return weights(student)
+
     # A text model's response graph takes longest of all; tests of its export have it.
-    monkeypatch.setattr(workshop, "export_text_response", weights)
+    monkeypatch.setattr(workshop, "export_text_response", noted)
     made = make(recipes.texts(tmp_path), tmp_path / "made")
     data = Dataset.read(made.data)
     data.check(ModelConfig.read((made.model / "model.json").read_bytes()))
@@ -213,6 +225,23 @@ def test_texts_are_learnt_under_their_tokenizer(
     right = session.run(None, fed)[0].argmax(1) == data.test.y
     assert right.mean() == pytest.approx(made.report["accuracy"])
     assert right.mean() > 0.8
+    assert [type(each) for each in described] == [Reference, Wording]
+
+
+def test_training_texts_that_are_private_or_elsewhere_are_not_described() -> None:
+    """Neither by moments of their vectors nor by counts of their words."""
+    student = TextClassifier(Size(12, 8, 8, 8, 1, 2), 2).eval()
+    rows, y = np.arange(48).reshape(12, 4) % 12, np.arange(12) % 2
+    read = SimpleNamespace(tokenizer=b"", names=("a", "b"))
+    material: Any = SimpleNamespace(labelled=(rows, y), read=read)
+    for federated, privacy, told in (
+        (None, None, True),
+        (None, {"epsilon": 2.0}, False),
+        ({"rounds": 1}, None, False),
+    ):
+        went_in: Any = SimpleNamespace(federated=federated, privacy=privacy)
+        found = workshop._described(student, material, went_in)
+        assert [each is not None for each in found] == [told, told]
 
 
 @pytest.mark.usefixtures("unexported")
