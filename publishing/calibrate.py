@@ -11,9 +11,10 @@
 
 Where answers are compared with the float32 model's, the fit slice says what disagreement is to
 count for: `adversarial`, or else `suspect`, where at most half of what the bound allows disagrees;
-else nothing. Chosen by other rows, the choice costs no confidence. Where the calibration slice has
-no room for it after all, the next is tried, and two limits having been tried on the same rows, what
-may go wrong is stated twice as often.
+else nothing. Where few rows calibrate it is no more than `suspect`. Chosen by other rows, the
+choice costs no confidence. Where the calibration slice has no room for it after all, the next is
+tried, and two limits having been tried on the same rows, what may go wrong is stated twice as
+often.
 """
 
 from collections.abc import Mapping
@@ -135,9 +136,12 @@ def _wanted(seen: Seen, backing: int) -> Verdict | None:
     """What disagreement is to count for."""
     if seen.disagreeing is None:
         return None
-    room = (*(bound / 2 for bound in bounds(backing)), 1.0)
-    pairs = zip(_COUNTS_FOR, room, strict=True)
-    return next(verdict for verdict, most in pairs if seen.disagreeing <= most)
+    upper, lower = bounds(backing)
+    room = {Verdict.ADVERSARIAL: upper / 2, Verdict.SUSPECT: lower / 2, Verdict.CLEAN: 1.0}
+    if backing < MANY_ROWS:
+        # One honest row that disagrees would take half of the few ranks that there are.
+        del room[Verdict.ADVERSARIAL]
+    return next(verdict for verdict, most in room.items() if seen.disagreeing <= most)
 
 
 def limited(
