@@ -255,11 +255,12 @@ def _described(student: nn.Module, material: Material, went_in: Ingredients) -> 
     if went_in.federated is not None or went_in.privacy:
         return None, None
     reference = _reference(student, material)
-    if not isinstance(student, TextClassifier):
+    tokens = material.read.tokens
+    if tokens is None or not isinstance(student, TextClassifier):
         return reference, None
     x, y = material.labelled
-    words = student.words.num_embeddings
-    return reference, Wording.fit(x, y, words, len(material.read.names))
+    # Of all tokens, also of those that a student with fewer words takes for one.
+    return reference, Wording.fit(x, y, tokens.vocabulary, len(material.read.names))
 
 
 def _reference(student: nn.Module, material: Material) -> Reference:

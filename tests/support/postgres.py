@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -106,7 +107,9 @@ class PostgresServer:
 
     def resume(self) -> None:
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+            # One that has just ended needs nothing.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def psql(self, query: str) -> str:
         """What PostgreSQL's own program answers: a line for each row, fields apart by `|`."""

@@ -100,7 +100,7 @@ class Desk:
         policy = make_policy(screens=Screens({CONFIG.name: screen}))
         self.engine, self.spy = Separate(), Spy()
         told = SimpleNamespace(encode=lambda: b"{}")
-        free = SimpleNamespace(allowance="", labels_only=False)
+        free = SimpleNamespace(allowance="", labels_only=False, policy="")
         self.predict = Predict(
             self.engine,
             SimpleNamespace(record=lambda outcome: told),

@@ -96,9 +96,9 @@ def test_a_verdict_on_a_text_flags_and_does_not_block(house):
     detector = live.ready.detector
     calibration = replace(
         detector.calibration,
-        scores=(-1e9,) * detector.calibration.rows,
+        scores=(-2e9,) * detector.calibration.rows,
         adversarial=replace(detector.calibration.adversarial, threshold=-1e9),
-        suspect=replace(detector.calibration.suspect, threshold=-1e9),
+        suspect=replace(detector.calibration.suspect, threshold=-2e9),
         shifts=(),
     )
     live.ready.detector = replace(detector, calibration=calibration)

@@ -232,7 +232,7 @@ def test_training_texts_that_are_private_or_elsewhere_are_not_described() -> Non
     """Neither by moments of their vectors nor by counts of their words."""
     student = TextClassifier(Size(12, 8, 8, 8, 1, 2), 2).eval()
     rows, y = np.arange(48).reshape(12, 4) % 12, np.arange(12) % 2
-    read = SimpleNamespace(tokenizer=b"", names=("a", "b"))
+    read = SimpleNamespace(tokenizer=b"", tokens=SimpleNamespace(vocabulary=12), names=("a", "b"))
     material: Any = SimpleNamespace(labelled=(rows, y), read=read)
     for federated, privacy, told in (
         (None, None, True),
