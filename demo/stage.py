@@ -24,7 +24,10 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import Profile, connect
 
 _START_SECONDS = 120
-_PORTS = range(16384, 32767)
+# From a place of its own, so that processes seldom meet, once round.
+_PORTS = range(16384, 32766, 2)
+_START = secrets.randbelow(len(_PORTS))
+_pairs = iter([*_PORTS[_START:], *_PORTS[:_START]])
 
 
 class StepFailed(Exception):
@@ -42,10 +45,10 @@ def free_ports() -> int:
     """A port of loopback that is free together with its successor.
 
     It is below those that Linux gives to connections (from 32768 on), which might take it before
-    whoever asks listens there.
+    whoever asks listens there; and a process is given each pair once, as who was given it before
+    may listen there again.
     """
-    while True:
-        port = secrets.choice(_PORTS)
+    for port in _pairs:
         with socket.socket() as first, socket.socket() as second:
             try:
                 first.bind(("127.0.0.1", port))
@@ -53,6 +56,7 @@ def free_ports() -> int:
             except OSError:
                 continue
             return port
+    raise StepFailed("no two ports of loopback are free")
 
 
 def check_free(endpoint: str) -> None:
