@@ -16,6 +16,7 @@ The front door has authenticated the caller and found that the policy lets them 
 A refusal in steps 1 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
 """
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -97,6 +98,7 @@ class Predict:
         self.longest = longest
         self.unresolved = Statistics()
         self.session_actions: Counter[tuple[str, str]] = Counter()
+        self._counting = threading.Lock()
 
     def __call__(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
@@ -186,7 +188,8 @@ class Predict:
             # An attacker's rows are no evidence of how others have changed.
             self._drift.observe(live, answer, caller)
         else:
-            self.session_actions[live.model, session] += 1
+            with self._counting:
+                self.session_actions[live.model, session] += 1
         released = self._release.decide(
             live, question, call.principal, findings.input_digest, answer, session
         )

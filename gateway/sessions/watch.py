@@ -118,8 +118,10 @@ class SessionWatch:
             watched.extraction_until = until
         for kind, now in (("search", search), ("extraction", extraction)):
             if now:
-                self.found[model, kind] += 1
-                _log.warning("%s asks %s as one who makes an %s would", caller, model, kind)
+                # Another session's thread may be adding here, too.
+                with self._mutex:
+                    self.found[model, kind] += 1
+                _log.warning("%s asks %s as is done for %s", caller, model, kind)
 
     def _action(self, watched: _Watched, rules: SessionRules) -> str | None:
         now = self._clock()
