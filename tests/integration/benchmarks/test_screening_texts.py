@@ -107,6 +107,13 @@ def test_who_knows_the_words_goes_by_them(subject: TextSubject) -> None:
     assert left[1] < left[0] - 0.5
 
 
+def assert_no_better_than(one: dict[str, Any], worst: dict[str, Any]) -> None:
+    """The worst scores least of each text that `one` turned; of others it may find all."""
+    if "auroc" in one and one["attacked"] == worst["attacked"]:
+        turned, ever = one["turned"], worst["turned"]
+        assert worst["auroc"] * ever <= one["auroc"] * turned + ever - turned + 0.001
+
+
 def test_figures_are_of_turned_texts(subject: TextSubject) -> None:
     found = measures.measure(subject)
     assert found["clean"]["accuracy"] > 0.9
@@ -114,8 +121,9 @@ def test_figures_are_of_turned_texts(subject: TextSubject) -> None:
     assert max(found["shifts"].values()) < 0.15
     each = found["attacks"]
     assert each[WORST]["turned"] >= max(each[attack.name]["turned"] for attack in TEXT_ATTACKS)
-    least = min(row["auroc"] for name, row in each.items() if name != WORST and "auroc" in row)
-    assert 0.5 < each[WORST]["auroc"] <= least + 0.01
+    assert 0.5 < each[WORST]["auroc"]
+    for attack in TEXT_ATTACKS:
+        assert_no_better_than(each[attack.name], each[WORST])
     assert each["HotFlip until it turns"]["auroc"] > 0.8
     known = found["knows_the_words"]
     assert known["attacked"] == each[WORST]["attacked"]

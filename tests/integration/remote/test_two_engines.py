@@ -67,9 +67,13 @@ def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def both_are_there(house: House) -> None:
+    eventually(lambda: all_there(house))
+
+
+def all_there(house: House) -> bool:
     digest = house.gateway.engine.resolve("digits").digest
     rooms = rooms_of(house)._rooms.values()
-    eventually(lambda: all(not room.behind and digest in room.measured for room in rooms))
+    return all(not room.behind and digest in room.measured for room in rooms)
 
 
 def asked(house: House, count: int, size: int, threads: int = 24) -> list[Answer]:
