@@ -211,6 +211,7 @@ class Generate:
         answer can be withheld later, so whatever does more than flag blocks.
         """
         screen, policy = ready.terms.screening, self._policy()
+        work.policy = policy.digest
         if score is not None and screen is not None:
             work.verdict = screen.verdict(score)
             work.score, work.threshold = repr(score), repr(float(screen.threshold))
@@ -250,7 +251,7 @@ class Generate:
                 version=str(live.version) if live else "",
                 version_digest=live.digest if live else "",
                 pointer_sequence=str(live.sequence) if live else "",
-                policy_digest=live.policy if live else self._policy().digest,
+                policy_digest=work.policy or (live.policy if live else self._policy().digest),
                 input=work.asked.digest if work.asked else "",
                 output=output,
                 outcome=outcome,

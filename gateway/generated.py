@@ -25,7 +25,8 @@ class Work:
     `streams` says whether parts leave before the end, `full` whether who names no number of tokens
     gets as many as the version gives. `output_tokens` are those that are known: where ids are not
     told, none until the end says how many there were. `sent` is how many tokens the prompt has at
-    most, once it may have reached who generates.
+    most, once it may have reached who generates. `policy` is the digest of that by which the prompt
+    was judged.
     """
 
     time: datetime
@@ -43,6 +44,7 @@ class Work:
     verdict: str = ""
     score: str = ""
     threshold: str = ""
+    policy: str = ""
     ids: list[int] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
     last: Piece = _NOTHING

@@ -4,10 +4,16 @@ between named the policy before, by which nobody could tell why they left as the
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sealgate.client.connection import connect, options_of
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.tensors import Tensor, write_inputs
+from tests.support import tiny_decoder
+from tests.support.generator_house import generating
 from tests.support.house import House, rows, running
 from tests.support.succession import change
 
@@ -34,3 +40,21 @@ def test_an_answer_names_the_policy_by_which_it_left(
         answer = client.infer("digits", {"x": rows()})
     assert set(answer.outputs) == {"label"}
     assert answer.receipt.fields["policy_digest"] == gateway.policy().digest
+
+
+def test_a_stream_names_the_policy_by_which_its_prompt_was_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with generating(tmp_path / "state", tiny_decoder.make(tmp_path / "tiny")) as house:
+        gateway = house.gateway
+        before = gateway.engine.live()["tiny", "production"]
+        flagged = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
+        change(house, lambda policy: policy.update(screens={"tiny": flagged}))
+        monkeypatch.setattr(gateway.engine, "resolve", lambda *asked: replace(before))
+        request = oip.ModelInferRequest(model_name="tiny")
+        request.parameters["max_tokens"].int64_param = 2
+        write_inputs(request, [Tensor.of("text_input", np.array([b"a walk"], object))])
+        start = gateway.recorder.size
+        assert not list(house.inference().ModelStreamInfer(iter([request])))[-1].error_message
+        named = {entry["policy_digest"] for entry in house.entries(start)}
+        assert named == {gateway.policy().digest} != {before.policy}
