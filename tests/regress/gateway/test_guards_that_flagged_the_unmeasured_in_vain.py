@@ -38,7 +38,8 @@ def test_what_a_guard_flags_is_recorded(
     live = SimpleNamespace(alias="production", digest="", version=1, sequence=1, policy="")
     live.ready, live.statistics = Unmeasured(CLEARED, TERMS, "elsewhere"), Statistics()
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda _: False)
-    policy: Any = SimpleNamespace(screen=lambda _: Screen(Verdicts(adversarial=FLAG)), rules=None)
+    screen = Screen(Verdicts(adversarial=FLAG))
+    policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     entries: list[Any] = []
     receipt = SimpleNamespace(encode=lambda: b"")
     recorder: Any = SimpleNamespace(record=lambda entry: entries.append(entry) or receipt)

@@ -63,7 +63,8 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
     live = SimpleNamespace(alias="production", ready=elsewhere, digest="", version=1, sequence=1)
     live.policy, live.statistics = "", elsewhere.statistics
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda _: False)
-    policy: Any = SimpleNamespace(screen=lambda _: Screen(Verdicts(adversarial=FLAG)), rules=None)
+    screen = Screen(Verdicts(adversarial=FLAG))
+    policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     receipt = SimpleNamespace(encode=lambda: b"")
     recorder: Any = SimpleNamespace(record=lambda _: receipt)
     rights: Any = SimpleNamespace(check=lambda *_: None)
