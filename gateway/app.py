@@ -1,7 +1,5 @@
 """Builds a gateway from its configuration: the one place where its parts are joined."""
 
-from collections.abc import Iterator, Sequence
-
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
@@ -22,10 +20,11 @@ from gateway.log_service import LogService
 from gateway.metrics.listener import MetricsListener
 from gateway.metrics.readiness import Phase
 from gateway.opening import open_rollback_key
+from gateway.own_answers import OwnAnswers
 from gateway.policy_service import PolicyService
 from gateway.predict import Predict
 from gateway.quotas import Quotas
-from gateway.recorder import Outcome, Recorder, Search
+from gateway.recorder import Outcome, Recorder
 from gateway.registry_service import RegistryService
 from gateway.release import Release
 from gateway.rights import Rights
@@ -34,7 +33,6 @@ from gateway.running import Running
 from gateway.server_tls import ServerTls
 from gateway.sessions.opening import open_sessions
 from gateway.store import Store
-from gateway.subjects import Erased, erase_subject
 from gateway.turnstile import Turnstile
 from gateway.upload_service import UploadService
 from gateway.watch import Watch
@@ -46,7 +44,6 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.steady_clock import now
 from sealgate.trust.answer import READ
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipt import Receipt
 from sealgate.v1 import audit_pb2, credential_pb2, log_pb2, policy_pb2, registry_pb2, upload_pb2
 from sealgate.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from sealgate.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
@@ -107,18 +104,7 @@ class Gateway:
         self._witnesses = Witnesses(config.witnesses, logs, store.witnessed, store.halt, often)
         self._predict = self._new_predict()
         self._add_services()
-        self._metrics = MetricsListener(
-            config,
-            self.engine,
-            self.recorder,
-            store,
-            self._predict,
-            front_door,
-            tls,
-            http.answers,
-            self._drift,
-            self._sessions,
-        )
+        self._metrics = self._new_metrics(config, front_door, tls)
         self.ports |= self._metrics.ports
 
     def policy(self) -> Policy:
@@ -216,6 +202,22 @@ class Gateway:
             self._predict.unresolved,
         )
 
+    def _new_metrics(
+        self, config: GatewayConfig, front_door: FrontDoor, tls: ServerTls
+    ) -> MetricsListener:
+        return MetricsListener(
+            config,
+            self.engine,
+            self.recorder,
+            self._store,
+            self._predict,
+            front_door,
+            tls,
+            self._http.answers,
+            self._drift,
+            self._sessions,
+        )
+
     def _add_services(self) -> None:
         withdrawn = self._drift.withdrawn
         inference = InferenceService(
@@ -233,18 +235,19 @@ class Gateway:
         add_PolicyServiceServicer_to_server(PolicyService(registry.policies), self._server)
         credentials = CredentialService(registry, self._authenticator.api_keys)
         add_CredentialServiceServicer_to_server(credentials, self._server)
+        answers = OwnAnswers(self._store.answers.origin, self.recorder, registry.erasures)
         add_LogServiceServicer_to_server(
             LogService(
                 self._store.logs(),
                 self._watches.logs,
-                self._open_answer,
+                answers.open,
                 self._store.witnessed,
-                self._erase_subject,
+                answers.erase,
                 self._rights,
             ),
             self._server,
         )
-        audit = AuditService(registry.audit_trail, self._search_answers, self._rights)
+        audit = AuditService(registry.audit_trail, answers.search, self._rights)
         add_AuditServiceServicer_to_server(audit, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
@@ -273,25 +276,6 @@ class Gateway:
                 outcome=outcome,
             )
         )
-
-    def _open_answer(self, origin: str, index: int) -> Receipt:
-        self._check_own(origin)
-        return self.recorder.open(index)
-
-    def _erase_subject(self, principal: str, origin: str, subject: str, request_id: str) -> Erased:
-        self._check_own(origin)
-        erasures = self._store.registry.erasures
-        return erase_subject(erasures, self.recorder, principal, origin, subject, request_id)
-
-    def _search_answers(
-        self, origin: str, start: int, end: int, values: Sequence[str]
-    ) -> Iterator[Search]:
-        self._check_own(origin)
-        return self.recorder.search(start, end, values)
-
-    def _check_own(self, origin: str) -> None:
-        if origin != self._store.answers.origin:
-            raise Refusal(Reason.LOG_UNKNOWN)
 
 
 def build(config: GatewayConfig) -> Gateway:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.config import GatewayConfig
+from gateway.config_option import config_option, read_config
 from gateway.opening import open_artifacts, opening
 from registry.collection import Collector
 from registry.database import Database
@@ -16,7 +16,6 @@ from registry.spool import Spool
 from registry.unit_of_work import Ledger
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
-from sealgate.cli.people import state_folder
 from sealgate.settings import ConfigError
 from sealgate.signing_keys import open_log_signer
 
@@ -39,11 +38,7 @@ def artifacts() -> None:
     help="Leave what was put in these last HOURS; longer than any upload takes.",
     metavar="HOURS",
 )
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration; default: STATE/gateway.toml.",
-)
+@config_option
 @json_option
 @click.pass_context
 def collect(
@@ -56,7 +51,7 @@ def collect(
     """
     before = datetime.now(UTC) - timedelta(hours=older_than)
     try:
-        places = GatewayConfig.read(config or state_folder(ctx) / "gateway.toml").registry
+        places = read_config(ctx, config).registry
         store = open_artifacts(places)
         with opening("[registry] database", places.database):
             database = Database.open(places.database, "registry")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gateway import app, engine_process, ray_process
-from gateway.config import GatewayConfig
+from gateway.config_option import config_option, read_config
 from inference import tracing
 from inference.remote.settings import EngineConfig
 from sealgate.cli.main import JoinedGroup
@@ -35,7 +35,7 @@ Examples:
   sealgate serve engine --config /etc/sealgate/engine.toml
 """,
 )
-@click.option("--config", type=_CONFIG, help="The configuration; default: STATE/gateway.toml.")
+@config_option
 @click.pass_context
 def serve(ctx: click.Context, config: Path | None) -> None:
     """Start the gateway: door, registry and engine in one process."""
@@ -44,7 +44,7 @@ def serve(ctx: click.Context, config: Path | None) -> None:
             raise click.UsageError(f"--config goes behind {ctx.invoked_subcommand}")
         return
     try:
-        settings = GatewayConfig.read(config or state_folder(ctx) / "gateway.toml")
+        settings = read_config(ctx, config)
         configure(settings.log)
         tracing.start(settings.traces, "sealgate-gateway")
         gateway = app.build(settings)

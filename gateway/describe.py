@@ -7,9 +7,9 @@ from typing import Any
 from gateway.question import ORDINARY
 from inference.engine import Indexed, Live
 from inference.generators import Generator
-from inference.model_config import TensorSpec
 from inference.remote import prompts
 from inference.statistics import Duration, Executions
+from inference.tensor_spec import TensorSpec
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.trust.times import format_time
 

@@ -30,10 +30,11 @@ from datetime import datetime
 
 from gateway.front_door import Call, RecordedRefusal
 from gateway.generated import RECEIPT, Work
+from gateway.outcomes import outcome_of
 from gateway.prompt_guard import PromptGuard
 from gateway.question import Question, read_question
 from gateway.quotas import COUNTED, Quotas
-from gateway.recorder import Outcome, Recorder
+from gateway.recorder import Recorder
 from gateway.rights import Rights
 from inference.engine import Engine, Live
 from inference.generators import Generator
@@ -238,20 +239,16 @@ class Generate:
 
     def _record(self, call: Call, work: Work, outcome: str) -> Receipt:
         """Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then."""
-        live, question = work.live, work.question
-        principal = call.principal.name
+        live = work.live
         output = work.output if outcome != OPENED else ""
         return self._recorder.record(
-            Outcome(
-                subject=(question and question.subject) or principal,
-                time=work.time,
-                principal=principal,
-                method=call.method,
-                model=question.model if question else "",
-                version=str(live.version) if live else "",
-                version_digest=live.digest if live else "",
-                pointer_sequence=str(live.sequence) if live else "",
-                policy_digest=work.policy or (live.policy if live else self._policy().digest),
+            outcome_of(
+                call,
+                work.time,
+                work.question,
+                live,
+                work.policy,
+                self._policy,
                 input=work.asked.digest if work.asked else "",
                 output=output,
                 outcome=outcome,

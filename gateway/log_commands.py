@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.config import GatewayConfig
+from gateway.config_option import config_option, read_config
 from gateway.opening import opening
 from registry.database import Database
 from registry.log.pruning import prune_leaves
@@ -16,7 +17,6 @@ from registry.log.tables import ANSWERS
 from registry.prunings import Prunings
 from registry.unit_of_work import Ledger
 from sealgate.cli.output import json_option, show_fields
-from sealgate.cli.people import state_folder
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.signing_keys import open_log_signer
@@ -36,11 +36,7 @@ Examples:
 )
 @click.option("--before", help="A time (RFC 3339, UTC), or an entry; default: as far as allowed.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration; default: STATE/gateway.toml.",
-)
+@config_option
 @json_option
 @click.pass_context
 def prune(
@@ -55,7 +51,7 @@ def prune(
     """
     now = datetime.now(UTC)
     try:
-        settings = GatewayConfig.read(config or state_folder(ctx) / "gateway.toml")
+        settings = read_config(ctx, config)
         with opening("[registry] database", settings.registry.database):
             registry = Database.open(settings.registry.database, "registry")
         with closing(registry), opening("[answers] database", settings.answers.database):

@@ -23,11 +23,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from typing import Any
+
+import numpy.typing as npt
 
 from gateway.drift import DriftWatch
 from gateway.features import FeatureKeeper
 from gateway.front_door import Call, RecordedRefusal
 from gateway.holding import Holding
+from gateway.outcomes import outcome_of
 from gateway.question import Question, read_question
 from gateway.recorder import Outcome, Recorder
 from gateway.release import Release
@@ -180,16 +184,7 @@ class Predict:
         answer = findings.answer = self._rollout.vitals.run(live, run)  # 4
         live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
         self._features.keep(live.digest, answer.features)
-        rules = self._policy().screen(live.model).sessions  # 5
-        holds = not self._drift.withdrawn(live.digest)
-        session = self._sessions.observe(rules, caller, live, array, answer, holds)
-        findings.session = session
-        if session is None:
-            # An attacker's rows are no evidence of how others have changed.
-            self._drift.observe(live, answer, caller)
-        else:
-            with self._counting:
-                self.session_actions[live.model, session] += 1
+        session = findings.session = self._observe(caller, live, array, answer)  # 5
         released = self._release.decide(
             live, question, call.principal, findings.input_digest, answer, session
         )
@@ -201,6 +196,21 @@ class Predict:
         if released.labels_only:
             return [labels(answer.outputs[live.config.output.name])]
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
+
+    def _observe(
+        self, caller: str, live: Live, array: npt.NDArray[Any], answer: Answer
+    ) -> str | None:
+        """What the policy has follow from the caller's session; None for nothing."""
+        rules = self._policy().screen(live.model).sessions
+        holds = not self._drift.withdrawn(live.digest)
+        session = self._sessions.observe(rules, caller, live, array, answer, holds)
+        if session is None:
+            # An attacker's rows are no evidence of how others have changed.
+            self._drift.observe(live, answer, caller)
+        else:
+            with self._counting:
+                self.session_actions[live.model, session] += 1
+        return session
 
     def _count(self, findings: _Findings, reason: str, ns: int) -> None:
         """Counts the request for its version, if it got that far, before its caller hears of it."""
@@ -241,17 +251,13 @@ class Predict:
         output_digest: str,
     ) -> Outcome:
         live, answer = findings.live, findings.answer
-        principal = call.principal.name
-        return Outcome(
-            subject=question.subject if question and question.subject else principal,
-            time=now,
-            principal=principal,
-            method=call.method,
-            model=question.model if question else "",
-            version=str(live.version) if live else "",
-            version_digest=live.digest if live else "",
-            pointer_sequence=str(live.sequence) if live else "",
-            policy_digest=findings.policy or (live.policy if live else self._policy().digest),
+        return outcome_of(
+            call,
+            now,
+            question,
+            live,
+            findings.policy,
+            self._policy,
             input=findings.input_digest,
             output=output_digest,
             outcome=outcome,

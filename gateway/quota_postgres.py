@@ -6,7 +6,6 @@ statement, by the server's clock alone. A crash of the server may lose the last 
 since no hit waits for the disk.
 """
 
-import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,16 +13,11 @@ from typing import Any
 
 from limits.errors import StorageError
 from limits.storage import Storage
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.quota_tokens import Counted
-
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-# Seconds; libpq takes no shorter time to connect.
-_CONNECT_SECONDS = 2
-_STATEMENT_MS = 1000
-_CONNECTIONS = 16
+from gateway.shared_postgres import open_shared
 
 # One transaction, since it is sent as one. The rows that go are of callers and quotas that there
 # are no more.
@@ -84,31 +78,8 @@ class PostgresStorage(Storage):
 
     def __init__(self, uri: str, wrap_exceptions: bool = False, **_: float | str | bool) -> None:
         super().__init__(uri, wrap_exceptions=wrap_exceptions)
-        try:
-            url = make_url(uri)
-        except SQLAlchemyError:
-            # Its text may hold the password.
-            raise ValueError("it is not of the form postgresql://user@host/database") from None
-        self._schema = str(url.query.get("schema", "quotas"))
-        if not _SCHEMA.fullmatch(self._schema):
-            raise ValueError("its schema is not a plain name")
-        settings = {
-            "search_path": self._schema,
-            "statement_timeout": _STATEMENT_MS,
-            "synchronous_commit": "off",
-        }
-        options = " ".join(f"-c{name}={value}" for name, value in settings.items())
-        self._engine = create_engine(
-            url.difference_update_query(["schema"]).set(drivername="postgresql+psycopg"),
-            connect_args={
-                "connect_timeout": _CONNECT_SECONDS,
-                "tcp_user_timeout": 1000 * _CONNECT_SECONDS,
-                "options": options,
-            },
-            isolation_level="AUTOCOMMIT",
-            pool_size=_CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=_STATEMENT_MS / 1000,
+        self._engine, self._schema = open_shared(
+            uri, "quotas", "-csynchronous_commit=off", isolation_level="AUTOCOMMIT"
         )
         self._preparing = threading.Lock()
         self._prepared = False

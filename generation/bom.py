@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from inference.generation import Terms
+from publishing.bom import DATASET_REF, bill
 from sealgate.trust import digest
 from sealgate.trust.manifest import Manifest
 from sealgate.trust.times import format_time
@@ -18,37 +19,14 @@ def ml_bom(terms: Terms, task: str, manifest: Manifest, now: datetime) -> dict[s
     """The bill of materials; the same files and time give the same bytes. `task` is as for
     `Family`.
     """
-    files = [
-        {
-            "type": "file",
-            "bom-ref": f"file:{entry.path}",
-            "name": entry.path,
-            "hashes": [{"alg": "SHA-256", "content": digest.raw(entry.digest).hex()}],
-            "properties": [{"name": "sealgate:size", "value": str(entry.size)}],
-        }
-        for entry in manifest.files
-    ]
     data = {
         "type": "data",
-        "bom-ref": "data",
+        "bom-ref": DATASET_REF,
         "name": terms.data.name,
         "licenses": [{"license": {"name": terms.data.license}}],
         "data": [{"type": "dataset", "name": terms.data.name}],
     }
-    refs = ["data", *(f"file:{entry.path}" for entry in manifest.files)]
-    return {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": uuid.uuid5(_SERIALS, manifest.digest).urn,
-        "version": 1,
-        "metadata": {"timestamp": format_time(now), "component": _model(terms, task, manifest)},
-        "components": [data, *files],
-        "dependencies": [
-            {"ref": manifest.digest, "dependsOn": refs},
-            *({"ref": ref} for ref in refs),
-        ],
-    }
+    return bill(_SERIALS, manifest, _model(terms, task, manifest), data, now)
 
 
 def provenance(manifest: Manifest, now: datetime) -> dict[str, Any]:
@@ -86,7 +64,7 @@ def _model(terms: Terms, task: str, manifest: Manifest) -> dict[str, Any]:
         "modelCard": {
             "modelParameters": {
                 "task": task,
-                "datasets": [{"ref": "data"}],
+                "datasets": [{"ref": DATASET_REF}],
                 "inputs": [{"format": "text, or chat messages"}],
                 "outputs": [{"format": "text"}],
             },

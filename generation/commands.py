@@ -8,6 +8,7 @@ import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,6 +25,9 @@ from sealgate.settings import ConfigError
 from sealgate.signing_keys import open_signer
 from sealgate.trust.keys import Signer
 from sealgate.uploads import Uploader
+
+if TYPE_CHECKING:
+    from generation.publishing import Built
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
 for _module in ("torch", "torchao", "transformers", "jinja2", "onnx"):
@@ -154,21 +158,22 @@ def publish_generator(
         version = Uploader(channel).publish(built.package)
     number = int(version.name.rpartition("/")[2])
     told = {"model": name, "version": number, "digest": version.digest}
+    show_fields({**told, **_summary(built)}, as_json)
+
+
+def _summary(built: "Built") -> dict[str, object]:
+    """What was measured of the model while it was marked."""
     found = built.findings
-    show_fields(
-        {
-            **told,
-            "prompts_screened": found.terms.screening is not None,
-            "watermark_entry": built.mark.entry,
-            "watermark_payload": "carried" if built.mark.worded else "presence only",
-            "watermark_z_stored": round(found.marked.stored.z, 2),
-            "watermark_z_int8": round(found.marked.int8.z, 2),
-            "perplexity_unmarked": round(found.perplexities.unmarked, 4),
-            "perplexity_marked": round(found.perplexities.marked, 4),
-            "perplexity_served": round(found.perplexities.served, 4),
-        },
-        as_json,
-    )
+    return {
+        "prompts_screened": found.terms.screening is not None,
+        "watermark_entry": built.mark.entry,
+        "watermark_payload": "carried" if built.mark.worded else "presence only",
+        "watermark_z_stored": round(found.marked.stored.z, 2),
+        "watermark_z_int8": round(found.marked.int8.z, 2),
+        "perplexity_unmarked": round(found.perplexities.unmarked, 4),
+        "perplexity_marked": round(found.perplexities.marked, 4),
+        "perplexity_served": round(found.perplexities.served, 4),
+    }
 
 
 def _read_prompts(path: Path) -> list[str]:

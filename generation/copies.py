@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from inference.admission import FileSource
+from inference.admission import FileSource, read_file
 from inference.generation import check_paths
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import write_private_file
@@ -37,11 +37,7 @@ def copy_verified(manifest: Manifest, source: FileSource, copies: Path) -> Path:
 
 
 def _copy(entry: FileEntry, source: FileSource, folder: Path) -> None:
-    data = source.read(entry.digest)
-    try:
-        entry.check(data)
-    except Refusal as refusal:
-        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
+    data = read_file(entry, source)
     try:
         write_private_file(folder / entry.path, data)
     except OSError as error:

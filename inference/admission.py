@@ -28,7 +28,7 @@ from inference.version import FILES, TOKENIZER
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import oms
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.manifest import FileEntry, Manifest
 from sealgate.trust.promotion import verify_pointer
 from sealgate.trust.statements import Pointer, PointerBundle
 
@@ -122,6 +122,16 @@ def read_files(manifest: Manifest, source: FileSource) -> Mapping[str, bytes]:
     except Refusal as refusal:
         raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
     return files
+
+
+def read_file(entry: FileEntry, source: FileSource) -> bytes:
+    """Step 10 for one file. Raises Refusal(VERSION_ALTERED), or as the source does."""
+    data = source.read(entry.digest)
+    try:
+        entry.check(data)
+    except Refusal as refusal:
+        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
+    return data
 
 
 def _publishers(policies: PolicyStanding, version: str) -> dict[str, tuple[PublicKey, str]]:

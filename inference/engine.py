@@ -21,6 +21,7 @@ from typing import Any
 import numpy.typing as npt
 
 from inference.admission import Source
+from inference.answer import Answer
 from inference.live import EMPTY, Closed, Indexed, Live, Ready, Table
 from inference.moves import Loader, Moves, Rejected
 from inference.seen import Seen, SeenFile
@@ -32,7 +33,6 @@ from inference.standing import (
     establish,
     establish_policies,
 )
-from inference.version import Answer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import parse_time

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.model_config import BYTES, INT64, ModelConfig
+from inference.model_config import ModelConfig
 from inference.screening import contract
+from inference.tensor_spec import BYTES, INT64
 from inference.tokens import TokenRules, feeds, joined
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor

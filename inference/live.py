@@ -7,12 +7,12 @@ from typing import Any, Protocol, Self
 
 import numpy.typing as npt
 
+from inference.answer import Answer
 from inference.batcher import Counts
 from inference.model_config import ModelConfig
 from inference.screening.detector import Detector
 from inference.standing import Place
 from inference.statistics import Duration, Report, Statistics
-from inference.version import Answer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
 from sealgate.trust.shares import SHADOW

@@ -35,6 +35,7 @@ from inference.columns import Column, decode_columns
 from inference.numbers import number, numbers
 from inference.screening import contract
 from inference.screening.columns import Columns
+from inference.tensor_spec import BYTES, FP32, INT64, TOKENS_SHAPE, TensorSpec
 from inference.tokens import TokenRules
 from sealgate.reasons import Reason
 from sealgate.trust import canonical, fields
@@ -52,44 +53,6 @@ _REQUIRED = (
     "screening",
     "batching",
 )
-FP32, INT64, BYTES = "FP32", "INT64", "BYTES"
-_TOKENS_SHAPE = (-1, -1)
-_TEXT_SHAPES = ((-1,), (-1, 1))
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """A tensor's name, Open Inference Protocol data type, and shape with -1 for its rows."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if not self.name or len(self.name) > 128 or not self.name.isprintable():
-            raise fields.malformed("a tensor's name is empty, long or unprintable")
-        if self.datatype == INT64 or self.datatype == BYTES:
-            shapes = (_TOKENS_SHAPE,) if self.datatype == INT64 else _TEXT_SHAPES
-            if self.shape not in shapes:
-                raise fields.malformed(f"a tensor of {self.datatype} is {shapes}")
-            return
-        if self.datatype != FP32:
-            raise fields.malformed("a tensor's data type is not FP32, INT64 or BYTES")
-        if len(self.shape) < 2 or self.shape[0] != -1 or min(self.shape[1:]) < 1:
-            raise fields.malformed("a shape must be -1 followed by positive sizes")
-        if math.prod(self.shape[1:]) >= 2**31:
-            raise fields.malformed("a row has too many elements")
-
-    @property
-    def row(self) -> tuple[int, ...]:
-        """The shape of one row."""
-        return self.shape[1:]
-
-    def admits(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape is one or more such rows."""
-        row = shape[1:]
-        free = self.datatype == INT64 and len(row) == 1 and row[0] > 0
-        return (free or row == self.row) and len(shape) > 0 and shape[0] > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +152,7 @@ class ModelConfig:
         """What a request brings: the input, and beside ids their mask."""
         if self.input.datatype != INT64:
             return (self.input,)
-        return (self.input, TensorSpec(contract.MASK, INT64, _TOKENS_SHAPE))
+        return (self.input, TensorSpec(contract.MASK, INT64, TOKENS_SHAPE))
 
     def encode(self) -> bytes:
         """Return the canonical JSON document."""
@@ -199,8 +162,8 @@ class ModelConfig:
             "description": self.description,
             "intended_use": self.intended_use,
             "data": {"name": self.data.name, "license": self.data.license},
-            "input": _spec_value(self.input),
-            "output": _spec_value(self.output),
+            "input": self.input.encode(),
+            "output": self.output.encode(),
             "labels": list(self.labels),
             "screening": {"eps": self.eps},
             "batching": self.batching.encode(),
@@ -259,8 +222,8 @@ def _config(value: Any) -> ModelConfig:
         description=fields.text(top["description"]),
         intended_use=fields.text(top["intended_use"]),
         data=_data(top["data"]),
-        input=_spec(top["input"]),
-        output=_spec(top["output"]),
+        input=TensorSpec.decode(top["input"]),
+        output=TensorSpec.decode(top["output"]),
         labels=fields.texts(top["labels"]),
         domain=UNBOUNDED if text else _domain(top["domain"]),
         eps=eps,
@@ -279,16 +242,6 @@ def _screening(value: Any, text: bool) -> tuple[float, bool]:
     if stated and item["blocks"] is not True:
         raise fields.malformed("what does not block says nothing")
     return number(item["eps"]), stated or not text
-
-
-def _spec_value(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
-
-
-def _spec(value: Any) -> TensorSpec:
-    item = fields.record(value, ("name", "datatype", "shape"))
-    shape = tuple(fields.integer(size, least=-1) for size in fields.items(item["shape"]))
-    return TensorSpec(fields.text(item["name"]), fields.text(item["datatype"]), shape)
 
 
 def _data(value: Any) -> Data:

@@ -37,6 +37,7 @@ from inference.graphs import check_response, open_classifier, open_response
 from inference.limits import Counts, Limits
 from inference.model_config import ModelConfig
 from inference.runtime import Session
+from inference.runtime_settings import RuntimeSettings
 from inference.screening.detector import Detector
 from inference.serving import Serving
 from inference.sizes import Sizes
@@ -152,31 +153,22 @@ class ReadyVersion:
         # 2.
         spread, settings = cpu.spread(len(files[INT8])), running.settings
         compared = detector.disagreement is not None
-        whole, response = open_response(
-            files[RESPONSE], spread.threads, settings, compared=compared
-        )
-        graphs = files[INT8], files[FP32]
-        staged = Staged.open(graphs, config, detector, spread.threads, settings)
+        threads = spread.threads
+        whole, response = open_response(files[RESPONSE], threads, settings, compared=compared)
+        staged = Staged.open((files[INT8], files[FP32]), config, detector, threads, settings)
         if serving is None:
-            served = (
-                staged.tapped.session
-                if staged
-                else open_classifier(files[INT8], config, spread.threads, settings)
-            )
+            tapped = staged.tapped.session if staged else None
+            served = tapped or open_classifier(files[INT8], config, threads, settings)
             serving = Serving.here(served, response, spread.lanes, settings)
-        float32 = open_classifier(files[FP32], config, spread.threads)
+        float32 = open_classifier(files[FP32], config, threads)
         # 3.
         shape = check_response(files[RESPONSE], config)
         if shape.features != detector.width - detector.first_width - int(compared):
             raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
         screening = staged or Whole()
         version = cls(digest, config, detector, form, serving, response, screening, running, golden)
+        version._sizes = version._sizes_for(settings)
         most = config.batching.max_rows
-        if settings.deterministic:
-            work = partial(form.run, work=version._run)
-            version._sizes = Sizes.steady(most, golden.x, work)
-        elif settings.cuda_graphs:
-            version._sizes = Sizes.upto(most)
         # 4.
         check_forward(form, float32, whole, response, golden, most)
         # 5. and 6.
@@ -243,6 +235,13 @@ class ReadyVersion:
         self._screening = fresh._screening
         self._earlier = self.counts()
         self.batcher = self._new_batcher()
+
+    def _sizes_for(self, settings: RuntimeSettings) -> Sizes:
+        """What its batches are filled up to, where its graphs are run so."""
+        most = self.config.batching.max_rows
+        if settings.deterministic:
+            return Sizes.steady(most, self._golden.x, partial(self._form.run, work=self._run))
+        return Sizes.upto(most) if settings.cuda_graphs else Sizes()
 
     def _sessions(self) -> set[Session]:
         runs = (self._served, self._response, *self._screening.sessions)

@@ -17,8 +17,9 @@ from publishing import derive as derivation
 from publishing import evidence
 from publishing import replay as replaying
 from publishing.data import Dataset
+from publishing.making import Confinement
 from publishing.signed_evidence import signed_evidence
-from publishing.worker_options import confinement, worker_options
+from publishing.worker_options import worker_options
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
@@ -55,16 +56,13 @@ def derive(
     version: int,
     model: str,
     data: Path | None,
-    memory: int,
-    seconds: int,
-    unsafe_worker: bool,
+    bounds: Confinement,
     as_json: bool,
 ) -> None:
     """Quantize the signed float32 model of VERSION again, and compare with the signed INT8 one.
 
     Every byte must be the same. It takes the release of onnxruntime that the publisher had.
     """
-    bounds = confinement(memory, seconds, unsafe_worker)
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         registry = RegistryServiceStub(channel)
@@ -114,9 +112,7 @@ def replay(
     rows: Path,
     answer: Path | None,
     tolerance: float,
-    memory: int,
-    seconds: int,
-    unsafe_worker: bool,
+    bounds: Confinement,
     as_json: bool,
 ) -> None:
     """Ask the version of RECEIPT again, on this machine, and compare answer and verdict.
@@ -125,7 +121,6 @@ def replay(
     one that the receipt stands for. What screening scored the worst row is shown too, and how many
     clean rows score so high: of exchangeable ones no larger share, at any level.
     """
-    bounds = confinement(memory, seconds, unsafe_worker)
     person = profile(ctx, "auditor")
     with connected(person) as channel:
         registry = RegistryServiceStub(channel)

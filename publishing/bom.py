@@ -20,7 +20,7 @@ from sealgate.trust.times import format_time
 # Identifiers of the SPDX list that data here come under; the format refuses unknown identifiers.
 _SPDX = frozenset({"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "MIT"})
 _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/sealgate/version")
-_DATASET_REF = "data"
+DATASET_REF = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +42,32 @@ def ml_bom(
     """The document. `accuracies` are shares of the test slice, by what was measured; `facts` are
     what training says of itself, by name. A table's columns are told of in the order of its rows.
     """
+    model = _model(config, manifest, accuracies, facts)
+    return bill(_SERIALS, manifest, model, _data_set(config, data), now)
+
+
+def bill(
+    serials: uuid.UUID,
+    manifest: Manifest,
+    model: dict[str, Any],
+    data: dict[str, Any],
+    now: datetime,
+) -> dict[str, Any]:
+    """The document around the components of a model and its data, whose reference is DATASET_REF,
+    with the manifest's files. Its serial number is one of `serials`.
+    """
+    refs = [DATASET_REF, *map(_ref, manifest.files)]
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": uuid.uuid5(_SERIALS, manifest.digest).urn,
+        "serialNumber": uuid.uuid5(serials, manifest.digest).urn,
         "version": 1,
-        "metadata": {
-            "timestamp": format_time(now),
-            "component": _model(config, manifest, accuracies, facts),
-        },
-        "components": [_data_set(config, data), *map(_file, manifest.files)],
+        "metadata": {"timestamp": format_time(now), "component": model},
+        "components": [data, *map(_file, manifest.files)],
         "dependencies": [
-            {"ref": manifest.digest, "dependsOn": [_DATASET_REF, *_refs(manifest)]},
-            {"ref": _DATASET_REF},
-            *({"ref": ref} for ref in _refs(manifest)),
+            {"ref": manifest.digest, "dependsOn": refs},
+            *({"ref": ref} for ref in refs),
         ],
     }
 
@@ -83,7 +94,7 @@ def _model(
             "modelParameters": {
                 "approach": {"type": "supervised"},
                 "task": "classification",
-                "datasets": [{"ref": _DATASET_REF}],
+                "datasets": [{"ref": DATASET_REF}],
                 "inputs": [{"format": _tensor(config.input.datatype, config.input.shape)}],
                 "outputs": [{"format": _tensor(config.output.datatype, config.output.shape)}],
             },
@@ -102,7 +113,7 @@ def _model(
 def _data_set(config: ModelConfig, data: DataFile) -> dict[str, Any]:
     return {
         "type": "data",
-        "bom-ref": _DATASET_REF,
+        "bom-ref": DATASET_REF,
         "name": config.data.name,
         "hashes": [_hash(data.digest)],
         "licenses": [{"license": _license(config.data.license)}],
@@ -119,10 +130,6 @@ def _file(entry: FileEntry) -> dict[str, Any]:
         "hashes": [_hash(entry.digest)],
         "properties": [{"name": "sealgate:size", "value": str(entry.size)}],
     }
-
-
-def _refs(manifest: Manifest) -> list[str]:
-    return [_ref(entry) for entry in manifest.files]
 
 
 def _ref(entry: FileEntry) -> str:

@@ -21,7 +21,8 @@ from publishing.making import LARGEST_LOSS, Confinement
 from publishing.outbox import Outbox
 from publishing.source import SourceFolder
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
-from publishing.worker_options import confinement, worker_options
+from publishing.worker_options import worker_options
+from sealgate.cli.governing import governance_of
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.cli.people import connected, profile
 from sealgate.governance import Governance
@@ -106,9 +107,7 @@ def publish(
     ctx: click.Context,
     folder: Path,
     data: Path,
-    memory: int,
-    seconds: int,
-    unsafe_worker: bool,
+    bounds: Confinement,
     watermark_loss: float,
     no_first_stage: bool,
     parallel: int,
@@ -121,7 +120,6 @@ def publish(
     network and no files of yours. Run again after an interruption, this goes on with the version
     that it had made, from where the upload stands.
     """
-    bounds = confinement(memory, seconds, unsafe_worker)
     wishes = Wishes(watermark_loss / 100, not no_first_stage)
     release(ctx, folder, Dataset.read(data), bounds, wishes, parallel, as_json)
 
@@ -174,7 +172,7 @@ def _build(
 ) -> tuple[BuiltVersion, dict[str, object]]:
     folder = watermark_folder(person)
     mark = new_mark(folder, source.config.name, sha256(source.serving), secrets.token_bytes)
-    governance = Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
+    governance = governance_of(person, channel)
     built = build_version(
         source,
         data,

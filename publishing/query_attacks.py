@@ -57,24 +57,10 @@ def hop_skip_jump(
     x: Row, label: int, eps: float, queries: int, draw: np.random.Generator
 ) -> Asking:
     """Ends where its row is within `eps` of x, or with its best after `queries`."""
-    asked = 0
-    while True:
-        start = draw.random(len(x), np.float32)
-        asked += 1
-        if (yield start) != label or asked > queries:
-            break
-    edge = start
+    edge, asked = yield from _found(x, label, queries, draw)
     for step in range(1, 65):
-        # Towards x along each element's distance, as the L-infinity norm has it.
-        low, high = 0.0, float(np.abs(edge - x).max())
-        for _ in range(_BINARY_STEPS):
-            middle = (low + high) / 2
-            tried = np.clip(edge, x - middle, x + middle).astype(np.float32)
-            asked += 1
-            if (yield tried) != label:
-                high, edge = middle, tried
-            else:
-                low = middle
+        edge, high = yield from _nearer(x, label, edge)
+        asked += _BINARY_STEPS
         if np.abs(edge - x).max() <= eps or asked > queries:
             return edge
         size = high / len(x)
@@ -97,6 +83,33 @@ def hop_skip_jump(
                 break
             reach /= 2
     return edge
+
+
+def _found(
+    x: Row, label: int, queries: int, draw: np.random.Generator
+) -> Generator[Row, int, tuple[Row, int]]:
+    """A row of another class, drawn as often as it takes, and how many were asked."""
+    asked = 0
+    while True:
+        start = draw.random(len(x), np.float32)
+        asked += 1
+        if (yield start) != label or asked > queries:
+            return start, asked
+
+
+def _nearer(x: Row, label: int, edge: Row) -> Generator[Row, int, tuple[Row, float]]:
+    """The row of another class that lies nearest on the way to x, and how far from it: along each
+    element's distance, as the L-infinity norm has it.
+    """
+    low, high = 0.0, float(np.abs(edge - x).max())
+    for _ in range(_BINARY_STEPS):
+        middle = (low + high) / 2
+        tried = np.clip(edge, x - middle, x + middle).astype(np.float32)
+        if (yield tried) != label:
+            high, edge = middle, tried
+        else:
+            low = middle
+    return edge, high
 
 
 def jacobian_augmentation(

@@ -12,10 +12,11 @@ from inference.screening.repeats import distinct
 from inference.screening.traffic import TrafficFolder
 from publishing.commands import Wishes, release
 from publishing.data import Dataset
+from publishing.making import Confinement
 from publishing.screen_commands import fetch
 from publishing.signed_evidence import check_made_from
 from publishing.source import SourceFolder
-from publishing.worker_options import confinement, worker_options
+from publishing.worker_options import worker_options
 from sealgate.cli.output import json_option
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
@@ -58,9 +59,7 @@ def recalibrate(
     model: str,
     from_version: int,
     days: int,
-    memory: int,
-    seconds: int,
-    unsafe_worker: bool,
+    bounds: Confinement,
     as_json: bool,
 ) -> None:
     """Publish the model in FOLDER anew, with thresholds set on traffic of an earlier version.
@@ -71,7 +70,6 @@ def recalibrate(
     few hostile rows would set the thresholds, and what both versions catch. What comes out is a
     version like any other: it is proposed, approved and promoted.
     """
-    bounds = confinement(memory, seconds, unsafe_worker)
     person, dataset = profile(ctx, "publisher"), Dataset.read(data)
     signed, files = fetch(person, model, from_version)
     with connected(person) as channel:

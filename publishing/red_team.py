@@ -24,6 +24,7 @@ from inference.screening.columns import Columns
 from inference.screening.detector import Detector
 from publishing import query_attacks
 from publishing.forward import Classifier, ResponseGraph
+from publishing.given_rows import in_shape
 from publishing.making import Confinement
 from publishing.probe import Probe, Prober
 from publishing.screening_report import report_of
@@ -57,11 +58,7 @@ def check_rows(config: ModelConfig, rows: Rows) -> Rows:
     """Return rows in the model's shape. Raises TENSOR_DATATYPE for a model of texts, TENSOR_SHAPE,
     TENSOR_RANGE.
     """
-    if config.input.datatype != "FP32":
-        raise Refusal(Reason.TENSOR_DATATYPE, f"the version takes {config.input.datatype}")
-    if rows.size % math.prod(config.input.row):
-        raise Refusal(Reason.TENSOR_SHAPE, f"{rows.shape}")
-    rows = rows.reshape(-1, *config.input.row)
+    rows = in_shape(config, rows)
     if not np.isfinite(rows).all() or rows.min() < config.domain.min:
         raise Refusal(Reason.TENSOR_RANGE)
     if rows.max() > config.domain.max:

@@ -15,6 +15,7 @@ from inference import version
 from inference.cpu import CpuSettings
 from inference.inputs import labels
 from inference.model_config import ModelConfig
+from publishing.given_rows import in_shape
 from publishing.making import Confinement
 from publishing.tensor_frames import pack, unpack
 from publishing.worker import process
@@ -56,11 +57,7 @@ def check_input(config: ModelConfig, rows: Floats, recorded: str) -> Floats:
     Raises Refusal: TENSOR_DATATYPE where it takes other than numbers, TENSOR_SHAPE,
     RECEIPT_MISMATCH.
     """
-    if config.input.datatype != "FP32":
-        raise Refusal(Reason.TENSOR_DATATYPE, f"the version takes {config.input.datatype}")
-    if rows.size % math.prod(config.input.row):
-        raise Refusal(Reason.TENSOR_SHAPE, f"{rows.shape}")
-    rows = rows.reshape(-1, *config.input.row)
+    rows = in_shape(config, rows)
     if _digest(config.input.name, rows) != recorded:
         raise Refusal(Reason.RECEIPT_MISMATCH, "the input is not the one that was asked about")
     return rows

@@ -14,12 +14,13 @@ from inference.model_config import ModelConfig
 from inference.screening import conformal
 from inference.screening.detector import Detector
 from publishing import evidence, red_team
-from publishing.worker_options import confinement, worker_options
+from publishing.making import Confinement
+from publishing.worker_options import worker_options
+from sealgate.cli.governing import governance_of
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
 from sealgate.cli.rows import read_rows
-from sealgate.governance import Governance
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
@@ -43,9 +44,7 @@ def evaluate(
     model: str,
     version: int,
     data: Path,
-    memory: int,
-    seconds: int,
-    unsafe_worker: bool,
+    bounds: Confinement,
     as_json: bool,
 ) -> None:
     """Measure how often VERSION of MODEL raises false alarms on clean rows of your own.
@@ -55,7 +54,6 @@ def evaluate(
     confidence: then they are not like the rows it was calibrated on, and the version wants
     recalibration.
     """
-    bounds = confinement(memory, seconds, unsafe_worker)
     _, files = fetch(profile(ctx, "auditor"), model, version)
     rows = red_team.check_rows(ModelConfig.decode(files[version_files.MODEL]), read_rows(data))
     report = red_team.attack(files, rows, red_team.Plan(), bounds)
@@ -111,9 +109,7 @@ def attack(
     eps: float,
     output: Path | None,
     attach: bool,
-    memory: int,
-    seconds: int,
-    unsafe_worker: bool,
+    bounds: Confinement,
     as_json: bool,
 ) -> None:
     """Attack VERSION of MODEL before you approve it: a red team in one command.
@@ -123,7 +119,6 @@ def attack(
     domain's width, seeing labels alone. Signed, the report is evidence that others can check,
     and --attach shows it to all who decide on the version.
     """
-    bounds = confinement(memory, seconds, unsafe_worker)
     person = profile(ctx, "approver-1")
     signed, files = fetch(person, model, version)
     rows = red_team.check_rows(ModelConfig.decode(files[version_files.MODEL]), read_rows(data))
@@ -169,8 +164,7 @@ def _hand_on(
     if attach:
         _, model, _, version = signed.name.split("/")
         with connected(person) as channel:
-            governance = Governance(channel, person, lambda: datetime.now(UTC))
-            governance.attach(model, int(version), envelope)
+            governance_of(person, channel).attach(model, int(version), envelope)
 
 
 def fetch(person: Profile, model: str, version: int) -> tuple[SignedVersion, dict[str, bytes]]:

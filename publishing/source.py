@@ -9,8 +9,9 @@ import onnx
 
 from inference.forms import check_tokenizer, form_of
 from inference.graphs import check_response
-from inference.model_config import ModelConfig, TensorSpec
+from inference.model_config import ModelConfig
 from inference.screening.contract import IDS, MASK, check_same_parameters
+from inference.tensor_spec import TensorSpec
 from publishing.graphs import parse_model
 from publishing.origin import Origin
 from registry.copies import check_no_copy

@@ -135,10 +135,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     int8 = quantize(asked.serving, config.input.name, asked.fit.x)
     send(int8)
     served = Classifier.of(int8, config)
-    probe = form_of(config, asked.tokenizer).probe()
-    golden = run_golden(served, test, for_golden)
-    if probe is not None:
-        golden = replace(golden, probes=Golden(probe, served.logits(probe)))
+    golden = _golden(asked, served, for_golden)
     send(golden.encode())
     prober: Walker = Probe.of(graph, config)
     if config.tokens is not None:
@@ -167,6 +164,12 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     both = int8, asked.serving, asked.response
     files = version_files(config, both, detector, golden, asked.tokenizer)
     version.ReadyVersion.build("", files, CpuSettings(1))
+
+
+def _golden(asked: Request, served: Classifier, draw: np.random.Generator) -> Golden:
+    golden = run_golden(served, asked.test, draw)
+    probe = form_of(asked.config, asked.tokenizer).probe()
+    return golden if probe is None else replace(golden, probes=Golden(probe, served.logits(probe)))
 
 
 def _fitted(

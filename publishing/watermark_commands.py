@@ -4,7 +4,6 @@ publisher's machine; the gateway is asked for commitments, proofs and files alon
 
 import json
 import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -30,9 +29,9 @@ from publishing.watermark_proofs import attest, prove, settle_claims
 from publishing.watermark_registered import fetcher, fp32_of
 from registry.copies import PARENT
 from sealgate.cli.failures import HelpfulGroup
-from sealgate.cli.output import ask_secret, json_option, show_fields
+from sealgate.cli.governing import governance_of
+from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
-from sealgate.governance import Governance
 from sealgate.trust.digest import sha256
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -96,7 +95,7 @@ def embed(
     folder = watermark_folder(person)
     mark = new_mark(folder, model, sha256(source.read_bytes()), secrets.token_bytes)
     with connected(person) as channel:
-        governance = Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
+        governance = governance_of(person, channel)
         entry = RegistryCommitments(governance).commit(model, mark.commitment)
     if integers:
         data, found = mark_integers(source.read_bytes(), mark.code(worded=False))

@@ -1,5 +1,6 @@
 """The options of commands that run a model in a worker."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,14 +34,18 @@ _OPTIONS = (
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --memory, --seconds and --unsafe-worker; see `confinement`."""
+    """Adds --memory, --seconds and --unsafe-worker; what they ask for, the command is given as
+    `bounds`. Warns where that is unsafe.
+    """
+
+    @functools.wraps(command)
+    def confined(*given: Any, memory: int, seconds: int, unsafe_worker: bool, **others: Any) -> Any:
+        if unsafe_worker:
+            warning = "warning: the model may run without being shut in (--unsafe-worker)"
+            click.echo(warning, err=True)
+        bounds = Confinement(Limits(memory=memory << 30, seconds=seconds), unsafe_worker)
+        return command(*given, bounds=bounds, **others)
+
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def confinement(memory: int, seconds: int, unsafe_worker: bool) -> Confinement:
-    """What the options ask for; warns where that is unsafe."""
-    if unsafe_worker:
-        click.echo("warning: the model may run without being shut in (--unsafe-worker)", err=True)
-    return Confinement(Limits(memory=memory << 30, seconds=seconds), unsafe_worker)
+        confined = option(confined)
+    return confined

@@ -15,7 +15,7 @@ from registry.requests import Once, Repeated
 from registry.schema import ATTACHMENTS
 from registry.statements import open_own
 from registry.unit_of_work import Ledger
-from registry.versions import check_version, find_version, read_version
+from registry.version_rows import check_version, find_version, read_version
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.evidence_rules import ATTACHED, ATTACHERS

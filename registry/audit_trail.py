@@ -24,7 +24,7 @@ from registry.schema import (
     VERSIONS,
 )
 from registry.unit_of_work import Ledger
-from registry.versions import evidence_of
+from registry.version_rows import evidence_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, tiles
 from sealgate.trust.dsse import Envelope

@@ -17,7 +17,8 @@ from registry.requests import Once, Repeated
 from registry.schema import APPROVALS, POINTERS
 from registry.statements import open_own
 from registry.unit_of_work import Ledger, UnitOfWork
-from registry.versions import Versions, check_version
+from registry.version_rows import check_version
+from registry.versions import Versions
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.promotion import verify_pointer

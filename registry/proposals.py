@@ -14,7 +14,7 @@ from registry.requests import Once, Repeated
 from registry.schema import APPROVALS, POINTERS, PROPOSALS
 from registry.statements import open_own
 from registry.unit_of_work import Ledger
-from registry.versions import check_version, evidence_of
+from registry.version_rows import check_version, evidence_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Approval, Proposal

@@ -14,7 +14,7 @@ from registry.events import EVENTS, VERSION_REGISTERED, Event
 from registry.log.rows import inconsistent
 from registry.log.verification import Progress, Verified, verify_log
 from registry.schema import EVIDENCE, LOG
-from registry.versions import evidence_of, evidence_text
+from registry.version_rows import evidence_of, evidence_text
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence

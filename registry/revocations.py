@@ -10,7 +10,8 @@ from registry.records import VersionRecord
 from registry.requests import Once, Repeated
 from registry.statements import open_own
 from registry.unit_of_work import Ledger
-from registry.versions import Versions, check_version, read_version
+from registry.version_rows import check_version, read_version
+from registry.versions import Versions
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Revocation
 

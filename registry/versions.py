@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Column, Connection, RowMapping, Select, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from registry import formats
 from registry.artifacts import ArtifactStore
@@ -18,15 +18,14 @@ from registry.paging import FIRST_PAGE, Asked, Page, as_text, presence, read_pag
 from registry.policies import PolicyBook
 from registry.records import VersionRecord
 from registry.requests import Once, Repeated, check_new
-from registry.schema import ATTACHMENTS, COMMITMENTS, DRIFTS, EVIDENCE, REVOCATIONS, VERSIONS
+from registry.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS
 from registry.unit_of_work import Ledger, UnitOfWork
 from registry.uploads import Upload
+from registry.version_rows import evidence_text, find_version, read_version, version_record
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import oms
-from sealgate.trust.digest import check_digest, sha256
-from sealgate.trust.dsse import Envelope
+from sealgate.trust.digest import check_digest
 from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Revocation
 
 LARGEST_VERSION = 8 << 30
 _PATIENCE_SECONDS = 60.0
@@ -112,7 +111,7 @@ class Versions:
             except Repeated as repeated:
                 here = VERSIONS.c.entry == repeated.entry
                 row = connection.execute(select(VERSIONS).where(here)).mappings().one()
-                return _record(connection, row)
+                return version_record(connection, row)
         return None
 
     def get(self, model: str, version: int) -> VersionRecord:
@@ -131,7 +130,7 @@ class Versions:
         with self._ledger.view() as connection:
             check_model(connection, model)
             page = read_page(connection, query, VERSIONS.c.entry, asked, scope, _FIELDS)
-            return page.map(lambda row: _record(connection, row))
+            return page.map(lambda row: version_record(connection, row))
 
     def read_file(self, model: str, version: int, path: str) -> bytes:
         """Return the bytes of one file, hashed again.
@@ -156,7 +155,7 @@ class Versions:
         here = (VERSIONS.c.model == model, VERSIONS.c.digest == digest)
         with self._ledger.view() as connection:
             row = connection.execute(select(VERSIONS).where(*here)).mappings().one()
-            return _record(connection, row)
+            return version_record(connection, row)
 
     def _check_present(self, manifest: Manifest) -> None:
         for entry in manifest.files:
@@ -180,47 +179,6 @@ class Versions:
             data = self._artifacts.read(entry.digest, entry.size)
             formats.check_file(entry.path, data)
             check_no_copy(entry.path, data)
-
-
-def read_version(connection: Connection, model: str, version: int) -> VersionRecord:
-    """Return one version. Raises Refusal(VERSION_UNKNOWN)."""
-    return _record(connection, find_version(connection, model, version))
-
-
-def find_version(connection: Connection, model: str, version: int) -> RowMapping:
-    """Return a version's row. Raises Refusal(VERSION_UNKNOWN)."""
-    here = (VERSIONS.c.model == model, VERSIONS.c.version == version)
-    row = connection.execute(select(VERSIONS).where(*here)).mappings().one_or_none()
-    if row is None:
-        raise Refusal(Reason.VERSION_UNKNOWN, "no such version")
-    return row
-
-
-def check_version(connection: Connection, model: str, version: int, digest: str) -> RowMapping:
-    """Return the row of a version that a document names, if it may still be used.
-
-    Raises Refusal: VERSION_UNKNOWN for another digest too, VERSION_REVOKED for bytes that were
-    revoked under whatever name.
-    """
-    row = find_version(connection, model, version)
-    if row["digest"] != digest:
-        raise Refusal(Reason.VERSION_UNKNOWN, "the version has another digest")
-    revoked = select(REVOCATIONS.c.version).where(REVOCATIONS.c.version_digest == digest)
-    if connection.scalar(revoked.limit(1)) is not None:
-        raise Refusal(Reason.VERSION_REVOKED, digest)
-    return row
-
-
-def evidence_of(connection: Connection, model: str, version: int) -> list[RowMapping]:
-    """Return the rows of a version's evidence, in the order of registration."""
-    here = (EVIDENCE.c.model == model, EVIDENCE.c.version == version)
-    query = select(EVIDENCE).where(*here).order_by(EVIDENCE.c.position)
-    return list(connection.execute(query).mappings())
-
-
-def evidence_text(envelopes: Sequence[bytes]) -> str:
-    """Return how a version's row refers to its evidence: digests of the envelopes, one a line."""
-    return "\n".join(sha256(envelope) for envelope in envelopes)
 
 
 _REVOKED = (
@@ -269,35 +227,3 @@ def _add(unit: UnitOfWork, model: str, items: Sequence[EvidenceItem], **row: Any
     if rows:
         unit.connection.execute(insert(EVIDENCE), rows)
     return version
-
-
-def _record(connection: Connection, row: RowMapping) -> VersionRecord:
-    model, version = row["model"], row["version"]
-
-    def later(column: Column) -> Select:
-        table = column.table
-        return select(column).where(table.c.model == model, table.c.version == version)
-
-    revocation = connection.scalar(later(REVOCATIONS.c.envelope))
-    reason = ""
-    if revocation is not None:
-        reason = Revocation.decode(Envelope.decode(bytes(revocation)).payload).reason
-    withdrawn = later(DRIFTS.c.time)
-    attached = later(ATTACHMENTS.c.envelope).order_by(ATTACHMENTS.c.entry)
-    committed = select(COMMITMENTS.c.entry).where(COMMITMENTS.c.commitment == row["commitment"])
-    return VersionRecord(
-        model=model,
-        version=version,
-        digest=row["digest"],
-        publisher=row["principal"],
-        time=row["time"],
-        manifest=bytes(row["manifest"]),
-        signature=bytes(row["signature"]),
-        evidence=tuple(bytes(item["envelope"]) for item in evidence_of(connection, model, version)),
-        revocation_reason=reason,
-        commitment=row["commitment"],
-        watermark_entry=connection.scalars(committed).one(),
-        entry=row["entry"],
-        screening_withdrawn=connection.scalar(withdrawn) or "",
-        attached=tuple(map(bytes, connection.scalars(attached))),
-    )

@@ -176,14 +176,7 @@ def descend(
     torch.manual_seed(seed)
     engine = Accelerated() if engine is None else engine
     whole = Whole(student, objective)
-    optimizer = torch.optim.AdamW(
-        whole.parameters(), step.learning_rate, weight_decay=step.weight_decay
-    )
-    warm_up = min(_LONGEST_WARM_UP, 1 / max(step.epochs, 1))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, step.learning_rate, total_steps=total + 1, pct_start=warm_up
-    )
-    ask, optimizer, schedule = engine.prepare(whole, optimizer, schedule)
+    ask, optimizer, schedule = engine.prepare(whole, *_optimizer(whole, step, total))
     done = _resume(engine, keeping)
     ask.train()
     began = time.monotonic()
@@ -202,6 +195,18 @@ def descend(
         if keeping is not None and (at + 1) % keeping.every == 0 and at + 1 < total:
             engine.keep(keeping.folder, at + 1)
     ask.eval()
+
+
+def _optimizer(whole: Whole, step: Step, total: int) -> tuple[Any, Any]:
+    """AdamW, and the schedule of its learning rate over `total` steps: one cycle, warmed up."""
+    optimizer = torch.optim.AdamW(
+        whole.parameters(), step.learning_rate, weight_decay=step.weight_decay
+    )
+    warm_up = min(_LONGEST_WARM_UP, 1 / max(step.epochs, 1))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, step.learning_rate, total_steps=total + 1, pct_start=warm_up
+    )
+    return optimizer, schedule
 
 
 def _order(

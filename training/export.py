@@ -100,20 +100,16 @@ def export(
             *given[len(names) :],
         )
 
+    given = (*held.values(), *example)
     graph = make_fx(
         traced,
         decomposition_table=decompositions.table(),
         tracing_mode="symbolic",
         _allow_non_fake_inputs=True,
-    )(*held.values(), *example)
+    )(*given)
     graph.eval()
-    rows = torch.export.Dim("rows", min=1, max=_MAX_ROWS)
-    free = [
-        ({0: rows} if value.dim() else {}) | ({1: columns[name]} if name in columns else {})
-        for name, value in zip(inputs, example, strict=True)
-    ]
-    given = (*held.values(), *example)
-    model = _to_onnx(graph, given, [*[{}] * len(held), *free], (*names, *inputs), outputs)
+    free = [*[{}] * len(held), *_free(inputs, example, columns)]
+    model = _to_onnx(graph, given, free, (*names, *inputs), outputs)
     initializers.bind(model, {name: value.numpy() for name, value in held.items()})
     initializers.untranspose(model)
     onnx.checker.check_model(model, full_check=True)
@@ -124,6 +120,19 @@ def _parameters(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Parameters, and buffers such as a norm's running mean, frozen."""
     found = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     return {name: value.detach().clone() for name, value in found.items()}
+
+
+def _free(
+    inputs: Sequence[str],
+    example: Sequence[torch.Tensor],
+    columns: Mapping[str, torch.export.Dim],
+) -> list[dict[int, torch.export.Dim]]:
+    """Which sizes of each input are not those of the example, by their places."""
+    rows = torch.export.Dim("rows", min=1, max=_MAX_ROWS)
+    return [
+        ({0: rows} if value.dim() else {}) | ({1: columns[name]} if name in columns else {})
+        for name, value in zip(inputs, example, strict=True)
+    ]
 
 
 def _to_onnx(

@@ -15,6 +15,7 @@ What a name does not know is refused, so that no setting is ignored unnoticed.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from inference.tokens import doubled
 from sealgate.reasons import Reason, Refusal
@@ -41,6 +42,7 @@ PERCEPTRON, CONVOLUTION, ENCODER, DECODER = STUDENTS = (
 )
 FULL, WINDOW = ATTENTIONS = ("full", "window")
 _WHOLE, _BLOCK = 2048, 128
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +270,14 @@ class Recipe:
     @classmethod
     def read(cls, path: Path) -> "Recipe":
         """Raises Refusal(RECIPE_INVALID) with what to change."""
-        if not path.is_file():
-            raise Refusal(Reason.RECIPE_INVALID, f"{path} is not a file")
-        try:
-            return read_settings(path, cls)
-        except ConfigError as error:
-            raise Refusal(Reason.RECIPE_INVALID, str(error)) from error
+        return read_recipe(path, cls)
+
+
+def read_recipe(path: Path, kind: type[_R]) -> _R:
+    """Return the recipe of that kind in a file. Raises Refusal(RECIPE_INVALID)."""
+    if not path.is_file():
+        raise Refusal(Reason.RECIPE_INVALID, f"{path} is not a file")
+    try:
+        return read_settings(path, kind)
+    except ConfigError as error:
+        raise Refusal(Reason.RECIPE_INVALID, str(error)) from error

@@ -48,6 +48,21 @@ def respond(
     x = x.detach().requires_grad_(True)
     logits = forward(x)
     layers = [x.flatten(1), *behind(x, watch.entered)] if watch is not None else []
+    slope, own, gradient = slopes(x, x, logits, label)
+    x, logits = x.detach(), logits.detach()
+    x_adv = torch.clamp(x + eps * slope.sign(), clip_min, clip_max)
+    layers = [each.detach() for each in layers]
+    reference = watch.reference if watch else None
+    seen = Seen(x, logits, own, gradient, layers)
+    return logits, x_adv, features(forward, seen, eps, clip_min, clip_max, reference)
+
+
+def slopes(
+    x: torch.Tensor, here: torch.Tensor, logits: torch.Tensor, label: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the loss's gradient at `x`, for the label or where that is negative the prediction;
+    what marks the prediction in `logits` [n, C]; and the margin's gradient at `here`.
+    """
     classes = torch.arange(logits.shape[1], device=x.device)
     predicted = logits.argmax(1)
     attacked = classes == torch.where(label < 0, predicted, label)[:, None]
@@ -55,13 +70,8 @@ def respond(
         logits, x, cross_entropy_slope(logits.detach(), attacked), retain_graph=True
     )
     own = classes == predicted[:, None]
-    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x)
-    x, logits = x.detach(), logits.detach()
-    x_adv = torch.clamp(x + eps * slope.sign(), clip_min, clip_max)
-    layers = [each.detach() for each in layers]
-    reference = watch.reference if watch else None
-    seen = Seen(x, logits, own, gradient, layers)
-    return logits, x_adv, features(forward, seen, eps, clip_min, clip_max, reference)
+    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), here)
+    return slope, own, gradient
 
 
 @dataclass(frozen=True, slots=True)

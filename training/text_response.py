@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from training.response import Watch, answer_features, cross_entropy_slope, margin
+from training.response import Watch, answer_features, slopes
 from training.wording import Wording
 
 # ids -> embeddings; embeddings, mask -> logits; where features begin deeper, see `TextClassifier`.
@@ -44,14 +44,7 @@ def respond(
     here = forward(x, mask, 0, depth) if depth else x
     logits = forward(here, mask, depth) if depth else forward(x, mask)
     layers = [] if watch is None else list(watch.entered)
-    classes = torch.arange(logits.shape[1], device=x.device)
-    predicted = logits.argmax(1)
-    attacked = classes == torch.where(label < 0, predicted, label)[:, None]
-    (slope,) = torch.autograd.grad(
-        logits, x, cross_entropy_slope(logits.detach(), attacked), retain_graph=True
-    )
-    own = classes == predicted[:, None]
-    (gradient,) = torch.autograd.grad(margin(logits, own).sum(), here)
+    slope, own, gradient = slopes(x, here, logits, label)
     x, here, logits = x.detach(), here.detach(), logits.detach()
     x_adv = x + eps * slope.sign()
     sizes = torch.tensor(STEPS, device=x.device) * eps

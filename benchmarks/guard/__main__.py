@@ -21,8 +21,8 @@ from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts, held_out
 from benchmarks.guard.published import Published, published
 from benchmarks.report import Target, write_report
 from publishing.screening_report import auroc
+from training.finishing import Made
 from training.recipe import Recipe
-from training.workshop import Made
 
 _RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
 _WHY = {

@@ -19,7 +19,7 @@ from inference.windows import Windows
 from sealgate.trust.policy_parts import BLOCK
 from sealgate.trust.screens import Guard
 from tests.support.house import House, running
-from training.workshop import Made
+from training.finishing import Made
 
 _SECONDS = 120.0
 # Rows of a slice that publishing is given: it screens rows for minutes, and nothing that is

@@ -3,21 +3,17 @@
 The table is unlogged: a crash of the server forgets sessions, and no request waits for the disk.
 """
 
-import re
 import threading
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.sessions.evidence import REMEMBERED
+from gateway.shared_postgres import open_shared
 from sealgate.reasons import Reason, Refusal
 
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_CONNECT_SECONDS = 2
-_STATEMENT_MS = 1000
-_CONNECTIONS = 16
 _SWEEP_SECONDS = 60.0
 
 _PREPARE = """
@@ -45,22 +41,7 @@ class PostgresStore:
 
     def __init__(self, url: str, kept_seconds: int) -> None:
         """Raises ValueError for a URL of another form; its text may hold the password."""
-        try:
-            parsed = make_url(url)
-        except SQLAlchemyError:
-            raise ValueError("it is not of the form postgresql://user@host/database") from None
-        self._schema = str(parsed.query.get("schema", "sessions"))
-        if not _SCHEMA.fullmatch(self._schema):
-            raise ValueError("its schema is not a plain name")
-        settings = f"-csearch_path={self._schema} -cstatement_timeout={_STATEMENT_MS}"
-        self._engine = create_engine(
-            parsed.difference_update_query(["schema"]).set(drivername="postgresql+psycopg"),
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": settings},
-            pool_size=_CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=_STATEMENT_MS / 1000,
-            pool_pre_ping=True,
-        )
+        self._engine, self._schema = open_shared(url, "sessions", pool_pre_ping=True)
         self._kept_seconds = kept_seconds
         self._mutex = threading.Lock()
         self._sweep_at = 0.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from inference.admission import Cleared, FileSource, Source
+from inference.admission import Cleared, FileSource, Source, read_file
 from inference.generation import TERMS, Asked, Terms, check_paths, is_generator
 from inference.generators import Begun, Generator
 from inference.live import Ready
@@ -91,13 +91,7 @@ def read_terms(cleared: Cleared, source: FileSource) -> Terms:
     if not is_generator(manifest):
         raise Refusal(Reason.ENGINE_UNSUITABLE, "it is no language model")
     check_paths(entry.path for entry in manifest.files)
-    entry = manifest.entry(TERMS)
-    data = source.read(entry.digest)
-    try:
-        entry.check(data)
-    except Refusal as refusal:
-        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
-    terms = Terms.decode(data)
+    terms = Terms.decode(read_file(manifest.entry(TERMS), source))
     if terms.name != cleared.pointer.model:
         raise Refusal(Reason.VERSION_ALTERED, "its terms are another model's")
     return terms

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.admission import FileSource
+from inference.admission import FileSource, read_file
 from inference.answer import Answer
 from inference.batcher import Counts
 from inference.inputs import tensors_of
@@ -26,7 +26,6 @@ from inference.version import DETECTOR, MODEL, TOKENIZER
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import write_inputs
-from sealgate.trust.digest import sha256
 from sealgate.trust.manifest import Manifest
 
 Array = npt.NDArray[Any]
@@ -197,8 +196,5 @@ def read_arrays(response: oip.ModelInferResponse) -> dict[str, Array]:
 def _verified(manifest: Manifest, name: str, source: FileSource) -> bytes:
     for entry in manifest.files:
         if entry.path == name:
-            data = source.read(entry.digest)
-            if sha256(data) != entry.digest:
-                raise Refusal(Reason.VERSION_ALTERED, f"{name} is not what the manifest says")
-            return data
+            return read_file(entry, source)
     raise Refusal(Reason.FILE_MISSING, name)

@@ -1,13 +1,12 @@
 """`sealgate model attach`: evidence that comes after its version, such as a red team's report."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from sealgate.cli.governing import governance_of
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
-from sealgate.governance import Governance
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence
 
@@ -29,7 +28,7 @@ def attach(ctx: click.Context, name: str, version: int, file: Path, as_json: boo
     person = profile(ctx, "approver-1")
     data = file.read_bytes()
     with connected(person) as channel:
-        found = Governance(channel, person, lambda: datetime.now(UTC)).attach(name, version, data)
+        found = governance_of(person, channel).attach(name, version, data)
     item = Evidence.decode(Envelope.decode(data).payload)
     show_fields(
         {"version": found.name, "attached": item.kind, "items": len(found.attached)}, as_json

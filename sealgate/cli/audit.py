@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,12 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from sealgate.audit import Auditor, LogFinding
 from sealgate.cli import audit_completeness, audit_decisions, audit_reach
+from sealgate.cli.governing import governance_of
 from sealgate.cli.lines import json_lines_option, show_line
 from sealgate.cli.main import JoinedGroup
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.client.witness_file import Memory, WitnessFile
-from sealgate.governance import Governance
 from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.merkle import leaf_hash
 from sealgate.trust.receipt import Receipt, verify_receipt
@@ -66,7 +65,7 @@ def verify(ctx: click.Context, keys: tuple[str, ...], threshold: int | None, as_
         raise click.UsageError("--witnesses asks for more than --witness names")
     person = profile(ctx, "auditor")
     with connected(person) as channel:
-        policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
+        policy = governance_of(person, channel).policy()
         auditor = Auditor(channel, policy)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         shows = sys.stdout.isatty() and not as_json
@@ -93,7 +92,7 @@ def show(ctx: click.Context, log: str, index: int, as_json: bool) -> None:
     """
     person = profile(ctx, "auditor")
     with connected(person) as channel:
-        policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
+        policy = governance_of(person, channel).policy()
         auditor = Auditor(channel, policy)
         origin = _origin(auditor, log)
         if policy.is_answer_log(origin):
@@ -133,7 +132,7 @@ def follow(
     file = WitnessFile(known) if known is not None else None
     person = profile(ctx, "auditor")
     with connected(person) as channel:
-        policy = Governance(channel, person, lambda: datetime.now(UTC)).policy()
+        policy = governance_of(person, channel).policy()
         auditor = Auditor(channel, policy)
         origin = _origin(auditor, log)
         told = _commitment if policy.is_answer_log(origin) else _event

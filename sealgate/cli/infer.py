@@ -7,6 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
+from sealgate.cli.alias import alias_option
 from sealgate.cli.output import json_option, show_rows
 from sealgate.cli.people import profile
 from sealgate.cli.rows import input_options, read_input
@@ -24,7 +25,7 @@ Examples:
 )
 @click.argument("model")
 @input_options
-@click.option("--alias", default="production", show_default=True, help="Which pointer is meant.")
+@alias_option
 @click.option(
     "--allowance",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -16,25 +16,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from inference.remote.load import Load
-from inference.remote.service import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Kind
 from sealgate.remote import connect, reason_of
-from sealgate.trust.dsse import Envelope
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import PointerBundle
-from sealgate.v1 import audit_pb2, credential_pb2, engine_pb2, log_pb2, registry_pb2
-from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from tests.support.callers import Callers
 from tests.support.engine_process import EngineProcess
 from tests.support.fault_report import hold, watched
-from tests.support.house import House, question, rows
+from tests.support.house import rows
 from tests.support.http_client import tensor
 from tests.support.mutations import mutated
 from tests.support.site import Site
 from tests.support.site_with_engine import site_with_engine
+from tests.support.valid_requests import Asked, governance, inference, shown
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -42,10 +36,7 @@ _MANY = [
     pytest.param(100, id="short"),
     pytest.param(10_000, id="long", marks=pytest.mark.long),
 ]
-_INFERENCE = "/inference.GRPCInferenceService"
-_REGISTRY, _LOGS = "/sealgate.v1.RegistryService", "/sealgate.v1.LogService"
 _TARGET = 1.0
-Asked = tuple[str, bytes]
 
 
 def tried(count: int, requests: list, check: Callable[..., None]) -> None:
@@ -92,22 +83,6 @@ def others_ask(site: Site, fault: str, outcomes: Counter[str]) -> Iterator[None]
     assert not callers.failures
 
 
-def inference(house: House) -> list[Asked]:
-    whole = question("digits", rows(count=2), receipt=True)
-    whole.id, whole.model_version = "case-7", "1"
-    whole.parameters["sealgate_subject"].string_param = "patient-7"
-    typed = oip.ModelInferRequest(model_name="digits")
-    values = typed.inputs.add(name="x", datatype="FP32", shape=[1, 64])
-    values.contents.fp32_contents.extend(map(float, rows()[0]))
-    typed.outputs.add(name="logits")
-    return [
-        (f"{_INFERENCE}/ModelInfer", whole.SerializeToString()),
-        (f"{_INFERENCE}/ModelInfer", typed.SerializeToString()),
-        (f"{_INFERENCE}/ModelMetadata", _bytes(oip.ModelMetadataRequest(name="digits"))),
-        (f"{_INFERENCE}/ModelReady", _bytes(oip.ModelReadyRequest(name="digits", version="1"))),
-    ]
-
-
 @pytest.mark.parametrize("count", _MANY)
 def test_by_grpc_with_a_token(open_site: Site, count: int) -> None:
     outcomes: Counter[str] = Counter()
@@ -122,65 +97,6 @@ def test_by_grpc_with_a_token(open_site: Site, count: int) -> None:
         )
     assert outcomes["answered"]
     assert len(outcomes) >= 4
-
-
-def governance(house: House) -> dict[str, list[Asked]]:
-    """By person: what people of the registry and of audits ask."""
-    version = "models/digits/versions/1"
-    alias = "models/digits/aliases/production"
-    answers, request_id = "house.localhost/answers", "8a4b3c5d-1c1e-4f6e-9c0b-6f1f4f0a2b11"
-    proposal = house.propose("digits", 1)
-    signed = registry_pb2.CreateApprovalRequest(envelope=proposal.envelope, request_id=request_id)
-    messages = registry_pb2
-    return {
-        "auditor": [
-            (f"{_REGISTRY}/GetVersion", _bytes(messages.GetVersionRequest(name=version))),
-            (
-                f"{_REGISTRY}/ListVersions",
-                _bytes(messages.ListVersionsRequest(model="digits", filter="publisher = p OR a:*")),
-            ),
-            (
-                f"{_REGISTRY}/ListPointers",
-                _bytes(messages.ListPointersRequest(name=alias, page_size=3, filter="action = x")),
-            ),
-            (f"{_LOGS}/GetEntry", _bytes(log_pb2.GetEntryRequest(origin=answers, index=3))),
-            (
-                f"{_LOGS}/GetInclusionProof",
-                _bytes(log_pb2.GetInclusionProofRequest(origin=answers, index=2, size=5)),
-            ),
-            (
-                f"{_LOGS}/GetConsistencyProof",
-                _bytes(log_pb2.GetConsistencyProofRequest(origin=answers, old_size=2, new_size=5)),
-            ),
-            (f"{_LOGS}/OpenEntry", _bytes(log_pb2.OpenEntryRequest(origin=answers, index=1))),
-            (
-                "/sealgate.v1.AuditService/GetLiveAt",
-                _bytes(audit_pb2.GetLiveAtRequest(time="2026-11-25T10:00:00Z", model="digits")),
-            ),
-        ],
-        "publisher": [
-            (
-                f"{_REGISTRY}/CreateModel",
-                _bytes(messages.CreateModelRequest(model="letters", request_id=request_id)),
-            ),
-            (
-                f"{_REGISTRY}/CreateProposal",
-                _bytes(messages.CreateProposalRequest(envelope=proposal.envelope)),
-            ),
-        ],
-        "approver-1": [(f"{_REGISTRY}/CreateApproval", _bytes(signed))],
-        "admin": [
-            (f"{_REGISTRY}/Promote", _bytes(messages.PromoteRequest(envelope=proposal.envelope))),
-            (
-                "/sealgate.v1.CredentialService/CreateApiKey",
-                _bytes(
-                    credential_pb2.CreateApiKeyRequest(
-                        holder="client", label="x", expire_time="2027-01-01T00:00:00Z"
-                    )
-                ),
-            ),
-        ],
-    }
 
 
 @pytest.mark.parametrize("count", _MANY)
@@ -255,40 +171,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Engin
         yield found
 
 
-def shown(house: House) -> list[Asked]:
-    """What a gateway asks an engine: to follow a pointer, and to answer."""
-    registry, audits = house.registry("auditor"), AuditServiceStub(house.channel("auditor"))
-    alias = registry_pb2.GetPointerRequest(name="models/digits/aliases/production")
-    pointer = registry.GetPointer(alias).pointer
-    version = registry.GetVersion(
-        registry_pb2.GetVersionRequest(name="models/digits/versions/1")
-    ).version
-    decision = audits.GetDecision(
-        audit_pb2.GetDecisionRequest(
-            model="digits", version_digest=version.digest, pointer_sequence=pointer.sequence
-        )
-    )
-    load = Load(
-        place=("digits", "production"),
-        policies=tuple(
-            map(Envelope.decode, registry.GetPolicy(registry_pb2.GetPolicyRequest()).envelopes)
-        ),
-        freshness=Envelope.decode(decision.freshness),
-        pointer=PointerBundle.decode(pointer.bundle),
-        manifest=Manifest.decode(version.manifest),
-        signature=version.signature,
-    )
-    infer = question("digits", rows(count=2))
-    infer.model_version = "1"
-    infer.parameters["digest"].string_param = version.digest
-    costs = engine_pb2.GetCostsRequest(model="digits", version="1", digest=version.digest)
-    return [
-        (f"{_INFERENCE}/RepositoryModelLoad", write_load(load).SerializeToString()),
-        (f"{_INFERENCE}/ModelInfer", infer.SerializeToString()),
-        ("/sealgate.v1.EngineService/GetCosts", _bytes(costs)),
-    ]
-
-
 @pytest.mark.parametrize("count", _MANY)
 def test_at_the_engine(pair: tuple[Site, EngineProcess], count: int) -> None:
     site, _engine = pair
@@ -306,7 +188,3 @@ def test_at_the_engine(pair: tuple[Site, EngineProcess], count: int) -> None:
         assert ready == [("digits", "1")]
     assert outcomes["answered"]
     assert len(outcomes) >= 4
-
-
-def _bytes(message) -> bytes:
-    return message.SerializeToString()

@@ -75,7 +75,7 @@ def test_a_version_that_is_shown_cannot_rewrite_what_stands_above(
     monkeypatch.setattr(model, "connected", lambda _: nullcontext())
     monkeypatch.setattr(model, "policy_history", lambda *_: [])
     monkeypatch.setattr(model, "screening_facts", lambda *_: {})
-    monkeypatch.setattr(model, "_governance", lambda *_: SimpleNamespace(registry=registry))
+    monkeypatch.setattr(model, "governance_of", lambda *_: SimpleNamespace(registry=registry))
     result = CliRunner().invoke(model.show, ["digits", "1"], color=True, catch_exceptions=False)
     assert result.output.count(ESCAPED) == 2
     assert all(char.isprintable() or char == "\n" for char in result.output)

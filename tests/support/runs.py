@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save
 
 from sealgate.reasons import Refusal
-from training import workshop
-from training.workshop import Made, Workshop
+from training import finishing
+from training.finishing import Made
+from training.workshop import Workshop
 
 EXPORTERS = ("export_serving", "export_response", "export_text_serving", "export_text_response")
 
@@ -30,4 +31,4 @@ def weights(student: torch.nn.Module, *_: object) -> bytes:
 
 def without_graphs(patch: pytest.MonkeyPatch) -> None:
     for name in EXPORTERS:
-        patch.setattr(workshop, name, weights)
+        patch.setattr(finishing, name, weights)

@@ -28,11 +28,11 @@ from training.federated import shards
 from training.federated.launch import NODES, SERVER, Folders, Processes, Shard, processes
 from training.federated.participant import network, private_step, set_weights, weights_of
 from training.federated.recipe import FederatedRecipe
+from training.finishing import Made, finish
 from training.material import TRAIN, Material
 from training.origin import Ingredients
 from training.privacy import spent
 from training.watching import Tell
-from training.workshop import Made, finish
 
 _KIND = "federated"
 _STARTING = 300.0

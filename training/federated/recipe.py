@@ -9,9 +9,17 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from sealgate.reasons import Reason, Refusal
-from sealgate.settings import ConfigError, read_settings
-from training.recipe import CONVOLUTION, ENCODER, FASHION, DataRows, Model, Run, Student
+from sealgate.settings import ConfigError
+from training.recipe import (
+    CONVOLUTION,
+    ENCODER,
+    FASHION,
+    DataRows,
+    Model,
+    Run,
+    Student,
+    read_recipe,
+)
 
 CLOSEST, MEDIAN, TRIMMED, UNPROTECTED = RULES = (
     *("closest", "median", "trimmed-mean", "unprotected-mean"),
@@ -113,9 +121,4 @@ class FederatedRecipe:
     @classmethod
     def read(cls, path: Path) -> "FederatedRecipe":
         """Raises Refusal(RECIPE_INVALID) with what to change."""
-        if not path.is_file():
-            raise Refusal(Reason.RECIPE_INVALID, f"{path} is not a file")
-        try:
-            return read_settings(path, cls)
-        except ConfigError as error:
-            raise Refusal(Reason.RECIPE_INVALID, str(error)) from error
+        return read_recipe(path, cls)

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from registry.records import VersionRecord
+from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau
+from tests.support.excerpts import MINUTE
 
 
 @pytest.fixture
@@ -20,3 +23,17 @@ def empty_bureau(tmp_path: Path, database_url: str) -> Iterator[Bureau]:
 def bureau(empty_bureau: Bureau) -> Bureau:
     """A registry with a policy and the model `digits`."""
     return empty_bureau.found()
+
+
+@pytest.fixture
+def history(bureau: Bureau) -> tuple[VersionRecord, VersionRecord]:
+    """At NOW version 1; a minute later version 2; another later back; and 2 revoked at the end."""
+    one, two = bureau.publish("one"), bureau.publish("two")
+    first = bureau.release(one)
+    bureau.now += MINUTE
+    bureau.release(two, predecessor=1)
+    bureau.now += MINUTE
+    bureau.roll_back(first, 3)
+    bureau.now += MINUTE
+    bureau.revoke(two, time=format_time(bureau.now))
+    return one, two

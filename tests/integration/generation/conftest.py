@@ -1,4 +1,4 @@
-"""One tiny language model, which all tests of generation share."""
+"""Tiny models, and an installation that answers with one, which tests of generation share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,10 @@ from generation.batches import Batches
 from generation.decoder import Decoder
 from generation.settings import GenerationSettings
 from tests.support import tiny_decoder, tiny_translator
+from tests.support.generator_house import GeneratorHouse, generating
+from tests.support.http_client import HTTP, HttpClient, client_of
+
+_LISTENERS = f'{HTTP}\n[metrics]\nlisten = "127.0.0.1:0"\n'
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +23,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def decoder(folder: Path) -> Decoder:
     return Decoder.read(folder)
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[GeneratorHouse]:
+    """For tests that leave its policy, its versions and its generator as they are."""
+    with generating(tmp_path_factory.mktemp("shared") / "state", folder, _LISTENERS) as house:
+        yield house
+
+
+@pytest.fixture
+def client(house: GeneratorHouse) -> Iterator[HttpClient]:
+    client = client_of(house)
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

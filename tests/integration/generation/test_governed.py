@@ -1,64 +1,21 @@
-"""A language model behind the gateway: streamed, screened, recorded, and moved while it answers."""
+"""A language model behind the gateway: streamed, screened and recorded."""
 
 import json
 import random
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from gateway.recorder import Recorder
 from generation.decoder import Decoder
 from inference.generation import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.reasons import Reason, Refusal
-from sealgate.tensors import Tensor, read_outputs, write_inputs
+from sealgate.reasons import Reason
 from sealgate.trust.receipt import Receipt, verify_receipt
-from tests.support import tiny_decoder
-from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse, generating
+from tests.support.generated import PROMPT, asked, ids_of, is_last, stream, text_of
+from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse
 from tests.support.house import refusal
-from tests.support.kitchen import until
 from tests.support.oracles import python_with, run
-
-PROMPT = "The following identifiers are used as reserved words"
-_KINDS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[GeneratorHouse]:
-    with generating(tmp_path_factory.mktemp("state"), folder) as house:
-        yield house
-
-
-def asked(
-    prompt: str | bytes = PROMPT, model: str = "tiny", name: str = "text_input", **parameters: Any
-) -> oip.ModelInferRequest:
-    request = oip.ModelInferRequest(model_name=model, id="7")
-    for key, value in parameters.items():
-        setattr(request.parameters[key], _KINDS[type(value)], value)
-    array = np.empty(1, object)
-    array[0] = prompt if isinstance(prompt, bytes) else prompt.encode()
-    write_inputs(request, [Tensor.of(name, array)])
-    return request
-
-
-def stream(house: GeneratorHouse, *requests: oip.ModelInferRequest) -> list[Any]:
-    return list(house.inference().ModelStreamInfer(iter(requests), timeout=60))
-
-
-def text_of(response: oip.ModelInferResponse) -> str:
-    return read_outputs(response)["text_output"].data.item().decode()
-
-
-def ids_of(response: oip.ModelInferResponse) -> list[int]:
-    return read_outputs(response)["token_ids"].data.tolist()
-
-
-def is_last(response: oip.ModelInferResponse) -> bool:
-    return response.parameters["triton_final_response"].bool_param
 
 
 def greedy(decoder: Decoder, prompt: str, tokens: int) -> list[int]:
@@ -195,96 +152,6 @@ def test_metadata_says_what_it_takes(house: GeneratorHouse) -> None:
     assert statistics.model_stats[0].inference_stats.success.count > 0
 
 
-def test_a_stream_that_is_cut_is_recorded_and_frees_the_cache(house: GeneratorHouse) -> None:
-    batches, before = house.batches(), house.gateway.recorder.size
-    call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
-    first = next(call)
-    with batches.manager.pause():
-        call.cancel()
-        until(lambda: house.gateway.recorder.size == before + 2)
-    opened, cut = house.entries(before)
-    assert (opened["outcome"], cut["outcome"]) == ("opened", "cut")
-    assert (opened["input"], opened["time"]) == (cut["input"], cut["time"])
-    assert cut["output"].startswith("sha256:")
-    assert len(ids_of(first.infer_response)) == 1
-    until(lambda: batches.room.free == batches.room.pages)
-    cache = batches.manager.batch_processor.cache
-    until(lambda: cache.compute_free_capacity() == 1.0)
-
-
-def test_what_cannot_be_recorded_does_not_leave(
-    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise Refusal(Reason.RECORD_FAILED)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Recorder, "_record", full)
-        (only,) = stream(house, asked(max_tokens=4))
-    assert only.error_message.startswith(Reason.RECORD_FAILED.name)
-    assert not only.infer_response.outputs
-
-
-def test_an_end_that_cannot_be_recorded_is_told(
-    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    record, before = Recorder._record, house.gateway.recorder.size
-
-    def opening_alone(self: Recorder, outcome: Any) -> Any:
-        if outcome.outcome != "opened":
-            raise Refusal(Reason.RECORD_FAILED)
-        return record(self, outcome)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Recorder, "_record", opening_alone)
-        found = stream(house, asked(max_tokens=4, receipt=True))
-    assert found[-1].error_message.startswith(Reason.RECORD_FAILED.name)
-    assert not any(is_last(one.infer_response) for one in found[:-1])
-    assert "receipt" not in found[-1].infer_response.parameters
-    assert [entry["outcome"] for entry in house.entries(before)] == ["opened"]
-
-
-def test_open_streams_finish_on_the_version_they_began_with(
-    house: GeneratorHouse, decoder: Decoder, tmp_path: Path
-) -> None:
-    second = tiny_decoder.make(tmp_path / "second", steps=10, seed=1)
-    house.publish_generator(second)
-    expected = ids_of(house.inference().ModelInfer(asked(max_tokens=OUTPUT_TOKENS)))
-    call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
-    found = [next(call).infer_response]
-    with house.batches().manager.pause():
-        house.promote("tiny", 2)
-        moved = house.inference().ModelInfer(asked(max_tokens=8))
-    found += [message.infer_response for message in call]
-    assert (found[-1].model_version, moved.model_version) == ("1", "2")
-    assert [token for one in found for token in ids_of(one)] == expected
-    house.governance("admin").rollback("tiny", "production", 1, "test")
-    house.await_version("tiny", 1)
-    back = house.inference().ModelInfer(asked(max_tokens=OUTPUT_TOKENS))
-    assert (back.model_version, ids_of(back)) == ("1", expected)
-
-
-def test_a_generator_that_dies_is_told_of_and_comes_back(house: GeneratorHouse) -> None:
-    before = house.gateway.recorder.size
-    call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
-    next(call)
-    with house.batches().manager.pause():
-        house.generator._server.stop(None)
-        *_, told = call
-    assert told.error_message.startswith(Reason.ENGINE_UNAVAILABLE.name)
-    until(lambda: house.gateway.recorder.size == before + 2)
-    assert house.entries(before)[1]["outcome"] == Reason.ENGINE_UNAVAILABLE.name
-    house.stop_generator()
-    house.start_generator()
-    end, ask = time.monotonic() + 30, house.inference()
-    while True:
-        (*_, found) = ask.ModelStreamInfer(iter([asked(max_tokens=4)]), timeout=60)
-        if not found.error_message:
-            break
-        assert time.monotonic() < end, found.error_message
-        time.sleep(0.1)
-
-
 def test_tritonclients_streaming_works_as_it_is(house: GeneratorHouse) -> None:
     client = house.profile("client")
     endpoint = client.endpoint.replace("127.0.0.1", "localhost")
@@ -299,63 +166,3 @@ def test_tritonclients_streaming_works_as_it_is(house: GeneratorHouse) -> None:
     assert "".join(seen["texts"]) == text_of(whole)
     assert seen["final"] == [False] * (len(seen["texts"]) - 1) + [True]
     assert seen["refused"].startswith(Reason.PARAMETER_MALFORMED.name)
-
-
-def replay(house: GeneratorHouse, receipt: str | bytes, *words: str, prompt: str = PROMPT) -> Any:
-    """What `audit replay-generator` finds, or the reason's name."""
-    given, asked = house.state / "again.json", house.state / "again.txt"
-    given.write_bytes(receipt if isinstance(receipt, bytes) else receipt.encode())
-    asked.write_text(prompt)
-    command = ("audit", "replay-generator", str(given), "--prompt", str(asked), "--json")
-    result = house.command(*command, *words)
-    if result.exit_code:
-        return result.stderr.removeprefix("Error: ").partition(":")[0]
-    return json.loads(result.stdout)
-
-
-def test_an_auditor_asks_again_by_the_receipt_and_the_seed_that_was_told(
-    house: GeneratorHouse,
-) -> None:
-    drawn = {"max_tokens": 8, "temperature": 0.7, "top_p": 0.9}
-    found = [one.infer_response for one in stream(house, asked(receipt=True, **drawn))]
-    seeds = [one.parameters["seed"].int64_param for one in (found[0], found[-1])]
-    assert seeds[0] == seeds[1] > 0
-    receipt = found[-1].parameters["receipt"].string_param
-    words = ("--max-tokens", "8", "--temperature", "0.7", "--top-p", "0.9", "--seed")
-    again = replay(house, receipt, *words, str(seeds[0]))
-    told = {"answer": "the same to its end", "outcome": "answered", "tokens": len(found)}
-    assert told.items() <= again.items()
-    assert replay(house, receipt, *words, "1") == Reason.RECEIPT_MISMATCH.name
-    other = replay(house, receipt, *words, str(seeds[0]), prompt="Another")
-    assert other == Reason.RECEIPT_MISMATCH.name
-
-
-def test_what_came_of_an_answer_that_was_cut_comes_again(house: GeneratorHouse) -> None:
-    messages, before = [{"role": "user", "content": PROMPT}], house.gateway.recorder.size
-    request = asked(json.dumps(messages), name="messages", max_tokens=OUTPUT_TOKENS)
-    call = house.inference().ModelStreamInfer(iter([request]))
-    next(call)
-    with house.batches().manager.pause():
-        call.cancel()
-        until(lambda: house.gateway.recorder.size == before + 2)
-    opened, cut = (house.gateway.recorder.open(before + at).encode() for at in range(2))
-    words = ("--chat", "--max-tokens", str(OUTPUT_TOKENS))
-    again = replay(house, cut, *words, prompt=json.dumps(messages))
-    assert (again["outcome"], again["answer"]) == ("cut", "the same as far as it came")
-    assert 1 <= again["tokens"] < OUTPUT_TOKENS
-    assert replay(house, opened, *words, prompt=json.dumps(messages))["answer"] == "none was given"
-
-
-def test_nothing_more_leaves_of_a_version_that_is_revoked(house: GeneratorHouse) -> None:
-    before, digest = house.gateway.recorder.size, house.digest()
-    call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
-    next(call)
-    with house.batches().manager.pause():
-        house.governance("admin").revoke("tiny", 1, "test")
-        until(lambda: house.gateway.engine.is_revoked(digest))
-    *_, told = call
-    assert told.error_message.startswith(Reason.VERSION_REVOKED.name)
-    assert [entry["outcome"] for entry in house.entries(before)] == [
-        "opened",
-        Reason.VERSION_REVOKED.name,
-    ]

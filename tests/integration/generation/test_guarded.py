@@ -8,13 +8,12 @@ import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from sealgate.tensors import write_inputs
 from tests.support import text_models
+from tests.support.generated import asked, stream
 from tests.support.generator_house import GeneratorHouse, generating
 from tests.support.kitchen import until
 from tests.support.succession import change
 from tests.support.text_models import TELLING
-from tests.support.text_models import tensor as text_tensor
 
 OFFER = " ".join(TELLING[1][:6])
 WORK = " ".join(TELLING[0][:6])
@@ -36,11 +35,7 @@ def guarded(house: GeneratorHouse, **said: Any) -> None:
 
 
 def ask(house: GeneratorHouse, text: str) -> oip.ModelStreamInferResponse:
-    request = oip.ModelInferRequest(model_name="tiny")
-    request.parameters["max_tokens"].int64_param = 2
-    tensor = text_tensor(text.encode())
-    write_inputs(request, [type(tensor).of("text_input", tensor.data)])
-    return list(house.inference().ModelStreamInfer(iter([request]), timeout=60))[-1]
+    return stream(house, asked(text, max_tokens=2))[-1]
 
 
 def test_what_the_guard_finds_is_refused_and_recorded(house: GeneratorHouse) -> None:

@@ -7,18 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from sealgate.tensors import Tensor, write_inputs
+from tests.support.chats import MESSAGES
 from tests.support.engine_process import EngineProcess
+from tests.support.generated import asked
 from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse
 from tests.support.http_client import HTTP, client_of
 from tests.support.kitchen import until
-
-MESSAGES = [{"role": "user", "content": "The following identifiers are used as reserved words"}]
 
 
 @pytest.fixture
@@ -42,18 +40,13 @@ def house(tmp_path: Path, folder: Path, process: EngineProcess) -> Iterator[Gene
         house.stop()
 
 
-def asked(tokens: int) -> oip.ModelInferRequest:
-    request = oip.ModelInferRequest(model_name="tiny")
-    request.parameters["max_tokens"].int64_param = tokens
-    array = np.empty(1, object)
-    array[0] = json.dumps(MESSAGES).encode()
-    write_inputs(request, [Tensor.of("messages", array)])
-    return request
+def asked_of(tokens: int) -> oip.ModelInferRequest:
+    return asked(json.dumps(MESSAGES), name="messages", max_tokens=tokens)
 
 
 def test_a_process_that_is_killed(house: GeneratorHouse, process: EngineProcess) -> None:
     before, client = house.gateway.recorder.size, client_of(house)
-    call = house.inference().ModelStreamInfer(iter([asked(OUTPUT_TOKENS)]), timeout=60)
+    call = house.inference().ModelStreamInfer(iter([asked_of(OUTPUT_TOKENS)]), timeout=60)
     next(call)
     document = {"model": "tiny", "messages": MESSAGES, "stream": True}
     client.connection.request(

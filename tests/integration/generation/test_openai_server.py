@@ -15,6 +15,7 @@ from inference.openai.server import OpenAiServer
 from sealgate.reasons import Reason
 from sealgate.trust.keys import write_private_file
 from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support.chats import MESSAGES
 from tests.support.generator_house import GeneratorHouse, generating
 from tests.support.http_client import HTTP, HttpClient, Seen, api_key, client_of
 from tests.support.kitchen import until
@@ -22,7 +23,6 @@ from tests.support.openai_servers import transformers_server
 from tests.support.oracles import own_python_with
 from tests.support.succession import change
 
-MESSAGES = [{"role": "user", "content": "The following identifiers are used as reserved words"}]
 ENGINE = 'openai "elsewhere", neither digest nor tokens checked there'
 
 

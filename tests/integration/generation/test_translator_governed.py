@@ -13,13 +13,12 @@ from generation.rows import Rows
 from inference.generation import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from sealgate.tensors import Tensor, read_outputs, write_inputs
 from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support.generated import asked, ids_of, stream, text_of
 from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse, generating
 from tests.support.http_client import HTTP, client_of
 from tests.support.kitchen import until
 from tests.support.succession import change
-from tests.support.text_models import tensor as text_tensor
 from tests.support.tiny_translator import prompts
 
 PROMPT = prompts(1)[0]
@@ -56,25 +55,8 @@ def open_house(house: GeneratorHouse) -> GeneratorHouse:
     return house
 
 
-def asked(tokens: int = 12, **parameters: Any) -> oip.ModelInferRequest:
-    request = oip.ModelInferRequest(model_name="tiny")
-    request.parameters["max_tokens"].int64_param = tokens
-    for name, value in parameters.items():
-        request.parameters[name].bool_param = value
-    write_inputs(request, [Tensor.of("text_input", text_tensor(PROMPT.encode()).data)])
-    return request
-
-
-def streamed(house: GeneratorHouse, request: oip.ModelInferRequest) -> list[Any]:
-    return list(house.inference().ModelStreamInfer(iter([request]), timeout=60))
-
-
-def ids_of(response: oip.ModelInferResponse) -> list[int]:
-    return read_outputs(response)["token_ids"].data.tolist()
-
-
-def text_of(response: oip.ModelInferResponse) -> str:
-    return read_outputs(response)["text_output"].data.item().decode()
+def question(tokens: int = 12, **parameters: Any) -> oip.ModelInferRequest:
+    return asked(PROMPT, max_tokens=tokens, **parameters)
 
 
 def test_unmeasured_prompts_are_refused_unless_the_policy_lets_them_pass(
@@ -82,13 +64,13 @@ def test_unmeasured_prompts_are_refused_unless_the_policy_lets_them_pass(
 ) -> None:
     adversarial(house, "block")
     before = house.gateway.recorder.size
-    (told,) = streamed(house, asked())
+    (told,) = stream(house, question())
     assert told.error_message.startswith(Reason.ENGINE_UNSUITABLE.name)
     assert not told.infer_response.outputs
     (entry,) = house.entries(before)
     assert (entry["outcome"], entry["verdict"]) == (Reason.ENGINE_UNSUITABLE.name, "")
     adversarial(house, "flag")
-    assert not streamed(house, asked())[-1].error_message
+    assert not stream(house, question())[-1].error_message
 
 
 def test_tokens_are_generates_streamed_or_in_one(
@@ -97,11 +79,11 @@ def test_tokens_are_generates_streamed_or_in_one(
     ids = translator.prompt_ids(Asked(PROMPT.encode(), False, Sampling(1)), 96)
     expected = translator.greedy(ids, 12)
     text = translator.tokenizer.decode(expected, skip_special_tokens=True)
-    parts = [message.infer_response for message in streamed(open_house, asked())]
+    parts = [message.infer_response for message in stream(open_house, question())]
     assert [token for part in parts for token in ids_of(part)] == expected
     assert all(len(ids_of(part)) == 1 for part in parts)
     assert "".join(map(text_of, parts)) == text
-    whole = open_house.inference().ModelInfer(asked())
+    whole = open_house.inference().ModelInfer(question())
     assert (ids_of(whole), text_of(whole)) == (expected, text)
     assert whole.parameters["prompt_tokens"].int64_param == len(ids)
 
@@ -121,7 +103,7 @@ def test_openais_clients_get_the_same(open_house: GeneratorHouse, translator: De
 
 
 def test_receipts_bind_prompt_and_answer(open_house: GeneratorHouse, translator: Decoder) -> None:
-    found = [one.infer_response for one in streamed(open_house, asked(receipt=True))]
+    found = [one.infer_response for one in stream(open_house, question(receipt=True))]
     policy = open_house.governance("client").policy()
     receipt = found[-1].parameters["receipt"].string_param
     told = verify_receipt(Receipt.decode(receipt.encode()), policy).fields
@@ -146,7 +128,7 @@ def test_a_stream_that_is_cut_is_recorded_and_frees_its_row(
         return step(rows, tokens)
 
     monkeypatch.setattr(Rows, "step", held)
-    call = open_house.inference().ModelStreamInfer(iter([asked(OUTPUT_TOKENS)]))
+    call = open_house.inference().ModelStreamInfer(iter([question(OUTPUT_TOKENS)]))
     next(call)
     call.cancel()
     until(lambda: open_house.gateway.recorder.size == before + 2)

@@ -20,10 +20,10 @@ from training.checkpoints import take_in
 from training.decoder import Decoder, following, next_right, perplexity
 from training.descent import descend
 from training.distillation import Batch, Distillation, gap
+from training.finishing import Made
 from training.language import Prose
 from training.recipe import DataRows
 from training.recipe_step import DISTIL, Step
-from training.workshop import Made
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ from sealgate.reasons import Reason
 from tests.support import recipes, text_models
 from tests.support.runs import make, refused, weights
 from training import search
+from training.finishing import Made
 from training.recipe import Recipe
 from training.search import Looking
-from training.workshop import Made, Workshop
+from training.workshop import Workshop
 
 SEARCH = """
 [search]

@@ -16,7 +16,8 @@ from training import steps
 from training.curves import Curves
 from training.descent import Progress
 from training.devices import DATA, SPLITS, TENSOR
-from training.workshop import Made, Workshop
+from training.finishing import Made
+from training.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("unexported")
 ADAPTIVE = recipes.DISTIL.replace("epochs = 8", "epochs = 3") + "adaptive = true\n"

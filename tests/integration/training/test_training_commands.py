@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from sealgate.cli.main import main
 from tests.support import recipes
-from training import workshop
+from training import finishing
 
 
 def run(*words: object) -> Result:
@@ -21,7 +21,7 @@ def run(*words: object) -> Result:
 def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports have tests of their own, and take seconds."""
     for name in ("export_serving", "export_response"):
-        monkeypatch.setattr(workshop, name, lambda *_: b"")
+        monkeypatch.setattr(finishing, name, lambda *_: b"")
 
 
 def test_train_shows_progress_and_what_it_made(tmp_path: Path) -> None:

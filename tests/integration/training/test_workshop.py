@@ -24,12 +24,13 @@ from sealgate.trust.digest import sha256
 from tests.support import recipes
 from tests.support.runs import make, refused, weights, without_graphs
 from tests.support.text_models import tokenizer_json
-from training import descent, origin, workshop
+from training import descent, finishing, origin
 from training.curves import Curves
 from training.encoder import Size, TextClassifier
+from training.finishing import Made
 from training.reference import Reference
 from training.wording import Wording
-from training.workshop import Made, Workshop
+from training.workshop import Workshop
 
 _FORK = multiprocessing.get_context("fork")
 GRAPHS = ("serving.onnx", "response.onnx")
@@ -161,7 +162,7 @@ def test_a_run_killed_at_the_end_appears_whole(uninterrupted: list[str], tmp_pat
     recipe, out = recipes.digits(tmp_path), tmp_path / "made"
 
     def arm() -> None:
-        workshop.write_whole = Death(workshop.write_whole, 8, before=True)
+        finishing.write_whole = Death(finishing.write_whole, 1, before=True)
 
     killed(recipe, out, arm)
     assert not (out / "model").exists()
@@ -211,7 +212,7 @@ def test_texts_are_learnt_under_their_tokenizer(
         return weights(student)
 
     # A text model's response graph takes longest of all; tests of its export have it.
-    monkeypatch.setattr(workshop, "export_text_response", noted)
+    monkeypatch.setattr(finishing, "export_text_response", noted)
     made = make(recipes.texts(tmp_path), tmp_path / "made")
     data = Dataset.read(made.data)
     data.check(ModelConfig.read((made.model / "model.json").read_bytes()))
@@ -240,7 +241,7 @@ def test_training_texts_that_are_private_or_elsewhere_are_not_described() -> Non
         ({"rounds": 1}, None, False),
     ):
         went_in: Any = SimpleNamespace(federated=federated, privacy=privacy)
-        found = workshop._described(student, material, went_in)
+        found = finishing._described(student, material, went_in)
         assert [each is not None for each in found] == [told, told]
 
 

@@ -1,0 +1,37 @@
+"""The gateway's own answer log, as its services look into it: by its origin, and no other's."""
+
+from collections.abc import Iterator, Sequence
+
+from gateway.recorder import Recorder, Search
+from gateway.subjects import Erased, erase_subject
+from registry.erasures import Erasures
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.receipt import Receipt
+
+
+class OwnAnswers:
+    """Every method raises LOG_UNKNOWN for another origin."""
+
+    def __init__(self, origin: str, recorder: Recorder, erasures: Erasures) -> None:
+        self._origin = origin
+        self._recorder = recorder
+        self._erasures = erasures
+
+    def open(self, origin: str, index: int) -> Receipt:
+        """See `Recorder.open`."""
+        self._check(origin)
+        return self._recorder.open(index)
+
+    def search(self, origin: str, start: int, end: int, values: Sequence[str]) -> Iterator[Search]:
+        """See `Recorder.search`."""
+        self._check(origin)
+        return self._recorder.search(start, end, values)
+
+    def erase(self, principal: str, origin: str, subject: str, request_id: str) -> Erased:
+        """See `erase_subject`."""
+        self._check(origin)
+        return erase_subject(self._erasures, self._recorder, principal, origin, subject, request_id)
+
+    def _check(self, origin: str) -> None:
+        if origin != self._origin:
+            raise Refusal(Reason.LOG_UNKNOWN)

@@ -1,0 +1,180 @@
+"""What one answer rests on is proved by the registry's log, and what is withheld is found out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from registry.audit_trail import Excerpt as Shown
+from registry.audit_trail import Proven
+from registry.records import VersionRecord
+from sealgate.auditing.decision import HOLDS, Examination, Finding
+from sealgate.auditing.entries import Excerpt
+from sealgate.auditing.reader import Opened
+from sealgate.trust.answer import FIELDS, HEADER
+from sealgate.trust.evidence_rules import RED_TEAM
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.receipt import Receipt
+from sealgate.trust.statements import Evidence
+from sealgate.trust.times import format_micros
+from tests.support.bureau import Bureau
+from tests.support.excerpts import MINUTE, opened, without
+from tests.support.people import NOW, at, key
+from tests.support.receipts import proof_of
+from tests.support.receipts import receipt as receipt_of
+
+
+def findings(
+    bureau: Bureau,
+    version: VersionRecord,
+    sequence: int,
+    moment: datetime,
+    change: Callable[[Shown], Shown] = lambda shown: shown,
+) -> list[Finding]:
+    """The examination of an answer by a version under the move `sequence`."""
+    chain = bureau.registry.policies.chain()
+    values = dict.fromkeys(FIELDS, "")
+    values |= {"model": "digits", "version": str(version.version), "outcome": "answered"}
+    values |= {"version_digest": version.digest, "pointer_sequence": str(sequence)}
+    values |= {"time": format_micros(moment), "policy_digest": chain.policies[0].digest}
+    told = tuple(values[field] for field in FIELDS)
+    leafless = Receipt.decode(receipt_of(values=told).encode())
+    assert leafless.proof == proof_of(_leaf(leafless))
+    examination = Examination(leafless, chain.policies, bureau.now)
+
+    class Trail:
+        def decision(self, model: str, digest: str, number: int, allowance: str = "") -> Excerpt:
+            trail = bureau.registry.audit_trail
+            return opened(bureau, change(trail.decision(model, digest, number, allowance)))
+
+        def openings(self, *asked: object) -> list[Opened]:
+            raise AssertionError("an answer without a verdict has no other entries")
+
+    return list(examination.findings(Trail()))
+
+
+def _leaf(receipt: Receipt) -> bytes:
+    return HEADER + b"".join(receipt.commitments)
+
+
+def broken(found: list[Finding]) -> list[tuple[str, str]]:
+    return [(f.step, f.found.partition(":")[0]) for f in found if f.found != HOLDS]
+
+
+def drop_documents(shown: Shown) -> Shown:
+    return replace(shown, entries=tuple(replace(e, documents=()) for e in shown.entries))
+
+
+def drop(event: str) -> Callable[[Shown], Shown]:
+    return lambda shown: without(shown, lambda entry: entry.event == event)
+
+
+def forge_manifest(shown: Shown) -> Shown:
+    def forged(entry: Proven) -> Proven:
+        return replace(entry, documents=tuple(d.replace(b"onnx", b"ONNX") for d in entry.documents))
+
+    return replace(shown, entries=tuple(map(forged, shown.entries)))
+
+
+def test_an_answer_leads_to_its_bytes(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    one, two = history
+    for version, sequence, minutes in ((one, 1, 0.5), (two, 2, 1.5), (one, 3, 2.5)):
+        found = findings(bureau, version, sequence, NOW + minutes * MINUTE)
+        assert broken(found) == []
+        said = " ".join(f.what for f in found)
+        for part in ("anna", "arne", "paula", "otto", "I have read it.", "golden-run by robot"):
+            assert part in said
+
+
+def test_a_report_that_was_attached_is_told_and_held_to_its_version(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    one, _ = history
+    for version, maker in ((one, "anna"), (bureau.publish("three"), "otto")):
+        report = Evidence(RED_TEAM, version.digest, maker, at(), {"attacks": {}})
+        envelope = sign_statement(report, key(maker)).encode()
+        bureau.registry.attachments.attach(maker, "digits", version.version, envelope)
+    found = findings(bureau, one, 1, NOW + 0.5 * MINUTE)
+    assert broken(found) == []
+    (later,) = [f.what for f in found if f.step == "later evidence"]
+    assert later.startswith("red-team by anna, attached at ")
+
+    def without_documents(shown: Shown) -> Shown:
+        return replace(shown, entries=tuple(_bare(e) for e in shown.entries))
+
+    def _bare(entry: Proven) -> Proven:
+        attached = b"evidence.attached" in entry.leaf
+        return replace(entry, documents=()) if attached else entry
+
+    found = findings(bureau, one, 1, NOW + 0.5 * MINUTE, without_documents)
+    assert broken(found) == [("later evidence", "DIGEST_MISMATCH")]
+
+
+def test_an_answer_after_its_pointer_was_replaced(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    one, _ = history
+    soon = findings(bureau, one, 1, NOW + 1.5 * MINUTE)
+    assert broken(soon) == []
+    assert any("superseded 30.0 s before" in f.what for f in soon)
+    rules = bureau.policy.rules
+    longest = timedelta(seconds=rules.freshness_seconds + rules.grace_seconds)
+    late = findings(bureau, one, 1, NOW + MINUTE + longest + MINUTE)
+    assert broken(late) == [("freshness", "POINTER_STALE")]
+
+
+def test_an_answer_by_a_revoked_version(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    _, two = history
+    found = findings(bureau, two, 2, NOW + 4 * MINUTE)
+    assert broken(found) == [("revocation", "VERSION_REVOKED")]
+
+
+def test_an_answer_before_its_pointer(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    one, _ = history
+    assert broken(findings(bureau, one, 1, NOW - 6 * MINUTE)) == [("freshness", "POINTER_INVALID")]
+
+
+def test_a_sequence_that_names_another_version(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    one, _ = history
+    assert broken(findings(bureau, one, 2, NOW + MINUTE)) == [("pointer", "POINTER_INVALID")]
+
+
+def test_a_key_that_was_withdrawn_since(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    one, _ = history
+    gone = key("anna").public.keyid
+    people = tuple(p for p in bureau.policy.principals if p.name != "anna")
+    keys = {keyid: public for keyid, public in bureau.policy.keys.items() if keyid != gone}
+    bureau.accept(principals=people, keys=keys)
+    assert broken(findings(bureau, one, 1, NOW)) == [("pointer", "KEY_WITHDRAWN")]
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "reason"),
+    [
+        (drop_documents, "version", "DIGEST_MISMATCH"),
+        (forge_manifest, "version", "DIGEST_MISMATCH"),
+        (drop("version.registered"), "version", "VERSION_UNKNOWN"),
+        (drop("pointer.moved"), "pointer", "POINTER_INVALID"),
+        (drop("proposal.created"), "approvals", "POINTER_INVALID"),
+        (drop("approval.added"), "approvals", "POINTER_INVALID"),
+    ],
+)
+def test_what_is_withheld_or_forged(
+    bureau: Bureau,
+    history: tuple[VersionRecord, VersionRecord],
+    change: Callable[[Shown], Shown],
+    step: str,
+    reason: str,
+) -> None:
+    assert broken(findings(bureau, history[0], 1, NOW, change)) == [(step, reason)]

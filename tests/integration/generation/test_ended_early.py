@@ -1,0 +1,135 @@
+"""Answers that end early, by either protocol: their callers go, or something goes wrong."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from gateway.front_door import FrontDoor
+from gateway.recorder import Recorder
+from inference.generation import Sampling
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from tests.support.chats import MESSAGES, begun, events
+from tests.support.generated import asked, ids_of, is_last, stream
+from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse
+from tests.support.http_client import HttpClient, client_of
+from tests.support.kitchen import until
+
+
+def test_a_stream_that_is_cut_is_recorded_and_frees_the_cache(house: GeneratorHouse) -> None:
+    batches, before = house.batches(), house.gateway.recorder.size
+    call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
+    first = next(call)
+    with batches.manager.pause():
+        call.cancel()
+        until(lambda: house.gateway.recorder.size == before + 2)
+    opened, cut = house.entries(before)
+    assert (opened["outcome"], cut["outcome"]) == ("opened", "cut")
+    assert (opened["input"], opened["time"]) == (cut["input"], cut["time"])
+    assert cut["output"].startswith("sha256:")
+    assert len(ids_of(first.infer_response)) == 1
+    until(lambda: batches.room.free == batches.room.pages)
+    cache = batches.manager.batch_processor.cache
+    until(lambda: cache.compute_free_capacity() == 1.0)
+
+
+def test_a_caller_who_goes_is_noticed_and_recorded(house: GeneratorHouse) -> None:
+    batches, before, client = house.batches(), house.gateway.recorder.size, client_of(house)
+    response = begun(client, max_tokens=OUTPUT_TOKENS)
+    assert response.read(6) == b"data: "
+    with batches.manager.pause():
+        response.close()
+        client.close()
+        until(lambda: house.gateway.recorder.size == before + 2)
+    assert [entry["outcome"] for entry in house.entries(before)] == ["opened", "cut"]
+    until(lambda: batches.room.free == batches.room.pages)
+
+
+def test_a_caller_who_goes_while_he_waits_leaves_the_queue(house: GeneratorHouse) -> None:
+    batches, before, client = house.batches(), house.gateway.recorder.size, client_of(house)
+    with batches.answer([1] * 4, Sampling(batches.room.pages * 16 - 16), time.monotonic() + 60):
+        document = json.dumps({"model": "tiny", "messages": MESSAGES})
+        client.connection.request("POST", "/v1/chat/completions", document, client.headers)
+        until(lambda: batches.room.waiting == 1)
+        client.close()
+        until(lambda: batches.room.waiting == 0)
+    until(lambda: house.gateway.recorder.size == before + 1)
+
+
+def test_a_stream_on_which_nobody_asks_ends(
+    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    # What `[limits] idle` says; so short, it would end streams of other tests too.
+    monkeypatch.setattr(house.gateway._turnstile, "_idle", 0.5)
+
+    def silent() -> Iterator[oip.ModelInferRequest]:
+        over.wait(20)
+        yield from ()
+
+    began = time.monotonic()
+    with pytest.raises(grpc.RpcError) as caught:
+        list(house.inference().ModelStreamInfer(silent(), timeout=30))
+    over.set()
+    assert caught.value.code() is grpc.StatusCode.CANCELLED
+    assert time.monotonic() - began < 5
+    until(lambda: not house.gateway._turnstile._ends)
+
+
+def test_what_goes_wrong_in_the_middle_is_the_last_event(
+    house: GeneratorHouse, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit, count = FrontDoor.admit, iter(range(100))
+
+    def three_times(self: FrontDoor, *given: Any) -> None:
+        if next(count) == 3:
+            raise Refusal(Reason.TOKEN_EXPIRED)
+        admit(self, *given)
+
+    before = house.gateway.recorder.size
+    monkeypatch.setattr(FrontDoor, "admit", three_times)
+    found = events(begun(client, max_tokens=OUTPUT_TOKENS))
+    assert [("error" in each) for each in found] == [False, False, True]
+    assert found[-1]["error"]["code"] == Reason.TOKEN_EXPIRED.name
+    outcomes = [entry["outcome"] for entry in house.entries(before)]
+    assert outcomes == ["opened", "cut", Reason.TOKEN_EXPIRED.name]
+    monkeypatch.undo()
+    # And the connection goes on.
+    assert client.get("/v1/models").status == 200
+
+
+def test_what_cannot_be_recorded_does_not_leave(
+    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise Refusal(Reason.RECORD_FAILED)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "_record", full)
+        (only,) = stream(house, asked(max_tokens=4))
+    assert only.error_message.startswith(Reason.RECORD_FAILED.name)
+    assert not only.infer_response.outputs
+
+
+def test_an_end_that_cannot_be_recorded_is_told(
+    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, before = Recorder._record, house.gateway.recorder.size
+
+    def opening_alone(self: Recorder, outcome: Any) -> Any:
+        if outcome.outcome != "opened":
+            raise Refusal(Reason.RECORD_FAILED)
+        return record(self, outcome)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "_record", opening_alone)
+        found = stream(house, asked(max_tokens=4, receipt=True))
+    assert found[-1].error_message.startswith(Reason.RECORD_FAILED.name)
+    assert not any(is_last(one.infer_response) for one in found[:-1])
+    assert "receipt" not in found[-1].infer_response.parameters
+    assert [entry["outcome"] for entry in house.entries(before)] == ["opened"]

@@ -1,0 +1,30 @@
+"""Excerpts of the registry's log, as an auditor takes them and as somebody may have cut them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from registry.audit_trail import Excerpt as Shown
+from sealgate.auditing.entries import Entry, Excerpt, prove
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.promotion import verify_freshness
+from tests.support.bureau import Bureau
+
+MINUTE = timedelta(minutes=1)
+
+
+def opened(bureau: Bureau, shown: Shown) -> Excerpt:
+    """What a client makes of an excerpt: everything is checked."""
+    checkpoint = open_checkpoint(shown.note, bureau.policy.registry_log)
+    freshness = verify_freshness(Envelope.decode(shown.freshness), bureau.policy, bureau.now)
+    for entry in shown.entries:
+        prove(entry.leaf, entry.index, entry.hashes, checkpoint)
+    entries = tuple(Entry.read(e.index, e.leaf, e.documents) for e in shown.entries)
+    return Excerpt(checkpoint, freshness, entries)
+
+
+def without(shown: Shown, drop: Callable[[Entry], bool]) -> Shown:
+    """The same, but for the entries that are to be withheld."""
+    kept = [e for e in shown.entries if not drop(Entry.read(e.index, e.leaf, e.documents))]
+    return replace(shown, entries=tuple(kept))
