@@ -87,7 +87,7 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def wait_for(self, version: str, seconds: float = 10.0) -> None:
+    def wait_for(self, version: str, seconds: float = 60.0) -> None:
         """Returns once `version` has answered; raises TimeoutError if it does not."""
         deadline = time.monotonic() + seconds
         while not self.versions[version]:
@@ -100,7 +100,7 @@ class Load:
             row = self.rows[place % len(self.rows)]
             place += _THREADS
             try:
-                response = self.stub.ModelInfer(question(self.model, row[None]), timeout=10)
+                response = self.stub.ModelInfer(question(self.model, row[None]), timeout=60)
             except grpc.RpcError as error:
                 reason = reason_of(error)
                 # Refused by screening is an answer too: the request was not lost.

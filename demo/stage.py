@@ -28,6 +28,7 @@ _START_SECONDS = 120
 _PORTS = range(16384, 32766, 2)
 _START = secrets.randbelow(len(_PORTS))
 _pairs = iter([*_PORTS[_START:], *_PORTS[:_START]])
+_reserved: list[socket.socket] = []
 
 
 class StepFailed(Exception):
@@ -45,10 +46,12 @@ def free_ports() -> int:
     """A port of loopback that is free together with its successor.
 
     It is below those that Linux gives to connections (from 32768 on), which might take it before
-    whoever asks listens there; and a process is given each pair once, as who was given it before
-    may listen there again.
+    whoever asks listens there; and a pair is given once, as who was given it before may listen
+    there again: by a process ever, and by others on Linux while that one runs.
     """
     for port in _pairs:
+        if not _reserve(port):
+            continue
         with socket.socket() as first, socket.socket() as second:
             try:
                 first.bind(("127.0.0.1", port))
@@ -57,6 +60,21 @@ def free_ports() -> int:
                 continue
             return port
     raise StepFailed("no two ports of loopback are free")
+
+
+def _reserve(port: int) -> bool:
+    """Whether no other process was given the port; from now on this one was."""
+    if sys.platform != "linux":
+        return True
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        # In no folder, and gone with the process.
+        name.bind(f"\0sealgate-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _reserved.append(name)
+    return True
 
 
 def check_free(endpoint: str) -> None:
@@ -153,7 +171,7 @@ class Stage:
         if self._gateway is None:
             return 0
         self._gateway.terminate()
-        status = self._gateway.wait(timeout=30)
+        status = self._gateway.wait(timeout=60)
         self._gateway = None
         return status
 

@@ -187,7 +187,7 @@ def promote_approved(stage: Stage, model: str, version: int) -> None:
 
 
 def _await_models(stub: GRPCInferenceServiceStub, models: tuple[str, ...]) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     for model in models:
         while reason_for(stub, question(model, test_rows(model)[:1])) is not None:
             if time.monotonic() > deadline:

@@ -203,7 +203,7 @@ class Gateway:
         )
 
     def _new_metrics(
-        self, config: GatewayConfig, front_door: FrontDoor, tls: ServerTls
+        self, config: GatewayConfig, front_door: FrontDoor, tls: ServerTls | None
     ) -> MetricsListener:
         return MetricsListener(
             config,

@@ -48,7 +48,7 @@ class GeneratorStage(Stage):
     def stop_generator(self) -> None:
         if self._generator is not None:
             self._generator.terminate()
-            self._generator.wait(timeout=30)
+            self._generator.wait(timeout=60)
             self._generator = None
 
     def peaks(self) -> dict[str, float]:

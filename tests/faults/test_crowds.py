@@ -48,11 +48,13 @@ def longest(callers: Callers) -> float:
 def test_streams_are_reset_at_once(open_site: Site, times: int) -> None:
     """CVE-2023-44487, by frames of HTTP/2."""
     with attacked(open_site, "HTTP/2 rapid reset") as finding:
-        count, end = 0, time.monotonic() + times
-        while time.monotonic() < end:
+        count, begun = 0, time.monotonic()
+        end = begun + times
+        # Longer where the machine is so slow that hardly any were sent.
+        while time.monotonic() < end or (count <= 1000 and time.monotonic() < begun + 60):
             with suppress(OSError):
-                count += reset_many(open_site, end)
-        finding.note = f"{count} resets in {times} s"
+                count += reset_many(open_site, max(end, time.monotonic() + 1))
+        finding.note = f"{count} resets in {time.monotonic() - begun:.0f} s"
     assert count > 1000
 
 
@@ -96,26 +98,28 @@ def test_connections_that_say_nothing(open_site: Site, times: int) -> None:
     ports += open_site.ports.values()
     counts = []
     with attacked(open_site, "connection flood") as finding:
-        end = time.monotonic() + 2 * times
+        begun = time.monotonic()
         flooding = [
-            threading.Thread(target=lambda port=port: counts.append(flood(port, end)))
+            threading.Thread(target=lambda port=port: counts.append(flood(port, 2 * times)))
             for port in ports
         ]
         for thread in flooding:
             thread.start()
         for thread in flooding:
             thread.join()
-        finding.note = f"{sum(counts)} connections in {2 * times} s"
+        finding.note = f"{sum(counts)} connections in {time.monotonic() - begun:.0f} s"
     assert sum(counts) > 1000
 
 
-def flood(port: int, end: float) -> int:
-    """How many connections were opened to a port, 200 of them at a time."""
+def flood(port: int, seconds: float) -> int:
+    """How many connections were opened to a port, 200 of them at a time: for so many seconds, and
+    longer where the machine is so slow that hardly any were opened.
+    """
     held: list[socket.socket] = []
-    count = 0
-    while time.monotonic() < end:
+    count, begun = 0, time.monotonic()
+    while (took := time.monotonic() - begun) < seconds or (count <= 300 and took < 60):
         with suppress(OSError):
-            held.append(socket.create_connection(("127.0.0.1", port), timeout=1))
+            held.append(socket.create_connection(("127.0.0.1", port), timeout=5))
             count += 1
         if len(held) >= 200:
             held.pop(0).close()
@@ -148,7 +152,7 @@ def packed(megabytes: int) -> bytes:
 
 def bomb(site: Site, body: bytes) -> int:
     """The status with which an HTTP request is answered whose body unfolds."""
-    connection = HTTPConnection("127.0.0.1", site.ports["http"], timeout=20)
+    connection = HTTPConnection("127.0.0.1", site.ports["http"], timeout=60)
     headers = dict([site.bearer, ("content-encoding", "gzip")])
     connection.request("POST", "/v2/models/digits/infer", body, headers)
     status = connection.getresponse().status

@@ -62,7 +62,7 @@ def tried(count: int, requests: list, check: Callable[..., None]) -> None:
 def asked(channel: grpc.Channel, path: str, message: bytes) -> str:
     """The outcome's name. Raises: AssertionError for one that no request should come to."""
     raw = {"request_serializer": bytes, "response_deserializer": bytes}
-    error = channel.unary_unary(path, **raw).future(message, timeout=20).exception()
+    error = channel.unary_unary(path, **raw).future(message, timeout=60).exception()
     if error is None:
         return "answered"
     reason = reason_of(error)
@@ -74,7 +74,7 @@ def asked(channel: grpc.Channel, path: str, message: bytes) -> str:
 @contextmanager
 def others_ask(site: Site, fault: str, outcomes: Counter[str]) -> Iterator[None]:
     """Somebody asks meanwhile, and is answered by digits 1."""
-    with watched(fault, site.gateway, _TARGET) as finding, Callers(site.house, 1) as callers:
+    with watched(fault, site.gateway, _TARGET) as finding, Callers(site.house, 1, 60.0) as callers:
         callers.await_answers()
         yield
         callers.await_answers()
@@ -154,7 +154,7 @@ def test_by_http(open_site: Site, count: int) -> None:
 def spoken(port: int, data: bytes) -> bytes:
     """What comes back, until the connection ends."""
     found = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         try:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)

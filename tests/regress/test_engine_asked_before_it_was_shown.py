@@ -40,7 +40,7 @@ class Loading(GRPCInferenceServiceServicer, EngineServiceServicer):
 
     def RepositoryModelLoad(self, request, context):  # noqa: N802
         self.begun.set()
-        assert self.may_end.wait(30)
+        assert self.may_end.wait(60)
         return oip.RepositoryModelLoadResponse()
 
     def GetCosts(self, request, context):  # noqa: N802
@@ -82,7 +82,7 @@ def test_it_is_not_asked_before_it_has_been_shown_everything(
     engine.may_end.clear()
     showing = threading.Thread(target=room.show, args=(registry, registry))
     showing.start()
-    assert engine.begun.wait(30)
+    assert engine.begun.wait(60)
     # `EngineRooms` asks those first that have measured the version.
     assert list(room.measured) == []
     engine.may_end.set()

@@ -16,4 +16,4 @@ from tests.support.paper_room import paper_room
 def test_have_one(tmp_path: Path, name: str) -> None:
     with paper_room(PaperRegistry(), tmp_path) as room:
         call = room.channel.unary_unary(f"/inference.GRPCInferenceService/{name}")
-        assert refusal(call, b"\x13\x06digits", timeout=10) is Reason.MESSAGE_MALFORMED
+        assert refusal(call, b"\x13\x06digits", timeout=60) is Reason.MESSAGE_MALFORMED

@@ -35,7 +35,7 @@ def test_no_text_of_an_error_leaves(
         (stub.ModelMetadata, oip.ModelMetadataRequest(name="digits")),
     ):
         with pytest.raises(grpc.RpcError) as caught:
-            call(request, timeout=10)
+            call(request, timeout=60)
         assert reason_of(caught.value) is Reason.INTERNAL
         assert caught.value.details() == Reason.INTERNAL.sentence
         told = repr([caught.value.trailing_metadata(), caught.value.initial_metadata()])

@@ -47,6 +47,6 @@ def test_a_revocation_arrives_after_all(
         house.promote("digits", 1)
         fail_once(monkeypatch, owner, name, error)
         house.governance("admin").revoke("digits", 1, "test")
-        assert is_emptied(house, 5)
-        asked = refusal(house.inference().ModelInfer, question("digits", rows()), timeout=5)
+        assert is_emptied(house, 30)
+        asked = refusal(house.inference().ModelInfer, question("digits", rows()), timeout=60)
         assert asked is Reason.VERSION_REVOKED

@@ -23,9 +23,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def test_are_refused(house: House, text: str) -> None:
     request = question("digits", rows())
     request.id = text
-    assert refusal(house.inference().ModelInfer, request, timeout=10) is Reason.PARAMETER_MALFORMED
+    assert refusal(house.inference().ModelInfer, request, timeout=60) is Reason.PARAMETER_MALFORMED
     answers = house.gateway._store.answers
     entry = log_pb2.OpenEntryRequest(origin=answers.origin, index=answers.size - 1)
-    receipt = house.logs().OpenEntry(entry, timeout=10).receipt
+    receipt = house.logs().OpenEntry(entry, timeout=60).receipt
     assert b"client" in receipt
     assert text.encode() not in receipt

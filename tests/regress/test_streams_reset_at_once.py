@@ -24,11 +24,11 @@ def test_leave_the_server_answering(house: House) -> None:
     stub, registry = house.inference(), house.registry("auditor")
     request = question("digits", rows())
     for _ in range(400):
-        stub.ModelInfer.future(request, timeout=30).cancel()
-        registry.WatchChanges(messages.WatchChangesRequest(), timeout=30).cancel()
+        stub.ModelInfer.future(request, timeout=60).cancel()
+        registry.WatchChanges(messages.WatchChangesRequest(), timeout=60).cancel()
     assert answers(stub)
     # No place is left taken.
-    stream = registry.WatchChanges(messages.WatchChangesRequest(), timeout=30, wait_for_ready=True)
+    stream = registry.WatchChanges(messages.WatchChangesRequest(), timeout=60, wait_for_ready=True)
     assert next(stream).next > 0
     stream.cancel()
 
@@ -38,7 +38,7 @@ def answers(stub: GRPCInferenceServiceStub) -> bool:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
-            return bool(stub.ServerMetadata(oip.ServerMetadataRequest(), timeout=30).name)
+            return bool(stub.ServerMetadata(oip.ServerMetadataRequest(), timeout=60).name)
         except grpc.RpcError as error:
             # A stream beyond the connection's share is refused, and may be asked again.
             if error.code() is not grpc.StatusCode.UNAVAILABLE:

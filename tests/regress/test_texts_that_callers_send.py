@@ -94,16 +94,16 @@ def requests(method: MethodDescriptor, text: str) -> Iterator[bytes]:
 def call(channel: grpc.Channel, path: str, method: MethodDescriptor, request: bytes) -> None:
     if method.server_streaming:
         stream = (
-            channel.stream_stream(path)(iter([request]), timeout=10)
+            channel.stream_stream(path)(iter([request]), timeout=60)
             if method.client_streaming
-            else channel.unary_stream(path)(request, timeout=10)
+            else channel.unary_stream(path)(request, timeout=60)
         )
         next(stream, None)
         stream.cancel()
     elif method.client_streaming:
-        channel.stream_unary(path)(iter([request]), timeout=10)
+        channel.stream_unary(path)(iter([request]), timeout=60)
     else:
-        channel.unary_unary(path)(request, timeout=10)
+        channel.unary_unary(path)(request, timeout=60)
 
 
 def files(folder: Path) -> set[str]:
@@ -146,7 +146,7 @@ def test_as_a_credential(house: House, prefix: str, text: str) -> None:
     with grpc.secure_channel(access.endpoint, access.credentials()) as channel:
         stub = GRPCInferenceServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
-            stub.ServerMetadata(oip.ServerMetadataRequest(), timeout=10)
+            stub.ServerMetadata(oip.ServerMetadataRequest(), timeout=60)
     assert reason_of(caught.value) in (
         Reason.TOKEN_MALFORMED,
         Reason.API_KEY_MALFORMED,

@@ -33,7 +33,7 @@ def test_one_caller_leaves_room_for_others(house: House) -> None:
         yield from ()
 
     logs = house.logs("auditor")
-    logs.ListLogs(log_pb2.ListLogsRequest(), timeout=20)
+    logs.ListLogs(log_pb2.ListLogsRequest(), timeout=60)
     channel = house.channel("client")
     infer = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
     calls = [infer.future(nothing(), timeout=120) for _ in range(3 * _THREADS)]
@@ -43,10 +43,10 @@ def test_one_caller_leaves_room_for_others(house: House) -> None:
     try:
         # Three of them wait on, the others are sent away.
         for _ in range(len(calls) - 3):
-            assert ended.acquire(timeout=20)
+            assert ended.acquire(timeout=60)
         reasons = {reason_of(call.exception()) for call in calls if call.done()}
         assert reasons == {Reason.QUEUE_FULL}
-        assert logs.ListLogs(log_pb2.ListLogsRequest(), timeout=20).origins
+        assert logs.ListLogs(log_pb2.ListLogsRequest(), timeout=60).origins
     finally:
         released.set()
         for call in calls:

@@ -101,10 +101,10 @@ def test_readers_are_shown_whatever_they_asked_for(tmp_path) -> None:
     with running(tmp_path / "state") as house:
         store = house.gateway._store
         origin, registry = store.answers.origin, store.registry.log.origin
-        house.logs().GetEntry(GetEntryRequest(origin=registry, index=0), timeout=20)
+        house.logs().GetEntry(GetEntryRequest(origin=registry, index=0), timeout=60)
         stream = AuditServiceStub(house.channel("auditor")).StreamOpenings
         request = StreamOpeningsRequest(origin=origin, start=0, end=1, values=["[/]", "[bold]"])
-        assert list(stream(request, timeout=20))
+        assert list(stream(request, timeout=60))
         told = house.command("audit", "readers")
         assert told.exit_code == 0, told.exception
         assert json.dumps(["[/]", "[bold]"], separators=(",", ":")) in told.output

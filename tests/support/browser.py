@@ -24,7 +24,7 @@ _FLAGS = (
     "--disable-sync",
     "--window-size=960,1200",
 )
-_SECONDS = 10
+_SECONDS = 60
 
 
 @contextmanager

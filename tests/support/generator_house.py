@@ -1,10 +1,13 @@
 """An installation whose language models run behind their own door, on threads of the test's."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
 
 from generation import process
 from generation.settings import GeneratorConfig
@@ -15,6 +18,7 @@ from tests.support.house import House
 from tests.support.tiny_decoder import prompts
 
 PROMPT_TOKENS, OUTPUT_TOKENS = 96, 128
+T = TypeVar("T")
 _GENERATION = """
 [generation]
 copies = "engine/copies"
@@ -73,6 +77,25 @@ class GeneratorHouse(House):
     def _version(self, model: str) -> Any:
         assert self.generator is not None
         return self.generator._host.engine.live()[model, "production"].ready
+
+    @contextmanager
+    def paused_after(self, begin: Callable[[], T]) -> Iterator[T]:
+        """Pauses generation as soon as `begin` has had the first part of an answer. Until then each
+        token takes a while, or the answer might have come to its end by that time.
+        """
+        batches = self.batches()
+        forward = batches._model.forward
+
+        def slowly(*given: Any, **named: Any) -> Any:
+            time.sleep(0.03)
+            return forward(*given, **named)
+
+        with ExitStack() as paused:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(batches._model, "forward", slowly)
+                first = begin()
+                paused.enter_context(batches.manager.pause())
+            yield first
 
     def digest(self) -> str:
         """The digest of what is in production."""

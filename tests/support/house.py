@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from demo.questions import question
 from demo.stage import free_ports
 from gateway.app import Gateway, build
 from gateway.config import GatewayConfig
+from gateway.settings import Limits
 from sealgate.cli.main import main
 from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
@@ -37,6 +39,8 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "demo" / "models"
 DATA = ROOT / "demo" / "data"
+# In seconds.
+PATIENCE = 60.0
 
 
 def now() -> datetime:
@@ -80,7 +84,7 @@ class House:
         ).make()
 
     def start(self) -> None:
-        gateway = build(GatewayConfig.read(self.state / "gateway.toml"))
+        gateway = build(patient(GatewayConfig.read(self.state / "gateway.toml")))
         try:
             gateway.start()
         except BaseException:
@@ -142,13 +146,22 @@ class House:
 
     def await_version(self, model: str, version: int) -> None:
         """Waits until the alias `production` answers with the version."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             live = self.gateway.engine.live().get((model, "production"))
             if live is not None and live.version == version:
                 return
             time.sleep(0.005)
         raise TimeoutError(f"{model} {version} is not live")
+
+
+def patient(config: GatewayConfig) -> GatewayConfig:
+    """The same with more time for a call where nothing else is said: a loaded machine may stand
+    still for longer than ten seconds.
+    """
+    if config.limits.deadline != Limits().deadline:
+        return config
+    return replace(config, limits=replace(config.limits, deadline=PATIENCE))
 
 
 def started_on(url: str, state: Path, *versions: str) -> House:
@@ -233,6 +246,7 @@ def running(state: Path, *versions: str) -> Iterator[House]:
 __all__ = [
     "DATA",
     "MODELS",
+    "PATIENCE",
     "House",
     "labels",
     "question",

@@ -19,7 +19,7 @@ class Http2:
     """A connection to `port` of loopback, in clear. `window`: how much of an answer it takes."""
 
     def __init__(self, port: int, window: int = 65535) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, window)
         self.socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, settings))
         self._incoming = self.socket.makefile("rb")

@@ -66,14 +66,14 @@ class HttpClient:
         self.connection: HTTPConnection
         if insecure:
             port = house.gateway.ports["http-insecure"]
-            self.connection = HTTPConnection("127.0.0.1", port, timeout=20)
+            self.connection = HTTPConnection("127.0.0.1", port, timeout=60)
             return
         authority = house.state / "tls" / "servers.pem"
         context = ssl.create_default_context(cafile=str(authority))
         if pair is not None:
             context.load_cert_chain(*pair)
         port = house.gateway.ports["http"]
-        self.connection = HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+        self.connection = HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
 
     def ask(
         self,
@@ -116,7 +116,7 @@ def api_key(house: House, person: str) -> str:
     admin = CredentialServiceStub(house.channel("admin"))
     expires = format_time(datetime.now(UTC) + timedelta(hours=1))
     request = CreateApiKeyRequest(holder=person, label="test", expire_time=expires)
-    return str(admin.CreateApiKey(request, timeout=10).secret)
+    return str(admin.CreateApiKey(request, timeout=60).secret)
 
 
 def tensor(rows: np.ndarray) -> dict[str, Any]:
@@ -129,10 +129,15 @@ def tensor(rows: np.ndarray) -> dict[str, Any]:
 
 
 def spoken(house: House, text: bytes) -> bytes:
-    """What comes back, until the connection ends, for bytes sent in clear."""
+    """What comes back, until the connection ends, for bytes sent in clear, with which their half
+    of it ends.
+    """
     assert house.gateway is not None
     address = ("127.0.0.1", house.gateway.ports["http-insecure"])
-    with socket.create_connection(address, timeout=20) as connection:
+    with socket.create_connection(address, timeout=60) as connection:
+        if hasattr(socket, "TCP_CORK"):
+            # The end goes with the last of them, or what was asked might be answered before it.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         connection.sendall(text)
         connection.shutdown(socket.SHUT_WR)
         found = b""

@@ -26,13 +26,13 @@ class Kitchen:
     def work(self, requests: list[Rows]) -> list[Rows]:
         self.batches.append([len(rows) for rows in requests])
         self.entered.release()
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         if self.fails:
             raise ArithmeticError("burnt")
         return [rows * 2 for rows in requests]
 
     def wait_entered(self) -> None:
-        assert self.entered.acquire(timeout=10)
+        assert self.entered.acquire(timeout=60)
 
 
 def rows(count: int = 1, value: float = 1.0) -> Rows:
@@ -40,7 +40,7 @@ def rows(count: int = 1, value: float = 1.0) -> Rows:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.001)
@@ -51,6 +51,6 @@ def queued(batcher: Batcher[Rows, Rows], count: int) -> None:
 
 
 def reason(future: "Future[Rows]") -> Reason:
-    error = future.exception(10)
+    error = future.exception(60)
     assert isinstance(error, Refusal)
     return error.reason

@@ -95,13 +95,13 @@ class PaperRoom:
     def show(self, place: Place = PLACE, **changes: object) -> None:
         """Show the engine a pointer, with some of what proves it exchanged."""
         request = write_load(replace(self.load(place), **changes))
-        self.stub.RepositoryModelLoad(request, timeout=30)
+        self.stub.RepositoryModelLoad(request, timeout=60)
 
     def ask(self, version: PaperVersion, x: np.ndarray) -> oip.ModelInferResponse:
         request = oip.ModelInferRequest(model_name="digits", model_version=str(version.number))
         request.parameters["digest"].string_param = version.digest
         write_inputs(request, [Tensor.of("x", x)])
-        return self.stub.ModelInfer(request, timeout=30)
+        return self.stub.ModelInfer(request, timeout=60)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ GUARD = "guard"
 _LIFETIMES = iter(range(1, 1_000_000))
 
 
-def await_true(condition: Callable[[], bool], seconds: float = 20) -> None:
+def await_true(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():

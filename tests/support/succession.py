@@ -48,14 +48,14 @@ def person(document: Document, name: str) -> Document:
 
 def send(house: House, envelope: bytes, who: str = "admin") -> None:
     request = policy_pb2.AcceptPolicyRequest(envelope=envelope)
-    PolicyServiceStub(house.channel(who)).AcceptPolicy(request, timeout=20)
+    PolicyServiceStub(house.channel(who)).AcceptPolicy(request, timeout=60)
 
 
 def follow(house: House, version: int) -> float:
     """Waits until the gateway goes by that version of the policy; how long it took, in seconds."""
     began = time.monotonic()
     while house.gateway.policy().version < version:
-        if time.monotonic() - began > 20:
+        if time.monotonic() - began > 60:
             raise TimeoutError(f"version {version} is not in force")
         time.sleep(0.001)
     return time.monotonic() - began

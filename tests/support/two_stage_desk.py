@@ -116,7 +116,7 @@ class Desk:
                 answered=lambda *told: None,
             ),
             lambda: None,
-            longest=5.0,
+            longest=60.0,
         )
 
     def ask(self, row: np.ndarray, timeout: int | None = None) -> tuple[str, float]:

@@ -41,7 +41,7 @@ def test_readers_and_writers_are_refused_in_time_and_go_on_afterwards(database: 
             pass
         with refused(Reason.REGISTRY_UNAVAILABLE), database.writing():
             pass
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 50
     with database.reading() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
     with database.writing() as connection:
@@ -49,7 +49,7 @@ def test_readers_and_writers_are_refused_in_time_and_go_on_afterwards(database: 
 
 
 def test_whoever_waits_gets_the_connection_that_is_given_back(database_url: str) -> None:
-    database = Database.open(database_url, "registry", busy_ms=5000)
+    database = Database.open(database_url, "registry", busy_ms=60_000)
     answers = []
 
     def ask() -> None:
@@ -63,6 +63,6 @@ def test_whoever_waits_gets_the_connection_that_is_given_back(database_url: str)
         waiting.start()
         time.sleep(0.1)
         assert not answers
-    waiting.join(10)
+    waiting.join(60)
     database.close()
     assert answers == [1]

@@ -35,7 +35,7 @@ class Told:
 
     def ask(self) -> bytes:
         asked = question("digits", rows(), receipt=True)
-        answer = self.house.inference().ModelInfer(asked, timeout=10)
+        answer = self.house.inference().ModelInfer(asked, timeout=60)
         return answer.parameters["receipt"].string_param.encode()
 
     def audit(self, *words: str, code: int = 0):
@@ -114,7 +114,7 @@ def test_an_answer_that_came_to_no_version(told, tmp_path):
     asked.model_name = "nothing"
     receipt = None
     try:
-        told.house.inference().ModelInfer(asked, timeout=10)
+        told.house.inference().ModelInfer(asked, timeout=60)
     except Exception as error:
         metadata = dict(error.trailing_metadata())
         receipt = metadata["sealgate-receipt-bin"]

@@ -49,7 +49,7 @@ def test_it_goes_on_over_a_restart_until_interrupted(tmp_path: Path) -> None:
     folder = tmp_path / "tiles"
     with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
-        house.inference().ModelInfer(question("digits", rows()), timeout=30)
+        house.inference().ModelInfer(question("digits", rows()), timeout=60)
         with following(house, folder) as process:
             before = await_growth(process)
             assert size(folder) >= before > 0
@@ -59,10 +59,10 @@ def test_it_goes_on_over_a_restart_until_interrupted(tmp_path: Path) -> None:
             assert "no gateway answers" in process.stderr.readline()
             house.start()
             house.await_version("digits", 1)
-            house.inference().ModelInfer(question("digits", rows()), timeout=30)
+            house.inference().ModelInfer(question("digits", rows()), timeout=60)
             deadline = time.monotonic() + 60
             while (after := await_growth(process)) <= before:
                 assert time.monotonic() < deadline
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
     assert size(folder) >= after

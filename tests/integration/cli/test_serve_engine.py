@@ -64,7 +64,7 @@ def test_engine_and_gateway_meet_as_they_were_set_up(tmp_path: Path) -> None:
         house.start()
         house.publish("digits-1", "digits")
         house.promote("digits", 1)
-        answer = house.inference().ModelInfer(question("digits", rows()), timeout=20)
+        answer = house.inference().ModelInfer(question("digits", rows()), timeout=60)
         assert answer.model_version == "1"
     finally:
         house.stop()

@@ -10,8 +10,9 @@ import pytest
 from inference.version import INT8
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from tests.support.engine_outcomes import FILES, MODEL, only, promoted
+from tests.support.engine_outcomes import FILES, MODEL, PLACE, only, promoted
 from tests.support.foreign_servers import SmallServer
+from tests.support.kitchen import until
 from tests.support.paper_registry import PaperRegistry
 from tests.support.version_files import clean_rows, int8_logits
 
@@ -24,7 +25,7 @@ def ask(registry: PaperRegistry, start, small: SmallServer) -> Callable[[Spoil],
     """Asks a version that is live for `ROWS`, with its server's answers spoilt."""
     promoted(registry)
     small.deploy("digits", 1, FILES[INT8])
-    engine = start(small.address, timeout=2.0)
+    engine = start(small.address, timeout=60.0)
     engine.update(registry, registry)
     live = engine.resolve("digits")
 
@@ -156,11 +157,19 @@ def test_whatever_it_refuses_for_the_caller_hears_one_reason(
     assert refused.value.reason is Reason.ENGINE_UNAVAILABLE
 
 
-def test_a_server_that_hangs_is_given_up(ask) -> None:
+def test_a_server_that_hangs_is_given_up(
+    registry: PaperRegistry, start, small: SmallServer
+) -> None:
+    promoted(registry)
+    small.deploy("digits", 1, FILES[INT8])
+    engine = start(small.address, timeout=2.0)
+    # On a loaded machine, two seconds may be too few to load it at once.
+    until(lambda: PLACE in engine.update(registry, registry).loaded)
     over = threading.Event()
+    small.spoil = lambda response: over.wait(60) or None
     try:
         with pytest.raises(Refusal) as refused:
-            ask(lambda response: over.wait(60) or None)
+            engine.infer(engine.resolve("digits"), ROWS)
         assert refused.value.reason is Reason.ENGINE_UNAVAILABLE
     finally:
         over.set()

@@ -39,7 +39,7 @@ def test_a_revoked_key_falls_on_another_gateway(bureau):
         assert table.holder(key.text, 3600) == "carla"
         other.api_keys.revoke("otto", key.key_id, "leaked")
         with refused(Reason.API_KEY_REVOKED):
-            ask_until(table, key.text, time.monotonic() + 1)
+            ask_until(table, key.text, time.monotonic() + 60)
     finally:
         table.close()
         other.close()

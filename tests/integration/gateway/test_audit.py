@@ -152,7 +152,7 @@ def test_documents_that_are_withheld(house, reader):
 
 
 def test_every_answer_can_be_opened(house, reader, origin):
-    house.inference().ModelInfer(question("digits", rows()), timeout=10)
+    house.inference().ModelInfer(question("digits", rows()), timeout=60)
     size = reader.size(origin)
     opened = list(reader.openings(origin, 0, size))
     assert [o.index for o in opened] == list(range(size))
@@ -188,7 +188,7 @@ def test_an_opening_that_is_forged(house, reader, origin):
 def test_a_destroyed_subject_leaves_entries_that_cannot_be_opened(house, reader, origin):
     asked = question("digits", rows())
     asked.parameters["subject"].string_param = "patient-7"
-    house.inference().ModelInfer(asked, timeout=10)
+    house.inference().ModelInfer(asked, timeout=60)
     index = reader.size(origin) - 1
     house.gateway._store.subjects.destroy("patient-7")
     (opened,) = reader.openings(origin, index, index + 1)

@@ -69,7 +69,7 @@ def ask(house: House, times: int = 1) -> list[str]:
     for number in range(times):
         request = question("digits", rows(count=20)[number % 20 : number % 20 + 1])
         try:
-            found.append(stub.ModelInfer(request, timeout=20).model_version)
+            found.append(stub.ModelInfer(request, timeout=60).model_version)
         except grpc.RpcError:
             found.append("failed")
     return found
@@ -87,7 +87,8 @@ def test_a_version_that_fails_goes_back_once(
     assert ask(house, 3) == ["2"] * 3
     bad = digest(house)
     FAILING.add(bad)
-    assert ask(house, 5)[-1] == "failed"
+    # The guard may look before all have failed.
+    assert ask(house, 5)[0] == "failed"
     house.await_version("digits", 1)
     back = moves(house)[0]
     assert (back.action, back.version, back.admin) == ("rollback", 1, GUARD)

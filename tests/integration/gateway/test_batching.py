@@ -13,7 +13,7 @@ from tests.support.house import House, refusal, rows
 
 BOUNDS = """
 [[batching]]
-timeout_us = 3000000
+timeout_us = 60000000
 
 [[batching]]
 model = "digits"
@@ -47,18 +47,18 @@ def question(count: int) -> oip.ModelInferRequest:
 
 def test_the_configuration_shows_what_holds(tight):
     stub = tight.inference()
-    config = stub.ModelConfig(oip.ModelConfigRequest(name="digits"), timeout=10).config
+    config = stub.ModelConfig(oip.ModelConfigRequest(name="digits"), timeout=60).config
     dynamic = config.dynamic_batching
     assert (config.max_batch_size, dynamic.max_queue_delay_microseconds) == (4, 1)
     assert (dynamic.priority_levels, dynamic.default_priority_level) == (1, 1)
     policy = dynamic.default_queue_policy
-    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (40, 3_000_000)
+    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (40, 60_000_000)
 
 
 def test_more_rows_than_the_operator_allows_are_refused(tight):
     stub = tight.inference()
-    assert stub.ModelInfer(question(4), timeout=10).outputs[0].shape == [4, 10]
-    assert refusal(stub.ModelInfer, question(5), timeout=10) is Reason.BATCH_TOO_LARGE
+    assert stub.ModelInfer(question(4), timeout=60).outputs[0].shape == [4, 10]
+    assert refusal(stub.ModelInfer, question(5), timeout=60) is Reason.BATCH_TOO_LARGE
 
 
 def test_the_batcher_knows_whose_request_it_is(tight, monkeypatch):
@@ -70,7 +70,7 @@ def test_the_batcher_knows_whose_request_it_is(tight, monkeypatch):
         return submit(version, *arguments)
 
     monkeypatch.setattr(ReadyVersion, "submit", listening)
-    tight.inference().ModelInfer(question(1), timeout=10)
+    tight.inference().ModelInfer(question(1), timeout=60)
     assert callers == ["client"]
 
 

@@ -64,7 +64,7 @@ def test_what_grpcurl_is_told_is_a_request_of_the_protocol(
     told = json.loads(ran(folder, "sh", "-euc", f"PATH={tmp_path}:$PATH\n{for_a_shell(house)}"))
     options = dict(zip(told[:-2:2], told[1:-2:2], strict=True))
     request = json_format.Parse(options["-d"], oip.ModelInferRequest())
-    assert house.inference().ModelInfer(request, timeout=10).model_version == "1"
+    assert house.inference().ModelInfer(request, timeout=60).model_version == "1"
     token = house.profile("client").token
     assert token is not None
     assert options["-H"] == f"authorization: Bearer {token.read_text().strip()}"

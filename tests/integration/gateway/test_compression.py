@@ -26,9 +26,9 @@ def bytes_of(house, compression=None, encoding=None):
         endpoint = f"127.0.0.1:{relay.port}"
         with connect(replace(profile, endpoint=endpoint)) as channel:
             stub = GRPCInferenceServiceStub(channel)
-            stub.ModelInfer(question("digits", rows()), timeout=10)
+            stub.ModelInfer(question("digits", rows()), timeout=60)
             before = relay.sent, relay.received
-            response = stub.ModelInfer(SAME, timeout=10, compression=compression, metadata=metadata)
+            response = stub.ModelInfer(SAME, timeout=60, compression=compression, metadata=metadata)
             counted = relay.sent - before[0], relay.received - before[1]
     return *counted, response.raw_output_contents[0]
 
@@ -59,7 +59,7 @@ def test_a_compressed_request_alone_is_answered_plainly(house):
 def test_another_encoding_is_refused(house, values):
     metadata = tuple((ENCODING_METADATA, value) for value in values)
     reason = refusal(
-        house.inference().ModelInfer, question("digits", rows()), metadata=metadata, timeout=10
+        house.inference().ModelInfer, question("digits", rows()), metadata=metadata, timeout=60
     )
     assert reason is Reason.PARAMETER_MALFORMED
 
@@ -69,5 +69,5 @@ def test_what_grows_beyond_the_limit_is_refused_while_it_is_unpacked(house, name
     """64 MB of zeros travel as 64 KB."""
     large = question("digits", np.zeros((250_000, 64)))
     infer = house.inference().ModelInfer
-    reason = refusal(infer, large, compression=ALGORITHMS[name], timeout=20)
+    reason = refusal(infer, large, compression=ALGORITHMS[name], timeout=60)
     assert reason is Reason.MESSAGE_TOO_LARGE

@@ -37,7 +37,7 @@ def house(tmp_path_factory) -> House:
 
 
 def infer(house):
-    return house.inference().ModelInfer(question("digits", rows()), timeout=20)
+    return house.inference().ModelInfer(question("digits", rows()), timeout=60)
 
 
 @pytest.mark.parametrize(

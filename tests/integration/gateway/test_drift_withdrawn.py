@@ -22,7 +22,7 @@ def house(tmp_path_factory):
 
 def statistics(house):
     request = oip.ModelStatisticsRequest(name="digits")
-    (found,) = house.inference("admin").ModelStatistics(request, timeout=20).model_stats
+    (found,) = house.inference("admin").ModelStatistics(request, timeout=60).model_stats
     return found
 
 
@@ -30,7 +30,7 @@ def test_a_row_that_comes_again_and_again_withdraws_no_bound(house):
     ask, drift = house.inference().ModelInfer, house.gateway._drift
     row = np.random.default_rng(2).random((1, 64), np.float32)
     for _ in range(150):
-        ask(question("digits", row), timeout=20)
+        ask(question("digits", row), timeout=60)
     drift.report()
     assert statistics(house).screening_withdrawn == ""
 
@@ -42,8 +42,8 @@ def test_a_bound_is_withdrawn_where_everybody_looks(house, tmp_path):
     before, draw = sum(statistics(house).verdicts.values()), np.random.default_rng(1)
     ask = house.inference().ModelInfer
     for row in draw.random((150, 64), np.float32):
-        ask(question("digits", row[None]), timeout=20)
-    ask(question("digits", rows()), timeout=20)
+        ask(question("digits", row[None]), timeout=60)
+    ask(question("digits", rows()), timeout=60)
     deadline = time.monotonic() + 60
     while not statistics(house).screening_withdrawn:
         assert time.monotonic() < deadline

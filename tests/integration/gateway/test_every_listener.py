@@ -74,7 +74,7 @@ def api_keys(house):
 
     def made(person):
         request = CreateApiKeyRequest(holder=person, label="walk", expire_time=expires)
-        return admin.CreateApiKey(request, timeout=10).secret
+        return admin.CreateApiKey(request, timeout=60).secret
 
     return {person: made(person) for person in PEOPLE}
 

@@ -50,16 +50,16 @@ def invoke(channel, path, method):
     """Calls a method with an empty request, whatever its kind."""
     raw = {"request_serializer": bytes, "response_deserializer": bytes}
     if method.client_streaming and method.server_streaming:
-        return list(channel.stream_stream(path, **raw)(iter([b""]), timeout=5))
+        return list(channel.stream_stream(path, **raw)(iter([b""]), timeout=60))
     if method.client_streaming:
-        return channel.stream_unary(path, **raw)(iter([b""]), timeout=5)
+        return channel.stream_unary(path, **raw)(iter([b""]), timeout=60)
     if method.server_streaming:
-        call = channel.unary_stream(path, **raw)(b"", timeout=5)
+        call = channel.unary_stream(path, **raw)(b"", timeout=60)
         try:
             return next(call)
         finally:
             call.cancel()
-    return channel.unary_unary(path, **raw)(b"", timeout=5)
+    return channel.unary_unary(path, **raw)(b"", timeout=60)
 
 
 def test_every_method_has_a_rule_and_no_rule_is_left_over():
@@ -86,7 +86,7 @@ def test_what_is_not_listed_is_not_offered(house):
     with connect(house.profile("admin")) as channel:
         for path in foreign:
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary(path)(b"", timeout=5)
+                channel.unary_unary(path)(b"", timeout=60)
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, path
 
 
@@ -163,5 +163,5 @@ def test_a_method_that_is_not_offered(house):
     with connect(house.profile("client")) as channel:
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelUnload")
         with pytest.raises(grpc.RpcError) as caught:
-            call(b"", timeout=5)
+            call(b"", timeout=60)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -17,6 +17,7 @@ from sealgate.remote import reason_of
 from sealgate.trust.manifest import Manifest
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import House, question, refusal, rows, running
+from tests.support.rollouts import await_true
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def flip_byte(house: House, version: int, path: str) -> None:
 
 
 def ask(house: House) -> str:
-    return house.inference().ModelInfer(question("digits", rows()), timeout=10).model_version
+    return house.inference().ModelInfer(question("digits", rows()), timeout=60).model_version
 
 
 def test_an_altered_version_cannot_be_promoted(house):
@@ -66,7 +67,7 @@ def test_a_revoked_version_stops_and_cannot_come_back(house):
     admin.revoke("digits", 2, "trained on wrong data")
     assert refusal(admin.promote, proposal, "test") is Reason.VERSION_REVOKED
     admin.revoke("digits", 1, "test")
-    time.sleep(0.5)
+    await_true(lambda: not house.gateway.engine.live())
     assert refusal(ask, house) is Reason.VERSION_REVOKED
 
 
@@ -83,7 +84,7 @@ def test_a_full_disk_fails_the_request_and_leaves_nothing_half_written(house):
     reasons = Counter()
     for _ in range(60):
         try:
-            stub.ModelInfer(question("digits", rows()), timeout=10)
+            stub.ModelInfer(question("digits", rows()), timeout=60)
         except grpc.RpcError as error:
             reasons[reason_of(error)] += 1
     assert set(reasons) == {Reason.RECORD_FAILED}
@@ -137,29 +138,29 @@ def test_stopping_under_load_loses_nothing_that_was_answered(house):
     """Every answer that a client got is in the log; the others were refused as unavailable."""
     stub = house.inference()
     before = house.gateway.recorder.size
-    answered, failures = Counter(), Counter()
+    # Lists, to which threads append at once: a count that two of them raise may miss one.
+    answered, failures = [], []
     stopping = threading.Event()
 
     def run() -> None:
         while not stopping.is_set():
             try:
-                stub.ModelInfer(question("digits", rows()), timeout=10)
-                answered["ok"] += 1
+                answered.append(stub.ModelInfer(question("digits", rows()), timeout=60))
             except grpc.RpcError as error:
-                failures[error.code()] += 1
+                failures.append(error.code())
                 time.sleep(0.01)
 
     threads = [threading.Thread(target=run) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    await_true(lambda: len(answered) > 20 or bool(failures))
     gateway = house.gateway
     gateway.stop()
     stopping.set()
     for thread in threads:
         thread.join()
     house.gateway = None
-    assert answered["ok"] > 0
+    assert answered
     # gRPC's core itself cancels a call that arrives while its transport closes.
     assert set(failures) <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-    assert gateway.recorder.size - before == answered["ok"]
+    assert gateway.recorder.size - before == len(answered)

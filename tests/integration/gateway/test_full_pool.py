@@ -34,14 +34,14 @@ def test_a_full_pool_has_its_reason_and_passes(house):
         began = time.monotonic()
         request = messages.ListModelsRequest()
         assert refusal(registry.ListModels, request, timeout=60) is Reason.REGISTRY_UNAVAILABLE
-        assert time.monotonic() - began < 30
-        answer = house.inference().ModelInfer(question("digits", rows()), timeout=10)
+        assert time.monotonic() - began < 50
+        answer = house.inference().ModelInfer(question("digits", rows()), timeout=60)
         assert answer.model_version == "1"
-    models = registry.ListModels(messages.ListModelsRequest(), timeout=10).models
+    models = registry.ListModels(messages.ListModelsRequest(), timeout=60).models
     assert [model.name for model in models] == ["models/digits"]
     # Whoever followed the registry meanwhile goes on too.
     house.governance("admin").promote(house.approved("digits", 1), "again")
-    stream = registry.WatchChanges(messages.WatchChangesRequest(start=0), timeout=20)
+    stream = registry.WatchChanges(messages.WatchChangesRequest(start=0), timeout=60)
     moves = (m for m in stream if m.change.kind == messages.CHANGE_KIND_POINTER_MOVED)
     assert [next(moves).change.pointer.sequence for _ in range(2)] == [1, 2]
     stream.cancel()

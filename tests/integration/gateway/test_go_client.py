@@ -69,7 +69,7 @@ def test_a_client_in_go_generated_from_our_proto(house, client):
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    answer = house.inference().ModelInfer(question("digits", sent), timeout=10)
+    answer = house.inference().ModelInfer(question("digits", sent), timeout=60)
     ours = read_outputs(answer)["logits"].raw
     assert (seen["live"], seen["ready"], seen["model_ready"]) == (True, True, True)
     assert (seen["inputs"], seen["id"], seen["version"]) == ("x", "from go", "1")

@@ -146,10 +146,10 @@ def test_an_approver_sees_the_evidence_and_recomputes_the_digest(house, proposal
 def test_promotion_and_rollback_move_what_answers(house):
     stub = house.inference()
     house.promote("digits", 2)
-    assert stub.ModelInfer(question("digits", rows()), timeout=10).model_version == "2"
+    assert stub.ModelInfer(question("digits", rows()), timeout=60).model_version == "2"
     house.governance("admin").rollback("digits", "production", 1, "test")
     house.await_version("digits", 1)
-    assert stub.ModelInfer(question("digits", rows()), timeout=10).model_version == "1"
+    assert stub.ModelInfer(question("digits", rows()), timeout=60).model_version == "1"
     history = house.registry("auditor").ListPointers(
         messages.ListPointersRequest(name="models/digits/aliases/production")
     )

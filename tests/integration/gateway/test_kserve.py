@@ -30,7 +30,7 @@ def test_kserves_client_works_unchanged(house):
     assert seen["ready"]
     assert seen["model_ready"]
     assert (seen["ids"], seen["version"], seen["receipt"]) == (["raw", "typed"], "1", True)
-    answer = house.inference().ModelInfer(question("digits", sent), timeout=10)
+    answer = house.inference().ModelInfer(question("digits", sent), timeout=60)
     ours = read_outputs(answer)["logits"].data.tolist()
     assert seen["logits"] == [ours, ours]
     assert seen["refused"] == ["UNAUTHENTICATED", Reason.CREDENTIAL_MISSING.sentence]

@@ -34,7 +34,7 @@ def attacked():
 def test_an_attacked_input_gets_its_label_alone(house, attacked):
     ask = house.inference().ModelInfer
     for row in attacked:
-        response = ask(question("digits", row[None], receipt=True), timeout=20)
+        response = ask(question("digits", row[None], receipt=True), timeout=60)
         outputs = read_outputs(response)
         if "label" in outputs:
             break
@@ -53,5 +53,5 @@ def test_an_attacked_input_gets_its_label_alone(house, attacked):
 
 
 def test_a_clean_input_gets_all(house):
-    response = house.inference().ModelInfer(question("digits", rows(count=2)), timeout=20)
+    response = house.inference().ModelInfer(question("digits", rows(count=2)), timeout=60)
     assert set(read_outputs(response)) == {"logits"}

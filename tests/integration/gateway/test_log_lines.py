@@ -43,25 +43,25 @@ def ask(house: House) -> None:
     asked = question("digits", rows())
     asked.id = "order-7"
     asked.parameters["subject"].string_param = SECRET_TEXT
-    stub.ModelInfer(asked, timeout=20)
+    stub.ModelInfer(asked, timeout=60)
     asked.id = STRANGE_ID
-    assert refusal(stub.ModelInfer, asked, timeout=20) is Reason.PARAMETER_MALFORMED
+    assert refusal(stub.ModelInfer, asked, timeout=60) is Reason.PARAMETER_MALFORMED
     far = question("digits", np.full_like(rows(), SECRET_NUMBER))
-    assert refusal(stub.ModelInfer, far, timeout=20) is Reason.TENSOR_RANGE
+    assert refusal(stub.ModelInfer, far, timeout=60) is Reason.TENSOR_RANGE
     named = question("digits", rows())
     named.inputs[0].name = SECRET_TEXT
-    assert refusal(stub.ModelInfer, named, timeout=20) is Reason.TENSOR_NAME
+    assert refusal(stub.ModelInfer, named, timeout=60) is Reason.TENSOR_NAME
     profile = house.profile("client")
     access = access_of(profile)
     forged = replace(access, token=f"{access.token}x")
     with grpc.secure_channel(access.endpoint, forged.credentials()) as channel:
         stub = GRPCInferenceServiceStub(channel)
-        assert refusal(stub.ModelInfer, question("digits", rows()), timeout=20) in (
+        assert refusal(stub.ModelInfer, question("digits", rows()), timeout=60) in (
             Reason.TOKEN_SIGNATURE,
             Reason.TOKEN_MALFORMED,
         )
     host, _, port = profile.endpoint.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as plain:
+    with socket.create_connection((host, int(port)), timeout=60) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n" + SECRET_TEXT.encode())
         plain.recv(100)
 

@@ -32,7 +32,7 @@ def test_an_answer_and_a_refusal_carry_both_signatures(house, tmp_path):
     verified = house.command("receipt", "verify", str(receipt))
     assert verified.exit_code == 0, verified.output
     with pytest.raises(grpc.RpcError) as caught:
-        house.inference().ModelInfer(question("letters", rows(), receipt=True), timeout=20)
+        house.inference().ModelInfer(question("letters", rows(), receipt=True), timeout=60)
     metadata = dict(caught.value.trailing_metadata())
     assert b"house.localhost/answers" in metadata[RECEIPT_METADATA]
     note = house.gateway._store.answers.note

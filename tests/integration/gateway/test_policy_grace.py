@@ -46,7 +46,7 @@ def house(tmp_path: Path, clock: SimpleNamespace) -> Iterator[House]:
 
 def policy_status(house: House) -> int:
     request = health_pb2.HealthCheckRequest(service="policy")
-    return int(HealthStub(house.channel("client")).Check(request, timeout=10).status)
+    return int(HealthStub(house.channel("client")).Check(request, timeout=60).status)
 
 
 def obstacle(house: House) -> str:
@@ -56,7 +56,7 @@ def obstacle(house: House) -> str:
 
 def told(house: House) -> str:
     request = oip.ModelMetadataRequest(name="digits")
-    return house.inference().ModelMetadata(request, timeout=10).properties.get("policy_expired", "")
+    return house.inference().ModelMetadata(request, timeout=60).properties.get("policy_expired", "")
 
 
 def test_in_the_grace_what_stands_goes_on_and_says_so(
@@ -68,7 +68,7 @@ def test_in_the_grace_what_stands_goes_on_and_says_so(
     waiting = house.approved("digits", 1)
     clock.ahead = timedelta(hours=1, minutes=1)
     house.gateway._watch._upkeep()
-    assert house.inference().ModelInfer(asked, timeout=20).model_version == "2"
+    assert house.inference().ModelInfer(asked, timeout=60).model_version == "2"
     assert policy_status(house) == health_pb2.HealthCheckResponse.NOT_SERVING
     assert obstacle(house) == ""
     expires = house.gateway.policy().expires
@@ -80,7 +80,7 @@ def test_in_the_grace_what_stands_goes_on_and_says_so(
     admin.rollback("digits", "production", 1, "while it stands")
     house.await_version("digits", 1)
     admin.revoke("digits", 2, "while it stands")
-    assert house.inference().ModelInfer(asked, timeout=20).model_version == "1"
+    assert house.inference().ModelInfer(asked, timeout=60).model_version == "1"
 
 
 def test_after_the_grace_nothing_is_answered(house: House, clock: SimpleNamespace) -> None:
@@ -88,6 +88,6 @@ def test_after_the_grace_nothing_is_answered(house: House, clock: SimpleNamespac
     house.profile("client").token.write_text(token)
     clock.ahead = timedelta(days=DAYS, hours=1, minutes=1)
     asked = question("digits", rows())
-    assert refusal(house.inference().ModelInfer, asked, timeout=20) is Reason.POLICY_EXPIRED
+    assert refusal(house.inference().ModelInfer, asked, timeout=60) is Reason.POLICY_EXPIRED
     assert policy_status(house) == health_pb2.HealthCheckResponse.NOT_SERVING
     assert obstacle(house) == Reason.POLICY_EXPIRED.name

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from collections import Counter
 
 import grpc
@@ -16,6 +15,7 @@ from sealgate.v1 import registry_pb2 as messages
 from tests.integration.gateway.test_every_method import METHODS, PEOPLE, invoke
 from tests.support.house import House, question, refusal, rows
 from tests.support.postgres import PostgresServer
+from tests.support.rollouts import await_true
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ class Load:
     def _ask(self) -> None:
         while not self._stopping.is_set():
             try:
-                answer = self._stub.ModelInfer(question("digits", rows()), timeout=10)
+                answer = self._stub.ModelInfer(question("digits", rows()), timeout=60)
                 self.answers[answer.model_version] += 1
             except grpc.RpcError as error:
                 self.failures[reason_of(error)] += 1
@@ -78,27 +78,23 @@ def test_answers_go_on_and_pointers_move_again(server, tmp_path, how):
     try:
         proposal = house.approved("digits", 2)
         load = Load(house)
-        time.sleep(0.3)
+        await_true(lambda: load.answers.total() > 0)
         server.stop(how)
         at_stop = load.answers.total()
         assert (
             refusal(house.governance("admin").promote, proposal, "test")
             is Reason.REGISTRY_UNAVAILABLE
         )
-        time.sleep(0.5)
-        assert load.answers.total() > at_stop
+        await_true(lambda: load.answers.total() > at_stop)
         server.start()
         house.governance("admin").promote(proposal, "test")
         house.await_version("digits", 2)
-        time.sleep(0.2)
+        await_true(lambda: load.answers["2"] > 0)
         load.stop()
         assert not load.failures
         assert set(load.answers) == {"1", "2"}
         house.gateway._store.registry.verify()
-        deadline = time.monotonic() + 5
-        while not house.gateway._watch._changes.connected:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        await_true(lambda: house.gateway._watch._changes.connected)
         assert isinstance(house.gateway._watch._changes, Listener)
     finally:
         house.stop()
@@ -110,14 +106,14 @@ def test_all_three_by_one_url(server, tmp_path):
     house = house_on(server, tmp_path / "state", *places)
     try:
         ask = house.inference().ModelInfer
-        assert ask(question("digits", rows()), timeout=10).model_version == "1"
+        assert ask(question("digits", rows()), timeout=60).model_version == "1"
         names = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information|public)'"
         assert sorted(server.psql(names).split()) == ["answers", "registry", "subjects"]
         server.stop(signal.SIGQUIT)
-        reason = refusal(ask, question("digits", rows()), timeout=10)
+        reason = refusal(ask, question("digits", rows()), timeout=60)
         assert reason in (Reason.REGISTRY_UNAVAILABLE, Reason.RECORD_FAILED)
         server.start()
-        assert ask(question("digits", rows()), timeout=10).model_version == "1"
+        assert ask(question("digits", rows()), timeout=60).model_version == "1"
         recorded = server.psql("SELECT count(*) FROM answers.log_leaves")
         assert int(recorded) == house.gateway.recorder.size
         models = house.registry("auditor").ListModels(messages.ListModelsRequest()).models

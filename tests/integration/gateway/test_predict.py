@@ -26,7 +26,7 @@ def stub(house):
 def test_an_answer_comes_with_its_version_and_id(stub):
     request = question("digits", rows(count=3))
     request.id = "case-7"
-    response = stub.ModelInfer(request, timeout=10)
+    response = stub.ModelInfer(request, timeout=60)
     assert (response.model_name, response.model_version, response.id) == ("digits", "1", "case-7")
     (logits,) = read_outputs(response).values()
     assert logits.data.shape == (3, 10)
@@ -38,14 +38,14 @@ def test_typed_contents_answer_as_raw_ones_do(stub):
     typed = oip.ModelInferRequest(model_name="digits")
     tensor = typed.inputs.add(name="x", datatype="FP32", shape=[1, 64])
     tensor.contents.fp32_contents.extend(rows().ravel().tolist())
-    answers = [stub.ModelInfer(item, timeout=10).raw_output_contents[0] for item in (raw, typed)]
+    answers = [stub.ModelInfer(item, timeout=60).raw_output_contents[0] for item in (raw, typed)]
     assert answers[0] == answers[1]
 
 
 def test_the_receipt_opens_the_callers_fields_and_binds_both_tensors(house, stub):
     request = question("digits", rows(), receipt=True)
     request.parameters["subject"].string_param = "patient-17"
-    response = stub.ModelInfer(request, timeout=10)
+    response = stub.ModelInfer(request, timeout=60)
     receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
     fields = verify_receipt(receipt, house.governance("client").policy()).fields
     assert set(FIELDS) - set(fields) == {"score", "threshold"}
@@ -61,7 +61,7 @@ def test_the_receipt_opens_the_callers_fields_and_binds_both_tensors(house, stub
 def test_an_auditor_is_shown_more_than_the_caller(house, stub):
     request = question("digits", rows(), receipt=True)
     receipt = Receipt.decode(
-        stub.ModelInfer(request, timeout=10).parameters["receipt"].string_param.encode()
+        stub.ModelInfer(request, timeout=60).parameters["receipt"].string_param.encode()
     )
     policy = house.governance("auditor").policy()
     auditor = Auditor(house.channel("auditor"), policy)
@@ -84,7 +84,7 @@ def test_an_adversarial_input_is_refused_with_a_receipt_and_without_a_score(hous
     attacked = pgd(session, clean, labels, 0.2, 0.2 / PGD_SHARE, PGD_STEPS, 0.0, 1.0)
     for row in attacked:
         try:
-            stub.ModelInfer(question("digits", row[None], receipt=True), timeout=10)
+            stub.ModelInfer(question("digits", row[None], receipt=True), timeout=60)
         except grpc.RpcError as error:
             refused = error
             break
@@ -182,28 +182,28 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_bad_requests_have_their_reason(stub, name):
     request, reason = REFUSED[name]
-    assert refusal(stub.ModelInfer, request, timeout=10) is reason
+    assert refusal(stub.ModelInfer, request, timeout=60) is reason
 
 
 def test_every_refusal_of_a_known_caller_is_recorded(house, stub):
     size = house.gateway.recorder.size
-    refusal(stub.ModelInfer, question("unknown", rows()), timeout=10)
+    refusal(stub.ModelInfer, question("unknown", rows()), timeout=60)
     assert house.gateway.recorder.size == size + 1
 
 
 def test_too_large_a_message_has_its_reason(stub):
     request = question("digits", np.zeros((20_000, 64)))
-    assert refusal(stub.ModelInfer, request, timeout=10) is Reason.MESSAGE_TOO_LARGE
+    assert refusal(stub.ModelInfer, request, timeout=60) is Reason.MESSAGE_TOO_LARGE
 
 
 def test_a_far_larger_message_is_not_even_read(stub):
     with pytest.raises(grpc.RpcError) as caught:
-        stub.ModelInfer(question("digits", np.zeros((50_000, 64))), timeout=10)
+        stub.ModelInfer(question("digits", np.zeros((50_000, 64))), timeout=60)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_metadata_of_the_model(stub):
-    metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name="digits"), timeout=10)
+    metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name="digits"), timeout=60)
     assert list(metadata.versions) == ["1"]
     assert list(metadata.inputs[0].shape) == [-1, 64]
     assert metadata.properties["digest"].startswith("sha256:")
@@ -214,6 +214,6 @@ def test_metadata_of_the_model(stub):
 
 
 def test_tensor_of_the_answer_can_be_asked_for_by_name(stub):
-    response = stub.ModelInfer(with_outputs("logits"), timeout=10)
+    response = stub.ModelInfer(with_outputs("logits"), timeout=60)
     assert [output.name for output in response.outputs] == ["logits"]
     assert Tensor.of("logits", read_outputs(response)["logits"].data).datatype == "FP32"

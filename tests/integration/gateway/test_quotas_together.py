@@ -87,8 +87,11 @@ def test_no_call_is_lost_among_threads(url):
 
 def test_a_window_ends(url):
     one, two = gateways(url, Quota(role="client", rate="2/second"))
+    began = time.monotonic()
     one.enter(CLIENT)()
-    assert spend(two) < 3
+    spent = spend(two)
+    # Two more for each window that may have ended meanwhile.
+    assert spent < 3 + 2 * int(time.monotonic() - began)
     ended = first_refusal(one)
     assert ended.reason is Reason.RATE_EXCEEDED
     assert 0 <= ended.retry <= 1.1
@@ -124,7 +127,7 @@ def test_a_server_that_went_away_and_came_back(server, url):
 
 
 def _recovers(counts):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             counts.enter(CLIENT)()
@@ -215,9 +218,9 @@ def test_two_gateways_over_the_wire(url, tmp_path):
             house.start()
         ask = [house.inference().ServerMetadata for house in houses]
         for call in (ask[0], ask[1], ask[0]):
-            call(ServerMetadataRequest(), timeout=20)
+            call(ServerMetadataRequest(), timeout=60)
         for call in ask:
-            assert refusal(call, ServerMetadataRequest(), timeout=20) is Reason.QUOTA_SPENT
+            assert refusal(call, ServerMetadataRequest(), timeout=60) is Reason.QUOTA_SPENT
     finally:
         for house in houses:
             house.stop()

@@ -77,11 +77,13 @@ def test_a_gateway_killed_in_the_middle(tmp_path: Path) -> None:
     gateway = serve(house.state)
     try:
         sent = package(house, tmp_path / "files", *[8 * MIB] * 4)
-        half = threading.Event()
+        half, killed = threading.Event(), threading.Event()
 
         def look(done: int, total: int) -> None:
             if done > total // 2:
                 half.set()
+                # Or the rest might come before the gateway is killed.
+                killed.wait(60)
 
         versions = []
         with connect(house.profile("publisher")) as channel:
@@ -91,6 +93,7 @@ def test_a_gateway_killed_in_the_middle(tmp_path: Path) -> None:
             assert half.wait(60)
             gateway.send_signal(signal.SIGKILL)
             gateway.wait()
+            killed.set()
             spool = house.state / "uploads"
             # What had come is there, of files under way or of those that are stored.
             assert any(path.stat().st_size for path in spool.rglob("*.part")) or any(
@@ -125,7 +128,7 @@ def test_refusals_and_their_reasons(house: House, tmp_path: Path) -> None:
 
     def reason(*words, name: str = upload.name) -> Reason:
         named = messages.Upload(name=name)
-        return refusal(stub.UploadFile, parts(named, *words), timeout=10)
+        return refusal(stub.UploadFile, parts(named, *words), timeout=60)
 
     assert stub.UploadFile(parts(upload, path, 0, b"{", b"}")).received == 2
     with pytest.raises(grpc.RpcError) as caught:
@@ -140,10 +143,10 @@ def test_refusals_and_their_reasons(house: House, tmp_path: Path) -> None:
     assert reason(path, 2, bytes(size - 2)) is Reason.DIGEST_MISMATCH
     assert stub.GetUpload(messages.GetUploadRequest(name=upload.name)).upload.files[0].received == 0
     missing = messages.CreateVersionRequest(name=upload.name)
-    assert refusal(stub.CreateVersion, missing, timeout=10) is Reason.FILE_MISSING
+    assert refusal(stub.CreateVersion, missing, timeout=60) is Reason.FILE_MISSING
     stub.DeleteUpload(messages.DeleteUploadRequest(name=upload.name))
     gone = messages.GetUploadRequest(name=upload.name)
-    assert refusal(stub.GetUpload, gone, timeout=10) is Reason.UPLOAD_UNKNOWN
+    assert refusal(stub.GetUpload, gone, timeout=60) is Reason.UPLOAD_UNKNOWN
 
 
 def test_what_is_no_stream_of_a_file(house: House, tmp_path: Path) -> None:
@@ -151,5 +154,5 @@ def test_what_is_no_stream_of_a_file(house: House, tmp_path: Path) -> None:
     header = next(parts(upload, upload.files[0].path, 0))
     chunk = messages.UploadFileRequest(chunk=b"x")
     for stream in ([], [chunk], [messages.UploadFileRequest()], [header, header]):
-        assert refusal(stub.UploadFile, iter(stream), timeout=10) is Reason.DOCUMENT_MALFORMED
+        assert refusal(stub.UploadFile, iter(stream), timeout=60) is Reason.DOCUMENT_MALFORMED
     stub.DeleteUpload(messages.DeleteUploadRequest(name=upload.name))

@@ -65,7 +65,7 @@ def infer(house, model="digits", **changes):
         setattr(request, name, value)
     for name, value in parameters.items():
         request.parameters[name].string_param = value
-    return lambda: house.inference().ModelInfer(request, timeout=10)
+    return lambda: house.inference().ModelInfer(request, timeout=60)
 
 
 def test_what_the_rights_cover_is_answered(limited):
@@ -91,7 +91,7 @@ def test_the_denial_is_recorded_with_its_model(limited):
     request = question("fraud", rows("digits"))
     request.parameters["receipt"].bool_param = True
     with pytest.raises(grpc.RpcError) as caught:
-        limited.inference().ModelInfer(request, timeout=10)
+        limited.inference().ModelInfer(request, timeout=60)
     assert reason_of(caught.value) is Reason.RIGHT_MISSING
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     receipt = Receipt.decode(dict(caught.value.trailing_metadata())[RECEIPT_METADATA])
@@ -109,7 +109,7 @@ def test_metadata_does_not_tell_what_exists(limited, name):
         (stub.ModelMetadata, oip.ModelMetadataRequest(name=name, version=version)),
         (stub.ModelConfig, oip.ModelConfigRequest(name=name, version=version)),
     ):
-        assert refusal(call, request, timeout=10) is Reason.RIGHT_MISSING
+        assert refusal(call, request, timeout=60) is Reason.RIGHT_MISSING
 
 
 def test_the_control_plane_is_limited_too(limited):

@@ -72,7 +72,7 @@ def shown(house: House, person: str = "client") -> int:
     words += ["-CAfile", str(profile.server_authority), "-verify_return_error"]
     if profile.certificate is not None:
         words += ["-cert", str(profile.certificate), "-key", str(profile.certificate_key)]
-    done = subprocess.run([program("openssl"), *words], input=b"", capture_output=True, timeout=30)
+    done = subprocess.run([program("openssl"), *words], input=b"", capture_output=True, timeout=60)
     assert b"Verify return code: 0 (ok)" in done.stdout, done.stdout + done.stderr
     # Among what it prints are bytes of HTTP/2.
     pem = re.search(rb"-----BEGIN.*?-----END CERTIFICATE-----", done.stdout, re.DOTALL)
@@ -81,7 +81,7 @@ def shown(house: House, person: str = "client") -> int:
 
 
 def metric(house: House, series: str) -> float:
-    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=10)
+    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=60)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -120,7 +120,7 @@ class Newcomers:
             with grpc.secure_channel(access.endpoint, access.credentials(), own) as channel:
                 try:
                     stub = GRPCInferenceServiceStub(channel)
-                    stub.ModelInfer(question("digits", rows()), timeout=10)
+                    stub.ModelInfer(question("digits", rows()), timeout=60)
                     self.answered += 1
                 except grpc.RpcError as error:
                     self.failures.append(reason_of(error) or error)
@@ -201,7 +201,7 @@ def test_callers_authorities_change_too(house: House, servers: Authority) -> Non
 
     def ask() -> None:
         with connect(profile) as channel:
-            RegistryServiceStub(channel).GetPolicy(GetPolicyRequest(), timeout=3)
+            RegistryServiceStub(channel).GetPolicy(GetPolicyRequest(), timeout=60)
 
     with pytest.raises(grpc.RpcError) as caught:
         ask()
@@ -209,4 +209,4 @@ def test_callers_authorities_change_too(house: House, servers: Authority) -> Non
     put(house.state / "tls" / "callers.pem", callers.pem, beside=True)
     ask()
     # Who was let in before still is.
-    house.registry("auditor").GetPolicy(GetPolicyRequest(), timeout=3)
+    house.registry("auditor").GetPolicy(GetPolicyRequest(), timeout=60)

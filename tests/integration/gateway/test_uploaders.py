@@ -61,7 +61,7 @@ def test_somebody_else_s_upload(house: House, tmp_path: Path) -> None:
             (other.CreateVersion, messages.CreateVersionRequest(name=upload.name)),
             (other.DeleteUpload, messages.DeleteUploadRequest(name=upload.name)),
         ):
-            assert refusal(call, asked, timeout=10) is Reason.UPLOAD_FOREIGN
+            assert refusal(call, asked, timeout=60) is Reason.UPLOAD_FOREIGN
         # The same files are an upload of their own, into which the other's bytes do not come.
         assert other.CreateUpload(request).upload.name != upload.name
     mine.DeleteUpload(messages.DeleteUploadRequest(name=upload.name))

@@ -39,7 +39,7 @@ def upload(house, header, files):
             yield messages.UploadVersionRequest(file=path)
             yield messages.UploadVersionRequest(chunk=data)
 
-    return refusal(house.registry("publisher").UploadVersion, parts(), timeout=20)
+    return refusal(house.registry("publisher").UploadVersion, parts(), timeout=60)
 
 
 def test_the_same_bytes_are_registered_once(house, published):
@@ -127,13 +127,13 @@ def test_files_without_a_header_and_chunks_without_a_file(house, published):
         messages.UploadVersionRequest(chunk=b"x"),
         messages.UploadVersionRequest(),
     ):
-        assert refusal(call, iter([first]), timeout=5) is Reason.DOCUMENT_MALFORMED
+        assert refusal(call, iter([first]), timeout=60) is Reason.DOCUMENT_MALFORMED
     header, _ = published
     parts = [
         messages.UploadVersionRequest(header=header),
         messages.UploadVersionRequest(chunk=b"x"),
     ]
-    assert refusal(call, iter(parts), timeout=5) is Reason.DOCUMENT_MALFORMED
+    assert refusal(call, iter(parts), timeout=60) is Reason.DOCUMENT_MALFORMED
 
 
 def test_a_signature_over_other_files(house, published):

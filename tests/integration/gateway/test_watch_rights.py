@@ -69,7 +69,7 @@ def house(tmp_path):
 
 def create(house, name):
     request = messages.CreateModelRequest(model=name)
-    house.registry("publisher").CreateModel(request, timeout=10)
+    house.registry("publisher").CreateModel(request, timeout=60)
 
 
 @contextmanager
@@ -82,8 +82,8 @@ def channel_with(house, token):
 def both(channel, origin):
     """A stream of each kind, begun."""
     streams = [
-        RegistryServiceStub(channel).WatchChanges(messages.WatchChangesRequest(), timeout=30),
-        LogServiceStub(channel).WatchLog(log_pb2.WatchLogRequest(origin=origin), timeout=30),
+        RegistryServiceStub(channel).WatchChanges(messages.WatchChangesRequest(), timeout=60),
+        LogServiceStub(channel).WatchLog(log_pb2.WatchLogRequest(origin=origin), timeout=60),
     ]
     for stream in streams:
         next(stream)
@@ -105,7 +105,7 @@ def test_what_no_right_covers_is_not_told(house):
 
     def told(person):
         request = messages.WatchChangesRequest(start=begin)
-        stream, subjects = house.registry(person).WatchChanges(request, timeout=20), []
+        stream, subjects = house.registry(person).WatchChanges(request, timeout=60), []
         for message in stream:
             if message.HasField("change"):
                 subjects.append(message.change.subject)
@@ -122,21 +122,23 @@ def test_a_revoked_api_key_ends_its_streams(house):
     keys = CredentialServiceStub(house.channel("admin"))
     expires = format_time(datetime.now(UTC) + timedelta(hours=1))
     request = CreateApiKeyRequest(holder="auditor", label="watch", expire_time=expires)
-    created = keys.CreateApiKey(request, timeout=10)
+    created = keys.CreateApiKey(request, timeout=60)
     with channel_with(house, created.secret) as channel:
         streams = both(channel, house.gateway._store.registry.log.origin)
         keys.RevokeApiKey(
-            RevokeApiKeyRequest(name=created.api_key.name, reason="leaked"), timeout=10
+            RevokeApiKeyRequest(name=created.api_key.name, reason="leaked"), timeout=60
         )
         assert [ending(stream) for stream in streams] == [Reason.API_KEY_REVOKED] * 2
 
 
 def test_a_token_that_expires_ends_its_streams(house, monkeypatch):
-    monkeypatch.setattr(claims, "LEEWAY_SECONDS", 0)
     key = (house.state / "issuer" / "issuer.key").read_bytes()
-    token = mint_token(key, "auditor", datetime.now(UTC), timedelta(seconds=3))
+    token = mint_token(key, "auditor", datetime.now(UTC), timedelta(seconds=1))
+    # However long it takes to begin the streams, they begin.
+    monkeypatch.setattr(claims, "LEEWAY_SECONDS", 3600)
     with channel_with(house, token) as channel:
         streams = both(channel, house.gateway._store.registry.log.origin)
+        monkeypatch.setattr(claims, "LEEWAY_SECONDS", 0)
         assert [ending(stream) for stream in streams] == [Reason.TOKEN_EXPIRED] * 2
 
 
@@ -159,6 +161,6 @@ def test_a_stream_ends_by_itself_when_its_time_is_over_and_is_resumed(tmp_path):
         for stream in both(house.channel("auditor"), house.gateway._store.registry.log.origin):
             # It ends, and without an error.
             list(stream)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 50
     finally:
         house.stop()

@@ -41,8 +41,8 @@ async def main():
                     headers=headers,
                     request_id=str(number),
                     priority=number % 3,
-                    timeout=8_000_000,
-                    client_timeout=10,
+                    timeout=50_000_000,
+                    client_timeout=60,
                     compression_algorithm=algorithms[number % 3],
                 )
                 for number in range(12)

@@ -20,7 +20,7 @@ answer = client.infer(
     request_id="7",
     outputs=[triton.InferRequestedOutput("logits")],
     parameters={"receipt": True},
-    client_timeout=10,
+    client_timeout=60,
 )
 metadata = client.get_model_metadata("digits", headers=headers, as_json=True)
 try:

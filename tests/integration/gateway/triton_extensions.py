@@ -32,7 +32,7 @@ def refused(call, *arguments, **options):
 
 def infer(**options):
     options.setdefault("headers", headers)
-    return client.infer("digits", [tensor], client_timeout=10, **options)
+    return client.infer("digits", [tensor], client_timeout=60, **options)
 
 
 def counts():
@@ -41,7 +41,7 @@ def counts():
 
 
 before = counts()
-answers = [infer(), infer(priority=1, timeout=5_000_000), infer(priority=2)]
+answers = [infer(), infer(priority=1, timeout=50_000_000), infer(priority=2)]
 for algorithm in ("gzip", "deflate"):
     wish = {**headers, "sealgate-answer-encoding": algorithm}
     answers.append(infer(headers=wish, compression_algorithm=algorithm, request_id=algorithm))

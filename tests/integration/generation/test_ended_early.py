@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from typing import Any
 
 import grpc
@@ -24,8 +25,7 @@ from tests.support.kitchen import until
 def test_a_stream_that_is_cut_is_recorded_and_frees_the_cache(house: GeneratorHouse) -> None:
     batches, before = house.batches(), house.gateway.recorder.size
     call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
-    first = next(call)
-    with batches.manager.pause():
+    with house.paused_after(lambda: next(call)) as first:
         call.cancel()
         until(lambda: house.gateway.recorder.size == before + 2)
     opened, cut = house.entries(before)
@@ -40,9 +40,13 @@ def test_a_stream_that_is_cut_is_recorded_and_frees_the_cache(house: GeneratorHo
 
 def test_a_caller_who_goes_is_noticed_and_recorded(house: GeneratorHouse) -> None:
     batches, before, client = house.batches(), house.gateway.recorder.size, client_of(house)
-    response = begun(client, max_tokens=OUTPUT_TOKENS)
-    assert response.read(6) == b"data: "
-    with batches.manager.pause():
+
+    def begin() -> HTTPResponse:
+        response = begun(client, max_tokens=OUTPUT_TOKENS)
+        assert response.read(6) == b"data: "
+        return response
+
+    with house.paused_after(begin) as response:
         response.close()
         client.close()
         until(lambda: house.gateway.recorder.size == before + 2)
@@ -69,15 +73,15 @@ def test_a_stream_on_which_nobody_asks_ends(
     monkeypatch.setattr(house.gateway._turnstile, "_idle", 0.5)
 
     def silent() -> Iterator[oip.ModelInferRequest]:
-        over.wait(20)
+        over.wait(60)
         yield from ()
 
     began = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
-        list(house.inference().ModelStreamInfer(silent(), timeout=30))
+        list(house.inference().ModelStreamInfer(silent(), timeout=60))
     over.set()
     assert caught.value.code() is grpc.StatusCode.CANCELLED
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
     until(lambda: not house.gateway._turnstile._ends)
 
 

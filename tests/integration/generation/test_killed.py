@@ -48,10 +48,13 @@ def test_a_process_that_is_killed(house: GeneratorHouse, process: EngineProcess)
     before, client = house.gateway.recorder.size, client_of(house)
     call = house.inference().ModelStreamInfer(iter([asked_of(OUTPUT_TOKENS)]), timeout=60)
     next(call)
+    # Or this answer might come to its end before the other has begun.
+    process.pause()
     document = {"model": "tiny", "messages": MESSAGES, "stream": True}
     client.connection.request(
         "POST", "/v1/chat/completions", json.dumps(document), dict(client.headers)
     )
+    process.resume()
     response = client.connection.getresponse()
     response.readline()
     process.pause()

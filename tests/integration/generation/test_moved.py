@@ -27,11 +27,10 @@ def test_open_streams_finish_on_the_version_they_began_with(
     house.publish_generator(second)
     expected = ids_of(house.inference().ModelInfer(asked(max_tokens=OUTPUT_TOKENS)))
     call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
-    found = [next(call).infer_response]
-    with house.batches().manager.pause():
+    with house.paused_after(lambda: next(call)) as first:
         house.promote("tiny", 2)
         moved = house.inference().ModelInfer(asked(max_tokens=8))
-    found += [message.infer_response for message in call]
+    found = [message.infer_response for message in (first, *call)]
     assert (found[-1].model_version, moved.model_version) == ("1", "2")
     assert [token for one in found for token in ids_of(one)] == expected
     house.governance("admin").rollback("tiny", "production", 1, "test")
@@ -43,8 +42,7 @@ def test_open_streams_finish_on_the_version_they_began_with(
 def test_a_generator_that_dies_is_told_of_and_comes_back(house: GeneratorHouse) -> None:
     before = house.gateway.recorder.size
     call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
-    next(call)
-    with house.batches().manager.pause():
+    with house.paused_after(lambda: next(call)):
         house.generator._server.stop(None)
         *_, told = call
     assert told.error_message.startswith(Reason.ENGINE_UNAVAILABLE.name)
@@ -52,7 +50,7 @@ def test_a_generator_that_dies_is_told_of_and_comes_back(house: GeneratorHouse) 
     assert house.entries(before)[1]["outcome"] == Reason.ENGINE_UNAVAILABLE.name
     house.stop_generator()
     house.start_generator()
-    end, ask = time.monotonic() + 30, house.inference()
+    end, ask = time.monotonic() + 60, house.inference()
     while True:
         (*_, found) = ask.ModelStreamInfer(iter([asked(max_tokens=4)]), timeout=60)
         if not found.error_message:
@@ -64,8 +62,7 @@ def test_a_generator_that_dies_is_told_of_and_comes_back(house: GeneratorHouse) 
 def test_nothing_more_leaves_of_a_version_that_is_revoked(house: GeneratorHouse) -> None:
     before, digest = house.gateway.recorder.size, house.digest()
     call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
-    next(call)
-    with house.batches().manager.pause():
+    with house.paused_after(lambda: next(call)):
         house.governance("admin").revoke("tiny", 1, "test")
         until(lambda: house.gateway.engine.is_revoked(digest))
     *_, told = call

@@ -101,7 +101,7 @@ def test_receipts_bind_what_openais_client_saw(
     ids = decoder.prompt_ids(drawn, 200)
     told = fields(last["receipt"])
     greedy = house.batches()
-    with greedy.answer(ids, Sampling(12), time.monotonic() + 30) as answer:
+    with greedy.answer(ids, Sampling(12), time.monotonic() + 60) as answer:
         tokens = list(answer)
     assert told["output"] == answer_digest(ids, tokens, text_of(seen["whole"]).encode())
 

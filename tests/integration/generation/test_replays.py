@@ -42,8 +42,7 @@ def test_what_came_of_an_answer_that_was_cut_comes_again(house: GeneratorHouse) 
     messages, before = [{"role": "user", "content": PROMPT}], house.gateway.recorder.size
     request = asked(json.dumps(messages), name="messages", max_tokens=OUTPUT_TOKENS)
     call = house.inference().ModelStreamInfer(iter([request]))
-    next(call)
-    with house.batches().manager.pause():
+    with house.paused_after(lambda: next(call)):
         call.cancel()
         until(lambda: house.gateway.recorder.size == before + 2)
     opened, cut = (house.gateway.recorder.open(before + at).encode() for at in range(2))

@@ -30,7 +30,7 @@ def limited(house: GeneratorHouse, tokens: str) -> Iterator[None]:
 
 
 def metrics(house: GeneratorHouse) -> dict[str, float]:
-    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=20)
+    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=60)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()

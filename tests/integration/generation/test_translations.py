@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,6 +38,18 @@ def running(translator: Decoder, settings: GenerationSettings) -> Iterator[Trans
     assert isinstance(found, Translations)
     yield found
     found.close()
+
+
+@pytest.fixture
+def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no answer has come to its end before a test has done something to it."""
+    step = Rows.step
+
+    def slowly(rows: Rows, tokens: Sequence[int]) -> torch.Tensor:
+        time.sleep(0.05)
+        return step(rows, tokens)
+
+    monkeypatch.setattr(Rows, "step", slowly)
 
 
 def ids_of(translator: Decoder, text: str) -> list[int]:
@@ -165,6 +177,7 @@ def test_more_than_a_row_holds_is_refused(answers: Translations) -> None:
     assert found.value.reason is Reason.PROMPT_TOO_LONG
 
 
+@pytest.mark.usefixtures("slow_steps")
 def test_who_has_gone_gets_no_more(answers: Translations, translator: Decoder) -> None:
     ids = ids_of(translator, prompts(1)[0])
     gone = threading.Event()
@@ -176,6 +189,7 @@ def test_who_has_gone_gets_no_more(answers: Translations, translator: Decoder) -
     assert found.value.reason is Reason.DEADLINE_TOO_SHORT
 
 
+@pytest.mark.usefixtures("slow_steps")
 def test_a_step_that_fails_ends_its_answers_and_no_others(
     own_answers: Translations, translator: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +207,7 @@ def _broken(*_: object) -> None:
     raise RuntimeError("it broke")
 
 
+@pytest.mark.usefixtures("slow_steps")
 def test_after_the_end_nothing_is_answered(own_answers: Translations, translator: Decoder) -> None:
     ids = ids_of(translator, prompts(1)[0])
     with own_answers.answer(ids, Sampling(64), later()) as tokens:

@@ -81,9 +81,9 @@ def test_a_version_answers_its_golden_prompts(
     try:
         golden = GoldenAnswers.decode((copy / GOLDEN).read_bytes()).answers[0]
         asked = Asked(golden.prompt.encode(), False, Sampling(8))
-        prompt = version.read(asked, time.monotonic() + 30, lambda: True)
+        prompt = version.read(asked, time.monotonic() + 60, lambda: True)
         assert (prompt.ids, prompt.score) == (golden.prompt_ids, None)
-        with version.answer(prompt, Sampling(8), time.monotonic() + 30, lambda: True) as pieces:
+        with version.answer(prompt, Sampling(8), time.monotonic() + 60, lambda: True) as pieces:
             ids = [token for piece in pieces for token in piece.ids]
         assert tuple(ids) == golden.ids[:8]
     finally:

@@ -147,10 +147,10 @@ def test_a_version_answers_its_golden_prompts(
     try:
         golden = GoldenAnswers.decode((copy / GOLDEN).read_bytes()).answers[0]
         prompt = version.read(
-            Asked(golden.prompt.encode(), False, Sampling(8)), time.monotonic() + 30, lambda: True
+            Asked(golden.prompt.encode(), False, Sampling(8)), time.monotonic() + 60, lambda: True
         )
         assert prompt.ids == golden.prompt_ids
-        with version.answer(prompt, Sampling(8), time.monotonic() + 30, lambda: True) as pieces:
+        with version.answer(prompt, Sampling(8), time.monotonic() + 60, lambda: True) as pieces:
             ids = [token for piece in pieces for token in piece.ids]
         assert tuple(ids) == golden.ids[:8]
         assert version.counts().requests == 1

@@ -19,7 +19,7 @@ from tests.support.kitchen import until
 INFER = "/v2/models/digits/infer"
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
 LARGEST = 4 * 1024 * 1024
-SMALL = "\n[limits]\nconnections = 4\nthreads = 1\ndrain = 5.0\n"
+SMALL = "\n[limits]\nconnections = 4\nthreads = 1\ndrain = 60.0\n"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def head(client: HttpClient, *lines: str) -> bytes:
 
 
 def connected(house: House) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", house.gateway.ports["http-insecure"]), timeout=20)
+    return socket.create_connection(("127.0.0.1", house.gateway.ports["http-insecure"]), timeout=60)
 
 
 def until_closed(plain: socket.socket) -> bytes:
@@ -55,7 +55,7 @@ def handshake(house: House, version: ssl.TLSVersion) -> str | None:
     context.minimum_version = context.maximum_version = version
     address = ("127.0.0.1", house.gateway.ports["http"])
     with (
-        socket.create_connection(address, timeout=20) as plain,
+        socket.create_connection(address, timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
     ):
         return secure.version()
@@ -175,7 +175,7 @@ def test_who_shakes_no_hands_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(connection, "_HANDSHAKE_SECONDS", 0.2)
     address = ("127.0.0.1", house.gateway.ports["http"])
-    with socket.create_connection(address, timeout=20) as plain:
+    with socket.create_connection(address, timeout=60) as plain:
         assert until_closed(plain) == b""
 
 
@@ -192,7 +192,7 @@ def test_older_versions_are_not(house: House) -> None:
 
 def test_plain_text_is_not_answered_by_tls(house: House) -> None:
     address = ("127.0.0.1", house.gateway.ports["http"])
-    with socket.create_connection(address, timeout=20) as plain:
+    with socket.create_connection(address, timeout=60) as plain:
         plain.sendall(LIVE)
         assert b"HTTP/1.1" not in until_closed(plain)
 
@@ -252,7 +252,7 @@ def test_a_gateway_that_stops_answers_what_is_asked_and_ends(
     assert b"connection: close" in found
     house.stop()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", gateway.ports["http-insecure"]), timeout=5)
+        socket.create_connection(("127.0.0.1", gateway.ports["http-insecure"]), timeout=60)
 
 
 def test_a_caller_that_has_gone_is_known() -> None:

@@ -115,7 +115,7 @@ def test_a_head_has_no_body(client: HttpClient) -> None:
 
 def test_answers_are_counted_by_status(house: House, client: HttpClient) -> None:
     def counted(status: str) -> float:
-        metrics = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=20)
+        metrics = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=60)
         metrics.request("GET", "/metrics")
         text = metrics.getresponse().read().decode()
         metrics.close()

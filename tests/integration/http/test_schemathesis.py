@@ -5,9 +5,13 @@ document does not describe. It runs in an environment of its own.
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.house import House
 from tests.support.http_client import api_key
 from tests.support.oracles import python_with
+
+pytestmark = pytest.mark.timeout(400)
 
 EXAMPLES = 5
 CHECKS = (
@@ -51,7 +55,7 @@ def run_schemathesis(house: House, secret: str, *more: str) -> None:
         cwd=house.state,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=380,
     )
     assert done.returncode == 0, done.stdout
 

@@ -66,7 +66,7 @@ def test_everything_holds_as_with_keys_in_files(house, token):
         (house.state / "keys" / f"{name}.key").unlink()
     house.publish("digits-1", "digits")
     house.promote("digits", 1)
-    answer = house.inference().ModelInfer(question("digits", rows()), timeout=20)
+    answer = house.inference().ModelInfer(question("digits", rows()), timeout=60)
     assert answer.model_version == "1"
     pointer = house.registry("auditor").GetPointer(
         messages.GetPointerRequest(name="models/digits/aliases/production")
@@ -79,4 +79,4 @@ def test_everything_holds_as_with_keys_in_files(house, token):
     # A restart finds its keys again.
     house.stop()
     house.start()
-    assert house.inference().ModelInfer(question("digits", rows()), timeout=20)
+    assert house.inference().ModelInfer(question("digits", rows()), timeout=60)

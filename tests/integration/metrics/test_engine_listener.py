@@ -50,7 +50,7 @@ def metrics(room: PaperRoom, version: PaperVersion) -> Iterator[EngineMetrics]:
 
 
 def get(metrics: EngineMetrics, path: str) -> tuple[int, str]:
-    connection = HTTPConnection("127.0.0.1", metrics.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", metrics.port, timeout=60)
     connection.request("GET", path)
     response = connection.getresponse()
     found = response.status, response.read().decode()
@@ -156,7 +156,7 @@ class TestProcess:
         assert get(engine.metrics, "/readyz") == (503, "draining\n")
         engine.stop()
         with pytest.raises(ConnectionRefusedError):
-            HTTPConnection("127.0.0.1", engine.metrics.port, timeout=10).connect()
+            HTTPConnection("127.0.0.1", engine.metrics.port, timeout=60).connect()
 
     def test_nothing_listens_unless_it_is_asked_for(self, state: Path) -> None:
         engine = build(EngineConfig.read(state / "engine.toml"))

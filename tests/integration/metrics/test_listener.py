@@ -35,7 +35,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def ask(house: House, method: str, path: str, accept: str = "") -> tuple[int, str]:
     assert house.gateway is not None
-    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=10)
+    connection = HTTPConnection("127.0.0.1", house.gateway.ports["metrics"], timeout=60)
     connection.request(method, path, headers={"accept": accept})
     response = connection.getresponse()
     found = response.status, response.read().decode()
@@ -66,11 +66,11 @@ class Scraped:
 def test_requests_are_counted_by_how_they_ended(house: House) -> None:
     before, stub = Scraped(house), house.inference()
     for count in (1, 1, 5):
-        stub.ModelInfer(question("digits", rows(count=count)), timeout=10)
+        stub.ModelInfer(question("digits", rows(count=count)), timeout=60)
     wrong = question("digits", rows())
     wrong.inputs[0].name = "y"
-    assert refusal(stub.ModelInfer, wrong, timeout=10) is Reason.TENSOR_NAME
-    assert refusal(stub.ModelInfer, question("nobody", rows()), timeout=10) is Reason.MODEL_UNKNOWN
+    assert refusal(stub.ModelInfer, wrong, timeout=60) is Reason.TENSOR_NAME
+    assert refusal(stub.ModelInfer, question("nobody", rows()), timeout=60) is Reason.MODEL_UNKNOWN
     after = Scraped(house)
 
     def grown(name: str, **labels: str) -> float:
@@ -130,7 +130,7 @@ def test_what_screening_follows_is_shown(house: House) -> None:
 def test_refusals_at_the_door_are_counted(house: House) -> None:
     before = Scraped(house)
     request = oip.ModelStatisticsRequest(name="digits")
-    assert refusal(house.inference().ModelStatistics, request, timeout=10) is Reason.ROLE_TOO_LOW
+    assert refusal(house.inference().ModelStatistics, request, timeout=60) is Reason.ROLE_TOO_LOW
     labels = {"reason": "ROLE_TOO_LOW", "recorded": "yes"}
     name = "sealgate_door_refusals_total"
     assert Scraped(house)(name, **labels) == before(name, **labels) + 1
@@ -148,12 +148,12 @@ def test_every_family_is_shown_and_no_other(house: House) -> None:
 def test_nothing_that_a_caller_wrote_becomes_a_label(house: House) -> None:
     before, stub = Scraped(house), house.inference()
     for name in ("made-up-1", "made-up-2", STRANGE):
-        refusal(stub.ModelInfer, question(name, rows()), timeout=10)
+        refusal(stub.ModelInfer, question(name, rows()), timeout=60)
     asked = question("digits", rows())
     asked.parameters["subject"].string_param = "a-person"
     asked.parameters["session"].string_param = "a-session"
     asked.id = "an-id"
-    stub.ModelInfer(asked, timeout=10)
+    stub.ModelInfer(asked, timeout=60)
     after = Scraped(house)
     values = {value for sample in after.samples for value in sample.labels.values()}
     assert values.isdisjoint({"made-up-1", STRANGE, "a-person", "a-session", "an-id", "client"})
@@ -216,4 +216,4 @@ def test_it_ends_with_the_gateway(tmp_path: Path) -> None:
     assert get(house, "/readyz") == (200, "ready\n")
     house.stop()
     with pytest.raises(ConnectionRefusedError):
-        HTTPConnection("127.0.0.1", port, timeout=10).connect()
+        HTTPConnection("127.0.0.1", port, timeout=60).connect()

@@ -17,7 +17,7 @@ from sealgate.trust.promotion import sign_statement
 from sealgate.trust.statements import Evidence
 from sealgate.trust.times import format_time
 from sealgate.v1.registry_pb2 import GetVersionRequest
-from tests.support.house import House, now, question, rows, running
+from tests.support.house import House, now, question, rows
 from tests.support.pack import Reader, commands
 
 REGISTRY, ANSWERS = "logs/house_localhost_registry", "logs/house_localhost_answers"
@@ -65,7 +65,12 @@ def reader() -> Reader:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Two versions; one move, one revocation; more answers than a tile holds, some anchored."""
-    with running(tmp_path_factory.mktemp("pack") / "state") as house:
+    house = House(tmp_path_factory.mktemp("pack") / "state")
+    with (house.state / "gateway.toml").open("a") as file:
+        # However long it takes, the log is anchored once.
+        file.write("\n[limits]\nanchor_every = 3600.0\n")
+    house.start()
+    try:
         for folder in ("digits-1", "digits-2"):
             house.publish(folder, "digits")
         attach(house)
@@ -78,6 +83,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.await_version("digits", 1)
         ask(house, 5)
         yield house
+    finally:
+        house.stop()
 
 
 def attach(house: House) -> None:
@@ -94,7 +101,7 @@ def attach(house: House) -> None:
 def ask(house: House, times: int) -> None:
     stub = house.inference()
     for _ in range(times):
-        stub.ModelInfer(question("digits", rows()), timeout=30)
+        stub.ModelInfer(question("digits", rows()), timeout=60)
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def test_a_request_that_nobody_could_make_is_refused(house: House) -> None:
     ):
         moved = own.copy()
         moved[7, place] = value
-        assert refusal(stub.ModelInfer, question(MODEL, moved), timeout=20) is Reason.TENSOR_RANGE
+        assert refusal(stub.ModelInfer, question(MODEL, moved), timeout=60) is Reason.TENSOR_RANGE
 
 
 def test_the_version_says_what_its_columns_hold(house: House) -> None:

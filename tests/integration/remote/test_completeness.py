@@ -23,7 +23,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Engi
 
 def ask(house: House, number: int) -> None:
     for _ in range(number):
-        house.inference().ModelInfer(question("digits", rows()), timeout=30)
+        house.inference().ModelInfer(question("digits", rows()), timeout=60)
 
 
 def audited(house: House, counted: int) -> dict[str, object]:
@@ -52,7 +52,7 @@ def test_a_withheld_entry_is_found_and_stays_found(pair: tuple[House, EngineProc
     # later does not make up for it.
     engine.stop()
     engine.start()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not answers(house) and time.monotonic() < end:
         time.sleep(0.05)
     ask(house, 5)

@@ -35,7 +35,7 @@ class ToRoom:
     def ask(
         self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
     ) -> tuple[oip.ModelInferResponse, str]:
-        return self.room.stub.ModelInfer(request, timeout=20), "there"
+        return self.room.stub.ModelInfer(request, timeout=60), "there"
 
 
 @pytest.fixture(params=[paper_room, replicated_room], ids=["engine", "replicas"])

@@ -161,16 +161,16 @@ def test_a_load_waits_for_the_one_before_but_not_for_ever(
 
     def slowly(digest: str, size: int) -> bytes:
         began.set()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         return read(digest, size)
 
     monkeypatch.setattr(room.store, "read", slowly)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(room.show)
-        assert began.wait(30)
+        assert began.wait(60)
         assert refusal(room.show) is Reason.QUEUE_FULL
         go_on.set()
-        first.result(30)
+        first.result(60)
     assert resolved(room.engine) == 1
 
 

@@ -87,7 +87,7 @@ def test_garbage_in_any_parameter(room: PaperRoom, part: str) -> None:
     def shown(data: bytes) -> None:
         request = load(room)
         request.parameters[part].bytes_param = data
-        reason = refusal(room.stub.RepositoryModelLoad, request, timeout=10)
+        reason = refusal(room.stub.RepositoryModelLoad, request, timeout=60)
         assert reason.kind not in (Kind.INTERNAL, Kind.DATA_LOSS)
         assert room.engine.live() == {}
 
@@ -115,7 +115,7 @@ def test_a_question_of_another_form(ready: PaperRoom) -> None:
         request.inputs.add(name="x", datatype="FP32", shape=x.shape)
         request.raw_input_contents.append(x.tobytes())
         request.MergeFrom(oip.ModelInferRequest(**changes))
-        return refusal(ready.stub.ModelInfer, request, timeout=10)
+        return refusal(ready.stub.ModelInfer, request, timeout=60)
 
     for text in ("0", "01", "-1", "1.0", "x", "9" * 40):
         assert ask(model_version=text) is Reason.VERSION_MALFORMED
@@ -126,9 +126,9 @@ def test_a_question_of_another_form(ready: PaperRoom) -> None:
     request.parameters["digest"].string_param = made.digest
     request.inputs.add(name="x", datatype="FP32", shape=many.shape)
     request.raw_input_contents.append(many.tobytes())
-    assert refusal(ready.stub.ModelInfer, request, timeout=10) is Reason.BATCH_TOO_LARGE
+    assert refusal(ready.stub.ModelInfer, request, timeout=60) is Reason.BATCH_TOO_LARGE
     request.parameters["digest"].bool_param = True
-    assert refusal(ready.stub.ModelInfer, request, timeout=10) is Reason.PARAMETER_MALFORMED
+    assert refusal(ready.stub.ModelInfer, request, timeout=60) is Reason.PARAMETER_MALFORMED
 
 
 class Refused(Exception):
@@ -138,7 +138,7 @@ class Refused(Exception):
 def answered(call, request, method) -> None:
     """Calls with an empty request; a stream is left after its first answer."""
     try:
-        answer = call(request, timeout=10)
+        answer = call(request, timeout=60)
         if method.server_streaming:
             next(answer, None)
     except grpc.RpcError as error:
@@ -165,5 +165,5 @@ def test_each_method_has_a_rule_or_is_refused(ready: PaperRoom, path: str, metho
 def test_a_method_that_there_is_not(ready: PaperRoom) -> None:
     call = ready.channel.unary_unary("/inference.GRPCInferenceService/Shell")
     with pytest.raises(grpc.RpcError) as caught:
-        call(b"", timeout=5)
+        call(b"", timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

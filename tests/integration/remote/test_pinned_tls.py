@@ -40,7 +40,7 @@ class Setup:
         credentials = grpc.ssl_channel_credentials(self.engine_pem, *own)
         with grpc.secure_channel(self.engine.address, credentials) as channel:
             stub = GRPCInferenceServiceStub(channel)
-            return stub.ServerLive(oip.ServerLiveRequest(), timeout=10)
+            return stub.ServerLive(oip.ServerLiveRequest(), timeout=60)
 
     def point_to(self, engine: str = "engine", own: str = "engine-client") -> None:
         """Have the gateway, at its next start, expect this engine and show that certificate."""
@@ -86,7 +86,7 @@ def setup(tmp_path_factory):
 
 
 def test_the_pinned_pair_serves(setup: Setup) -> None:
-    response = setup.house.inference().ModelInfer(question("digits", rows()), timeout=20)
+    response = setup.house.inference().ModelInfer(question("digits", rows()), timeout=60)
     assert response.model_version == "1"
     assert setup.call(setup.pinned).live
 

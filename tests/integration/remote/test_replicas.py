@@ -56,7 +56,7 @@ def address(made: PaperVersion) -> Address:
 def asked_of_each(room: ReplicatedRoom, made: PaperVersion) -> list[object]:
     """What each replica says of itself, past the engine in front: a reason, or an answer."""
     x = clean_rows(MODEL, 1)
-    said = [each.infer(0, address(made), x, 5.0) for each in room.replicas]
+    said = [each.infer(0, address(made), x, 60.0) for each in room.replicas]
     return [each.reason if isinstance(each, Refused) else "answered" for each in said]
 
 

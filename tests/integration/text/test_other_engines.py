@@ -23,7 +23,7 @@ def test_a_separate_engine_takes_texts_and_cuts_them_itself(tmp_path: Path) -> N
     with separate(tmp_path / "state") as (house, _):
         publish(house)
         texts, labels = sentences(30, 12)
-        response = house.inference().ModelInfer(question(*texts), timeout=30)
+        response = house.inference().ModelInfer(question(*texts), timeout=60)
         logits = read_outputs(response)["logits"].data
         assert np.mean(logits.argmax(axis=1) == labels) >= 0.75
         live = house.gateway.engine.live()["letters", "production"]

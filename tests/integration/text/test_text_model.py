@@ -13,6 +13,7 @@ from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs, write_inputs
 from sealgate.trust.answer import tensors_digest
 from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support.disk import contents
 from tests.support.house import refusal
 from tests.support.text_models import RULES, question, sentences, tensor
 
@@ -112,10 +113,10 @@ def test_a_verdict_on_a_text_flags_and_does_not_block(house):
 
 def test_nothing_of_a_text_is_kept(house):
     house.inference().ModelInfer(question(SECRET))
-    kept = [path for path in house.state.rglob("*") if path.is_file() and path.stat().st_size]
-    assert any(path.suffix == ".db" for path in kept)
-    for path in kept:
-        assert SECRET.encode() not in path.read_bytes(), path
+    kept = dict(contents(house.state))
+    assert any(path.suffix == ".db" for path, data in kept.items() if data)
+    for path, data in kept.items():
+        assert SECRET.encode() not in data, path
 
 
 def test_the_client_and_the_command_take_texts(house):

@@ -13,7 +13,7 @@ texts = np.array([text.encode() for text in json.load(sys.stdin)], object)
 tensor = triton.InferInput("text", list(texts.shape), "BYTES")
 tensor.set_data_from_numpy(texts)
 answer = client.infer(
-    "letters", [tensor], headers=headers, parameters={"receipt": True}, client_timeout=20
+    "letters", [tensor], headers=headers, parameters={"receipt": True}, client_timeout=60
 )
 metadata = client.get_model_metadata("letters", headers=headers, as_json=True)
 print(

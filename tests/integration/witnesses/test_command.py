@@ -56,7 +56,7 @@ def test_it_serves_until_it_is_told_to_stop(config: Path, tmp_path: Path) -> Non
             assert len(cosignatures(kept.best(ANSWER_LOG), [settings.witness])) == 1
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
             process.stdout.close()
 
 

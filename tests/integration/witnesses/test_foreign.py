@@ -50,7 +50,7 @@ def witness(tmp_path: Path) -> Iterator[WitnessSettings]:
         yield settings
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         if process.stderr is not None:
             process.stderr.close()
 

@@ -148,7 +148,7 @@ def test_an_answer_by_another_key(tmp_path: Path, witness: WitnessSettings) -> N
 def test_the_server_is_strict(
     witness: WitnessSettings, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    connection = http.client.HTTPConnection(urlsplit(witness.url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(witness.url).netloc, timeout=60)
     connection.putrequest(method, path)
     for name, value in headers.items():
         connection.putheader(name, value)

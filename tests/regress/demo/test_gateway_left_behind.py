@@ -11,7 +11,7 @@ import pytest
 from demo.stage import StepFailed, check_free, free_ports
 from tests.support.house import ROOT
 
-_SECONDS = 30
+_SECONDS = 60
 
 
 def in_use(port: int) -> bool:
@@ -22,6 +22,7 @@ def in_use(port: int) -> bool:
     return False
 
 
+@pytest.mark.timeout(180)
 def test_the_gateway_ends_with_what_started_it(tmp_path: Path) -> None:
     port = free_ports()
     words = ["-m", "demo.run", "--state", str(tmp_path / "state"), "--port", str(port)]

@@ -63,7 +63,7 @@ def test_are_refused(live: tuple[House, int, Files]) -> None:
     house, _, files = live
     for row in attacked(files)[:SENT]:
         asked = question("digits", row[np.newaxis])
-        reason = refusal(house.inference().ModelInfer, asked, timeout=20)
+        reason = refusal(house.inference().ModelInfer, asked, timeout=60)
         assert reason is Reason.ADVERSARIAL_INPUT
 
 

@@ -24,5 +24,5 @@ def test_a_freshness_key_is_replaced(tmp_path):
         house.start()
         house.await_version("digits", 1)
         change(house, lambda changed: person(changed, "freshness").update(keys=[new.public.keyid]))
-        answer = house.inference().ModelInfer(question("digits", rows()), timeout=20)
+        answer = house.inference().ModelInfer(question("digits", rows()), timeout=60)
         assert answer.model_version == "1"

@@ -59,7 +59,7 @@ def chat(*said: tuple[str, str]) -> Asked:
 
 def follows(asked: Asked) -> str:
     room: Any = Room()
-    return PromptGuard(room).follows(GUARD, asked, time.monotonic() + 5, CALL)
+    return PromptGuard(room).follows(GUARD, asked, time.monotonic() + 60, CALL)
 
 
 @pytest.mark.parametrize("at", range(1, len(WORDS)))

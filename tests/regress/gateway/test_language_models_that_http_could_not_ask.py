@@ -41,7 +41,7 @@ def test_it_is_told_when_the_caller_goes(
         _when_over(call, told.set)
         assert not told.wait(0.3)
         theirs.close()
-        assert told.wait(5)
+        assert told.wait(60)
         # Who asks when it is too late is told at once.
         late = threading.Event()
         _when_over(call, late.set)

@@ -19,7 +19,7 @@ def readers(house: House) -> list[str]:
 def test_who_read_stays_known_when_a_reader_is_erased(tmp_path):
     with running(tmp_path / "state") as house:
         registry = house.gateway._store.registry.log.origin
-        house.logs().GetEntry(messages.GetEntryRequest(origin=registry, index=0), timeout=20)
+        house.logs().GetEntry(messages.GetEntryRequest(origin=registry, index=0), timeout=60)
         before = readers(house)
         assert "GetEntry" in before
         erased = house.command("subject", "erase", "auditor", "--yes")

@@ -17,7 +17,7 @@ def test_a_second_gateway_leaves_the_first_alone(tmp_path):
         with pytest.raises(ConfigError):
             build(GatewayConfig.read(house.state / "gateway.toml"))
         registry = house.registry("publisher")
-        made = registry.CreateModel(messages.CreateModelRequest(model="digits"), timeout=5)
+        made = registry.CreateModel(messages.CreateModelRequest(model="digits"), timeout=60)
         assert made.model.name == "models/digits"
 
 

@@ -4,12 +4,15 @@ open, on which nothing happened, nobody else had an answer streamed for an hour.
 
 import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 
+import gateway.turnstile
 from gateway.settings import Limits
-from gateway.turnstile import Turnstile
+from gateway.turnstile import _SWEEP_SECONDS, Turnstile
 from sealgate.reasons import Reason, Refusal
+from tests.support.kitchen import until
 
 
 class Open:
@@ -37,18 +40,27 @@ def test_one_caller_leaves_streams_to_others() -> None:
             held.enter_context(turnstile.streaming(Open(), "greedy"))
 
 
-def test_a_stream_on_which_nothing_happens_ends_early() -> None:
-    turnstile = Turnstile(Limits(threads=16, idle=0.3))
+def test_a_stream_on_which_nothing_happens_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock of its own: how long the machine takes is nothing to it.
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(gateway.turnstile, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    turnstile = Turnstile(Limits(threads=16, idle=3.0))
     turnstile.start()
     try:
-        busy, silent, began = Open(), Open(), time.monotonic()
+        busy, silent = Open(), Open()
         with turnstile.streaming(busy, "a"), turnstile.streaming(silent, "b"):
             for _ in range(4):
                 with turnstile.idle(busy):
-                    time.sleep(0.1)
+                    clock.now += 2.0
+                    # Time enough for the thread that ends them to look.
+                    time.sleep(2 * _SWEEP_SECONDS)
+            assert not busy.ended
             with turnstile.idle(silent):
-                time.sleep(0.8)
+                clock.now += 2.0
+                time.sleep(2 * _SWEEP_SECONDS)
+                assert not silent.ended
+                clock.now += 2.0
+                until(lambda: bool(silent.ended))
         assert not busy.ended
-        assert 0.6 < silent.ended - began < 1.3
     finally:
         turnstile.stop()

@@ -31,7 +31,7 @@ def begin(role: Any) -> None:
     generator = OpenAiGenerator(server, CLEARED, TERMS, "elsewhere", "tiny", ["<|end|>"])
     prompt = json.dumps([{"role": role, "content": "Hello"}]).encode()
     asked = Asked(prompt, True, Sampling(1))
-    with generator.begin(asked, time.monotonic() + 5, "client", lambda _: None):
+    with generator.begin(asked, time.monotonic() + 60, "client", lambda _: None):
         pass
 
 

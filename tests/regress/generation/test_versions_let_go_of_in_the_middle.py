@@ -31,12 +31,12 @@ def test_who_hands_on_answers_can_end_them(tmp_path: Path) -> None:
     try:
         with (
             pytest.raises(Refusal) as found,
-            batches.answer([1, 2], Sampling(200), time.monotonic() + 20) as answer,
+            batches.answer([1, 2], Sampling(200), time.monotonic() + 60) as answer,
         ):
             list(answer)
         assert found.value.reason is Reason.ENGINE_UNAVAILABLE
-        batches._thread.join(20)
+        batches._thread.join(60)
         assert not batches._thread.is_alive()
         assert not batches.manager.is_running()
     finally:
-        batches.manager.stop(block=True, timeout=10, hard_stop=True)
+        batches.manager.stop(block=True, timeout=60, hard_stop=True)

@@ -10,25 +10,26 @@ import pytest
 
 from registry.database import Database
 from registry.postgres_connection import BoundedConnection
-from sealgate.reasons import Reason
+from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
 from tests.support.postgres import PostgresServer
+from tests.support.rollouts import await_true
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
-    """Of which silence is borne for a second."""
-    monkeypatch.setattr(BoundedConnection, "patience", 1.0)
+def server() -> Iterator[PostgresServer]:
     server = PostgresServer()
     yield server
     server.close()
 
 
 @pytest.fixture
-def database(server: PostgresServer) -> Iterator[Database]:
+def database(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Whose silence is borne for a second, once it is there."""
     database = Database.open(server.schema_url(f"test_{secrets.token_hex(6)}"), "registry")
+    monkeypatch.setattr(BoundedConnection, "patience", 1.0)
     yield database
     database.close()
 
@@ -41,18 +42,31 @@ def test_is_given_up_and_found_again(server: PostgresServer, database: Database)
             connection.exec_driver_sql("SELECT 1")
         with refused(Reason.REGISTRY_UNAVAILABLE), database.writing():
             pass
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
     finally:
         server.resume()
-    with database.writing() as connection:
-        connection.exec_driver_sql("SELECT 1")
+    # On a loaded machine it may be silent for a second more.
+    await_true(lambda: answers(database))
 
 
-def test_who_hears_something_goes_on_waiting(database: Database) -> None:
+def answers(database: Database) -> bool:
+    try:
+        with database.writing() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except Refusal:
+        return False
+    return True
+
+
+def test_who_hears_something_goes_on_waiting(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A long answer is no silence, nor is a short wait."""
+    monkeypatch.setattr(BoundedConnection, "patience", 4.0)
     with database.reading() as connection:
-        many = "SELECT repeat('x', 1000) FROM generate_series(1, 20000)"
-        assert len(connection.exec_driver_sql(many).all()) == 20_000
+        # Each row is sent as it comes, and all together take longer than silence is borne.
+        many = "SELECT repeat('x', 100000), pg_sleep(0.25) FROM generate_series(1, 20)"
+        assert len(connection.exec_driver_sql(many).all()) == 20
         connection.exec_driver_sql("SELECT pg_sleep(0.5)")
 
 

@@ -35,7 +35,7 @@ def kill_at_work(work: Callable[[Connection], None], steps: int, seconds: float)
     there.close()
     reported = []
     try:
-        while len(reported) < steps and here.poll(20):
+        while len(reported) < steps and here.poll(60):
             reported.append(here.recv())
         time.sleep(seconds)
         assert process.pid is not None
