@@ -68,7 +68,7 @@ def test_a_caller_who_goes_while_he_waits_leaves_the_queue(house: GeneratorHouse
 def test_a_stream_on_which_nobody_asks_ends(
     house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    over = threading.Event()
+    over, before = threading.Event(), house.gateway.recorder.size
     # What `[limits] idle` says; so short, it would end streams of other tests too.
     monkeypatch.setattr(house.gateway._turnstile, "_idle", 0.5)
 
@@ -83,6 +83,7 @@ def test_a_stream_on_which_nobody_asks_ends(
     assert caught.value.code() is grpc.StatusCode.CANCELLED
     assert time.monotonic() - began < 50
     until(lambda: not house.gateway._turnstile._ends)
+    until(lambda: house.gateway.recorder.size == before + 1)
 
 
 def test_what_goes_wrong_in_the_middle_is_the_last_event(

@@ -54,6 +54,8 @@ def test_a_process_that_is_killed(house: GeneratorHouse, process: EngineProcess)
     client.connection.request(
         "POST", "/v1/chat/completions", json.dumps(document), dict(client.headers)
     )
+    # Meanwhile the gateway hands the request on, however slow it is.
+    time.sleep(1)
     process.resume()
     response = client.connection.getresponse()
     response.readline()
