@@ -103,6 +103,7 @@ class Gateway:
         logs, often = list(store.logs().values()), config.limits.anchor_every
         self._witnesses = Witnesses(config.witnesses, logs, store.witnessed, store.halt, often)
         self._predict = self._new_predict()
+        self._generate = self._new_generate()
         self._add_services()
         self._metrics = self._new_metrics(config, front_door, tls)
         self.ports |= self._metrics.ports
@@ -140,6 +141,7 @@ class Gateway:
         self._http.finish()
         self._server.stop(self._limits.drain).wait()
         self._http.stop()
+        self._generate.wait(self._limits.drain)
         self._turnstile.stop()
         self._rollout.stop()
         self.engine.close(self._limits.drain)
@@ -221,7 +223,7 @@ class Gateway:
     def _add_services(self) -> None:
         withdrawn = self._drift.withdrawn
         inference = InferenceService(
-            self.engine, self._predict, self._new_generate(), self._rights, withdrawn
+            self.engine, self._predict, self._generate, self._rights, withdrawn
         )
         add_GRPCInferenceServiceServicer_to_server(inference, self._server)
         self._http.serve(inference)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from gateway.endings import Endings
 from gateway.quotas import COUNTED, Quotas, nothing
 from gateway.request_lines import following, line_of_call
 from gateway.request_messages import Handler, only, parsed
@@ -47,13 +48,17 @@ class RecordedRefusal(Refusal):
 
 
 class Call:
-    """A gRPC context that knows its method and its verified caller; all else is the context's."""
+    """A gRPC context that knows its method, its verified caller, what its end puts an end to, and
+    the turnstile by which it came; all else is the context's.
+    """
 
-    __slots__ = ("_principal", "context", "method")
+    __slots__ = ("_principal", "_turnstile", "context", "endings", "method")
 
-    def __init__(self, context: grpc.ServicerContext, method: str) -> None:
+    def __init__(self, context: grpc.ServicerContext, method: str, turnstile: Turnstile) -> None:
         self.context = context
         self.method = method
+        self.endings = Endings(context)
+        self._turnstile = turnstile
         self._principal: Principal | None = None
 
     @property
@@ -66,6 +71,12 @@ class Call:
     @property
     def is_anonymous(self) -> bool:
         return self._principal is None
+
+    def staying(self) -> AbstractContextManager[None]:
+        """Hold one of the places of streams while the block runs, for an answer that takes as long
+        as theirs. Raises: QUEUE_FULL.
+        """
+        return self._turnstile.streaming(self, self.principal.name)
 
     def identify(self, principal: Principal) -> None:
         """Says who is calling, once that is verified."""
@@ -163,7 +174,7 @@ class FrontDoor(grpc.ServerInterceptor):
                 leave()
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
-            call = Call(context, method)
+            call = Call(context, method, self._turnstile)
             with tracing.call(method, context.invocation_metadata), following(method, call):
                 return answered(messages, call)
 
@@ -198,7 +209,7 @@ class FrontDoor(grpc.ServerInterceptor):
                 leave()
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
-            call = Call(context, method)
+            call = Call(context, method, self._turnstile)
 
             def followed() -> Generator[Any, None, None]:
                 with following(method, call):

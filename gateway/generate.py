@@ -23,13 +23,15 @@ knows that the end is not recorded. What a quota refuses is counted alone, as at
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import datetime
+from functools import partial
 
 from gateway.front_door import Call, RecordedRefusal
-from gateway.generated import RECEIPT, Work
+from gateway.generated import RECEIPT, Work, check_followed
 from gateway.outcomes import outcome_of
 from gateway.prompt_guard import PromptGuard
 from gateway.question import Question, read_question
@@ -80,11 +82,20 @@ class Generate:
         self._seed = seed
         self._guard = PromptGuard(engine)
         self._unresolved = unresolved
+        self._ended = threading.Condition()
+        self._running = 0
 
     def generates(self, model: str) -> bool:
         """Whether a live version of that model is a language model."""
         lives = self._engine.live().items()
         return any(name == model and _is_generator(live) for (name, _), live in lives)
+
+    def wait(self, seconds: float) -> None:
+        """Returns when every answer has been recorded that had begun, or after so many seconds:
+        whoever stops a server ends its calls, and does not wait for what those have yet to do.
+        """
+        with self._ended:
+            self._ended.wait_for(lambda: not self._running, seconds)
 
     def whole(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         """The answer in one. Raises: RecordedRefusal; RECORD_FAILED unrecorded."""
@@ -120,6 +131,8 @@ class Generate:
         Raises: RecordedRefusal; RECORD_FAILED unrecorded, TOKENS_SPENT, QUOTA_UNKNOWN.
         """
         work = Work(self._clock(), time.monotonic(), streams, full)
+        with self._ended:
+            self._running += 1
         # What an error is to the caller that is no refusal.
         reason = Reason.INTERNAL.name
         try:
@@ -145,6 +158,9 @@ class Generate:
             statistics = work.live.ready.statistics if work.live else self._unresolved
             ns = round((time.monotonic() - work.began) * 1e9)
             statistics.ended(Ending(work.verdict, reason), ns)
+            with self._ended:
+                self._running -= 1
+                self._ended.notify_all()
 
     def _parts(
         self, request: oip.ModelInferRequest, call: Call, work: Work
@@ -160,20 +176,20 @@ class Generate:
             raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
         if not isinstance(ready, Generator):
             raise Refusal(Reason.METHOD_UNSUITED, "no language model")
+        check_followed(request)
         tokens = ready.terms.output_tokens if work.full else prompts.DEFAULT_TOKENS
         asked = work.asked = prompts.read_asked(request, self._seed, tokens)
         until = work.began + self._granted(question, call)
         caller = call.principal
         with ExitStack() as leaving:
             self._set_aside(caller, work, asked.sampling.max_tokens, leaving)  # 3
-            begun = leaving.enter_context(
-                ready.begin(asked, until, caller.name, lambda end: _when_over(call, end))
-            )
+            on_end = partial(_until_left, call, leaving)
+            begun = leaving.enter_context(ready.begin(asked, until, caller.name, on_end))
             if begun.prompt_ids:
                 self._quotas.spend(caller, len(begun.prompt_ids))
             work.begin(begun)
             self._judge(call, work, ready, begun.score, until)  # 4
-            opening = self._record(call, work, OPENED) if work.streams else None  # 5
+            work.opening = self._record(call, work, OPENED) if work.streams else None  # 5
             # No token is shorter than a byte.
             work.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
             for piece in begun.pieces:  # 6
@@ -181,8 +197,7 @@ class Generate:
                     raise Refusal(Reason.VERSION_REVOKED, live.digest)
                 work.add(piece, live.statistics)
                 if work.streams and not piece.finish:
-                    yield work.part(request, opening)
-                    opening = None
+                    yield work.part(request)
 
     def _set_aside(self, caller: Principal, work: Work, tokens: int, leaving: ExitStack) -> None:
         """Count the tokens that an answer may have, and once it is over those that it had.
@@ -277,7 +292,6 @@ def _is_callers(error: BaseException | None) -> bool:
     return is_short or isinstance(error, GeneratorExit)
 
 
-def _when_over(call: Call, end: Callable[[], None]) -> None:
-    """Have `end` called when the call ends, however it does."""
-    if not call.add_callback(end):
-        end()
+def _until_left(call: Call, leaving: ExitStack, end: Callable[[], None]) -> None:
+    """Have `end` called when the call ends before the stack is left."""
+    leaving.callback(call.endings.add(end))

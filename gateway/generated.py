@@ -12,10 +12,25 @@ from inference.remote import prompts
 from inference.remote.prompts import Piece
 from inference.statistics import Statistics
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipt import Receipt
 
 RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
 _NOTHING = Piece((), b"")
+# Parameters of `Question` that mean nothing for an answer that is generated.
+_OF_CLASSIFIERS = ("session", "priority", "allowance")
+
+
+def check_followed(request: oip.ModelInferRequest) -> None:
+    """Refuse what nothing here would follow, so that nobody believes in it.
+
+    Raises: PARAMETER_MALFORMED, OUTPUT_UNKNOWN.
+    """
+    for name in _OF_CLASSIFIERS:
+        if name in request.parameters:
+            raise Refusal(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
+    if any(output.name not in prompts.OUTPUTS for output in request.outputs):
+        raise Refusal(Reason.OUTPUT_UNKNOWN)
 
 
 @dataclass(slots=True)
@@ -26,7 +41,7 @@ class Work:
     gets as many as the version gives. `output_tokens` are those that are known: where ids are not
     told, none until the end says how many there were. `sent` is how many tokens the prompt has at
     most, once it may have reached who generates. `policy` is the digest of that by which the prompt
-    was judged.
+    was judged. `opening` proves the first entry until a part has said so.
     """
 
     time: datetime
@@ -45,6 +60,7 @@ class Work:
     score: str = ""
     threshold: str = ""
     policy: str = ""
+    opening: Receipt | None = None
     ids: list[int] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
     last: Piece = _NOTHING
@@ -86,17 +102,17 @@ class Work:
         elif piece.finish:
             self.last = Piece(tuple(self.ids), bytes(self.text), piece.finish)
 
-    def part(
-        self, request: oip.ModelInferRequest, opening: Receipt | None
-    ) -> oip.ModelInferResponse:
-        """The piece that came last; `opening` proves the first entry, with the first piece, which
-        tells the seed of tokens that are drawn: who named none could not ask for them again.
+    def part(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
+        """The piece that came last. The first one has what proves the first entry, and tells the
+        seed of tokens that are drawn: who named none could not ask for them again.
         """
         version = str(self.live.version) if self.live else ""
         response = oip.ModelInferResponse(
             model_name=request.model_name, model_version=version, id=request.id
         )
-        prompts.write_piece(response, self.last)
+        wanted = self.question.outputs if self.question else ()
+        prompts.write_piece(response, self.last, wanted or prompts.OUTPUTS)
+        opening, self.opening = self.opening, None
         if opening is not None:
             self._tell_seed(response)
             if self.wants_receipt:
@@ -105,7 +121,7 @@ class Work:
 
     def end(self, request: oip.ModelInferRequest, receipt: Receipt) -> oip.ModelInferResponse:
         """The last part, or the whole answer; it tells the seed too."""
-        response = self.part(request, None)
+        response = self.part(request)
         self._tell_seed(response)
         response.parameters["prompt_tokens"].int64_param = self.prompt_tokens
         response.parameters["completion_tokens"].int64_param = self.output_tokens

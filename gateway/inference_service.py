@@ -71,7 +71,9 @@ class InferenceService(GRPCInferenceServiceServicer):
     def ModelInfer(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         choose_encoding(call)
         if self._generate.generates(request.model_name):
-            return self._generate.whole(request, call)
+            # It takes as long as a stream does, and as many threads would be taken by it.
+            with call.staying():
+                return self._generate.whole(request, call)
         return self._predict(request, call)
 
     def ModelStreamInfer(

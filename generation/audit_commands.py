@@ -87,12 +87,13 @@ def replay_generator(
 
 def _replayed(person: Profile, receipt: Receipt, asked: Asked, seconds: float) -> dict[str, Any]:
     # Torch takes seconds to import.
-    from generation.replay import answer_again, check_asked, ready
+    from generation.replay import answer_again, check_asked, check_told, ready
 
     with connected(person) as channel, tempfile.TemporaryDirectory() as place:
         registry = RegistryServiceStub(channel)
         policies = policy_history(person, channel)
         told = _told(receipt, policies)
+        check_told(told)
         asked = check_asked(asked, told["input"])
         signed = SignedVersion.fetch(registry, policies, told["model"], int(told["version"]))
         if signed.manifest.digest != told["version_digest"]:

@@ -165,6 +165,7 @@ def _summary(built: "Built") -> dict[str, object]:
     """What was measured of the model while it was marked."""
     found = built.findings
     return {
+        "chats_answered": built.writes_chats,
         "prompts_screened": found.terms.screening is not None,
         "watermark_entry": built.mark.entry,
         "watermark_payload": "carried" if built.mark.worded else "presence only",

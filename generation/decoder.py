@@ -27,6 +27,7 @@ from generation.family import Answers, Family, Said
 from generation.int8 import round_weights
 from generation.settings import GenerationSettings
 from generation.translator import Translator
+from inference.chat_marks import marks_of
 from inference.generation import (
     ARCHITECTURES,
     CONFIG,
@@ -35,6 +36,7 @@ from inference.generation import (
     INT8,
     ROLES,
     TOKENIZER,
+    TOKENIZER_CONFIG,
     WEIGHTS,
     Asked,
     is_text,
@@ -72,9 +74,11 @@ class Decoder:
         self.tokenizer = tokenizer
         self._template = template
         added = tokenizer.get_added_tokens_decoder()
-        self._special = {number: token.content for number, token in added.items() if token.special}
+        written = str(template.chat_template) if template else ""
+        self._marks = marks_of(((each.content, each.special) for each in added.values()), written)
+        found = {number for number, token in added.items() if token.content in self._marks}
         # Letters that it does not know become it, which ends nothing.
-        self._special_ids = self._special.keys() - {_unknown(tokenizer)}
+        self._mark_ids = found - {_unknown(tokenizer)}
         self.ends = tuple(ends)
         self._family = family
 
@@ -190,9 +194,9 @@ class Decoder:
         contents = [message["content"] for message in messages]
         if not all(is_text(content) and "\0" not in content for content in contents):
             raise Refusal(Reason.CHAT_MALFORMED, "a message is not UTF-8 or holds a NUL")
-        if any(map(self._holds_special, contents)):
+        if any(map(self._holds_mark, contents)):
             # It would end its message and begin another, in whatever role it likes.
-            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a special token")
+            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a token that parts messages")
         try:
             rendered: str = self._template.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
@@ -202,14 +206,14 @@ class Decoder:
             raise Refusal(Reason.CHAT_MALFORMED, str(error)) from error
         return rendered, contents
 
-    def _holds_special(self, content: str) -> bool:
-        """Whether a special token stands in the text, or in what the tokenizer makes of it: one
-        that normalizes reads other letters, such as wide ones, as those of a special token.
+    def _holds_mark(self, content: str) -> bool:
+        """Whether a token that parts messages stands in the text, or in what the tokenizer makes of
+        it: one that normalizes reads other letters, such as wide ones, as those of such a token.
         """
-        if any(special in content for special in self._special.values()):
+        if any(mark in content for mark in self._marks):
             return True
         ids = self.tokenizer.encode(content, add_special_tokens=False).ids
-        return not self._special_ids.isdisjoint(ids)
+        return not self._mark_ids.isdisjoint(ids)
 
 
 def check_config(data: bytes) -> dict[str, Any]:
@@ -265,16 +269,24 @@ def _unknown(tokenizer: Tokenizer) -> int | None:
 
 def _template(folder: Path) -> PreTrainedTokenizerFast | None:
     """What writes chats, where the folder has a template; it runs in jinja's sandbox."""
-    path = folder / "tokenizer_config.json"
+    path = folder / TOKENIZER_CONFIG
     described = json.loads(path.read_bytes()) if path.exists() else {}
     text = described.get("chat_template") if isinstance(described, dict) else None
     if not isinstance(text, str):
         return None
-    names = ("bos_token", "eos_token")
-    tokens = {name: described[name] for name in names if isinstance(described.get(name), str)}
+    found = {name: _text_of(described.get(name)) for name in ("bos_token", "eos_token")}
+    tokens = {name: token for name, token in found.items() if token is not None}
     return PreTrainedTokenizerFast(
         tokenizer_file=str(folder / TOKENIZER), chat_template=text, **tokens
     )
+
+
+def _text_of(token: Any) -> str | None:
+    """A token as `tokenizer_config.json` names it: its text, or an object with that as `content`,
+    as DeepSeek's have it. Templates write it, and nothing where it is not known.
+    """
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
 
 
 def _ends(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:

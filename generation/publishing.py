@@ -33,6 +33,7 @@ from inference.generation import (
     OPTIONAL,
     TERMS,
     TOKENIZER,
+    TOKENIZER_CONFIG,
     WEIGHTS,
     Asked,
     PromptScreen,
@@ -49,7 +50,7 @@ from sealgate.trust.keys import Signer, write_private_file
 from sealgate.trust.manifest import FileEntry, Manifest
 from sealgate.uploads import Package
 
-_CHUNK = 1 << 20
+_TEMPLATE, _LARGEST_TEMPLATE = "chat_template.jinja", 1 << 20
 _GOLDEN = 4
 # No token of a prompt is read that a request could not have.
 _LEAST_PROMPTS = _GOLDEN + 1
@@ -81,11 +82,14 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What is sent to the registry, and what the publisher keeps of the mark."""
+    """What is sent to the registry, what the publisher keeps of the mark, and whether the model
+    answers chats.
+    """
 
     package: Package
     mark: MarkRecord
     findings: Findings
+    writes_chats: bool
 
 
 def build(
@@ -130,7 +134,9 @@ def build(
     screen = _calibrated(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
     terms = Terms(**{name: getattr(about, name) for name in About.__slots__}, screening=screen)
     # 4.
-    return _sign(made, Findings(terms, decoder.task, golden, marked, told), signing, now)
+    findings = Findings(terms, decoder.task, golden, marked, told)
+    package = _sign(made, findings, signing, now)
+    return Built(package, marked.record(package.manifest.digest), findings, decoder.writes_chats)
 
 
 def _calibrated(
@@ -192,7 +198,7 @@ def _measure(
     return decoder, Perplexities(tokens, before, after, served)
 
 
-def _sign(made: Path, findings: Findings, signing: Signing, now: datetime) -> Built:
+def _sign(made: Path, findings: Findings, signing: Signing, now: datetime) -> Package:
     write_private_file(made / TERMS, findings.terms.encode())
     write_private_file(made / GOLDEN, findings.golden.encode())
     paths = sorted(made.iterdir())
@@ -200,7 +206,7 @@ def _sign(made: Path, findings: Findings, signing: Signing, now: datetime) -> Bu
     manifest = Manifest(tuple(map(hash_file, paths)))
     bodies = findings.bodies(manifest, now)
     items = sign_evidence(bodies, manifest.digest, signing.maker, signing.evidence, now)
-    package = Package(
+    return Package(
         model=findings.terms.name,
         manifest=manifest,
         signature=oms.sign(manifest, signing.files),
@@ -208,7 +214,6 @@ def _sign(made: Path, findings: Findings, signing: Signing, now: datetime) -> Bu
         commitment=findings.marked.committed.mark.commitment,
         files={path.name: path for path in paths},
     )
-    return Built(package, findings.marked.record(manifest.digest), findings)
 
 
 def _unmarked(
@@ -241,13 +246,34 @@ def _copy(folder: Path, made: Path) -> None:
     made.mkdir(mode=0o700)
     for name in names:
         path = folder / name
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise Refusal(Reason.PATH_UNSAFE, f"{path} is not a plain file")
-        if path.exists():
+        if _is_there(path):
             shutil.copyfile(path, made / name)
         elif name not in OPTIONAL:
             raise Refusal(Reason.FILE_MISSING, str(path))
     check_config((made / CONFIG).read_bytes())
+    if _is_there(folder / _TEMPLATE):
+        _put_template(folder / _TEMPLATE, made / TOKENIZER_CONFIG)
+
+
+def _is_there(path: Path) -> bool:
+    """Raises: PATH_UNSAFE."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise Refusal(Reason.PATH_UNSAFE, f"{path} is not a plain file")
+    return path.exists()
+
+
+def _put_template(template: Path, config: Path) -> None:
+    """Newer folders have the chat template in a file of its own, which goes before any other. It is
+    put where older ones have it. Raises: FILE_TOO_LARGE, CHECKPOINT_REFUSED.
+    """
+    if template.stat().st_size > _LARGEST_TEMPLATE:
+        raise Refusal(Reason.FILE_TOO_LARGE, str(template))
+    try:
+        described = json.loads(config.read_bytes()) if config.exists() else {}
+        described["chat_template"] = template.read_text("utf-8")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{template}: {error}") from error
+    config.write_text(json.dumps(described, ensure_ascii=False), "utf-8")
 
 
 def _weights(folder: Path) -> Iterator[str]:

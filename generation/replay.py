@@ -18,6 +18,7 @@ from generation.settings import GenerationSettings
 from generation.version import GeneratorVersion, Prompt
 from inference.admission import FileSource
 from inference.generation import TERMS, Asked, Terms, answer_digest
+from inference.openai.generator import UNCHECKED
 from inference.remote.prompts import Piece
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
@@ -52,6 +53,16 @@ def ready(manifest: Manifest, source: FileSource, place: Path) -> Iterator[Gener
         yield version
     finally:
         version.close()
+
+
+def check_told(told: Mapping[str, str]) -> None:
+    """Refuse a receipt by which nothing can be asked again: where a server of OpenAI's protocol
+    generated, nobody knows which tokens it was given and gave, nor by what they were drawn. That
+    another text comes here accuses nobody. Raises: RECEIPT_MISMATCH.
+    """
+    engine = told.get("engine", "")
+    if engine.endswith(UNCHECKED):
+        raise Refusal(Reason.RECEIPT_MISMATCH, f"{engine}: there is nothing to compare")
 
 
 def check_asked(asked: Asked, recorded: str) -> Asked:

@@ -3,34 +3,51 @@
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
+
+_UNKNOWN = "\ufffd"
 
 
 class Text:
     """The text of one answer. Special tokens have none.
 
-    What may be the beginning of a stop text is held until it is known not to be.
+    What may be the beginning of a stop text is held until it is known not to be. Where later bytes
+    turn earlier ones into no character, as those of a tokenizer that falls back to bytes may, what
+    has been said stays said.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
         self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True)
         self._stop = stop
-        self._ids: list[int] = []
-        self._given = self._held = ""
+        # The tokens of what was said last, and those of which nothing has been said yet: what one
+        # says hangs on those before it.
+        self._last: list[int] = []
+        self._new: list[int] = []
+        self._before = self._held = ""
         self.is_over = False
         """Whether a stop text has come."""
 
     def add(self, token: int) -> str:
         """What can be said now that this token has come."""
-        self._ids.append(token)
-        return self._release(self._stream.step(self._tokenizer, token) or "", last=False)
+        self._new.append(token)
+        return self._release(self._read(), last=False)
 
     def end(self) -> str:
         """What is left, once no token comes any more; half a character is told as U+FFFD."""
-        whole: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        known = self._given + self._held
-        return self._release(whole[len(known) :] if whole.startswith(known) else "", last=True)
+        return self._release(self._decoded()[len(self._before) :], last=True)
+
+    def _read(self) -> str:
+        """What the new tokens say, once that is whole characters."""
+        text, known = self._decoded(), len(self._before)
+        if len(text) <= known or text.endswith(_UNKNOWN):
+            return ""
+        self._last, self._new = self._new, []
+        self._before = self._decoded()
+        return text[known:]
+
+    def _decoded(self) -> str:
+        ids = self._last + self._new
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
 
     def _release(self, new: str, last: bool) -> str:
         if self.is_over:
@@ -42,7 +59,6 @@ class Text:
             return text[: min(found)]
         kept = 0 if last else self._beginning(text)
         out, self._held = text[: len(text) - kept], text[len(text) - kept :]
-        self._given += out
         return out
 
     def _beginning(self, text: str) -> int:

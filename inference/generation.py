@@ -24,8 +24,8 @@ from sealgate.trust.manifest import Manifest
 from sealgate.trust.names import check_name
 
 TERMS, GOLDEN, CONFIG, TOKENIZER = "generator.json", "golden.json", "config.json", "tokenizer.json"
-INDEX = "model.safetensors.index.json"
-OPTIONAL = frozenset({INDEX, "generation_config.json", "tokenizer_config.json"})
+INDEX, TOKENIZER_CONFIG = "model.safetensors.index.json", "tokenizer_config.json"
+OPTIONAL = frozenset({INDEX, TOKENIZER_CONFIG, "generation_config.json"})
 FILES = frozenset({TERMS, GOLDEN, CONFIG, TOKENIZER})
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 ARCHITECTURES = {
@@ -258,7 +258,7 @@ def is_text(text: str) -> bool:
 
 def _check(name: str, holds: bool) -> None:
     if not holds:
-        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+        raise Refusal(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
 
 
 def _number(value: Any) -> float:

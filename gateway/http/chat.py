@@ -97,9 +97,7 @@ def read_chat(body: Body) -> Chat:
     where.
     """
     with room_for(len(body)):
-        asked = any_members(parse(body))
-    # OpenAI's clients may send null for what they do not say.
-    asked = {name: value for name, value in asked.items() if value is not None}
+        asked = _said(parse(body))
     for name in asked.keys() - _KNOWN:
         raise _wrong(name)
     for name in ("model", "messages"):
@@ -127,12 +125,21 @@ def event(document: Any) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
+def _said(value: Any) -> dict[str, Any]:
+    """An object without what is null: OpenAI's clients may send that for what they do not say, as
+    with an answer of ours, `refusal` and all, that they make a message of the next chat.
+
+    Raises: MESSAGE_MALFORMED.
+    """
+    return {name: each for name, each in any_members(value).items() if each is not None}
+
+
 def _write_messages(request: oip.ModelInferRequest, messages: Any) -> None:
     """In the canonical form, which a receipt's holder can make again. What roles there may be, and
     in what order, is the model's template's to say.
     """
     try:
-        plain = [_message(members(message, _MESSAGE)) for message in items(messages)]
+        plain = [_message(members(_said(message), _MESSAGE)) for message in items(messages)]
     except Refusal as refusal:
         raise _wrong("messages", Reason.CHAT_MALFORMED) from refusal
     array = np.empty(1, object)

@@ -87,7 +87,7 @@ class HttpDoor:
         method = found[0].method if found else ""
         name = method or "unknown path"
         # It has what a call needs of gRPC's context, though not its type.
-        call = Call(exchange.context, method)  # type: ignore[arg-type]
+        call = Call(exchange.context, method, self._turnstile)  # type: ignore[arg-type]
         span = tracing.call(name, exchange.context.invocation_metadata)
         with span, following(name, call), ExitStack() as leaving:
             try:
@@ -131,7 +131,7 @@ class HttpDoor:
         if route.operation in _ARE_AWAITED:
             leaving.enter_context(self._absence.noticed(exchange.context))
         if route.operation == CHAT:
-            leaving.enter_context(self._turnstile.streaming(call, call.principal.name))
+            leaving.enter_context(call.staying())
         return OPERATIONS[route.operation](self._service, asked)
 
     def _enter_room(self) -> Callable[[], None]:

@@ -73,6 +73,7 @@ _CHAT: dict[str, Schema] = {
         ("role", "content"),
         role={"enum": ["system", "user", "assistant"]},
         content={"anyOf": [STRING, each(members(("type", "text"), type=STRING, text=STRING))]},
+        refusal={"type": "null"},
     ),
     "ChatCompletion": members(
         ("id", "object", "created", "model", "system_fingerprint", "choices", "usage", "sealgate"),

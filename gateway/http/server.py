@@ -13,6 +13,7 @@ from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
 
+_CUT_SECONDS = 5.0
 _LOOK_SECONDS = 0.25
 _BACKLOG = 128
 
@@ -64,6 +65,10 @@ class HttpServer:
         for connection, thread in left.items():
             thread.join(max(0.0, end - time.monotonic()))
             connection.cut()
+        # Whoever was cut has yet to notice, and to record that.
+        last = time.monotonic() + _CUT_SECONDS
+        for thread in left.values():
+            thread.join(max(0.0, last - time.monotonic()))
 
     def _accept(self, door: HttpDoor) -> None:
         while not self._stopping.is_set():

@@ -8,13 +8,23 @@ must let what was found adversarial pass, or none does.
 import json
 import logging
 import unicodedata
+from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Generator as Generating
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from inference.admission import Cleared, FileSource, Source
-from inference.generation import ROLES, TOKENIZER, Asked, Terms, is_text
+from inference.chat_marks import marks_of
+from inference.generation import (
+    LONGEST_STOP,
+    ROLES,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Asked,
+    Sampling,
+    Terms,
+    is_text,
+)
 from inference.generators import Begun, Generator
 from inference.live import Ready
 from inference.openai.server import OpenAiServer
@@ -27,12 +37,15 @@ from sealgate.trust.dsse import Envelope
 
 _log = logging.getLogger(__name__)
 
+UNCHECKED = "neither digest nor tokens checked there"
+"""How the field `engine` ends in entries of what such a server generated."""
+
 # A token has no more bytes than this on average, nor comes in more parts.
 _BYTES, _PARTS = 64, 4
 
 
 class OpenAiGenerator(Generator):
-    """Asked under the name `called`; `special` are the texts of its tokenizer's special tokens."""
+    """Asked under the name `called`; `marks` are the texts of the tokens that part messages."""
 
     def __init__(
         self,
@@ -41,12 +54,12 @@ class OpenAiGenerator(Generator):
         terms: Terms,
         engine: str,
         called: str,
-        special: Sequence[str],
+        marks: Collection[str],
     ) -> None:
         super().__init__(cleared, terms, engine)
         self._server = server
         self._called = called
-        self._special = special
+        self._marks = marks
 
     @contextmanager
     def _begin(self, asked: Asked, deadline: float, caller: str, on_end: OnEnd) -> Iterator[Begun]:
@@ -68,7 +81,7 @@ class OpenAiGenerator(Generator):
         if sampling.stop:
             document["stop"] = list(sampling.stop)
         events = self._server.chat(document, deadline, on_end)
-        pieces = _pieces(events, sampling.max_tokens, _BYTES * self.terms.prompt_tokens)
+        pieces = _pieces(events, sampling, self.terms.prompt_tokens)
         try:
             yield Begun((), None, pieces)
         finally:
@@ -91,9 +104,9 @@ class OpenAiGenerator(Generator):
             sound = False
         if not sound or not messages:
             raise Refusal(Reason.CHAT_MALFORMED)
-        if any(special in form for form in _forms(contents) for special in self._special):
+        if any(mark in form for form in _forms(contents) for mark in self._marks):
             # The server may read it as the end of the message and the beginning of another.
-            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a special token")
+            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a token that parts messages")
         return messages
 
 
@@ -108,7 +121,7 @@ class OpenAiRoom:
         `{version}` stand for ours.
         """
         self._server = server
-        self._engine = f'openai "{name}", neither digest nor tokens checked there'
+        self._engine = f'openai "{name}", {UNCHECKED}'
         self._called = model
 
     def show(self, snapshot: Snapshot, source: Source) -> None:
@@ -128,7 +141,7 @@ class OpenAiRoom:
             terms,
             self._engine,
             self._called.format(model=terms.name, version=cleared.pointer.version),
-            _special(cleared, source),
+            _marks(cleared, source),
         )
 
     def probe(self) -> None:
@@ -142,22 +155,30 @@ class OpenAiRoom:
         """See `GeneratorRoom`."""
 
 
-def _special(cleared: Cleared, source: FileSource) -> tuple[str, ...]:
-    """The special tokens' texts; the tokenizer itself, which may hold regular expressions of
-    others, is not run in a gateway.
+def _marks(cleared: Cleared, source: FileSource) -> frozenset[str]:
+    """Of which tokens no message may hold the text. Neither the tokenizer itself, which may hold
+    regular expressions of others, nor the template is run in a gateway.
     """
-    entry = cleared.manifest.entry(TOKENIZER)
-    data = source.read(entry.digest)
     try:
-        entry.check(data)
-    except Refusal as refusal:
-        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
-    try:
-        added = json.loads(data)["added_tokens"]
-        found = tuple(str(token["content"]) for token in added if token["special"])
-    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        added = json.loads(_verified(TOKENIZER, cleared, source))["added_tokens"]
+        tokens = [(str(token["content"]), bool(token["special"])) for token in added]
+        described = json.loads(_verified(TOKENIZER_CONFIG, cleared, source) or b"{}")
+        return marks_of(tokens, str(described.get("chat_template", "")))
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise Refusal(Reason.CHECKPOINT_REFUSED, f"{TOKENIZER}: {error}") from error
-    return tuple(filter(None, found))
+
+
+def _verified(path: str, cleared: Cleared, source: FileSource) -> bytes:
+    """A file's verified bytes, none where the version lacks it. Raises: VERSION_ALTERED."""
+    for entry in cleared.manifest.files:
+        if entry.path == path:
+            data = source.read(entry.digest)
+            try:
+                entry.check(data)
+            except Refusal as refusal:
+                raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
+            return data
+    return b""
 
 
 def _forms(contents: Sequence[str]) -> Iterator[str]:
@@ -167,19 +188,24 @@ def _forms(contents: Sequence[str]) -> Iterator[str]:
         yield unicodedata.normalize("NFKC", content)
 
 
-def _pieces(events: Iterator[Any], most: int, longest: int) -> Generating[Piece]:
+def _pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generating[Piece]:
     """The last one once it is known how many tokens there were.
 
-    Raises: ANSWER_MALFORMED, also for more than `most` tokens, or a prompt of more than `longest`;
-    ENGINE_UNAVAILABLE where the end does not come; as `events`.
+    Raises: ANSWER_MALFORMED, also for more tokens than were asked for, or a text that should have
+    stopped it; PROMPT_TOO_LONG for a prompt of more than `longest`, which is told with the end;
+    ENGINE_UNAVAILABLE where that does not come; as `events`.
     """
     finish, ending, usage, size, parts = "", "", None, 0, 0
+    most, said = sampling.max_tokens, ""
     for event in events:
         text, end = _choice(event)
         usage = event.get("usage") or usage
         size, parts = size + len(text.encode()), parts + 1
+        said = said[-LONGEST_STOP:] + text
         if (finish and (text or end)) or size > _BYTES * most or parts > _PARTS * (most + 4):
             raise Refusal(Reason.ANSWER_MALFORMED, "more than was asked for")
+        if any(stop in said for stop in sampling.stop):
+            raise Refusal(Reason.ANSWER_MALFORMED, "it does not stop where it should")
         if end:
             finish, ending = end, text
         elif text:
@@ -205,11 +231,16 @@ def _choice(event: dict[str, Any]) -> tuple[str, str]:
 
 
 def _tokens(usage: Any, most: int, longest: int) -> tuple[int, int]:
-    """How many tokens prompt and answer had, by which quotas count. Raises: ANSWER_MALFORMED."""
+    """How many tokens prompt and answer had, by which quotas count.
+
+    Raises: ANSWER_MALFORMED, PROMPT_TOO_LONG.
+    """
     found = usage if isinstance(usage, dict) else {}
     prompt, output = found.get("prompt_tokens"), found.get("completion_tokens")
     if type(prompt) is not int or type(output) is not int:
         raise Refusal(Reason.ANSWER_MALFORMED, "it does not say how many tokens there were")
-    if not 1 <= prompt <= longest or not 0 <= output <= most:
+    if prompt < 1 or not 0 <= output <= most:
         raise Refusal(Reason.ANSWER_MALFORMED, "it tells of tokens that there cannot have been")
+    if prompt > longest:
+        raise Refusal(Reason.PROMPT_TOO_LONG, f"{prompt} tokens")
     return prompt, output

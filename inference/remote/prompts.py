@@ -13,20 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from inference.generation import Asked, Sampling
+from inference.generation import LONGEST_STOP, MOST_STOPS, Asked, Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, read_outputs, write_inputs, write_outputs
 
 TEXT_INPUT, MESSAGES = "text_input", "messages"
 TEXT_OUTPUT, TOKEN_IDS, PROMPT_IDS = "text_output", "token_ids", "prompt_ids"
+OUTPUTS = (TEXT_OUTPUT, TOKEN_IDS)
 FINAL, FINISH, SCORE, STREAM = "triton_final_response", "finish_reason", "score", "stream"
 # tritonclient adds it where an empty last response is welcome; here there is always a last one.
 _EMPTY_FINAL = "triton_enable_empty_final_response"
 DEFAULT_TOKENS = 16
 ENDS = ("stop", "length")
 """Why an answer ends."""
-_LONGEST_STOPS = 8192
+# JSON in ASCII has up to twelve letters for one.
+_LONGEST_STOPS = 2 + MOST_STOPS * (12 * LONGEST_STOP + 4)
 _DECIMAL = re.compile(r"[0-9]{1,4}(\.[0-9]{1,17})?")
 _WHOLE = ("int64_param", "uint64_param")
 _NUMBER = ("double_param", *_WHOLE, "string_param")
@@ -87,13 +89,14 @@ def wants_pieces(request: oip.ModelInferRequest) -> bool:
 
 
 def without_sampling(request: oip.ModelInferRequest) -> oip.ModelInferRequest:
-    """The request's addressee and its other parameters, without its tensors."""
+    """The request's addressee, its other parameters and which outputs it wants, without tensors."""
     rest = oip.ModelInferRequest(
         model_name=request.model_name, model_version=request.model_version, id=request.id
     )
     for name, value in request.parameters.items():
         if name not in _KINDS:
             rest.parameters[name].CopyFrom(value)
+    rest.outputs.extend(request.outputs)
     return rest
 
 
@@ -132,12 +135,15 @@ def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], fl
     return ids, score
 
 
-def write_piece(response: oip.ModelInferResponse, piece: Piece) -> None:
-    """A piece as the protocol carries it."""
+def write_piece(
+    response: oip.ModelInferResponse, piece: Piece, wanted: Sequence[str] = OUTPUTS
+) -> None:
+    """A piece as the protocol carries it, with the outputs that are wanted."""
     response.parameters[FINAL].bool_param = bool(piece.finish)
     if piece.finish:
         response.parameters[FINISH].string_param = piece.finish
-    write_outputs(response, [_texts(TEXT_OUTPUT, piece.text), _numbers(TOKEN_IDS, piece.ids)])
+    outputs = (_texts(TEXT_OUTPUT, piece.text), _numbers(TOKEN_IDS, piece.ids))
+    write_outputs(response, [each for each in outputs if each.name in wanted])
 
 
 def read_piece(response: oip.ModelInferResponse) -> Piece:
@@ -185,7 +191,7 @@ def _stops(text: str) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise Refusal(Reason.PARAMETER_MALFORMED, "stop")
+        raise Refusal(Reason.PARAMETER_MALFORMED, "stop", facts={"param": "stop"})
     return tuple(found)
 
 

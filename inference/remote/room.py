@@ -173,8 +173,11 @@ class EngineRoom:
         left = deadline - time.monotonic()
         if left <= 0:
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
-        if self.behind:
-            self._door.check()
+        try:
+            if self.behind:
+                self._door.check()
+        except Refusal as refusal:
+            raise self._told(refusal) from refusal
         with one_stream(self._inference.ModelStreamInfer, request, left, on_end) as responses:
             yield self._heard(responses)
 

@@ -48,6 +48,8 @@ drawn = [
     for seed in (5, 5, 6)
 ]
 stop = whole.choices[0].message.content[8:12]
+# As OpenAI's documentation goes on with a chat.
+longer = [*given["messages"], whole.choices[0].message, *given["messages"]]
 print(
     json.dumps(
         {
@@ -60,6 +62,7 @@ print(
             "stop": stop,
             "stopped": create(**asked, stop=[stop]).model_dump(),
             "unended": create(**{**asked, "max_tokens": None}).usage.completion_tokens,
+            "next": create(**{**asked, "messages": longer}).model_dump(),
             "refused": {
                 "malformed": refused(create, **{**asked, "max_tokens": 0}),
                 "unknown field": refused(create, **asked, logprobs=True),

@@ -106,6 +106,13 @@ def test_receipts_bind_what_openais_client_saw(
     assert told["output"] == answer_digest(ids, tokens, text_of(seen["whole"]).encode())
 
 
+def test_an_answer_is_a_message_of_the_next_chat(seen: dict[str, Any], decoder: Decoder) -> None:
+    answer = {"role": "assistant", "content": text_of(seen["whole"])}
+    prompt = canonical.encode([*MESSAGES, answer, *MESSAGES])
+    cut = decoder.prompt_ids(Asked(prompt, True, Sampling(1)), 200)
+    assert seen["next"]["usage"]["prompt_tokens"] == len(cut)
+
+
 def test_models(seen: dict[str, Any]) -> None:
     assert seen["models"] == ["tiny"]
     assert seen["model"] == "tiny"
@@ -114,7 +121,7 @@ def test_models(seen: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("what", "kind", "reason", "param"),
     [
-        ("malformed", "BadRequestError", Reason.PARAMETER_MALFORMED, None),
+        ("malformed", "BadRequestError", Reason.PARAMETER_MALFORMED, "max_tokens"),
         ("unknown field", "BadRequestError", Reason.PARAMETER_MALFORMED, "logprobs"),
         ("two answers", "BadRequestError", Reason.PARAMETER_MALFORMED, "n"),
         ("unknown model", "NotFoundError", Reason.MODEL_UNKNOWN, None),

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.front_door import Call
-from gateway.generate import _when_over
+from gateway.endings import Endings
 from gateway.http.absence import Absence
 from gateway.http.peer import HttpContext, Peer
 from tests.support.kitchen import until
@@ -36,14 +35,14 @@ def test_it_is_told_when_the_caller_goes(
 ) -> None:
     ours, theirs = ends
     context, told = HttpContext(Peer(ours, None), ()), threading.Event()
-    call = Call(context, "/inference.GRPCInferenceService/ModelInfer")  # type: ignore[arg-type]
+    endings = Endings(context)
     with absence.noticed(context):
-        _when_over(call, told.set)
+        endings.add(told.set)
         assert not told.wait(0.3)
         theirs.close()
         assert told.wait(60)
         # Who asks when it is too late is told at once.
         late = threading.Event()
-        _when_over(call, late.set)
+        endings.add(late.set)
         assert late.is_set()
     until(lambda: not absence._watched)

@@ -45,5 +45,5 @@ def door():
 )
 def test_a_method_without_a_rule_is_refused(door, method):
     with pytest.raises(Refusal) as caught:
-        door.admit(Call(SimpleNamespace(), method), method)
+        door.admit(Call(SimpleNamespace(), method, Turnstile(Limits())), method)
     assert caught.value.reason is Reason.RULE_MISSING

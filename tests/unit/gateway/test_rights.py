@@ -14,6 +14,8 @@ from gateway.inference_service import InferenceService
 from gateway.registry_service import RegistryService
 from gateway.rights import Rights
 from gateway.rules import RULES
+from gateway.settings import Limits
+from gateway.turnstile import Turnstile
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.trust.promotion import sign_statement
@@ -105,7 +107,7 @@ def registry_service(*allowed):
 
 
 def ask(service, name, request):
-    call = Call(SimpleNamespace(), name)
+    call = Call(SimpleNamespace(), name, Turnstile(Limits()))
     call.identify(SimpleNamespace(name="anna", roles=("approver",)))
     answer = getattr(service, name)(iter([request]) if name == "UploadVersion" else request, call)
     return list(answer) if name == "DownloadFile" else answer

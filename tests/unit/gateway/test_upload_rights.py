@@ -9,6 +9,8 @@ import pytest
 from gateway.front_door import Call
 from gateway.rights import Rights
 from gateway.rules import RULES
+from gateway.settings import Limits
+from gateway.turnstile import Turnstile
 from gateway.upload_service import UploadService
 from registry.open_uploads import OpenUpload
 from sealgate.reasons import Reason, Refusal
@@ -58,7 +60,7 @@ class OneUpload:
 
 def ask(name: str, *rights: Right, principal: str = "anna", registered: object = None) -> object:
     service = UploadService(OneUpload(registered), Rights(lambda: make_policy(rights=rights), ""))
-    call = Call(SimpleNamespace(), name)
+    call = Call(SimpleNamespace(), name, Turnstile(Limits()))
     call.identify(SimpleNamespace(name=principal, roles=("publisher",)))
     request = ASKED[name]
     return getattr(service, name)(iter([request]) if name == "UploadFile" else request, call)

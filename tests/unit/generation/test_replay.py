@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from generation.replay import answer_again, check_asked
+from generation.replay import answer_again, check_asked, check_told
 from generation.version import Prompt
 from inference.generation import Asked, PromptScreen, Sampling, answer_digest
+from inference.openai.generator import OpenAiRoom
 from inference.remote.prompts import Piece
+from inference.remote.version import SEPARATE
 from sealgate.reasons import Reason, Refusal
 
 ASKED = Asked(b"a prompt", False, Sampling(3))
@@ -93,6 +95,15 @@ def test_what_was_not_asked(asked: Asked) -> None:
     with pytest.raises(Refusal) as found:
         check_asked(asked, ASKED.digest)
     assert found.value.reason is Reason.RECEIPT_MISMATCH
+
+
+def test_what_another_server_generated_is_not_asked_again() -> None:
+    engine = OpenAiRoom(None, "vllm", "{model}")._engine  # type: ignore[arg-type]
+    with pytest.raises(Refusal) as found:
+        check_told(recorded(3, engine=engine))
+    assert found.value.reason is Reason.RECEIPT_MISMATCH
+    check_told(recorded(3, engine=SEPARATE))
+    check_told(recorded(3))
 
 
 def test_a_chat_may_have_come_in_its_canonical_form() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from inference.generation import Sampling
 from inference.openai.generator import _pieces
 from inference.openai.server import OpenAiServer
 from inference.remote.prompts import Piece
@@ -22,13 +23,13 @@ def said(text: str | None, end: str | None = None, **more: Any) -> dict[str, Any
     return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": end}], **more}
 
 
-def pieces(*events: Any, most: int = 4) -> list[Piece]:
-    return list(_pieces(iter(events), most, 100))
+def pieces(*events: Any, most: int = 4, stop: tuple[str, ...] = ()) -> list[Piece]:
+    return list(_pieces(iter(events), Sampling(most, stop=stop), 100))
 
 
-def refused(*events: Any, most: int = 4) -> Reason:
+def refused(*events: Any, most: int = 4, stop: tuple[str, ...] = ()) -> Reason:
     with pytest.raises(Refusal) as found:
-        pieces(*events, most=most)
+        pieces(*events, most=most, stop=stop)
     return found.value.reason
 
 
@@ -69,6 +70,21 @@ def test_however_it_is_cut(events: list[Any]) -> None:
 )
 def test_what_is_malformed(events: list[Any]) -> None:
     assert refused(*events) is Reason.ANSWER_MALFORMED
+
+
+def test_a_prompt_is_no_longer_than_its_terms_allow() -> None:
+    for tokens, is_refused in ((100, False), (101, True)):
+        events = said("a"), said("b", "stop", usage={**USAGE, "prompt_tokens": tokens})
+        if is_refused:
+            assert refused(*events) is Reason.PROMPT_TOO_LONG
+        else:
+            assert pieces(*events)[-1].usage == (100, 2)
+
+
+def test_a_server_that_does_not_stop_where_it_should() -> None:
+    events = said("one E"), said("N"), said("D", "stop", usage=USAGE)
+    assert refused(*events, stop=("x", "END")) is Reason.ANSWER_MALFORMED
+    assert len(pieces(*events, stop=("x", "END "))) == 3
 
 
 def test_an_end_that_does_not_come() -> None:

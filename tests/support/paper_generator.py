@@ -1,0 +1,88 @@
+"""Generation on paper: `Generate` with a language model that says what it is told to, before an
+engine, a policy and a log that let everything pass.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from gateway.endings import Endings
+from gateway.generate import Generate
+from gateway.quota_settings import QuotaStore
+from gateway.quotas import Quotas
+from inference.generators import Begun, Generator
+from inference.remote.prompts import Piece
+from inference.statistics import Statistics
+from sealgate.trust.policy_parts import FLAG
+from sealgate.trust.screens import Screen, Verdicts
+
+
+class Stream:
+    """Of gRPC: keeps what it is to call back until it ends."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], None]] = []
+        self.is_over = False
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        if not self.is_over:
+            self.callbacks.append(callback)
+        return not self.is_over
+
+    def end(self) -> None:
+        self.is_over = True
+        for callback in self.callbacks:
+            callback()
+
+
+class Saying(Generator):
+    """Says these pieces, and wants to know when its caller goes."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
+        terms: Any = SimpleNamespace(prompt_tokens=60, output_tokens=10, screening=None)
+        terms.check = lambda _: None
+        super().__init__(cleared, terms, "on paper")
+        self._pieces = pieces
+
+    @contextmanager
+    def _begin(self, asked: Any, deadline: Any, caller: Any, on_end: Any) -> Iterator[Begun]:
+        on_end(lambda: None)
+        yield Begun((), None, iter(self._pieces))
+
+
+def generate(pieces: Sequence[Piece]) -> Generate:
+    """It is the model `tiny`, whatever is asked for."""
+    saying = Saying(pieces)
+    live = SimpleNamespace(alias="production", ready=saying, digest="", version=1, sequence=1)
+    live.policy, live.statistics = "", saying.statistics
+    policy = SimpleNamespace(screen=lambda _: Screen(Verdicts(adversarial=FLAG)), rules=None)
+    policy.digest = ""
+    given: Sequence[Any] = (
+        SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda _: False),
+        SimpleNamespace(record=_receipt),
+        lambda: policy,
+        SimpleNamespace(check=lambda *_: None),
+        Quotas.of([], QuotaStore()),
+        lambda: datetime.now(UTC),
+        60,
+        Statistics(),
+    )
+    return Generate(*given)
+
+
+def call_on(stream: Stream) -> Any:
+    return SimpleNamespace(
+        method="/x",
+        principal=SimpleNamespace(name="client", roles=("client",)),
+        time_remaining=lambda: None,
+        is_active=lambda: True,
+        add_callback=stream.add_callback,
+        endings=Endings(stream),
+    )
+
+
+def _receipt(outcome: Any) -> Any:
+    return SimpleNamespace(encode=lambda: outcome.outcome.encode())
