@@ -14,6 +14,7 @@ saves. A leader waits for more, at most `delay` seconds, only where by the measu
 expected to pay: see `inference.pace`.
 """
 
+import math
 import os
 import threading
 import time
@@ -151,7 +152,7 @@ class Batcher(Generic[Rows, Part]):
 
     def _clear_room(self, job: Job[Rows, Part]) -> None:
         """Turn away what a greedier caller sent last, or raise QUEUE_FULL."""
-        retry = self._pace.seconds(self._queue.rows) or None
+        retry = self._pace.until_gone(self._queue.rows, self._limits.max_rows) or None
         full = f"{self._queue.rows} rows wait"
         for other in self._queue.make_room(job):
             self._dropped += 1
@@ -210,7 +211,7 @@ class Batcher(Generic[Rows, Part]):
     def _take_along(self, batch: list[Job[Rows, Part]]) -> None:
         rows = batch[0].rows
         with self._mutex:
-            self._await_more(rows)
+            self._await_more(batch[0])
             if self.is_given_up:
                 raise Refusal(Reason.RUN_HUNG)
             most = self._most(rows)
@@ -230,12 +231,15 @@ class Batcher(Generic[Rows, Part]):
         sizes = [size for size in limits.preferred if rows <= size <= available]
         return sizes[-1] if sizes else most
 
-    def _await_more(self, rows: int) -> None:
+    def _await_more(self, head: Job[Rows, Part]) -> None:
         """Wait for more rows where that pays. Whoever comes takes a free lane, if there is one."""
         if not self._limits.delay or self._awaited_rows or self._free_lanes:
             return
-        missing, patience = self._patience(rows + self._queue.rows)
+        rows = head.rows + self._queue.rows
+        missing, patience = self._patience(rows)
         if missing > 0:
+            patience = min(patience, self._spare(head, rows + missing))
+        if missing > 0 and patience > 0:
             self._awaited_rows = self._queue.rows + missing
             self._arrived.wait_for(lambda: not self._awaited_rows, patience)
             self._awaited_rows = 0
@@ -244,6 +248,11 @@ class Batcher(Generic[Rows, Part]):
         """For how many more rows than the `rows` at hand to wait, and how many seconds."""
         missing = min(self._pace.worth_waiting_for(), self._limits.max_rows) - rows
         return missing, min(self._limits.delay, missing * self._pace.gap)
+
+    def _spare(self, head: Job[Rows, Part], rows: int) -> float:
+        """How many seconds a batch of `rows` rows can wait without making anyone late by it."""
+        ends = [job.deadline for job in (head, *self._queue) if job.deadline is not None]
+        return min(ends, default=math.inf) - time.monotonic() - self._pace.seconds(rows)
 
     def _run(self, batch: list[Job[Rows, Part]]) -> float:
         """Run what is still wanted; how many seconds that took."""

@@ -21,16 +21,35 @@ class Cores:
     def __init__(self, runs: int, patience: float = _PATIENCE_SECONDS) -> None:
         self._room = threading.Semaphore(runs)
         self._patience = patience
+        self._mutex = threading.Lock()
+        # Who holds each place that is taken.
+        self._holders: dict[object, object] = {}
 
     @contextmanager
-    def taken(self) -> Iterator[bool]:
+    def taken(self, holder: object) -> Iterator[bool]:
         """Hold a place while the block runs; whether one was free in time."""
+        place = object()
         free = self._room.acquire(timeout=self._patience)
+        if free:
+            with self._mutex:
+                self._holders[place] = holder
         try:
             yield free
         finally:
-            if free:
-                self._room.release()
+            self._free([place])
+
+    def take_back(self, holder: object) -> None:
+        """Give to others the places of a holder whose runs do not end."""
+        with self._mutex:
+            places = [place for place, held in self._holders.items() if held is holder]
+        self._free(places)
+
+    def _free(self, places: list[object]) -> None:
+        """Free those of the places that still are taken."""
+        with self._mutex:
+            freed = sum(self._holders.pop(place, None) is not None for place in places)
+        if freed:
+            self._room.release(freed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ A container's share is in its cgroup, which neither `os.cpu_count` nor onnxrunti
 threads than that share only take turns.
 """
 
+import logging
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+_log = logging.getLogger(__name__)
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -47,8 +50,12 @@ class CpuSettings:
 
     @classmethod
     def detect(cls, threads_per_run: int = 1) -> Self:
-        """The settings for the cores that this process may use."""
-        return cls(max(available_cores(), threads_per_run), threads_per_run)
+        """The settings for the cores that this process may use; a run takes no more than those."""
+        cores = available_cores()
+        if threads_per_run > cores:
+            text = "[runtime] threads_per_run = %d, but %d cores may be used: a run takes those"
+            _log.warning(text, threads_per_run, cores)
+        return cls(cores, min(cores, threads_per_run))
 
     def spread(self, graph_size: int) -> Spread:
         """The spread for a graph of `graph_size` bytes."""

@@ -4,6 +4,7 @@ Whatever else loads, runs, measures or screens a version does so through these, 
 its rows than that they are an array [n, …].
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -43,6 +44,10 @@ class Form(Protocol):
         """Rows that callers may send and that golden inputs need not hold, each to be run alone."""
         ...
 
+    def at_once(self, rows: Array) -> int:
+        """How many of such rows, which share a run, a graph is given at once at most."""
+        ...
+
     def serving(self, rows: Array) -> Feeds:
         """The inputs of the serving graph."""
         ...
@@ -79,6 +84,9 @@ class Numbers:
     def extremes(self) -> list[Array]:
         return []
 
+    def at_once(self, rows: Array) -> int:
+        return sys.maxsize
+
     def serving(self, rows: Array) -> Feeds:
         return {self._name: rows}
 
@@ -111,6 +119,9 @@ class Tokens:
     def extremes(self) -> list[Array]:
         last = self._rules.vocabulary - 1
         return [np.full((1, width), last, np.int64) for width in self._rules.buckets]
+
+    def at_once(self, rows: Array) -> int:
+        return tokens.at_once(rows.shape[1])
 
     def serving(self, rows: Array) -> Feeds:
         return tokens.feeds(rows)

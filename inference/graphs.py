@@ -11,7 +11,7 @@ import onnx
 from inference.model_config import ModelConfig
 from inference.pruning import keep_outputs
 from inference.runtime import Session
-from inference.runtime_settings import ON_CPU, RuntimeSettings
+from inference.runtime_settings import CPU, ON_CPU, RuntimeSettings
 from inference.screening import contract
 from inference.screening.contract import ResponseShape
 from inference.screening.first_stage import Shown
@@ -21,11 +21,15 @@ from inference.screening.last_layer import (
     find_last_layer,
     with_outputs,
 )
+from inference.steady import steady_sums
 from registry.formats import check_file
 from sealgate.reasons import Reason, Refusal
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
+
+# Files are checked by what their names say they are; a graph in memory has none.
+_NAME = "graph.onnx"
 
 
 def open_classifier(
@@ -35,7 +39,8 @@ def open_classifier(
 
     Raises: FORMAT_REFUSED, EXTERNAL_DATA, ENGINE_UNSUITABLE, GRAPH_MISMATCH.
     """
-    return _checked(Session.open(graph, (config.output.name,), threads, settings), config)
+    check_file(_NAME, graph)
+    return _opened(graph, (config.output.name,), config, threads, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +81,13 @@ def open_tapped(
     or where a text's embeddings cannot be found.
     """
     for graph in (int8, float32):
-        check_file("graph.onnx", graph)
+        check_file(_NAME, graph)
     output = config.output.name
     shown = {find_last_layer(int8, output).entered: 2}
     if config.tokens is not None:
         shown[find_embeddings(int8, contract.IDS)] = 3
     tapped = with_outputs(int8, shown)
-    session = _checked(Session.open(tapped, (output, *shown), threads, settings), config)
+    session = _opened(tapped, (output, *shown), config, threads, settings)
     return Tapped(session, find_last_layer(float32, output).weight, config.input.name)
 
 
@@ -109,7 +114,17 @@ def check_response(graph: onnx.ModelProto | bytes, config: ModelConfig) -> Respo
     return contract.check_response_graph(graph, config.input.row, classes)
 
 
-def _checked(session: Session, config: ModelConfig) -> Session:
+def _opened(
+    graph: bytes,
+    outputs: tuple[str, ...],
+    config: ModelConfig,
+    threads: int,
+    settings: RuntimeSettings,
+) -> Session:
+    """A graph that answers; it has been checked. Raises as `open_classifier`."""
+    if settings.provider == CPU:
+        graph = steady_sums(graph)
+    session = Session.open(graph, outputs, threads, settings)
     inputs = {config.input.name} if config.tokens is None else {contract.IDS, contract.MASK}
     if session.inputs != inputs:
         raise Refusal(Reason.GRAPH_MISMATCH, f"the graph takes {sorted(session.inputs)}")

@@ -86,6 +86,14 @@ class Pace:
         """What a batch of `rows` rows is expected to take; 0 while that is not known."""
         return self.fixed + self.per_row * rows if self._runs >= _ENOUGH else 0.0
 
+    def until_gone(self, rows: int, most: int) -> float:
+        """How long `rows` rows that wait are expected to take, in batches of `most` on all lanes; 0
+        while that is not known.
+        """
+        if self._runs < _ENOUGH:
+            return 0.0
+        return (-(-rows // most) * self.fixed + rows * self.per_row) / self._lanes
+
     def least(self, rows: int) -> float:
         """What a batch of `rows` rows surely takes: half of what is expected."""
         return self.seconds(rows) / 2

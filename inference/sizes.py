@@ -6,8 +6,9 @@ numbers. So rows go to places of a batch that has been seen to treat all such pl
 rest is filled with copies. Fixed sizes are also what CUDA graphs can be captured for.
 """
 
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -51,10 +52,16 @@ class Sizes:
                 return found
         return cls((1,))
 
-    def run(self, x: Array, work: Work) -> tuple[Array, ...]:
-        """What `work` gives for the rows of `x`, with others between and behind them."""
+    def run(self, x: Array, work: Work, room: int = sys.maxsize) -> tuple[Array, ...]:
+        """What `work` gives for the rows of `x`, with others between and behind them. No size has
+        more places than there is `room` for; where none is so small, rows are run one by one.
+        """
         if not self.sizes:
             return work(x)
+        if room < self.sizes[-1]:
+            fitting = tuple(size for size in self.sizes if size <= room)
+            sizes = replace(self, sizes=fitting) if fitting else Sizes((1,))
+            return sizes.run(x, work)
         most = max(1, self.sizes[-1] // self.spacing)
         parts = [self._filled(x[at : at + most], work) for at in range(0, len(x), most)]
         if len(parts) == 1:

@@ -226,8 +226,10 @@ class ReadyVersion:
         return sum(each.end_runs(before) for each in self._sessions())
 
     def give_up(self) -> None:
-        """See `Batcher.give_up`."""
+        """See `Batcher.give_up`; the cores that its runs had are for others."""
         self.batcher.give_up()
+        if self._cores is not None:
+            self._cores.take_back(self)
 
     def take_over(self, fresh: "ReadyVersion") -> None:
         """Answer with the sessions of `fresh`, which was built of the same files, from now on."""
@@ -271,8 +273,9 @@ class ReadyVersion:
         return self._form.run(x, self._within_capacity)
 
     def _within_capacity(self, x: Array) -> tuple[Array, ...]:
-        with self._cores.taken() if self._cores is not None else nullcontext():
-            sized = partial(self._sizes.run, work=self._run)
+        with self._cores.taken(self) if self._cores is not None else nullcontext():
+            room = self._form.at_once(x)
+            sized = partial(self._sizes.run, work=self._run, room=room)
             return self._capacity.run(x, sized, self._note_halved)
 
     def _note_halved(self) -> None:

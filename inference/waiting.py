@@ -3,8 +3,10 @@
 Within a level callers have equal shares, counted in rows (start-time fair queuing: Goyal, Vin and
 Cheng, SIGCOMM 1996): each request is due at a virtual time, that of its caller's request before it
 plus the rows of that one, and whoever comes new begins at the present virtual time. One who floods
-waits behind their own requests, and others pass. A caller's requests keep their order, and only
-callers who wait are remembered.
+waits behind their own requests, and others pass. A caller's requests keep their order. What a
+caller was given counts until nobody waits any more, whether or not they wait themselves meanwhile:
+else one large request at a time would be due at once, each time. Who left unserved was given
+nothing.
 
 Of `OVERTAKEN + 1` requests taken one after another, at least one is ordinary while any ordinary one
 waits: so a request with k others due before it is overtaken by at most `OVERTAKEN * (k + 1)` urgent
@@ -14,6 +16,7 @@ what they sent last.
 """
 
 import heapq
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 OVERTAKEN = 8
@@ -68,15 +71,20 @@ class _Level(Generic[Item]):
 
     def take(self) -> Item:
         self._now, _, item = heapq.heappop(self.heap)
-        self._forget(item)
+        self._count_off(item)
         return item
 
-    def remove(self, *items: Item) -> None:
+    def take_out(self, *items: Item) -> None:
+        """Take these, wherever they stand."""
         gone = set(map(id, items))
         self.heap = [entry for entry in self.heap if id(entry[2]) not in gone]
         heapq.heapify(self.heap)
-        for item in items:
-            self._forget(item)
+        self._count_off(*items)
+
+    def remove(self, item: Item) -> None:
+        """Let one go that nobody serves."""
+        self._shares[item.caller].due -= item.rows
+        self.take_out(item)
 
     def of(self, bucket: int, room: int) -> list[Item]:
         """The first of the bucket, in order, as long as `room` rows hold them."""
@@ -116,12 +124,13 @@ class _Level(Generic[Item]):
                 return found
         return []
 
-    def _forget(self, item: Item) -> None:
-        self.rows -= item.rows
-        share = self._shares[item.caller]
-        share.rows -= item.rows
-        if not share.rows:
-            del self._shares[item.caller]
+    def _count_off(self, *items: Item) -> None:
+        """Of items that are no longer in the heap."""
+        for item in items:
+            self.rows -= item.rows
+            self._shares[item.caller].rows -= item.rows
+        if not self.heap:
+            self._shares.clear()
 
 
 class WaitingLine(Generic[Item]):
@@ -139,6 +148,11 @@ class WaitingLine(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self._urgent.heap) + len(self._ordinary.heap)
+
+    def __iter__(self) -> Iterator[Item]:
+        """In no order."""
+        for level in (self._urgent, self._ordinary):
+            yield from (item for _, _, item in level.heap)
 
     @property
     def rows(self) -> int:
@@ -190,7 +204,7 @@ class WaitingLine(Generic[Item]):
             return found
         for level in (self._urgent, self._ordinary):
             passing = level.of(bucket, room)
-            level.remove(*passing)
+            level.take_out(*passing)
             found += passing
             room -= sum(item.rows for item in passing)
         return found

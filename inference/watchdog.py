@@ -1,4 +1,5 @@
-"""Looks now and then whether a version's runs hang: one thread for all versions.
+"""Looks now and then whether a version's runs hang: one thread for all versions, and one more for
+each that is made anew, since what hung may hang again.
 
 A run that takes longer than it may is ended, and its requests are refused with RUN_HUNG: ONNX
 Runtime looks at a flag between operators. One that does not end, because an operator itself hangs,
@@ -42,6 +43,7 @@ class Watchdog:
         self._mutex = threading.Lock()
         self._watched: weakref.WeakKeyDictionary[ReadyVersion, _Terms]
         self._watched = weakref.WeakKeyDictionary()
+        self._replaced: weakref.WeakSet[ReadyVersion] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
 
     def watch(
@@ -71,8 +73,8 @@ class Watchdog:
         for version, terms in watched:
             try:
                 self._look(version, terms, time.monotonic())
-            except Exception:  # whatever keeps one version from coming back, the others go on
-                _log.exception("version %s hangs and cannot be replaced", version.digest)
+            except Exception:  # whatever is wrong with one version, the others go on
+                _log.exception("version %s cannot be looked after", version.digest)
         return True
 
     def _look(self, version: ReadyVersion, terms: _Terms, now: float) -> None:
@@ -83,7 +85,19 @@ class Watchdog:
         if version.is_running_since(began - self._grace):
             version.give_up()
             _log.error("a run of %s does not end: given up", version.digest)
-        if version.is_given_up:
+        if version.is_given_up and version not in self._replaced:
+            self._replaced.add(version)
+            again = threading.Thread(
+                target=self._replace, args=(version, terms), name="replace", daemon=True
+            )
+            again.start()
+
+    def _replace(self, version: ReadyVersion, terms: _Terms) -> None:
+        try:
             version.take_over(terms.build())
             version.statistics.happened(Fault.SESSIONS_REPLACED)
             _log.error("version %s has new sessions", version.digest)
+        except Exception:  # whatever keeps it from coming back, it is tried again
+            _log.exception("version %s hangs and cannot be replaced", version.digest)
+        finally:
+            self._replaced.discard(version)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.forms import Form, form_of
+from inference.graphs import open_classifier
 from inference.model_config import ModelConfig
 from inference.runtime import Session
 from inference.screening import contract
@@ -28,7 +29,7 @@ class Classifier:
     @classmethod
     def of(cls, graph: bytes, config: ModelConfig) -> "Classifier":
         """Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH."""
-        return cls(Session.open(graph, [config.output.name]), form_of(config))
+        return cls(open_classifier(graph, config, threads=1), form_of(config))
 
     def logits(self, rows: Array) -> Floats:
         """From rows [n, ...] to logits [n, classes]."""

@@ -192,6 +192,17 @@ def facts_of(error: grpc.RpcError) -> dict[str, str]:
     return {} if info is None else dict(info.metadata)
 
 
+def retry_after_of(error: grpc.RpcError) -> float | None:
+    """In how many seconds to try again, where the gateway said that."""
+    status = status_of(error)
+    info = error_details_pb2.RetryInfo()
+    for detail in status.details if status is not None else ():
+        if detail.Unpack(info):
+            delay = info.retry_delay
+            return max(0.0, float(delay.seconds) + delay.nanos / 1e9)
+    return None
+
+
 def _info_of(error: grpc.RpcError) -> Any:
     status = status_of(error)
     info = error_details_pb2.ErrorInfo()

@@ -8,7 +8,7 @@ import grpc
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import reason_of
+from sealgate.remote import reason_of, retry_after_of
 
 # Where gRPC itself has ended a call; CANCELLED is our own doing, for want of a listener.
 _BY_STATUS = {
@@ -82,4 +82,5 @@ def _responses(stream: Any) -> Iterator[oip.ModelInferResponse]:
 
 def _refused(error: Any) -> Refusal:
     reason = reason_of(error) or _BY_STATUS.get(error.code(), Reason.ENGINE_UNAVAILABLE)
-    return Refusal(reason, (error.details() or "")[:_LONGEST_DETAIL])
+    detail = (error.details() or "")[:_LONGEST_DETAIL]
+    return Refusal(reason, detail, retry_after_of(error))

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import RECEIPT_METADATA, facts_of, reason_of, status_of
+from sealgate.remote import RECEIPT_METADATA, facts_of, reason_of, retry_after_of
 from sealgate.trust.checkpoint import Checkpoint
 
 
@@ -66,7 +65,7 @@ def refusal_of(error: grpc.RpcError) -> GatewayRefusal:
     code: grpc.StatusCode = call.code()
     reason = reason_of(error)
     if reason is not None:
-        return GatewayRefusal(reason, "", code, _retry_after(error), facts=facts_of(error))
+        return GatewayRefusal(reason, "", code, retry_after_of(error), facts=facts_of(error))
     # Our own clock cuts a call off before the gateway can say so.
     late = code is grpc.StatusCode.DEADLINE_EXCEEDED
     reason = Reason.DEADLINE_TOO_SHORT if late else Reason.CALL_FAILED
@@ -80,14 +79,4 @@ def receipt_in(error: grpc.RpcError) -> bytes | None:
     for key, value in metadata:
         if key == RECEIPT_METADATA and isinstance(value, bytes):
             return value
-    return None
-
-
-def _retry_after(error: grpc.RpcError) -> float | None:
-    status = status_of(error)
-    info = error_details_pb2.RetryInfo()
-    for detail in status.details if status is not None else ():
-        if detail.Unpack(info):
-            delay = info.retry_delay
-            return max(0.0, float(delay.seconds) + delay.nanos / 1e9)
     return None

@@ -69,7 +69,7 @@ def test_versions_together_run_no_more_than_there_are_cores(
 
 def test_one_that_hangs_does_not_stop_the_others() -> None:
     cores = Cores(1, patience=0.01)
-    with cores.taken() as first, cores.taken() as second:
+    with cores.taken(1) as first, cores.taken(2) as second:
         assert (first, second) == (True, False)
-    with cores.taken() as again:
+    with cores.taken(1) as again:
         assert again

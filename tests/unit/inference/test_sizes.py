@@ -64,6 +64,31 @@ def test_rows_are_filled_up_and_come_out_in_order(
     assert seen == asked
 
 
+@pytest.mark.parametrize(
+    ("spacing", "room", "asked"),
+    [
+        (1, 64, [64]),
+        (1, 63, [32, 16]),
+        (2, 32, [32, 32, 16]),
+        (1, 16, [16, 16, 16]),
+        (1, 15, [1] * 40),
+        (2, 1, [1] * 40),
+    ],
+)
+def test_no_more_are_run_at_once_than_there_is_room_for(
+    spacing: int, room: int, asked: list[int]
+) -> None:
+    seen = []
+
+    def work(x: np.ndarray) -> tuple[np.ndarray, ...]:
+        seen.append(len(x))
+        return (x,)
+
+    x = np.arange(40, dtype=np.float32)[:, np.newaxis]
+    assert np.array_equal(Sizes((16, 32, 64), spacing).run(x, work, room)[0], x)
+    assert seen == asked
+
+
 def kernel(period: int) -> Work:
     """Rounds in another way at every place of a tile, and for what is left behind the last."""
 
