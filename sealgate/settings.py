@@ -5,6 +5,7 @@ Relative paths start at the file's own folder.
 """
 
 import ipaddress
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
@@ -94,6 +95,8 @@ class _Sections:
         accepted = (int, float) if item.type is float else (item.type,)
         if not isinstance(value, accepted) or isinstance(value, bool):
             raise ConfigError(f"{where} must be of type {item.type.__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{where} must be a finite number")
         if isinstance(value, (int, float)) and value <= 0:
             raise ConfigError(f"{where} must be positive")
         return value

@@ -16,7 +16,7 @@ from torch import nn
 
 from inference.screening.conformal import rank
 from sealgate.reasons import Reason, Refusal
-from training.material import CALIBRATION, Material
+from training.material import CALIBRATION, Classes, Material
 from training.recipe import Alarms
 from training.students import logits_of
 
@@ -35,6 +35,35 @@ class Settled:
     threshold: float
 
 
+def check(material: Material, asked: Alarms) -> None:
+    """Before anything is trained: that the rows can back the bound.
+
+    Raises: RECIPE_INVALID for a class that the rows do not have; CALIBRATION_TOO_SMALL.
+    """
+    if asked.label:
+        others = material.slices[CALIBRATION][1] != _sought(material, asked)
+        _rank(len(np.unique(_texts(material)[others])), asked)
+
+
+def _sought(material: Material, asked: Alarms) -> int:
+    if asked.label not in material.read.names:
+        raise Refusal(Reason.RECIPE_INVALID, f"[alarms] no row is a {asked.label!r}")
+    return material.read.names.index(asked.label)
+
+
+def _texts(material: Material) -> Classes:
+    """Of which text each row of the calibration slice is."""
+    return material.texts.get(CALIBRATION, np.arange(len(material.slices[CALIBRATION][1])))
+
+
+def _rank(texts: int, asked: Alarms) -> int:
+    place = rank(texts, asked.bound, asked.confidence) if texts else 0
+    if place == 0:
+        detail = f"{texts} texts of other classes cannot back {asked.bound}"
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, detail)
+    return place
+
+
 def settle(student: nn.Module, material: Material, asked: Alarms) -> Settled | None:
     """Move the bias of the student's head; None where the recipe looks for no class.
 
@@ -42,14 +71,9 @@ def settle(student: nn.Module, material: Material, asked: Alarms) -> Settled | N
     """
     if not asked.label:
         return None
-    if asked.label not in material.read.names:
-        raise Refusal(Reason.RECIPE_INVALID, f"[alarms] no row is a {asked.label!r}")
-    sought = material.read.names.index(asked.label)
+    sought = _sought(material, asked)
     highest = _highest(student, material, sought)
-    place = rank(len(highest), asked.bound, asked.confidence) if len(highest) else 0
-    if place == 0:
-        detail = f"{len(highest)} texts of other classes cannot back {asked.bound}"
-        raise Refusal(Reason.CALIBRATION_TOO_SMALL, detail)
+    place = _rank(len(highest), asked)
     threshold = highest[-place]
     head = student.get_submodule("head")
     with torch.no_grad():
@@ -65,7 +89,7 @@ def _highest(student: nn.Module, material: Material, sought: int) -> np.ndarray:
     others = y != sought
     logits = logits_of(student, torch.from_numpy(np.ascontiguousarray(x[others]))).numpy()
     margins = logits[:, sought] - np.delete(logits, sought, 1).max(1)
-    texts = material.texts.get(CALIBRATION, np.arange(len(y)))[others]
+    texts = _texts(material)[others]
     found = np.full(texts.max(initial=-1) + 1, -np.inf, np.float32)
     np.maximum.at(found, texts, margins)
     return np.sort(found[found > -np.inf])

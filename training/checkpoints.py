@@ -8,12 +8,12 @@
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -22,7 +22,7 @@ from publishing.source import read_plain_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 from sealgate.trust.digest import check_digest, sha256
-from training.storage import write_whole
+from training.storage import made_whole, storing, write_whole
 
 RECORD = "imported.json"
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
@@ -73,24 +73,19 @@ def take_in(source: Path, target: Path, origin: str = "") -> Imported:
         raise _refused(_without_weights(names))
     if CONFIG not in wanted:
         raise _refused(f"{source} has no {CONFIG}")
-    aside = target.with_name(target.name + ".new")
-    shutil.rmtree(aside, ignore_errors=True)
-    os.makedirs(aside, mode=0o700)
-    digests = {}
-    for name in wanted:
-        data = read_plain_file(source / name)
-        _check(name, data)
-        write_whole(aside / name, data)
-        digests[name] = sha256(data)
+    digests: dict[str, str] = {}
     found = Imported(
         origin or source.name, digests, tuple(name for name in names if name not in wanted)
     )
-    _check_weights(aside, found)
-    write_whole(
-        aside / RECORD,
-        canonical.encode({"type": _TYPE, "origin": found.origin, "files": digests}),
-    )
-    aside.rename(target)
+    with made_whole(target, 0o700) as aside:
+        for name in wanted:
+            data = read_plain_file(source / name)
+            _check(name, data)
+            write_whole(aside / name, data)
+            digests[name] = sha256(data)
+        _check_weights(aside, found)
+        record = {"type": _TYPE, "origin": found.origin, "files": digests}
+        write_whole(aside / RECORD, canonical.encode(record))
     return found
 
 
@@ -121,21 +116,29 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def fetch(name: str, target: Path) -> Imported:
-    """Take in what a model hub has under `owner/name`. Raises FILE_MISSING without a network."""
+    """Take in what a model hub has under `owner/name`.
+
+    Raises FILE_MISSING without a network, and what `take_in` raises.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    if target.exists():
+        raise Refusal(Reason.RUN_FOREIGN, f"{target} exists")
     patterns = [*_BESIDE, "model*.safetensors"]
-    aside = target.with_name(target.name + ".hub")
-    try:
-        snapshot_download(name, local_dir=aside, allow_patterns=patterns)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
+        aside = Path(folder)
+        try:
+            with storing():
+                snapshot_download(name, local_dir=aside, allow_patterns=patterns)
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            detail = (
+                f"{name} is not a folder here, and the hub does not answer: is there a network?"
+            )
+            raise Refusal(Reason.FILE_MISSING, detail) from error
         shutil.rmtree(aside / ".cache", ignore_errors=True)
         return take_in(aside, target, name)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        detail = f"{name} is not a folder here, and the hub does not answer: is there a network?"
-        raise Refusal(Reason.FILE_MISSING, detail) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def is_hub_name(text: str) -> bool:
@@ -175,16 +178,22 @@ def _check(name: str, data: bytes) -> None:
 
 
 def _check_weights(folder: Path, found: Imported) -> None:
-    """Every file opens, and with an index, holds what that says, no more and no less."""
+    """Every file opens, no tensor stands in two of them, and with an index, which several files
+    need, they hold what that says, no more and no less.
+    """
     held: dict[str, str] = {}
-    for name in found.files:
-        if not name.endswith(".safetensors"):
-            continue
+    weights = [name for name in found.files if name.endswith(".safetensors")]
+    for name in weights:
         try:
             with safe_open(folder / name, framework="numpy") as tensors:
-                held |= dict.fromkeys(tensors.keys(), name)
+                keys = tensors.keys()
         except SafetensorError as error:
             raise _refused(f"{name} is not safetensors") from error
+        if twice := sorted(held.keys() & set(keys)):
+            raise _refused(f"{twice[0]} stands in {held[twice[0]]} and in {name}")
+        held |= dict.fromkeys(keys, name)
+    if len(weights) > 1 and INDEX not in found.files:
+        raise _refused(f"several files of weights, and no {INDEX}")
     if INDEX in found.files:
         stated = json.loads((folder / INDEX).read_bytes()).get("weight_map")
         if stated != held:

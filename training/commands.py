@@ -129,8 +129,8 @@ def import_checkpoint(
         found = checkpoints.fetch(path, out)
     else:
         found = checkpoints.take_in(Path(path), out)
-    for name in found.ignored:
-        click.echo(f"left out     {name}", err=True)
+    for left in found.ignored:
+        click.echo(f"left out     {left}", err=True)
     shown = {"folder": str(out), "files": len(found.files), "digest": found.digest}
     if graphs is not None:
         from training.described import About

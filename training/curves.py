@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from training.storage import storing
+from training.storage import append_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,7 @@ class Curves:
         self._path = path
 
     def add(self, point: Point) -> None:
-        with storing(), self._path.open("a") as file:
-            file.write(json.dumps(asdict(point)) + "\n")
+        append_line(self._path, json.dumps(asdict(point)))
 
     def read(self) -> list[Point]:
         """The points in order. What a killed run told twice counts once, as last told."""

@@ -18,7 +18,6 @@ A classifier of which somebody says what it is for also gets a model.json, and n
 publishing makes its own, and takes the folder as it is.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +49,7 @@ from training.described import About, describe_imported
 from training.export import TRACED_ROWS, TRACED_TOKENS, Call, State, export
 from training.families import WITHIN, Classifier, NextToken, States, TextModel, Translation
 from training.origin import imported_statement
-from training.storage import storing, write_whole
+from training.storage import made_whole, write_whole
 from training.teachers import tokenizer_in
 from training.text_response import respond
 
@@ -109,12 +108,9 @@ def write_graphs(folder: Path, out: Path, about: About | None = None) -> str:
     files[ORIGIN] = imported_statement(
         imported, family, files, began, format_time(datetime.now(UTC))
     )
-    aside = out.with_name(out.name + ".new")
-    shutil.rmtree(aside, ignore_errors=True)
-    for name, data in files.items():
-        write_whole(aside / name, data)
-    with storing():
-        aside.rename(out)
+    with made_whole(out) as aside:
+        for name, data in files.items():
+            write_whole(aside / name, data)
     return family
 
 

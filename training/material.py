@@ -67,6 +67,8 @@ class Material:
         Raises TRAINING_DATA where a slice or a class comes out empty.
         """
         sizes = {TRAIN: asked.train, "fit": asked.fit, CALIBRATION: asked.calibration}
+        if len(read.names) == 1:
+            raise _unfit(f"all rows are of class {read.names[0]!r}")
         count = int(read.numbers.max(initial=-1)) + 1
         if count <= sum(sizes.values()):
             raise _unfit(f"{count} rows leave none for the test slice")
@@ -85,6 +87,9 @@ class Material:
         for at, name in enumerate(read.names):
             if not (y[places[TRAIN]] == at).any():
                 raise _unfit(f"class {name!r} has no labelled row in the train slice")
+        for name, at in places.items():
+            if not len(at):
+                raise _unfit(f"the {name} slice is empty")
         slices = {name: (read.x[at], y[at]) for name, at in places.items()}
         return cls(read, slices, {name: read.numbers[at] for name, at in places.items()})
 

@@ -14,9 +14,9 @@ from training.checkpoints import Imported
 from training.federated.recipe import FederatedRecipe
 from training.recipe import Recipe
 
-_PACKAGES = (
+PACKAGES = (
     *("torch", "accelerate", "numpy", "onnx", "onnxscript", "scikit-learn", "transformers"),
-    *("torchao", "opacus"),
+    *("torchao", "opacus", "cleverhans", "tokenizers"),
 )
 _OF_GRAPHS = ("torch", "numpy", "onnx", "onnxscript", "transformers")
 # What `sealgate import --graphs` is, as a builder and as a kind of build.
@@ -44,10 +44,13 @@ class Ingredients:
     alarms: Mapping[str, Any] | None = None
 
 
-def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> bytes:
+def statement(
+    went_in: Ingredients, files: Mapping[str, bytes], beside: Mapping[str, bytes], ended: str
+) -> bytes:
     """Return the provenance of `files`, which were made by `ended` (RFC 3339), as canonical JSON.
 
-    It names no path of this machine.
+    `beside` came of the same run, for publishing, and is its byproduct. No path of this machine is
+    named.
     """
     inner: dict[str, Any] = {"code": code_digest()}
     if went_in.privacy is not None:
@@ -62,7 +65,7 @@ def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> b
     else:
         followed.pop("search", None)
     named = [("data", went_in.data), ("parent", went_in.parents)]
-    packages = (*_PACKAGES, *(("flwr",) if went_in.federated else ()))
+    packages = (*PACKAGES, *(("flwr",) if went_in.federated else ()))
     packages += ("optuna",) if went_in.search else ()
     definition = {
         "buildType": WORKSHOP,
@@ -74,7 +77,8 @@ def statement(went_in: Ingredients, files: Mapping[str, bytes], ended: str) -> b
         "internalParameters": inner,
         "resolvedDependencies": _dependencies(named, packages),
     }
-    return _encode(files, definition, went_in.began, ended)
+    details = {"byproducts": _digests(beside)}
+    return _encode(files, definition, went_in.began, ended, details)
 
 
 def imported_statement(
@@ -93,20 +97,23 @@ def imported_statement(
 
 
 def _encode(
-    files: Mapping[str, bytes], definition: Mapping[str, Any], began: str, ended: str
+    files: Mapping[str, bytes],
+    definition: Mapping[str, Any],
+    began: str,
+    ended: str,
+    details: Mapping[str, Any] | None = None,
 ) -> bytes:
     builder = {"id": definition["buildType"], "version": {"sealgate": version("sealgate")}}
     document = {
         "_type": STATEMENT,
         "predicateType": SLSA,
-        "subject": [
-            {"name": name, "digest": _digest(sha256(data))} for name, data in sorted(files.items())
-        ],
+        "subject": _digests(files),
         "predicate": {
             "buildDefinition": dict(definition),
             "runDetails": {
                 "builder": builder,
                 "metadata": {"startedOn": began, "finishedOn": ended},
+                **(details or {}),
             },
         },
     }
@@ -134,7 +141,17 @@ def _dependencies(
         for name, digest in sorted(items.items())
     ]
     house = {"uri": f"pkg:pypi/sealgate@{version('sealgate')}", "digest": _digest(code_digest())}
-    return [*found, house, *({"uri": f"pkg:pypi/{name}@{version(name)}"} for name in packages)]
+    there = versions(packages).items()
+    return [*found, house, *({"uri": f"pkg:pypi/{name}@{number}"} for name, number in there)]
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of installed packages, by name."""
+    return {name: version(name) for name in packages}
+
+
+def _digests(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    return [{"name": name, "digest": _digest(sha256(each))} for name, each in sorted(files.items())]
 
 
 def _digest(text: str) -> dict[str, str]:

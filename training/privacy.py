@@ -4,7 +4,8 @@ The budget (epsilon, delta) is for one row of the labelled training slice, and f
 a table's ranges and words were read off lies outside of it. Noise and the choice of rows come from
 the system's entropy and not from the recipe's seed: whoever knows the seed, which is recorded,
 could subtract the noise. So a private run is not made the same twice, and one that was ended
-starts its step anew.
+starts its step anew. They are drawn by torch's Mersenne Twister in float32; what the rounding of
+noise tells (Mironov, CCS 2012) is not kept back.
 """
 
 import math
@@ -30,11 +31,17 @@ with warnings.catch_warnings():
     from opacus.accountants import RDPAccountant
 
 _ACCOUNTANT = "rdp"
+# In the state of torch's Mersenne Twister (aten/src/ATen/CPUGeneratorImpl.cpp): how many words of
+# 32 bits it has, each in 64, and how many bytes stand before them.
+_WORDS, _BEFORE = 624, 24
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a private step spent, by Opacus's accountant, and what it follows from."""
+    """What a private step spent, by Opacus's accountant, and what it follows from: in each of
+    `steps` every row is taken with the probability `sampling_rate`, one in as many batches as an
+    epoch has, which is a little less than the batch's share where that does not go into the rows.
+    """
 
     epsilon: float
     delta: float
@@ -57,14 +64,15 @@ def descend_privately(
     Raises Refusal: LOSS_NOT_FINITE; RECIPE_INVALID where not even one step fits the budget.
     """
     rows = corpus.labelled()
-    rate = min(step.batch / len(rows), 1.0)
+    each_epoch = math.ceil(len(rows) / step.batch)
+    rate = 1 / each_epoch
     total = min(
-        step.epochs * math.ceil(1 / rate),
+        step.epochs * each_epoch,
         affordable(step.noise, rate, step.epsilon, step.delta),
     )
     if total == 0:
         raise Refusal(Reason.RECIPE_INVALID, f"one step spends more than epsilon {step.epsilon}")
-    generator = torch.Generator().manual_seed(secrets.randbits(63))
+    generator = unforeseen()
     optimizer = torch.optim.AdamW(
         student.parameters(), step.learning_rate, weight_decay=step.weight_decay
     )
@@ -88,6 +96,15 @@ def descend_privately(
     if found > step.epsilon:
         raise Refusal(Reason.INTERNAL, f"spent {found} of {step.epsilon}")
     return Spent(found, step.delta, step.noise, step.clip, rate, total)
+
+
+def unforeseen() -> torch.Generator:
+    """A generator whose whole state is of the system's entropy: of a seed it takes 32 bits."""
+    generator = torch.Generator().manual_seed(0)
+    state = generator.get_state()
+    words = np.frombuffer(secrets.token_bytes(4 * _WORDS), np.uint32).astype(np.uint64)
+    state[_BEFORE : _BEFORE + 8 * _WORDS] = torch.from_numpy(words.view(np.uint8))
+    return generator.set_state(state)
 
 
 def _steps(
@@ -117,8 +134,9 @@ def _steps(
 
 def spent(step: Step, rows: int, times: int = 1) -> Spent:
     """What a private step spends when it is done `times` times over on so many rows."""
-    rate = min(step.batch / rows, 1.0)
-    steps = times * step.epochs * math.ceil(1 / rate)
+    each_epoch = math.ceil(rows / step.batch)
+    rate = 1 / each_epoch
+    steps = times * step.epochs * each_epoch
     epsilon = _spends(step.noise, rate, steps, step.delta) if steps else 0.0
     return Spent(epsilon, step.delta, step.noise, step.clip, rate, steps)
 

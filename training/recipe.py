@@ -62,6 +62,11 @@ class Run:
     seed: int = 1
     checkpoint_steps: int = 200
 
+    def __post_init__(self) -> None:
+        # What takes a seed takes 32 bits of it.
+        if self.seed >= 1 << 32:
+            raise ConfigError("[run] seed is below 2^32")
+
 
 @dataclass(frozen=True, slots=True)
 class DataRows:
@@ -95,6 +100,10 @@ class DataRows:
         one_of("[data] source", self.source, SOURCES)
         if (self.whole or self.immutable) and self.source != TABLE:
             raise ConfigError("[data] only a table has columns that are whole or immutable")
+        if self.label in self.columns:
+            raise ConfigError("[data] the label is no column to learn from")
+        if len(set(self.columns)) < len(self.columns):
+            raise ConfigError("[data] columns name one twice")
         if self.labels > self.train:
             raise ConfigError("[data] labels cannot be more than train")
         if self.source in (TABLE, SPAM, TEXTS, PROSE) and self.path is None:

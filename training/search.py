@@ -37,7 +37,7 @@ from training.material import TRAIN, Material, Rows
 from training.recipe import Recipe
 from training.space import Search
 from training.steps import follow
-from training.storage import storing
+from training.storage import append_line
 from training.watching import Tell
 
 # Proposals, for each trial, until the sampler is taken to have no new ones.
@@ -132,10 +132,7 @@ class Looking:
             if _over(trial, search) <= 0:
                 # 3.
                 trial = replace(trial, accuracy=self._train(net, seed))
-        with storing(), self._record.open("a") as file:
-            file.write(json.dumps(asdict(trial)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self._record, json.dumps(asdict(trial)))
         return trial
 
     def _train(self, net: nn.Module, seed: int) -> float:

@@ -17,7 +17,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from inference.tokenizer import TextTokenizer
 from inference.tokens import Ids, TokenRules
 from inference.windows import Windows
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.digest import raw, sha256
 from training import recipe
 from training.language import read_prose
 from training.material import Read
@@ -56,8 +56,8 @@ def read_rows(asked: DataRows, tokenizer: bytes | None) -> Read:
         recipe.DIGITS: _digits,
         recipe.FASHION: lambda: _fashion(asked.path or _FASHION),
         recipe.TABLE: lambda: _table(asked),
-        recipe.SPAM: lambda: _texts(asked, _letters(asked.place), tokenizer, LABELS),
-        recipe.TEXTS: lambda: _texts(asked, _lines(asked.place), tokenizer),
+        recipe.SPAM: lambda: _texts(asked, *_letters(asked.place), tokenizer, LABELS),
+        recipe.TEXTS: lambda: _texts(asked, *_lines(asked.place), tokenizer),
         recipe.PROSE: lambda: read_prose(asked, tokenizer),
     }
     try:
@@ -114,6 +114,9 @@ def _table(asked: DataRows) -> Read:
     data = asked.place.read_bytes()
     name_of = asked.place.name
     present, records = _records(name_of, data)
+    for name in present:
+        if present.count(name) > 1:
+            raise Refusal(Reason.TRAINING_DATA, f"{name_of} has two columns {name!r}")
     wanted = asked.columns or tuple(name for name in present if name != asked.label)
     for name in (asked.label, *wanted):
         if name not in present:
@@ -167,11 +170,13 @@ class _Part:
 
 def _column(name: str, values: list[str]) -> Iterator[_Part]:
     """Numbers as they are; words give one place each."""
-    try:
-        numbers = np.array([float(value) for value in values])
-    except (TypeError, ValueError):
-        for word in sorted({str(value) for value in values}):
-            held = np.array([float(str(value) == word) for value in values])
+    numbers = _numbers(values)
+    if numbers is None:
+        # Else each number would be a word.
+        if _numbers([value for value in values if value.strip()]) is not None:
+            raise Refusal(Reason.TRAINING_DATA, f"column {name!r} lacks a number in some row")
+        for word in sorted(set(values)):
+            held = np.array([float(value == word) for value in values])
             yield _Part(name, word, held, 0.0, 1.0)
         return
     if not np.isfinite(numbers).all():
@@ -179,6 +184,14 @@ def _column(name: str, values: list[str]) -> Iterator[_Part]:
     # Rounded, so that the ranges in model.json are the ones applied here, digit for digit.
     low = round(float(numbers.min()), 6)
     yield _Part(name, None, numbers, low, round(float(numbers.max()) - low, 6) or 1.0)
+
+
+def _numbers(values: list[str]) -> np.ndarray | None:
+    """None for none, and where one of them is a word."""
+    try:
+        return np.array([float(value) for value in values]) if values else None
+    except ValueError:
+        return None
 
 
 def _declared(asked: DataRows, parts: list[_Part]) -> Iterator[Column]:
@@ -194,49 +207,66 @@ def _declared(asked: DataRows, parts: list[_Part]) -> Iterator[Column]:
         yield Column(part.name, part.word, part.name in asked.immutable, float(whole))
 
 
-Labelled = Iterator[tuple[str, str, bytes]]
+Labelled = Sequence[tuple[str, str]]
 
 
-def _letters(folder: Path) -> Labelled:
-    """The text and the class of each e-mail, and its file's bytes."""
+def _letters(folder: Path) -> tuple[Labelled, str]:
+    """The text and the class of each e-mail; and the digest of the list of files and their digests
+    that `sha256sum */*.json` prints there, for what a folder is called says of which class it is.
+    """
     paths = sorted(folder.glob("*/*.json"))
     if not paths:
         raise Refusal(Reason.FILE_MISSING, f"{folder} holds no e-mails")
+    found, listed = [], {}
     for path in paths:
         data = path.read_bytes()
+        listed[path.relative_to(folder).as_posix()] = raw(sha256(data)).hex()
         try:
             text = body(json.loads(data)["text"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Refusal(Reason.TRAINING_DATA, f"{path.name} is not an e-mail") from error
-        yield text, LABELS[int("spam" in path.parent.name)], data
+        found.append((text, LABELS[int("spam" in path.parent.name)]))
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(listed.items())]
+    return found, sha256("".join(lines).encode())
 
 
-def _lines(path: Path) -> Labelled:
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+def _lines(path: Path) -> tuple[Labelled, str]:
+    """The text and the class of each line, and the file's digest."""
+    data, found = path.read_bytes(), []
+    for number, line in enumerate(data.splitlines(), 1):
         try:
             record = json.loads(line)
             text, label = record["text"], record["label"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             detail = f"line {number} of {path.name} has no column text or label"
             raise Refusal(Reason.TRAINING_DATA, detail) from error
-        yield str(text), str(label), line
+        if not isinstance(text, str) or not isinstance(label, str | int | float):
+            detail = f"line {number} of {path.name}: text is a text, and label a text or a number"
+            raise Refusal(Reason.TRAINING_DATA, detail)
+        found.append((text, str(label)))
+    return found, sha256(data)
 
 
 def _texts(
-    asked: DataRows, texts: Labelled, tokenizer: bytes | None, names: tuple[str, ...] = ()
+    asked: DataRows,
+    texts: Labelled,
+    digest: str,
+    tokenizer: bytes | None,
+    names: tuple[str, ...] = (),
 ) -> Read:
     if tokenizer is None:
         raise Refusal(Reason.RECIPE_INVALID, "[data] texts need a tokenizer")
     rules = TokenRules.doubling(vocabulary_size(tokenizer), asked.tokens)
     cutter = TextTokenizer.open(tokenizer, rules)
     found: dict[bytes, tuple[np.ndarray, str, int]] = {}
-    digests, windows = [], Windows(cutter) if asked.windows else None
-    for number, (text, label, data) in enumerate(texts):
-        digests.append(sha256(data))
+    windows = Windows(cutter) if asked.windows else None
+    for number, (text, label) in enumerate(texts):
         rows = tokens.resized(_rows(text, cutter, windows), rules.most)
         keys = [row.tobytes() for row in rows]
         if not any(key in found for key in keys):
             found |= {key: (row, label, number) for key, row in zip(keys, rows, strict=True)}
+    if not found:
+        raise Refusal(Reason.TRAINING_DATA, f"{asked.place.name} has no rows")
     ours = asked.source == recipe.SPAM
     names = names or tuple(sorted({label for _, label, _ in found.values()}))
     numbers = np.array([number for _, _, number in found.values()])
@@ -246,7 +276,7 @@ def _texts(
         names=names,
         title=asked.title or (_CORPUS[0] if ours else asked.place.name),
         license=asked.license or (_CORPUS[1] if ours else "unknown"),
-        files={asked.place.name: sha256("\n".join(digests).encode())},
+        files={asked.place.name: digest},
         tokens=rules,
         tokenizer=tokenizer,
         texts=np.unique(numbers, return_inverse=True)[1] if asked.windows else None,

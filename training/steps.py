@@ -32,6 +32,22 @@ def follow(
 
     Raises Refusal: RECIPE_INVALID, LOSS_NOT_FINITE, STORAGE_FULL.
     """
+    spent = _follow(step, student, corpus, seed, watching, keeping, train)
+    if not all(bool(each.isfinite().all()) for each in student.parameters()):
+        # The last descent comes behind the last loss.
+        raise Refusal(Reason.LOSS_NOT_FINITE, "the last descent left weights that are no numbers")
+    return spent
+
+
+def _follow(
+    step: Step,
+    student: nn.Module,
+    corpus: Corpus,
+    seed: int,
+    watching: Callable[[nn.Module], Watch],
+    keeping: Keeping | None,
+    train: Descend,
+) -> Mapping[str, Any] | None:
     if step.kind == PRIVATE:
         from training.privacy import descend_privately
 

@@ -21,7 +21,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.semi_supervised import LabelSpreading
 
-from publishing.source import TOKENIZER, SourceFolder, read_plain_file
+from publishing.source import SERVING, TOKENIZER, SourceFolder, read_plain_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 from training import checkpoints, recipe
@@ -50,6 +50,17 @@ def tokenizer_in(folder: Path | None) -> bytes | None:
     if folder is None or not (folder / TOKENIZER).is_file():
         return None
     return read_plain_file(folder / TOKENIZER)
+
+
+def digest(asked: Teacher) -> str:
+    """Of what the teacher is read from, "" for one that is made here. Raises what a folder is
+    refused for.
+    """
+    if asked.path is None:
+        return ""
+    if asked.kind == recipe.GRAPH:
+        return sha256(read_plain_file(asked.path / SERVING))
+    return checkpoints.read_imported(asked.path).digest
 
 
 def teach(asked: Teacher, material: Material, seed: int, megabytes: float = 0.0) -> Lesson:

@@ -7,8 +7,9 @@
     OUT/student.toml       where a student was looked for, the recipe with the one that was found
     OUT/run/               what an interrupted run goes on from; removed at the end
 
-1. The recipe is read, and the folder is claimed for it, these data and this code: what another
-   made is never gone on with.
+1. The recipe is read, and the folder is claimed for it, these data, this code and those that it
+   learns or begins from: what another made is never gone on with. One run at a time is at work in
+   it.
 2. The teacher says what it knows of the training rows, once.
 3. A student is looked for where the recipe asks for it. Each step trains the student; its weights
    are kept, so that a later start goes on behind it. The bias of a class that is looked for is
@@ -46,11 +47,11 @@ from training.distillation import Batch
 from training.finishing import Made, finish
 from training.joining import given
 from training.material import TRAIN, Material, Read
-from training.origin import Ingredients, code_digest
+from training.origin import PACKAGES, Ingredients, code_digest, versions
 from training.recipe import Recipe
 from training.search import Looking, written
 from training.steps import descent_over, follow
-from training.storage import write_whole
+from training.storage import held, is_bare, write_whole
 from training.watching import Tell, Watching
 
 _CLAIM, _LESSON = "claim.json", "lesson.safetensors"
@@ -70,8 +71,13 @@ class Workshop:
         """Raises what the module's parts raise, and RUN_FOREIGN; `docs/workshop.md` has a list."""
         torch.set_num_threads(1)
         # 1.
+        material = Material.cut(self._read(), self._recipe.data, self._recipe.alarms.label)
+        alarms.check(material, self._recipe.alarms)
+        with held(self._out):
+            return self._follow(material)
+
+    def _follow(self, material: Material) -> Made:
         asked = self._recipe
-        material = Material.cut(self._read(), asked.data, asked.alarms.label)
         began = self._claim(material)
         if (self._out / "model").exists():
             shutil.rmtree(self._run)
@@ -117,10 +123,10 @@ class Workshop:
 
     def _claim(self, material: Material) -> str:
         """When the run in this folder began; RUN_FOREIGN where it is another's."""
-        mine = {"recipe": self._digest, "code": code_digest(), "data": dict(material.read.files)}
+        mine = self._given(material)
         place = self._out / _CLAIM
         if not place.exists():
-            if self._out.exists() and any(self._out.iterdir()):
+            if not is_bare(self._out, _CLAIM):
                 raise Refusal(Reason.RUN_FOREIGN, f"{self._out} is not empty")
             began = format_time(datetime.now(UTC))
             write_whole(place, canonical.encode(mine | {"began": began}))
@@ -133,6 +139,22 @@ class Workshop:
                 raise Refusal(Reason.RUN_FOREIGN, f"{self._out} was begun with another {what}")
         self._run.mkdir(mode=0o700, exist_ok=True)
         return began
+
+    def _given(self, material: Material) -> dict[str, Any]:
+        """All that decides what comes out, by what it is called."""
+        asked = self._recipe
+        given: dict[str, Any] = {
+            "recipe": self._digest,
+            "code": code_digest(),
+            "set of packages": versions(PACKAGES),
+            "data": dict(material.read.files),
+            "teacher": teachers.digest(asked.teacher),
+        }
+        if material.read.tokenizer is not None:
+            given["tokenizer"] = sha256(material.read.tokenizer)
+        if asked.student.path is not None:
+            given["student"] = checkpoints.read_imported(asked.student.path).digest
+        return given
 
     def _corpus(self, material: Material) -> tuple[Corpus, dict[str, str]]:
         """The training rows, with what the teacher says of them; and the teacher's digests."""

@@ -32,6 +32,7 @@ from training.finishing import Made, finish
 from training.material import TRAIN, Material
 from training.origin import Ingredients
 from training.privacy import spent
+from training.storage import held, is_bare
 from training.watching import Tell
 
 _KIND = "federated"
@@ -57,7 +58,11 @@ class Federation:
     def make(self) -> Made:
         """Raises RUN_FOREIGN, TRAINING_DATA, RECIPE_INVALID, CLIENTS_TOO_FEW, STORAGE_FULL."""
         # 1.
-        if self._out.exists() and any(self._out.iterdir()):
+        with held(self._out):
+            return self._follow()
+
+    def _follow(self) -> Made:
+        if not is_bare(self._out):
             raise Refusal(Reason.RUN_FOREIGN, f"{self._out} is not empty")
         began = format_time(datetime.now(UTC))
         material = self.material()

@@ -53,7 +53,11 @@ class Participant:
             # Counted before it is done: what broke off has told of the rows all the same.
             self._rounds += 1
             descend_privately(self._student, Corpus(Batch(self._x, self._y)), self._private)
-        return weights_of(self._student) - weights
+        moved: Weights = weights_of(self._student) - weights
+        if not np.isfinite(moved).all():
+            # The last descent comes behind the last loss.
+            raise Refusal(Reason.LOSS_NOT_FINITE, "a client's weights are no longer numbers")
+        return moved
 
     def spent(self) -> dict[str, float | int | str] | None:
         """What all rounds so far spent of the budget, if there is one: `training.privacy.Spent`."""

@@ -6,6 +6,7 @@
     [private]                           what differential privacy each client adds; may be absent
 """
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -29,6 +30,8 @@ LEAST_CLIENTS = LEAST_GROUPS = 3
 # Sums of quantized updates have to stay below SecAgg+'s modulus.
 QUANTA, MODULUS = 1 << 22, 1 << 32
 _MOST_CLIENTS = MODULUS // QUANTA - 1
+# `closest` looks at each set of groups, all but `trim`, in each round.
+_MOST_SETS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Federated:
             raise ConfigError(f"[federated] a rule {self.rule!r} has no trim")
         if self.groups <= 2 * self.trim:
             raise ConfigError("[federated] trim must leave most of the groups")
+        if self.rule == CLOSEST and math.comb(self.groups, self.trim) > _MOST_SETS:
+            raise ConfigError("[federated] trim leaves too many sets of groups to look at")
 
     @property
     def groups(self) -> int:

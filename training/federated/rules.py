@@ -51,6 +51,6 @@ def join(rule: str, means: Sequence[npt.NDArray[np.floating]], trim: int = 1) ->
 
 def _closest(stack: Vector, count: int) -> list[int]:
     """The places of the `count` rows whose largest distance to one another is least."""
-    apart = np.linalg.norm(stack[:, None] - stack[None], axis=2)
+    apart = np.stack([np.linalg.norm(stack - row, axis=1) for row in stack])
     sets = (list(each) for each in itertools.combinations(range(len(stack)), count))
     return min(sets, key=lambda each: float(apart[np.ix_(each, each)].max()))
