@@ -1,17 +1,19 @@
 """What a monitor gets of a version: what it must ask and hear, and no more.
 
 The role `monitor` is for a scheduled check (`sealgate health`). Whoever has it and no role of
-people's reads the files with golden inputs and answers, and the manifest and signature to hold them
-against; no weights, no detector, and no evidence, which tells of thresholds.
+people's reads the files with golden inputs and answers, and with how they are asked, and the
+manifest and signature to hold them against; no weights, no detector, and no evidence, which tells
+of thresholds.
 """
 
+from inference import generation
 from inference.version import GOLDEN, MODEL
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Principal
 from sealgate.trust.rights import STAFF
 from sealgate.v1.registry_pb2 import Version
 
-_FILES = frozenset({MODEL, GOLDEN})
+_FILES = frozenset({MODEL, GOLDEN, generation.TERMS, generation.GOLDEN})
 
 
 def check_file(caller: Principal, path: str) -> None:

@@ -71,7 +71,8 @@ def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> i
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quotas = [_quota_v1(cgroups / "cpu"), *map(_quota_v2, own_cgroups(cgroups, membership))]
+    quotas = [*map(_quota_v2, own_cgroups(cgroups, membership))]
+    quotas += map(_quota_v1, own_cgroups(cgroups / "cpu", membership, "cpu"))
     return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota is not None)]))
 
 

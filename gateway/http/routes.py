@@ -65,7 +65,10 @@ ROUTES = (
 
 
 def find(verb: str, target: str) -> tuple[Route, Mapping[str, str]] | None:
-    """The route of a request, and the names in its path; None where there is none."""
+    """The route of a request, and the names in its path; None where there is none. Who asks for the
+    head alone (RFC 9110, section 9.3.2) asks for what GET would give.
+    """
+    verb = "GET" if verb == "HEAD" else verb
     for route in ROUTES:
         if route.verb == verb and (names := route.match(target)) is not None:
             return route, names

@@ -190,8 +190,8 @@ CERTIFICATE_END = Family(
     "sealgate_certificate_end_timestamp_seconds",
     GAUGE,
     ("certificate",),
-    "When a certificate that is served, or that an engine is asked with, expires; of a chain, the "
-    "first of its own",
+    "When a certificate that is served, or that an engine or a generator is known by or asked "
+    "with, expires; of several in a file, the first",
 )
 CERTIFICATE_RENEWALS = Family(
     "sealgate_certificate_renewals_total",

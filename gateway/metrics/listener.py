@@ -52,7 +52,7 @@ class MetricsListener:
             drift.withdrawn,
             sessions.found,
             predict.session_actions,
-            Certificates(tls, config.all_engines),
+            Certificates(tls, config),
             self.readiness,
         )
         self._server = MetricsServer(config.metrics, GatewayCollector(sources), self.readiness)

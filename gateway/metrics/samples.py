@@ -8,7 +8,7 @@ from prometheus_client import Metric
 
 from gateway.metrics.families import Family
 from inference.engine import Engine
-from inference.statistics import BOUNDS, Duration, Report, Spread
+from inference.statistics import BOUNDS, Duration, Fault, Report, Spread
 
 Labels: TypeAlias = tuple[str, ...]
 L = TypeVar("L", bound=Labels)
@@ -88,10 +88,10 @@ def ready(engine: Engine) -> dict[Labels, float]:
 
 
 def faults(family: Family, reports: Mapping[Labels, Report]) -> Metric:
-    """What went wrong with runs."""
+    """What went wrong with runs; from 0 on, or the first would be no increase to Prometheus."""
     found = {
-        (*key, fault.name.lower()): count
+        (*key, fault.name.lower()): each.faults.get(fault, 0)
         for key, each in reports.items()
-        for fault, count in each.faults.items()
+        for fault in Fault
     }
     return filled(family, found)

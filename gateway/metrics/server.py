@@ -74,13 +74,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.NOT_FOUND, b"here are /metrics, /healthz and /readyz\n")
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def _send(self, status: HTTPStatus, body: bytes, kind: str = _TEXT) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.send_header("connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -6,16 +6,15 @@ the answer's receipt must name the very digest.
 """
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
-import numpy as np
-
+from sealgate.checkup import prompts, rows
 from sealgate.checkup.finding import Finding, State, refused
-from sealgate.checkup.golden import FILES, Golden
+from sealgate.checkup.prompts import GoldenPrompts
+from sealgate.checkup.rows import GoldenRows
 from sealgate.client.blocking import Client
-from sealgate.client.question import Answer
+from sealgate.client.question import Answer, Question
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
@@ -24,9 +23,17 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 CHECK = "golden"
 # Screening may withhold a golden answer: its bound is no promise for a single row.
-_WITHHELD = frozenset({Reason.ADVERSARIAL_INPUT, Reason.STEP_UP, Reason.SESSION_BLOCKED})
-_LABEL = "label"
+_WITHHELD = frozenset(
+    {
+        Reason.ADVERSARIAL_INPUT,
+        Reason.PROMPT_INJECTION,
+        Reason.STEP_UP,
+        Reason.SESSION_BLOCKED,
+    }
+)
 _PAUSE_SECONDS = 1.0
+
+Golden: TypeAlias = GoldenRows | GoldenPrompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +116,23 @@ class GoldenCheck:
         signed = SignedVersion.fetch(self.registry, self.policies, live.model, live.version)
         if signed.manifest.digest != live.digest:
             raise Refusal(Reason.DIGEST_MISMATCH, "the pointer names another digest")
-        return Golden.of(*(signed.file(self.registry, path) for path in FILES))
+        paths = {entry.path for entry in signed.manifest.files}
+        if prompts.TERMS in paths:
+            return GoldenPrompts.of(*(signed.file(self.registry, each) for each in prompts.FILES))
+        return GoldenRows.of(*(signed.file(self.registry, each) for each in rows.FILES))
 
     def _run(self, live: Live, golden: Golden) -> Finding:
-        if not len(golden.answers):
-            detail = "nothing compared: it is too narrow for any text that we know"
-            return Finding(CHECK, live.subject, State.WELL, detail, live.labels)
+        questions = list(golden.questions(live.model, live.alias, self.rows))
+        if not questions:
+            return _nothing(live, "it is too narrow for any text that we know")
         tally = _Tally()
-        for inputs, expected in golden.rows(self.rows):
+        for question, expected in questions:
             began = time.monotonic()
             try:
-                answer = self._ask(live, inputs)
+                answer = self._ask(live, question)
             except Refusal as refusal:
+                if refusal.reason is golden.incomparable:
+                    return _nothing(live, "it answers to chats alone, and tells no tokens")
                 if refusal.reason is Reason.RIGHT_MISSING:
                     raise
                 if refusal.reason not in _WITHHELD:
@@ -128,15 +140,19 @@ class GoldenCheck:
                     return refused(CHECK, live.subject, refusal, **found)
                 tally.withheld += 1
                 continue
-            tally.compare(answer, golden.output, expected, self.tolerance)
+            tally.add(*golden.compare(answer, expected, self.tolerance))
             tally.slowest = max(tally.slowest, time.monotonic() - began)
         return Finding(CHECK, live.subject, *tally.verdict(), live.labels, tally.numbers())
 
-    def _ask(self, live: Live, inputs: Mapping[str, Any]) -> Answer:
-        answer = self.client.infer(live.model, inputs, alias=live.alias, timeout=self.timeout)
+    def _ask(self, live: Live, question: Question) -> Answer:
+        answer = self.client.ask(question, self.timeout)
         if answer.receipt.fields["version_digest"] != live.digest:
             raise _Moved
         return answer
+
+
+def _nothing(live: Live, why: str) -> Finding:
+    return Finding(CHECK, live.subject, State.WELL, f"nothing compared: {why}", live.labels)
 
 
 @dataclass(slots=True)
@@ -147,17 +163,10 @@ class _Tally:
     largest: float = 0.0
     slowest: float = 0.0
 
-    def compare(self, answer: Answer, output: str, expected: Any, tolerance: float) -> None:
-        """Where the policy lets no more than labels out, those are compared."""
-        if output in answer.outputs:
-            given = np.asarray(answer[output], np.float64)
-            fits = given.shape == expected.shape
-            same = fits and np.allclose(given, expected, rtol=tolerance, atol=tolerance)
-            self.largest = max(self.largest, float(np.abs(given - expected).max()) if fits else 0.0)
-        else:
-            same = np.array_equal(answer.outputs.get(_LABEL, ()), expected.argmax(axis=-1))
-        self.same += bool(same)
+    def add(self, same: bool, off: float) -> None:
+        self.same += same
         self.different += not same
+        self.largest = max(self.largest, off)
 
     def verdict(self) -> tuple[State, str]:
         rows = self.same + self.different + self.withheld

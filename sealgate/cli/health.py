@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sealgate.checkup import textfile
-from sealgate.checkup.finding import UNASKED, Finding, exit_status
+from sealgate.checkup.finding import UNASKED, Finding, State, exit_status
 from sealgate.checkup.run import Wanted, check
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import profile, profile_of
@@ -88,8 +88,8 @@ def health(
         person = profile(ctx, "monitor")
         returns = profile_of(ctx, service) if service is not None else None
         found = check(person, wanted, returns)
-        if file is not None:
-            textfile.write(file, found, time.time())
+    if file is not None:
+        found += _written(file, found)
     _show(found, as_json)
     ctx.exit(exit_status(found))
 
@@ -106,6 +106,16 @@ def _nothing_asked() -> Iterator[None]:
     except (click.ClickException, OSError, Refusal) as error:
         said = error.message if isinstance(error, click.ClickException) else str(error)
         raise _NothingAsked(said) from error
+
+
+def _written(file: Path, found: Sequence[Finding]) -> list[Finding]:
+    """What is to be said of the file: nothing, once it is written. What was found stays found."""
+    try:
+        textfile.write(file, found, time.time())
+    except OSError as error:
+        detail = f"cannot be written: {error.strerror}"
+        return [Finding("textfile", str(file), State.UNASKED, detail)]
+    return []
 
 
 def _place(text: str) -> tuple[str, str]:

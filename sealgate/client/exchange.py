@@ -29,7 +29,7 @@ from sealgate.client.check import (
     Roots,
     check_receipt,
 )
-from sealgate.client.question import Answer, Question, digest_of
+from sealgate.client.question import Answer, Question
 from sealgate.client.refused import CheckedReceipt, GatewayRefusal, receipt_in, refusal_of
 from sealgate.client.retries import Retries
 from sealgate.client.witness import Gap, Sighting, Witness
@@ -179,7 +179,7 @@ class Exchange:
             "model": (request.model_name,),
             "version": (request.model_version or response.model_version,),
             "input": (question.input_digest,),
-            "output": (digest_of(outputs.values()),),
+            "output": (question.digest_of_outputs(outputs),),
         }
         receipt = yield from self._accept(data, values, sizes, since, ends)
         return Answer(

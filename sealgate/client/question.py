@@ -37,8 +37,16 @@ class Question:
     def __post_init__(self) -> None:
         # The receipt is the point of asking here.
         self.request.parameters["receipt"].bool_param = True
-        digest = digest_of(read_inputs(self.request).values())
+        digest = self.digest_of_inputs(read_inputs(self.request))
         object.__setattr__(self, "input_digest", digest)
+
+    def digest_of_inputs(self, inputs: Mapping[str, Tensor]) -> str:
+        """What the receipt must have of what is asked."""
+        return digest_of(inputs.values())
+
+    def digest_of_outputs(self, outputs: Mapping[str, Tensor]) -> str:
+        """What the receipt must have of what was answered."""
+        return digest_of(outputs.values())
 
     @classmethod
     def of(

@@ -106,11 +106,17 @@ def test_other_verbs(client: HttpClient, verb: str) -> None:
     assert client.ask(verb, "/v2").reason is Reason.PATH_UNKNOWN
 
 
-def test_a_head_has_no_body(client: HttpClient) -> None:
-    seen = client.ask("HEAD", "/v2")
-    assert (seen.status, seen.body) == (404, b"")
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/ready", "/v2/openapi.json", "/v2/nothing"])
+def test_a_head_has_no_body(client: HttpClient, path: str) -> None:
+    seen, whole = client.ask("HEAD", path), client.get(path)
+    assert (seen.status, seen.body) == (whole.status, b"")
+    assert seen.headers["content-length"] == whole.headers["content-length"]
     # And the connection goes on.
     assert client.get("/v2").status == 200
+
+
+def test_inference_has_no_head(client: HttpClient) -> None:
+    assert client.ask("HEAD", "/v2/models/digits/infer").status == 404
 
 
 def test_answers_are_counted_by_status(house: House, client: HttpClient) -> None:

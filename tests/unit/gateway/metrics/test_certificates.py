@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gateway.engine_settings import EngineSettings
+from gateway.generator_settings import GeneratorSettings
 from gateway.metrics.certificates import Certificates
 from gateway.server_tls import REFUSED, TAKEN, ServerTls
 from gateway.settings import Tls
@@ -27,13 +30,17 @@ def engine(folder: Path, name: str = "fast") -> EngineSettings:
     return EngineSettings(name, None, "10.0.0.1:1", own, ours, folder / "ours.key")
 
 
+def configuration(*engines: EngineSettings) -> Any:
+    return SimpleNamespace(all_engines=engines, generator=GeneratorSettings())
+
+
 def test_a_chain_ends_with_the_first_of_its_certificates(tmp_path: Path) -> None:
     made = Authority("servers", NOW, timedelta(days=90)).server("gateway", ("localhost",))
     ended = pem(tmp_path / "chain.pem", 30).read_bytes()
     (tmp_path / "chain.pem").write_bytes(made.certificate + ended)
     (tmp_path / "key.pem").write_bytes(made.key)
     tls = ServerTls(Tls(tmp_path / "chain.pem", tmp_path / "key.pem"))
-    certificates = Certificates(tls, ())
+    certificates = Certificates(tls, configuration())
     assert certificates.expiries() == {"tls": NOW + timedelta(days=30)}
     assert certificates.renewed() == {TAKEN: 0, REFUSED: 0}
     (tmp_path / "new.pem").write_bytes(made.certificate)
@@ -45,7 +52,7 @@ def test_a_chain_ends_with_the_first_of_its_certificates(tmp_path: Path) -> None
 def test_engines_are_told_apart_by_name(tmp_path: Path) -> None:
     pem(tmp_path / "engine.pem", 10)
     pem(tmp_path / "ours.pem", 20)
-    certificates = Certificates(None, [engine(tmp_path)])
+    certificates = Certificates(None, configuration(engine(tmp_path)))
     assert certificates.expiries() == {
         "fast: certificate": NOW + timedelta(days=10),
         "fast: client_certificate": NOW + timedelta(days=20),
@@ -59,4 +66,4 @@ def test_what_is_no_certificate_is_refused(tmp_path: Path, content: bytes | None
     if content is not None:
         (tmp_path / "engine.pem").write_bytes(content)
     with pytest.raises(ConfigError, match=r"engine\.pem"):
-        Certificates(None, [engine(tmp_path)])
+        Certificates(None, configuration(engine(tmp_path)))

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from sealgate.client.question import Answer, Question
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason, Refusal
 
@@ -24,10 +25,11 @@ _SIZE_BYTES = 8
 # Where a row of tokens holds none.
 _NO_TOKEN = -1
 _IDS, _MASK = "input_ids", "attention_mask"
+_LABEL = "label"
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
+class GoldenRows:
     """Inputs by name, each [n, …], and the answers float32 [n, C] expected in `output`.
 
     A model that takes texts has those of `sealgate.probes.PROBES` that it need not cut short: of
@@ -38,6 +40,9 @@ class Golden:
     inputs: Mapping[str, Array]
     output: str
     answers: Array
+
+    # Whoever answers has answers to compare.
+    incomparable = None
 
     @classmethod
     def of(cls, model: bytes, golden: bytes) -> Self:
@@ -64,6 +69,24 @@ class Golden:
         for place in places.round().astype(int):
             row = slice(place, place + 1)
             yield {name: data[row] for name, data in self.inputs.items()}, self.answers[row]
+
+    def questions(self, model: str, alias: str, most: int) -> Iterator[tuple[Question, Any]]:
+        """`rows`, as questions to what the alias names."""
+        for inputs, expected in self.rows(most):
+            yield Question.of(model, inputs, alias=alias), expected
+
+    def compare(self, answer: Answer, expected: Any, tolerance: float) -> tuple[bool, float]:
+        """Whether the answer is as expected, and by how much it is off at most. Where the policy
+        lets no more than labels out, those are compared.
+        """
+        if self.output not in answer.outputs:
+            labels = answer.outputs.get(_LABEL, ())
+            return bool(np.array_equal(labels, expected.argmax(axis=-1))), 0.0
+        given = np.asarray(answer[self.output], np.float64)
+        if given.shape != expected.shape:
+            return False, 0.0
+        same = bool(np.allclose(given, expected, rtol=tolerance, atol=tolerance))
+        return same, float(np.abs(given - expected).max())
 
 
 def read_tensors(data: bytes) -> dict[str, Array]:

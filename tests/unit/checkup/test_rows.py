@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from sealgate.checkup.golden import Golden, read_tensors
+from sealgate.checkup.rows import GoldenRows, read_tensors
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason
 from tests.support.house import DATA
@@ -71,14 +71,14 @@ def test_what_is_no_such_file_is_refused(data: bytes) -> None:
 )
 def test_files_that_do_not_belong_together_are_refused(document: bytes, data: bytes) -> None:
     with refused(Reason.FORMAT_REFUSED):
-        Golden.of(document, data)
+        GoldenRows.of(document, data)
 
 
 @pytest.mark.parametrize(
     ("most", "firsts"), [(1, [0]), (2, [0, 9]), (3, [0, 6, 9]), (9, [0, 3, 6, 9])]
 )
 def test_rows_are_spread_evenly(most: int, firsts: list[int]) -> None:
-    rows = list(Golden.of(model(), golden()).rows(most))
+    rows = list(GoldenRows.of(model(), golden()).rows(most))
     assert [int(inputs["x"][0, 0]) for inputs, _ in rows] == firsts
     for inputs, expected in rows:
         assert (inputs["x"].shape, expected.shape) == ((1, 3), (1, 2))
@@ -86,7 +86,7 @@ def test_rows_are_spread_evenly(most: int, firsts: list[int]) -> None:
 
 def test_tokens_come_with_their_mask() -> None:
     ids = np.array([[5, 7, -1], [0, -1, -1]], np.int64)
-    found = Golden.of(model("INT64"), golden(ids, LOGITS[:2])).inputs
+    found = GoldenRows.of(model("INT64"), golden(ids, LOGITS[:2])).inputs
     assert found["input_ids"].tolist() == [[5, 7, 0], [0, 0, 0]]
     assert found["attention_mask"].tolist() == [[1, 1, 0], [1, 0, 0]]
 
@@ -101,13 +101,13 @@ def of_texts(room: list[bool], answers: int = len(PROBES)) -> bytes:
 
 
 def test_of_texts_the_probes_are_asked_that_are_not_cut_short() -> None:
-    found = Golden.of(model("BYTES"), of_texts([True, False, *[True] * (len(PROBES) - 2)]))
+    found = GoldenRows.of(model("BYTES"), of_texts([True, False, *[True] * (len(PROBES) - 2)]))
     assert [text.decode() for text in found.inputs["x"]] == [PROBES[0], *PROBES[2:]]
     assert found.answers[:, 0].tolist() == [0, *range(4, 2 * len(PROBES), 2)]
 
 
 def test_a_text_model_may_be_too_narrow_for_every_probe() -> None:
-    assert not list(Golden.of(model("BYTES"), of_texts([False] * len(PROBES))).rows(8))
+    assert not list(GoldenRows.of(model("BYTES"), of_texts([False] * len(PROBES))).rows(8))
 
 
 @pytest.mark.parametrize(
@@ -120,4 +120,4 @@ def test_a_text_model_may_be_too_narrow_for_every_probe() -> None:
 )
 def test_a_text_model_s_file_without_its_probes_is_refused(data: bytes) -> None:
     with refused(Reason.FORMAT_REFUSED):
-        Golden.of(model("BYTES"), data)
+        GoldenRows.of(model("BYTES"), data)
