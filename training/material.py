@@ -87,8 +87,8 @@ class Material:
         for at, name in enumerate(read.names):
             if not (y[places[TRAIN]] == at).any():
                 raise _unfit(f"class {name!r} has no labelled row in the train slice")
-        for name, at in places.items():
-            if not len(at):
+        for name, rows in places.items():
+            if not len(rows):
                 raise _unfit(f"the {name} slice is empty")
         slices = {name: (read.x[at], y[at]) for name, at in places.items()}
         return cls(read, slices, {name: read.numbers[at] for name, at in places.items()})

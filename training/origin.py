@@ -1,4 +1,6 @@
-"""What a run says of where its model comes from: see `publishing.origin`."""
+"""What decides what comes of a run, and what it says of where its model comes from: see
+`publishing.origin`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,11 +12,13 @@ from typing import Any
 from publishing.origin import SLSA, STATEMENT, WORKSHOP
 from sealgate.trust import canonical
 from sealgate.trust.digest import raw, sha256
-from training.checkpoints import Imported
+from training import teachers
+from training.checkpoints import Imported, read_imported
 from training.federated.recipe import FederatedRecipe
+from training.material import Read
 from training.recipe import Recipe
 
-PACKAGES = (
+_PACKAGES = (
     *("torch", "accelerate", "numpy", "onnx", "onnxscript", "scikit-learn", "transformers"),
     *("torchao", "opacus", "cleverhans", "tokenizers"),
 )
@@ -44,6 +48,24 @@ class Ingredients:
     alarms: Mapping[str, Any] | None = None
 
 
+def claimed(asked: Recipe, digest: str, read: Read) -> dict[str, Any]:
+    """All that decides what comes of a recipe of this digest, by what it is called. Raises what
+    those that it learns or begins from are refused for.
+    """
+    given: dict[str, Any] = {
+        "recipe": digest,
+        "code": code_digest(),
+        "set of packages": versions(_PACKAGES),
+        "data": dict(read.files),
+        "teacher": teachers.digest(asked.teacher),
+    }
+    if read.tokenizer is not None:
+        given["tokenizer"] = sha256(read.tokenizer)
+    if asked.student.path is not None:
+        given["student"] = read_imported(asked.student.path).digest
+    return given
+
+
 def statement(
     went_in: Ingredients, files: Mapping[str, bytes], beside: Mapping[str, bytes], ended: str
 ) -> bytes:
@@ -65,7 +87,7 @@ def statement(
     else:
         followed.pop("search", None)
     named = [("data", went_in.data), ("parent", went_in.parents)]
-    packages = (*PACKAGES, *(("flwr",) if went_in.federated else ()))
+    packages = (*_PACKAGES, *(("flwr",) if went_in.federated else ()))
     packages += ("optuna",) if went_in.search else ()
     definition = {
         "buildType": WORKSHOP,

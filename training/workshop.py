@@ -47,7 +47,7 @@ from training.distillation import Batch
 from training.finishing import Made, finish
 from training.joining import given
 from training.material import TRAIN, Material, Read
-from training.origin import PACKAGES, Ingredients, code_digest, versions
+from training.origin import Ingredients, claimed, code_digest
 from training.recipe import Recipe
 from training.search import Looking, written
 from training.steps import descent_over, follow
@@ -123,7 +123,7 @@ class Workshop:
 
     def _claim(self, material: Material) -> str:
         """When the run in this folder began; RUN_FOREIGN where it is another's."""
-        mine = self._given(material)
+        mine = claimed(self._recipe, self._digest, material.read)
         place = self._out / _CLAIM
         if not place.exists():
             if not is_bare(self._out, _CLAIM):
@@ -139,22 +139,6 @@ class Workshop:
                 raise Refusal(Reason.RUN_FOREIGN, f"{self._out} was begun with another {what}")
         self._run.mkdir(mode=0o700, exist_ok=True)
         return began
-
-    def _given(self, material: Material) -> dict[str, Any]:
-        """All that decides what comes out, by what it is called."""
-        asked = self._recipe
-        given: dict[str, Any] = {
-            "recipe": self._digest,
-            "code": code_digest(),
-            "set of packages": versions(PACKAGES),
-            "data": dict(material.read.files),
-            "teacher": teachers.digest(asked.teacher),
-        }
-        if material.read.tokenizer is not None:
-            given["tokenizer"] = sha256(material.read.tokenizer)
-        if asked.student.path is not None:
-            given["student"] = checkpoints.read_imported(asked.student.path).digest
-        return given
 
     def _corpus(self, material: Material) -> tuple[Corpus, dict[str, str]]:
         """The training rows, with what the teacher says of them; and the teacher's digests."""

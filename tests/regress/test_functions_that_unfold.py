@@ -33,7 +33,7 @@ def unfolding() -> bytes:
     return bytes(model.SerializeToString())
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_are_refused() -> None:
     graph = unfolding()
     assert len(graph) < 4096

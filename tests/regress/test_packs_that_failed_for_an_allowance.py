@@ -16,7 +16,7 @@ def checked(folder: Path) -> subprocess.CompletedProcess[str]:
     python = oracles.python_with("securesystemslib")
     program = str(files("sealgate.pack") / "check" / "envelopes.py")
     return subprocess.run(
-        [python, program], cwd=folder, capture_output=True, text=True, timeout=100
+        [python, program], cwd=folder, capture_output=True, text=True, timeout=280
     )
 
 

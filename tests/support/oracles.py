@@ -104,7 +104,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command on some input and return its exit status and output, whatever they are."""
     return subprocess.run(
-        command, input=text, env=environment, capture_output=True, text=True, timeout=100
+        command, input=text, env=environment, capture_output=True, text=True, timeout=280
     )
 
 

@@ -31,7 +31,7 @@ class Reader:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=280,
         )
         return result.returncode, result.stdout + result.stderr
 

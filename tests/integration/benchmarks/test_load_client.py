@@ -64,7 +64,7 @@ def ask(client, folder, protocol, port, requests, **more):
 
 
 # Building gRPC from source takes half a minute the first time.
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_answers_of_the_protocol_are_checked(client, tmp_path):
     server = grpc.server(ThreadPoolExecutor(2))
     add_GRPCInferenceServiceServicer_to_server(Service(), server)
@@ -83,7 +83,7 @@ def test_answers_of_the_protocol_are_checked(client, tmp_path):
     }
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_answers_in_json_are_checked(client, tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()

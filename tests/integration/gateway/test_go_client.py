@@ -54,7 +54,7 @@ def client(build):
 
 
 # Building gRPC from source takes half a minute the first time.
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_client_in_go_generated_from_our_proto(house, client):
     profile = house.profile("client")
     sent = rows(count=4)
@@ -80,7 +80,7 @@ def test_a_client_in_go_generated_from_our_proto(house, client):
     assert (seen["refused"], seen["load"]) == ("Unauthenticated", "PermissionDenied")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_the_program_that_the_documentation_shows(house, build, tmp_path, monkeypatch):
     (text,) = snippets("go")
     source = tmp_path / "shown.go"

@@ -32,7 +32,6 @@ def gateways(database_url: str, tmp_path: Path) -> Iterator[tuple[House, SecondG
         house.stop()
 
 
-@pytest.mark.timeout(180)
 def test_no_request_is_lost(gateways: tuple[House, SecondGateway]) -> None:
     house, second = gateways
     profiles = [house.profile("client"), Profile.read(second.profile("client"))]

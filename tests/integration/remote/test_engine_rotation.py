@@ -59,7 +59,8 @@ class Pair:
 
 
 @pytest.fixture
-def pair(room: PaperRoom, tmp_path: Path) -> Iterator[Pair]:
+def pair(room: PaperRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setattr("inference.remote.room._ASK_SECONDS", 60.0)
     engine, gateway = engine_certificate(), AUTHORITY.caller("gateway")
     own(tmp_path, "engine", engine)
     own(tmp_path, "gateway", gateway)

@@ -22,7 +22,6 @@ def in_use(port: int) -> bool:
     return False
 
 
-@pytest.mark.timeout(180)
 def test_the_gateway_ends_with_what_started_it(tmp_path: Path) -> None:
     port = free_ports()
     words = ["-m", "demo.run", "--state", str(tmp_path / "state"), "--port", str(port)]

@@ -68,7 +68,7 @@ def turned_away(channel: grpc.Channel) -> list[Any]:
     while True:
         call = ask(channel)
         try:
-            call.exception(timeout=2)
+            call.exception(timeout=5)
         except grpc.FutureTimeoutError:
             waiting.append(call)
             continue

@@ -47,10 +47,13 @@ def test_a_rate_holds_for_each_caller_by_itself():
 
 
 def test_the_delay_of_a_rate_is_true():
-    counts = quotas(Quota(principal="client", rate="1/second"))
+    quota = Quota(principal="client", rate="1/second")
+    # No setting gives five seconds: within one, a loaded machine may stand still.
+    object.__setattr__(quota, "rate", "1/5 second")
+    counts = quotas(quota)
     counts.enter(CLIENT)()
     delay = refused(counts, CLIENT, Reason.RATE_EXCEEDED).retry
-    assert 0 < delay <= 1
+    assert 0 < delay <= 5
     time.sleep(delay / 2)
     refused(counts, CLIENT, Reason.RATE_EXCEEDED)
     time.sleep(delay / 2 + 0.01)
@@ -124,13 +127,14 @@ def test_where_the_counts_are_away_nobody_passes():
     assert Reason.QUOTA_UNKNOWN.kind is Kind.UNAVAILABLE
 
 
-def test_while_the_counts_are_away_few_calls_wait_for_them():
+def test_while_the_counts_are_away_few_calls_wait_for_them(monkeypatch):
+    monkeypatch.setattr("gateway.quotas._PAUSE_SECONDS", 3.0)
     store = Broken(wrap_exceptions=True)
     counts = Quotas([Quota(role="client", rate="9/second")], store)
     for _ in range(50):
-        assert 0 <= refused(counts, CLIENT, Reason.QUOTA_UNKNOWN).retry <= 1
+        assert 0 <= refused(counts, CLIENT, Reason.QUOTA_UNKNOWN).retry <= 3
     assert store.asked == 1
-    time.sleep(1.05)
+    time.sleep(3.05)
     refused(counts, CLIENT, Reason.QUOTA_UNKNOWN)
     assert store.asked == 2
 

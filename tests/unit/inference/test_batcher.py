@@ -25,10 +25,10 @@ def test_a_lone_request_runs_at_once_on_its_own_thread(kitchen: Kitchen) -> None
         threads.append(threading.get_ident())
         return kitchen.work(requests)
 
-    batcher = Batcher(work, Limits(8, 8, delay=5.0))
+    batcher = Batcher(work, Limits(8, 8, delay=60.0))
     started = time.monotonic()
     assert batcher.submit(rows(3)).tolist() == [[2.0, 2.0]] * 3
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
     assert threads == [threading.get_ident()]
 
 
@@ -42,9 +42,9 @@ def test_who_comes_meanwhile_runs_together(kitchen: Kitchen) -> None:
             others.append(pool.submit(batcher.submit, rows(size, number)))
             queued(batcher, number)
         kitchen.open.set()
-        assert first.result(10).shape == (1, 2)
+        assert first.result(60).shape == (1, 2)
         for number, (size, future) in enumerate(zip((1, 2, 3, 1), others, strict=True), 1):
-            assert np.array_equal(future.result(10), rows(size, 2 * number))
+            assert np.array_equal(future.result(60), rows(size, 2 * number))
     # In order, as many as fit into four rows.
     assert kitchen.batches == [[1], [1, 2], [3, 1]]
     counts = batcher.counts()
@@ -60,7 +60,7 @@ def test_lanes_run_side_by_side(kitchen: Kitchen) -> None:
         futures.append(pool.submit(batcher.submit, rows()))
         queued(batcher, 1)
         kitchen.open.set()
-        assert [len(future.result(10)) for future in futures] == [1, 1, 1]
+        assert [len(future.result(60)) for future in futures] == [1, 1, 1]
 
 
 def test_the_queue_is_bounded_in_rows(kitchen: Kitchen) -> None:
@@ -76,7 +76,7 @@ def test_the_queue_is_bounded_in_rows(kitchen: Kitchen) -> None:
         third = pool.submit(batcher.submit, rows(1))
         queued(batcher, 2)
         kitchen.open.set()
-        assert [len(future.result(10)) for future in (first, second, third)] == [1, 4, 1]
+        assert [len(future.result(60)) for future in (first, second, third)] == [1, 4, 1]
 
 
 @pytest.mark.parametrize("count", [0, 5])
@@ -94,7 +94,7 @@ def test_a_deadline_ends_the_wait_and_the_item_never_runs(kitchen: Kitchen) -> N
         late = pool.submit(batcher.submit, rows(2), time.monotonic() + 0.02)
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         kitchen.open.set()
-        assert len(first.result(10)) == 1
+        assert len(first.result(60)) == 1
     assert kitchen.batches == [[1]]
     assert batcher._queue.rows == 0
     assert batcher.counts().dropped == 1
@@ -115,7 +115,7 @@ def test_a_deadline_within_the_run_frees_the_caller_alone(kitchen: Kitchen) -> N
 
     def work(requests: list[Rows]) -> list[Rows]:
         if len(requests) > 1:
-            assert held.wait(10)
+            assert held.wait(60)
         return kitchen.work(requests)
 
     batcher = Batcher(work, Limits(4, 8))
@@ -124,13 +124,13 @@ def test_a_deadline_within_the_run_frees_the_caller_alone(kitchen: Kitchen) -> N
         kitchen.wait_entered()
         leader = pool.submit(batcher.submit, rows())
         queued(batcher, 1)
-        hurried = pool.submit(batcher.submit, rows(), time.monotonic() + 0.2)
+        hurried = pool.submit(batcher.submit, rows(), time.monotonic() + 2)
         queued(batcher, 2)
         kitchen.open.set()
-        assert len(first.result(10)) == 1
+        assert len(first.result(60)) == 1
         assert reason(hurried) is Reason.DEADLINE_TOO_SHORT
         held.set()
-        assert len(leader.result(10)) == 1
+        assert len(leader.result(60)) == 1
     assert kitchen.batches == [[1], [1, 1]]
 
 
@@ -146,8 +146,8 @@ def test_work_whose_caller_has_gone_is_dropped(kitchen: Kitchen) -> None:
         queued(batcher, 2)
         kitchen.open.set()
         assert reason(gone) is Reason.DEADLINE_TOO_SHORT
-        assert len(first.result(10)) == 1
-        assert len(stays.result(10)) == 2
+        assert len(first.result(60)) == 1
+        assert len(stays.result(60)) == 2
     assert kitchen.batches == [[1], [2]]
 
 
@@ -180,8 +180,8 @@ def test_closing_refuses_the_new_and_finishes_the_queued(kitchen: Kitchen) -> No
             batcher.submit(rows())
         assert refused.value.reason is Reason.DRAINING
         kitchen.open.set()
-        assert batcher.close(10) is True
-        assert [len(future.result(0.5)) for future in futures] == [1, 1, 1]
+        assert batcher.close(60) is True
+        assert [len(future.result(60)) for future in futures] == [1, 1, 1]
 
 
 def test_an_interrupted_waiter_does_not_keep_the_lane(
@@ -196,7 +196,7 @@ def test_an_interrupted_waiter_does_not_keep_the_lane(
 
         def acquire(self, timeout: float = -1) -> bool:
             if self._taken:
-                self._told.wait(10)
+                self._told.wait(60)
                 raise KeyboardInterrupt
             self._taken = True
             return True
@@ -215,9 +215,9 @@ def test_an_interrupted_waiter_does_not_keep_the_lane(
         behind = pool.submit(batcher.submit, rows(2))
         queued(batcher, 2)
         kitchen.open.set()
-        assert len(first.result(10)) == 1
-        assert isinstance(broken.exception(10), KeyboardInterrupt)
-        assert len(behind.result(10)) == 2
+        assert len(first.result(60)) == 1
+        assert isinstance(broken.exception(60), KeyboardInterrupt)
+        assert len(behind.result(60)) == 2
 
 
 def test_many_threads_each_get_their_own_rows_back(kitchen: Kitchen) -> None:
@@ -232,7 +232,7 @@ def test_many_threads_each_get_their_own_rows_back(kitchen: Kitchen) -> None:
         assert all(pool.map(call, range(64)))
     assert batcher.counts().requests == 64 * 50
     assert max(map(sum, kitchen.batches)) <= 8
-    assert batcher.close(1)
+    assert batcher.close(60)
 
 
 @pytest.mark.parametrize("lanes", [1, 2])

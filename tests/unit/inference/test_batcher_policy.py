@@ -43,7 +43,7 @@ def test_a_batch_stops_at_the_largest_preferred_size_that_it_could_have() -> Non
         futures += [add(pool, batcher) for _ in range(14)]
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
     assert [len(batch) for batch in kitchen.batches] == [1, 8, 4, 2]
 
 
@@ -63,7 +63,7 @@ def test_who_floods_does_not_starve_another() -> None:
         queued(batcher, 21)
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
     assert ran[:2] == [[1.0], [1.0, 7.0]]
 
 
@@ -80,7 +80,7 @@ def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
         assert reason(greedy[3]) is Reason.QUEUE_FULL
         kitchen.open.set()
         for future in (*futures, *greedy[:3], modest):
-            assert len(future.result(10)) == 1
+            assert len(future.result(60)) == 1
     assert batcher.counts().dropped == 1
     assert batcher._queue.rows == 0
 
@@ -96,7 +96,7 @@ def test_a_full_queue_says_when_it_may_have_room() -> None:
         assert refused.value.retry == pytest.approx(1.5)
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
 
 
 def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
@@ -122,13 +122,13 @@ def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
 
 def test_a_request_has_a_timeout_of_its_own() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(4, 8, timeout=0.05))
+    batcher = Batcher(kitchen.work, Limits(4, 8, timeout=2.0))
     with Pool(2) as pool:
         first = begin(pool, kitchen, batcher)
         late = pool.submit(batcher.submit, rows(), time.monotonic() + 100)
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         kitchen.open.set()
-        first.result(10)
+        first.result(60)
 
 
 def test_with_one_level_nobody_overtakes() -> None:
@@ -140,7 +140,7 @@ def test_with_one_level_nobody_overtakes() -> None:
         queued(batcher, 2)
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
     assert kitchen.batches == [[1], [2], [3]]
 
 
@@ -155,7 +155,7 @@ def test_batches_keep_within_what_memory_has_room_for() -> None:
         futures.append(add(pool, batcher, 6))
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
     # Who brings more by themselves is run all the same.
     assert kitchen.batches == [[1], [1, 1], [1, 1], [6]]
 
@@ -164,31 +164,31 @@ def test_batches_keep_within_what_memory_has_room_for() -> None:
 def test_an_idle_lane_and_an_even_load_wait_for_nobody(gap: float | None) -> None:
     kitchen = Kitchen()
     kitchen.open.set()
-    batcher = Batcher(kitchen.work, Limits(8, 100, delay=30.0))
+    batcher = Batcher(kitchen.work, Limits(8, 100, delay=600.0))
     learn(batcher, 0.001, 0.0001)
     begun = time.monotonic()
     for _ in range(20):
         batcher.submit(rows())
         if gap:
             threading.Event().wait(gap)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 100
 
 
 def test_in_a_burst_a_leader_waits_for_those_who_are_about_to_come() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(8, 100, delay=20.0))
+    batcher = Batcher(kitchen.work, Limits(8, 100, delay=200.0))
     # Where a run costs minutes and another row nothing, it pays to wait a little.
     learn(batcher, 600.0, 0.0)
     with Pool(16) as pool:
         futures = [begin(pool, kitchen, batcher), add(pool, batcher)]
-        batcher._pace.gap = 1.0
+        batcher._pace.gap = 20.0
         kitchen.open.set()
         until(lambda: batcher._awaited_rows > 0)
         futures += [pool.submit(batcher.submit, rows()) for _ in range(7)]
         begun = time.monotonic()
         for future in futures:
-            future.result(10)
-        assert time.monotonic() - begun < 10
+            future.result(60)
+        assert time.monotonic() - begun < 60
     assert kitchen.batches == [[1], [1] * 8]
 
 
@@ -221,5 +221,5 @@ def test_a_leader_yields_to_those_who_join_it(
         monkeypatch.setattr("inference.batcher.os.sched_yield", come)
         batcher.submit(rows())
         for future in futures:
-            future.result(10)
+            future.result(60)
     assert (len(seen), kitchen.batches) == (yields, [[1] * (1 + len(futures))])

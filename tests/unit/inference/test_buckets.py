@@ -23,7 +23,7 @@ def test_only_requests_of_one_bucket_share_a_batch(urgent: bool) -> None:
             queued(batcher, number)
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
     assert kitchen.batches == [[1], [1, 3, 5], [2, 4, 6]]
 
 
@@ -39,5 +39,5 @@ def test_whoever_comes_next_leads_whatever_its_bucket() -> None:
             queued(batcher, number)
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
     assert kitchen.batches == [[1], [1, 3], [2], [4]]

@@ -32,7 +32,7 @@ def test_urgent_requests_lead_and_the_rest_is_filled_up_in_order() -> None:
             queued(batcher, number)
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
     assert kitchen.batches == [[1], [30, 50, 10], [20, 40]]
 
 
@@ -49,7 +49,7 @@ def test_ordinary_requests_are_run_however_many_urgent_ones_wait() -> None:
             queued(batcher, number + 2)
         kitchen.open.set()
         for future in futures:
-            future.result(10)
+            future.result(60)
     assert kitchen.batches.index([7]) == 1 + OVERTAKEN
 
 
@@ -67,7 +67,7 @@ def test_a_full_level_refuses_its_own_alone() -> None:
         futures.append(pool.submit(batcher.submit, rows(2)))
         queued(batcher, 2)
         kitchen.open.set()
-        assert [len(future.result(10)) for future in futures] == [1, 2, 2]
+        assert [len(future.result(60)) for future in futures] == [1, 2, 2]
 
 
 def test_an_urgent_request_whose_time_runs_out_leaves_the_queue() -> None:
@@ -80,7 +80,7 @@ def test_an_urgent_request_whose_time_runs_out_leaves_the_queue() -> None:
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         assert (len(batcher._queue), batcher._queue.rows) == (0, 0)
         kitchen.open.set()
-        first.result(10)
+        first.result(60)
 
 
 def test_the_time_in_the_queue_is_counted_for_those_who_were_run() -> None:
@@ -95,8 +95,8 @@ def test_the_time_in_the_queue_is_counted_for_those_who_were_run() -> None:
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         time.sleep(0.05)
         kitchen.open.set()
-        first.result(10)
-        behind.result(10)
+        first.result(60)
+        behind.result(60)
     counts = batcher.counts()
     assert (counts.requests, counts.dropped) == (2, 1)
-    assert 50_000_000 < counts.waited_ns < 5_000_000_000
+    assert 50_000_000 < counts.waited_ns < 300_000_000_000

@@ -72,7 +72,7 @@ def deaf() -> Iterator[tuple[ReadyVersion, Deaf]]:
 def test_a_run_without_end_is_ended_and_the_version_answers_on() -> None:
     version = build()
     served, version._served = version._served, Session.open(endless(MODEL.inputs, 3), ("logits",))
-    Watchdog(every=0.02, grace=60).watch(version, 0.1, build)
+    Watchdog(every=0.02, grace=60).watch(version, 1.0, build)
     with pytest.raises(Refusal) as ended:
         version.submit(ROWS)
     assert ended.value.reason is Reason.RUN_HUNG
@@ -88,21 +88,21 @@ def test_a_run_that_does_not_end_is_given_up_and_the_sessions_are_replaced(
     version, stuck = deaf
     with ThreadPoolExecutor(4) as pool:
         leader = pool.submit(version.submit, ROWS)
-        assert stuck.entered.wait(10)
+        assert stuck.entered.wait(60)
         queued = [pool.submit(version.submit, ROWS) for _ in range(3)]
         until(lambda: len(version.batcher._queue) == 3)
-        Watchdog(every=0.02, grace=0.05).watch(version, 0.1, build)
+        Watchdog(every=0.02, grace=0.05).watch(version, 1.0, build)
         # Nobody has to wait for the operator but the thread that leads.
         assert [refused(future) for future in queued] == [Reason.RUN_HUNG] * 3
         until(lambda: faults(version).get(Fault.SESSIONS_REPLACED) == 1)
         assert not leader.done()
         assert answers(version)
         stuck.free.set()
-        leader.result(10)
+        leader.result(60)
     assert answers(version)
     counts = version.counts()
     assert (counts.requests, counts.dropped) == (2, 4)
-    assert version.close(10)
+    assert version.close(60)
 
 
 def test_who_comes_before_the_sessions_are_replaced_is_refused_at_once(
@@ -119,7 +119,7 @@ def test_who_comes_before_the_sessions_are_replaced_is_refused_at_once(
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(version.submit, ROWS)
-        assert stuck.entered.wait(10)
+        assert stuck.entered.wait(60)
         version.give_up()
         with pytest.raises(Refusal) as at_once:
             version.submit(ROWS)

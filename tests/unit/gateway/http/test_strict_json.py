@@ -75,9 +75,9 @@ def test_large_documents_are_parsed_one_at_a_time() -> None:
     with room_for(1 << 20):
         thread = threading.Thread(target=another)
         thread.start()
-        assert entered.wait(10)
+        assert entered.wait(60)
         with room_for(100):
             # Small ones do not wait.
             assert not second.wait(0.05)
-    assert second.wait(10)
+    assert second.wait(60)
     thread.join()
