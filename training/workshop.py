@@ -47,7 +47,7 @@ from training.distillation import Batch
 from training.finishing import Made, finish
 from training.joining import given
 from training.material import TRAIN, Material, Read
-from training.origin import Ingredients, claimed, code_digest
+from training.origin import Ingredients, claimed
 from training.recipe import Recipe
 from training.search import Looking, written
 from training.steps import descent_over, follow
