@@ -150,7 +150,9 @@ class Quotas:
         with self._asking():
             counted = self._tokens.take(key, item.get_expiry(), tokens, most)
         if counted.place is None or counted.tokens > item.amount:
-            raise Refusal(window.reason, f"{name}: {item}", counted.left)
+            # More than there ever are is not there later either.
+            retry = counted.left if most is None or tokens <= item.amount else None
+            raise Refusal(window.reason, f"{name}: {item}", retry)
         return counted.place
 
     def _give_back(self, window: _Window, name: str, place: Any, tokens: int) -> None:

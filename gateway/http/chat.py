@@ -38,6 +38,16 @@ _PARAMETERS: dict[str, tuple[str, tuple[type, ...]]] = {
 _OWN: dict[str, type] = {"receipt": bool, "alias": str, "subject": str, "timeout": int}
 _KINDS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 _MESSAGE, _TEXT_PART = frozenset({"role", "content"}), frozenset({"type", "text"})
+# Values that ask for nothing, which some programs write out.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0, 0.0),
+    "presence_penalty": (0, 0.0),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "response_format": ({"type": "text"},),
+    "store": (False,),
+    "tools": ([],),
+}
 _KNOWN = {"model", "messages", "stop", "n", "stream", "stream_options", "sealgate", *_PARAMETERS}
 
 
@@ -99,7 +109,8 @@ def read_chat(body: Body) -> Chat:
     with room_for(len(body)):
         asked = _said(parse(body))
     for name in asked.keys() - _KNOWN:
-        raise _wrong(name)
+        if not _asks_nothing(name, asked[name]):
+            raise _wrong(name)
     for name in ("model", "messages"):
         if name not in asked:
             raise _wrong(name)
@@ -203,6 +214,10 @@ def _of(kind: type, asked: dict[str, Any], name: str, default: Any = None) -> An
     if type(value) is not kind or (isinstance(value, str) and not is_text(value)):
         raise _wrong(name)
     return value
+
+
+def _asks_nothing(name: str, value: Any) -> bool:
+    return any(type(value) is type(each) and value == each for each in NEUTRAL.get(name, ()))
 
 
 def _wrong(name: str, reason: Reason = Reason.PARAMETER_MALFORMED) -> Refusal:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from gateway.http.chat import NEUTRAL
 from sealgate.tensors import DATATYPES
 
 Schema: TypeAlias = dict[str, Any]
@@ -65,6 +66,7 @@ _CHAT: dict[str, Schema] = {
         stop={"anyOf": [STRING, {"type": "null"}, {**each(STRING), "maxItems": 8}]},
         seed={"type": ["integer", "null"], "minimum": 0},
         n={"enum": [1, None]},
+        **{name: {"enum": [values[0], None]} for name, values in NEUTRAL.items()},
         stream={"type": ["boolean", "null"]},
         stream_options={"anyOf": [{"type": "null"}, members(include_usage=FLAG)]},
         sealgate=_OWN,

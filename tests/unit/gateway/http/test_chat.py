@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.http.chat import Chat, read_chat
+from gateway.http.chat import NEUTRAL, Chat, read_chat
 from inference.remote.prompts import read_asked, without_sampling
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
@@ -52,6 +52,12 @@ def test_how_the_answer_comes() -> None:
     assert read(stream=True, stream_options={"include_usage": True}).usage
 
 
+def test_what_asks_for_nothing_changes_nothing() -> None:
+    plain = read().request
+    for name, values in NEUTRAL.items():
+        assert all(read(**{name: value}).request == plain for value in (*values, None))
+
+
 def test_what_is_ours() -> None:
     own = {"receipt": True, "alias": "canary", "subject": "p-1", "timeout": 5}
     request = without_sampling(read(sealgate=own).request)
@@ -65,9 +71,10 @@ def test_what_is_ours() -> None:
     ("changes", "param"),
     [
         ({"logprobs": True}, "logprobs"),
-        ({"tools": []}, "tools"),
+        ({"logprobs": 0}, "logprobs"),
+        ({"tools": [{"type": "function"}]}, "tools"),
         ({"user": "somebody"}, "user"),
-        ({"response_format": {"type": "text"}}, "response_format"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"Ünknown" * 30: 1}, None),
         ({"model": None}, "model"),
