@@ -5,6 +5,7 @@ are kept in a database, it was no number there either, so that everybody was ref
 
 import pytest
 
+from inference.generation import Sampling
 from inference.openai.generator import _pieces
 from sealgate.reasons import Reason, Refusal
 
@@ -14,5 +15,5 @@ def test_they_are_refused(number: int) -> None:
     choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}
     usage = {"prompt_tokens": number, "completion_tokens": 1}
     with pytest.raises(Refusal) as found:
-        list(_pieces(iter([{"choices": [choice], "usage": usage}]), 4, 100))
-    assert found.value.reason is Reason.ANSWER_MALFORMED
+        list(_pieces(iter([{"choices": [choice], "usage": usage}]), Sampling(4), 100))
+    assert found.value.reason is Reason.PROMPT_TOO_LONG
