@@ -114,8 +114,8 @@ def _targets(rows: list[Row]) -> Iterator[Target]:
         yield Target(f"{name}: clean rows flagged", alarms, bound)
         if _FLAGGED in row:
             caught = Target(f"{name}: {_FLAGGED}", row[_FLAGGED]["mean"], 0.99, least=True)
-            rules = ", ".join(f"{each} of {n}" for each, n in row["counts_for"].items())
-            why = f"honest rows disagree too often; of {row['seeds']} seeds it counts for: {rules}"
+            rules = ", ".join(f"{each} in {n}" for each, n in row["counts_for"].items())
+            why = f"honest rows disagree too often, or too few rows calibrate; by seeds: {rules}"
             yield caught if caught.met else caught.because(why)
 
 
