@@ -63,9 +63,21 @@ class WatchedGrid(FleetGrid):
 
 
 class WatchedRounds(server.Rounds):
-    """Keeps the mean of each group."""
+    """Keeps the mean of each group, and what was sent; before a round is told of, since the server
+    may be ended as soon as its last one is.
+    """
 
     folder: Path
+
+    def follow(self, number: int) -> dict[str, Any]:
+        told = super().follow(number)
+        for one in SEEN:
+            if one["masked"] is not None:
+                _, vector = (bytes_to_ndarray(part) for part in one["masked"])
+                np.save(self.folder / f"masked-{one['round']}-{one['client']}.npy", vector)
+        plain = [{name: value for name, value in one.items() if name != "masked"} for one in SEEN]
+        (self.folder / "seen.json").write_text(json.dumps(plain))
+        return told
 
     def _sum(self, number: int, group: tuple[int, ...]) -> np.ndarray | None:
         mean = super()._sum(number, group)
@@ -80,12 +92,6 @@ def watch(folder: Path) -> None:
     WatchedRounds.folder = folder
     server.FleetGrid, server.Rounds = WatchedGrid, WatchedRounds  # type: ignore[misc]
     server.main(folder)
-    masked = [one for one in SEEN if one["masked"] is not None]
-    for one in masked:
-        _, vector = (bytes_to_ndarray(part) for part in one["masked"])
-        np.save(folder / f"masked-{one['round']}-{one['client']}.npy", vector)
-    plain = [{name: value for name, value in one.items() if name != "masked"} for one in SEEN]
-    (folder / "seen.json").write_text(json.dumps(plain))
 
 
 def pair(folder: Path) -> None:
