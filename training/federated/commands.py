@@ -1,6 +1,8 @@
 """`sealgate federate`: training that is spread over clients, whose updates nobody sees."""
 
 import importlib.util
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -35,6 +37,8 @@ def federate(recipe: Path, out: Path, as_json: bool) -> None:
     """
     from training.federated.federation import Federation
 
+    # What is ended as services are cleans up too: the folder holds clients' rows and keys.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     made = Federation(recipe, out, _tell).make()
     report = made.report
     shown = {

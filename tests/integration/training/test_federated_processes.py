@@ -6,7 +6,9 @@ Flower has an environment of its own (docs/adr/0033); where it is absent, these 
 import itertools
 import json
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,18 @@ def watched(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("watched")
     outcome(python, "run", written(folder), folder, "telling", "watching")
     return folder / "run"
+
+
+def test_nothing_of_clients_stays_where_it_is_ended_early(python: str, tmp_path: Path) -> None:
+    recipe, out = written(tmp_path, PERCEPTRON, FEDERATED), tmp_path / "made"
+    command = [python, "-m", "sealgate.cli.main", "federate", str(recipe), "--out", str(out)]
+    with subprocess.Popen(command, cwd=oracles.ROOT, stderr=subprocess.DEVNULL) as process:
+        while not list((out / "run").glob("client-*/shard.safetensors")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not (out / "run").exists()
 
 
 def test_the_server_is_sent_nothing_but_masked_vectors(watched: Path) -> None:
