@@ -14,13 +14,14 @@ from inference.runtime import Session
 from inference.runtime_settings import CPU, ON_CPU, RuntimeSettings
 from inference.screening import contract
 from inference.screening.contract import ResponseShape
-from inference.screening.first_stage import Shown
+from inference.screening.first_stage import FirstStage, Shown
 from inference.screening.last_layer import (
     Weight,
     find_embeddings,
     find_last_layer,
     with_outputs,
 )
+from inference.screening.words import Words
 from inference.steady import steady_sums
 from registry.formats import check_file
 from sealgate.reasons import Reason, Refusal
@@ -45,13 +46,15 @@ def open_classifier(
 
 @dataclass(frozen=True, slots=True)
 class Tapped:
-    """An INT8 graph that also shows what enters its last layer, and of texts their embeddings; with
-    the float32 `weight` [C, D] of that layer, and the `name` of its input.
+    """An INT8 graph that also shows what enters its last layer; with the float32 `weight` [C, D] of
+    that layer, and the `name` of its input. Of texts `words` say what is read, else their
+    embeddings are, which the graph shows too.
     """
 
     session: Session
     weight: Weight
     name: str
+    words: Words | None = None
 
     def run(self, feeds: Feeds) -> Shown:
         """Of rows by themselves."""
@@ -60,6 +63,9 @@ class Tapped:
     def shown(self, feeds: Feeds, outputs: Sequence[Array]) -> Shown:
         """From what the session gave for these feeds."""
         logits, vectors, *embedded = outputs
+        if self.words is not None:
+            read = self.words.read(feeds[contract.IDS], feeds[contract.MASK])
+            return Shown(read, vectors, logits)
         if not embedded:
             rows = feeds[self.name]
             return Shown(rows.reshape(len(rows), -1), vectors, logits)
@@ -74,8 +80,10 @@ def open_tapped(
     config: ModelConfig,
     threads: int = 1,
     settings: RuntimeSettings = ON_CPU,
+    words: Words | None = None,
 ) -> Tapped:
-    """Open the INT8 graph so that it shows what enters its last layer.
+    """Open the INT8 graph so that it shows what enters its last layer; and of texts without `words`
+    their embeddings.
 
     Raises: as `open_classifier` does; GRAPH_MISMATCH where either graph does not end in one layer,
     or where a text's embeddings cannot be found.
@@ -84,11 +92,24 @@ def open_tapped(
         check_file(_NAME, graph)
     output = config.output.name
     shown = {find_last_layer(int8, output).entered: 2}
-    if config.tokens is not None:
+    if config.tokens is not None and words is None:
         shown[find_embeddings(int8, contract.IDS)] = 3
     tapped = with_outputs(int8, shown)
     session = _opened(tapped, (output, *shown), config, threads, settings)
-    return Tapped(session, find_last_layer(float32, output).weight, config.input.name)
+    return Tapped(session, find_last_layer(float32, output).weight, config.input.name, words)
+
+
+def counted(response: bytes, config: ModelConfig, stage: FirstStage | None = None) -> Words | None:
+    """What a checked response graph says of words; None where it says nothing, or where `stage`
+    reads something else: one of before there were counts reads embeddings.
+
+    Raises GRAPH_MISMATCH as `Words.of` does.
+    """
+    if config.tokens is None:
+        return None
+    found = Words.of(response, config.tokens.vocabulary, config.output.row[0])
+    read = None if stage is None else stage.readings.inputs.size
+    return found if found is not None and read in (None, found.size) else None
 
 
 def open_response(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from inference import tracing
 from inference.forms import Form
-from inference.graphs import Tapped, open_tapped
+from inference.graphs import Tapped, counted, open_tapped
 from inference.model_config import ModelConfig
 from inference.runtime import Session
 from inference.runtime_settings import ON_CPU, RuntimeSettings
@@ -82,13 +82,14 @@ class Staged:
     @classmethod
     def open(
         cls,
-        graphs: tuple[bytes, bytes],
+        graphs: tuple[bytes, bytes, bytes],
         config: ModelConfig,
         detector: Detector,
         threads: int,
         settings: RuntimeSettings = ON_CPU,
     ) -> "Staged | None":
-        """That of a detector which has a first stage; `graphs` are the INT8 and the float32 one.
+        """That of a detector which has a first stage; `graphs` are the INT8, the float32 and the
+        checked response graph.
 
         Raises GRAPH_MISMATCH where they do not end in a layer of the size that the stage reads, and
         as `open_tapped` does.
@@ -96,7 +97,9 @@ class Staged:
         stage = detector.first
         if stage is None:
             return None
-        tapped = open_tapped(*graphs, config, threads, settings)
+        int8, float32, response = graphs
+        words = counted(response, config, stage)
+        tapped = open_tapped(int8, float32, config, threads, settings, words)
         vectors = stage.readings.vectors
         if (vectors.classes, vectors.size) != tapped.weight.shape:
             raise Refusal(Reason.GRAPH_MISMATCH, "the first stage reads another last layer")

@@ -155,7 +155,8 @@ class ReadyVersion:
         compared = detector.disagreement is not None
         threads = spread.threads
         whole, response = open_response(files[RESPONSE], threads, settings, compared=compared)
-        staged = Staged.open((files[INT8], files[FP32]), config, detector, threads, settings)
+        graphs = files[INT8], files[FP32], files[RESPONSE]
+        staged = Staged.open(graphs, config, detector, threads, settings)
         if serving is None:
             tapped = staged.tapped.session if staged else None
             served = tapped or open_classifier(files[INT8], config, threads, settings)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference import version
+from inference.graphs import counted
 from inference.model_config import Domain, ModelConfig
 from inference.numbers import number
 from inference.screening.columns import Columns
@@ -96,7 +97,8 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     walker: Walker = Probe.of(ResponseGraph.of(asked[version.RESPONSE].tobytes()), config)
     int8 = asked[version.INT8].tobytes()
     if detector.first is not None:
-        vectors = Vectors.of(int8, asked[version.FP32].tobytes(), config)
+        words = counted(asked[version.RESPONSE].tobytes(), config, detector.first)
+        vectors = Vectors.of(int8, asked[version.FP32].tobytes(), config, words)
         walker = StagedProber(walker, vectors, detector.first)
     compared = detector.disagreement is not None
     probe = ServedProber(walker, Classifier.of(int8, config), compared, border=True)

@@ -22,7 +22,7 @@ from inference import version
 from inference.cpu import CpuSettings
 from inference.forms import form_of
 from inference.golden import Golden
-from inference.graphs import open_response
+from inference.graphs import counted, open_response
 from inference.model_config import ModelConfig
 from inference.screening.contract import check_same_forward
 from inference.screening.detector import Detector
@@ -145,7 +145,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     response = open_response(asked.response, 1, compared=compared)[1]
     graphs = Graphs(served.session, fp32.session, response, served.form)
     # Without them no stage is measured.
-    vectors = _vectors(int8, asked.serving, config, golden) if asked.first_stage else None
+    vectors = _vectors(int8, asked, golden) if asked.first_stage else None
     answering = ServedProber(prober, served, compared)
     answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
     send(detector.encode())
@@ -204,10 +204,12 @@ def _fitted(
     return prober, detector, found | {"stages": stages}
 
 
-def _vectors(int8: bytes, serving: bytes, config: ModelConfig, golden: Golden) -> Vectors | None:
+def _vectors(int8: bytes, asked: Request, golden: Golden) -> Vectors | None:
     """Where the model ends in one layer, and answers the same while it shows what enters that."""
+    earlier = None if asked.earlier is None else asked.earlier.first
+    words = counted(asked.response, asked.config, earlier)
     try:
-        vectors = Vectors.of(int8, serving, config)
+        vectors = Vectors.of(int8, asked.serving, asked.config, words)
     except Refusal as refusal:
         if refusal.reason is not Reason.GRAPH_MISMATCH:
             raise

@@ -14,6 +14,7 @@ from inference.graphs import Tapped, open_tapped
 from inference.model_config import ModelConfig
 from inference.screening.attack import Labels
 from inference.screening.first_stage import FirstStage, Reading, Readings, Shown
+from inference.screening.words import Words
 from publishing.probe import Answers, Array, Floats
 from publishing.served import Walker
 
@@ -36,9 +37,11 @@ class Vectors:
     form: Form
 
     @classmethod
-    def of(cls, int8: bytes, float32: bytes, config: ModelConfig) -> "Vectors":
+    def of(
+        cls, int8: bytes, float32: bytes, config: ModelConfig, words: Words | None = None
+    ) -> "Vectors":
         """Raises GRAPH_MISMATCH where the graphs do not end in one layer."""
-        return cls(open_tapped(int8, float32, config), form_of(config))
+        return cls(open_tapped(int8, float32, config, words=words), form_of(config))
 
     @property
     def weight(self) -> Floats:

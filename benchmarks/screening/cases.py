@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.forms import form_of
-from inference.graphs import open_response
+from inference.graphs import counted, open_response
 from inference.model_config import ModelConfig
 from publishing.data import Dataset
 from publishing.forward import Classifier, ResponseGraph
@@ -56,5 +56,6 @@ class Case:
             open_response(source.response, 1)[1],
             form_of(config),
         )
-        vectors = Vectors.of(int8, source.serving, config)
+        words = counted(source.response, config)
+        vectors = Vectors.of(int8, source.serving, config, words)
         return cls(title, source, prober, vectors, graphs, fit, calibration, test)

@@ -6,7 +6,7 @@ graph's; whichever ends lower under the joined score counts. Beside it stands th
 response graph alone, who is given the walks of both.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from benchmarks.screening.cases import Case
 from benchmarks.screening.knowing import respond, torch_score
 from benchmarks.screening.sources import Rows
 from benchmarks.screening.subjects import TorchSession
+from benchmarks.screening.texts.knowing import WEIGHTS, Knowing
 from inference.screening.detector import Detector
 from inference.screening.first_stage import FEATURES, FirstStage, Reading, Readings
 from publishing.probe import Array
@@ -153,14 +154,15 @@ def _distances(
 
 
 def by_search(case: Case, detector: Detector, staged: bool, x: Array) -> Floats:
-    """The same for texts x [n, s]. A walk begins where HotFlip turned the text, and at each step
-    tries some exchanges of up to two words, of which the best that keeps the text turned is taken;
-    no more than SHARE of its words are changed in all.
+    """The same for texts x [n, s]. A walk begins where HotFlip turned the text, by the model alone
+    or by what the words say too, whichever is best; at each step it tries some exchanges of up to
+    two words, of which the best that keeps the text turned is taken; no more than SHARE of its
+    words are changed in all.
     """
     stage, probe = detector.first, case.prober
     if stage is None or not isinstance(probe, TextProbe):
         raise ValueError("a text model's detector of two stages")
-    *_, (_, start) = probe.attacks(x, np.random.default_rng(0))
+    starts = list(_starts(case, probe, x))
     measuring = StagedProber(probe, case.vectors, stage)
     own = probe.answers(x)
 
@@ -172,26 +174,51 @@ def by_search(case: Case, detector: Detector, staged: bool, x: Array) -> Floats:
 
     aims = (first, detector.graph_scores) if staged else (joined, joined)
     ends = [
-        _searched(measuring, x, start, own, aim, joined, np.random.default_rng(seed))
+        _searched(measuring, x, starts, own, aim, joined, np.random.default_rng(seed))
         for seed, aim in enumerate(aims)
     ]
     return np.minimum(*ends)
 
 
+def _starts(case: Case, probe: TextProbe, x: Array) -> Iterator[Array]:
+    """What HotFlip makes of texts where it stops as they turn."""
+    walkers, words = [probe], case.vectors.tapped.words
+    if words is not None:
+        walkers += [Knowing.beside(probe, words.votes, weight) for weight in WEIGHTS]
+    for walker in walkers:
+        *_, (_, moved) = walker.attacks(x, np.random.default_rng(0))
+        yield moved
+
+
+def _best(
+    probe: StagedProber, starts: Sequence[Array], own: Array, aim: Aim, score: Aim
+) -> tuple[Array, Floats, Floats]:
+    """Of each text the start that is turned and scores least under the aim, with that score; and
+    the least score that a start has.
+    """
+    best = starts[0].copy()
+    value, least = np.full(len(best), np.inf), np.full(len(best), np.inf)
+    for start in starts:
+        logits, features = probe.measure(start)
+        turned = logits.argmax(axis=1) != own
+        found = np.where(turned, aim(features), np.inf)
+        best[found < value] = start[found < value]
+        value = np.minimum(value, found)
+        least = np.minimum(least, np.where(turned, score(features), np.inf))
+    return best, value, least
+
+
 def _searched(
     probe: StagedProber,
     x: Array,
-    start: Array,
+    starts: Sequence[Array],
     own: Array,
     aim: Aim,
     score: Aim,
     draw: np.random.Generator,
 ) -> Floats:
     stock = probe.prober.stock if isinstance(probe.prober, TextProbe) else np.empty(0, np.int64)
-    logits, features = probe.measure(start)
-    turned = logits.argmax(axis=1) != own
-    best, value = start.copy(), np.where(turned, aim(features), np.inf)
-    least = np.where(turned, score(features), np.inf)
+    best, value, least = _best(probe, starts, own, aim, score)
     most = np.maximum(1, np.rint(SHARE * inner(x).sum(axis=1))).astype(int)
     for _ in range(ROUNDS):
         tried = np.repeat(best, WIDTH, axis=0)

@@ -6,7 +6,8 @@ its weights, so FGSM needs no run at all: the step along the gradient's sign tha
 is the margin over the sum of the gradient's sizes. Beside it stand how far input and vector lie
 from clean ones of the answer's class and of the next (Lee et al., arXiv 1807.03888): an attack that
 goes deep into another class is told by the input, which does not look like that class. Of a text
-the input is the mean of its word embeddings.
+the input is what its words say by themselves (`inference.screening.words`), or else, where nothing
+counted them, the mean of their embeddings.
 
 A row whose score is at most `cut` is taken for clean by this stage alone; every other goes on to
 the response graph. So this stage never makes a row suspect.
