@@ -3,7 +3,8 @@
 The role `monitor` is for a scheduled check (`sealgate health`). Whoever has it and no role of
 people's reads the files with golden inputs and answers, and with how they are asked, and the
 manifest and signature to hold them against; no weights, no detector, and no evidence, which tells
-of thresholds.
+of thresholds. One threshold is in a file that they read all the same: a language model's terms hold
+that of its prompts.
 """
 
 from inference import generation

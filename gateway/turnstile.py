@@ -2,11 +2,11 @@
 
 The server has a fixed number of threads, and a call holds one while its message comes in and while
 its stream goes on, however slowly the other end sends or takes. So that nobody takes them all by
-waiting, calls without a credential get a quarter of the threads and streams another quarter, one
-caller three quarters of what there is for messages and for streams, and each wait ends in time,
-whatever deadline the caller chose; a stream on which the other end neither sends nor takes anything
-ends before that. Those who follow changes or a log wait nearly always, so they have threads of
-their own, one for each who is let in.
+waiting, calls without a credential get a quarter of the threads and streams another quarter, with a
+language model's answers in one, which take as long; one caller gets three quarters of what there is
+for messages and for streams, and each wait ends in time, whatever deadline the caller chose; a
+stream on which the other end neither sends nor takes anything ends before that. Those who follow
+changes or a log wait nearly always, so they have threads of their own, one for each who is let in.
 """
 
 import threading

@@ -273,7 +273,8 @@ def _put_template(template: Path, config: Path) -> None:
         described["chat_template"] = template.read_text("utf-8")
     except (ValueError, TypeError, RecursionError) as error:
         raise Refusal(Reason.CHECKPOINT_REFUSED, f"{template}: {error}") from error
-    config.write_text(json.dumps(described, ensure_ascii=False), "utf-8")
+    # In ASCII, which has half of a surrogate pair too, should one be there.
+    config.write_text(json.dumps(described), "ascii")
 
 
 def _weights(folder: Path) -> Iterator[str]:

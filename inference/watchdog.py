@@ -78,6 +78,9 @@ class Watchdog:
         return True
 
     def _look(self, version: ReadyVersion, terms: _Terms, now: float) -> None:
+        if version in self._replaced:
+            # Its old runs may hang on: to give up now could be to give up its new sessions.
+            return
         began = now - terms.seconds
         if version.end_runs(began):
             version.statistics.happened(Fault.RUN_ENDED)
@@ -85,12 +88,20 @@ class Watchdog:
         if version.is_running_since(began - self._grace):
             version.give_up()
             _log.error("a run of %s does not end: given up", version.digest)
-        if version.is_given_up and version not in self._replaced:
-            self._replaced.add(version)
-            again = threading.Thread(
-                target=self._replace, args=(version, terms), name="replace", daemon=True
-            )
+        if version.is_given_up:
+            self._begin_anew(version, terms)
+
+    def _begin_anew(self, version: ReadyVersion, terms: _Terms) -> None:
+        again = threading.Thread(
+            target=self._replace, args=(version, terms), name="replace", daemon=True
+        )
+        self._replaced.add(version)
+        try:
             again.start()
+        except RuntimeError:
+            # There is no room for a thread; there may be when it is looked at next.
+            self._replaced.discard(version)
+            raise
 
     def _replace(self, version: ReadyVersion, terms: _Terms) -> None:
         try:

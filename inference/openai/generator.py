@@ -13,7 +13,7 @@ from collections.abc import Generator as Generating
 from contextlib import contextmanager
 from typing import Any
 
-from inference.admission import Cleared, FileSource, Source
+from inference.admission import Cleared, FileSource, Source, read_file
 from inference.chat_marks import marks_of
 from inference.generation import (
     LONGEST_STOP,
@@ -172,12 +172,7 @@ def _verified(path: str, cleared: Cleared, source: FileSource) -> bytes:
     """A file's verified bytes, none where the version lacks it. Raises: VERSION_ALTERED."""
     for entry in cleared.manifest.files:
         if entry.path == path:
-            data = source.read(entry.digest)
-            try:
-                entry.check(data)
-            except Refusal as refusal:
-                raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
-            return data
+            return read_file(entry, source)
     return b""
 
 

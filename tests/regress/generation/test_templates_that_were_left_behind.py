@@ -46,6 +46,12 @@ def test_nothing_need_be_said_of_the_tokenizer(folder: Path) -> None:
     assert copied(folder) == {"chat_template": "{{ messages }} ü new"}
 
 
+def test_half_a_surrogate_pair_that_is_said_stays(folder: Path) -> None:
+    """It ended publishing with an error that was no refusal."""
+    (folder / TOKENIZER_CONFIG).write_text(r'{"note": "\ud800"}')
+    assert copied(folder) == {"note": "\ud800", "chat_template": "{{ messages }} ü new"}
+
+
 def refused(folder: Path) -> Reason:
     with pytest.raises(Refusal) as found:
         copied(folder)
