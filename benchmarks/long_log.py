@@ -10,22 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from registry.audit_trail import Excerpt as Shown
 from registry.database import Database
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from registry.log.tile_log import TileLog
 from registry.schema import LOG
 from sealgate.auditing.as_of import standings
-from sealgate.auditing.entries import Entry, Excerpt, prove
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.trust.answer import LEAF_SIZE
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.promotion import verify_freshness
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau
+from tests.support.excerpts import opened
 from tests.support.people import REGISTRY_LOG, key
 
 ORIGIN = "benchmark/answers"
@@ -88,19 +84,10 @@ def timed(step: Callable[[], object]) -> float:
 
 def _live(bureau: Bureau, moment: datetime) -> None:
     text = format_time(moment)
-    excerpt = _opened(bureau, bureau.registry.audit_trail.live_at(text))
+    excerpt = opened(bureau, bureau.registry.audit_trail.live_at(text))
     (standing,) = standings(excerpt, text)
     if not standing.since <= text < standing.until:
         raise SystemExit(f"{text}: another move was live")
-
-
-def _opened(bureau: Bureau, shown: Shown) -> Excerpt:
-    checkpoint = open_checkpoint(shown.note, bureau.policy.registry_log)
-    freshness = verify_freshness(Envelope.decode(shown.freshness), bureau.policy, bureau.now)
-    for entry in shown.entries:
-        prove(entry.leaf, entry.index, entry.hashes, checkpoint)
-    entries = tuple(Entry.read(e.index, e.leaf, e.documents) for e in shown.entries)
-    return Excerpt(checkpoint, freshness, entries)
 
 
 def _fill(database: Database, log: TileLog, entries: int) -> None:

@@ -66,9 +66,8 @@ def finish(out: Path, student: nn.Module, material: Material, went_in: Ingredien
         else _results(student, material, went_in)
     )
     draw(Curves(out / "curves.jsonl").read(), found.reliability, out / "plots")
-    beside = dict([found.beside])
-    for name, data in beside.items():
-        write_whole(out / name, data)
+    beside, data = found.beside
+    write_whole(out / beside, data)
     document = {**found.report, "recipe": went_in.recipe_digest, "privacy": went_in.privacy}
     if found.reliability is not None:
         document["reliability"] = asdict(found.reliability)
@@ -80,7 +79,7 @@ def finish(out: Path, student: nn.Module, material: Material, went_in: Ingredien
         document["alarms"] = dict(went_in.alarms)
     write_whole(out / "report.json", json.dumps(document, indent=2).encode())
     files = dict(found.files)
-    files[ORIGIN] = statement(went_in, files, beside, format_time(datetime.now(UTC)))
+    files[ORIGIN] = statement(went_in, files, {beside: data}, format_time(datetime.now(UTC)))
     aside = run / "model"
     shutil.rmtree(aside, ignore_errors=True)
     for name, data in files.items():
