@@ -19,6 +19,8 @@ _BY_KIND = {
 _BY_REASON = {
     Reason.TOKEN_EXPIRED: "Fetch a new token and repeat.",
     Reason.TOKEN_NOT_YET_VALID: "Look at the clocks: they may differ by 10 seconds.",
+    Reason.CERTIFICATE_MALFORMED: "Have a certificate with one plain common name, or one SPIFFE "
+    "ID, made for you ([keys](keys.md)).",
     Reason.API_KEY_EXPIRED: "Ask an admin for a new key.",
     Reason.API_KEY_REVOKED: "Ask an admin for a new key.",
     Reason.PRINCIPAL_UNKNOWN: "Ask an admin to name you in a new policy.",

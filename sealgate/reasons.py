@@ -49,6 +49,10 @@ class Reason(Enum):
     API_KEY_INVALID = (Kind.UNAUTHENTICATED, "The API key is not one that was issued here.")
     API_KEY_EXPIRED = (Kind.UNAUTHENTICATED, "The API key has expired.")
     API_KEY_REVOKED = (Kind.UNAUTHENTICATED, "The API key has been revoked.")
+    CERTIFICATE_MALFORMED = (
+        Kind.UNAUTHENTICATED,
+        "The certificate cannot be read, or has a name of a form that is not accepted.",
+    )
     CERTIFICATE_UNPINNED = (
         Kind.UNAUTHENTICATED,
         "The certificate is not one of those that are pinned here.",

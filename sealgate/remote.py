@@ -9,13 +9,14 @@ from typing import Any
 import grpc
 import jwt
 from cryptography import x509
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from sealgate.key_uri import is_key_uri
 from sealgate.reasons import Reason
+from sealgate.trust.certificate import certificate_identity
 from sealgate.trust.keys import PublicKey
 
 _DOMAIN = "sealgate"
@@ -66,9 +67,10 @@ class Access:
     def identities(self) -> tuple[str, ...]:
         """By what the policy may know the caller: by certificate, by token, or by both.
 
-        Nothing is verified: the caller's own credentials are read, not another's.
+        Nothing is verified: the caller's own credentials are read, not another's. Raises:
+        CREDENTIAL_AMBIGUOUS, CERTIFICATE_MALFORMED for a certificate that no gateway accepts.
         """
-        found = [] if self.certificate is None else _names(self.certificate)
+        found = [] if self.certificate is None else _named_by(self.certificate)
         if self.token is not None:
             token = self.token if isinstance(self.token, str) else self.token()
             try:
@@ -80,17 +82,11 @@ class Access:
         return tuple(found)
 
 
-def _names(certificate: bytes) -> list[str]:
-    """`spiffe:<SPIFFE ID>`, or else `mtls:<common name>`, as the gateway reads them."""
+def _named_by(certificate: bytes) -> list[str]:
+    """As the gateway reads it. Raises like `certificate_identity`."""
     read = x509.load_pem_x509_certificate(certificate)
-    try:
-        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except x509.ExtensionNotFound:
-        uris = []
-    workloads = [f"spiffe:{uri}" for uri in uris if uri.lower().startswith("spiffe://")]
-    common = read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return workloads or [f"mtls:{name.value!s}" for name in common]
+    identity = certificate_identity(read.public_bytes(Encoding.DER))
+    return [] if identity is None else [identity]
 
 
 class _AskedToken(grpc.AuthMetadataPlugin):

@@ -1,15 +1,19 @@
 """What a client certificate, which the TLS handshake has verified, says of its holder."""
 
-from collections.abc import Mapping, Sequence
+import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import grpc
 
 from gateway.credentials.binding import thumbprint
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.certificate import certificate_identity
 
-_SPIFFE = "spiffe://"
+# The one property of gRPC's that is looked at: it ends its texts of names at a NUL byte.
+PEM_PROPERTY = "x509_pem_cert"
+_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,39 +28,27 @@ class ClientCertificate:
         """The certificate of a call, if it came with one.
 
         One with a SPIFFE ID is known by that alone: its holder may have chosen the rest. Raises:
-        CREDENTIAL_AMBIGUOUS for a SPIFFE ID beside another URI (X.509-SVID, section 2), or for
-        several common names.
+        CREDENTIAL_AMBIGUOUS, CERTIFICATE_MALFORMED (`certificate_identity`).
         """
         properties: Any = context.auth_context()
-        if not properties.get("x509_pem_cert"):
+        shown = properties.get(PEM_PROPERTY)
+        if not shown:
             return None
-        identity = _workload(properties) or _common_name(properties)
-        return cls(identity, _text(properties["x509_pem_cert"][0]))
+        if len(shown) > 1:
+            raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, "several certificates")
+        return _read(bytes(shown[0]))
 
     def thumbprint(self) -> str:
         """See `binding.thumbprint`."""
         return thumbprint(self.pem)
 
 
-def _workload(properties: Mapping[str, Sequence[bytes]]) -> str | None:
-    """`spiffe:<SPIFFE ID>`."""
-    uris = [_text(uri) for uri in properties.get("peer_uri", ())]
-    if not any(uri.lower().startswith(_SPIFFE) for uri in uris):
-        return None
-    if len(uris) > 1:
-        raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, "a SPIFFE ID beside another URI")
-    return f"spiffe:{uris[0]}"
-
-
-def _common_name(properties: Mapping[str, Sequence[bytes]]) -> str | None:
-    """`mtls:<common name>`."""
-    names = properties.get("x509_common_name", ())
-    if not names:
-        return None
-    if len(names) > 1:
-        raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, "certificate with several common names")
-    return f"mtls:{_text(names[0])}"
-
-
-def _text(value: bytes | str) -> str:
-    return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
+@lru_cache(_KEPT)
+def _read(pem: bytes) -> ClientCertificate:
+    """Raises like `certificate_identity`; what was refused is read again each time."""
+    try:
+        text = pem.decode("ascii")
+        der = ssl.PEM_cert_to_DER_cert(text)
+    except ValueError as error:
+        raise Refusal(Reason.CERTIFICATE_MALFORMED, "not PEM") from error
+    return ClientCertificate(certificate_identity(der), text)

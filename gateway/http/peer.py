@@ -5,18 +5,15 @@ So that one authenticator looks at the callers of both doors.
 
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TypeAlias
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
-
+from gateway.credentials.certificates import PEM_PROPERTY
 from inference.tracing import TRACEPARENT
-from sealgate.reasons import Reason, Refusal
 
 Properties: TypeAlias = Mapping[str, Sequence[bytes]]
 
@@ -37,8 +34,10 @@ class Peer:
 
     @cached_property
     def properties(self) -> Properties:
-        """Raises: CREDENTIAL_AMBIGUOUS for a certificate that cannot be read."""
-        return {} if self._der is None else certificate_properties(self._der)
+        """What gRPC's `auth_context` has of a certificate, as far as it is looked at."""
+        if self._der is None:
+            return {}
+        return {PEM_PROPERTY: [ssl.DER_cert_to_PEM_cert(self._der).encode()]}
 
     def is_there(self) -> bool:
         with self._mutex:
@@ -103,30 +102,3 @@ class HttpContext:
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
-
-
-def certificate_properties(der: bytes) -> Properties:
-    """The names and the text (PEM) of a certificate, as gRPC's `auth_context` has them.
-
-    Raises: CREDENTIAL_AMBIGUOUS for one that cannot be read.
-    """
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        uris = _uris(certificate)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise Refusal(Reason.CREDENTIAL_AMBIGUOUS, f"the certificate: {error}") from error
-    texts = [name.value for name in names]
-    return {
-        "x509_pem_cert": [certificate.public_bytes(Encoding.PEM)],
-        "x509_common_name": [text.encode() if isinstance(text, str) else text for text in texts],
-        "peer_uri": [uri.encode() for uri in uris],
-    }
-
-
-def _uris(certificate: x509.Certificate) -> list[str]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return names.get_values_for_type(x509.UniformResourceIdentifier)

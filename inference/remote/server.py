@@ -8,7 +8,7 @@
 """
 
 import logging
-from collections.abc import Callable, Container, Generator, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -104,8 +104,8 @@ class Guard(grpc.ServerInterceptor):
             raise Refusal(Reason.RULE_MISSING, method)
         # 2.
         if self._pinned is not None:
-            shown = [x509.load_pem_x509_certificate(data) for data in peer.get(_PEER, ())]
-            if not shown or shown[0] not in self._pinned():
+            shown = _certificate(peer.get(_PEER, ()))
+            if shown is None or shown not in self._pinned():
                 raise Refusal(Reason.CERTIFICATE_UNPINNED)
 
     def _single(self, method: str, handler: Any) -> Callable[..., Any]:
@@ -178,6 +178,16 @@ class Server:
         add_EngineServiceServicer_to_server(OwnService(host), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([service.full_name for service in SERVICES], server)
+
+
+def _certificate(shown: Sequence[bytes]) -> x509.Certificate | None:
+    """The certificate that a caller has shown; None without one that can be read."""
+    if len(shown) != 1:
+        return None
+    try:
+        return x509.load_pem_x509_certificate(shown[0])
+    except ValueError:
+        return None
 
 
 def _new_server(limits: EngineLimits, guard: Guard) -> grpc.Server:

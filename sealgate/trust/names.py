@@ -7,6 +7,9 @@ import re
 
 from sealgate.reasons import Reason, Refusal
 
+SPIFFE_ID = r"(?=.{1,2048}$)spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+"
+"""A workload's SPIFFE ID: a trust domain and a path of plain segments, none of them `.` or `..`."""
+
 _FORM = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
-from sealgate.trust.names import check_name
+from sealgate.trust.names import SPIFFE_ID, check_name
 
 # People's roles, then those of services.
 ROLES = frozenset(
@@ -20,10 +20,8 @@ BLOCK, LABEL_ONLY, FLAG, RECORD = "block", "label-only", "flag", "record"
 ACTIONS = frozenset({BLOCK, LABEL_ONLY, FLAG, RECORD})
 
 _KEYID = re.compile(r"[0-9a-f]{64}")
-# A workload's SPIFFE ID: a trust domain and a path of plain segments, none of them `.` or `..`.
-_SPIFFE = r"spiffe:(?=.{1,2048}$)spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+"
 _IDENTITY = re.compile(
-    r"mtls:[^\x00-\x1f\x7f]{1,256}|jwt:[^\s\x00-\x1f\x7f]{1,512} \S{1,256}|" + _SPIFFE
+    r"mtls:[^\x00-\x1f\x7f]{1,256}|jwt:[^\s\x00-\x1f\x7f]{1,512} \S{1,256}|spiffe:" + SPIFFE_ID
 )
 
 

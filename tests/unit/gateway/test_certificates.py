@@ -12,6 +12,7 @@ from gateway.credentials.certificates import ClientCertificate
 from gateway.credentials.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
 from sealgate.setup.certificates import Authority
+from tests.support.crafted_certificates import CraftingAuthority, common_name, subject
 from tests.support.issuer import AUDIENCE, ISSUER, P256, jwk, jwks, token
 from tests.support.people import refused
 
@@ -29,12 +30,12 @@ class Context:
         return self._properties
 
 
-def shown(*uris, names=(b"anna",)):
-    pem = AUTHORITY.caller("anna").certificate
-    found = {"x509_pem_cert": [pem], "x509_common_name": list(names)}
-    if uris:
-        found["peer_uri"] = [uri.encode() for uri in uris]
-    return ClientCertificate.of(Context(**found))
+def shown(*uris):
+    return of(AUTHORITY.caller("anna", *uris).certificate)
+
+
+def of(*pems, **properties):
+    return ClientCertificate.of(Context(x509_pem_cert=list(pems), **properties))
 
 
 def test_no_certificate():
@@ -48,17 +49,24 @@ def test_no_certificate():
         ((), "mtls:anna"),
         (("https://example.org/anna",), "mtls:anna"),
         ((SPIFFE,), f"spiffe:{SPIFFE}"),
-        # The policy cannot name these, and the common name is not fallen back to.
-        (("SPIFFE://example.org/batch",), "spiffe:SPIFFE://example.org/batch"),
-        (("spiffe://",), "spiffe:spiffe://"),
     ],
 )
 def test_whom_a_certificate_names(uris, identity):
     assert shown(*uris).identity == identity
 
 
+def test_names_that_grpc_has_read_are_not_looked_at():
+    pem = AUTHORITY.caller("anna").certificate
+    read = {"x509_common_name": [b"admin"], "peer_uri": [SPIFFE.encode()]}
+    assert of(pem, **read).identity == "mtls:anna"
+    # gRPC tells of the first common name here, and ends it at the NUL byte.
+    odd = CraftingAuthority().caller(subject(common_name(b"admin\0evil"))).certificate
+    with refused(Reason.CERTIFICATE_MALFORMED):
+        of(odd, x509_common_name=[b"admin"])
+
+
 def test_a_certificate_that_names_nobody():
-    assert shown(names=()).identity is None
+    assert of(CraftingAuthority().caller(subject()).certificate).identity is None
 
 
 @pytest.mark.parametrize("uris", [(SPIFFE, SPIFFE + "-2"), (SPIFFE, "https://example.org")])
@@ -67,9 +75,16 @@ def test_a_spiffe_id_is_the_only_uri(uris):
         shown(*uris)
 
 
-def test_several_common_names():
+def test_several_certificates():
+    pem = AUTHORITY.caller("anna").certificate
     with refused(Reason.CREDENTIAL_AMBIGUOUS):
-        shown(names=(b"anna", b"admin"))
+        of(pem, pem)
+
+
+@pytest.mark.parametrize("pem", [b"", b"x", b"\xff", b"-----BEGIN CERTIFICATE-----\n"])
+def test_what_is_no_certificate(pem):
+    with refused(Reason.CERTIFICATE_MALFORMED):
+        of(pem)
 
 
 def thumbprint(certificate):

@@ -1,5 +1,6 @@
 """What the HTTP door tells of a certificate is what gRPC would have told."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
 from gateway.credentials.certificates import ClientCertificate
-from gateway.http.peer import HttpContext, certificate_properties
+from gateway.http.peer import HttpContext, Peer
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.certificates import Authority
 
@@ -25,7 +26,8 @@ class Shown:
     """A call whose certificate is this one."""
 
     def __init__(self, certificate: bytes) -> None:
-        self.auth_context = lambda: certificate_properties(certificate)
+        with socket.socket() as unused:
+            self.auth_context = HttpContext(Peer(unused, certificate), []).auth_context
 
 
 @pytest.mark.parametrize(
@@ -53,8 +55,8 @@ def test_a_workload_beside_another_name() -> None:
 @pytest.mark.parametrize("wrong", [b"", b"x", der()[:-1]], ids=["empty", "other", "short"])
 def test_a_certificate_that_cannot_be_read(wrong: bytes) -> None:
     with pytest.raises(Refusal) as caught:
-        certificate_properties(wrong)
-    assert caught.value.reason is Reason.CREDENTIAL_AMBIGUOUS
+        ClientCertificate.of(Shown(wrong))
+    assert caught.value.reason is Reason.CERTIFICATE_MALFORMED
 
 
 def test_of_headers_credentials_alone_are_seen() -> None:

@@ -80,6 +80,11 @@ class TestGuard:
         with refused(Reason.CERTIFICATE_UNPINNED):
             guard.check(LIVE, {})
 
+    def test_what_is_no_certificate(self, guard: Guard) -> None:
+        for shown in ([b"x"], [GATEWAY.certificate, GATEWAY.certificate]):
+            with refused(Reason.CERTIFICATE_UNPINNED):
+                guard.check(LIVE, {"x509_pem_cert": shown})
+
     def test_a_method_without_a_rule(self, guard: Guard) -> None:
         with refused(Reason.RULE_MISSING):
             guard.check("/grpc.health.v1.Health/Watch", {})
