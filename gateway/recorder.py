@@ -59,6 +59,12 @@ class Outcome:
     score: str = ""
     threshold: str = ""
     engine: str = ""
+    alias: str = ""
+    parameters: str = ""
+    request_id: str = ""
+    screening: str = ""
+    arithmetic: str = ""
+    actions: str = ""
 
     def values(self) -> tuple[str, ...]:
         """The values in the order of the leaf's fields."""
@@ -78,6 +84,12 @@ class Outcome:
             self.score,
             self.threshold,
             self.engine,
+            self.alias,
+            self.parameters,
+            self.request_id,
+            self.screening,
+            self.arithmetic,
+            self.actions,
         )
 
 
@@ -145,8 +157,10 @@ class Recorder:
         opening = self._log.opening(index)
         receipts = self._receipts({index: opening}, self._log.note)
         if index not in receipts:
-            # Where it is there, its subject's key is not.
-            self._log.reader.entry(index)
+            # Where it is there, its subject's key is not, or it is of another format.
+            leaf = self._log.reader.entry(index)
+            if answer.fields_of(leaf) != answer.fields_of(len(opening.fields)):
+                raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
             raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
         return receipts[index]
 
@@ -163,8 +177,8 @@ class Recorder:
             yield Search(found.next, tuple(receipts.values()), unopened)
 
     def _receipts(self, openings: Mapping[int, Opening], note: str) -> dict[int, Receipt]:
-        """The receipts of entries, but of those whose subject's key is destroyed or that are
-        pruned.
+        """The receipts of entries, but of those whose subject's key is destroyed, that are pruned
+        or whose opening has the fields of another format.
         """
         size = open_checkpoint(note, self._log.reader.vkey).size
         proven = self._log.reader.proven(list(openings), size)
@@ -174,10 +188,13 @@ class Recorder:
             key = keys[opening.subject]
             if key is None or index not in proven:
                 continue
-            salts = answer.salts(key, opening.nonce)
             leaf, path = proven[index]
+            names = answer.fields_of(leaf)
+            if len(opening.fields) != len(names):
+                continue
+            salts = answer.salts(key, opening.nonce, len(names))
             proof = TlogProof(index, path, note)
-            receipts[index] = Receipt.of(leaf, opening.fields, salts, proof, answer.FIELDS)
+            receipts[index] = Receipt.of(leaf, opening.fields, salts, proof, names)
         return receipts
 
     def _find_key(self, subject: str) -> bytes | None:

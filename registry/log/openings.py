@@ -14,7 +14,7 @@ from registry.database import Database
 from registry.log.rows import newest_checkpoint
 from registry.log.tables import ANSWERS, OPENINGS
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import FIELDS
+from sealgate.trust.answer import fields_of
 
 _BLOCK = 4096
 _GROUP = 256
@@ -23,8 +23,8 @@ _ERASED_AT_ONCE = 65536
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a leaf commits to: a value for each of `answer.FIELDS`, and what its salts derive
-    from, a nonce and the subject whose key it is.
+    """What a leaf commits to: a value for each of its fields (`answer.fields_of`), and what its
+    salts derive from, a nonce and the subject whose key it is.
     """
 
     fields: tuple[str, ...]
@@ -131,8 +131,9 @@ def _read(row: RowMapping) -> Opening | None:
     """An opening, unless somebody edited it into what is none."""
     try:
         fields = json.loads(row["fields"])
-    except ValueError:
-        return None
-    if not isinstance(fields, list) or len(fields) != len(FIELDS):
+        if not isinstance(fields, list):
+            return None
+        fields_of(len(fields))
+    except (ValueError, Refusal):
         return None
     return Opening(tuple(map(str, fields)), bytes(row["nonce"]), row["subject"])

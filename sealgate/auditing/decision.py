@@ -15,7 +15,7 @@ from sealgate.auditing.screened import Opened, Search, find_beside, told
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipt import CALLER_FIELDS, Receipt, verify_receipt
+from sealgate.trust.receipt import Receipt, verify_receipt
 from sealgate.trust.times import parse_micros
 
 HOLDS = "holds"
@@ -73,7 +73,9 @@ class Examination:
         step = "receipt"
         try:
             verified = verify_receipt(self._receipt, self._policies[-1])
-            opened = _opened(verified.fields)
+            if not self._receipt.opens_for_caller:
+                raise fields.malformed("a receipt that does not open what its caller may see")
+            opened = verified.fields
             entry = f"entry {self._receipt.proof.index} of {verified.checkpoint.origin}"
             whose = f"{opened['outcome']} to {opened['principal']} at {opened['time']}"
             yield Finding(step, f"{entry}: {whose}")  # 1.
@@ -127,12 +129,6 @@ class Examination:
         policy.check_standing(at)
         policy.check_begun(at)
         return f"version {policy.version} of the chain, {digest}"
-
-
-def _opened(values: Mapping[str, str]) -> Mapping[str, str]:
-    if not values.keys() >= set(CALLER_FIELDS):
-        raise fields.malformed("a receipt that does not open what its caller may see")
-    return values
 
 
 def _number(text: str) -> int:

@@ -23,7 +23,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
-from sealgate.trust.receipt import CALLER_FIELDS, Receipt, verify_receipt
+from sealgate.trust.receipt import Receipt, verify_receipt
 from sealgate.trust.times import parse_micros
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -100,7 +100,7 @@ def check_receipt(
     verified = verify_receipt(receipt, view.newest)
     found = verified.fields
     # 2.
-    if not found.keys() >= set(CALLER_FIELDS):
+    if not receipt.opens_for_caller:
         raise _mismatch("it keeps fields from the caller")
     # 3.
     for field, allowed in expected.values.items():

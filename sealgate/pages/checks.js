@@ -1,10 +1,16 @@
 "use strict";
 // The numbered steps, one after the other. Each holds, is broken, or could not be checked.
 
-const FIELDS = ["time", "principal", "method", "model", "version", "version_digest",
+const V1_FIELDS = ["time", "principal", "method", "model", "version", "version_digest",
   "pointer_sequence", "policy_digest", "input", "output", "outcome", "verdict", "score", "threshold",
   "engine"];
-const ENTRY_HEADER = "sealgate/answer/v1\n";
+const V2_FIELDS = [...V1_FIELDS, "alias", "parameters", "request_id", "screening", "arithmetic",
+  "actions"];
+/** By the type of a receipt: the header and the fields of the entry that it proves. */
+const FORMATS = new Map([
+  ["sealgate/receipt/v1", { header: "sealgate/answer/v1\n", fields: V1_FIELDS }],
+  ["sealgate/receipt/v2", { header: "sealgate/answer/v2\n", fields: V2_FIELDS }],
+]);
 
 /**
  * Check a receipt against the reader's root keys: `trust` has `policies` (texts, oldest first),
@@ -105,8 +111,8 @@ async function checkEntry(steps, text) {
     return "Written again from what was read, it is the same, byte for byte.";
   });
   await steps.run("receipt-1", "Each opened field is what was committed to", ["receipt-0"], async (shown) => {
-    for (const name of FIELDS) {
-      const committed = toHex(receipt.commitments[FIELDS.indexOf(name)]);
+    for (const [position, name] of receipt.fields.entries()) {
+      const committed = toHex(receipt.commitments[position]);
       const opened = receipt.opened.get(name);
       const row = { field: name, value: opened?.value, commitment: committed, state: "sealed" };
       shown.push(row);
@@ -117,13 +123,13 @@ async function checkEntry(steps, text) {
     }
     const altered = shown.filter((row) => row.state === "broken").map((row) => row.field);
     demand(!altered.length, `Not what was recorded: ${altered.join(", ")}.`);
-    return `${receipt.opened.size} of ${FIELDS.length} fields are opened, each to its commitment; the others stay sealed.`;
+    return `${receipt.opened.size} of ${receipt.fields.length} fields are opened, each to its commitment; the others stay sealed.`;
   });
   return receipt;
 }
 
 async function checkLog(steps, policy, receipt) {
-  const { checkpoint, index, hashes, commitments } = receipt ?? {};
+  const { checkpoint, index, hashes, commitments, header } = receipt ?? {};
   let leaf = null, reached = null;
 
   await steps.run("receipt-2", "The policy names this answer log", ["policy-4", "receipt-0"], async () => {
@@ -141,7 +147,7 @@ async function checkLog(steps, policy, receipt) {
     return `It states ${checkpoint.size} entries under one root.`;
   });
   await steps.run("receipt-4a", "The commitments make up an entry", ["receipt-0"], async (shown) => {
-    leaf = await sha256([0], encodeText(ENTRY_HEADER), ...commitments);
+    leaf = await sha256([0], encodeText(header), ...commitments);
     shown.push({ label: "leaf hash", value: toHex(leaf) });
     return "This is its leaf hash.";
   });
@@ -162,12 +168,13 @@ async function checkLog(steps, policy, receipt) {
 
 function readReceipt(text) {
   const outer = record(readJson(text), ["commitments", "opened", "proof", "type"]);
-  demand(outer.type === "sealgate/receipt/v1", "It is not a receipt of this format.");
+  const format = FORMATS.get(outer.type);
+  demand(format, "It is not a receipt of this format.");
   const commitments = list(outer.commitments).map((item) => fromHex(item, 32));
-  demand(commitments.length === FIELDS.length, "A receipt has a commitment for each field.");
+  demand(commitments.length === format.fields.length, "A receipt has a commitment for each field.");
   const names = Object.keys(record(outer.opened, Object.keys(outer.opened ?? {})));
   const opened = new Map(names.map((name) => {
-    demand(FIELDS.includes(name), "The receipt opens what is not a field.");
+    demand(format.fields.includes(name), "The receipt opens what is not a field.");
     const { salt, value } = record(outer.opened[name], ["salt", "value"]);
     demand(typeof value === "string" && [...value].length <= 4096, "A field is not text, or too long.");
     return [name, { salt: fromHex(salt, 16), value }];
@@ -175,7 +182,7 @@ function readReceipt(text) {
   const proof = String(outer.proof).match(
     /^c2sp\.org\/tlog-proof@v1\nindex (0|[1-9]\d{0,15})\n((?:[A-Za-z0-9+/]{43}=\n){0,64})\n([^]*)$/);
   demand(proof && Number.isSafeInteger(Number(proof[1])), "The proof is not a tlog-proof.");
-  return { commitments, opened, index: Number(proof[1]), checkpoint: readCheckpoint(proof[3]),
+  return { ...format, commitments, opened, index: Number(proof[1]), checkpoint: readCheckpoint(proof[3]),
     hashes: proof[2].split("\n").slice(0, -1).map(fromBase64) };
 }
 

@@ -11,7 +11,6 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
 from sealgate.signed_version import policy_history
-from sealgate.trust.answer import HEADER
 from sealgate.trust.receipt import Receipt
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 from tests.support.house import House, question, rows
@@ -96,7 +95,7 @@ class Callers:
         receipt = Receipt.decode(answer.parameters["receipt"].string_param.encode())
         with self._mutex:
             self.twice += receipt.proof.index in self.leaves
-            self.leaves[receipt.proof.index] = HEADER + b"".join(receipt.commitments)
+            self.leaves[receipt.proof.index] = receipt.entry
             self.versions[answer.model_version] += 1
             self.times.append(time.monotonic())
 

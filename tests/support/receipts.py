@@ -10,7 +10,7 @@ from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.policy import Policy
 from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import CALLER_FIELDS, Receipt
+from sealgate.trust.receipt import Receipt
 from sealgate.trust.times import format_time
 from tests.support.people import ANSWER_LOG, key, make_policy
 from tests.support.vectors import NONCE, SUBJECT_KEY, VALUES
@@ -44,12 +44,15 @@ def proof_of(
 
 def receipt(
     proof: TlogProof | None = None,
-    fields: tuple[str, ...] = CALLER_FIELDS,
+    fields: tuple[str, ...] | None = None,
     values: tuple[str, ...] = VALUES,
 ) -> str:
-    """The receipt of an entry of these values, by default of ENTRY where `proof_of` puts it."""
-    entry = answer.leaf(values, SALTS)
-    made = Receipt.of(entry, values, SALTS, proof or proof_of(entry), fields)
+    """The receipt of an entry of these values, by default of ENTRY where `proof_of` puts it;
+    with the values of v1, a receipt of v1.
+    """
+    salts = SALTS[: len(values)]
+    entry = answer.leaf(values, salts)
+    made = Receipt.of(entry, values, salts, proof or proof_of(entry), fields)
     return made.encode().decode("utf-8")
 
 

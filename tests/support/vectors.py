@@ -5,12 +5,15 @@ for then every document that exists ceases to verify.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.trust import answer, dsse, merkle, note, oms
-from sealgate.trust.answer import FIELDS
+from sealgate.trust.answer import fields_of
 from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
 from sealgate.trust.evidence_rules import EvidenceRules
 from sealgate.trust.frontier import Frontier
@@ -34,7 +37,7 @@ FOLDER = Path(__file__).parents[1] / "vectors"
 FILES = {"model.json": b"{}", "model.int8.onnx": bytes(range(64)), "golden.safetensors": b""}
 SUBJECT_KEY = bytes(range(32))
 NONCE = bytes(range(16))
-VALUES = (
+V1_VALUES = (
     "2026-11-25T10:00:00.123456Z",
     "carla",
     "/inference.GRPCInferenceService/ModelInfer",
@@ -50,6 +53,15 @@ VALUES = (
     "0.125",
     "1.5",
     "in-process, digest checked",
+)
+VALUES = (
+    *V1_VALUES,
+    "production",
+    "sha256:" + "5" * 64,
+    "claim-17",
+    "two-stage",
+    "int8",
+    "canary,label-only",
 )
 TENSORS = (("x", "FP32", (1, 2), bytes(range(8))), ("ids", "INT64", (1,), bytes(8)))
 
@@ -95,20 +107,60 @@ def log_proof() -> dict[str, Any]:
     }
 
 
-def receipt() -> dict[str, Any]:
-    salts = answer.salts(SUBJECT_KEY, NONCE)
-    entry = answer.leaf(VALUES, salts)
+def receipt(values: Sequence[str] = V1_VALUES) -> dict[str, Any]:
+    salts = answer.salts(SUBJECT_KEY, NONCE, len(values))
+    entry = answer.leaf(values, salts)
+    names = fields_of(entry)
     frontier = Frontier.empty().append([merkle.leaf_hash(b"another"), merkle.leaf_hash(entry)])
     signed = sign_checkpoint(Checkpoint(ANSWER_LOG, 2, frontier.root), key("answer-log"))
     proof = TlogProof(1, tuple(frontier.inclusion_proof(1)), signed)
     return {
         "subject_key": SUBJECT_KEY.hex(),
         "nonce": NONCE.hex(),
-        "values": dict(zip(FIELDS, VALUES, strict=True)),
-        "salts": {field: salt.hex() for field, salt in zip(FIELDS, salts, strict=True)},
+        "values": dict(zip(names, values, strict=True)),
+        "salts": {field: salt.hex() for field, salt in zip(names, salts, strict=True)},
         "leaf": entry.hex(),
-        "receipt": Receipt.of(entry, VALUES, salts, proof).encode().decode(),
+        "receipt": Receipt.of(entry, values, salts, proof).encode().decode(),
     }
+
+
+def receipt_v2() -> dict[str, Any]:
+    return receipt(VALUES)
+
+
+def parameters() -> dict[str, Any]:
+    """The digests of requests whose parameters have every type there is."""
+    requests: list[dict[str, Any]] = [
+        {"parameters": {}, "outputs": []},
+        {"parameters": {"receipt": {"bool_param": True}}, "outputs": []},
+        {
+            "parameters": {
+                "receipt": {"bool_param": False},
+                "nonce": {"string_param": "AAECAwQFBgcICQoLDA0ODw"},
+                "priority": {"uint64_param": 2**64 - 1},
+                "seed": {"int64_param": -2},
+                "temperature": {"double_param": 0.25},
+                "alias": {},
+                "ü": {"string_param": ""},
+            },
+            "outputs": ["y", "x"],
+        },
+    ]
+    digests = [parameters_digest(_asked(asked)) for asked in requests]
+    return {
+        "requests": [
+            {**asked, "digest": digest} for asked, digest in zip(requests, digests, strict=True)
+        ]
+    }
+
+
+def _asked(asked: dict[str, Any]) -> oip.ModelInferRequest:
+    request = oip.ModelInferRequest()
+    for name, value in asked["parameters"].items():
+        request.parameters[name].CopyFrom(oip.InferParameter(**value))
+    for name in asked["outputs"]:
+        request.outputs.add(name=name)
+    return request
 
 
 def tensors() -> dict[str, Any]:
@@ -165,6 +217,8 @@ FIXED = {
     "dsse": envelope,
     "tlog-proof": log_proof,
     "receipt": receipt,
+    "receipt-v2": receipt_v2,
+    "parameters": parameters,
     "tensors": tensors,
     "policy": policies,
     "policy-conditions": conditions,

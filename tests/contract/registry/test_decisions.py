@@ -12,7 +12,7 @@ from registry.records import VersionRecord
 from sealgate.auditing.decision import HOLDS, Examination, Finding
 from sealgate.auditing.entries import Excerpt
 from sealgate.auditing.reader import Opened
-from sealgate.trust.answer import FIELDS, HEADER
+from sealgate.trust.answer import FIELDS
 from sealgate.trust.evidence_rules import RED_TEAM
 from sealgate.trust.promotion import sign_statement
 from sealgate.trust.receipt import Receipt
@@ -40,7 +40,7 @@ def findings(
     values |= {"time": format_micros(moment), "policy_digest": chain.policies[0].digest}
     told = tuple(values[field] for field in FIELDS)
     leafless = Receipt.decode(receipt_of(values=told).encode())
-    assert leafless.proof == proof_of(_leaf(leafless))
+    assert leafless.proof == proof_of(leafless.entry)
     examination = Examination(leafless, chain.policies, bureau.now)
 
     class Trail:
@@ -52,10 +52,6 @@ def findings(
             raise AssertionError("an answer without a verdict has no other entries")
 
     return list(examination.findings(Trail()))
-
-
-def _leaf(receipt: Receipt) -> bytes:
-    return HEADER + b"".join(receipt.commitments)
 
 
 def broken(found: list[Finding]) -> list[tuple[str, str]]:

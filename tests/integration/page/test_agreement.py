@@ -10,6 +10,7 @@ from sealgate.trust.proof import TlogProof
 from sealgate.trust.receipt import Receipt, verify_receipt
 from tests.support.people import ANSWER_LOG, key
 from tests.support.receipts import ENTRY, SIZE, policy_in_force, proof_of, receipt
+from tests.support.vectors import V1_VALUES
 
 ALTERATIONS = 400
 _CHARACTERS = '0123456789abcdefABZ+/=\\n "{}:,é\u2014\ud7ff'
@@ -50,6 +51,13 @@ def alterations(text: str) -> list[str]:
 
 def test_an_alteration_anywhere_is_noticed_by_both(page, carrying):
     assert both(page, carrying, alterations(receipt())) == [False] * ALTERATIONS
+
+
+def test_receipts_of_v1_are_accepted_and_refused_by_both(page, carrying):
+    older = receipt(values=V1_VALUES)
+    texts = [older, older.replace("receipt/v1", "receipt/v2"), receipt()]
+    assert both(page, carrying, texts) == [True, False, True]
+    assert both(page, carrying, alterations(older)) == [False] * ALTERATIONS
 
 
 def test_odd_values_hold_for_both(page, carrying):

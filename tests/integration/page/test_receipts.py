@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.trust import canonical, dsse
-from sealgate.trust.answer import FIELDS
+from sealgate.trust.answer import FIELDS, V1_FIELDS
 from sealgate.trust.grace import Grace
 from sealgate.trust.policy import PAYLOAD_TYPE
 from sealgate.trust.receipt import CALLER_FIELDS
 from sealgate.trust.times import format_time
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, p256_key, sign_policy
 from tests.support.receipts import altered, policy_in_force, proof_of, receipt, with_proof
+from tests.support.vectors import V1_VALUES
 
 GOOD = {
     "policy-1": "holds",
@@ -51,6 +52,12 @@ def test_a_good_receipt_holds_at_every_step(page, carrying):
     opened = {field: "holds" if field in CALLER_FIELDS else "sealed" for field in FIELDS}
     assert page.fields() == opened
     assert "entry 6 of example.org/answers, among 11" in page.find("#summary").text
+
+
+def test_a_receipt_of_an_entry_of_v1_holds_too(page, carrying):
+    assert shown(page, carrying, receipt(values=V1_VALUES)) == ("holds", GOOD)
+    opened = {field: "holds" if field in CALLER_FIELDS else "sealed" for field in V1_FIELDS}
+    assert page.fields() == opened
 
 
 def test_each_level_of_the_path_is_shown(page, carrying):
@@ -147,7 +154,8 @@ def test_a_log_that_the_policy_does_not_name_is_refused(page, carrying, origin, 
         ('"commitments":["', '"commitments": ["'),
         ('"proof":"', '"extra":0,"proof":"'),
         (_FIRST_SALT, '"salt":"G'),
-        ("receipt/v1", "receipt/v2"),
+        ("receipt/v2", "receipt/v1"),
+        ("receipt/v2", "receipt/v3"),
         ("tlog-proof@v1", "tlog-proof@v2"),
         ("index 6", "index 06"),
         ('"value":"1"', '"value":"\\ud800"'),

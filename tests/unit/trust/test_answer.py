@@ -4,7 +4,17 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import answer
-from sealgate.trust.answer import FIELDS, commit, commitments, leaf, salts, tensors_digest
+from sealgate.trust.answer import (
+    FIELDS,
+    V1_FIELDS,
+    commit,
+    commitments,
+    fields_of,
+    joined,
+    leaf,
+    salts,
+    tensors_digest,
+)
 from tests.support.people import refused
 
 VALUES = tuple(f"value of {field} \u2013 ü" for field in FIELDS)
@@ -27,13 +37,28 @@ def test_other_keys_and_nonces_make_other_salts() -> None:
     assert len({SALTS, shifted, *others}) == 5
 
 
-def test_a_leaf_is_its_commitments_in_order() -> None:
-    entry = leaf(VALUES, SALTS)
-    assert entry.startswith(b"sealgate/answer/v1\n")
-    assert len(entry) == answer.LEAF_SIZE
+@pytest.mark.parametrize(
+    ("header", "names", "size"),
+    [(b"sealgate/answer/v1\n", V1_FIELDS, 499), (b"sealgate/answer/v2\n", FIELDS, 691)],
+)
+def test_a_leaf_is_its_commitments_in_order(
+    header: bytes, names: tuple[str, ...], size: int
+) -> None:
+    used, values = salts(b"k" * 32, b"n" * 16, len(names)), VALUES[: len(names)]
+    entry = leaf(values, used)
+    assert entry.startswith(header)
+    assert len(entry) == size
     assert commitments(entry) == tuple(
-        commit(salt, field, value) for salt, field, value in zip(SALTS, FIELDS, VALUES, strict=True)
+        commit(salt, field, value) for salt, field, value in zip(used, names, values, strict=True)
     )
+    assert joined(commitments(entry)) == entry
+    assert fields_of(entry) == fields_of(len(names)) == names
+
+
+def test_a_new_entry_keeps_the_fields_of_v1_and_adds_six() -> None:
+    added = ("alias", "parameters", "request_id", "screening", "arithmetic", "actions")
+    assert (*V1_FIELDS, *added) == FIELDS
+    assert len(leaf(VALUES, SALTS)) == answer.LEAF_SIZE
 
 
 def test_a_commitment_binds_salt_field_and_value() -> None:
@@ -49,14 +74,36 @@ def test_a_commitment_binds_salt_field_and_value() -> None:
 
 
 def test_a_leaf_needs_every_field() -> None:
+    for count in (0, 14, 16, 20, 22):
+        with refused(Reason.DOCUMENT_MALFORMED):
+            leaf(("",) * count, (bytes(16),) * count)
+        with refused(Reason.DOCUMENT_MALFORMED):
+            joined((bytes(32),) * count)
+        with refused(Reason.DOCUMENT_MALFORMED):
+            fields_of(count)
     with pytest.raises(ValueError, match="zip"):
-        leaf(VALUES[1:], SALTS)
+        leaf(VALUES, SALTS[1:])
 
 
-@pytest.mark.parametrize("entry", [b"", leaf(VALUES, SALTS)[:-1], b"x" + leaf(VALUES, SALTS)[1:]])
+ENTRY = leaf(VALUES, SALTS)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"",
+        ENTRY[:-1],
+        b"x" + ENTRY[1:],
+        ENTRY[:499],
+        ENTRY.replace(b"/v2", b"/v1"),
+        ENTRY[:499].replace(b"/v2", b"/v1") + bytes(32),
+    ],
+)
 def test_what_is_not_a_leaf_is_refused(entry: bytes) -> None:
     with refused(Reason.DOCUMENT_MALFORMED):
         commitments(entry)
+    with refused(Reason.DOCUMENT_MALFORMED):
+        fields_of(entry)
 
 
 def test_the_digest_of_tensors() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sealgate.reasons import Reason
 from sealgate.trust import answer, canonical, merkle
-from sealgate.trust.answer import FIELDS
+from sealgate.trust.answer import FIELDS, V1_FIELDS
 from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.proof import TlogProof
@@ -19,9 +19,14 @@ SALTS = answer.salts(b"k" * 32, b"n" * 16)
 ENTRY = answer.leaf(VALUES, SALTS)
 
 
-def proof(index: int = 4, origin: str = ANSWER_LOG, signer: str = "answer-log") -> TlogProof:
-    """The proof of ENTRY as the newest of five entries."""
-    hashes = [merkle.leaf_hash(b"other %d" % n) for n in range(4)] + [merkle.leaf_hash(ENTRY)]
+def proof(
+    index: int = 4,
+    origin: str = ANSWER_LOG,
+    signer: str = "answer-log",
+    entry: bytes = ENTRY,
+) -> TlogProof:
+    """The proof of an entry, by default ENTRY, as the newest of five."""
+    hashes = [merkle.leaf_hash(b"other %d" % n) for n in range(4)] + [merkle.leaf_hash(entry)]
     frontier = Frontier.empty().append(hashes)
     note = sign_checkpoint(Checkpoint(origin, 5, frontier.root), key(signer))
     return TlogProof(index, tuple(frontier.inclusion_proof(4)), note)
@@ -35,6 +40,35 @@ def test_a_receipt_reads_back_and_proves_the_callers_fields() -> None:
     recorded = dict(zip(FIELDS, VALUES, strict=True))
     assert verified.fields == {field: recorded[field] for field in CALLER_FIELDS}
     assert (verified.checkpoint.origin, verified.checkpoint.size) == (ANSWER_LOG, 5)
+
+
+def test_a_receipt_of_an_entry_of_v1_is_still_proved() -> None:
+    values, salts = VALUES[:15], SALTS[:15]
+    entry = answer.leaf(values, salts)
+    receipt = Receipt.of(entry, values, salts, proof(entry=entry))
+    assert b"sealgate/receipt/v1" in receipt.encode()
+    read = Receipt.decode(receipt.encode())
+    assert (read, read.names, read.entry) == (receipt, V1_FIELDS, entry)
+    assert verify_receipt(read, POLICY).fields.keys() == set(V1_FIELDS) - {"score", "threshold"}
+    assert read.opens_for_caller
+
+
+def test_a_receipt_cannot_pass_for_one_of_the_older_format() -> None:
+    """Not even with the commitments of the new fields taken out."""
+    data = RECEIPT.encode().replace(b"receipt/v2", b"receipt/v1")
+    with refused(Reason.DOCUMENT_MALFORMED):
+        Receipt.decode(data)
+    opened = {name: RECEIPT.opened[name] for name in V1_FIELDS if name in RECEIPT.opened}
+    older = Receipt(RECEIPT.commitments[: len(V1_FIELDS)], opened, RECEIPT.proof)
+    with refused(Reason.PROOF_INVALID):
+        verify_receipt(Receipt.decode(older.encode()), POLICY)
+
+
+def test_a_receipt_that_keeps_a_new_field_does_not_open_what_the_caller_may_see() -> None:
+    assert RECEIPT.opens_for_caller
+    for name in CALLER_FIELDS:
+        fewer = {field: pair for field, pair in RECEIPT.opened.items() if field != name}
+        assert not replace(RECEIPT, opened=fewer).opens_for_caller
 
 
 def test_the_caller_never_sees_score_or_threshold() -> None:
@@ -105,7 +139,8 @@ def test_a_checkpoint_that_the_log_did_not_sign_is_refused() -> None:
         (b'"opened":{', b'"opened":{"actor":{"salt":"' + b"0" * 32 + b'","value":""},'),
         (b'"salt":"', b'"salt":"00'),
         (b'"value":', b'"value": '),
-        (b"receipt/v1", b"receipt/v2"),
+        (b"receipt/v2", b"receipt/v1"),
+        (b"receipt/v2", b"receipt/v3"),
         (b"tlog-proof@v1", b"tlog-proof@v2"),
         (b'"proof":"', b'"proof":null,"proofs":"'),
         (b'"commitments":["', b'"commitments":["zz'),

@@ -1,4 +1,4 @@
-"""Fixed vectors: documents that exist must verify for as long as the formats are called v1."""
+"""Fixed vectors: documents that exist must verify for as long as there are formats v1 and v2."""
 
 import json
 
@@ -77,5 +77,6 @@ def test_policy_promotion_and_receipt_verify() -> None:
         bundle = PointerBundle.decode(moved[name].encode())
         verify_pointer(bundle, by_digest, history[-1], moved["publisher"], NOW)
     verify_freshness(Envelope.decode(moved["freshness"].encode()), history[-1], NOW)
-    receipt = Receipt.decode(vectors.read("receipt")["receipt"].encode())
-    assert verify_receipt(receipt, history[0]).fields["principal"] == "carla"
+    for name in ("receipt", "receipt-v2"):
+        receipt = Receipt.decode(vectors.read(name)["receipt"].encode())
+        assert verify_receipt(receipt, history[0]).fields["principal"] == "carla"
