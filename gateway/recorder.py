@@ -35,6 +35,8 @@ class SubjectKeys(Protocol):
 
     def destroy(self, subject: str) -> None: ...
 
+    def purge(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -209,10 +211,13 @@ class Recorder:
         """Destroy a subject's key, then what its entries commit to; return how many these were.
 
         The log verifies as before, and so does a receipt in its holder's hands. Raises:
-        RECORD_FAILED, REGISTRY_UNAVAILABLE; then it is to be done again.
+        RECORD_FAILED, REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED; then it is to be done again.
         """
         self._subjects.destroy(subject)
-        return self._log.erase(subject)
+        erased = self._log.erase(subject)
+        self._subjects.purge()
+        self._log.purge()
+        return erased
 
     def close(self, timeout: float) -> bool:
         """Waits for what is being recorded; False where time ran out."""

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -20,6 +20,9 @@ from registry.changes import Changes, Poll
 from sealgate.reasons import Reason, Refusal
 
 ChangeToken = tuple[int, ...]
+
+PURGE_SECONDS = 10.0
+"""How long `Database.purge` waits for readers."""
 
 _POSTGRES = ("postgres", "postgresql")
 
@@ -115,6 +118,20 @@ class Database:
             if self._version is None:
                 self._version = sqlite.DataVersion(self._engine)
             return (self._version.read(),)
+
+    def purge(self, *tables: Table, rewrite: bool = False, seconds: float = PURGE_SECONDS) -> None:
+        """Remove what deleted rows of `tables` have left in the database's own files.
+
+        SQLite: truncate the write-ahead log. PostgreSQL: VACUUM the tables. With `rewrite`, the
+        database (SQLite) or the tables (PostgreSQL) are written anew, for small ones only.
+        Raises Refusal(ERASURE_UNFINISHED) where others kept it from happening for `seconds`, or
+        where the database failed; whoever repeats it finishes it.
+        """
+        with _refusing(Reason.ERASURE_UNFINISHED):
+            if self._postgres:
+                self._postgres.vacuum(self._engine, tables, rewrite)
+            elif not sqlite.purge(self._engine, rewrite, seconds):
+                raise Refusal(Reason.ERASURE_UNFINISHED, "others read the write-ahead log")
 
     def changes(self) -> Changes:
         """What tells when to ask for the change token again."""

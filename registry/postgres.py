@@ -8,12 +8,22 @@ all that was committed before, and a writer that dies lets go with its connectio
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    NullPool,
+    Table,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -95,6 +105,22 @@ def patience(connection: Connection) -> Iterator[None]:
         yield
     finally:
         del driver.patience
+
+
+def vacuum(engine: Engine, tables: Iterable[Table], rewrite: bool) -> None:
+    """VACUUM tables; with `rewrite`, FULL, which writes their files anew and keeps others out.
+
+    Rows that an open transaction of anybody can still see stay until the next VACUUM. So do copies
+    in PostgreSQL's write-ahead log, its archive and backups.
+    """
+    words = "VACUUM (FULL)" if rewrite else "VACUUM"
+    quote = engine.dialect.identifier_preparer.format_table
+    with (
+        engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection,
+        patience(connection),
+    ):
+        for table in tables:
+            connection.execute(text(f"{words} {quote(table)}"))
 
 
 class Listener:

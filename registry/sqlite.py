@@ -3,11 +3,16 @@
 WAL mode with `synchronous=FULL`, so a commit that returned survives a power cut, and readers never
 wait for the writer. Writers begin with `BEGIN IMMEDIATE`: a transaction that starts as a reader
 and writes later could fail half-way with a busy snapshot.
+
+Deleted content is overwritten with zeros (`secure_delete`). Copies of it stay in the write-ahead
+log until that is truncated, and now and then in a page that SQLite has rearranged until the file is
+rewritten (`VACUUM`); `purge` does both.
 """
 
 import os
 import sqlite3
 import time
+from contextlib import closing
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import URL
@@ -17,6 +22,8 @@ from sealgate.reasons import Reason, Refusal
 
 WRITES = "sealgate_write"
 """The execution option of an engine whose transactions write."""
+
+_CHECKPOINT_MS = 20
 
 
 def new_engine(url: URL, busy_ms: int) -> Engine:
@@ -33,6 +40,7 @@ def new_engine(url: URL, busy_ms: int) -> Engine:
         _enter_wal(connection, busy_ms)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
@@ -40,6 +48,41 @@ def new_engine(url: URL, busy_ms: int) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def purge(engine: Engine, rewrite: bool, seconds: float) -> bool:
+    """Remove what deleted rows have left in the database's files.
+
+    1. With `rewrite`, the whole file is written anew.
+    2. The write-ahead log is copied into the file and truncated.
+
+    Return False where readers or writers kept step 2 from succeeding for `seconds`.
+    """
+    pooled = engine.raw_connection()
+    connection = pooled.driver_connection
+    # The connection leaves the pool, for its settings differ from now on.
+    pooled.detach()
+    if not isinstance(connection, sqlite3.Connection):
+        raise Refusal(Reason.INTERNAL, "not SQLite")
+    with closing(connection):
+        if rewrite:
+            # A temporary file would hold the rows that stay, keys among them.
+            connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute("VACUUM")
+        return _truncate_wal(connection, seconds)
+
+
+def _truncate_wal(connection: sqlite3.Connection, seconds: float) -> bool:
+    # Writers wait while a checkpoint waits for readers, so each attempt is short.
+    connection.execute(f"PRAGMA busy_timeout={_CHECKPOINT_MS:d}")
+    deadline = time.monotonic() + seconds
+    while True:
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_CHECKPOINT_MS / 1000)
 
 
 class DataVersion:

@@ -5,17 +5,34 @@ person and the entry, while the log still verifies.
 """
 
 import functools
+import logging
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
-from sqlalchemy import Column, LargeBinary, MetaData, Table, Text, delete, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+)
 
 from registry.database import Database
 from registry.log.tables import CONSTRAINT_NAMES
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
+
+_log = logging.getLogger(__name__)
 
 _KEY_BYTES = 32
 _CACHED = 4096
+# What is hashed before the key, so that the digest of a key is no salt of an entry.
+_DIGEST_PREFIX = b"sealgate/subject-key/v1\n"
 
 METADATA = MetaData(naming_convention=CONSTRAINT_NAMES)
 SUBJECT_KEYS = Table(
@@ -26,8 +43,17 @@ SUBJECT_KEYS = Table(
 )
 
 
+def key_digest(key: bytes) -> str:
+    """By which a destroyed key is recognised; it tells nothing of the key or the subject."""
+    return sha256(_DIGEST_PREFIX + key)
+
+
 class SubjectKeys:
-    """A 32-byte key for each subject, made when the subject is first met."""
+    """A 32-byte key for each subject, made when the subject is first met.
+
+    A key whose digest is among those of destroyed keys is destroyed again wherever it turns up: an
+    old copy of the database was put back.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -35,11 +61,23 @@ class SubjectKeys:
         # there when a key was destroyed belongs to an epoch that nobody asks for any more.
         self._cached = functools.lru_cache(_CACHED)(self._load_or_make)
         self._epoch = 0
+        self._destroyed: set[str] = set()
 
     @classmethod
-    def open(cls, place: Path | str) -> "SubjectKeys":
-        """Open the SQLite file or the URL, or begin it. Raises: REGISTRY_UNAVAILABLE."""
-        return cls(Database.open(place, "subjects"))
+    def open(cls, place: Path | str, destroyed: Iterable[str] = ()) -> "SubjectKeys":
+        """Open the SQLite file or the URL, or begin it, and destroy what an erasure destroyed.
+
+        `destroyed` are the digests of keys that erasures destroyed. Raises: REGISTRY_UNAVAILABLE,
+        RECORD_FAILED.
+        """
+        keys = cls(Database.open(place, "subjects"))
+        try:
+            keys._destroyed.update(destroyed)
+            keys._destroy_again()
+        except BaseException:
+            keys.close()
+            raise
+        return keys
 
     def key(self, subject: str) -> bytes:
         """The subject's key, made where there is none. Raises: RECORD_FAILED."""
@@ -47,30 +85,65 @@ class SubjectKeys:
 
     def known_key(self, subject: str) -> bytes:
         """The subject's key. Raises: ENTRY_UNKNOWN where it was never made, or is destroyed."""
-        query = select(SUBJECT_KEYS.c.key).where(SUBJECT_KEYS.c.subject == subject)
         with self._database.reading() as connection:
-            key = connection.scalar(query)
-        if key is None:
+            key = _stored(connection, subject)
+        if key is None or key_digest(key) in self._destroyed:
             raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
-        return bytes(key)
+        return key
 
     def destroy(self, subject: str) -> None:
-        """Destroy the subject's key for good. Raises: RECORD_FAILED."""
+        """Destroy the subject's key for good; `purge` removes what is left of it in files.
+
+        Raises: RECORD_FAILED.
+        """
         with self._database.writing() as connection:
+            key = _stored(connection, subject)
             connection.execute(delete(SUBJECT_KEYS).where(SUBJECT_KEYS.c.subject == subject))
             connection.commit()
+        if key is not None:
+            self._destroyed.add(key_digest(key))
         self._epoch += 1
         self._cached.cache_clear()
+
+    def purge(self) -> None:
+        """Remove destroyed keys and their subjects from the database's files.
+
+        Raises Refusal(ERASURE_UNFINISHED).
+        """
+        self._database.purge(SUBJECT_KEYS, rewrite=True)
 
     def close(self) -> None:
         self._database.close()
 
     def _load_or_make(self, _epoch: int, subject: str) -> bytes:
-        query = select(SUBJECT_KEYS.c.key).where(SUBJECT_KEYS.c.subject == subject)
         with self._database.writing() as connection:
-            key = connection.scalar(query)
+            key = _stored(connection, subject)
+            if key is not None and key_digest(key) in self._destroyed:
+                _log.error("a destroyed key was put back: it is destroyed again")
+                connection.execute(delete(SUBJECT_KEYS).where(SUBJECT_KEYS.c.subject == subject))
+                key = None
             if key is None:
                 key = secrets.token_bytes(_KEY_BYTES)
                 connection.execute(insert(SUBJECT_KEYS), {"subject": subject, "key": key})
                 connection.commit()
-        return bytes(key)
+        return key
+
+    def _destroy_again(self) -> None:
+        """Destroy the keys that are destroyed already, and what earlier deletions have left."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(SUBJECT_KEYS)) if self._destroyed else ()
+            again = [row.subject for row in rows if key_digest(row.key) in self._destroyed]
+        if again:
+            _log.error("%d destroyed keys were put back: they are destroyed again", len(again))
+        for subject in again:
+            self.destroy(subject)
+        try:
+            self.purge()
+        except Refusal as refusal:
+            _log.warning("the database of subjects was not purged: %s", refusal)
+
+
+def _stored(connection: Connection, subject: str) -> bytes | None:
+    query = select(SUBJECT_KEYS.c.key).where(SUBJECT_KEYS.c.subject == subject)
+    key = connection.scalar(query)
+    return None if key is None else bytes(key)

@@ -279,6 +279,10 @@ class Reason(Enum):
     ENGINE_UNAVAILABLE = (Kind.UNAVAILABLE, "The engine that runs the version cannot be reached.")
     ANSWER_MALFORMED = (Kind.INTERNAL, "The engine answered in another form than the model's.")
     RECORD_FAILED = (Kind.UNAVAILABLE, "The request could not be recorded, so it fails.")
+    ERASURE_UNFINISHED = (
+        Kind.UNAVAILABLE,
+        "The erasure has begun and is not finished; repeat it to finish it.",
+    )
     LOG_FENCED = (Kind.UNAVAILABLE, "Another writer has taken over the log.")
     CALL_FAILED = (Kind.UNAVAILABLE, "The gateway cannot be reached, or gave no reason.")
     ENTRY_PRUNED = (Kind.NOT_FOUND, "The log has pruned that entry; its hash is kept.")

@@ -103,6 +103,10 @@ class AnswerLog:
         """
         return self.openings.erase(subject)
 
+    def purge(self) -> None:
+        """Remove erased openings from the database's files. Raises Refusal(ERASURE_UNFINISHED)."""
+        self.openings.purge()
+
     def close(self) -> None:
         self._database.close()
 

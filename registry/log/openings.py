@@ -67,7 +67,8 @@ class Openings:
     def erase(self, subject: str) -> int:
         """Remove the openings of entries about a subject; return how many there were.
 
-        In blocks, so that answers go on. Raises Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE.
+        In blocks, so that answers go on. `purge` removes what is left of them in files. Raises
+        Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE.
         """
         with self._database.reading() as connection:
             newest = newest_checkpoint(connection, ANSWERS)
@@ -79,6 +80,10 @@ class Openings:
                 removed += connection.execute(erased).rowcount
                 connection.commit()
         return removed
+
+    def purge(self) -> None:
+        """Remove erased openings from the database's files. Raises Refusal(ERASURE_UNFINISHED)."""
+        self._database.purge(OPENINGS)
 
     def find(self, start: int, end: int, values: Sequence[str]) -> Iterator[Found]:
         """Look through the entries from `start` up to `end` for those that have each of `values`

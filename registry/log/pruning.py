@@ -21,11 +21,19 @@ def prune_leaves(database: Database, size: int) -> int:
     """Remove leaves and openings of the first `size` entries; return how many leaves went.
 
     `size` is that of full tiles, and the log has more entries. A tile's leaves go only if its
-    hashes are theirs: what was altered stays for whoever looks into it. Raises Refusal:
-    LOG_INCONSISTENT, RECORD_FAILED, REGISTRY_UNAVAILABLE; ValueError for another size.
+    hashes are theirs: what was altered stays for whoever looks into it. What went is removed from
+    the database's files too. Raises Refusal: LOG_INCONSISTENT, RECORD_FAILED, REGISTRY_UNAVAILABLE,
+    ERASURE_UNFINISHED; ValueError for another size.
     """
     if size % WIDTH or size < 0:
         raise ValueError("only full tiles are pruned")
+    removed = _remove(database, size)
+    # Also where nothing was left to remove: an earlier attempt may have failed here.
+    database.purge(OPENINGS, ANSWERS.leaves)
+    return removed
+
+
+def _remove(database: Database, size: int) -> int:
     removed = 0
     while True:
         with database.writing() as connection:
