@@ -29,7 +29,7 @@ from gateway.turnstile import Turnstile, Wait
 from inference import tracing
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
-from sealgate.statuses import grpc_status
+from sealgate.statuses import grpc_status, refusal_for
 from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(__name__)
@@ -280,7 +280,7 @@ class FrontDoor(grpc.ServerInterceptor):
     def _abort(self, call: Call, error: Exception) -> None:
         """Step 9: ends the call with the error's reason; the outermost boundary of a call."""
         code: Callable[[], Any] = call.code
-        if code() is not None:
+        if code() is not None and not isinstance(error, NotImplementedError):
             # A handler of a foreign servicer has aborted by itself.
             raise error
         refusal, receipt = self.refused(call, error)
@@ -289,7 +289,7 @@ class FrontDoor(grpc.ServerInterceptor):
 
     def refused(self, call: Call, error: Exception) -> tuple[Refusal, bytes | None]:
         """What the caller hears, recorded or counted, and the receipt of it where one is due."""
-        refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, str(error))
+        refusal = refusal_for(error)
         line_of_call().outcome = refusal.reason.name
         if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):
             _log.error("%s failed: %s", call.method, refusal, exc_info=error)

@@ -35,6 +35,7 @@ class HealthService(health.HealthServicer):
         self._engine = engine
         self._rights = rights
         self._admit = admit
+        self._listed: dict[str, None] = {}
 
     def Check(self, request: Any, call: Call) -> Any:
         """Raises, for a model: the reasons of a bad credential; NAME_MALFORMED, RIGHT_MISSING,
@@ -54,6 +55,19 @@ class HealthService(health.HealthServicer):
                 raise
             return _response(False)
         return _response(True)
+
+    def List(self, request: Any, call: Call) -> Any:
+        """What `Check` says of each service, and of `policy`; the same to everybody."""
+        checked = health_pb2.HealthCheckRequest
+        names = [*self._listed, _POLICY]
+        return health_pb2.HealthListResponse(
+            statuses={name: self.Check(checked(service=name), call) for name in names}
+        )
+
+    def set(self, service: str, status: Any) -> None:
+        """Say how a service does; it is listed from then on."""
+        self._listed[service] = None
+        super().set(service, status)
 
     def Watch(self, request: Any, call: Call) -> Iterator[Any]:
         """Yields a service's status, and again whenever it changes. Raises: the reasons of a

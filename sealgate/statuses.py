@@ -8,7 +8,7 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from sealgate.reasons import Kind, Refusal
+from sealgate.reasons import Kind, Reason, Refusal
 
 DOMAIN = "sealgate"
 
@@ -59,6 +59,17 @@ def grpc_status(refusal: Refusal, *metadata: tuple[str, str | bytes]) -> RichSta
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     details = rpc_status.to_status(status).trailing_metadata
     return RichStatus(STATUS[reason.kind], status.message, (*details, *metadata))
+
+
+def refusal_for(error: Exception) -> Refusal:
+    """What whatever a handler raised comes to. Generated servicers raise NotImplementedError for a
+    method that they only inherit: RULE_MISSING, as for any other method that is not offered.
+    """
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, NotImplementedError):
+        return Refusal(Reason.RULE_MISSING, "not implemented")
+    return Refusal(Reason.INTERNAL, str(error))
 
 
 def retry_after(refusal: Refusal) -> float | None:

@@ -31,7 +31,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
 )
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.settings import ConfigError
-from sealgate.statuses import grpc_status
+from sealgate.statuses import grpc_status, refusal_for
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
 
@@ -237,10 +237,10 @@ def _parsed(handler: Any, message: bytes) -> Any:
 
 def _abort(method: str, context: grpc.ServicerContext, error: Exception) -> None:
     code: Callable[[], Any] = context.code  # type: ignore[attr-defined]
-    if code() is not None:
+    if code() is not None and not isinstance(error, NotImplementedError):
         # The handler has said so itself: it is one of those that are not there.
         raise error
-    refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, str(error))
+    refusal = refusal_for(error)
     if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):
         _log.error("%s failed: %s", method, refusal, exc_info=error)
     context.abort_with_status(grpc_status(refusal))

@@ -46,20 +46,20 @@ PEOPLE = {
 }
 
 
-def invoke(channel, path, method):
-    """Calls a method with an empty request, whatever its kind."""
+def invoke(channel, path, method, message=b""):
+    """Calls a method with an empty request or other bytes, whatever its kind."""
     raw = {"request_serializer": bytes, "response_deserializer": bytes}
     if method.client_streaming and method.server_streaming:
-        return list(channel.stream_stream(path, **raw)(iter([b""]), timeout=60))
+        return list(channel.stream_stream(path, **raw)(iter([message]), timeout=60))
     if method.client_streaming:
-        return channel.stream_unary(path, **raw)(iter([b""]), timeout=60)
+        return channel.stream_unary(path, **raw)(iter([message]), timeout=60)
     if method.server_streaming:
-        call = channel.unary_stream(path, **raw)(b"", timeout=60)
+        call = channel.unary_stream(path, **raw)(message, timeout=60)
         try:
             return next(call)
         finally:
             call.cancel()
-    return channel.unary_unary(path, **raw)(b"", timeout=60)
+    return channel.unary_unary(path, **raw)(message, timeout=60)
 
 
 def test_every_method_has_a_rule_and_no_rule_is_left_over():
@@ -157,6 +157,33 @@ def test_roles_decide_about_api_keys_too(keyed, path, method, person):
         assert reason is not None
     allowed = RULES[path] == ANYONE or PEOPLE[person] in RULES[path]
     assert (reason is Reason.ROLE_TOO_LOW) is not allowed
+
+
+@pytest.mark.parametrize("person", [None, *PEOPLE])
+@pytest.mark.parametrize("message", [b"", b"\xff\x00garbage"], ids=["empty", "garbage"])
+def test_no_method_raises(house, caplog, person, message):
+    """Whoever calls it with whatever bytes; foreign services' methods too."""
+    profile = house.profile(person or "client")
+    credentials = grpc.ssl_channel_credentials(profile.server_authority.read_bytes())
+    walked = dict(METHODS)
+    # A newer release of the health service has it.
+    walked.setdefault("/grpc.health.v1.Health/List", walked["/grpc.health.v1.Health/Check"])
+    codes = {}
+    with ExitStack() as stack:
+        channel = stack.enter_context(
+            grpc.secure_channel(profile.endpoint, credentials)
+            if person is None
+            else connect(profile)
+        )
+        for path, method in walked.items():
+            try:
+                invoke(channel, path, method, message)
+            except StopIteration:
+                pass
+            except grpc.RpcError as error:
+                codes[path] = error.code()
+    assert not {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL} & set(codes.values()), codes
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]
 
 
 def test_a_method_that_is_not_offered(house):
