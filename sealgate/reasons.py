@@ -290,11 +290,17 @@ class Reason(Enum):
     WITNESS_REFUSED = (Kind.UNAVAILABLE, "A witness does not cosign.")
     WITNESSES_TOO_FEW = (Kind.DATA_LOSS, "Too few witnesses have cosigned the log.")
     LOG_INCONSISTENT = (Kind.DATA_LOSS, "A log contradicts what it has signed.")
+    REASON_UNKNOWN = (Kind.INTERNAL, "The reason that was given is unknown to this release.")
     INTERNAL = (Kind.INTERNAL, "Something went wrong; the gateway's log says what.")
 
     def __init__(self, kind: Kind, sentence: str) -> None:
         self.kind = kind
         self.sentence = sentence
+
+    @classmethod
+    def named(cls, name: str) -> "Reason":
+        """The reason of that name; REASON_UNKNOWN for one that a newer release may have given."""
+        return cls.__members__.get(name, cls.REASON_UNKNOWN)
 
 
 class Refusal(Exception):

@@ -1,5 +1,6 @@
 """A connection to a gateway: TLS, a credential, and the reasons that come back."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from sealgate.trust.certificate import certificate_identity
 from sealgate.trust.keys import PublicKey
 
 _DOMAIN = "sealgate"
+# As google.rpc.ErrorInfo has it.
+_REASON_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 _LARGEST_MESSAGE = 64 * 1024 * 1024
 
 # Where the receipt of a refusal travels.
@@ -177,9 +180,18 @@ def connect(profile: Profile) -> grpc.Channel:
 
 
 def reason_of(error: grpc.RpcError) -> Reason | None:
-    """The reason that the gateway gave, or None where the call failed on its way."""
+    """The reason that the gateway gave, or None where the call failed on its way.
+
+    REASON_UNKNOWN for one that this release does not have; see `reason_name_of`.
+    """
     info = _info_of(error)
-    return None if info is None else Reason[info.reason]
+    return None if info is None else Reason.named(info.reason)
+
+
+def reason_name_of(error: grpc.RpcError) -> str:
+    """The name of the reason that the gateway gave, known here or not; "" without a name."""
+    info = _info_of(error)
+    return info.reason if info is not None and _REASON_NAME.fullmatch(info.reason) else ""
 
 
 def facts_of(error: grpc.RpcError) -> dict[str, str]:
@@ -203,7 +215,7 @@ def _info_of(error: grpc.RpcError) -> Any:
     status = status_of(error)
     info = error_details_pb2.ErrorInfo()
     for detail in status.details if status is not None else ():
-        if detail.Unpack(info) and info.domain == _DOMAIN and info.reason in Reason.__members__:
+        if detail.Unpack(info) and info.domain == _DOMAIN:
             return info
     return None
 

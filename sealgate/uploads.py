@@ -15,7 +15,7 @@ from typing import TypeVar
 import grpc
 
 from sealgate.mutations import new_request_id
-from sealgate.reasons import Reason
+from sealgate.reasons import Reason, Refusal
 from sealgate.remote import facts_of, reason_of
 from sealgate.trust.manifest import Manifest
 from sealgate.v1 import registry_pb2
@@ -97,7 +97,8 @@ class Uploader:
     def publish(self, package: Package) -> registry_pb2.Version:
         """Upload the files and register them; what the caller registered before is returned.
 
-        Raises grpc.RpcError with the gateway's reason, or when it stays away.
+        Raises grpc.RpcError with the gateway's reason, or when it stays away; FILE_MISSING where it
+        asks for a file that the package does not have.
         """
         # A second round where the gateway has changed, or has lost what it had.
         for last in (False, True):
@@ -147,6 +148,9 @@ class Uploader:
         return version
 
     def _send(self, upload: messages.Upload, paths: Mapping[str, Path]) -> None:
+        for file in upload.files:
+            if file.path not in paths:
+                raise Refusal(Reason.FILE_MISSING, f"{file.path!r} is not one that was announced")
         sent = _Sent(upload, self._progress)
         stop = threading.Event()
         # The largest first, so that none is left alone at the end.

@@ -153,7 +153,7 @@ class Together:
                 break
         # 3.
         if refused:
-            raise Refusal(Reason[refused[0].reason], refused[0].detail)
+            raise Refusal(Reason.named(refused[0].reason), refused[0].detail)
         if result.is_failed():
             lost = _lost(result, ranks, failed)
             who = f"process {lost.rank + 1} of {self._devices.processes}"

@@ -73,7 +73,7 @@ def _responses(stream: Any) -> Iterator[oip.ModelInferResponse]:
         for message in stream:
             if message.error_message:
                 name = message.error_message.partition(":")[0]
-                reason = Reason.__members__.get(name, Reason.ENGINE_UNAVAILABLE)
+                reason = _known(Reason.named(name)) or Reason.ENGINE_UNAVAILABLE
                 raise Refusal(reason, message.error_message[:_LONGEST_DETAIL])
             yield message.infer_response
     except grpc.RpcError as error:
@@ -81,6 +81,12 @@ def _responses(stream: Any) -> Iterator[oip.ModelInferResponse]:
 
 
 def _refused(error: Any) -> Refusal:
-    reason = reason_of(error) or _BY_STATUS.get(error.code(), Reason.ENGINE_UNAVAILABLE)
+    by_status = _BY_STATUS.get(error.code(), Reason.ENGINE_UNAVAILABLE)
+    reason = _known(reason_of(error)) or by_status
     detail = (error.details() or "")[:_LONGEST_DETAIL]
     return Refusal(reason, detail, retry_after_of(error))
+
+
+def _known(reason: Reason | None) -> Reason | None:
+    """An engine of a newer release may give a reason that callers here would not know."""
+    return None if reason is Reason.REASON_UNKNOWN else reason

@@ -44,7 +44,7 @@ class Refused(NamedTuple):
 def heard(said: T | Refused) -> T:
     """What a replica said, or the refusal that it was, raised."""
     if isinstance(said, Refused):
-        raise Refusal(Reason[said.reason], f"at a replica: {said.detail}")
+        raise Refusal(Reason.named(said.reason), f"at a replica: {said.detail}")
     return said
 
 

@@ -55,8 +55,8 @@ class _Search:
             self.next[origin] = indices[self._limit]
         for index in indices[: self._limit]:
             fields = found[index].fields or {}
-            self.digests.add(fields["version_digest"])
-            told = {name: fields[name] for name in _SHOWN}
+            self.digests.add(fields.get("version_digest", ""))
+            told = {name: fields.get(name, "") for name in _SHOWN}
             self.rows.append({"log": origin, "entry": index, **told})
 
 

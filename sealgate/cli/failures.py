@@ -7,7 +7,7 @@ import click
 import grpc
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import reason_of
+from sealgate.remote import reason_name_of, reason_of
 
 _HINTS = {
     Reason.CALL_FAILED: "is `sealgate serve` running?",
@@ -28,7 +28,8 @@ class HelpfulGroup(click.Group):
         except grpc.RpcError as error:
             reason = reason_of(error)
             if reason is not None:
-                raise _failure(reason, "") from error
+                unknown = reason is Reason.REASON_UNKNOWN
+                raise _failure(reason, reason_name_of(error) if unknown else "") from error
             raise click.ClickException(_unexplained(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:

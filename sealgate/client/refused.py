@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import RECEIPT_METADATA, facts_of, reason_of, retry_after_of
+from sealgate.remote import RECEIPT_METADATA, facts_of, reason_name_of, reason_of, retry_after_of
 from sealgate.trust.checkpoint import Checkpoint
 
 
@@ -65,7 +65,8 @@ def refusal_of(error: grpc.RpcError) -> GatewayRefusal:
     code: grpc.StatusCode = call.code()
     reason = reason_of(error)
     if reason is not None:
-        return GatewayRefusal(reason, "", code, retry_after_of(error), facts=facts_of(error))
+        detail = reason_name_of(error) if reason is Reason.REASON_UNKNOWN else ""
+        return GatewayRefusal(reason, detail, code, retry_after_of(error), facts=facts_of(error))
     # Our own clock cuts a call off before the gateway can say so.
     late = code is grpc.StatusCode.DEADLINE_EXCEEDED
     reason = Reason.DEADLINE_TOO_SHORT if late else Reason.CALL_FAILED

@@ -45,13 +45,14 @@ class Failed(grpc.RpcError, grpc.Call):
     def __init__(
         self,
         code: grpc.StatusCode,
-        reason: Reason | None = None,
+        reason: Reason | str | None = None,
         retry_after: float | None = None,
         receipt: bytes | None = None,
     ) -> None:
         status = status_pb2.Status(code=code.value[0], message="refused")
         if reason is not None:
-            info = error_details_pb2.ErrorInfo(reason=reason.name, domain="sealgate")
+            name = reason.name if isinstance(reason, Reason) else reason
+            info = error_details_pb2.ErrorInfo(reason=name, domain="sealgate")
             status.details.add().Pack(info)
         if retry_after is not None:
             delay = duration_pb2.Duration()

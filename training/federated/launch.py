@@ -139,7 +139,7 @@ class Processes:
         place = self._folders.server / "refused.json"
         if place.exists():
             told = json.loads(place.read_bytes())
-            raise Refusal(Reason[told["reason"]], f"{told['detail']}{self._heard('clients')}")
+            raise Refusal(Reason.named(told["reason"]), f"{told['detail']}{self._heard('clients')}")
         raise Refusal(Reason.INTERNAL, f"the server ended{self._heard('server')}")
 
     def end(self) -> None:

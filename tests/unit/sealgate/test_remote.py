@@ -4,9 +4,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
+import click
 import grpc
 import pytest
+from click.testing import CliRunner
 
+from sealgate.cli.failures import HelpfulGroup
 from sealgate.client.refused import receipt_in, refusal_of
 from sealgate.client.retries import Retries
 from sealgate.reasons import Reason
@@ -54,6 +57,39 @@ def test_both_apis_errors_tell_the_same(api):
         0.25,
     )
     assert receipt_in(error) == b"receipt"
+
+
+@pytest.mark.parametrize("api", [lambda failed: failed, aio])
+def test_a_reason_of_a_newer_release_is_unknown_and_named(api):
+    exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
+    error = api(Failed(exhausted, "MOON_TOO_FULL", 0.25))
+    assert reason_of(error) is Reason.REASON_UNKNOWN
+    refusal = refusal_of(error)
+    assert (refusal.reason, refusal.detail) == (Reason.REASON_UNKNOWN, "MOON_TOO_FULL")
+    # What the status says of it still counts.
+    assert (refusal.code, refusal.retry_after) == (exhausted, 0.25)
+    assert Retries().pause(1, refusal, 60.0, lambda: 0.0) == 0.25
+
+
+@pytest.mark.parametrize("name", ["", "__init__", "named", "\x1b[2J", "A" * 64, "queue_full"])
+def test_what_is_no_name_of_a_reason_is_not_shown(name):
+    refusal = refusal_of(Failed(grpc.StatusCode.INTERNAL, name))
+    assert (refusal.reason, refusal.detail) == (Reason.REASON_UNKNOWN, "")
+
+
+def test_a_command_that_meets_an_unknown_reason_says_so():
+    @click.group(cls=HelpfulGroup)
+    def commands():
+        """Nothing."""
+
+    @commands.command()
+    def ask():
+        raise Failed(grpc.StatusCode.INTERNAL, "MOON_TOO_FULL")
+
+    done = CliRunner().invoke(commands, ["ask"])
+    assert done.exit_code == 1
+    assert "REASON_UNKNOWN" in done.output
+    assert "MOON_TOO_FULL" in done.output
 
 
 def test_retries_are_bounded():

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from inference.remote import sockets
 from inference.remote.door import SocketDoor
@@ -29,6 +31,8 @@ class Refusing(GRPCInferenceServiceServicer):
         self.reason: Reason | None = None
         self.status = grpc.StatusCode.INTERNAL
         self.loads = 0
+        # Whether the reason is one that nobody here knows.
+        self.newer = False
 
     def ModelInfer(self, request, context):  # noqa: N802
         self._end(context)
@@ -46,6 +50,12 @@ class Refusing(GRPCInferenceServiceServicer):
         return oip.ServerReadyResponse(ready=True)
 
     def _end(self, context):
+        if self.newer:
+            code = self.status.value[0]
+            status = status_pb2.Status(code=code, message="x")
+            info = error_details_pb2.ErrorInfo(reason="MOON_TOO_FULL", domain="sealgate")
+            status.details.add().Pack(info)
+            context.abort_with_status(rpc_status.to_status(status))
         if self.reason is not None:
             context.abort_with_status(grpc_status(Refusal(self.reason)))
         context.abort(self.status, "a foreign text")
@@ -96,6 +106,21 @@ def test_what_callers_hear(
     else:
         engine.status = said
     with refused(heard):
+        room.infer(oip.ModelInferRequest(), None)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (grpc.StatusCode.INTERNAL, Reason.ENGINE_UNAVAILABLE),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUEUE_FULL),
+    ],
+)
+def test_an_engine_of_a_newer_release_is_heard_by_its_status(
+    engine: Refusing, room: EngineRoom, status: grpc.StatusCode, reason: Reason
+) -> None:
+    engine.newer, engine.status = True, status
+    with refused(reason):
         room.infer(oip.ModelInferRequest(), None)
 
 
