@@ -11,6 +11,7 @@ from gateway.config import GatewayConfig
 from gateway.config_option import config_option, read_config
 from gateway.opening import opening
 from registry.database import Database
+from registry.log.openings import Openings
 from registry.log.pruning import prune_leaves
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
@@ -84,7 +85,7 @@ def _prune(
         size = min(newest, _wanted(prunings, log.origin, before, cutoff, size))
     first = log.first()
     if not dry_run and size:
-        prunings.add(log.origin, size, cutoff)
+        prunings.add(log.origin, size, cutoff, Openings(answers).closed_between)
         prune_leaves(answers, size)
     return {
         "log": log.origin,

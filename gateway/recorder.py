@@ -7,15 +7,16 @@ of them, and for each its own proof. See `inference.batcher` for how they come t
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
+from gateway.erasing import Erasure, ErasureBarrier
 from inference import tracing
 from inference.batcher import Batcher, Limits
 from inference.statistics import Duration
 from registry.log.answer_log import Answer, AnswerLog, Opening
+from registry.subjects import SubjectKeys
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import answer
 from sealgate.trust.checkpoint import open_checkpoint
@@ -26,16 +27,7 @@ from sealgate.trust.times import format_micros
 _NONCE_BYTES = 16
 _GROUP = 256
 _WAITING = 4096
-
-
-class SubjectKeys(Protocol):
-    def key(self, subject: str) -> bytes: ...
-
-    def known_key(self, subject: str) -> bytes: ...
-
-    def destroy(self, subject: str) -> None: ...
-
-    def purge(self) -> None: ...
+_ERASURE_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +109,8 @@ class Recorder:
         self._groups: Batcher[list[Answer], TlogProof] = Batcher(
             self._append, Limits(max_rows=_GROUP, queue_rows=_WAITING)
         )
+        self._barrier = ErasureBarrier()
+        self._erasing = threading.Lock()
         self.fenced = threading.Event()
         # One group after another is written, so nobody else changes it meanwhile.
         self.commits = Duration()
@@ -145,10 +139,11 @@ class Recorder:
     def _record(self, outcome: Outcome) -> Receipt:
         values = outcome.values()
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        salts = answer.salts(self._subjects.key(outcome.subject), nonce)
-        leaf = answer.leaf(values, salts)
-        opening = Opening(values, nonce, outcome.subject)
-        proof = self._groups.submit([Answer(leaf, opening)])
+        with self._barrier.recording(outcome.subject):
+            salts = answer.salts(self._subjects.key(outcome.subject), nonce)
+            leaf = answer.leaf(values, salts)
+            opening = Opening(values, nonce, outcome.subject)
+            proof = self._groups.submit([Answer(leaf, opening)])
         return Receipt.of(leaf, values, salts, proof)
 
     def open(self, index: int) -> Receipt:
@@ -207,17 +202,22 @@ class Recorder:
                 raise
             return None
 
-    def erase(self, subject: str) -> int:
+    def erase(self, subject: str, tell: Callable[[Erasure], None]) -> int:
         """Destroy a subject's key, then what its entries commit to; return how many these were.
 
-        The log verifies as before, and so does a receipt in its holder's hands. Raises:
-        RECORD_FAILED, REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED; then it is to be done again.
+        The log verifies as before, and so does a receipt in its holder's hands. For `tell` and what
+        is raised see `Erasure.run`.
         """
-        self._subjects.destroy(subject)
-        erased = self._log.erase(subject)
-        self._subjects.purge()
-        self._log.purge()
-        return erased
+        if not self._erasing.acquire(timeout=_ERASURE_WAIT_SECONDS):
+            raise Refusal(Reason.RECORD_FAILED, "another erasure is in progress")
+        try:
+            return Erasure(self._log, self._subjects, self._barrier, subject).run(tell)
+        finally:
+            self._erasing.release()
+
+    def closed(self) -> int:
+        """How many entries have no opening, of those that are not pruned."""
+        return self._log.openings.closed()
 
     def close(self, timeout: float) -> bool:
         """Waits for what is being recorded; False where time ran out."""

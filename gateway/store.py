@@ -65,7 +65,7 @@ class Store:
                 config.answers.database, config.answers.origin, answers_key, known=known
             )
         with opening("[answers] subjects", config.answers.subjects):
-            subjects = SubjectKeys.open(config.answers.subjects)
+            subjects = SubjectKeys.open(config.answers.subjects, registry.erasures.destroyed_keys())
         witnessed = Witnessed.open(config.trust.seen, [w.witness for w in config.witnesses])
         return cls(
             roots, registry, uploads, answers, subjects, seen_registry, seen_answers, witnessed

@@ -4,8 +4,9 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
+from gateway.erasing import Erasure
 from gateway.recorder import Recorder
-from registry.erasures import Erasures
+from registry.erasures import Erasures, Told
 from registry.requests import Once
 from sealgate.trust.digest import sha256
 from sealgate.trust.pseudonym import SALT_BYTES, pseudonym
@@ -31,15 +32,29 @@ def erase_subject(
 ) -> Erased:
     """Erase a subject from this gateway's answer log `origin`, in the name of `principal`.
 
-    The log tells of it first, so nothing is ever gone without its entry; a repeated request makes
-    no second one, and goes on where the first may have broken off. Raises as `Once`,
-    `Erasures.add` and `Recorder.erase` do.
+    The registry's log tells of it first, and how many entries it closes, so nothing is ever gone
+    without its entry. A repeated request finishes what the first may have left undone; the log
+    tells of it again only where there is more to close by now. Raises as `Once`, `Erasures.add` and
+    `Recorder.erase` do.
     """
     once = _once(request_id, origin, subject) if request_id else None
-    told = erasures.add(
-        principal, origin, pseudonym(subject, secrets.token_bytes(SALT_BYTES)), once
-    )
-    return Erased(told, recorder.erase(subject))
+    names = [pseudonym(subject, secrets.token_bytes(SALT_BYTES)) for _ in range(2)]
+    # Where an erasure broke off, fewer entries are closed than the log says. If it was this
+    # subject's, they must not be counted again.
+    broken_off = erasures.erased(origin).entries > recorder.closed()
+    start = erasures.told_until(origin, subject) if broken_off else 0
+    told: list[Told] = []
+
+    def tell(erasure: Erasure) -> None:
+        first = erasures.add(principal, origin, names[0], erasure.closing(start), once)
+        told.append(first)
+        if first.repeated:
+            more = erasure.closing(max(start, first.size))
+            if more.entries or more.key_digest not in (None, first.key_digest):
+                erasures.add(principal, origin, names[1], more)
+
+    removed = recorder.erase(subject, tell)
+    return Erased(told[0].pseudonym, removed)
 
 
 def _once(request_id: str, origin: str, subject: str) -> Once:

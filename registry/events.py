@@ -59,6 +59,11 @@ def _api_key(row: Values) -> str:
     return f"api-keys/{row['key_id']}"
 
 
+def _known(row: Values, *names: str) -> dict[str, Any]:
+    """Fields that entries of earlier releases do not have."""
+    return {name: row[name] for name in names if row[name] is not None}
+
+
 POLICY_ACCEPTED = Event(
     "policy.accepted",
     schema.POLICIES,
@@ -186,14 +191,14 @@ SUBJECT_ERASED = Event(
     "subject.erased",
     schema.ERASURES,
     lambda row: f"logs/{row['origin']}",
-    lambda row: {"pseudonym": row["pseudonym"]},
+    lambda row: {"pseudonym": row["pseudonym"]} | _known(row, "entries", "size", "key_digest"),
 )
 
 LOG_PRUNED = Event(
     "log.pruned",
     schema.PRUNINGS,
     lambda row: f"logs/{row['origin']}",
-    lambda row: {"size": row["size"]},
+    lambda row: {"size": row["size"]} | _known(row, "closed"),
 )
 
 REQUEST_ALLOWED = Event(

@@ -4,6 +4,7 @@ An anchor shows that an answer log had so many entries at its time, so those are
 What is about to be pruned stands in the log before the first entry goes.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
@@ -36,24 +37,35 @@ class Prunings:
         with self._ledger.view() as connection:
             return pruned_of(connection, origin)
 
-    def add(self, origin: str, size: int, before: datetime) -> None:
+    def add(
+        self, origin: str, size: int, before: datetime, closed: Callable[[int, int], int]
+    ) -> None:
         """Log that the first `size` entries of an answer log, full tiles, are about to be pruned.
 
+        `closed` says how many entries of a range have no opening: the log tells of these too.
         Raises Refusal(RETENTION_HOLDS) unless an anchor shows all of them to be from before that
         time; LOG_INCONSISTENT, RECORD_FAILED.
         """
         with self._ledger.change(self._principal) as unit:
             if size % WIDTH or size > _prunable(unit, origin, before):
                 raise Refusal(Reason.RETENTION_HOLDS, f"{size} entries of {origin}")
-            if size <= pruned_of(unit.connection, origin):
+            pruned = pruned_of(unit.connection, origin)
+            if size <= pruned:
                 return
-            unit.add(LOG_PRUNED, origin=origin, size=size)
+            told = closed_of(unit.connection, origin) + closed(pruned, size)
+            unit.add(LOG_PRUNED, origin=origin, size=size, closed=told)
             unit.commit()
 
 
 def pruned_of(connection: Connection, origin: str) -> int:
     """How many entries of a log were to be pruned so far."""
     query = select(func.max(PRUNINGS.c.size)).where(PRUNINGS.c.origin == origin)
+    return int(connection.scalar(query) or 0)
+
+
+def closed_of(connection: Connection, origin: str) -> int:
+    """How many of a log's pruned entries had no opening any more when they were pruned."""
+    query = select(func.max(PRUNINGS.c.closed)).where(PRUNINGS.c.origin == origin)
     return int(connection.scalar(query) or 0)
 
 

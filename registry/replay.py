@@ -56,6 +56,7 @@ def replay(index: int, leaf: bytes) -> Told | None:
     columns: dict[str, Any] = {"entry": index}
     columns |= {name: entry[name] for name in ("time", "principal")}
     columns |= _subject(event, entry["subject"])
+    columns |= dict.fromkeys(_OPTIONAL.get(event.name, ()))
     for name, value in entry["body"].items():
         column = _RENAMED.get((event.name, name), name)
         columns[column] = _value(event, column, value)
@@ -93,6 +94,11 @@ _HASHED = {
     ("pointer.moved", "bundle"),
     ("api-key.created", "digest"),
     ("artifacts.collected", "digests"),
+}
+# Columns that are empty where an entry does not tell of them.
+_OPTIONAL = {
+    "subject.erased": ("entries", "size", "key_digest"),
+    "log.pruned": ("closed",),
 }
 _SUBJECTS = {
     schema.POLICIES: r"policies/(?P<version>\d+)",

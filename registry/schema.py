@@ -180,18 +180,24 @@ COLLECTIONS = _state(
     _text("digests"),
 )
 
-# Subjects whose keys and openings were about to be removed: their names' slow hashes.
+# Subjects whose keys and openings were about to be removed: their names' slow hashes; how many of
+# the answer log's entries were closed, and how many it had; by what the destroyed key is known.
 ERASURES = _state(
     "erasures",
     _text("pseudonym", key=True),
     _text("origin"),
+    Column("entries", Count),
+    Column("size", Count),
+    Column("key_digest", Text),
 )
 
-# How many of an answer log's first entries were about to be pruned to their hashes.
+# How many of an answer log's first entries were about to be pruned to their hashes, and how many of
+# these had no opening any more.
 PRUNINGS = _state(
     "prunings",
     _text("origin", key=True),
     _number("size", key=True),
+    Column("closed", Count),
 )
 
 # What second persons allowed, once it was used: the statement's digest, and all of it.

@@ -91,6 +91,12 @@ class SubjectKeys:
             raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
         return key
 
+    def digest(self, subject: str) -> str | None:
+        """The digest of the subject's key, if there is one. Raises: REGISTRY_UNAVAILABLE."""
+        with self._database.reading() as connection:
+            key = _stored(connection, subject)
+        return None if key is None else key_digest(key)
+
     def destroy(self, subject: str) -> None:
         """Destroy the subject's key for good; `purge` removes what is left of it in files.
 

@@ -95,18 +95,6 @@ class AnswerLog:
         """Return what entry `index` commits to. Raises Refusal as `Openings.get`."""
         return self.openings.get(index)
 
-    def erase(self, subject: str) -> int:
-        """Remove the opening of every entry about a subject; return how many there were.
-
-        The leaves stay, and so does what they prove. Raises Refusal: RECORD_FAILED,
-        REGISTRY_UNAVAILABLE.
-        """
-        return self.openings.erase(subject)
-
-    def purge(self) -> None:
-        """Remove erased openings from the database's files. Raises Refusal(ERASURE_UNFINISHED)."""
-        self.openings.purge()
-
     def close(self) -> None:
         self._database.close()
 

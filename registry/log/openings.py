@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, delete, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select
 
 from registry.database import Database
-from registry.log.rows import newest_checkpoint
+from registry.log.rows import newest_checkpoint, next_index
 from registry.log.tables import ANSWERS, OPENINGS
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.answer import fields_of
@@ -64,17 +64,35 @@ class Openings:
             raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
         return opening
 
-    def erase(self, subject: str) -> int:
-        """Remove the openings of entries about a subject; return how many there were.
+    def about(self, subject: str, start: int, end: int) -> list[int]:
+        """The entries about a subject from `start` up to `end` that have openings, in order."""
+        found: list[int] = []
+        for first in range(start, end, _ERASED_AT_ONCE):
+            here = _between(first, min(first + _ERASED_AT_ONCE, end))
+            query = select(OPENINGS.c.index).where(*here, OPENINGS.c.subject == subject)
+            with self._database.reading() as connection:
+                found += connection.scalars(query.order_by(OPENINGS.c.index))
+        return found
+
+    def closed(self) -> int:
+        """How many of the entries that are kept have no opening."""
+        with self._database.reading() as connection:
+            return _closed(connection, 0, next_index(connection, ANSWERS))
+
+    def closed_between(self, start: int, end: int) -> int:
+        """How many of the entries from `start` up to `end` are kept and have no opening."""
+        with self._database.reading() as connection:
+            return _closed(connection, start, end)
+
+    def erase(self, subject: str, end: int) -> int:
+        """Remove the openings of entries before `end` about a subject; return how many there were.
 
         In blocks, so that answers go on. `purge` removes what is left of them in files. Raises
         Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE.
         """
-        with self._database.reading() as connection:
-            newest = newest_checkpoint(connection, ANSWERS)
         removed = 0
-        for first in range(0, newest.size if newest else 0, _ERASED_AT_ONCE):
-            here = (OPENINGS.c.index >= first, OPENINGS.c.index < first + _ERASED_AT_ONCE)
+        for first in range(0, end, _ERASED_AT_ONCE):
+            here = _between(first, min(first + _ERASED_AT_ONCE, end))
             with self._database.writing() as connection:
                 erased = delete(OPENINGS).where(*here, OPENINGS.c.subject == subject)
                 removed += connection.execute(erased).rowcount
@@ -112,10 +130,21 @@ class Openings:
                 )
 
 
+def _closed(connection: Connection, start: int, end: int) -> int:
+    leaves = ANSWERS.leaves.c.index
+    kept = select(func.count()).where(leaves >= start, leaves < end)
+    opened = select(func.count()).where(*_between(start, end))
+    return int(connection.scalar(kept) or 0) - int(connection.scalar(opened) or 0)
+
+
+def _between(start: int, end: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return OPENINGS.c.index >= start, OPENINGS.c.index < end
+
+
 def _block(
     connection: Connection, first: int, last: int, values: Sequence[str]
 ) -> list[tuple[int, Opening | None]]:
-    query = select(OPENINGS).where(OPENINGS.c.index >= first, OPENINGS.c.index < last)
+    query = select(OPENINGS).where(*_between(first, last))
     for value in values:
         # A value as it stands in the list, so only whole ones are found.
         query = query.where(OPENINGS.c.fields.contains(json.dumps(value), autoescape=True))
@@ -127,7 +156,7 @@ def _block(
 
 
 def _missing(connection: Connection, first: int, last: int) -> list[int]:
-    here = (OPENINGS.c.index >= first, OPENINGS.c.index < last)
+    here = _between(first, last)
     there = set(connection.scalars(select(OPENINGS.c.index).where(*here)))
     return [index for index in range(first, last) if index not in there]
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from registry.database import Database
+from registry.erasures import Closing
 from registry.log.answer_log import Answer, AnswerLog
 from registry.log.openings import Opening
 from registry.log.pruning import prune_leaves
@@ -181,17 +182,19 @@ def test_anchors_say_how_old_entries_are(bureau: Bureau, log: AnswerLog) -> None
     assert book.prunable(ANSWER_LOG, NOW - timedelta(hours=1)) == 0
     assert book.prunable(ANSWER_LOG, soon) == 768
     with refused(Reason.RETENTION_HOLDS):
-        book.add(ANSWER_LOG, 768, NOW - timedelta(hours=1))
+        book.add(ANSWER_LOG, 768, NOW - timedelta(hours=1), log.openings.closed_between)
     for size in (1024, 700):
         with refused(Reason.RETENTION_HOLDS):
-            book.add(ANSWER_LOG, size, soon)
+            book.add(ANSWER_LOG, size, soon, log.openings.closed_between)
     assert book.pruned(ANSWER_LOG) == 0
     for _ in range(2):
-        book.add(ANSWER_LOG, 768, soon)
+        book.add(ANSWER_LOG, 768, soon, log.openings.closed_between)
     assert book.pruned(ANSWER_LOG) == 768
     told = [canonical.decode(leaf) for leaf in entries(bureau)]
     pruned = [entry for entry in told if entry["event"] == "log.pruned"]
-    assert [(e["subject"], e["body"]) for e in pruned] == [(f"logs/{ANSWER_LOG}", {"size": 768})]
+    assert [(e["subject"], e["body"]) for e in pruned] == [
+        (f"logs/{ANSWER_LOG}", {"size": 768, "closed": 0})
+    ]
     bureau.registry.verify()
 
 
@@ -213,8 +216,8 @@ def test_a_forged_anchor_prunes_nothing(bureau: Bureau, log: AnswerLog) -> None:
 
 
 def test_erasing_removes_openings_alone(log: AnswerLog, database: Database) -> None:
-    assert log.erase("subject-1") == SIZE // 2
-    assert log.erase("subject-1") == 0
+    assert log.openings.erase("subject-1", SIZE) == SIZE // 2
+    assert log.openings.erase("subject-1", SIZE) == 0
     with refused(Reason.ENTRY_UNKNOWN):
         log.opening(1)
     assert log.opening(2).subject == "subject-0"
@@ -223,7 +226,7 @@ def test_erasing_removes_openings_alone(log: AnswerLog, database: Database) -> N
 
 def test_erasures_are_told_without_the_name(bureau: Bureau) -> None:
     told = pseudonym("patient-4711", bytes(16))
-    bureau.registry.erasures.add("otto", ANSWER_LOG, told)
+    bureau.registry.erasures.add("otto", ANSWER_LOG, told, Closing(3, 1000, None))
     assert bureau.registry.erasures.all() == [(ANSWER_LOG, told)]
     assert not any(b"patient" in leaf for leaf in entries(bureau))
     assert is_pseudonym(told, "patient-4711")
@@ -231,4 +234,4 @@ def test_erasures_are_told_without_the_name(bureau: Bureau) -> None:
     assert not is_pseudonym(told[:-1], "patient-4711")
     bureau.registry.verify()
     with refused(Reason.LOG_UNKNOWN):
-        bureau.registry.erasures.add("otto", "example.org/other", told)
+        bureau.registry.erasures.add("otto", "example.org/other", told, Closing(0, 0, None))

@@ -47,6 +47,6 @@ def test_erased_openings_are_vacuumed(postgres_url: str) -> None:
         about = Opening(an_answer().opening.fields, bytes(16), "patient-4711")
         log.append([Answer(an_answer().leaf, about)] * 10)
         assert in_file(url, "log_openings", b"patient-4711")
-        assert log.erase("patient-4711") == 10
-        log.purge()
+        assert log.openings.erase("patient-4711", log.size) == 10
+        log.openings.purge()
         assert not in_file(url, "log_openings", b"patient-4711")

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from registry import events, schema
 from registry.collection import Collector
 from registry.differences import Difference, Edit
+from registry.erasures import Closing
 from registry.log.answer_log import AnswerLog
 from registry.prunings import Prunings
 from registry.rebuild import Rebuild
@@ -80,7 +81,7 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     report = Evidence(RED_TEAM, digest, "anna", at(), {"attacks": {}})
     envelope = sign_statement(report, key("anna")).encode()
     registry.attachments.attach("anna", "digits", 1, envelope)
-    registry.erasures.add("carla", ANSWER_LOG, "e" * 64)
+    registry.erasures.add("carla", ANSWER_LOG, "e" * 64, Closing(2, 300, "f" * 64))
     registry.refusals.count("gateway", ANSWER_LOG, {"TOKEN_EXPIRED": 3})
     expires = bureau.now + timedelta(days=7)
     registry.api_keys.create("otto", "0123456789ab", "carla", "nightly", expires, "d" * 64)
@@ -91,7 +92,8 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     ledger = Ledger.join(bureau.database, REGISTRY_LOG, key("registry-log"), bureau.clock)
     later = datetime.now(UTC) + timedelta(hours=1)
     Collector(ledger, bureau.artifacts, "operator:root").collect(later, dry_run=False)
-    Prunings(ledger, "operator:root").add(ANSWER_LOG, 256, bureau.now + timedelta(hours=1))
+    before = bureau.now + timedelta(hours=1)
+    Prunings(ledger, "operator:root").add(ANSWER_LOG, 256, before, lambda start, end: 1)
     registry.models.create("paula", "cats", Once(str(uuid.uuid4()), sha256(b"cats")))
     return bureau
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from registry.erasures import Closing
 from registry.requests import KEPT, Once
 from registry.schema import REQUESTS
 from sealgate.reasons import Reason, Refusal
@@ -101,7 +102,11 @@ def accept(bureau: Bureau) -> Change:
 def erase(bureau: Bureau) -> Change:
     """Each attempt comes with another pseudonym, as a gateway makes it."""
     return lambda once: bureau.registry.erasures.add(
-        "otto", ANSWER_LOG, pseudonym("patient-4711", uuid.uuid4().bytes), once
+        "otto",
+        ANSWER_LOG,
+        pseudonym("patient-4711", uuid.uuid4().bytes),
+        Closing(3, 10, "f" * 64),
+        once,
     )
 
 

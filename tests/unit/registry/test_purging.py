@@ -95,8 +95,8 @@ def test_what_an_earlier_release_left_goes_at_the_next_start(tmp_path: Path) -> 
 def test_erased_openings_are_in_no_file(log: AnswerLog, tmp_path: Path) -> None:
     log.append([about("patient-4711"), about("patient-4712")])
     assert files_with(tmp_path, b"of patient-4711")
-    assert log.erase("patient-4711") == 1
-    log.purge()
+    assert log.openings.erase("patient-4711", log.size) == 1
+    log.openings.purge()
     assert files_with(tmp_path, b"patient-4711") == []
     assert files_with(tmp_path, b"of patient-4712") == ["answers.db"]
 
@@ -117,7 +117,7 @@ def test_an_erasure_that_a_reader_holds_up_is_not_called_finished(
     with closing(database), closing(sqlite3.connect(tmp_path / "answers.db")) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM log_openings").fetchone()
-        log.erase("patient-4711")
+        log.openings.erase("patient-4711", log.size)
         with refused(Reason.ERASURE_UNFINISHED):
             database.purge(seconds=0)
         # Answers go on meanwhile, and the next attempt finishes it.
