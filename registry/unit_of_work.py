@@ -67,11 +67,12 @@ class UnitOfWork:
         self._afterwards.append(action)
 
     def commit(self) -> None:
-        """Make the change durable, all of it. Raises Refusal(RECORD_FAILED)."""
+        """Make the change durable, all of it. Raises Refusal: RECORD_FAILED, LOG_INCONSISTENT."""
         if self._entries:
             if self._once is not None:
                 remember(self.connection, self.principal, self._once, self._log.size, self.now)
             appended = self._log.append(self.connection, self._entries)
+            self._log.check_written(self.connection, appended, self._entries)
             self.connection.commit()
             self._log.settle(appended)
         else:

@@ -6,15 +6,17 @@ more than the caller's receipt opens.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, Select, bindparam, insert, select
 
 from registry.database import Database
 from registry.log.openings import Opening, Openings
 from registry.log.reader import LogReader
+from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import ANSWERS, OPENINGS
 from registry.log.tile_log import Appended, TileLog
 from sealgate.reasons import Refusal
@@ -37,6 +39,7 @@ class AnswerLog:
         self._database = database
         self._log = log
         self._add_opening = insert(OPENINGS)
+        self._written = _read_back()
         self.reader = LogReader(database, ANSWERS, log.vkey)
         self.openings = Openings(database)
 
@@ -77,19 +80,38 @@ class AnswerLog:
     def append(self, answers: Sequence[Answer]) -> Appended:
         """Record 1 to 256 answers together; on return they are on the disk.
 
+        What was written is read back first, for a trigger in the database may have changed it.
+
         Raises Refusal: RECORD_FAILED or REGISTRY_UNAVAILABLE, and then nothing is recorded;
         LOG_FENCED, LOG_INCONSISTENT.
         """
         with self._log.lock, self._database.writing() as connection:
             self._log.check_turn(connection)
-            appended = self._log.append(connection, [answer.leaf for answer in answers])
+            leaves = [answer.leaf for answer in answers]
+            appended = self._log.append(connection, leaves)
             rows = [
                 _row(index, answer.opening) for index, answer in enumerate(answers, appended.first)
             ]
             connection.execute(self._add_opening, rows)
+            self._check_written(connection, appended, leaves, rows)
             connection.commit()
             self._log.settle(appended)
         return appended
+
+    def _check_written(
+        self,
+        connection: Connection,
+        appended: Appended,
+        leaves: Sequence[bytes],
+        openings: Sequence[Mapping[str, object]],
+    ) -> None:
+        """Check, last before the commit, that leaves and openings are there as they were added."""
+        run_deferred_triggers(connection)
+        place = {"first": appended.first, "size": appended.size}
+        stored = list(map(tuple, connection.execute(self._written, place)))
+        added = zip(leaves, openings, strict=True)
+        if stored != [(leaf, *opening.values()) for leaf, opening in added]:
+            raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
 
     def opening(self, index: int) -> Opening:
         """Return what entry `index` commits to. Raises Refusal as `Openings.get`."""
@@ -97,6 +119,17 @@ class AnswerLog:
 
     def close(self) -> None:
         self._database.close()
+
+
+def _read_back() -> Select[Any]:
+    """The leaves and openings from `first` up to `size`, in one statement."""
+    leaf, opening = ANSWERS.leaves.c, OPENINGS.c
+    return (
+        select(leaf.data, *opening)
+        .join_from(ANSWERS.leaves, OPENINGS, leaf.index == opening.index)
+        .where(leaf.index >= bindparam("first"), leaf.index < bindparam("size"))
+        .order_by(leaf.index)
+    )
 
 
 def _row(index: int, opening: Opening) -> dict[str, object]:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, text
 
 from registry.log.tables import LogTables
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.merkle import HASH_SIZE
 
 _BLOCK = 1024
+_RUN_DEFERRED = text("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 class Newest(NamedTuple):
@@ -80,6 +81,12 @@ def leaves(
         if [row.index for row in rows] != list(range(first, last)):
             raise inconsistent(f"a leaf between {first} and {last} is missing")
         yield [bytes(row.data) for row in rows]
+
+
+def run_deferred_triggers(connection: Connection) -> None:
+    """Run now what would wait for the commit. SQLite has no such triggers."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_RUN_DEFERRED)
 
 
 def inconsistent(detail: str) -> Refusal:

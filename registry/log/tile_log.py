@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
 from registry.database import Database
+from registry.log import rows
 from registry.log.extension import check_extends
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
@@ -191,8 +192,8 @@ class TileLog:
     def append(self, connection: Connection, leaves: Sequence[bytes]) -> Appended:
         """Append 1 to 256 leaves of at most 65,535 bytes in the caller's transaction.
 
-        Call it with `lock` held and after `check_turn`; commit, then `settle`. Raises ValueError
-        for a group of another size.
+        Call it with `lock` held and after `check_turn`; then `check_written`, commit, `settle`.
+        Raises ValueError for a group of another size.
         """
         if not 1 <= len(leaves) <= LARGEST_GROUP or max(map(len, leaves)) > LARGEST_LEAF:
             raise ValueError("a group has 1 to 256 leaves, each of at most 65535 bytes")
@@ -200,8 +201,8 @@ class TileLog:
         frontier = self._frontier.append([leaf_hash(leaf) for leaf in leaves])
         size = frontier.size
         note = sign_checkpoint(Checkpoint(self.origin, size, frontier.root), self._signer)
-        rows = [{"index": index, "data": data} for index, data in enumerate(leaves, first)]
-        connection.execute(self._statements.add_leaf, rows)
+        added = [{"index": index, "data": data} for index, data in enumerate(leaves, first)]
+        connection.execute(self._statements.add_leaf, added)
         for tile in frontier.tiles:
             connection.execute(*self._statements.store(tile, first))
         connection.execute(self._statements.add_checkpoint, {"size": size, "note": note})
@@ -209,6 +210,18 @@ class TileLog:
         appended = Appended(first, size, note, proofs, frontier)
         self._unsettled = appended
         return appended
+
+    def check_written(
+        self, connection: Connection, appended: Appended, leaves: Sequence[bytes]
+    ) -> None:
+        """Check, last before the commit, that the leaves are there as they were appended.
+
+        Raises Refusal(LOG_INCONSISTENT): a trigger has deleted or changed some.
+        """
+        rows.run_deferred_triggers(connection)
+        place = {"first": appended.first, "size": appended.size}
+        if list(connection.scalars(self._statements.leaves, place)) != list(leaves):
+            raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
 
     def settle(self, appended: Appended) -> None:
         """Take over what an append wrote, after its commit."""
@@ -228,6 +241,9 @@ class _Statements:
             .where(writer.c.origin == origin)
             .with_for_update()
         )
+        leaf = tables.leaves.c
+        between = (leaf.index >= bindparam("first"), leaf.index < bindparam("size"))
+        self.leaves = select(leaf.data).where(*between).order_by(leaf.index)
         self.add_leaf = insert(tables.leaves)
         self.add_checkpoint = insert(checkpoints)
         self._add_tile = insert(tiles)

@@ -1,0 +1,92 @@
+"""A trigger that undoes what is recorded, in the same transaction, is noticed at once."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from sqlalchemy import Connection, make_url
+
+from registry.database import Database
+from registry.log.answer_log import AnswerLog
+from sealgate.reasons import Reason
+from tests.support.bureau import Bureau
+from tests.support.people import ANSWER_LOG, key, refused
+from tests.support.postgres import other_schema
+from tests.support.records import an_answer
+
+DELETE = 'DELETE FROM {table} WHERE "index" = new."index"'
+EMPTY = 'UPDATE {table} SET {column} = \'\' WHERE "index" = new."index"'
+
+
+@pytest.fixture
+def place(database_url: str) -> str:
+    if database_url.startswith("sqlite"):
+        return database_url.replace("registry.db", "answers.db")
+    return other_schema(database_url, make_url(database_url).query["schema"] + "_answers")
+
+
+@pytest.fixture
+def log(place: str) -> Iterator[AnswerLog]:
+    with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"))) as log:
+        log.append([an_answer()])
+        yield log
+
+
+def add_trigger(connection: Connection, on: str, then: str, *, deferred: bool = False) -> None:
+    """A trigger that does something after each row that is inserted."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER undo AFTER INSERT ON {on} FOR EACH ROW BEGIN {then}; END"
+        )
+        return
+    connection.exec_driver_sql(
+        "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN {then}; RETURN NULL; END $$"
+    )
+    kind, when = ("CONSTRAINT", "DEFERRABLE INITIALLY DEFERRED") if deferred else ("", "")
+    connection.exec_driver_sql(
+        f"CREATE {kind} TRIGGER undo AFTER INSERT ON {on} {when} "
+        "FOR EACH ROW EXECUTE FUNCTION undo()"
+    )
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize(
+    ("on", "then"),
+    [
+        ("log_openings", DELETE.format(table="log_openings")),
+        ("log_openings", DELETE.format(table="log_leaves")),
+        ("log_leaves", DELETE.format(table="log_leaves")),
+        ("log_openings", EMPTY.format(table="log_openings", column="fields")),
+        ("log_openings", EMPTY.format(table="log_leaves", column="data")),
+    ],
+)
+def test_an_answer_that_a_trigger_undoes_is_not_recorded(
+    log: AnswerLog, place: str, on: str, then: str, deferred: bool
+) -> None:
+    with closing(Database.open(place, "answers")) as database, database.writing() as connection:
+        add_trigger(connection, on, then, deferred=deferred)
+        connection.commit()
+    for group in (1, 40):
+        with refused(Reason.LOG_INCONSISTENT):
+            log.append([an_answer()] * group)
+    assert log.size == 1
+    assert log.reader.verify().size == 1
+    with closing(Database.open(place, "answers")) as database, database.writing() as connection:
+        table = "" if connection.dialect.name == "sqlite" else f" ON {on}"
+        connection.exec_driver_sql(f"DROP TRIGGER undo{table}")
+        connection.commit()
+    # Without the trigger it goes on.
+    log.append([an_answer()])
+    assert log.reader.verify().size == 2
+
+
+def test_a_change_that_a_trigger_undoes_is_refused(bureau: Bureau) -> None:
+    with bureau.database.writing() as connection:
+        then = EMPTY.format(table="log_leaves", column="data")
+        add_trigger(connection, "log_leaves", then)
+        connection.commit()
+    size = bureau.registry.log.size()
+    with refused(Reason.LOG_INCONSISTENT):
+        bureau.registry.models.create("paula", "letters")
+    assert bureau.registry.log.size() == size
