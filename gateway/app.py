@@ -6,12 +6,14 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from gateway.audit_service import AuditService, request_text
 from gateway.config import GatewayConfig
+from gateway.connections import Bounds, room_for_unknown
 from gateway.credential_service import CredentialService
 from gateway.credentials.authenticate import CallAuthenticator
 from gateway.drift import DriftWatch
 from gateway.features import FeatureKeeper
 from gateway.front_door import Call, FrontDoor
 from gateway.generate import Generate
+from gateway.grpc_connections import GrpcConnections, NotingAuthenticator
 from gateway.health_service import HealthService
 from gateway.http.listeners import HttpListeners
 from gateway.inference_service import InferenceService
@@ -52,6 +54,9 @@ from sealgate.v1.policy_pb2_grpc import add_PolicyServiceServicer_to_server
 from sealgate.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from sealgate.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
 
+# As many as `[listen]` and `[http]` have addresses at most.
+_LISTENERS = 5
+
 SERVICES = (
     grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
     registry_pb2.DESCRIPTOR.services_by_name["RegistryService"],
@@ -74,12 +79,16 @@ class Gateway:
         self._authenticator = CallAuthenticator.of(config)
         self._turnstile = Turnstile(config.limits)
         self._quotas = Quotas.of(config.quotas, config.quota_store)
+        bounds = Bounds.of(config.limits)
+        self._connections = GrpcConnections(bounds, lambda: self._grpc_ports.values())
         front_door = self._new_front_door(config)
-        self._server = new_server(config.limits, front_door)
+        room = room_for_unknown(bounds, _LISTENERS)
+        self._server = new_server(config.limits, front_door, room)
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
         tls = ServerTls.of(config.tls)
         http = self._http = HttpListeners(config, tls, front_door)
-        self.ports = listen(self._server, config, tls) | http.ports
+        self._grpc_ports = listen(self._server, config, tls)
+        self.ports = self._grpc_ports | http.ports
         try:
             self._store = store = Store.open(config, now)
         except BaseException:
@@ -128,6 +137,7 @@ class Gateway:
         self._witnesses.start()
         self._rollout.start()
         self._features.start()
+        self._connections.start()
         self._server.start()
         self._http.start()
         self._metrics.readiness.phase = Phase.SERVING
@@ -140,6 +150,7 @@ class Gateway:
         self._watches.stop()
         self._http.finish()
         self._server.stop(self._limits.drain).wait()
+        self._connections.stop()
         self._http.stop()
         self._generate.wait(self._limits.drain)
         self._turnstile.stop()
@@ -156,7 +167,7 @@ class Gateway:
 
     def _new_front_door(self, config: GatewayConfig) -> FrontDoor:
         return FrontDoor(
-            self._authenticator,
+            NotingAuthenticator(self._authenticator, self._connections),
             self.policy,
             self._record_refusal,
             self._record_read,

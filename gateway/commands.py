@@ -9,6 +9,7 @@ import click
 
 from gateway import app, engine_process, ray_process
 from gateway.config_option import config_option, read_config
+from gateway.connections import raise_file_limit
 from inference import tracing
 from inference.remote.settings import EngineConfig
 from sealgate.cli.main import JoinedGroup
@@ -47,6 +48,7 @@ def serve(ctx: click.Context, config: Path | None) -> None:
         settings = read_config(ctx, config)
         configure(settings.log)
         tracing.start(settings.traces, "sealgate-gateway")
+        raise_file_limit()
         gateway = app.build(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error

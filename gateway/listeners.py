@@ -25,12 +25,13 @@ _IDLE_MS = 300_000
 _UNREAD = 2
 
 
-def new_server(limits: Limits, front_door: FrontDoor) -> grpc.Server:
+def new_server(limits: Limits, front_door: FrontDoor, room: int) -> grpc.Server:
     """A server whose memory, connections and calls in flight are bounded. It does not listen yet.
 
-    Connections beyond `connections` on a listener are closed at once, so that the process keeps
-    file descriptors for its own work. Calls beyond `concurrent_calls` are refused with
-    RESOURCE_EXHAUSTED, and inference long before: see `gateway.crowd`.
+    Connections beyond `connections` and `room` on a listener are closed at once, so that the
+    process keeps file descriptors for its own work; which of the others are ended, because nobody
+    authenticates on them, `gateway.connections` says. Calls beyond `concurrent_calls` are refused
+    with RESOURCE_EXHAUSTED, and inference long before: see `gateway.crowd`.
     """
     threads = Threads(limits.threads)
     crowd = Crowd(threads, limits.waiting_calls, front_door.counted_refusals)
@@ -47,7 +48,7 @@ def new_server(limits: Limits, front_door: FrontDoor) -> grpc.Server:
             # gRPC would unpack each of as many messages as come at once up to the limit (all of it,
             # before 1.84) and keep that until they are refused; `gateway.unpacking` keeps nothing.
             ("grpc.per_message_decompression", 0),
-            ("grpc.max_allowed_incoming_connections", limits.connections),
+            ("grpc.max_allowed_incoming_connections", limits.connections + room),
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),
             ("grpc.max_concurrent_streams", limits.streams_per_connection),

@@ -210,7 +210,13 @@ class Limits:
     message_bytes: int = 4 * 1024 * 1024
     """The largest message that is taken."""
     connections: int = 256
-    """Connections to each listener."""
+    """Connections to each listener. While nobody has authenticated on them, more may be open for a
+    second."""
+    authenticate_within: float = 5.0
+    """How long a connection may be open before a call on it has authenticated."""
+    unauthenticated_per_address: int = 64
+    """Connections of one address, or of one IPv6 network of 64 bits, on which no call has
+    authenticated. The oldest beyond are ended."""
     concurrent_calls: int = 512
     """Calls in progress or waiting, on all connections together."""
     streams_per_connection: int = 128

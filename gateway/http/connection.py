@@ -34,7 +34,11 @@ _PIECE_BYTES = 64 * 1024
 class Connection:
     """Answers what comes on a socket, one request after another, until either end has enough."""
 
-    def __init__(self, plain: socket.socket, tls: HttpTls | None, door: HttpDoor) -> None:
+    def __init__(
+        self, plain: socket.socket, address: str, tls: HttpTls | None, door: HttpDoor
+    ) -> None:
+        self.address = address
+        self.since = time.monotonic()
         self._socket = plain
         self._tls = tls
         self._door = door
@@ -42,7 +46,13 @@ class Connection:
         self._peer = Peer(plain, None)
         self._is_idle = False
         self._is_last = False
+        self.is_cut = False
         self._verb = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a call has authenticated here."""
+        return self._peer.is_known
 
     def run(self) -> None:
         """Returns when the connection is closed."""
@@ -66,6 +76,7 @@ class Connection:
 
     def cut(self) -> None:
         """Ends it at once, from another thread."""
+        self.is_cut = True
         self._peer.cut()
 
     def _begin(self) -> None:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 from gateway.config import GatewayConfig
+from gateway.connections import Bounds
 from gateway.front_door import FrontDoor
 from gateway.http.absence import Absence
 from gateway.http.door import HttpDoor
@@ -34,12 +35,12 @@ class HttpListeners:
         self._servers: dict[str, HttpServer] = {}
         self._end = 0.0
         self.answers: Counter[str] = Counter()
-        most = config.limits.connections
+        bounds = Bounds.of(config.limits)
         if config.http.tls and tls is not None:
-            self._servers["http"] = HttpServer(config.http.tls, HttpTls(tls), most)
+            self._servers["http"] = HttpServer(config.http.tls, HttpTls(tls), bounds)
         if config.http.insecure:
             _log.warning("serving %s WITHOUT TLS, on loopback only", config.http.insecure)
-            self._servers["http-insecure"] = HttpServer(config.http.insecure, None, most)
+            self._servers["http-insecure"] = HttpServer(config.http.insecure, None, bounds)
         self.ports = {name: server.port for name, server in self._servers.items()}
 
     def serve(self, service: InferenceService) -> None:

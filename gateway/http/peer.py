@@ -27,6 +27,8 @@ class Peer:
     def __init__(self, connection: socket.socket, der: bytes | None) -> None:
         self._connection = connection
         self._der = der
+        # Whether a call has authenticated on this connection.
+        self.is_known = False
         # One poll object serves one thread at a time; another would raise there.
         self._mutex = threading.Lock()
         self._poll = select.poll()
@@ -79,6 +81,10 @@ class HttpContext:
 
     def time_remaining(self) -> None:
         """There is no deadline but the request's own parameter `timeout`."""
+
+    def note_caller(self) -> None:
+        """Says that this call has authenticated."""
+        self._peer.is_known = True
 
     def is_active(self) -> bool:
         return self._peer.is_there()

@@ -4,7 +4,9 @@ import logging
 import socket
 import threading
 import time
+from collections import Counter
 
+from gateway.connections import Bounds, subnet_of
 from gateway.http.connection import Connection
 from gateway.http.door import HttpDoor
 from gateway.http.settings import place
@@ -16,14 +18,19 @@ _log = logging.getLogger(__name__)
 _CUT_SECONDS = 5.0
 _LOOK_SECONDS = 0.25
 _BACKLOG = 128
+# Connections beyond `connections`. Those that have been ended take a while to go.
+_ROOM = 256
 
 
 class HttpServer:
-    """Binds its address at once, and answers between `start` and `stop`. Connections beyond `most`
-    are closed at once.
+    """Binds its address at once, and answers between `start` and `stop`.
+
+    Each connection holds a thread, so few may be open beyond `connections`. Once they are, the
+    oldest without a known caller gives way to the newest; while as many have one, newer connections
+    are closed at once. What else ends connections, `gateway.connections` says.
     """
 
-    def __init__(self, address: str, tls: HttpTls | None, most: int) -> None:
+    def __init__(self, address: str, tls: HttpTls | None, bounds: Bounds) -> None:
         """Raises: ConfigError where the address cannot be listened on."""
         host, port = place(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -33,7 +40,8 @@ class HttpServer:
             raise ConfigError(f"cannot listen on [http] {address}: {error.strerror}") from error
         self._socket.settimeout(_LOOK_SECONDS)
         self._tls = tls
-        self._most = most
+        self._bounds = bounds
+        self._looked = 0.0
         self._mutex = threading.Lock()
         self._open: dict[Connection, threading.Thread] = {}
         self._stopping = threading.Event()
@@ -72,8 +80,9 @@ class HttpServer:
 
     def _accept(self, door: HttpDoor) -> None:
         while not self._stopping.is_set():
+            self._end_surplus(time.monotonic())
             try:
-                accepted, _ = self._socket.accept()
+                accepted, place = self._socket.accept()
             except TimeoutError:
                 continue
             except OSError as error:
@@ -81,16 +90,41 @@ class HttpServer:
                 _log.error("accepting HTTP connections: %s", error)
                 self._stopping.wait(_LOOK_SECONDS)
                 continue
-            self._take(Connection(accepted, self._tls, door), accepted)
+            self._take(Connection(accepted, place[0], self._tls, door), accepted)
+
+    def _end_surplus(self, now: float) -> None:
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        with self._mutex:
+            connections = list(self._open)
+        for connection in self._bounds.to_end(connections, now):
+            connection.cut()
+
+    def _has_room(self) -> bool:
+        """Whether another connection may come; one without a known caller gives way to it: the
+        oldest of whoever has most of them.
+        """
+        with self._mutex:
+            connections = list(self._open)
+        most, count = self._bounds.connections, len(connections)
+        unknown = [each for each in connections if not each.is_known]
+        if count - len(unknown) >= most or count >= most + 2 * _ROOM:
+            return False
+        left = [each for each in unknown if not each.is_cut]
+        if count >= most + _ROOM and left:
+            counts = Counter(subnet_of(each.address) for each in left)
+            max(left, key=lambda each: (counts[subnet_of(each.address)], -each.since)).cut()
+        return True
 
     def _take(self, connection: Connection, accepted: socket.socket) -> None:
         thread = threading.Thread(
             target=self._run, args=(connection,), name="http-connection", daemon=True
         )
+        if not self._has_room():
+            accepted.close()
+            return
         with self._mutex:
-            if len(self._open) >= self._most:
-                accepted.close()
-                return
             self._open[connection] = thread
         try:
             thread.start()

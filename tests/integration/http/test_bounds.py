@@ -197,14 +197,17 @@ def test_plain_text_is_not_answered_by_tls(house: House) -> None:
         assert b"HTTP/1.1" not in until_closed(plain)
 
 
-def test_connections_beyond_the_limit_are_closed(small_house: House) -> None:
+def test_connections_of_known_callers_beyond_the_limit_are_closed(small_house: House) -> None:
+    asking = client_of(small_house, insecure=True)
+    credential = f"authorization: {asking.headers['authorization']}"
+    metadata = f"GET /v2 HTTP/1.1\r\nhost: x\r\n{credential}\r\n\r\n".encode()
     server = small_house.gateway._http._servers["http-insecure"]
     until(lambda: not server._open)
     with ExitStack() as held:
         for _ in range(4):
             plain = held.enter_context(connected(small_house))
-            plain.sendall(LIVE)
-            assert plain.recv(1024)
+            plain.sendall(metadata)
+            assert plain.recv(1024).startswith(b"HTTP/1.1 200 ")
         another = held.enter_context(connected(small_house))
         try:
             another.sendall(LIVE)
