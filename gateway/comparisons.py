@@ -15,6 +15,7 @@ from datetime import datetime
 
 import numpy as np
 
+from gateway.outcomes import screening_of
 from gateway.recorder import Outcome, Recorder
 from gateway.vitals import FAULTS, Vitals
 from inference.answer import Answer
@@ -136,6 +137,10 @@ class Comparisons:
             score=repr(found.score) if found else "",
             threshold=repr(found.threshold) if found else "",
             engine=(found and found.engine) or other.ready.engine,
+            alias=other.alias,
+            screening=screening_of(other) if found else "",
+            arithmetic=other.ready.arithmetic if found else "",
+            actions="",
         )
 
     def _report(self) -> None:

@@ -32,9 +32,9 @@ from functools import partial
 
 from gateway.front_door import Call, RecordedRefusal
 from gateway.generated import RECEIPT, Work, check_followed
-from gateway.outcomes import outcome_of
+from gateway.outcomes import actions_of, outcome_of
 from gateway.prompt_guard import PromptGuard
-from gateway.question import Question, read_question
+from gateway.question import Question, read_id, read_question
 from gateway.quotas import COUNTED, Quotas
 from gateway.recorder import Recorder
 from gateway.rights import Rights
@@ -44,8 +44,9 @@ from inference.remote import prompts
 from inference.remote.calls import error_message
 from inference.statistics import Ending, Statistics
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import CUT, OPENED
+from sealgate.trust.answer import CUT, FULL, NONE, OPENED
 from sealgate.trust.policy import Policy, Principal
 from sealgate.trust.policy_parts import BLOCK, FLAG, RECORD
 from sealgate.trust.receipt import Receipt
@@ -166,7 +167,9 @@ class Generate:
         self, request: oip.ModelInferRequest, call: Call, work: Work
     ) -> Iterator[oip.ModelInferResponse]:
         """Steps 1 to 6: all parts but the last, which is left in `work`."""
-        question = work.question = read_question(prompts.without_sampling(request))  # 1
+        work.request_id = read_id(request)  # 1
+        work.parameters = parameters_digest(request)
+        question = work.question = read_question(prompts.without_sampling(request))
         self._rights.check(call, "infer", question.model, question.alias)
         live = work.live = self._engine.resolve(  # 2
             question.model, question.version, question.alias
@@ -228,6 +231,7 @@ class Generate:
         """
         screen, policy = ready.terms.screening, self._policy()
         work.policy = policy.digest
+        work.screening = NONE if score is None else FULL
         if score is not None and screen is not None:
             work.verdict = screen.verdict(score)
             work.score, work.threshold = repr(score), repr(float(screen.threshold))
@@ -272,6 +276,11 @@ class Generate:
                 threshold=work.threshold,
                 # One entry of each run says that it was one.
                 engine=live.ready.engine if live and outcome != OPENED else "",
+                parameters=work.parameters,
+                request_id=work.request_id,
+                screening=work.screening,
+                arithmetic=live.ready.arithmetic if live and output else "",
+                actions=actions_of(outcome),
             )
         )
 

@@ -40,14 +40,17 @@ class Work:
     `streams` says whether parts leave before the end, `full` whether who names no number of tokens
     gets as many as the version gives. `output_tokens` are those that are known: where ids are not
     told, none until the end says how many there were. `sent` is how many tokens the prompt has at
-    most, once it may have reached who generates. `policy` is the digest of that by which the prompt
-    was judged. `opening` proves the first entry until a part has said so.
+    most, once it may have reached who generates. `parameters` is the digest of the request's
+    parameters, `screening` what screened the prompt. `policy` is the digest of that by which the
+    prompt was judged. `opening` proves the first entry until a part has said so.
     """
 
     time: datetime
     began: float
     streams: bool
     full: bool
+    parameters: str = ""
+    request_id: str = ""
     question: Question | None = None
     asked: Asked | None = None
     live: Live | None = None
@@ -59,6 +62,7 @@ class Work:
     verdict: str = ""
     score: str = ""
     threshold: str = ""
+    screening: str = ""
     policy: str = ""
     opening: Receipt | None = None
     ids: list[int] = field(default_factory=list)

@@ -1,13 +1,26 @@
 """What entries say alike, whatever answered: whose they are, by which version and which policy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from gateway.front_door import Call
 from gateway.question import Question
 from gateway.recorder import Outcome
 from inference.live import Live
+from sealgate.reasons import Reason
+from sealgate.trust.answer import BLOCKED, FULL, TWO_STAGE
 from sealgate.trust.policy import Policy
+
+# With these reasons the policy withholds an answer for what screening or a session said of it.
+_WITHHELD = frozenset(
+    reason.name
+    for reason in (
+        Reason.ADVERSARIAL_INPUT,
+        Reason.PROMPT_INJECTION,
+        Reason.SESSION_BLOCKED,
+        Reason.STEP_UP,
+    )
+)
 
 
 def outcome_of(
@@ -36,5 +49,18 @@ def outcome_of(
         version_digest=live.digest if live else "",
         pointer_sequence=str(live.sequence) if live else "",
         policy_digest=judged_by or (live.policy if live else current().digest),
+        alias=(question.alias or "") if question else "",
         **found,
     )
+
+
+def actions_of(outcome: str, actions: Collection[str] = ()) -> str:
+    """The words of an entry about what the policy did to the answer, whose outcome this is."""
+    return ",".join(sorted({*actions, *((BLOCKED,) if outcome in _WITHHELD else ())}))
+
+
+def screening_of(live: Live) -> str:
+    """Which screening judged an answer of the version. Not which of its stages did: that is not for
+    the caller.
+    """
+    return FULL if live.ready.detector.first is None else TWO_STAGE

@@ -31,8 +31,8 @@ from gateway.drift import DriftWatch
 from gateway.features import FeatureKeeper
 from gateway.front_door import Call, RecordedRefusal
 from gateway.holding import Holding
-from gateway.outcomes import outcome_of
-from gateway.question import Question, read_question
+from gateway.outcomes import actions_of, outcome_of, screening_of
+from gateway.question import Question, read_id, read_question
 from gateway.recorder import Outcome, Recorder
 from gateway.release import Release
 from gateway.request_lines import cleaned, line_of_call
@@ -43,10 +43,18 @@ from inference.engine import Answer, Engine, Live
 from inference.inputs import labels, model_input, wanted_outputs
 from inference.statistics import Ending, Statistics
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 from sealgate.trust.allowances import ALLOWED
-from sealgate.trust.answer import REDUCED, SESSION, tensors_digest
+from sealgate.trust.answer import (
+    BY_ALLOWANCE,
+    BY_CANARY,
+    LABELS,
+    REDUCED,
+    SESSION,
+    tensors_digest,
+)
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy_parts import LABEL_ONLY
 from sealgate.trust.shares import SHADOW
@@ -57,6 +65,8 @@ class _Findings:
     """What is known of a request so far; a refusal is recorded with whatever there is."""
 
     live: Live | None = None
+    request_id: str = ""
+    parameters: str = ""
     input_digest: str = ""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     answer: Answer | None = None
@@ -65,6 +75,8 @@ class _Findings:
     # By their outcomes, the outputs of entries that go before the answer's own.
     beside: dict[str, str] = field(default_factory=dict)
     session: str | None = None
+    # What the policy did, in the entry's words.
+    actions: set[str] = field(default_factory=set)
 
 
 class Predict:
@@ -130,7 +142,9 @@ class Predict:
         now = self._clock()
         question = None
         try:
-            question = read_question(request)  # 1
+            findings.request_id = read_id(request)  # 1
+            findings.parameters = parameters_digest(request)
+            question = read_question(request)
             self._rights.check(call, "infer", question.model, question.alias)
             outputs = self._answer(question, request, call, findings, began / 1e9)  # 2 to 5
         except Refusal as refusal:
@@ -141,9 +155,7 @@ class Predict:
         digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
         outcome = self._outcome(now, call, question, findings, "answered", digest)
         for beside, output in findings.beside.items():
-            # An entry of its own, which is no run of an engine's.
-            passed = replace(outcome, outcome=beside, output=output, engine="")
-            self._recorder.record(replace(passed, verdict="", score="", threshold=""))
+            self._recorder.record(_beside(outcome, beside, output))
         receipt = self._recorder.record(outcome)  # 6
         if findings.live and findings.answer:
             self._rollout.answered(findings.live, findings.tensors, findings.answer, outcome)
@@ -176,6 +188,8 @@ class Predict:
         )
         caller = call.principal.name
         live = findings.live = self._rollout.arm(live, question, caller, findings.input_digest)
+        if question.alias not in (None, live.alias):
+            findings.actions.add(BY_CANARY)
         self._holding.admit(live, own := self._own(question, call))
         array = model_input(live.config, tensors)
         wanted = wanted_outputs(live.config, question.outputs)
@@ -190,10 +204,12 @@ class Predict:
         )
         findings.policy = released.policy
         if released.allowance:
+            findings.actions.add(BY_ALLOWANCE)
             findings.beside[ALLOWED] = released.allowance
         if session == LABEL_ONLY:
             findings.beside[REDUCED] = SESSION
         if released.labels_only:
+            findings.actions.add(LABELS)
             return [labels(answer.outputs[live.config.output.name])]
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
 
@@ -265,4 +281,16 @@ class Predict:
             score=repr(answer.score) if answer else "",
             threshold=repr(answer.threshold) if answer else "",
             engine=(answer and answer.engine) or (live.ready.engine if live else ""),
+            parameters=findings.parameters,
+            request_id=findings.request_id,
+            screening=screening_of(live) if live and answer else "",
+            arithmetic=live.ready.arithmetic if live and answer else "",
+            actions=actions_of(outcome, findings.actions),
         )
+
+
+def _beside(outcome: Outcome, beside: str, output: str) -> Outcome:
+    """An entry of its own that goes before an answer's, and is no run of an engine's."""
+    passed = replace(outcome, outcome=beside, output=output, engine="", actions="")
+    unjudged = replace(passed, verdict="", score="", threshold="")
+    return replace(unjudged, screening="", arithmetic="")

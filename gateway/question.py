@@ -14,6 +14,7 @@ from sealgate.trust.rights import DEFAULT_ALIAS
 Parameter: TypeAlias = str | bool | int
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _OPAQUE = re.compile(r"[!-~]{1,128}")
 _LONGEST_ID = 128
 _LONGEST_ALLOWANCE = 8192
@@ -26,6 +27,7 @@ _KINDS = {
     "priority": ("int64_param", "uint64_param"),
     "timeout": ("int64_param",),
     "allowance": ("string_param",),
+    "nonce": ("string_param",),
 }
 URGENT = 1
 """The highest priority."""
@@ -62,8 +64,7 @@ def read_question(request: oip.ModelInferRequest) -> Question:
     """Raises: NAME_MALFORMED, VERSION_MALFORMED, PARAMETER_MALFORMED, TENSOR_DUPLICATE;
     DOCUMENT_MALFORMED for an allowance that is no envelope.
     """
-    if len(request.id) > _LONGEST_ID or not request.id.isprintable():
-        raise Refusal(Reason.PARAMETER_MALFORMED, "id")
+    read_id(request)
     model = check_name(request.model_name, Reason.NAME_MALFORMED)
     parameters = {name: _parameter(name, value) for name, value in request.parameters.items()}
     version = read_version(request.model_version)
@@ -75,6 +76,7 @@ def read_question(request: oip.ModelInferRequest) -> Question:
     outputs = tuple(output.name for output in request.outputs)
     if len(set(outputs)) != len(outputs):
         raise Refusal(Reason.TENSOR_DUPLICATE)
+    _check_nonce(parameters)
     subject, session = _opaque(parameters, "subject"), _opaque(parameters, "session")
     receipt = bool(parameters.get("receipt", False))
     urgent = _number(parameters, "priority", most=ORDINARY) == URGENT
@@ -84,6 +86,13 @@ def read_question(request: oip.ModelInferRequest) -> Question:
     return Question(
         model, version, alias, outputs, receipt, subject, urgent, timeout, named, session, allowance
     )
+
+
+def read_id(request: oip.ModelInferRequest) -> str:
+    """The caller's own id for a request, empty where it has none. Raises: PARAMETER_MALFORMED."""
+    if len(request.id) > _LONGEST_ID or not request.id.isprintable():
+        raise Refusal(Reason.PARAMETER_MALFORMED, "id")
+    return request.id
 
 
 def read_version(text: str) -> int | None:
@@ -112,6 +121,12 @@ def _opaque(parameters: Mapping[str, Parameter], name: str) -> str:
     if name in parameters and not _OPAQUE.fullmatch(word):
         raise Refusal(Reason.PARAMETER_MALFORMED, name)
     return word
+
+
+def _check_nonce(parameters: Mapping[str, Parameter]) -> None:
+    """A caller's nonce is only recorded, in the digest of the parameters."""
+    if "nonce" in parameters and not _NONCE.fullmatch(str(parameters["nonce"])):
+        raise Refusal(Reason.PARAMETER_MALFORMED, "nonce", facts={"param": "nonce"})
 
 
 def _allowance(text: str) -> Envelope | None:

@@ -54,6 +54,7 @@ class GeneratorVersion(NoClassifier):
         """
         self.digest = digest
         self.engine = _PLACE
+        self.arithmetic = terms.precision
         self.statistics = Statistics()
         self.terms = terms
         self.batches = batches

@@ -44,6 +44,11 @@ class Generator(NoClassifier, ABC):
         self.statistics = Statistics()
         self.terms = terms
 
+    @property
+    def arithmetic(self) -> str:
+        """What it computes with; empty where that is not known here."""
+        return ""
+
     def is_of(self, cleared: Cleared) -> bool:
         """Whether it is the version of that pointer."""
         return (self._model, self._number) == (cleared.pointer.model, cleared.pointer.version)

@@ -35,6 +35,13 @@ class Ready(Protocol):
         ...
 
     @property
+    def arithmetic(self) -> str:
+        """What it computes with, one of `sealgate.trust.answer.ARITHMETICS`; empty where that is
+        not known here.
+        """
+        ...
+
+    @property
     def detector(self) -> Detector:
         """What judges its rows, and what that promises of clean ones."""
         ...

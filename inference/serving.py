@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from inference.runtime import Session
 from inference.runtime_settings import CPU, RuntimeSettings
+from sealgate.trust.answer import INT8
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +29,8 @@ class Served(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What answers. `place` says where it runs, and whether its digest is checked there.
+    """What answers. `place` says where it runs, and whether its digest is checked there;
+    `arithmetic` what it computes with, empty where that is not known here.
 
     It takes `lanes` batches at once. Golden answers may be off by `tolerance`; with the batch that
     they sit in, by `company`, and what screening measures by `screening` (absolute and relative).
@@ -40,6 +42,7 @@ class Serving:
     tolerance: float = GOLDEN_TOLERANCE
     company: float = 0.0
     screening: float = SCREENING_TOLERANCE
+    arithmetic: str = INT8
 
     @classmethod
     def here(

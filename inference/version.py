@@ -76,6 +76,7 @@ class ReadyVersion:
         "_screening",
         "_served",
         "_sizes",
+        "arithmetic",
         "batcher",
         "config",
         "detector",
@@ -98,6 +99,7 @@ class ReadyVersion:
     ) -> None:
         self.digest = digest
         self.engine = serving.place
+        self.arithmetic = serving.arithmetic
         self.config = config
         self.detector = detector
         self._served = serving.served

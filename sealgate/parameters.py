@@ -29,9 +29,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
 
 MOST = 64
-"""A request with more parameters or more outputs is refused, and has no digest."""
+"""A request has no more parameters than this, and names no more outputs."""
 
 _HEADER = b"sealgate/parameters/v1\n"
 _number = struct.Struct(">Q").pack
@@ -48,18 +49,13 @@ _KINDS: dict[str | None, tuple[int, Callable[[Any], bytes]]] = {
 _NOTHING = "sha256:" + hashlib.sha256(_HEADER + bytes(16)).hexdigest()
 
 
-def has_too_many(request: oip.ModelInferRequest) -> bool:
-    """Say whether a request has more parameters or asks for more outputs than MOST."""
-    return len(request.parameters) > MOST or len(request.outputs) > MOST
-
-
 def parameters_digest(request: oip.ModelInferRequest) -> str:
-    """Return the digest of the request's parameters; empty for a request with too many."""
+    """Return the digest of a request's parameters. Raises Refusal(PARAMETER_MALFORMED)."""
     parameters, outputs = request.parameters, request.outputs
     if not parameters and not outputs:
         return _NOTHING
-    if has_too_many(request):
-        return ""
+    if len(parameters) > MOST or len(outputs) > MOST:
+        raise Refusal(Reason.PARAMETER_MALFORMED, "too many parameters or outputs")
     parts = [_HEADER, _number(len(parameters))]
     for name, parameter in sorted((name.encode(), value) for name, value in parameters.items()):
         parts += _written(name, parameter)

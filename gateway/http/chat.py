@@ -3,8 +3,8 @@ written.
 
 What it takes is listed here, and all else is refused, so that nobody believes in an option that
 nothing follows. What is ours stands in one object, `sealgate`: `receipt`, `alias`, `version`,
-`subject` and `timeout` in the request; the version, the receipts and the seed of tokens that are
-drawn in the answer.
+`subject`, `timeout` and `nonce` in the request; the version, the receipts and the seed of tokens
+that are drawn in the answer.
 """
 
 import json
@@ -35,7 +35,13 @@ _PARAMETERS: dict[str, tuple[str, tuple[type, ...]]] = {
     "top_p": ("top_p", (int, float)),
     "seed": ("seed", (int,)),
 }
-_OWN: dict[str, type] = {"receipt": bool, "alias": str, "subject": str, "timeout": int}
+_OWN: dict[str, type] = {
+    "receipt": bool,
+    "alias": str,
+    "subject": str,
+    "timeout": int,
+    "nonce": str,
+}
 _KINDS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 _MESSAGE, _TEXT_PART = frozenset({"role", "content"}), frozenset({"type", "text"})
 # Values that ask for nothing, which some programs write out.

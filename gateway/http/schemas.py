@@ -40,7 +40,7 @@ _PARAMETERS: Schema = {
     "type": "object",
     "additionalProperties": _SCALAR,
     "description": "As by gRPC: receipt, alias, subject, session, priority, timeout (microseconds),"
-    " allowance. And binary_data_output: whether outputs are to come raw.",
+    " allowance, nonce. And binary_data_output: whether outputs are to come raw.",
 }
 _TENSOR = {"name": STRING, "datatype": STRING, "shape": each(NUMBER)}
 _NAMED_TENSOR = ("name", "datatype", "shape")
@@ -53,6 +53,7 @@ _OWN = members(
     version=STRING,
     subject=STRING,
     timeout={**NUMBER, "description": "In microseconds."},
+    nonce={"type": "string", "pattern": "^[A-Za-z0-9_-]{22,64}$"},
 )
 _CHAT: dict[str, Schema] = {
     "ChatRequest": members(

@@ -58,7 +58,9 @@ class ForeignLoader:
         golden = Golden.decode(files[GOLDEN], config)
         model = ForeignModel(self._server, named, config, golden, settings.tolerance)
         off = settings.tolerance
-        serving = Serving(model, settings.lanes, self._place, tolerance=off, company=off)
+        serving = Serving(
+            model, settings.lanes, self._place, tolerance=off, company=off, arithmetic=""
+        )
         ready = ReadyVersion.build(pointer.digest, files, self._cpu, serving, self._bounds)
         _log.warning(
             "%s version %d, %s, runs as %r %r in %s: its golden answers come out within %g",

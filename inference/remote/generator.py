@@ -28,6 +28,10 @@ class RemoteGenerator(Generator):
         super().__init__(cleared, terms, SEPARATE)
         self._room = room
 
+    @property
+    def arithmetic(self) -> str:
+        return self.terms.precision
+
     @contextmanager
     def _begin(self, asked: Asked, deadline: float, caller: str, on_end: OnEnd) -> Iterator[Begun]:
         request = oip.ModelInferRequest(model_name=self._model, model_version=str(self._number))

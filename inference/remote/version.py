@@ -26,6 +26,7 @@ from inference.version import DETECTOR, MODEL, TOKENIZER
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import write_inputs
+from sealgate.trust.answer import INT8
 from sealgate.trust.manifest import Manifest
 
 Array = npt.NDArray[Any]
@@ -73,6 +74,9 @@ class Terms:
 
 class RemoteVersion:
     """A `Ready` version behind a `Line`."""
+
+    # An engine of ours runs the INT8 graph.
+    arithmetic = INT8
 
     def __init__(self, line: Line, model: str, number: int, digest: str, terms: Terms) -> None:
         self._line = line

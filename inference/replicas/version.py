@@ -21,6 +21,7 @@ from inference.model_config import ModelConfig
 from inference.replicas.replica import Address
 from inference.screening.detector import Detector
 from inference.statistics import Phases, Statistics
+from sealgate.trust.answer import INT8
 
 Array = npt.NDArray[Any]
 
@@ -61,6 +62,7 @@ class ReplicatedVersion:
         self.config = config
         self.detector = detector
         self.engine = PLACE
+        self.arithmetic = INT8
         self.place = "ray"
         self.statistics = Statistics()
 

@@ -9,6 +9,7 @@ import numpy as np
 from demo.questions import question
 from gateway.front_door import RecordedRefusal
 from gateway.predict import Predict
+from gateway.recorder import Outcome
 from inference.answer import Answer
 from inference.screening.detector import Verdict
 from inference.statistics import Statistics
@@ -58,7 +59,7 @@ class Separate:
             policy="",
             config=CONFIG,
             statistics=Statistics(),
-            ready=SimpleNamespace(detector=STAGED, engine="separate"),
+            ready=SimpleNamespace(detector=STAGED, engine="separate", arithmetic="int8"),
         )
 
 
@@ -94,16 +95,17 @@ class Call:
 
 
 class Desk:
-    """The path of a request, in front of such an engine."""
+    """The path of a request, in front of such an engine; `recorded` is what entries would say."""
 
     def __init__(self, screen: Screen) -> None:
         policy = make_policy(screens=Screens({CONFIG.name: screen}))
         self.engine, self.spy = Separate(), Spy()
+        self.recorded: list[Outcome] = []
         told = SimpleNamespace(encode=lambda: b"{}")
         free = SimpleNamespace(allowance="", labels_only=False, policy="")
         self.predict = Predict(
             self.engine,
-            SimpleNamespace(record=lambda outcome: told),
+            SimpleNamespace(record=lambda outcome: self.recorded.append(outcome) or told),
             lambda: policy,
             SimpleNamespace(check=lambda *asked: None),
             SimpleNamespace(decide=lambda *asked: free),

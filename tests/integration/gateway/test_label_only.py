@@ -49,6 +49,7 @@ def test_an_attacked_input_gets_its_label_alone(house, attacked):
     fields = verify_receipt(receipt, house.governance("client").policy()).fields
     digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs.values())
     assert (fields["outcome"], fields["output"]) == ("answered", digest)
+    assert fields["actions"] == "label-only"
     assert "score" not in fields
 
 

@@ -95,6 +95,8 @@ def test_an_adversarial_input_is_refused_with_a_receipt_and_without_a_score(hous
     fields = verify_receipt(Receipt.decode(raw), house.governance("client").policy()).fields
     assert fields["outcome"] == Reason.ADVERSARIAL_INPUT.name
     assert fields["verdict"] == "adversarial"
+    assert (fields["screening"], fields["arithmetic"]) == ("full", "int8")
+    assert fields["actions"] == "blocked"
     assert not {"score", "threshold"} & set(fields)
     assert refused.details() == Reason.ADVERSARIAL_INPUT.sentence
 

@@ -52,6 +52,8 @@ def test_canary_answers_its_share_and_the_receipt_says_so(house: House) -> None:
         drawn = in_share(50, canary.digest, "canary", "digits", "client", told["input"])
         live = canary if drawn else production
         assert (answer.model_version, told["version"]) == (str(live.version),) * 2
+        # It was production that was asked.
+        assert (told["alias"], told["actions"]) == ("production", "canary" if drawn else "")
         assert told["version_digest"] == live.digest
         assert told["pointer_sequence"] == str(live.sequence)
         assert ask(house, row).model_version == answer.model_version
@@ -77,6 +79,8 @@ def test_who_names_an_alias_or_a_version_gets_it(house: House) -> None:
     share(house, 2, 100)
     assert ask(house, 0).model_version == "2"
     assert ask(house, 0, alias="production").model_version == "1"
+    named = fields(house, ask(house, 0, alias="canary"))
+    assert (named["alias"], named["version"], named["actions"]) == ("canary", "2", "")
     assert ask(house, 0, alias="production", session="a").model_version == "1"
     request = question("digits", rows())
     request.model_version = "1"
@@ -133,6 +137,10 @@ def test_shadow_is_asked_compared_and_recorded_but_not_returned(
         assert set(entry) == set(FIELDS)
         (same,) = (e for e in entries if e["version"] == "1" and e["input"] == entry["input"])
         assert same["output"] != entry["output"]
+        assert (same["alias"], entry["alias"]) == ("production", "shadow")
+        assert entry["parameters"] == same["parameters"]
+        assert (entry["screening"], entry["arithmetic"]) == ("full", "int8")
+        assert entry["actions"] == ""
     (logits,) = read_outputs(answers[0]).values()
     assert logits.data.shape == (1, 10)
 

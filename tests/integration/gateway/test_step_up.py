@@ -121,6 +121,10 @@ def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, hel
     assert (allowed["outcome"], answered["outcome"]) == ("allowed", "answered")
     assert (allowed["verdict"], answered["verdict"]) == ("", "adversarial")
     assert allowed["input"] == answered["input"] == refusal.facts["input"]
+    assert refusal.receipt.fields["actions"] == "blocked"
+    assert (allowed["actions"], answered["actions"]) == ("", "allowance")
+    assert (allowed["screening"], answered["screening"]) == ("", "full")
+    assert allowed["parameters"] == answered["parameters"] != refusal.receipt.fields["parameters"]
     # The registry's log holds what was signed, under the digest that the answer log names.
     log = house.gateway._store.registry.log
     leaves = [json.loads(leaf) for block in log.entries(before, log.size()) for leaf in block]

@@ -5,6 +5,8 @@ generated messages register the same symbols as ours.
 import json
 from pathlib import Path
 
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.trust.receipt import Receipt, verify_receipt
 from tests.support.house import labels, rows
@@ -41,7 +43,20 @@ def test_tritonclient_works_unchanged(house):
     assert (seen["version"], seen["id"]) == ("1", "7")
     assert Reason.MODEL_UNKNOWN.sentence in seen["refused"]
     receipt = Receipt.decode(seen["receipt"].encode())
-    verify_receipt(receipt, house.governance("client").policy())
+    fields = verify_receipt(receipt, house.governance("client").policy()).fields
+    check_bound(fields, receipt=True, nonce="AAECAwQFBgcICQoLDA0ODw", outputs=("logits",))
+
+
+def check_bound(fields, outputs, **parameters):
+    """The receipt binds what this program asked, and nothing else."""
+    asked = oip.ModelInferRequest()
+    for name, value in parameters.items():
+        kind = "bool_param" if isinstance(value, bool) else "string_param"
+        setattr(asked.parameters[name], kind, value)
+    for name in outputs:
+        asked.outputs.add(name=name)
+    assert fields["parameters"] == parameters_digest(asked)
+    assert (fields["alias"], fields["request_id"]) == ("production", "7")
 
 
 def is_refused(found, status, reason):

@@ -19,7 +19,7 @@ answer = client.infer(
     headers=headers,
     request_id="7",
     outputs=[triton.InferRequestedOutput("logits")],
-    parameters={"receipt": True},
+    parameters={"receipt": True, "nonce": "AAECAwQFBgcICQoLDA0ODw"},
     client_timeout=60,
 )
 metadata = client.get_model_metadata("digits", headers=headers, as_json=True)

@@ -10,6 +10,7 @@ import pytest
 from generation.decoder import Decoder
 from inference.generation import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.trust.receipt import Receipt, verify_receipt
 from tests.support.generated import PROMPT, asked, ids_of, is_last, stream, text_of
@@ -100,6 +101,11 @@ def test_receipts_bind_prompt_sampling_tokens_and_text(
     cut = decoder.prompt_ids(drawn, 200)
     assert closing["output"] == answer_digest(cut, ids, text)
     assert (closing["verdict"], closing["version"]) == ("clean", "1")
+    for told in (opening, closing):
+        assert (told["alias"], told["request_id"]) == ("production", "7")
+        assert told["parameters"] == parameters_digest(asked(receipt=True, **sampling))
+        assert (told["screening"], told["actions"]) == ("full", "")
+    assert (opening["arithmetic"], closing["arithmetic"]) == ("", "float32")
     assert closing["version_digest"].startswith("sha256:")
     assert "score" not in closing
 
@@ -114,6 +120,7 @@ def test_receipts_bind_prompt_sampling_tokens_and_text(
         ({"temperature": "hot"}, Reason.PARAMETER_MALFORMED),
         ({"stop": json.dumps(["x"] * 9)}, Reason.PARAMETER_MALFORMED),
         ({"unknown": True}, Reason.PARAMETER_MALFORMED),
+        ({"nonce": "short"}, Reason.PARAMETER_MALFORMED),
         ({"prompt": "no JSON", "name": "messages"}, Reason.CHAT_MALFORMED),
         ({"name": "x"}, Reason.TENSOR_NAME),
         ({"model": "nobody"}, Reason.MODEL_UNKNOWN),
@@ -139,6 +146,7 @@ def test_a_prompt_that_is_no_language_is_refused(house: GeneratorHouse) -> None:
     entry = house.entries(before)[0]
     assert entry["verdict"] == "adversarial"
     assert float(entry["score"]) > float(entry["threshold"])
+    assert (entry["screening"], entry["actions"]) == ("full", "blocked")
 
 
 def test_metadata_says_what_it_takes(house: GeneratorHouse) -> None:

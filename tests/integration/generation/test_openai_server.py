@@ -132,8 +132,12 @@ def test_what_nobody_measures_is_refused_unless_the_policy_lets_it_pass(
     (entry,) = house.entries(before)
     assert (entry["outcome"], entry["verdict"]) == (Reason.ENGINE_UNSUITABLE.name, "")
     house.let_pass("flag")
+    before = house.gateway.recorder.size
     assert text_of(post(client))
     assert len(sent) == 1
+    (entry,) = house.entries(before)
+    # Nobody here knows what it is computed with.
+    assert (entry["screening"], entry["arithmetic"]) == ("none", "")
 
 
 def test_the_answer_is_the_servers_and_the_record_says_what_it_binds(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs
 from sealgate.trust.answer import tensors_digest
@@ -90,6 +91,22 @@ def test_the_receipt_is_the_one_that_grpc_gives(house: House, client: HttpClient
     for name, bound in (("input", Tensor.of("x", sent)), ("output", answered)):
         digest = tensors_digest([(bound.name, bound.datatype, bound.shape, bound.raw)])
         assert fields[name] == digest
+
+
+def test_the_receipt_binds_alias_parameters_and_id(house: House, client: HttpClient) -> None:
+    """How tensors travel is no part of what was asked."""
+    nonce = "AAECAwQFBgcICQoLDA0ODw"
+    parameters = {"receipt": True, "nonce": nonce, "binary_data_output": False, "priority": 2}
+    seen = client.infer({"id": "claim-17", "inputs": [tensor(rows())], "parameters": parameters})
+    fields = proven(house, seen.json["parameters"]["receipt"])
+    asked = oip.ModelInferRequest()
+    asked.parameters["receipt"].bool_param = True
+    asked.parameters["nonce"].string_param = nonce
+    asked.parameters["priority"].int64_param = 2
+    assert fields["parameters"] == parameters_digest(asked)
+    assert (fields["alias"], fields["request_id"]) == ("production", "claim-17")
+    refused = client.infer({"inputs": [tensor(rows())], "parameters": {"nonce": "short"}})
+    assert refused.reason is Reason.PARAMETER_MALFORMED
 
 
 def test_a_refusal_has_its_receipt_too(house: House, client: HttpClient) -> None:

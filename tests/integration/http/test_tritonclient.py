@@ -3,12 +3,25 @@
 import json
 from pathlib import Path
 
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.trust.receipt import Receipt, verify_receipt
 from tests.support.house import House, labels, rows
 from tests.support.oracles import python_with, run
 
 PROGRAM = Path(__file__).with_name("triton_http.py")
+
+
+def as_asked() -> oip.ModelInferRequest:
+    """What the program asks with a receipt; how tensors travel is no part of it."""
+    request = oip.ModelInferRequest()
+    request.parameters["receipt"].bool_param = True
+    request.parameters["nonce"].string_param = "AAECAwQFBgcICQoLDA0ODw"
+    request.parameters["priority"].int64_param = 1
+    request.parameters["timeout"].int64_param = 50_000_000
+    request.outputs.add(name="logits")
+    return request
 
 
 def test_tritonclient(house: House) -> None:
@@ -43,7 +56,10 @@ def test_tritonclient(house: House) -> None:
     classes = [row.index(max(row)) for row in seen["logits"][0]]
     assert classes == labels(count=3).tolist()
     assert seen["id"] == "7"
-    verify_receipt(Receipt.decode(seen["receipt"].encode()), house.governance("client").policy())
+    receipt = Receipt.decode(seen["receipt"].encode())
+    fields = verify_receipt(receipt, house.governance("client").policy()).fields
+    assert (fields["alias"], fields["request_id"]) == ("production", "7")
+    assert fields["parameters"] == parameters_digest(as_asked())
     assert seen["unknown"] == ["404", Reason.MODEL_UNKNOWN.sentence]
     assert seen["anonymous"] == ["401", Reason.CREDENTIAL_MISSING.sentence]
     assert seen["load"] == seen["unload"] == ["403", Reason.PROMOTION_ONLY.sentence]

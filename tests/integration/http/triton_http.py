@@ -56,9 +56,8 @@ def logits(answer):
 
 answers = [infer(raw_in, raw_out) for raw_in in (True, False) for raw_out in (True, False)]
 answers += [infer(True, True, request_compression_algorithm=name) for name in ("gzip", "deflate")]
-proven = infer(
-    True, True, request_id="7", parameters={"receipt": True}, priority=1, timeout=50_000_000
-)
+asked = {"receipt": True, "nonce": "AAECAwQFBgcICQoLDA0ODw"}
+proven = infer(True, True, request_id="7", parameters=asked, priority=1, timeout=50_000_000)
 tensor = triton.InferInput("x", list(rows.shape), "FP32")
 tensor.set_data_from_numpy(rows)
 answers.append(client.infer("digits", [tensor], headers=known(), model_version="1"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.question import Question, read_question
+from gateway.question import Question, read_id, read_question
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 
@@ -45,3 +45,36 @@ def test_anything_else_is_refused(name: str, choice: dict[str, object]) -> None:
     with pytest.raises(Refusal) as refused:
         asked(**{name: oip.InferParameter(**choice)})
     assert refused.value.reason is Reason.PARAMETER_MALFORMED
+
+
+@pytest.mark.parametrize("nonce", ["A" * 22, "0123456789abcdef" * 2, "a-Z_9" * 12 + "abcd"])
+def test_a_nonce_is_taken_and_means_nothing(nonce: str) -> None:
+    assert asked(nonce=oip.InferParameter(string_param=nonce)) == asked()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"string_param": ""},
+        {"string_param": "A" * 21},
+        {"string_param": "A" * 65},
+        {"string_param": "A" * 21 + "="},
+        {"string_param": "A" * 22 + "\n"},
+        {"string_param": "\u0391" * 22},
+        {"int64_param": 2**60},
+        {"bool_param": True},
+        {},
+    ],
+)
+def test_another_nonce_is_refused(choice: dict[str, object]) -> None:
+    with pytest.raises(Refusal) as refused:
+        asked(nonce=oip.InferParameter(**choice))  # type: ignore[arg-type]
+    assert refused.value.reason is Reason.PARAMETER_MALFORMED
+
+
+def test_an_id_is_read_and_bounded() -> None:
+    assert read_id(oip.ModelInferRequest(id="claim-17")) == "claim-17"
+    for text in ("a" * 129, "a\nb", "\x1b[31m"):
+        with pytest.raises(Refusal) as refused:
+            read_id(oip.ModelInferRequest(id=text))
+        assert refused.value.reason is Reason.PARAMETER_MALFORMED

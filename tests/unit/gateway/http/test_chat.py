@@ -59,11 +59,12 @@ def test_what_asks_for_nothing_changes_nothing() -> None:
 
 
 def test_what_is_ours() -> None:
-    own = {"receipt": True, "alias": "canary", "subject": "p-1", "timeout": 5}
+    own = {"receipt": True, "alias": "canary", "subject": "p-1", "timeout": 5, "nonce": "n" * 22}
     request = without_sampling(read(sealgate=own).request)
     assert request.parameters["receipt"].bool_param
     assert request.parameters["alias"].string_param == "canary"
     assert request.parameters["timeout"].int64_param == 5
+    assert request.parameters["nonce"].string_param == "n" * 22
     assert read(sealgate={"version": "2"}).request.model_version == "2"
 
 
