@@ -55,6 +55,8 @@ _BY_REASON = {
     Reason.LOG_FENCED: "Repeat it on another gateway; tell the operator.",
     Reason.RECEIPT_MISSING: "Do not use the answer.",
     Reason.RECEIPT_MISMATCH: "Do not use the answer; tell the operator and an auditor.",
+    Reason.RECEIPT_OUTDATED: "Have the gateway upgraded; until then its answers can be taken with "
+    "`unsafe_v1_receipts`, unprotected from whoever relays the calls.",
     Reason.PROOF_INVALID: "Do not believe what it was to prove; tell an auditor.",
     Reason.ENTRY_PRUNED: "Its hash and proofs are still there; its content is not.",
     Reason.RETENTION_HOLDS: "Wait until they are old enough.",

@@ -146,6 +146,10 @@ class Reason(Enum):
     PROOF_INVALID = (Kind.INVALID, "A proof does not verify.")
     RECEIPT_MISSING = (Kind.INVALID, "An answer came without its receipt.")
     RECEIPT_MISMATCH = (Kind.INVALID, "A receipt stands for another call.")
+    RECEIPT_OUTDATED = (
+        Kind.INVALID,
+        "A receipt is of a format that says nothing of alias and parameters.",
+    )
     KEY_FILE_EXPOSED = (Kind.PRECONDITION, "A private key's file can be read by others.")
     KEY_FILE_EXISTS = (Kind.EXISTS, "A key's file is never overwritten.")
     SOCKET_EXPOSED = (Kind.PRECONDITION, "A socket is not its owner's alone.")

@@ -2,9 +2,11 @@
 
 1. It has the form of a receipt (DOCUMENT_MALFORMED), and its log, which the policy names, holds
    the entry; see `verify_receipt`.
-2. It opens every field that a caller may see (RECEIPT_MISMATCH).
-3. They say what the caller knows of this very call: principal, method, model, version, the
-   digests of both tensors, the outcome (RECEIPT_MISMATCH).
+2. It is of the newest format (RECEIPT_OUTDATED), unless the client takes those of v1 too. An
+   entry of v1 says nothing of alias and parameters: whoever relays a request could add them.
+3. It opens every field that a caller may see, and they say what the caller knows of this very call:
+   principal, method, model, version, alias, the digests of parameters and tensors, the request's
+   id, the outcome (RECEIPT_MISMATCH). A nonce among the parameters makes them this call's alone.
 4. It was decided under a policy of the chain (POLICY_INVALID).
 5. It was recorded at the time of the call, by clocks that may differ by some minutes
    (RECEIPT_MISMATCH).
@@ -20,6 +22,7 @@ from typing import Self
 from sealgate.client.refused import CheckedReceipt
 from sealgate.client.witness import Sighting
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.answer import FIELDS
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
@@ -84,11 +87,15 @@ class PolicyView:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a receipt may say, a choice of values for each field, between two moments."""
+    """What a receipt may say, a choice of values for each field, between two moments.
+
+    With `takes_v1` an entry of v1 does, which lacks some of the fields.
+    """
 
     values: Mapping[str, Collection[str]]
     since: datetime
     until: datetime
+    takes_v1: bool = False
 
 
 def check_receipt(
@@ -100,11 +107,13 @@ def check_receipt(
     verified = verify_receipt(receipt, view.newest)
     found = verified.fields
     # 2.
+    if receipt.names != FIELDS and not expected.takes_v1:
+        raise Refusal(Reason.RECEIPT_OUTDATED, "an entry of v1")
+    # 3.
     if not receipt.opens_for_caller:
         raise _mismatch("it keeps fields from the caller")
-    # 3.
     for field, allowed in expected.values.items():
-        if found[field] not in allowed:
+        if field in receipt.names and found[field] not in allowed:
             raise _mismatch(field)
     # 4.
     if found["policy_digest"] not in view.digests:

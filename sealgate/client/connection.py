@@ -33,6 +33,9 @@ class Options(TypedDict, total=False):
     - `witness`: a file that keeps what was last seen of each log, across runs.
     - `timeout`: what a call may take in seconds, retries and checks included; default 30.
     - `retries`: when a refused call is made again.
+    - `unsafe_v1_receipts`: take answers of a gateway too old to record alias, parameters and a
+      nonce, none of which is then checked: whoever relays the call can have another version answer,
+      or show the answer of five minutes ago again. Default False.
     """
 
     root_keys: Required[Iterable[Pem]]
@@ -45,6 +48,7 @@ class Options(TypedDict, total=False):
     witness: Path
     timeout: float
     retries: Retries
+    unsafe_v1_receipts: bool
 
 
 def connect(url: str, **options: Unpack[Options]) -> Client:
@@ -104,6 +108,7 @@ def _exchange(access: Access, options: Options) -> Exchange:
         Caller(options.get("principal"), access.identities),
         Witness(WitnessFile(Path(file)) if file is not None else None),
         options.get("retries", Retries()),
+        takes_v1=options.get("unsafe_v1_receipts", False),
     )
 
 

@@ -2,7 +2,8 @@
 
 1. reach the policy from the pinned root keys, anew every few minutes;
 2. note how large each log is known to be;
-3. ask; what is refused is asked again where that is safe, within the call's time;
+3. ask, with a nonce of its own each time; what is refused is asked again where that is safe, within
+   the call's time;
 4. check the receipt, of an answer or a refusal, against the policy and this very call;
 5. witness the log: its checkpoint must be consistent with the last one seen;
 6. only then hand the answer out.
@@ -13,8 +14,9 @@ sends the result back, or throws the call's error in.
 
 import random
 import re
+import secrets
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -34,6 +36,7 @@ from sealgate.client.refused import CheckedReceipt, GatewayRefusal, receipt_in, 
 from sealgate.client.retries import Retries
 from sealgate.client.witness import Gap, Sighting, Witness
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs
 from sealgate.trust.checkpoint import open_checkpoint
@@ -41,6 +44,7 @@ from sealgate.v1 import log_pb2, registry_pb2
 
 # A withdrawn log key is noticed after this time at the latest.
 _POLICY_SECONDS = 300.0
+_NONCE_BYTES = 16
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 # What a newer policy may put right.
 _OUTDATED = frozenset(
@@ -86,6 +90,27 @@ class Caller:
         return self.principal or view.principal(self.identities())
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it was sent once: `request` has the nonce; `sizes` are those of the logs, and
+    `since` the time, before the call.
+    """
+
+    question: Question
+    request: oip.ModelInferRequest
+    sizes: Mapping[str, int]
+    since: datetime
+
+    def values(self) -> dict[str, Collection[str]]:
+        """What the receipt must say of the request, whatever became of it."""
+        return {
+            "method": (INFER,),
+            "alias": (self.question.alias,),
+            "parameters": (parameters_digest(self.request),),
+            "request_id": (self.request.id,),
+        }
+
+
 class Exchange:
     """Asks, checks and witnesses for one caller; shared by any number of threads or tasks."""
 
@@ -99,7 +124,12 @@ class Exchange:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        nonce: Callable[[], str] = lambda: secrets.token_urlsafe(_NONCE_BYTES),
+        takes_v1: bool = False,
     ) -> None:
+        """With `takes_v1` entries of v1 do too, and no nonce is sent, which a gateway that writes
+        them refuses.
+        """
         self.witness = witness
         self._roots = roots
         self._caller = caller
@@ -107,6 +137,8 @@ class Exchange:
         self._now = now
         self._monotonic = monotonic
         self._chance = chance
+        self._nonce = nonce
+        self._takes_v1 = takes_v1
         self._view: PolicyView | None = None
         self._principal = ""
         self._stale_at = 0.0
@@ -118,14 +150,15 @@ class Exchange:
         while True:
             attempt += 1
             yield from self._current_policy(ends)  # 1
-            sizes, since = self.witness.sizes(), self._now()  # 2
+            request = question.with_nonce("" if self._takes_v1 else self._nonce())
+            asked = Asked(question, request, self.witness.sizes(), self._now())  # 2
             try:
-                response = yield self._rpc("ModelInfer", question.request, ends)  # 3
+                response = yield self._rpc("ModelInfer", request, ends)  # 3
             except grpc.RpcError as error:
                 failed = error
             else:
-                return (yield from self._answer(question, response, sizes, since, ends))
-            refusal = yield from self._refusal(question, failed, sizes, since, ends)
+                return (yield from self._answer(asked, response, ends))
+            refusal = yield from self._refusal(asked, failed, ends)
             yield from self._pause(attempt, refusal, ends)
 
     def read(self, method: str, request: Any, seconds: float) -> Steps[Any]:
@@ -159,15 +192,8 @@ class Exchange:
                 return found
             request.page_token = page.next_page_token
 
-    def _answer(
-        self,
-        question: Question,
-        response: oip.ModelInferResponse,
-        sizes: Any,
-        since: datetime,
-        ends: float,
-    ) -> Steps[Answer]:
-        request = question.request
+    def _answer(self, asked: Asked, response: oip.ModelInferResponse, ends: float) -> Steps[Answer]:
+        request, question = asked.request, asked.question
         data = response.parameters["receipt"].string_param.encode()
         if not data:
             raise Refusal(Reason.RECEIPT_MISSING)
@@ -181,7 +207,7 @@ class Exchange:
             "input": (question.input_digest,),
             "output": (question.digest_of_outputs(outputs),),
         }
-        receipt = yield from self._accept(data, values, sizes, since, ends)
+        receipt = yield from self._accept(data, asked, values, ends)
         return Answer(
             {name: tensor.data for name, tensor in outputs.items()},
             request.model_name,
@@ -190,39 +216,38 @@ class Exchange:
             receipt,
         )
 
-    def _refusal(
-        self, question: Question, error: grpc.RpcError, sizes: Any, since: datetime, ends: float
-    ) -> Steps[GatewayRefusal]:
+    def _refusal(self, asked: Asked, error: grpc.RpcError, ends: float) -> Steps[GatewayRefusal]:
         refusal = refusal_of(error)
         data = receipt_in(error)
         if data is not None:
             # What the gateway had not come to when it refused is empty.
             values = {
                 "outcome": (refusal.reason.name,),
-                "model": (question.request.model_name, ""),
-                "input": (question.input_digest, ""),
+                "model": (asked.request.model_name, ""),
+                "input": (asked.question.input_digest, ""),
                 "output": ("",),
             }
-            refusal.receipt = yield from self._accept(data, values, sizes, since, ends)
+            refusal.receipt = yield from self._accept(data, asked, values, ends)
         return refusal
 
     def _accept(
-        self, data: bytes, values: dict[str, Any], sizes: Any, since: datetime, ends: float
+        self, data: bytes, asked: Asked, values: Mapping[str, Collection[str]], ends: float
     ) -> Steps[CheckedReceipt]:
         """Steps 4 and 5, under a newer policy where the one in hand does not do."""
-        until = self._now()
+        until, known = self._now(), {**asked.values(), **values}
         for last in (False, True):
             view = yield from self._current_policy(ends)
-            told = {"principal": (self._principal,), "method": (INFER,), **values}
+            told = {"principal": (self._principal,), **known}
+            expected = Expected(told, asked.since, until, self._takes_v1)
             try:
-                receipt, seen = check_receipt(data, view, Expected(told, since, until))
+                receipt, seen = check_receipt(data, view, expected)
                 break
             except Refusal as refusal:
                 if last or refusal.reason not in _OUTDATED:
                     raise
             self._stale_at = 0.0
         yield from self._witness(seen, ends)
-        if not self.witness.take(seen, sizes):
+        if not self.witness.take(seen, asked.sizes):
             raise Refusal(Reason.RECEIPT_MISMATCH, "it was recorded for another call")
         return receipt
 

@@ -11,6 +11,7 @@ from sealgate.client.refused import CheckedReceipt
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Array, Tensor, read_inputs, write_inputs
 from sealgate.trust.answer import tensors_digest
+from sealgate.trust.rights import DEFAULT_ALIAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request and the digest of its inputs, which is taken here and nowhere else."""
+    """A request and the digest of its inputs, which is taken here and nowhere else.
+
+    Each time that it is asked a nonce is added to its parameters; one that it has is replaced.
+    """
 
     request: oip.ModelInferRequest
     input_digest: str = field(init=False)
@@ -39,6 +43,23 @@ class Question:
         self.request.parameters["receipt"].bool_param = True
         digest = self.digest_of_inputs(read_inputs(self.request))
         object.__setattr__(self, "input_digest", digest)
+
+    @property
+    def alias(self) -> str:
+        """The alias that is asked; empty where a version is."""
+        if self.request.model_version:
+            return ""
+        named = self.request.parameters
+        return named["alias"].string_param if "alias" in named else DEFAULT_ALIAS
+
+    def with_nonce(self, nonce: str) -> oip.ModelInferRequest:
+        """The request with that nonce; without one where it is empty."""
+        request = oip.ModelInferRequest()
+        request.CopyFrom(self.request)
+        request.parameters.pop("nonce", None)
+        if nonce:
+            request.parameters["nonce"].string_param = nonce
+        return request
 
     def digest_of_inputs(self, inputs: Mapping[str, Tensor]) -> str:
         """What the receipt must have of what is asked."""

@@ -20,11 +20,12 @@ from sealgate.client.question import Question, digest_of
 from sealgate.client.retries import Retries
 from sealgate.client.witness import Witness
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 from sealgate.trust import answer, merkle
-from sealgate.trust.answer import FIELDS
+from sealgate.trust.answer import FIELDS, V1_FIELDS
 from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.policy import Policy
@@ -36,6 +37,7 @@ from sealgate.v1 import log_pb2, registry_pb2
 from tests.support.people import ANSWER_LOG, NOW, key, make_policy, sign_policy
 from tests.support.tile_store import TileStore
 
+NONCE = "AAECAwQFBgcICQoLDA0ODw"
 QUESTION = Question.of("digits", {"x": np.zeros((1, 4), np.float32)}, id="7")
 
 
@@ -73,11 +75,22 @@ class Failed(grpc.RpcError, grpc.Call):
         return self._metadata
 
 
+def said_of(request: oip.ModelInferRequest) -> dict[str, str]:
+    """What an entry has of a request beside its model and its tensors."""
+    alias = request.parameters["alias"].string_param if "alias" in request.parameters else ""
+    return {
+        "alias": "" if request.model_version else alias or "production",
+        "parameters": parameters_digest(request),
+        "request_id": request.id,
+    }
+
+
 class FakeGateway:
     """Answers whatever it is asked with zeros, for the principal carla, at the time `now`.
 
     `failures` are raised first, one for each ModelInfer; `change` may alter a record's values
-    before they are logged; `calls` and `pauses` are what the client did.
+    before they are logged; `calls` and `pauses` are what the client did. One that is `older` writes
+    entries of v1, and knows no nonce.
     """
 
     def __init__(self, now: Callable[[], datetime], policy: Policy | None = None) -> None:
@@ -87,6 +100,7 @@ class FakeGateway:
         self.failures: list[Failed] = []
         self.change: Callable[[dict[str, str]], None] = lambda values: None
         self.signer = "answer-log"
+        self.older = False
         self.calls: list[str] = []
         self.pauses: list[float] = []
 
@@ -114,6 +128,8 @@ class FakeGateway:
     def ModelInfer(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:  # noqa: N802
         if self.failures:
             raise self.failures.pop(0)
+        if self.older and "nonce" in request.parameters:
+            raise Failed(grpc.StatusCode.INVALID_ARGUMENT, Reason.PARAMETER_MALFORMED)
         inputs = read_inputs(request).values()
         output = Tensor.of("y", np.zeros((1, 2), np.float32))
         response = oip.ModelInferResponse(
@@ -126,6 +142,7 @@ class FakeGateway:
             input=digest_of(inputs),
             output=digest_of([output]),
             outcome="answered",
+            **said_of(request),
         )
         response.parameters["receipt"].string_param = receipt.decode()
         return response
@@ -160,8 +177,9 @@ class FakeGateway:
             **values,
         }
         self.change(known)
-        listed = tuple(known.get(field, "") for field in FIELDS)
-        salts = answer.salts(b"k" * 32, len(self.leaves).to_bytes(16))
+        names = V1_FIELDS if self.older else FIELDS
+        listed = tuple(known.get(field, "") for field in names)
+        salts = answer.salts(b"k" * 32, len(self.leaves).to_bytes(16), len(names))
         entry = answer.leaf(listed, salts)
         self.leaves.append(entry)
         index = len(self.leaves) - 1
@@ -196,6 +214,8 @@ class Room:
             now=lambda: self.now,
             monotonic=lambda: self.elapsed,
             chance=lambda: 0.5,
+            nonce=settings.get("nonce", lambda: NONCE),
+            takes_v1=settings.get("takes_v1", False),
         )
 
     def ask(self, question=QUESTION, seconds=10.0):

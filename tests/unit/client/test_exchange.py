@@ -9,6 +9,7 @@ import pytest
 
 from sealgate.client.check import Roots
 from sealgate.client.exchange import Caller
+from sealgate.client.question import Question
 from sealgate.client.refused import GatewayRefusal, LogFork
 from sealgate.client.witness import Witness
 from sealgate.client.witness_file import WitnessFile
@@ -17,7 +18,7 @@ from sealgate.trust import note
 from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.receipt import Receipt
 from sealgate.trust.times import format_micros
-from tests.support.fake_gateway import QUESTION, Failed, Room
+from tests.support.fake_gateway import NONCE, QUESTION, Failed, Room, said_of
 from tests.support.people import ANSWER_LOG, NOW, key, make_policy, refused
 
 
@@ -61,6 +62,11 @@ def field(name, value):
         "another output": (field("output", "sha256:" + "0" * 64), Reason.RECEIPT_MISMATCH),
         "a refusal": (field("outcome", "ADVERSARIAL_INPUT"), Reason.RECEIPT_MISMATCH),
         "a policy unheard of": (field("policy_digest", "sha256:0"), Reason.POLICY_INVALID),
+        "another alias": (field("alias", "canary"), Reason.RECEIPT_MISMATCH),
+        "no alias": (field("alias", ""), Reason.RECEIPT_MISMATCH),
+        "other parameters": (field("parameters", "sha256:0"), Reason.RECEIPT_MISMATCH),
+        "no parameters": (field("parameters", ""), Reason.RECEIPT_MISMATCH),
+        "another id": (field("request_id", "8"), Reason.RECEIPT_MISMATCH),
         "another day": (
             field("time", format_micros(NOW - timedelta(days=1))),
             Reason.RECEIPT_MISMATCH,
@@ -93,10 +99,14 @@ def forge(response):
     response.parameters["receipt"].string_param = forged.encode().decode()
 
 
-def hide(response):
-    receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
-    opened = {name: pair for name, pair in receipt.opened.items() if name != "input"}
-    response.parameters["receipt"].string_param = replace(receipt, opened=opened).encode().decode()
+def hide(field):
+    def hidden(response):
+        receipt = Receipt.decode(response.parameters["receipt"].string_param.encode())
+        opened = {name: pair for name, pair in receipt.opened.items() if name != field}
+        fewer = replace(receipt, opened=opened)
+        response.parameters["receipt"].string_param = fewer.encode().decode()
+
+    return hidden
 
 
 def alter_output(response):
@@ -107,7 +117,9 @@ def alter_output(response):
     ("change", "reason"),
     [
         (forge, Reason.PROOF_INVALID),
-        (hide, Reason.RECEIPT_MISMATCH),
+        (hide("input"), Reason.RECEIPT_MISMATCH),
+        (hide("alias"), Reason.RECEIPT_MISMATCH),
+        (hide("parameters"), Reason.RECEIPT_MISMATCH),
         (alter_output, Reason.RECEIPT_MISMATCH),
         (lambda response: response.parameters.clear(), Reason.RECEIPT_MISSING),
         (lambda response: setattr(response, "id", "8"), Reason.RECEIPT_MISMATCH),
@@ -130,7 +142,7 @@ def test_a_receipt_signed_by_another_key_is_refused(room):
 
 def test_an_earlier_calls_receipt_does_not_stand_for_this_one(room):
     room.ask()
-    old = room.gateway.ModelInfer(QUESTION.request)
+    old = room.gateway.ModelInfer(QUESTION.with_nonce(NONCE))
     room.ask()
     room.gateway.ModelInfer = lambda request: old
     with refused(Reason.RECEIPT_MISMATCH):
@@ -142,11 +154,84 @@ def test_one_record_does_not_stand_for_two_calls_at_once(room):
     calls = [room.exchange.ask(QUESTION, 10.0) for _ in range(2)]
     steps = [next(call) for call in calls]
     assert {step.method for step in steps} == {"ModelInfer"}
-    response = room.gateway.ModelInfer(QUESTION.request)
+    response = room.gateway.ModelInfer(QUESTION.with_nonce(NONCE))
     with pytest.raises(StopIteration):
         calls[0].send(response)
     with refused(Reason.RECEIPT_MISMATCH):
         calls[1].send(response)
+
+
+def test_an_earlier_answer_to_the_same_question_does_not_stand_for_this_one():
+    """For a client without a memory: the question is the same, and so is the time, nearly."""
+    first = Room(nonce=lambda: "first-client-first-call")
+    first.ask()
+    question = QUESTION.with_nonce("first-client-first-call")
+    first.gateway.others(1)
+    old = first.gateway.ModelInfer(question)
+    second = Room(nonce=lambda: "second-client-first-call")
+    second.gateway.leaves = first.gateway.leaves
+    second.gateway.ModelInfer = lambda request: old
+    with refused(Reason.RECEIPT_MISMATCH) as caught:
+        second.ask()
+    assert caught.value.detail == "parameters"
+
+
+def test_each_attempt_has_a_nonce_of_its_own():
+    drawn = iter(f"nonce-of-the-attempt-{number}" for number in range(3))
+    room = Room(nonce=lambda: next(drawn))
+    honest, asked = room.gateway.ModelInfer, []
+
+    def seen(request):
+        asked.append(request.parameters["nonce"].string_param)
+        return honest(request)
+
+    room.gateway.ModelInfer = seen
+    room.gateway.failures = [Failed(grpc.StatusCode.UNAVAILABLE, Reason.DRAINING)]
+    room.ask()
+    room.ask()
+    assert asked == [f"nonce-of-the-attempt-{number}" for number in range(3)]
+    assert "nonce" not in QUESTION.request.parameters
+
+
+def test_a_question_may_name_alias_or_version():
+    room = Room()
+    x = {"x": np.zeros((1, 4), np.float32)}
+    assert room.ask(Question.of("digits", x, alias="canary")).receipt.fields["alias"] == "canary"
+    assert room.ask(Question.of("digits", x, version=1)).receipt.fields["alias"] == ""
+
+
+def test_an_entry_of_v1_is_refused_with_its_reason(room):
+    """A gateway so old knows no nonce; one that overlooks it has written a leaf that binds less."""
+    room.gateway.older = True
+    with refused(Reason.PARAMETER_MALFORMED):
+        room.ask()
+    honest = room.gateway.ModelInfer
+
+    def overlooked(request):
+        del request.parameters["nonce"]
+        return honest(request)
+
+    room.gateway.ModelInfer = overlooked
+    with refused(Reason.RECEIPT_OUTDATED):
+        room.ask()
+
+
+def test_entries_of_v1_are_taken_by_who_says_so_and_are_held_to_the_rest():
+    room = Room(takes_v1=True)
+    room.gateway.older = True
+    answer = room.ask()
+    assert "alias" not in answer.receipt.fields
+    room.gateway.change = field("principal", "otto")
+    with refused(Reason.RECEIPT_MISMATCH):
+        room.ask()
+
+
+def test_who_takes_entries_of_v1_is_not_told_less_of_those_of_v2():
+    room = Room(takes_v1=True)
+    assert room.ask().receipt.fields["alias"] == "production"
+    room.gateway.change = field("alias", "canary")
+    with refused(Reason.RECEIPT_MISMATCH):
+        room.ask()
 
 
 def test_a_forked_log_is_found_and_both_signed_states_are_kept(room):
@@ -207,12 +292,17 @@ def test_logs_are_witnessed_without_asking_a_model(room):
 def test_a_refusals_receipt_is_checked_as_an_answers_is(room):
     gateway = room.gateway
     told = {"outcome": "TENSOR_SHAPE", "model": "digits", "input": QUESTION.input_digest}
+    told |= said_of(QUESTION.with_nonce(NONCE))
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     for changes, reason in (
         ({}, Reason.TENSOR_SHAPE),
         ({"outcome": "answered"}, Reason.RECEIPT_MISMATCH),
         ({"input": "sha256:0"}, Reason.RECEIPT_MISMATCH),
         ({"principal": "otto"}, Reason.RECEIPT_MISMATCH),
+        ({"alias": "canary"}, Reason.RECEIPT_MISMATCH),
+        ({"parameters": ""}, Reason.RECEIPT_MISMATCH),
+        ({"parameters": "sha256:0"}, Reason.RECEIPT_MISMATCH),
+        ({"request_id": "8"}, Reason.RECEIPT_MISMATCH),
     ):
         receipt = gateway.record(**{**told, **changes})
         gateway.failures = [Failed(invalid, Reason.TENSOR_SHAPE, receipt=receipt)]
