@@ -7,7 +7,7 @@ The numbers are those of the steps of `sealgate.auditing.decision`.
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sealgate.auditing.entries import Entry, Excerpt
+from sealgate.auditing.entries import Entry, Excerpt, alias_of
 from sealgate.later_evidence import open_attached
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import DETECTOR
@@ -25,13 +25,21 @@ class Case:
     """The case of one answer, taken step by step: each yields what it found, or raises Refusal."""
 
     def __init__(
-        self, excerpt: Excerpt, subject: str, digest: str, sequence: int, at: datetime
+        self,
+        excerpt: Excerpt,
+        subject: str,
+        digest: str,
+        sequence: int,
+        at: datetime,
+        alias: str = "",
     ) -> None:
+        """`alias` is the one that gave the answer, empty where its entry does not say."""
         self._excerpt = excerpt
         self._subject = subject
         self._digest = digest
         self._sequence = sequence
         self._at = at
+        self._alias = alias
         self._publisher = ""
         self._moves: list[tuple[Entry, PointerBundle]] = []
 
@@ -60,9 +68,11 @@ class Case:
             entry
             for entry in self._excerpt.of("pointer.moved")
             if entry.body["sequence"] == self._sequence and entry.body["digest"] == self._digest
+            if self._alias in ("", alias_of(entry.subject)[1])
         ]
         if not moves:
-            raise Refusal(Reason.POINTER_INVALID, "no move of that sequence to this version")
+            of = f" of {self._alias}" if self._alias else ""
+            raise Refusal(Reason.POINTER_INVALID, f"no move{of} of that sequence to this version")
         for entry in moves:
             bundle = PointerBundle.decode(entry.document(str(entry.body["bundle"])))
             pointer = verify_pointer(bundle, chain, newest, self._publisher, now)

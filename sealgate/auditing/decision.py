@@ -14,8 +14,10 @@ from sealgate.auditing.entries import Excerpt
 from sealgate.auditing.screened import Opened, Search, find_beside, told
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
+from sealgate.trust.answer import BY_CANARY
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.shares import CANARY
 from sealgate.trust.times import parse_micros
 
 HOLDS = "holds"
@@ -54,11 +56,13 @@ class Examination:
     def findings(self, reader: Reader) -> Iterator[Finding]:
         """The steps, in order:
 
-        1. The receipt is that of an entry of an answer log (reasons of `verify_receipt`).
+        1. The receipt is that of an entry of an answer log (reasons of `verify_receipt`). What was
+           asked, and what an answer was computed with, is told where its format says so.
         2. The policy that it names is of the chain and was in its time.
         3. The version is registered in the registry's log; its manifest names each file.
         4. The publisher's key has signed these files.
-        5. The pointer follows from what people signed (reasons of `verify_pointer`).
+        5. The pointer follows from what people signed (reasons of `verify_pointer`), and is that of
+           the alias which answered, where the receipt names it.
         6. Its proposal and approvals were in the log before it.
         7. Each item of evidence that the proposal names is there, signed by its maker; so is what
            was attached later.
@@ -79,6 +83,8 @@ class Examination:
             entry = f"entry {self._receipt.proof.index} of {verified.checkpoint.origin}"
             whose = f"{opened['outcome']} to {opened['principal']} at {opened['time']}"
             yield Finding(step, f"{entry}: {whose}")  # 1.
+            if "alias" in opened:
+                yield Finding("request", _asked(opened))
             step = "policy"
             at = parse_micros(opened["time"])
             yield Finding(step, self._policy(opened["policy_digest"], at))  # 2.
@@ -88,7 +94,7 @@ class Examination:
             digest, sequence = opened["version_digest"], _number(opened["pointer_sequence"])
             fetch = partial(reader.decision, opened["model"], digest, sequence)
             subject = f"models/{opened['model']}/versions/{opened['version']}"
-            case = Case(fetch(), subject, digest, sequence, at)
+            case = Case(fetch(), subject, digest, sequence, at, _answering(opened))
             search = partial(reader.openings, verified.checkpoint.origin)
             screening = self._screening(opened, case, fetch, search)  # 10.
             for step, findings in (*self._steps(case), ("screening", screening)):
@@ -129,6 +135,19 @@ class Examination:
         policy.check_standing(at)
         policy.check_begun(at)
         return f"version {policy.version} of the chain, {digest}"
+
+
+def _asked(opened: Mapping[str, str]) -> str:
+    """What an entry says of the request and of how it was answered, apart from what is empty."""
+    names = ("alias", "request_id", "parameters", "screening", "arithmetic", "actions")
+    told = (f"{name} {opened[name]!r}" for name in names if opened[name])
+    return ", ".join(told) or "nothing of a request"
+
+
+def _answering(opened: Mapping[str, str]) -> str:
+    """The alias that answered; empty where the receipt does not say."""
+    by_canary = BY_CANARY in opened.get("actions", "").split(",")
+    return CANARY if by_canary else opened.get("alias", "")
 
 
 def _number(text: str) -> int:

@@ -31,13 +31,17 @@ def findings(
     sequence: int,
     moment: datetime,
     change: Callable[[Shown], Shown] = lambda shown: shown,
+    **said: str,
 ) -> list[Finding]:
-    """The examination of an answer by a version under the move `sequence`."""
+    """The examination of an answer by a version under the move `sequence`; `said` are other fields
+    of its entry.
+    """
     chain = bureau.registry.policies.chain()
     values = dict.fromkeys(FIELDS, "")
     values |= {"model": "digits", "version": str(version.version), "outcome": "answered"}
     values |= {"version_digest": version.digest, "pointer_sequence": str(sequence)}
     values |= {"time": format_micros(moment), "policy_digest": chain.policies[0].digest}
+    values |= said
     told = tuple(values[field] for field in FIELDS)
     leafless = Receipt.decode(receipt_of(values=told).encode())
     assert leafless.proof == proof_of(leafless.entry)
@@ -83,6 +87,21 @@ def test_an_answer_leads_to_its_bytes(
         said = " ".join(f.what for f in found)
         for part in ("anna", "arne", "paula", "otto", "I have read it.", "golden-run by robot"):
             assert part in said
+
+
+def test_an_answer_is_held_to_the_alias_that_gave_it(
+    bureau: Bureau, history: tuple[VersionRecord, VersionRecord]
+) -> None:
+    """Two aliases may name one version with moves of the same number."""
+    one, _ = history
+    moment = NOW + 0.5 * MINUTE
+    asked = {"alias": "production", "request_id": "claim-17", "arithmetic": "int8"}
+    found = findings(bureau, one, 1, moment, **asked)
+    assert broken(found) == []
+    assert "alias 'production', request_id 'claim-17', arithmetic 'int8'" in [f.what for f in found]
+    for other in ({"alias": "canary"}, {"alias": "production", "actions": "canary,label-only"}):
+        found = findings(bureau, one, 1, moment, **other)
+        assert broken(found) == [("pointer", "POINTER_INVALID")]
 
 
 def test_a_report_that_was_attached_is_told_and_held_to_its_version(

@@ -86,7 +86,7 @@ def test_one_answer_leads_to_exact_bytes(told, tmp_path):
     assert {finding["found"] for finding in findings} == {"holds"}
     steps = [finding["step"] for finding in findings]
     assert list(dict.fromkeys(steps)) == [
-        *("receipt", "policy", "version", "publisher", "pointer"),
+        *("receipt", "request", "policy", "version", "publisher", "pointer"),
         *("approvals", "evidence", "freshness", "revocation", "screening"),
     ]
     text = json.dumps(findings)
@@ -119,7 +119,7 @@ def test_an_answer_that_came_to_no_version(told, tmp_path):
         metadata = dict(error.trailing_metadata())
         receipt = metadata["sealgate-receipt-bin"]
     findings = told.decision(tmp_path, receipt)
-    assert [finding["step"] for finding in findings] == ["receipt", "policy"]
+    assert [finding["step"] for finding in findings] == ["receipt", "request", "policy"]
 
 
 def test_what_a_version_touches(told):
