@@ -18,9 +18,27 @@ class OwnAnswers:
         self._erasures = erasures
 
     def open(self, origin: str, index: int) -> Receipt:
-        """See `Recorder.open`."""
+        """See `Recorder.open`. Raises ENTRY_ERASED instead of OPENING_MISSING where the erasures of
+        which the registry's log tells explain it.
+        """
         self._check(origin)
-        return self._recorder.open(index)
+        try:
+            return self._recorder.open(index)
+        except Refusal as refusal:
+            if refusal.reason is Reason.OPENING_MISSING and self._is_erased(index):
+                raise Refusal(Reason.ENTRY_ERASED, refusal.detail) from refusal
+            raise
+
+    def _is_erased(self, index: int) -> bool:
+        """Whether an erasure may have closed an entry: the log told of one when the entry was
+        there, and no more entries are closed than all erasures have closed.
+        """
+        erased = self._erasures.erased(self._origin)
+        if erased.uncounted:
+            return True
+        # An erasure that broke off has left openings whose key is destroyed.
+        closed = self._recorder.closed() + self._recorder.has_opening(index)
+        return index < erased.size and closed <= erased.entries
 
     def search(self, origin: str, start: int, end: int, values: Sequence[str]) -> Iterator[Search]:
         """See `Recorder.search`."""

@@ -149,16 +149,21 @@ class Recorder:
     def open(self, index: int) -> Receipt:
         """The receipt of an entry with every field opened, for auditors.
 
-        Raises: ENTRY_UNKNOWN, also where the subject's key has been destroyed; ENTRY_PRUNED.
+        Raises: ENTRY_UNKNOWN, ENTRY_PRUNED; OPENING_MISSING where its opening or its subject's key
+        is gone.
         """
-        opening = self._log.opening(index)
+        leaf = self._log.reader.entry(index)
+        try:
+            opening = self._log.opening(index)
+        except Refusal as refusal:
+            if refusal.reason is Reason.ENTRY_UNKNOWN:
+                raise Refusal(Reason.OPENING_MISSING, refusal.detail) from refusal
+            raise
         receipts = self._receipts({index: opening}, self._log.note)
         if index not in receipts:
-            # Where it is there, its subject's key is not, or it is of another format.
-            leaf = self._log.reader.entry(index)
             if answer.fields_of(leaf) != answer.fields_of(len(opening.fields)):
                 raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
-            raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
+            raise Refusal(Reason.OPENING_MISSING, f"the subject of {index} has no key")
         return receipts[index]
 
     def search(self, start: int, end: int, values: Sequence[str]) -> Iterator[Search]:
@@ -218,6 +223,10 @@ class Recorder:
     def closed(self) -> int:
         """How many entries have no opening, of those that are not pruned."""
         return self._log.openings.closed()
+
+    def has_opening(self, index: int) -> bool:
+        """Whether the opening of an entry is there, be it that it cannot be opened any more."""
+        return self._log.openings.closed_between(index, index + 1) == 0
 
     def close(self, timeout: float) -> bool:
         """Waits for what is being recorded; False where time ran out."""

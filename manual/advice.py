@@ -59,6 +59,8 @@ _BY_REASON = {
     "`unsafe_v1_receipts`, unprotected from whoever relays the calls.",
     Reason.PROOF_INVALID: "Do not believe what it was to prove; tell an auditor.",
     Reason.ENTRY_PRUNED: "Its hash and proofs are still there; its content is not.",
+    Reason.ENTRY_ERASED: "`sealgate subject erased NAME` says when; its proofs still hold.",
+    Reason.OPENING_MISSING: "Tell an auditor: somebody deleted it, or lost the subject's key.",
     Reason.RETENTION_HOLDS: "Wait until they are old enough.",
     Reason.KEY_FILE_EXPOSED: "`chmod 600` the file; if others could read it, replace the key.",
 }

@@ -290,6 +290,14 @@ class Reason(Enum):
     LOG_FENCED = (Kind.UNAVAILABLE, "Another writer has taken over the log.")
     CALL_FAILED = (Kind.UNAVAILABLE, "The gateway cannot be reached, or gave no reason.")
     ENTRY_PRUNED = (Kind.NOT_FOUND, "The log has pruned that entry; its hash is kept.")
+    ENTRY_ERASED = (
+        Kind.NOT_FOUND,
+        "The entry's subject was erased; what the entry proves still holds.",
+    )
+    OPENING_MISSING = (
+        Kind.DATA_LOSS,
+        "What the entry commits to is gone, and no erasure explains it.",
+    )
     RETENTION_HOLDS = (Kind.PRECONDITION, "These entries must be kept for longer.")
     WITNESS_REFUSED = (Kind.UNAVAILABLE, "A witness does not cosign.")
     WITNESSES_TOO_FEW = (Kind.DATA_LOSS, "Too few witnesses have cosigned the log.")

@@ -114,7 +114,7 @@ def test_an_erased_subject_cannot_be_opened(house: House) -> None:
     assert row["entries"] > 0
     assert is_pseudonym(row["pseudonym"], "auditor")
     assert refusal(logs.OpenEntry, messages.OpenEntryRequest(origin=origin, index=index)) is (
-        Reason.ENTRY_UNKNOWN
+        Reason.ENTRY_ERASED
     )
     # What somebody kept still verifies, and so does the log.
     kept = house.state / "kept.json"
