@@ -34,7 +34,7 @@ from publishing.data import Dataset
 from publishing.making import Confinement, Steps, make_files
 from publishing.source import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.worker.confinement import Limits
+from registry.sandbox.confinement import Limits
 from sealgate.trust.digest import sha256
 
 BUCKETS, ONE_WIDTH = "buckets", "one width"

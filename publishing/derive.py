@@ -20,7 +20,7 @@ from publishing.graphs import parse_model
 from publishing.making import Confinement
 from publishing.quantize import quantize, stated_ranges
 from publishing.tensor_frames import pack, unpack
-from publishing.worker import process
+from registry.sandbox import process
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 

@@ -1,7 +1,7 @@
 """The files of a version: marked, quantized, with golden answers and a detector of its own.
 
 Marking is arithmetic on the weights, with the publisher's watermark key: it is done here. All that
-runs a graph is done by a worker, which has no key and is shut in (`publishing.worker`); what it
+runs a graph is done by a worker, which has no key and is shut in (`registry.sandbox`); what it
 answers is checked for its form, and that the INT8 model carries the mark.
 """
 
@@ -25,9 +25,9 @@ from publishing.watermark.detection import Detection
 from publishing.watermark.embedding import Marked, embed
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import read_code, weights_of
-from publishing.worker import process
-from publishing.worker.confinement import Limits
 from registry.formats import LARGEST_JSON
+from registry.sandbox import process
+from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 
 # Beyond these, an answer of the worker is not one. An INT8 model is smaller than the float32 one,

@@ -32,7 +32,7 @@ from publishing.screening_report import report_of
 from publishing.served import ServedProber, Walker
 from publishing.tensor_frames import pack, unpack
 from publishing.vectors import StagedProber, Vectors
-from publishing.worker import process
+from registry.sandbox import process
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 

@@ -18,7 +18,7 @@ from inference.model_config import ModelConfig
 from publishing.given_rows import in_shape
 from publishing.making import Confinement
 from publishing.tensor_frames import pack, unpack
-from publishing.worker import process
+from registry.sandbox import process
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
 from sealgate.trust.answer import tensors_digest

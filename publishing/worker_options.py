@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from publishing.making import Confinement
-from publishing.worker.confinement import Limits
+from registry.sandbox.confinement import Limits
 
 _OPTIONS = (
     click.option(

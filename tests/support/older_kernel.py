@@ -8,8 +8,8 @@ import errno
 import struct
 import sys
 
-from publishing.worker import process, seccomp, syscalls
-from publishing.worker.confinement import Limits
+from registry.sandbox import process, seccomp, syscalls
+from registry.sandbox.confinement import Limits
 from sealgate.reasons import Refusal
 
 

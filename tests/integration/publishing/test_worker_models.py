@@ -16,7 +16,7 @@ from publishing.data import Dataset
 from publishing.making import Confinement
 from publishing.source import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.worker.confinement import Limits
+from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey

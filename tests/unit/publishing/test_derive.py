@@ -12,7 +12,7 @@ from publishing.derive import derive
 from publishing.graphs import parse_model, serialize_model
 from publishing.making import Confinement
 from publishing.quantize import quantize, stated_ranges
-from publishing.worker.confinement import Limits
+from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 from tests.support.onnx_models import Perceptron

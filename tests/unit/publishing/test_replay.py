@@ -6,7 +6,7 @@ import pytest
 from publishing import replay
 from publishing.making import Confinement
 from publishing.replay import Replayed, check_input, compare
-from publishing.worker.confinement import Limits
+from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
 from sealgate.trust.answer import tensors_digest

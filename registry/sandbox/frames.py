@@ -16,11 +16,12 @@ DATA, REFUSAL, END = b"D", b"R", b"E"
 _HEAD = struct.Struct(">cQ")
 _LONGEST_REFUSAL = 4096
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
-# What running a model can come to; a worker has no say on anything else.
+# What running a model or checking its files can come to; a worker has no say on anything else.
 _REASONS = {
     reason.name: reason
     for reason in (
         Reason.CALIBRATION_TOO_SMALL,
+        Reason.COPY_REFUSED,
         Reason.DOCUMENT_MALFORMED,
         Reason.EXTERNAL_DATA,
         Reason.FORMAT_REFUSED,
@@ -28,6 +29,7 @@ _REASONS = {
         Reason.GRAPH_MISMATCH,
         Reason.INTERNAL,
         Reason.TENSOR_SHAPE,
+        Reason.VERSION_ALTERED,
         Reason.WORKER_FAILED,
         Reason.WORKER_FORBIDDEN,
         Reason.WORKER_LIMIT,

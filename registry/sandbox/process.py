@@ -1,9 +1,9 @@
-"""Starting a worker, and hearing it out: the publisher's side.
+"""Starting a worker, and hearing it out: the side of whoever starts one.
 
 A worker is a program of its own (never a fork, whose memory would hold our keys), with a clean
 environment, a folder for scratch files, its request as standard input and its frames as standard
 output. It runs one task: a function of this code base, named `module:function`, that takes the
-request and a way to send (see `publishing.worker.__main__`).
+request and a way to send (see `registry.sandbox.__main__`).
 """
 
 import contextlib
@@ -16,13 +16,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from publishing.worker import frames
-from publishing.worker.confinement import Limits
+from registry.sandbox import frames
+from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 
 _BLOCK = 4096
@@ -108,18 +108,26 @@ class _Watch(threading.Thread):
 
 
 @contextmanager
-def start(task: str, request: bytes, limits: Limits, *, unsafe: bool = False) -> Iterator[Worker]:
+def start(
+    task: str,
+    request: bytes,
+    limits: Limits,
+    *,
+    unsafe: bool = False,
+    descriptors: Collection[int] = (),
+) -> Iterator[Worker]:
     """A worker at `task` with `request`; it is gone when the block ends, however that ends.
 
-    With `unsafe`, it starts also where this system cannot shut it in. The time limit counts from
-    its start, and so includes the second that it takes to load its libraries.
+    With `unsafe`, it starts also where this system cannot shut it in. Of our open files it has
+    those of `descriptors`, under the same numbers. The time limit counts from its start, and so
+    includes the second that it may take to load its libraries.
     """
     scratch = Path(tempfile.mkdtemp(prefix="sealgate-worker-"))
     try:
         with tempfile.TemporaryFile() as handed:
             handed.write(request)
             handed.seek(0)
-            process = _spawn(task, handed, scratch, limits, unsafe)
+            process = _spawn(task, handed, scratch, limits, unsafe, descriptors)
         watch = _Watch(process, scratch, limits)
         watch.start()
         with process:
@@ -137,16 +145,22 @@ def start(task: str, request: bytes, limits: Limits, *, unsafe: bool = False) ->
 
 
 def _spawn(
-    task: str, request: IO[bytes], scratch: Path, limits: Limits, unsafe: bool
+    task: str,
+    request: IO[bytes],
+    scratch: Path,
+    limits: Limits,
+    unsafe: bool,
+    descriptors: Collection[int],
 ) -> "subprocess.Popen[bytes]":
-    settings = [limits.memory, limits.scratch, limits.seconds, int(unsafe)]
+    settings = (str(limits), str(int(unsafe)))
     return subprocess.Popen(
-        [sys.executable, "-P", "-s", "-m", "publishing.worker", task, *map(str, settings)],
+        [sys.executable, "-P", "-s", "-m", "registry.sandbox", task, *settings],
         stdin=request,
         stdout=subprocess.PIPE,
         env=_environment(scratch),
         cwd=scratch,
         close_fds=True,
+        pass_fds=tuple(descriptors),
         start_new_session=True,
     )
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from publishing.worker import frames
+from registry.sandbox import frames
 from sealgate.reasons import Reason, Refusal
 
 

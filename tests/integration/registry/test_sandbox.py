@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from publishing.worker import frames, process
-from publishing.worker.confinement import Limits
+from registry.sandbox import frames, process
+from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 from tests.support import hostile_tasks
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from publishing.worker import seccomp, syscalls
-from publishing.worker.confinement import confine_calls
+from registry.sandbox import seccomp, syscalls
+from registry.sandbox.confinement import confine_calls
 from sealgate.reasons import Reason, Refusal
 from tests.support import oracles
 

@@ -1,4 +1,4 @@
-"""The worker's side: `python -m publishing.worker TASK MEMORY SCRATCH SECONDS UNSAFE`.
+"""The worker's side: `python -m registry.sandbox TASK LIMITS UNSAFE`.
 
 1. Bound this process, and take its files away.
 2. Import the task with all that it needs: trusted code, nothing of the model.
@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from publishing.worker import frames
-from publishing.worker.confinement import Limits, confine_calls, confine_files, silence
+from registry.sandbox import frames
+from registry.sandbox.confinement import Limits, confine_calls, confine_files, silence
 from sealgate.reasons import Reason, Refusal
 
 # What C++ libraries say where memory runs out; their exceptions arrive as others' refusals.
@@ -23,8 +23,8 @@ _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "O
 
 
 def main() -> None:
-    name, memory, scratch_size, seconds, unsafe = sys.argv[1:]
-    limits = Limits(int(memory), int(scratch_size), int(seconds))
+    name, bounds, unsafe = sys.argv[1:]
+    limits = Limits.parse(bounds)
     answers = _take_output()
     try:
         # 1.

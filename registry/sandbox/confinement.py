@@ -12,30 +12,27 @@ import signal
 import sys
 import sysconfig
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import inference
-import publishing
-import registry
 import sealgate
-from publishing.worker import landlock, seccomp, syscalls
+from registry.sandbox import landlock, seccomp, syscalls
 from sealgate.reasons import Reason, Refusal
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITY_VERSION_3 = 0x20080522
-_MOST_FILES = 64
 # Libraries that are loaded late, and what tells onnxruntime about this machine.
 _SYSTEM = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
     *("/proc/cpuinfo", "/sys/devices", "/sys/bus/pci", "/sys/class/drm", "/dev/urandom"),
 )
-_OURS = (sealgate, registry, inference, publishing)
+_OURS = ("sealgate", "registry", "inference", "publishing")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a worker may use: bytes of memory (address space) and of scratch files, seconds.
+    """What a worker may use: bytes of memory (address space) and of scratch files, seconds, open
+    files. `niceness` is by how much it lets others go first.
 
     `seconds` is time by the clock, and of one processor as well.
     """
@@ -43,6 +40,16 @@ class Limits:
     memory: int = 8 << 30
     scratch: int = 8 << 30
     seconds: int = 900
+    files: int = 64
+    niceness: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Limits":
+        """Read what `str` writes."""
+        return cls(*map(int, text.split(",")))
+
+    def __str__(self) -> str:
+        return ",".join(map(str, astuple(self)))
 
 
 def confine_files(limits: Limits, scratch: Path, unsafe: bool = False) -> None:
@@ -96,11 +103,13 @@ def _set_limits(limits: Limits) -> None:
     for kind, most in (
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_FSIZE, limits.scratch),
-        (resource.RLIMIT_NOFILE, _MOST_FILES),
+        (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
     ):
         _set_limit(kind, most, most)
+    if limits.niceness:
+        os.nice(limits.niceness)
     # The first second too much brings a signal that says what it was for.
     _set_limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 1)
 
@@ -118,7 +127,8 @@ def _readable() -> list[Path]:
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
     paths = [sysconfig.get_path(kind) for kind in kinds] + [sysconfig.get_config_var("LIBDIR")]
     paths += [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    ours = [path for package in _OURS for path in package.__path__]
+    # Found beside this one: what a task does not need is not imported.
+    ours = [Path(path).parent / name for path in sealgate.__path__ for name in _OURS]
     return [Path(path) for path in (*paths, *ours, *_SYSTEM) if path]
 
 

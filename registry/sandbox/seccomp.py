@@ -13,7 +13,7 @@ import platform
 import struct
 from dataclasses import dataclass
 
-from publishing.worker import syscalls
+from registry.sandbox import syscalls
 
 _LOAD, _EQUAL, _AT_LEAST, _ABOVE, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x06
 _KILL, _ERRNO, _ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
