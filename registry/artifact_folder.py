@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from registry.artifacts import LARGEST_FILE, StoredFile, altered, copy_checked
+from sealgate.files import NotRegularFileError, open_regular_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import digest as digests
 
@@ -68,17 +69,29 @@ class FolderStore:
 
     def read(self, digest: str, size: int) -> bytes:
         """See `ArtifactStore.read`. A link in a file's place counts as missing."""
-        with self._opened(digest) as file, _refusing():
+        with self.open(digest, size) as file, _refusing():
             data = file.read(size + 1)
         if len(data) != size or digests.sha256(data) != digest:
             raise altered(digest)
         return data
 
+    @contextmanager
+    def open(self, digest: str, size: int) -> Iterator[BinaryIO]:
+        """See `ArtifactStore.open`. Anything but a regular file counts as missing."""
+        with _refusing():
+            try:
+                file = open_regular_file(self._path(digest), follow_links=False)
+            except (FileNotFoundError, NotRegularFileError) as error:
+                detail = f"{digest} is missing or no regular file"
+                raise Refusal(Reason.VERSION_ALTERED, detail) from error
+        with file:
+            yield file
+
     def check(self, digest: str, size: int) -> None:
         """See `ArtifactStore.check`."""
         hasher = hashlib.sha256()
         seen = 0
-        with self._opened(digest) as file, _refusing():
+        with self.open(digest, size) as file, _refusing():
             for block in _blocks(file):
                 seen += len(block)
                 if seen > size:
@@ -113,19 +126,6 @@ class FolderStore:
     def _path(self, digest: str) -> Path:
         name = digests.raw(digest).hex()
         return self._folder / name[:2] / name[2:]
-
-    @contextmanager
-    def _opened(self, digest: str) -> Iterator[BinaryIO]:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _refusing():
-            try:
-                descriptor = os.open(self._path(digest), flags)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ELOOP):
-                    raise
-                raise Refusal(Reason.VERSION_ALTERED, f"{digest} is missing or a link") from error
-        with os.fdopen(descriptor, "rb") as file:
-            yield file
 
 
 @contextmanager

@@ -7,6 +7,7 @@ were checked are the bytes that are used.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
@@ -45,6 +46,13 @@ class ArtifactStore(Protocol):
         """Return the bytes of `digest`, which are `size` long.
 
         Raises Refusal(VERSION_ALTERED) when the file is missing or is not those bytes.
+        """
+
+    def open(self, digest: str, size: int) -> AbstractContextManager[BinaryIO]:
+        """An open file of this machine with what is stored as `digest`, not hashed; it may have
+        another size.
+
+        Raises Refusal(VERSION_ALTERED) when the file is missing.
         """
 
     def check(self, digest: str, size: int) -> None:

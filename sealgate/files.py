@@ -1,8 +1,46 @@
-"""Replacing a file as a whole, durably: after a crash there is the old one or the new one."""
+"""Reading regular files alone, and replacing one as a whole, durably: after a crash there is the
+old one or the new one.
+"""
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
+
+
+class NotRegularFileError(OSError):
+    """A path names something else than a regular file, or a link where none is followed."""
+
+
+def open_regular_file(path: Path | str, *, follow_links: bool = True) -> BinaryIO:
+    """Open a file to read it, and never wait for one: a named pipe would wait for its writer.
+
+    The open file is looked at, not the path, so that no swap can come between. Raises OSError:
+    NotRegularFileError for a pipe, a socket, a device or a folder.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags if follow_links else flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise _not_regular(path) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_regular(path)
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular_file(path: Path | str, largest: int = -1) -> bytes:
+    """At most `largest` bytes of a regular file. Raises like `open_regular_file`."""
+    with open_regular_file(path) as file:
+        return file.read(largest)
+
+
+def _not_regular(path: Path | str) -> NotRegularFileError:
+    return NotRegularFileError(errno.EINVAL, "not a regular file", str(path))
 
 
 def replace_file(path: Path, data: bytes) -> None:
