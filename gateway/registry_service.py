@@ -79,7 +79,9 @@ class RegistryService(RegistryServiceServicer):
         done = self._registry.versions.done(name, same)
         if done is not None:
             return messages.UploadVersionResponse(version=version_message(done))
-        upload = self._registry.versions.start_upload(header.model, header.manifest)
+        upload = self._registry.versions.start_upload(
+            name, header.model, header.manifest, header.signature
+        )
         for path in parts.files():
             upload.receive(check_path(path), parts.chunks())
         upload.finish()

@@ -14,7 +14,9 @@ from inference.screening.contract import IDS, MASK, check_same_parameters
 from inference.tensor_spec import TensorSpec
 from publishing.graphs import parse_model
 from publishing.origin import Origin
+from registry.byte_sources import MemoryBytes
 from registry.copies import check_no_copy
+from registry.formats import check_source
 from sealgate.reasons import Reason, Refusal
 
 CONFIG, SERVING, RESPONSE = NAMES = ("model.json", "serving.onnx", "response.onnx")
@@ -82,7 +84,7 @@ class SourceFolder:
         """
         # 1.
         serving = parse_model(self.serving)
-        check_no_copy(SERVING, self.serving)
+        check_no_copy(SERVING, check_source(SERVING, MemoryBytes(self.serving)))
         response = parse_model(self.response)
         # 2.
         inputs = (self.config.input,) if self.config.tokens is None else _ANY_TOKENS

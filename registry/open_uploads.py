@@ -63,14 +63,21 @@ class OpenUploads:
         self._lifetime = lifetime
 
     def create(
-        self, principal: str, model: str, manifest: bytes, once: Once | None = None
+        self,
+        principal: str,
+        model: str,
+        manifest: bytes,
+        once: Once | None = None,
+        signature: bytes | None = None,
     ) -> OpenUpload:
         """Open an upload, or return the one that the principal has open for the same files.
+
+        Where `signature` is given, it must be the principal's over the manifest.
 
         Raises Refusal: UPLOADS_TOO_MANY; REQUEST_ID_REUSED where the request `once` has opened
         another that is still there; and like `Versions.start_upload`.
         """
-        self._versions.start_upload(model, manifest)
+        self._versions.start_upload(principal, model, manifest, signature)
         asked = Opened(principal, model, manifest, once.request_id if once else "")
         with self._spool.locked():
             self._sweep()

@@ -9,9 +9,13 @@ import math
 from itertools import pairwise
 from typing import Any
 
+from registry.byte_sources import ByteSource
+from registry.json_text import check_values
+
 LARGEST_HEADER = 16 << 20
 """Of the JSON that describes the tensors: 150,000 of them."""
 _METADATA = "__metadata__"
+_OURS = "sealgate."
 _MOST_DIMENSIONS = 16
 _SIZES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 1),
@@ -21,16 +25,19 @@ _SIZES = {
 }
 
 
-def check_header(data: bytes) -> None:
-    """Raises ValueError unless the tensors that the header describes fill the file, one right
-    behind the other, each as large as its type and shape say.
+def check_header(source: ByteSource) -> dict[str, str]:
+    """Return the metadata whose names begin with `sealgate.`.
+
+    Raises ValueError unless the tensors that the header describes fill the file, one right behind
+    the other, each as large as its type and shape say.
     """
-    size = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or size > min(LARGEST_HEADER, len(data) - 8):
+    size = int.from_bytes(source.read(0, 8), "little")
+    if source.size < 8 or size > min(LARGEST_HEADER, source.size - 8):
         raise ValueError("too short, or with too large a header")
-    text = data[8 : 8 + size]
+    text = source.read(8, size)
     if not text.startswith(b"{"):
         raise ValueError("the header is no object")
+    check_values(text)
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
     except RecursionError as error:
@@ -42,9 +49,10 @@ def check_header(data: bytes) -> None:
         # Half a surrogate pair, which JSON can spell and UTF-8 cannot.
         word.encode()
     places = sorted(_place(tensor) for tensor in header.values())
-    ends = [(0, 0), *places, (len(data) - 8 - size,) * 2]
+    ends = [(0, 0), *places, (source.size - 8 - size,) * 2]
     if any(before[1] != after[0] for before, after in pairwise(ends)):
         raise ValueError("tensors that overlap, or bytes that are no tensor's")
+    return {name: note for name, note in notes.items() if name.startswith(_OURS)}
 
 
 def _place(tensor: Any) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """Versions: registering one, and reading what was registered."""
 
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -10,9 +9,9 @@ from sqlalchemy import Connection, func, insert, select
 
 from registry import formats
 from registry.artifacts import ArtifactStore
-from registry.copies import check_no_copy
 from registry.events import VERSION_REGISTERED
 from registry.evidence import EvidenceItem, open_evidence
+from registry.file_checks import FileChecks
 from registry.models import check_model
 from registry.paging import FIRST_PAGE, Asked, Page, as_text, presence, read_page, text, time
 from registry.policies import PolicyBook
@@ -26,27 +25,39 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust import oms
 from sealgate.trust.digest import check_digest
 from sealgate.trust.manifest import Manifest
+from sealgate.trust.policy import Policy
 
 LARGEST_VERSION = 8 << 30
-_PATIENCE_SECONDS = 60.0
 
 
 class Versions:
     """The use cases around versions."""
 
-    def __init__(self, ledger: Ledger, book: PolicyBook, artifacts: ArtifactStore) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        book: PolicyBook,
+        artifacts: ArtifactStore,
+        checks: FileChecks | None = None,
+    ) -> None:
         self._ledger = ledger
         self._book = book
         self._artifacts = artifacts
-        self._checking = threading.Lock()
+        self._checks = checks or FileChecks()
 
-    def start_upload(self, model: str, manifest: bytes) -> Upload:
+    def start_upload(
+        self, principal: str, model: str, manifest: bytes, signature: bytes | None = None
+    ) -> Upload:
         """Begin to take a version's files, before any of their bytes is stored.
 
-        Raises Refusal: MODEL_UNKNOWN, VERSION_EXISTS, like `Manifest.decode` and `Upload`.
+        Where the principal's `signature` is known already, it is checked first. Raises Refusal:
+        MODEL_UNKNOWN, VERSION_EXISTS, like `Manifest.decode`, `oms.verify` and `Upload`.
         """
         decoded = Manifest.decode(manifest)
         with self._ledger.view() as connection:
+            if signature is not None:
+                policy = self._book.read(connection).current(self._ledger.clock())
+                oms.verify(signature, decoded, policy.keys_of(principal).values())
             check_model(connection, model)
             _check_new(connection, model, decoded.digest)
         return Upload(decoded, self._artifacts, largest=LARGEST_VERSION)
@@ -64,35 +75,37 @@ class Versions:
         """Register files that the artifact store holds as the model's next version.
 
         1. The manifest is strict (reasons of `Manifest.decode`).
-        2. Every file is there (FILE_MISSING), whole (VERSION_ALTERED), and of an accepted format
-           (FORMAT_REFUSED, EXTERNAL_DATA; QUEUE_FULL while those of others are looked at), and
-           none is an exported copy (COPY_REFUSED).
-        3. The files are signed by a key of the publishing principal (reasons of `oms.verify`).
-        4. Every item of evidence is about this version and signed by its maker (reasons of
+        2. The files are signed by a key of the publishing principal (reasons of `oms.verify`).
+        3. Every item of evidence is about this version and signed by its maker (reasons of
            `open_evidence`).
-        5. The model exists (MODEL_UNKNOWN), and has no version of these bytes (VERSION_EXISTS).
-        6. The watermark commitment is one of this model's (COMMITMENT_UNKNOWN) and stands for no
+        4. The model exists (MODEL_UNKNOWN), and has no version of these bytes (VERSION_EXISTS).
+        5. The watermark commitment is one of this model's (COMMITMENT_UNKNOWN) and stands for no
            other version (COMMITMENT_USED).
-        7. Every file is still there (FILE_MISSING): from here on no collector takes it.
+        6. Every file is there (FILE_MISSING) and of an accepted name (FORMAT_REFUSED).
+        7. Every file is whole, of an accepted format, and no exported copy (reasons of
+           `FileChecks.run`): no file is read before, and none in this process.
+        8. All but the last still holds, and from here on no collector takes a file.
         """
         check_digest(commitment)
         # 1.
         decoded = Manifest.decode(manifest)
-        # 2.
-        self._check_in_turn(decoded)
+        done = self.done(principal, once)
+        if done is not None:
+            return done
+        with self._ledger.view() as connection:
+            # 2. and 3.
+            policy = self._book.read(connection).current(self._ledger.clock())
+            items = _check_signed(policy, principal, decoded, signature, evidence)
+            # 4. to 6.
+            self._check_record(connection, model, decoded, commitment)
+        # 7.
+        self._checks.run(principal, decoded, self._artifacts)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
-            policy = self._book.read(unit.connection).current(unit.now)
-            # 3.
-            oms.verify(signature, decoded, policy.keys_of(principal).values())
-            # 4.
-            items = open_evidence(evidence, decoded.digest, policy)
-            # 5.
-            check_model(unit.connection, model)
-            _check_new(unit.connection, model, decoded.digest)
-            # 6.
-            _check_commitment(unit.connection, model, commitment)
-            # 7.
-            self._check_present(decoded)
+            # 8.
+            current = self._book.read(unit.connection).current(unit.now)
+            if current.digest != policy.digest:
+                items = _check_signed(current, principal, decoded, signature, evidence)
+            self._check_record(unit.connection, model, decoded, commitment)
             row = {"digest": decoded.digest, "manifest": manifest, "signature": signature}
             _add(unit, model, items, commitment=commitment, **row)
             unit.commit()
@@ -157,28 +170,17 @@ class Versions:
             row = connection.execute(select(VERSIONS).where(*here)).mappings().one()
             return version_record(connection, row)
 
-    def _check_present(self, manifest: Manifest) -> None:
-        for entry in manifest.files:
-            if entry.digest not in self._artifacts:
-                raise Refusal(Reason.FILE_MISSING, entry.path)
-
-    def _check_in_turn(self, manifest: Manifest) -> None:
-        """One version after another, since what a file costs to read is bounded for each alone."""
-        if not self._checking.acquire(timeout=_PATIENCE_SECONDS):
-            raise Refusal(Reason.QUEUE_FULL, "other versions are being checked")
-        try:
-            self._check_files(manifest)
-        finally:
-            self._checking.release()
-
-    def _check_files(self, manifest: Manifest) -> None:
+    def _check_record(
+        self, connection: Connection, model: str, manifest: Manifest, commitment: str
+    ) -> None:
+        """Steps 4 to 6 of `register`."""
+        check_model(connection, model)
+        _check_new(connection, model, manifest.digest)
+        _check_commitment(connection, model, commitment)
         for entry in manifest.files:
             formats.check_name(entry.path)
-        self._check_present(manifest)
-        for entry in manifest.files:
-            data = self._artifacts.read(entry.digest, entry.size)
-            formats.check_file(entry.path, data)
-            check_no_copy(entry.path, data)
+            if entry.digest not in self._artifacts:
+                raise Refusal(Reason.FILE_MISSING, entry.path)
 
 
 _REVOKED = (
@@ -193,6 +195,18 @@ _FIELDS = {
     "create_time": time(VERSIONS.c.time),
     "revocation_reason": presence(_REVOKED),
 }
+
+
+def _check_signed(
+    policy: Policy,
+    principal: str,
+    manifest: Manifest,
+    signature: bytes,
+    evidence: Sequence[bytes],
+) -> tuple[EvidenceItem, ...]:
+    """Steps 2 and 3 of `register`; returns the evidence."""
+    oms.verify(signature, manifest, policy.keys_of(principal).values())
+    return open_evidence(evidence, manifest.digest, policy)
 
 
 def _check_new(connection: Connection, model: str, digest: str) -> None:

@@ -203,7 +203,7 @@ class Reason(Enum):
     )
     WORKER_LIMIT = (
         Kind.PRECONDITION,
-        "Running the model took more memory, time or space than a worker may.",
+        "Running the model, or checking its files, took more than a worker may take.",
     )
     WORKER_FORBIDDEN = (
         Kind.PRECONDITION,

@@ -138,7 +138,7 @@ class Bureau:
 
     def upload(self, files: Mapping[str, bytes], model: str = "digits") -> Manifest:
         manifest = Manifest.of(files)
-        upload = self.registry.versions.start_upload(model, manifest.encode())
+        upload = self.registry.versions.start_upload("paula", model, manifest.encode())
         for path, data in files.items():
             upload.receive(path, [data[:7], data[7:]])
         upload.finish()

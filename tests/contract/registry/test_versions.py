@@ -102,20 +102,28 @@ class TestUpload:
     def test_of_a_name_that_is_not_accepted(self, bureau: Bureau) -> None:
         manifest = Manifest.of({"model.pkl": b""})
         with refused(Reason.FORMAT_REFUSED):
-            bureau.registry.versions.start_upload("digits", manifest.encode())
+            bureau.registry.versions.start_upload("paula", "digits", manifest.encode())
 
     def test_for_no_model(self, bureau: Bureau) -> None:
         with refused(Reason.MODEL_UNKNOWN):
-            bureau.registry.versions.start_upload("letters", Manifest.of({"a.json": b""}).encode())
+            bureau.registry.versions.start_upload(
+                "paula", "letters", Manifest.of({"a.json": b""}).encode()
+            )
+
+    def test_signed_by_somebody_else(self, bureau: Bureau) -> None:
+        manifest = Manifest.of(version_files())
+        signature = oms.sign(manifest, p256_key("peter"))
+        with refused(Reason.SIGNER_MISMATCH):
+            bureau.registry.versions.start_upload("paula", "digits", manifest.encode(), signature)
 
     def test_of_what_is_registered(self, bureau: Bureau) -> None:
         version = bureau.publish()
         with refused(Reason.VERSION_EXISTS):
-            bureau.registry.versions.start_upload("digits", version.manifest)
+            bureau.registry.versions.start_upload("paula", "digits", version.manifest)
 
     def start(self, bureau: Bureau) -> Upload:
         manifest = Manifest.of(version_files())
-        return bureau.registry.versions.start_upload("digits", manifest.encode())
+        return bureau.registry.versions.start_upload("paula", "digits", manifest.encode())
 
 
 class TestVersion:
@@ -161,6 +169,29 @@ class TestVersion:
         manifest = bureau.upload(version_files())
         with refused(Reason.SIGNER_MISMATCH):
             self.register(bureau, manifest, signature=oms.sign(manifest, p256_key("peter")))
+
+    @pytest.mark.parametrize("flaw", ["signature", "evidence", "model", "commitment"])
+    def test_no_file_is_read_before_all_else_is_checked(
+        self, bureau: Bureau, monkeypatch: pytest.MonkeyPatch, flaw: str
+    ) -> None:
+        manifest = bureau.upload({**version_files(), "model.int8.onnx": b"no graph at all"})
+        given = {
+            "model": "digits",
+            "signature": oms.sign(manifest, p256_key("paula")),
+            "evidence": [bureau.evidence(manifest)],
+            "commitment": bureau.commitment(),
+        }
+        wrong = {
+            "signature": (oms.sign(manifest, p256_key("peter")), Reason.SIGNER_MISMATCH),
+            "evidence": ([bureau.evidence(manifest, "anna")], Reason.ROLE_TOO_LOW),
+            "model": ("letters", Reason.MODEL_UNKNOWN),
+            "commitment": (NOTHING, Reason.COMMITMENT_UNKNOWN),
+        }
+        given[flaw], reason = wrong[flaw]
+        for reading in ("open", "read", "check"):
+            monkeypatch.setattr(bureau.artifacts, reading, None, raising=False)
+        with refused(reason):
+            bureau.registry.versions.register("paula", manifest=manifest.encode(), **given)
 
     def test_with_the_signature_of_other_files(self, bureau: Bureau) -> None:
         manifest = bureau.upload(version_files())

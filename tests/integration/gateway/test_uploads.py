@@ -1,14 +1,20 @@
 """Uploads: a stream of named files, of which nothing unsafe, missing or altered is taken in."""
 
 import pickle
+import threading
 
 import pytest
 
 from sealgate.reasons import Reason
+from sealgate.trust import oms
+from sealgate.trust.keys import load_private_key
 from sealgate.trust.manifest import Manifest
 from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1 import upload_pb2
+from sealgate.v1.upload_pb2_grpc import UploadServiceStub
 from tests.support.house import refusal
 from tests.support.onnx_models import with_external_data
+from tests.support.packages import commit
 
 
 @pytest.fixture(scope="module")
@@ -99,25 +105,56 @@ def test_more_bytes_than_the_manifest_says(house, published):
     assert upload(house, header, longer.items()) is Reason.FILE_TOO_LARGE
 
 
-def with_graph(published, graph):
-    """Header and files whose manifest names another INT8 graph."""
+def with_graph(house, published, graph):
+    """Header and files whose manifest names another INT8 graph, signed by their publisher."""
     header, files = published
     changed = {**files, "model.int8.onnx": graph}
-    other = messages.UploadVersionRequest.Header()
-    other.CopyFrom(header)
-    other.manifest = Manifest.of(changed).encode()
+    manifest = Manifest.of(changed)
+    key = load_private_key(house.profile("publisher").model_signing_key)
+    other = messages.UploadVersionRequest.Header(
+        model=header.model,
+        manifest=manifest.encode(),
+        signature=oms.sign(manifest, key),
+        commitment=commit(house, header.model),
+    )
     return other, changed.items()
 
 
 def test_a_pickle_renamed(house, published):
-    header, files = with_graph(published, pickle.dumps({"weights": [1.0]}))
+    header, files = with_graph(house, published, pickle.dumps({"weights": [1.0]}))
     assert upload(house, header, files) is Reason.FORMAT_REFUSED
 
 
 def test_a_graph_with_data_outside_itself(house, published):
     graph = with_external_data(published[1]["model.int8.onnx"])
-    header, files = with_graph(published, graph)
+    header, files = with_graph(house, published, graph)
     assert upload(house, header, files) is Reason.EXTERNAL_DATA
+
+
+@pytest.mark.parametrize("begins", ["UploadVersion", "CreateUpload"])
+def test_no_file_is_taken_before_its_signature_is_checked(house, published, begins):
+    header, _ = with_graph(house, published, b"other bytes than those that were signed")
+    signature = published[0].signature
+    if begins == "CreateUpload":
+        request = upload_pb2.CreateUploadRequest(
+            model=header.model, manifest=header.manifest, signature=signature
+        )
+        uploads = UploadServiceStub(house.channel("publisher"))
+        assert refusal(uploads.CreateUpload, request, timeout=60) is Reason.DIGEST_MISMATCH
+        return
+    header.signature = signature
+    go_on = threading.Event()
+
+    def parts():
+        yield messages.UploadVersionRequest(header=header)
+        # The header alone is refused: no file comes before that.
+        go_on.wait()
+
+    try:
+        call = house.registry("publisher").UploadVersion
+        assert refusal(call, parts(), timeout=60) is Reason.DIGEST_MISMATCH
+    finally:
+        go_on.set()
 
 
 def test_files_without_a_header_and_chunks_without_a_file(house, published):
