@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from registry.byte_sources import MemoryBytes
 from registry.tensor_headers import check_header
 
 NAMES = st.sampled_from(["a", "b", "__metadata__"])
@@ -32,7 +33,7 @@ def file(header: Any, size: int) -> bytes:
 
 def takes(data: bytes) -> bool:
     try:
-        check_header(data)
+        check_header(MemoryBytes(data))
     except ValueError:
         return False
     return True
@@ -78,7 +79,7 @@ def test_no_tensor_is_copied() -> None:
     data = save({"x": np.zeros(1 << 22, np.uint8)})
     tracemalloc.start()
     try:
-        check_header(data)
+        check_header(MemoryBytes(data))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
