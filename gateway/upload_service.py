@@ -31,7 +31,11 @@ class UploadService(UploadServiceServicer):
     ) -> messages.CreateUploadResponse:
         self._rights.check(call, "publish", check_name(request.model))
         upload = self._uploads.create(
-            call.principal.name, request.model, request.manifest, once(request)
+            call.principal.name,
+            request.model,
+            request.manifest,
+            once(request),
+            request.signature or None,
         )
         return messages.CreateUploadResponse(upload=_message(upload))
 

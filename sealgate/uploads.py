@@ -117,6 +117,7 @@ class Uploader:
             model=package.model,
             manifest=package.manifest.encode(),
             request_id=new_request_id(),
+            signature=package.signature,
         )
         upload = self._patiently(
             lambda: self._uploads.CreateUpload(request, timeout=_CALL_SECONDS).upload

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sealgate.v1 import registry_pb2 as sealgate_dot_v1_dot_registry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sealgate/v1/upload.proto\x12\x0bsealgate.v1\x1a\x1asealgate/v1/registry.proto\"\x99\x01\n\x06Upload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x03 \x01(\t\x12\'\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x18.sealgate.v1.Upload.File\x1a\x34\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x10\n\x08received\x18\x03 \x01(\x03\"J\n\x13\x43reateUploadRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\x12\n\nrequest_id\x18\x03 \x01(\t\";\n\x14\x43reateUploadResponse\x12#\n\x06upload\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.Upload\" \n\x10GetUploadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x11GetUploadResponse\x12#\n\x06upload\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.Upload\"\x9b\x01\n\x11UploadFileRequest\x12\x37\n\x06header\x18\x01 \x01(\x0b\x32%.sealgate.v1.UploadFileRequest.HeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x34\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x42\x06\n\x04part\"&\n\x12UploadFileResponse\x12\x10\n\x08received\x18\x01 \x01(\x03\"q\n\x14\x43reateVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x10\n\x08\x65vidence\x18\x03 \x03(\x0c\x12\x12\n\ncommitment\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\">\n\x15\x43reateVersionResponse\x12%\n\x07version\x18\x01 \x01(\x0b\x32\x14.sealgate.v1.Version\"#\n\x13\x44\x65leteUploadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteUploadResponse2\xae\x03\n\rUploadService\x12S\n\x0c\x43reateUpload\x12 .sealgate.v1.CreateUploadRequest\x1a!.sealgate.v1.CreateUploadResponse\x12J\n\tGetUpload\x12\x1d.sealgate.v1.GetUploadRequest\x1a\x1e.sealgate.v1.GetUploadResponse\x12O\n\nUploadFile\x12\x1e.sealgate.v1.UploadFileRequest\x1a\x1f.sealgate.v1.UploadFileResponse(\x01\x12V\n\rCreateVersion\x12!.sealgate.v1.CreateVersionRequest\x1a\".sealgate.v1.CreateVersionResponse\x12S\n\x0c\x44\x65leteUpload\x12 .sealgate.v1.DeleteUploadRequest\x1a!.sealgate.v1.DeleteUploadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sealgate/v1/upload.proto\x12\x0bsealgate.v1\x1a\x1asealgate/v1/registry.proto\"\x99\x01\n\x06Upload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x03 \x01(\t\x12\'\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x18.sealgate.v1.Upload.File\x1a\x34\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x10\n\x08received\x18\x03 \x01(\x03\"]\n\x13\x43reateUploadRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\x0c\";\n\x14\x43reateUploadResponse\x12#\n\x06upload\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.Upload\" \n\x10GetUploadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x11GetUploadResponse\x12#\n\x06upload\x18\x01 \x01(\x0b\x32\x13.sealgate.v1.Upload\"\x9b\x01\n\x11UploadFileRequest\x12\x37\n\x06header\x18\x01 \x01(\x0b\x32%.sealgate.v1.UploadFileRequest.HeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x34\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x42\x06\n\x04part\"&\n\x12UploadFileResponse\x12\x10\n\x08received\x18\x01 \x01(\x03\"q\n\x14\x43reateVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x10\n\x08\x65vidence\x18\x03 \x03(\x0c\x12\x12\n\ncommitment\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\">\n\x15\x43reateVersionResponse\x12%\n\x07version\x18\x01 \x01(\x0b\x32\x14.sealgate.v1.Version\"#\n\x13\x44\x65leteUploadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteUploadResponse2\xae\x03\n\rUploadService\x12S\n\x0c\x43reateUpload\x12 .sealgate.v1.CreateUploadRequest\x1a!.sealgate.v1.CreateUploadResponse\x12J\n\tGetUpload\x12\x1d.sealgate.v1.GetUploadRequest\x1a\x1e.sealgate.v1.GetUploadResponse\x12O\n\nUploadFile\x12\x1e.sealgate.v1.UploadFileRequest\x1a\x1f.sealgate.v1.UploadFileResponse(\x01\x12V\n\rCreateVersion\x12!.sealgate.v1.CreateVersionRequest\x1a\".sealgate.v1.CreateVersionResponse\x12S\n\x0c\x44\x65leteUpload\x12 .sealgate.v1.DeleteUploadRequest\x1a!.sealgate.v1.DeleteUploadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,27 +37,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOAD_FILE']._serialized_start=171
   _globals['_UPLOAD_FILE']._serialized_end=223
   _globals['_CREATEUPLOADREQUEST']._serialized_start=225
-  _globals['_CREATEUPLOADREQUEST']._serialized_end=299
-  _globals['_CREATEUPLOADRESPONSE']._serialized_start=301
-  _globals['_CREATEUPLOADRESPONSE']._serialized_end=360
-  _globals['_GETUPLOADREQUEST']._serialized_start=362
-  _globals['_GETUPLOADREQUEST']._serialized_end=394
-  _globals['_GETUPLOADRESPONSE']._serialized_start=396
-  _globals['_GETUPLOADRESPONSE']._serialized_end=452
-  _globals['_UPLOADFILEREQUEST']._serialized_start=455
-  _globals['_UPLOADFILEREQUEST']._serialized_end=610
-  _globals['_UPLOADFILEREQUEST_HEADER']._serialized_start=550
-  _globals['_UPLOADFILEREQUEST_HEADER']._serialized_end=602
-  _globals['_UPLOADFILERESPONSE']._serialized_start=612
-  _globals['_UPLOADFILERESPONSE']._serialized_end=650
-  _globals['_CREATEVERSIONREQUEST']._serialized_start=652
-  _globals['_CREATEVERSIONREQUEST']._serialized_end=765
-  _globals['_CREATEVERSIONRESPONSE']._serialized_start=767
-  _globals['_CREATEVERSIONRESPONSE']._serialized_end=829
-  _globals['_DELETEUPLOADREQUEST']._serialized_start=831
-  _globals['_DELETEUPLOADREQUEST']._serialized_end=866
-  _globals['_DELETEUPLOADRESPONSE']._serialized_start=868
-  _globals['_DELETEUPLOADRESPONSE']._serialized_end=890
-  _globals['_UPLOADSERVICE']._serialized_start=893
-  _globals['_UPLOADSERVICE']._serialized_end=1323
+  _globals['_CREATEUPLOADREQUEST']._serialized_end=318
+  _globals['_CREATEUPLOADRESPONSE']._serialized_start=320
+  _globals['_CREATEUPLOADRESPONSE']._serialized_end=379
+  _globals['_GETUPLOADREQUEST']._serialized_start=381
+  _globals['_GETUPLOADREQUEST']._serialized_end=413
+  _globals['_GETUPLOADRESPONSE']._serialized_start=415
+  _globals['_GETUPLOADRESPONSE']._serialized_end=471
+  _globals['_UPLOADFILEREQUEST']._serialized_start=474
+  _globals['_UPLOADFILEREQUEST']._serialized_end=629
+  _globals['_UPLOADFILEREQUEST_HEADER']._serialized_start=569
+  _globals['_UPLOADFILEREQUEST_HEADER']._serialized_end=621
+  _globals['_UPLOADFILERESPONSE']._serialized_start=631
+  _globals['_UPLOADFILERESPONSE']._serialized_end=669
+  _globals['_CREATEVERSIONREQUEST']._serialized_start=671
+  _globals['_CREATEVERSIONREQUEST']._serialized_end=784
+  _globals['_CREATEVERSIONRESPONSE']._serialized_start=786
+  _globals['_CREATEVERSIONRESPONSE']._serialized_end=848
+  _globals['_DELETEUPLOADREQUEST']._serialized_start=850
+  _globals['_DELETEUPLOADREQUEST']._serialized_end=885
+  _globals['_DELETEUPLOADRESPONSE']._serialized_start=887
+  _globals['_DELETEUPLOADRESPONSE']._serialized_end=909
+  _globals['_UPLOADSERVICE']._serialized_start=912
+  _globals['_UPLOADSERVICE']._serialized_end=1342
 # @@protoc_insertion_point(module_scope)

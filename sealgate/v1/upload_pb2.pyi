@@ -29,14 +29,16 @@ class Upload(_message.Message):
     def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., expire_time: _Optional[str] = ..., files: _Optional[_Iterable[_Union[Upload.File, _Mapping]]] = ...) -> None: ...
 
 class CreateUploadRequest(_message.Message):
-    __slots__ = ("model", "manifest", "request_id")
+    __slots__ = ("model", "manifest", "request_id", "signature")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     model: str
     manifest: bytes
     request_id: str
-    def __init__(self, model: _Optional[str] = ..., manifest: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
+    signature: bytes
+    def __init__(self, model: _Optional[str] = ..., manifest: _Optional[bytes] = ..., request_id: _Optional[str] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class CreateUploadResponse(_message.Message):
     __slots__ = ("upload",)
