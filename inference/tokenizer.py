@@ -10,7 +10,8 @@ Its sections on truncation and padding do not count: `model.json` says both.
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,20 +66,16 @@ class TextTokenizer:
         if len(data) > LARGEST:
             raise Refusal(Reason.FILE_TOO_LARGE, f"a tokenizer of {len(data)} bytes")
         text = _checked(data)
-        try:
+        with _refusing(Reason.FORMAT_REFUSED):
             tokenizer = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # the library raises nothing more precise
-            raise Refusal(Reason.FORMAT_REFUSED, f"tokenizer: {error}") from error
         if max(tokenizer.get_vocab().values(), default=-1) >= rules.vocabulary:
             raise Refusal(Reason.GRAPH_MISMATCH, "the tokenizer's vocabulary is not the model's")
         tokenizer.no_padding()
-        try:
+        with _refusing(Reason.FORMAT_REFUSED):
             # One more than is taken tells of those that are too long.
             beyond = 0 if rules.overlong == TRUNCATE else 1
             tokenizer.enable_truncation(rules.most + beyond)
             tokenizer.encode(PROBES[0])
-        except Exception as error:
-            raise Refusal(Reason.FORMAT_REFUSED, f"tokenizer: {error}") from error
         return cls(tokenizer, rules)
 
     @property
@@ -116,9 +113,10 @@ class TextTokenizer:
         """Rows [n, s] of texts in UTF-8, s being the bucket of the longest.
 
         Raises TENSOR_TEXT for one without tokens, and, where the model refuses it, with too many;
-        QUEUE_FULL while other large ones are being cut.
+        QUEUE_FULL while other large ones are being cut; INTERNAL where the library fails.
         """
-        found = self._cut([text.decode() for text in texts])
+        with _refusing(Reason.INTERNAL):
+            found = self._cut([text.decode() for text in texts])
         sizes = [len(ids) for ids in found]
         if not min(sizes) or max(sizes) > self._rules.most:
             raise Refusal(Reason.TENSOR_TEXT, "no tokens, or more than the model takes")
@@ -148,6 +146,21 @@ class TextTokenizer:
         return rows
 
 
+@contextmanager
+def _refusing(reason: Reason) -> Iterator[None]:
+    """Turn any error of the library into a refusal, also the panics of its Rust code, which are no
+    `Exception`; it raises nothing more precise.
+    """
+    try:
+        yield
+    except Refusal:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
+        raise Refusal(reason, f"tokenizer: {error}") from error
+
+
 def _checked(data: bytes) -> str:
     try:
         text = data.decode()
@@ -175,19 +188,26 @@ def _longest_lookup(model: dict[str, Any]) -> int:
         return longest if type(longest) is int else 0
     if model.get("type") == "Unigram":
         pieces = model.get("vocab")
-        texts = [p[0] for p in pieces if isinstance(p, list)] if isinstance(pieces, list) else []
+        texts = (
+            [p[0] for p in pieces if isinstance(p, list) and p] if isinstance(pieces, list) else []
+        )
         return max((len(text) for text in texts if isinstance(text, str)), default=0)
     return 0
 
 
-def _kinds(part: Any) -> list[Any]:
-    """What a part says that it is, and so each part of a sequence."""
+def _kinds(part: Any) -> list[str]:
+    """What a part says that it is, and so each part of a sequence; of a sequence within another,
+    what it says alone. For what is no name of a part, the name of its type.
+    """
     if part is None:
         return []
-    if not isinstance(part, dict):
-        return [type(part).__name__]
-    kind = part.get("type")
+    kind = _kind(part)
     if kind != "Sequence":
         return [kind]
     lists = [value for value in part.values() if isinstance(value, list)]
-    return [kind, *(found for parts in lists for inner in parts for found in _kinds(inner))]
+    return [kind, *(_kind(inner) for parts in lists for inner in parts)]
+
+
+def _kind(part: Any) -> str:
+    said = part.get("type") if isinstance(part, dict) else None
+    return said if isinstance(said, str) else type(part).__name__
