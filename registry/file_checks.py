@@ -25,12 +25,12 @@ MOST_AT_ONCE = 8
 """Versions that are checked or wait for it, of all publishers."""
 _MOST_OF_ONE = 2
 # Time for any file that is not large, and for hashing one that is.
-_SECONDS, _BYTES_PER_SECOND = 30, 32 << 20
+_SECONDS, _BYTES_PER_SECOND = 60, 32 << 20
 _PATIENCE_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
 # Beside the version's files.
 _FILES = 32
-_NICENESS = 10
+_NICENESS = 5
 
 
 class FileCheck(Protocol):

@@ -14,6 +14,9 @@ from sealgate.reasons import Reason, Refusal
 # What a text becomes takes up to thirty times its room, so large ones are parsed one at a time;
 # the interpreter lets no two go on at once anyway.
 _LARGE = 64 * 1024
+# Arrays and objects, which take more than all else while the interpreter makes them; a tensor has
+# few of them for its numbers.
+_MOST_CONTAINERS = 1 << 16
 _one_large = threading.Lock()
 
 
@@ -30,9 +33,10 @@ def room_for(size: int) -> Iterator[None]:
 def parse(document: bytes | bytearray | memoryview) -> Any:
     """Raises: MESSAGE_MALFORMED."""
     try:
-        return json.loads(
-            str(document, "utf-8"), object_pairs_hook=_members, parse_constant=_constant
-        )
+        written = str(document, "utf-8")
+        if written.count("[") + written.count("{") > _MOST_CONTAINERS:
+            raise ValueError("too many arrays and objects")
+        return json.loads(written, object_pairs_hook=_members, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise Refusal(Reason.MESSAGE_MALFORMED, f"not JSON: {type(error).__name__}") from error
 

@@ -11,6 +11,9 @@ import rfc8785
 
 from sealgate.reasons import Reason, Refusal
 
+MOST_VALUES = 1 << 18
+"""Values in a document; those of a few bytes each take a hundred times as many in memory."""
+
 
 def encode(value: Any) -> bytes:
     """Return the canonical bytes of a JSON value.
@@ -28,8 +31,12 @@ def decode(data: bytes) -> Any:
     """Return the JSON value of `data`, if `data` is what `encode` would have written.
 
     Writing it again and comparing rules out repeated keys, other spellings of a number or a
-    string, and anything before or after. Raises Refusal(DOCUMENT_MALFORMED).
+    string, and anything before or after. Raises Refusal(DOCUMENT_MALFORMED), also where there may
+    be more than `MOST_VALUES`.
     """
+    # Each value but the first follows a bracket or a comma; those within texts count too.
+    if sum(map(data.count, (b",", b"[", b"{"))) >= MOST_VALUES:
+        raise Refusal(Reason.DOCUMENT_MALFORMED, "JSON of too many values")
     try:
         value = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -58,3 +59,17 @@ def test_other_spellings_are_refused(data: bytes) -> None:
 def test_what_json_cannot_say_is_refused(value: object) -> None:
     with refused(Reason.DOCUMENT_MALFORMED):
         canonical.encode(value)
+
+
+@pytest.mark.parametrize("data", [b"[" + b"[]," * 10**6 + b"[]]", b"[" + b"{}," * 10**6 + b"{}]"])
+def test_too_many_values_are_refused_before_they_are_made(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json, "loads", None)
+    with refused(Reason.DOCUMENT_MALFORMED):
+        canonical.decode(data)
+
+
+def test_as_many_values_as_documents_have_are_read() -> None:
+    values = [0] * (canonical.MOST_VALUES - 2)
+    assert canonical.decode(canonical.encode(values)) == values

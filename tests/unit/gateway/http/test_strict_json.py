@@ -46,6 +46,16 @@ def test_what_is_not_is_refused(wrong: bytes) -> None:
     assert caught.value.reason is Reason.MESSAGE_MALFORMED
 
 
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b'{"":[]},'])
+def test_too_many_arrays_and_objects_are_refused_before_they_are_made(
+    piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(Refusal) as caught:
+        parse(b"[" + piece * 10**5 + b"0]")
+    assert caught.value.reason is Reason.MESSAGE_MALFORMED
+
+
 @pytest.mark.parametrize(
     ("read", "value"),
     [
