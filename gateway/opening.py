@@ -37,6 +37,26 @@ def opening(setting: str, place: Path | str) -> Iterator[None]:
         ) from refusal
 
 
+@contextmanager
+def extending(setting: str, place: Path | str, memory: Path) -> Iterator[None]:
+    """Say what to do where a log is not the one that was seen last, in the file `memory`.
+
+    Raises Refusal(LOG_INCONSISTENT).
+    """
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.reason is not Reason.LOG_INCONSISTENT:
+            raise
+        detail = (
+            f"{refusal.detail}; {setting} = {_shown(place)!r} was put back or changed. Put the "
+            "newest copy in its place, of SQLite with its -wal file. Where that is lost for good, "
+            "begin another log: a new database, origin and log_key here, and in the policy that "
+            f"the roots sign. {memory} and the anchors say what is missing: keep them for auditors"
+        )
+        raise Refusal(refusal.reason, detail) from refusal
+
+
 def open_artifacts(store: RegistryStore) -> ArtifactStore:
     """Open the folder or the bucket that `[registry] artifacts` names. Raises: ConfigError."""
     return open_store("[registry] artifacts", store.artifacts, store.bucket)

@@ -1,10 +1,24 @@
 """What this gateway saw last of each log, kept apart from the databases.
 
 A database that was put back whole to an older state contradicts itself in nothing. It does
-contradict the last checkpoint that the gateway saw, which lies beside the engine's memory
-(`[trust] seen`) as the signed note that it is.
+contradict the newest checkpoint that the gateway signed or read, which lies in a file beside the
+engine's memory (`[trust] seen`). The file has four slots of 8 KiB:
+
+    sealgate/seen-log/v1 <length of the note> <SHA-256 of the note, hex>\\n<the signed note>
+
+- `keep` writes each new checkpoint to slots 0 and 1 in turn, before an answer that it covers
+  leaves. It does not wait for the disk: the write outlives the process, not a power cut.
+- `sync` writes the newest one to slots 2 and 3 in turn and waits for the disk.
+
+A write that is cut short damages one slot, and the checkpoint before it is in another. A file by
+an earlier release is one note alone.
 """
 
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -13,58 +27,140 @@ from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
 
+TYPE = "sealgate/seen-log/v1"
+SLOT_BYTES = 8192
+_SLOTS = 4
 _LARGEST_FILE = 1 << 16
+_HEADER = re.compile(rb"sealgate/seen-log/v1 ([0-9]{1,5}) ([0-9a-f]{64})\n")
 
 
 class SeenLog:
-    """The newest checkpoint that was seen of the log of `vkey`."""
+    """The newest checkpoint that was seen of the log of `vkey`, in the file `path`."""
 
     def __init__(self, path: Path, vkey: str) -> None:
-        self._path = path
+        self.path = path
         self._vkey = vkey
-        self._note = self._read()
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._note = ""
+        self._synced = ""
+        self._turns = 0
+        self._syncs = 0
 
     @classmethod
     def beside(cls, seen: Path, log: str, vkey: str) -> Self:
-        """The one beside the engine's memory, such as `seen-registry.note` beside `seen.json`.
-
-        Raises: ConfigError where the file is not what we wrote.
-        """
+        """The one beside the engine's memory, such as `seen-registry.note` beside `seen.json`."""
         return cls(seen.with_name(f"{seen.stem}-{log}.note"), vkey)
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint, None for a log that was not seen yet. Raises: ConfigError."""
+        """The newest checkpoint in the file, None for a log that was not seen yet.
+
+        Raises: ConfigError where the file is not what we wrote.
+        """
         origin = self._vkey.partition("+")[0]
-        if self._note.partition("\n")[0] != origin:
-            # The configuration names another log now.
-            return None
+        # A note of another origin: the configuration names another log now.
+        notes = [note for note in self._read() if note.partition("\n")[0] == origin]
         try:
-            return open_checkpoint(self._note, self._vkey)
+            found = [open_checkpoint(note, self._vkey) for note in notes]
         except Refusal as refusal:
             raise ConfigError(
-                f"{self._path} is not a checkpoint by this log's key ({refusal.reason.name}); a "
+                f"{self.path} is not a checkpoint by this log's key ({refusal.reason.name}); a "
                 "new key needs a new origin and a new database; only who knows why this file "
                 "differs should remove it"
             ) from refusal
+        return max(found, key=lambda checkpoint: checkpoint.size, default=None)
 
     def keep(self, note: str) -> None:
-        """Remember a newer checkpoint, which the log's own reader has verified. Raises OSError."""
-        if note != self._note:
-            replace_file(self._path, note.encode("utf-8"))
+        """Remember a newer checkpoint, which was verified, in a way that outlives this process.
+
+        Raises OSError.
+        """
+        with self._lock:
+            if note == self._note:
+                return
+            if self._descriptor is None:
+                self._begin(note)
+            else:
+                _write(self._descriptor, self._turns % 2, note)
+                self._turns += 1
             self._note = note
 
-    def _read(self) -> str:
+    def sync(self) -> None:
+        """Have the newest checkpoint on the disk on return. Raises OSError.
+
+        Nobody who keeps another one meanwhile waits. A file that somebody removed is written anew;
+        one that another process put there, which has taken over the log, is left alone.
+        """
+        descriptor, note = self._descriptor, self._note
+        if descriptor is None:
+            return
+        if not self.path.exists():
+            with self._lock:
+                self._begin(self._note)
+            os.close(descriptor)
+        elif note != self._synced:
+            _write(descriptor, 2 + self._syncs % 2, note)
+            os.fdatasync(descriptor)
+            self._syncs += 1
+            self._synced = note
+
+    def close(self) -> None:
+        """Sync for the last time, and end."""
+        self.sync()
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _begin(self, note: str) -> None:
+        """Put a new file in the old one's place: whoever else has that open writes to nobody."""
+        slots = [_slot("") if number != 3 else _slot(note) for number in range(_SLOTS)]
+        replace_file(self.path, b"".join(slots))
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        self._synced, self._syncs = note, 0
+
+    def _read(self) -> list[str]:
         try:
-            with self._path.open("rb") as file:
-                return file.read(_LARGEST_FILE).decode("utf-8")
+            with self.path.open("rb") as file:
+                data = file.read(_LARGEST_FILE)
+            if data and b"\0" not in data:
+                # By an earlier release.
+                return [data.decode("utf-8")]
+            found = [note.decode("utf-8") for note in _whole(data)]
         except FileNotFoundError:
-            return ""
+            return []
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{self._path} cannot be read: {error}") from error
+            raise ConfigError(f"{self.path} cannot be read: {error}") from error
+        if not found:
+            raise ConfigError(f"{self.path} is damaged: no slot of it is whole")
+        return found
 
 
-def newest(*checkpoints: Checkpoint | None) -> Checkpoint | None:
-    """The one of the largest size, None where there is none."""
-    known = [checkpoint for checkpoint in checkpoints if checkpoint is not None]
-    return max(known, key=lambda checkpoint: checkpoint.size, default=None)
+def _slot(note: str) -> bytes:
+    """A slot's bytes; without a note they are zero. Raises OSError for a note that is too long."""
+    data = note.encode("utf-8")
+    if not data:
+        return b"\0" * SLOT_BYTES
+    header = f"{TYPE} {len(data)} {hashlib.sha256(data).hexdigest()}\n".encode()
+    if len(header) + len(data) > SLOT_BYTES:
+        raise OSError(f"a checkpoint of {len(data)} bytes is too long to be remembered")
+    return (header + data).ljust(SLOT_BYTES, b"\0")
+
+
+def _write(descriptor: int, slot: int, note: str) -> None:
+    data = _slot(note)
+    if os.pwrite(descriptor, data, slot * SLOT_BYTES) != len(data):
+        raise OSError("the checkpoint was not written as a whole")
+
+
+def _whole(data: bytes) -> Iterator[bytes]:
+    """The notes of those slots that no write damaged."""
+    for start in range(0, len(data), SLOT_BYTES):
+        slot = data[start : start + SLOT_BYTES]
+        header = _HEADER.match(slot)
+        if header is None:
+            continue
+        note = slot[header.end() : header.end() + int(header[1])]
+        if len(note) == int(header[1]) and hashlib.sha256(note).hexdigest() == header[2].decode():
+            yield note

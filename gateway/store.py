@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.config import GatewayConfig
-from gateway.opening import begin, check_certified, open_artifacts, open_uploads, opening
-from gateway.seen_logs import SeenLog, newest
+from gateway.opening import (
+    begin,
+    check_certified,
+    extending,
+    open_artifacts,
+    open_uploads,
+    opening,
+)
+from gateway.seen_logs import SeenLog
 from gateway.witnessed import Witnessed
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
@@ -42,16 +49,17 @@ class Store:
         registry_key = open_log_signer(config.registry.log_key, config.registry.ml_dsa_key)
         line = log_vkey(config.registry.origin, registry_key)
         seen_registry = SeenLog.beside(config.trust.seen, "registry", line)
-        registry = Registry.open(
-            database,
-            open_artifacts(config.registry),
-            origin=config.registry.origin,
-            log_signer=registry_key,
-            freshness_signer=open_signer(config.registry.freshness_key),
-            root=PinnedRoot(roots, config.trust.threshold),
-            clock=clock,
-            known=seen_registry.checkpoint,
-        )
+        with extending("[registry] database", config.registry.database, seen_registry.path):
+            registry = Registry.open(
+                database,
+                open_artifacts(config.registry),
+                origin=config.registry.origin,
+                log_signer=registry_key,
+                freshness_signer=open_signer(config.registry.freshness_key),
+                root=PinnedRoot(roots, config.trust.threshold),
+                clock=clock,
+                memory=seen_registry,
+            )
         if not registry.log.size():
             begin(registry, config.trust.policy.read_bytes())
         answers_key = open_log_signer(config.answers.log_key, config.answers.ml_dsa_key)
@@ -59,10 +67,16 @@ class Store:
         check_certified(registry.policies.chain().newest, config.answers, line)
         uploads = open_uploads(config.registry, registry, clock)
         seen_answers = SeenLog.beside(config.trust.seen, "answers", line)
-        known = newest(registry.anchors.newest(config.answers.origin), seen_answers.checkpoint)
-        with opening("[answers] database", config.answers.database):
+        with (
+            opening("[answers] database", config.answers.database),
+            extending("[answers] database", config.answers.database, seen_answers.path),
+        ):
             answers = AnswerLog.open(
-                config.answers.database, config.answers.origin, answers_key, known=known
+                config.answers.database,
+                config.answers.origin,
+                answers_key,
+                known=registry.anchors.newest(config.answers.origin),
+                memory=seen_answers,
             )
         with opening("[answers] subjects", config.answers.subjects):
             subjects = SubjectKeys.open(config.answers.subjects, registry.erasures.destroyed_keys())
@@ -72,9 +86,9 @@ class Store:
         )
 
     def remember(self) -> None:
-        """Keep how far the logs have come, for the next start. Raises: OSError."""
-        self.seen_registry.keep(self.registry.note)
-        self.seen_answers.keep(self.answers.note)
+        """Have on the disk how far the logs have come, for the next start. Raises: OSError."""
+        self.seen_registry.sync()
+        self.seen_answers.sync()
 
     def registry_size(self) -> int:
         """How many entries the registry's log had when it was last looked at, from memory."""
@@ -92,3 +106,5 @@ class Store:
         self.answers.close()
         self.subjects.close()
         self.registry.close()
+        self.seen_registry.close()
+        self.seen_answers.close()

@@ -62,7 +62,7 @@ class Watch:
         rooms: Rooms | None = None,
         report: Callable[[], None] = lambda: None,
     ) -> None:
-        """`remember` keeps what was seen of the logs, apart from the databases; `rooms` is where
+        """`remember` has on the disk what was seen of the logs, apart from them; `rooms` is where
         versions run, if that is in other processes. `report` tells the registry what else was
         found.
         """

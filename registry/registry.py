@@ -23,7 +23,7 @@ from registry.feed import Feed
 from registry.freshness import FreshnessKeeper, newest_state, stored_envelope
 from registry.log.reader import LogReader
 from registry.log.rows import newest_checkpoint
-from registry.log.tile_log import TileLog
+from registry.log.tile_log import CheckpointMemory, TileLog
 from registry.log.verification import Progress, Verified
 from registry.models import Models
 from registry.pointers import Pointers
@@ -96,13 +96,16 @@ class Registry:
         root: PinnedRoot,
         clock: Clock,
         known: Checkpoint | None = None,
+        memory: CheckpointMemory | None = None,
     ) -> "Registry":
         """Become a writer of the registry's log under `origin`, and check the record.
 
-        `known` is a checkpoint that was seen before, kept outside of the database. Raises
-        Refusal: as `TileLog.open` and `verify` do.
+        `known` is a checkpoint that was seen before, kept outside of the database, and `memory` is
+        where each is kept from now on. Raises Refusal: as `TileLog.open` and `verify` do.
         """
-        log = TileLog.open(database, LOG, origin, log_signer, known=known, shared=True)
+        log = TileLog.open(
+            database, LOG, origin, log_signer, known=known, memory=memory, shared=True
+        )
         registry = cls(database, artifacts, log, freshness_signer, root, clock)
         registry.verify()
         return registry

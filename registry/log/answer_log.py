@@ -18,7 +18,7 @@ from registry.log.openings import Opening, Openings
 from registry.log.reader import LogReader
 from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import ANSWERS, OPENINGS
-from registry.log.tile_log import Appended, TileLog
+from registry.log.tile_log import Appended, CheckpointMemory, TileLog
 from sealgate.reasons import Refusal
 from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.keys import Signer
@@ -45,16 +45,24 @@ class AnswerLog:
 
     @classmethod
     def open(
-        cls, place: Path | str, origin: str, signer: Signer, *, known: Checkpoint | None = None
+        cls,
+        place: Path | str,
+        origin: str,
+        signer: Signer,
+        *,
+        known: Checkpoint | None = None,
+        memory: CheckpointMemory | None = None,
     ) -> "AnswerLog":
         """Open the log at `place`, a SQLite file or a URL, or begin it; see `TileLog.open`.
 
-        `known` is the newest checkpoint that the registry's log has anchored. Raises Refusal:
+        `known` is the newest checkpoint that the registry's log has anchored; `memory` has each
+        checkpoint before an answer that it covers leaves. Raises Refusal:
         LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
         """
         database = Database.open(place, "answers")
         try:
-            return cls(database, TileLog.open(database, ANSWERS, origin, signer, known=known))
+            log = TileLog.open(database, ANSWERS, origin, signer, known=known, memory=memory)
+            return cls(database, log)
         except Refusal:
             database.close()
             raise

@@ -16,7 +16,7 @@ A log has one writer, or its writers share it:
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
@@ -34,6 +34,17 @@ from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, inclusion_proof, partial_w
 
 LARGEST_GROUP = 256
 LARGEST_LEAF = 65535
+
+
+class CheckpointMemory(Protocol):
+    """Where the newest checkpoint of a log is remembered, apart from its database."""
+
+    @property
+    def checkpoint(self) -> Checkpoint | None: ...
+
+    def keep(self, note: str) -> None:
+        """Remember a checkpoint, so that it outlives this process. Raises OSError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,7 @@ class TileLog:
         epoch: int | None,
         frontier: Frontier,
         note: str,
+        memory: CheckpointMemory | None = None,
     ) -> None:
         self.origin = origin
         self.vkey = log_vkey(origin, signer)
@@ -74,6 +86,7 @@ class TileLog:
         self._note = note
         self._unsettled: Appended | None = None
         self._halted = ""
+        self._memory = memory
         self._statements = _Statements(tables, origin)
 
     @classmethod
@@ -85,6 +98,7 @@ class TileLog:
         signer: Signer,
         *,
         known: Checkpoint | None = None,
+        memory: CheckpointMemory | None = None,
         shared: bool = False,
     ) -> "TileLog":
         """Become the log's writer, or one of those who share it; where it is not shared, an
@@ -93,20 +107,25 @@ class TileLog:
         1. The newest checkpoint is signed by this log's key.
         2. There are as many leaves as it says.
         3. The tiles lead to its root.
-        4. It extends `known`, a checkpoint that somebody else remembers (an anchor, a witness);
-           a log put back whole to an older state shows in nothing else.
+        4. It extends `known`, a checkpoint that somebody else remembers (an anchor, a witness), and
+           the one in `memory`; a log put back whole to an older state shows in nothing else.
+        5. From here on, `memory` has each checkpoint before anybody else is shown it.
 
         A log without a checkpoint is new, must be empty, and signs the empty tree. Raises
         Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
         """
+        remembered = memory.checkpoint if memory is not None else None
         with database.writing() as connection:
             epoch = _take_epoch(connection, tables, origin)
             frontier, note = _load(connection, tables, origin, signer)
-            if known is not None:
-                # 4.
-                check_extends(connection, tables, frontier, known)
+            # 4.
+            for seen in filter(None, (known, remembered)):
+                check_extends(connection, tables, frontier, seen)
             connection.commit()
-        return cls(tables, origin, signer, None if shared else epoch, frontier, note)
+        log = cls(tables, origin, signer, None if shared else epoch, frontier, note, memory)
+        # 5.
+        log._remember()
+        return log
 
     @property
     def size(self) -> int:
@@ -174,6 +193,7 @@ class TileLog:
         frontier, note = _load(connection, self._tables, self.origin, self._signer)
         check_extends(connection, self._tables, frontier, self.seen)
         self._frontier, self._note, self._unsettled = frontier, note, None
+        self._remember()
 
     def check_holds(self, connection: Connection, index: int, leaf: bytes) -> None:
         """Check that entry `index` of the tree that was signed last is this leaf.
@@ -224,10 +244,24 @@ class TileLog:
             raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
 
     def settle(self, appended: Appended) -> None:
-        """Take over what an append wrote, after its commit."""
+        """Take over what an append wrote, after its commit and before anybody is told of it.
+
+        Raises Refusal(RECORD_FAILED) where it cannot be remembered; the entries are recorded then,
+        and nobody may be answered.
+        """
         self._frontier = appended.frontier
         self._note = appended.note
         self._unsettled = None
+        self._remember()
+
+    def _remember(self) -> None:
+        if self._memory is None:
+            return
+        try:
+            self._memory.keep(self._note)
+        except OSError as error:
+            detail = f"{self.origin}: the checkpoint cannot be remembered: {error}"
+            raise Refusal(Reason.RECORD_FAILED, detail) from error
 
 
 class _Statements:

@@ -19,6 +19,7 @@ from registry.database import Database
 from registry.log.tables import ANSWERS
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
+from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
 from sealgate.trust.keys import PrivateKey
 from tests.support.house import House, question, refusal, rows
 from tests.support.intruder import Intruder
@@ -219,8 +220,8 @@ def test_a_policy_rolled_back_under_a_running_gateway(house):
 def test_a_note_that_is_not_the_logs(house):
     with stopped(house):
         note = house.state / "seen-registry.note"
-        text = note.read_text()
-        note.write_text(text.replace(text.splitlines()[2], "A" * 43 + "="))
+        checkpoint = Checkpoint("house.localhost/registry", 1, b"x" * 32)
+        note.write_text(sign_checkpoint(checkpoint, PrivateKey.generate()))
         assert "seen-registry.note is not a checkpoint" in str(start_is_refused(house))
 
 
