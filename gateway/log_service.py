@@ -81,8 +81,9 @@ class LogService(LogServiceServicer):
     def StreamHashes(
         self, request: messages.StreamHashesRequest, call: Call
     ) -> Iterator[messages.StreamHashesResponse]:
-        for hashes in self._log(request.origin).hashes(request.start, request.end):
-            yield messages.StreamHashesResponse(hashes=hashes)
+        level = request.level
+        for hashes in self._log(request.origin).hashes(request.start, request.end, level):
+            yield messages.StreamHashesResponse(hashes=hashes, level=level)
 
     def EraseSubject(
         self, request: messages.EraseSubjectRequest, call: Call

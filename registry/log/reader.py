@@ -18,6 +18,8 @@ from sealgate.trust.merkle import HASH_SIZE
 from sealgate.trust.note import Verifier
 
 LARGEST_READ = 1024
+# No log has 256 to the power of eight leaves.
+_HIGHEST = 7
 
 
 class LogReader:
@@ -76,18 +78,22 @@ class LogReader:
                 blocks = list(rows.leaves(connection, self._tables, first, last))
             yield from blocks
 
-    def hashes(self, start: int, end: int) -> Iterator[bytes]:
-        """Yield the leaf hashes from `start` up to `end`, in parts of at most 256 of 32 bytes each.
+    def hashes(self, start: int, end: int, level: int = 0) -> Iterator[bytes]:
+        """Yield the hashes of a level of tiles from `start` up to `end`, in parts of at most 256 of
+        32 bytes each: of leaves, or of complete subtrees of 256 to the power of `level` leaves.
 
         They are kept of pruned entries too. Raises Refusal: ENTRY_UNKNOWN, LOG_INCONSISTENT.
         """
-        if not 0 <= start <= end <= self.size():
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"{self.origin} has no entries {start} to {end}")
+        if not 0 <= level <= _HIGHEST or not 0 <= start <= end <= self.size() >> (
+            tiles.HEIGHT * level
+        ):
+            detail = f"{self.origin} has no hashes {start} to {end} of level {level}"
+            raise Refusal(Reason.ENTRY_UNKNOWN, detail)
         while start < end:
             index, skipped = divmod(start, tiles.WIDTH)
             width = min(tiles.WIDTH, end - index * tiles.WIDTH)
             with self._database.reading() as connection:
-                found = TileRows(connection, self._tables).read(0, index, width)
+                found = TileRows(connection, self._tables).read(level, index, width)
             yield found[skipped * HASH_SIZE :]
             start = index * tiles.WIDTH + width
 

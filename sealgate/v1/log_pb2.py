@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sealgate/v1/log.proto\x12\x0bsealgate.v1\"H\n\x0fListLogsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"<\n\x10ListLogsResponse\x12\x0f\n\x07origins\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x14GetCheckpointRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\"L\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x16\n\x0ewitnessed_note\x18\x02 \x01(\t\x12\r\n\x05\x66irst\x18\x03 \x01(\x03\"0\n\x0fGetEntryRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\" \n\x10GetEntryResponse\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\"B\n\x14StreamEntriesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\"\'\n\x15StreamEntriesResponse\x12\x0e\n\x06leaves\x18\x01 \x03(\x0c\"A\n\x13StreamHashesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\"&\n\x14StreamHashesResponse\x12\x0e\n\x06hashes\x18\x01 \x01(\x0c\"J\n\x13\x45raseSubjectRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\":\n\x14\x45raseSubjectResponse\x12\x11\n\tpseudonym\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x03\"1\n\x10OpenEntryRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\"$\n\x11OpenEntryResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\"G\n\x18GetInclusionProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"P\n\x1aGetConsistencyProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x03\x12\x10\n\x08new_size\x18\x03 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"?\n\x0fWatchLogRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x12\n\x05start\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_start\"?\n\x10WatchLogResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\x12\x0c\n\x04note\x18\x03 \x01(\t2\xe1\x06\n\nLogService\x12G\n\x08ListLogs\x12\x1c.sealgate.v1.ListLogsRequest\x1a\x1d.sealgate.v1.ListLogsResponse\x12V\n\rGetCheckpoint\x12!.sealgate.v1.GetCheckpointRequest\x1a\".sealgate.v1.GetCheckpointResponse\x12G\n\x08GetEntry\x12\x1c.sealgate.v1.GetEntryRequest\x1a\x1d.sealgate.v1.GetEntryResponse\x12X\n\rStreamEntries\x12!.sealgate.v1.StreamEntriesRequest\x1a\".sealgate.v1.StreamEntriesResponse0\x01\x12I\n\x08WatchLog\x12\x1c.sealgate.v1.WatchLogRequest\x1a\x1d.sealgate.v1.WatchLogResponse0\x01\x12U\n\x0cStreamHashes\x12 .sealgate.v1.StreamHashesRequest\x1a!.sealgate.v1.StreamHashesResponse0\x01\x12S\n\x0c\x45raseSubject\x12 .sealgate.v1.EraseSubjectRequest\x1a!.sealgate.v1.EraseSubjectResponse\x12J\n\tOpenEntry\x12\x1d.sealgate.v1.OpenEntryRequest\x1a\x1e.sealgate.v1.OpenEntryResponse\x12\x62\n\x11GetInclusionProof\x12%.sealgate.v1.GetInclusionProofRequest\x1a&.sealgate.v1.GetInclusionProofResponse\x12h\n\x13GetConsistencyProof\x12\'.sealgate.v1.GetConsistencyProofRequest\x1a(.sealgate.v1.GetConsistencyProofResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sealgate/v1/log.proto\x12\x0bsealgate.v1\"H\n\x0fListLogsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"<\n\x10ListLogsResponse\x12\x0f\n\x07origins\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x14GetCheckpointRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\"L\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x16\n\x0ewitnessed_note\x18\x02 \x01(\t\x12\r\n\x05\x66irst\x18\x03 \x01(\x03\"0\n\x0fGetEntryRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\" \n\x10GetEntryResponse\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\"B\n\x14StreamEntriesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\"\'\n\x15StreamEntriesResponse\x12\x0e\n\x06leaves\x18\x01 \x03(\x0c\"P\n\x13StreamHashesRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\x12\r\n\x05level\x18\x04 \x01(\x05\"5\n\x14StreamHashesResponse\x12\x0e\n\x06hashes\x18\x01 \x01(\x0c\x12\r\n\x05level\x18\x02 \x01(\x05\"J\n\x13\x45raseSubjectRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\":\n\x14\x45raseSubjectResponse\x12\x11\n\tpseudonym\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x03\"1\n\x10OpenEntryRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\"$\n\x11OpenEntryResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\"G\n\x18GetInclusionProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"P\n\x1aGetConsistencyProofRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x03\x12\x10\n\x08new_size\x18\x03 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"?\n\x0fWatchLogRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x12\n\x05start\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_start\"?\n\x10WatchLogResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\x12\x0c\n\x04note\x18\x03 \x01(\t2\xe1\x06\n\nLogService\x12G\n\x08ListLogs\x12\x1c.sealgate.v1.ListLogsRequest\x1a\x1d.sealgate.v1.ListLogsResponse\x12V\n\rGetCheckpoint\x12!.sealgate.v1.GetCheckpointRequest\x1a\".sealgate.v1.GetCheckpointResponse\x12G\n\x08GetEntry\x12\x1c.sealgate.v1.GetEntryRequest\x1a\x1d.sealgate.v1.GetEntryResponse\x12X\n\rStreamEntries\x12!.sealgate.v1.StreamEntriesRequest\x1a\".sealgate.v1.StreamEntriesResponse0\x01\x12I\n\x08WatchLog\x12\x1c.sealgate.v1.WatchLogRequest\x1a\x1d.sealgate.v1.WatchLogResponse0\x01\x12U\n\x0cStreamHashes\x12 .sealgate.v1.StreamHashesRequest\x1a!.sealgate.v1.StreamHashesResponse0\x01\x12S\n\x0c\x45raseSubject\x12 .sealgate.v1.EraseSubjectRequest\x1a!.sealgate.v1.EraseSubjectResponse\x12J\n\tOpenEntry\x12\x1d.sealgate.v1.OpenEntryRequest\x1a\x1e.sealgate.v1.OpenEntryResponse\x12\x62\n\x11GetInclusionProof\x12%.sealgate.v1.GetInclusionProofRequest\x1a&.sealgate.v1.GetInclusionProofResponse\x12h\n\x13GetConsistencyProof\x12\'.sealgate.v1.GetConsistencyProofRequest\x1a(.sealgate.v1.GetConsistencyProofResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,29 +48,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMENTRIESRESPONSE']._serialized_start=444
   _globals['_STREAMENTRIESRESPONSE']._serialized_end=483
   _globals['_STREAMHASHESREQUEST']._serialized_start=485
-  _globals['_STREAMHASHESREQUEST']._serialized_end=550
-  _globals['_STREAMHASHESRESPONSE']._serialized_start=552
-  _globals['_STREAMHASHESRESPONSE']._serialized_end=590
-  _globals['_ERASESUBJECTREQUEST']._serialized_start=592
-  _globals['_ERASESUBJECTREQUEST']._serialized_end=666
-  _globals['_ERASESUBJECTRESPONSE']._serialized_start=668
-  _globals['_ERASESUBJECTRESPONSE']._serialized_end=726
-  _globals['_OPENENTRYREQUEST']._serialized_start=728
-  _globals['_OPENENTRYREQUEST']._serialized_end=777
-  _globals['_OPENENTRYRESPONSE']._serialized_start=779
-  _globals['_OPENENTRYRESPONSE']._serialized_end=815
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=817
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=888
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=890
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=933
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=935
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=1015
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=1017
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=1062
-  _globals['_WATCHLOGREQUEST']._serialized_start=1064
-  _globals['_WATCHLOGREQUEST']._serialized_end=1127
-  _globals['_WATCHLOGRESPONSE']._serialized_start=1129
-  _globals['_WATCHLOGRESPONSE']._serialized_end=1192
-  _globals['_LOGSERVICE']._serialized_start=1195
-  _globals['_LOGSERVICE']._serialized_end=2060
+  _globals['_STREAMHASHESREQUEST']._serialized_end=565
+  _globals['_STREAMHASHESRESPONSE']._serialized_start=567
+  _globals['_STREAMHASHESRESPONSE']._serialized_end=620
+  _globals['_ERASESUBJECTREQUEST']._serialized_start=622
+  _globals['_ERASESUBJECTREQUEST']._serialized_end=696
+  _globals['_ERASESUBJECTRESPONSE']._serialized_start=698
+  _globals['_ERASESUBJECTRESPONSE']._serialized_end=756
+  _globals['_OPENENTRYREQUEST']._serialized_start=758
+  _globals['_OPENENTRYREQUEST']._serialized_end=807
+  _globals['_OPENENTRYRESPONSE']._serialized_start=809
+  _globals['_OPENENTRYRESPONSE']._serialized_end=845
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=847
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=918
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=920
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=963
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=965
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=1045
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=1047
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=1092
+  _globals['_WATCHLOGREQUEST']._serialized_start=1094
+  _globals['_WATCHLOGREQUEST']._serialized_end=1157
+  _globals['_WATCHLOGRESPONSE']._serialized_start=1159
+  _globals['_WATCHLOGRESPONSE']._serialized_end=1222
+  _globals['_LOGSERVICE']._serialized_start=1225
+  _globals['_LOGSERVICE']._serialized_end=2090
 # @@protoc_insertion_point(module_scope)

@@ -71,20 +71,24 @@ class StreamEntriesResponse(_message.Message):
     def __init__(self, leaves: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class StreamHashesRequest(_message.Message):
-    __slots__ = ("origin", "start", "end")
+    __slots__ = ("origin", "start", "end", "level")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
     origin: str
     start: int
     end: int
-    def __init__(self, origin: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+    level: int
+    def __init__(self, origin: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., level: _Optional[int] = ...) -> None: ...
 
 class StreamHashesResponse(_message.Message):
-    __slots__ = ("hashes",)
+    __slots__ = ("hashes", "level")
     HASHES_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
     hashes: bytes
-    def __init__(self, hashes: _Optional[bytes] = ...) -> None: ...
+    level: int
+    def __init__(self, hashes: _Optional[bytes] = ..., level: _Optional[int] = ...) -> None: ...
 
 class EraseSubjectRequest(_message.Message):
     __slots__ = ("origin", "subject", "request_id")

@@ -122,7 +122,7 @@ class LogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamHashes(self, request, context):
-        """Streams leaf hashes in order; they are kept of pruned entries too.
+        """Streams the hashes that the log keeps, in order; they are kept of pruned entries too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
