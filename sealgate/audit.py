@@ -5,11 +5,14 @@ Only the root keys are trusted. The policy that they sign names the logs and the
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
 
-from sealgate.auditing.logs import check_witnessed, note_pruning
+from sealgate.auditing.logs import read_witnessed
+from sealgate.auditing.told import Told, log_keys, log_name
+from sealgate.auditing.tree_check import Claim, StoredHashes, TreeCheck, check_sizes
 from sealgate.following import follow
 from sealgate.listing import every
 from sealgate.reasons import Reason, Refusal
@@ -18,9 +21,12 @@ from sealgate.trust import merkle
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
 from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.frontier import Frontier
+from sealgate.trust.merkle import HASH_SIZE
 from sealgate.trust.policy import Policy
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
+
+_HASHES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,9 @@ class LogFinding:
     """A log whose every entry was hashed again and led to the signed root.
 
     Of the entries before `first`, which were pruned, only the hashes that the log keeps were. What
-    `witnesses` have cosigned was of `witnessed` entries, and is extended.
+    `witnesses` have cosigned was of `witnessed` entries, and is extended; those `without` have not
+    cosigned it. It extends `anchors` anchors in the registry's log, the newest of `anchored`
+    entries. `whole` says whether the kept hashes above the leaves were compared too.
     """
 
     origin: str
@@ -37,6 +45,10 @@ class LogFinding:
     first: int = 0
     witnesses: tuple[str, ...] = ()
     witnessed: int = 0
+    without: tuple[str, ...] = ()
+    anchors: int = 0
+    anchored: int = 0
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +66,14 @@ class Growth:
 class Auditor:
     """Reads and checks the logs behind one gateway."""
 
-    def __init__(self, channel: grpc.Channel, policy: Policy) -> None:
+    def __init__(
+        self, channel: grpc.Channel, policy: Policy, policies: Sequence[Policy] = ()
+    ) -> None:
+        """`policies` are the chain that ends with `policy`, oldest first, where it is at hand."""
         self.logs = LogServiceStub(channel)
         self._policy = policy
-        self._prunings: dict[str, int] | None = None
+        self._policies = policies or (policy,)
+        self._told: Told | None = None
 
     def origins(self) -> list[str]:
         """The logs that the gateway has; each must be one that the policy names."""
@@ -78,52 +94,109 @@ class Auditor:
         witnesses: Sequence[WitnessKey] = (),
         threshold: int = 0,
     ) -> LogFinding:
-        """Hashes every entry up to the newest checkpoint and compares the roots.
+        """Hashes every entry up to the newest checkpoint, and compares with all that was signed.
 
-        1. Entries that are not there were pruned: the registry's log says so.
-        2. The entries, after the kept hashes of what was pruned, lead to the signed root.
-        3. So many of these witnesses have cosigned a tree, which they lead to as well.
+        1. Entries of an answer log that are not there were pruned: the registry's log says so.
+        2. Each anchor of an answer log is signed by its key, and of no more entries than there are.
+        3. So many of these witnesses have cosigned a tree.
+        4. The entries, after the kept hashes of what was pruned, lead to the signed root, to that
+           of each anchor, and to what witnesses cosigned.
+        5. The hashes that the log keeps, from which proofs are made, are those of its entries.
 
         `progress` is told how many of how many entries are done. Raises: SIGNATURE_INVALID,
         LOG_INCONSISTENT, WITNESSES_TOO_FEW.
         """
+        answers = self._policy.is_answer_log(origin)
+        # Before the checkpoint, so that no anchor is ahead of it.
+        told = self.told() if answers else Told()
         found = self.logs.GetCheckpoint(messages.GetCheckpointRequest(origin=origin))
-        checkpoint = open_checkpoint(found.note, self._policy.log_key(origin))
-        # 1.
-        if found.first and not 0 < found.first <= self._pruned(origin):
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: entries are gone, and not pruned")
-        hashes = self.hashes(origin, found.first) if found.first else []
-        prunings: dict[str, int] = {}
-        # 2.
-        for leaves in self.entries(origin, checkpoint.size, found.first):
-            for leaf in leaves:
-                note_pruning(leaf, prunings)
-            hashes.extend(map(merkle.leaf_hash, leaves))
-            progress(len(hashes), checkpoint.size)
-        if len(hashes) != checkpoint.size or merkle.root(hashes) != checkpoint.root:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: the entries give another root")
-        if not self._policy.is_answer_log(origin):
-            self._prunings = prunings
-        # 3.
         key = self._policy.log_key(origin)
-        seen = check_witnessed(found.witnessed_note, key, hashes, witnesses, threshold)
+        checkpoint = open_checkpoint(found.note, key)
+        # 1.
+        if found.first and not 0 < found.first <= told.pruned.get(origin, 0):
+            raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: entries are gone, and not pruned")
+        # 2.
+        anchors = self._anchors(told, origin)
+        # 3.
+        seen = read_witnessed(found.witnessed_note, origin, key, witnesses, threshold)
+        claims = [Claim(checkpoint.size, checkpoint.root, "the newest checkpoint"), *anchors]
+        claims += [seen.claim] if seen.claim else []
+        check_sizes(origin, claims, checkpoint.size)
+        # 4. and 5.
+        check = TreeCheck(origin, claims)
+        visit = None if answers else told.visit
+        self._read(check, found.first, checkpoint.size, progress, visit)
+        whole = check.finish(partial(self._stored, origin))
+        if not answers:
+            self._told = told
         return LogFinding(
-            origin, checkpoint.size, checkpoint.root.hex(), found.first, seen.names, seen.size
+            origin=origin,
+            size=checkpoint.size,
+            root=checkpoint.root.hex(),
+            first=found.first,
+            witnesses=seen.names,
+            witnessed=seen.claim.size if seen.claim else 0,
+            without=seen.without,
+            anchors=len(anchors),
+            anchored=max((claim.size for claim in anchors), default=0),
+            whole=whole,
         )
+
+    def told(self) -> Told:
+        """What the registry's log tells of the others, verified first. Raises like `verify`."""
+        if self._told is None:
+            registry = log_name(self._policy.registry_log)
+            self.verify(registry, lambda done, total: None)
+        return self._told or Told()
+
+    def use(self, told: Told) -> None:
+        """Take over what another gateway's verified registry log tells; see `told`."""
+        self._told = told
+
+    def _anchors(self, told: Told, origin: str) -> list[Claim]:
+        keys = log_keys(self._policies, origin)
+        return [anchor.claim(keys) for anchor in told.anchors.get(origin, ())]
+
+    def _read(
+        self,
+        check: TreeCheck,
+        first: int,
+        size: int,
+        progress: Callable[[int, int], None],
+        visit: Callable[[int, bytes], None] | None,
+    ) -> None:
+        """Have `check` read a log: `first` hashes, then entries with their hashes beside them."""
+        stored = StoredHashes(self._hashes(check.origin, 0, size))
+        while check.size < first:
+            data = stored.take(min(_HASHES_AT_ONCE, first - check.size))
+            if not data:
+                raise Refusal(Reason.LOG_INCONSISTENT, f"{check.origin}: hashes are missing")
+            check.add_hashes([data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)])
+            progress(check.size, size)
+        for leaves in self.entries(check.origin, size, first):
+            if visit is not None:
+                for index, leaf in enumerate(leaves, check.size):
+                    visit(index, leaf)
+            check.add(leaves, stored.take(len(leaves)))
+            progress(check.size, size)
+
+    def _stored(self, origin: str, level: int, count: int) -> Iterator[bytes] | None:
+        """The hashes of a level of tiles; None where the gateway's release does not show them."""
+        request = messages.StreamHashesRequest(origin=origin, start=0, end=count, level=level)
+        parts = list(self.logs.StreamHashes(request))
+        if any(part.level != level for part in parts):
+            return None
+        return (part.hashes for part in parts)
 
     def hashes(self, origin: str, end: int) -> list[bytes]:
         """The first leaf hashes of a log, which it keeps of pruned entries too."""
-        request = messages.StreamHashesRequest(origin=origin, start=0, end=end)
-        data = b"".join(part.hashes for part in self.logs.StreamHashes(request))
-        size = merkle.HASH_SIZE
-        return [data[at : at + size] for at in range(0, len(data), size)]
+        data = b"".join(self._hashes(origin, 0, end))
+        return [data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)]
 
-    def _pruned(self, origin: str) -> int:
-        """How many entries the registry's log says were pruned of a log."""
-        if self._prunings is None:
-            registry = next(o for o in self.origins() if not self._policy.is_answer_log(o))
-            self.verify(registry, lambda done, total: None)
-        return (self._prunings or {}).get(origin, 0)
+    def _hashes(self, origin: str, start: int, end: int) -> Iterator[bytes]:
+        request = messages.StreamHashesRequest(origin=origin, start=start, end=end)
+        for part in self.logs.StreamHashes(request):
+            yield part.hashes
 
     def entries(self, origin: str, end: int, start: int = 0) -> Iterator[Sequence[bytes]]:
         """The entries from `start` up to `end`, in groups."""

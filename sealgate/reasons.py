@@ -169,6 +169,8 @@ class Reason(Enum):
     UPLOAD_UNKNOWN = (Kind.NOT_FOUND, "This gateway has no such upload, or no longer.")
     LOG_UNKNOWN = (Kind.NOT_FOUND, "There is no log of that origin here.")
     ENTRY_UNKNOWN = (Kind.NOT_FOUND, "The log has no such entry or size.")
+    LOG_UNSEEN = (Kind.NOT_FOUND, "A log that a policy names was not shown, so nobody checked it.")
+    ENTRY_UNANCHORED = (Kind.PRECONDITION, "No anchor in the registry's log covers this yet.")
     MODEL_EXISTS = (Kind.EXISTS, "A model of that name exists.")
     VERSION_EXISTS = (Kind.EXISTS, "These bytes are registered as a version already.")
     APPROVAL_EXISTS = (Kind.EXISTS, "This person has approved the proposal already.")
