@@ -193,7 +193,7 @@ def measure(kind: str, kills: int, chance: random.Random, folder: Path) -> dict[
             if sys.stderr.isatty() or (number + 1) % 10 == 0:
                 print(f"{kind}: {number + 1} kills, {answered} answers, {changed} changes")
         # 4.
-        logs = stage.command("audit", "verify", "--json", person="auditor")
+        logs = stage.command("audit", "verify", "--wait", "60", "--json", person="auditor")
     return {
         "database": kind,
         "kills": kills,

@@ -136,7 +136,7 @@ def prove(stage: Stage) -> None:
     stage.command(
         *("infer", "digits", "--input", str(row), "--receipt", str(receipt)), person="client"
     )
-    logs = stage.command("audit", "verify", "--json", person="auditor")
+    logs = stage.command("audit", "verify", "--wait", "60", "--json", person="auditor")
     found = ", ".join(f"{log['entries']} entries in {log['log']}" for log in logs)
     stage.check("logs", len(logs) == 2 and all(log["found"] == "intact" for log in logs), found)
     status = stage.stop_gateway()

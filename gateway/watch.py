@@ -76,6 +76,7 @@ class Watch:
         self._remember = remember
         self._report = report
         self._anchored_at = time.monotonic()
+        self._is_anchored = False
         self._remind_at = 0.0
         self._reported: Counter[str] = Counter()
         # Aliases whose version before is not loaded: they have not moved while this gateway ran.
@@ -191,6 +192,9 @@ class Watch:
         if time.monotonic() - self._anchored_at >= self._anchor_every:
             self._anchor()
             self._count()
+        elif not self._is_anchored and self._answers.size:
+            # What nobody anchored can be replaced unseen: the first one does not wait.
+            self._guarded(self._anchor)
 
     def _remind(self) -> None:
         """Says now and then that the policy has expired, while its grace lasts and after it."""
@@ -215,6 +219,7 @@ class Watch:
         if size > old:
             proof = self._answers.reader.consistency(old, size) if old else ()
             self._registry.anchors.add(_SERVICE, note, proof)
+        self._is_anchored = size > 0
         # A copy, made in one step: callers go on being refused meanwhile.
         refusals = Counter(dict(self._counted_refusals)) - self._reported
         if refusals:

@@ -117,7 +117,7 @@ def ask(stage: GeneratorStage) -> None:
 def prove(stage: GeneratorStage) -> None:
     stage.title("6. Prove: both receipts offline, then both logs from end to end")
     peaks = stage.peaks()
-    logs = stage.command("audit", "verify", "--json", person="auditor")
+    logs = stage.command("audit", "verify", "--wait", "60", "--json", person="auditor")
     found = ", ".join(f"{log['entries']} entries in {log['log']}" for log in logs)
     stage.check("logs", all(log["found"] == "intact" for log in logs), found)
     stage.check("memory", True, ", ".join(f"{name} {gb:.2f} GB" for name, gb in peaks.items()))

@@ -1,23 +1,19 @@
 """`sealgate audit`: the logs checked from end to end, and single entries shown."""
 
 import json
-import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from sealgate.audit import Auditor, LogFinding
-from sealgate.cli import audit_completeness, audit_decisions, audit_reach
+from sealgate.audit import Auditor
+from sealgate.cli import audit_completeness, audit_decisions, audit_reach, audit_verify
 from sealgate.cli.governing import governance_of
 from sealgate.cli.lines import json_lines_option, show_line
 from sealgate.cli.main import JoinedGroup
-from sealgate.cli.output import json_option, show_fields, show_rows
+from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
 from sealgate.client.witness_file import Memory, WitnessFile
-from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.merkle import leaf_hash
 from sealgate.trust.receipt import Receipt, verify_receipt
 from sealgate.v1 import log_pb2 as messages
@@ -34,48 +30,9 @@ def audit() -> None:
 
 for command in (audit_decisions.as_of, audit_decisions.decision):
     audit.add_command(command)
+audit.add_command(audit_verify.verify)
 for command in (audit_reach.blast_radius, audit_reach.readers, audit_completeness.completeness):
     audit.add_command(command)
-
-
-@audit.command(
-    epilog="\b\nExamples:\n  sealgate audit verify\n"
-    "  sealgate audit verify --witness witness.example+4f2a91c0+BDk… --witnesses 1"
-)
-@click.option(
-    "--witness", "keys", multiple=True, metavar="KEY", help="A witness's verifier key (C2SP)."
-)
-@click.option(
-    "--witnesses",
-    "threshold",
-    type=click.IntRange(1),
-    help="How many of these must have cosigned each log; default: all.",
-)
-@json_option
-@click.pass_context
-def verify(ctx: click.Context, keys: tuple[str, ...], threshold: int | None, as_json: bool) -> None:
-    """Check every entry of every log against the signed checkpoints.
-
-    Of entries that were pruned, which the registry's log must tell, only the kept hashes are
-    checked. With --witness, each log must also extend a state that these witnesses have cosigned.
-    """
-    witnesses = [WitnessKey.from_vkey(key) for key in keys]
-    wanted = len(witnesses) if threshold is None else threshold
-    if wanted > len(witnesses):
-        raise click.UsageError("--witnesses asks for more than --witness names")
-    person = profile(ctx, "auditor")
-    with connected(person) as channel:
-        policy = governance_of(person, channel).policy()
-        auditor = Auditor(channel, policy)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        shows = sys.stdout.isatty() and not as_json
-        with Progress(*columns, transient=True, disable=not shows) as progress:
-            findings = [
-                _verify(auditor, origin, progress, witnesses, wanted)
-                # The registry's first: it tells what was pruned of the others.
-                for origin in sorted(auditor.origins(), key=policy.is_answer_log)
-            ]
-    show_rows([_row(f) for f in findings], ("log", "entries", "root", "found"), as_json)
 
 
 @audit.command(
@@ -156,36 +113,6 @@ def _commitment(leaf: bytes) -> dict[str, object]:
 def _event(leaf: bytes) -> dict[str, object]:
     document = json.loads(leaf)
     return {name: document[name] for name in ("time", "event", "subject", "principal")}
-
-
-def _row(finding: LogFinding) -> dict[str, object]:
-    found = "intact"
-    if finding.first:
-        found += f"; of the first {finding.first}, pruned, only the hashes"
-    if finding.witnesses:
-        found += f"; {finding.witnessed} entries cosigned by {', '.join(finding.witnesses)}"
-    told = {"log": finding.origin, "entries": finding.size, "root": finding.root, "found": found}
-    return {
-        **told,
-        "first": finding.first,
-        "witnesses": list(finding.witnesses),
-        "witnessed": finding.witnessed,
-    }
-
-
-def _verify(
-    auditor: Auditor,
-    origin: str,
-    progress: Progress,
-    witnesses: Sequence[WitnessKey],
-    threshold: int,
-) -> LogFinding:
-    task = progress.add_task(origin)
-
-    def advance(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
-
-    return auditor.verify(origin, advance, witnesses, threshold)
 
 
 def _origin(auditor: Auditor, name: str) -> str:

@@ -12,7 +12,7 @@ from tests.support.house import rows
 
 
 def recorded(stage: Stage) -> int:
-    logs = stage.command("audit", "verify", "--json", person="auditor")
+    logs = stage.command("audit", "verify", "--wait", "60", "--json", person="auditor")
     return next(int(log["entries"]) for log in logs if log["log"].endswith("/answers"))
 
 

@@ -105,7 +105,7 @@ def missing(house: House, callers: Callers) -> int:
 
     Every entry of every log is hashed again first, as `sealgate audit verify` does.
     """
-    done = house.command("audit", "verify", "--json", person="auditor")
+    done = house.command("audit", "verify", "--wait", "60", "--json", person="auditor")
     assert done.exit_code == 0, done.output
     profile = house.profile("auditor")
     first, end = min(callers.leaves), max(callers.leaves) + 1

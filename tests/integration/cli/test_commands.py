@@ -48,7 +48,10 @@ def test_the_whole_way_from_proposal_to_receipt(house, tmp_path):
     assert float(answer["score"]) <= float(answer["threshold"])
     entry = shown(house, "audit", "show", "registry", "0")
     assert entry["event"] == "policy.accepted"
-    assert [log["found"] for log in shown(house, "audit", "verify")] == ["intact", "intact"]
+    assert [log["found"] for log in shown(house, "audit", "verify", "--wait", "60")] == [
+        "intact",
+        "intact",
+    ]
     (move,) = shown(house, "model", "history", "digits")
     assert move["reason"] == "first"
 
@@ -84,7 +87,7 @@ def test_what_is_listed_and_shown(house):
         ("model", "list"),
         ("model", "list", "digits"),
         ("model", "show", "digits", "1"),
-        ("audit", "verify"),
+        ("audit", "verify", "--wait", "60"),
     ],
 )
 def test_tables_are_for_people(house, words):

@@ -50,6 +50,10 @@ def house(request, tmp_path_factory) -> Iterator[House]:
         house.publish("digits-1", "digits")
         house.promote("digits", 1)
         accept(house)
+        ask(house)
+        # The first anchor comes by itself; nothing else does.
+        told = house.command("audit", "verify", "--wait", "60")
+        assert told.exit_code == 0, told.output
         yield house
     finally:
         house.stop()

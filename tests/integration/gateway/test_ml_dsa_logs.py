@@ -41,7 +41,7 @@ def test_an_answer_and_a_refusal_carry_both_signatures(house, tmp_path):
 
 
 def test_the_audit_verifies_both_logs(house):
-    result = house.command("audit", "verify", "--json")
+    result = house.command("audit", "verify", "--wait", "60", "--json")
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.stdout)) == 2
 

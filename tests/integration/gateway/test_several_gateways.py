@@ -15,6 +15,7 @@ from gateway.config import GatewayConfig
 from sealgate.client.blocking import Client
 from sealgate.client.connection import options_of
 from sealgate.governance import Governance
+from sealgate.reasons import Reason
 from sealgate.remote import Profile
 from sealgate.settings import ConfigError
 from sealgate.v1 import registry_pb2 as messages
@@ -93,9 +94,15 @@ def test_both_answer_change_and_follow(house: House, second: SecondGateway) -> N
     registry = house.gateway._store.registry
     assert all(registry.models.get(name) for group in names for name in group)
     registry.verify()
-    result = house.command("audit", "verify", person=str(second.profile("auditor")))
+    # Each shows its own answer log alone; the auditor asks both.
+    there = Profile.read(second.profile("auditor")).endpoint
+    result = house.command("audit", "verify", "--wait", "60", "--gateway", there)
     assert result.exit_code == 0, result.output
     assert ORIGIN in result.output
+    for elsewhere, status in (((), 3), (("--elsewhere", ORIGIN), 0)):
+        alone = house.command("audit", "verify", *elsewhere)
+        assert alone.exit_code == status, alone.output
+        assert (Reason.LOG_UNSEEN.name in alone.output) == bool(status)
 
 
 def test_one_killed_at_work_holds_up_nobody(house: House, second: SecondGateway) -> None:

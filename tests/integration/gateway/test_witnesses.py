@@ -82,7 +82,7 @@ def log_keys_of(house: House) -> list[tuple[str, str]]:
 def test_auditors_ask_for_witnesses(witnessed: tuple[House, WitnessSettings]) -> None:
     house, settings = witnessed
     feed(house, settings)
-    told = house.command("audit", "verify", "--witness", settings.key, "--json")
+    told = house.command("audit", "verify", "--wait", "60", "--witness", settings.key, "--json")
     assert told.exit_code == 0, told.output
     assert [log["witnesses"] for log in json.loads(told.stdout)] == [["witness.example"]] * 2
     other = settings.witness.of("other.example", key("other").public).vkey
@@ -92,7 +92,7 @@ def test_auditors_ask_for_witnesses(witnessed: tuple[House, WitnessSettings]) ->
     told = house.command("audit", "verify", "--witness", other, "--witness", settings.key)
     assert Reason.WITNESSES_TOO_FEW.name in told.output
     both = ("--witness", other, "--witness", settings.key, "--witnesses", "1")
-    assert house.command("audit", "verify", *both).exit_code == 0
+    assert house.command("audit", "verify", "--wait", "60", *both).exit_code == 0
 
 
 def test_a_fork_stops_the_answers_for_good(tmp_path: Path) -> None:

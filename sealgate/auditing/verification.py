@@ -1,0 +1,171 @@
+"""The whole record of an installation, verified: every log that a policy ever named.
+
+What was not shown is told as such, for nobody can say of it that it is intact.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import grpc
+
+from sealgate.audit import Auditor, LogFinding
+from sealgate.auditing.told import Anchor, Told, log_keys, log_name
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote import reason_of
+from sealgate.trust.cosignature import WitnessKey
+from sealgate.trust.policy import Policy
+
+INTACT = "intact"
+INCOMPLETE = "incomplete"
+BROKEN = "broken"
+ELSEWHERE = "elsewhere"
+"""The auditor checks this log at another place."""
+
+# Called with a log's origin, how many of its entries are checked, and how many there are.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found of one log. `reason` says why it is not `INTACT`, and `detail` what that is
+    about; `finding` is there where its entries were read to the end.
+    """
+
+    origin: str
+    state: str
+    reason: Reason | None = None
+    detail: str = ""
+    finding: LogFinding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an auditor asks for: `threshold` of these witnesses must have cosigned each log; the
+    logs `elsewhere` are not asked for here.
+    """
+
+    witnesses: Sequence[WitnessKey] = ()
+    threshold: int = 0
+    elsewhere: Collection[str] = ()
+
+
+def named_logs(policies: Sequence[Policy]) -> dict[str, str]:
+    """Every log that a policy of the chain names, the registry's of the newest one first, and by
+    which versions of the policy it was named.
+    """
+    versions: dict[str, list[int]] = {log_name(policies[-1].registry_log): []}
+    for policy in policies:
+        for vkey in (policy.registry_log, *policy.answer_logs):
+            versions.setdefault(log_name(vkey), []).append(policy.version)
+    return {origin: _versions(numbers) for origin, numbers in versions.items()}
+
+
+def verify_logs(
+    auditors: Sequence[Auditor], policies: Sequence[Policy], asked: Asked, progress: Progress
+) -> Iterator[Report]:
+    """Verify what the gateways behind `auditors` show, each log once, and tell what none shows.
+
+    1. The registry's log is verified through the first gateway. It tells of the same policies, and
+       what each other gateway shows of it extends that, or is extended by it.
+    2. Every answer log that a policy ever named is verified with each anchor of it.
+    3. A log that no gateway shows is not intact (LOG_UNSEEN), nor is one with entries of which no
+       anchor tells (ENTRY_UNANCHORED).
+    """
+    names = named_logs(policies)
+    registry = next(iter(names))
+    shown = {origin: auditor for auditor in reversed(auditors) for origin in auditor.origins()}
+    # 1.
+    first = auditors[0]
+    report = _verified(first, registry, asked, progress)
+    if report.state == INTACT:
+        report = _checked(report, lambda: _check_registry(auditors, registry, policies))
+    yield report
+    if report.state == BROKEN:
+        detail = "the registry's log, which anchors it, is broken"
+        for origin in names.keys() - {registry}:
+            yield Report(origin, BROKEN, Reason.LOG_INCONSISTENT, detail)
+        return
+    told = first.told()
+    for auditor in auditors[1:]:
+        auditor.use(told)
+    for origin, versions in names.items():
+        # 2. and 3.
+        if origin == registry:
+            continue
+        if origin in shown:
+            yield _anchored(_verified(shown[origin], origin, asked, progress))
+        else:
+            unseen = Report(origin, ELSEWHERE)
+            if origin not in asked.elsewhere:
+                detail = f"named by policy {versions}"
+                unseen = Report(origin, INCOMPLETE, Reason.LOG_UNSEEN, detail)
+            yield _checked(unseen, partial(_with_last, unseen, told, policies))
+
+
+def _verified(auditor: Auditor, origin: str, asked: Asked, progress: Progress) -> Report:
+    report = Report(origin, INTACT)
+
+    def verify() -> Report:
+        finding = auditor.verify(
+            origin,
+            lambda done, total: progress(origin, done, total),
+            asked.witnesses,
+            asked.threshold,
+        )
+        return Report(origin, INTACT, finding=finding)
+
+    return _checked(report, verify)
+
+
+def _checked(report: Report, check: Callable[[], Report | None]) -> Report:
+    """The report that `check` makes, or this one, unless it refuses."""
+    try:
+        return check() or report
+    except Refusal as refusal:
+        return Report(report.origin, BROKEN, refusal.reason, refusal.detail)
+    except grpc.RpcError as error:
+        reason = reason_of(error)
+        if reason is not Reason.LOG_INCONSISTENT:
+            raise
+        detail = f"the gateway itself says so of {report.origin}"
+        return Report(report.origin, BROKEN, reason, detail)
+
+
+def _check_registry(auditors: Sequence[Auditor], registry: str, policies: Sequence[Policy]) -> None:
+    """Step 1 but for the entries. Raises Refusal."""
+    first, *others = auditors
+    accepted = first.told().policies
+    if accepted != [policy.digest for policy in policies]:
+        detail = f"{registry} tells of {len(accepted)} policies, and {len(policies)} were shown"
+        raise Refusal(Reason.POLICY_ROLLED_BACK, f"{detail}; ask again where one is new")
+    for other in others:
+        here, there = first.checkpoint(registry), other.checkpoint(registry)
+        if here.size <= there.size:
+            other.verify_consistency(registry, here)
+        else:
+            first.verify_consistency(registry, there)
+
+
+def _anchored(report: Report) -> Report:
+    finding = report.finding
+    if finding is None or finding.anchors or not finding.size:
+        return report
+    detail = f"no anchor of {report.origin} yet: ask again once its gateway has made one"
+    return Report(report.origin, INCOMPLETE, Reason.ENTRY_UNANCHORED, detail, finding)
+
+
+def _with_last(report: Report, told: Told, policies: Sequence[Policy]) -> Report:
+    """The report of a log that is not shown, with what the registry's log tells of it."""
+    anchors: Iterable[Anchor] = told.anchors.get(report.origin, ())
+    newest = max(anchors, key=lambda anchor: anchor.size, default=None)
+    last = "never anchored"
+    if newest is not None:
+        claim = newest.claim(log_keys(policies, report.origin))
+        last = f"{claim.by} of {newest.time} says {claim.size} entries"
+    return replace(report, detail="; ".join(filter(None, (report.detail, last))))
+
+
+def _versions(numbers: Sequence[int]) -> str:
+    first, last = min(numbers), max(numbers)
+    return f"version {first}" if first == last else f"versions {first} to {last}"
