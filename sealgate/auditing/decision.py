@@ -15,6 +15,7 @@ from sealgate.auditing.screened import Opened, Search, find_beside, told
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
 from sealgate.trust.answer import BY_CANARY
+from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipt import Receipt, verify_receipt
 from sealgate.trust.shares import CANARY
@@ -25,15 +26,20 @@ HOLDS = "holds"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one step found: `found` is HOLDS, or a reason with its detail."""
+    """What one step found: `found` is HOLDS, or a reason with its detail; where `waits`, the step
+    may hold later.
+    """
 
     step: str
     what: str
     found: str = HOLDS
+    waits: bool = False
 
 
 class Reader(Protocol):
     """`sealgate.auditing.reader.AuditReader`, as far as it is needed here."""
+
+    def anchor(self, proved: Checkpoint, index: int) -> str: ...
 
     def decision(
         self, model: str, version_digest: str, sequence: int, allowance: str = ""
@@ -72,7 +78,10 @@ class Examination:
         10. What screening found led to what left, by the policy, or with a second person's word
             (reasons of `screened.told`).
 
-        An answer that came to no version ends with step 2.
+        11. An anchor in the registry's log covers the entry (reasons of `find_anchor`).
+
+        Step 11 is told second, and the others are taken though it does not hold. An answer that
+        came to no version ends with step 2.
         """
         step = "receipt"
         try:
@@ -83,6 +92,7 @@ class Examination:
             entry = f"entry {self._receipt.proof.index} of {verified.checkpoint.origin}"
             whose = f"{opened['outcome']} to {opened['principal']} at {opened['time']}"
             yield Finding(step, f"{entry}: {whose}")  # 1.
+            yield self._anchor(reader, verified.checkpoint)  # 11.
             if "alias" in opened:
                 yield Finding("request", _asked(opened))
             step = "policy"
@@ -101,8 +111,13 @@ class Examination:
                 for what in findings:
                     yield Finding(step, what)
         except Refusal as refusal:
-            detail = f"{refusal.reason.name}: {refusal.detail or refusal.reason.sentence}"
-            yield Finding(step, "", detail)
+            yield _refused(step, refusal)
+
+    def _anchor(self, reader: Reader, proved: Checkpoint) -> Finding:
+        try:
+            return Finding("anchor", reader.anchor(proved, self._receipt.proof.index))
+        except Refusal as refusal:
+            return _refused("anchor", refusal)
 
     def _steps(self, case: Case) -> Iterator[tuple[str, Iterator[str]]]:
         """The steps 3 to 9; each is taken when its turn comes."""
@@ -135,6 +150,11 @@ class Examination:
         policy.check_standing(at)
         policy.check_begun(at)
         return f"version {policy.version} of the chain, {digest}"
+
+
+def _refused(step: str, refusal: Refusal) -> Finding:
+    found = f"{refusal.reason.name}: {refusal.detail or refusal.reason.sentence}"
+    return Finding(step, "", found, refusal.reason is Reason.ENTRY_UNANCHORED)
 
 
 def _asked(opened: Mapping[str, str]) -> str:

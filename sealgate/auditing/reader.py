@@ -6,10 +6,11 @@ from datetime import datetime
 
 import grpc
 
+from sealgate.auditing.anchoring import find_anchor
 from sealgate.auditing.entries import Entry, Excerpt, prove
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import merkle
-from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.note import Verifier
@@ -36,11 +37,17 @@ class AuditReader:
     """Reads behind one gateway under a policy that was reached from pinned root keys."""
 
     def __init__(
-        self, channel: grpc.Channel, policy: Policy, clock: Callable[[], datetime]
+        self,
+        channel: grpc.Channel,
+        policy: Policy,
+        clock: Callable[[], datetime],
+        policies: Sequence[Policy] = (),
     ) -> None:
+        """`policies` are the chain that ends with `policy`, oldest first, where it is at hand."""
         self._audit = AuditServiceStub(channel)
         self._logs = LogServiceStub(channel)
         self._policy = policy
+        self._policies = policies or (policy,)
         self._registry = Verifier.from_vkey(policy.registry_log).name
         self._clock = clock
 
@@ -62,6 +69,12 @@ class AuditReader:
             allowance=allowance,
         )
         return self._excerpt(self._audit.GetDecision(request))
+
+    def anchor(self, proved: Checkpoint, index: int) -> str:
+        """Which anchor covers entry `index` of an answer log; see `find_anchor`."""
+        note = self._logs.GetCheckpoint(GetCheckpointRequest(origin=self._registry)).note
+        registry = open_checkpoint(note, self._policy.log_key(self._registry))
+        return find_anchor(self._logs, registry, self._policies, proved, index)
 
     def records(self) -> Iterator[Entry]:
         """Every entry of the registry's log with its documents.

@@ -13,6 +13,7 @@ from sealgate.auditing.decision import HOLDS, Examination, Finding
 from sealgate.auditing.entries import Excerpt
 from sealgate.auditing.reader import Opened
 from sealgate.trust.answer import FIELDS
+from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.evidence_rules import RED_TEAM
 from sealgate.trust.promotion import sign_statement
 from sealgate.trust.receipt import Receipt
@@ -48,6 +49,9 @@ def findings(
     examination = Examination(leafless, chain.policies, bureau.now)
 
     class Trail:
+        def anchor(self, proved: Checkpoint, index: int) -> str:
+            return f"an anchor covers entry {index} of {proved.origin}"
+
         def decision(self, model: str, digest: str, number: int, allowance: str = "") -> Excerpt:
             trail = bureau.registry.audit_trail
             return opened(bureau, change(trail.decision(model, digest, number, allowance)))

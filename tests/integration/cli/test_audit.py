@@ -12,7 +12,7 @@ from sealgate.reasons import Reason
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.receipt import Receipt
 from sealgate.trust.times import format_time
-from tests.support.house import House, question, rows, running
+from tests.support.house import House, question, rows
 
 
 class Told:
@@ -50,7 +50,7 @@ class Told:
     def decision(self, tmp_path, receipt: bytes, code: int = 0) -> list[dict]:
         path = tmp_path / "receipt.json"
         path.write_bytes(receipt)
-        return self.audit("decision", str(path), code=code)
+        return self.audit("decision", str(path), "--wait", "60", code=code)
 
 
 def _await_second(moment: str) -> None:
@@ -60,8 +60,14 @@ def _await_second(moment: str) -> None:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("cli-audit") / "state") as house:
+    house = House(tmp_path_factory.mktemp("cli-audit") / "state")
+    with (house.state / "gateway.toml").open("a") as file:
+        file.write("\n[limits]\nanchor_every = 1.0\n")
+    house.start()
+    try:
         yield Told(house)
+    finally:
+        house.stop()
 
 
 def test_what_was_live_at_a_time(told):
@@ -86,7 +92,7 @@ def test_one_answer_leads_to_exact_bytes(told, tmp_path):
     assert {finding["found"] for finding in findings} == {"holds"}
     steps = [finding["step"] for finding in findings]
     assert list(dict.fromkeys(steps)) == [
-        *("receipt", "request", "policy", "version", "publisher", "pointer"),
+        *("receipt", "anchor", "request", "policy", "version", "publisher", "pointer"),
         *("approvals", "evidence", "freshness", "revocation", "screening"),
     ]
     text = json.dumps(findings)
@@ -101,6 +107,20 @@ def test_an_answer_of_a_pointer_that_was_replaced_since(told, tmp_path):
     findings = told.decision(tmp_path, told.later)
     assert {finding["found"] for finding in findings} == {"holds"}
     assert told.digest(2) in json.dumps(findings)
+
+
+def test_an_answer_that_no_anchor_covers_yet_does_not_simply_hold(told, tmp_path):
+    """What follows on the newest anchor is vouched for by the answer log's key alone."""
+    path = tmp_path / "receipt.json"
+    newest, patience = "", time.monotonic() + 60
+    while "ENTRY_UNANCHORED" not in newest and time.monotonic() < patience:
+        path.write_bytes(told.ask())
+        result = told.house.command("audit", "decision", str(path), "--json", person="auditor")
+        newest = result.stdout
+    assert result.exit_code == 3
+    unanchored = [f["step"] for f in json.loads(newest) if f["found"] != "holds"]
+    assert unanchored == ["anchor"]
+    assert {f["found"] for f in told.decision(tmp_path, path.read_bytes())} == {"holds"}
 
 
 def test_a_forged_receipt_ends_the_examination(told, tmp_path):
@@ -119,7 +139,7 @@ def test_an_answer_that_came_to_no_version(told, tmp_path):
         metadata = dict(error.trailing_metadata())
         receipt = metadata["sealgate-receipt-bin"]
     findings = told.decision(tmp_path, receipt)
-    assert [finding["step"] for finding in findings] == ["receipt", "request", "policy"]
+    assert [finding["step"] for finding in findings] == ["receipt", "anchor", "request", "policy"]
 
 
 def test_what_a_version_touches(told):

@@ -110,7 +110,8 @@ def why_reduced(house, answer, tmp_path):
     (tmp_path / "receipt.json").write_bytes(answer.receipt.data)
     words = ("audit", "decision", str(tmp_path / "receipt.json"), "--json")
     result = house.command(*words, person="auditor")
-    assert result.exit_code == 0, result.output
+    # All holds; whether an anchor covers the answer already, the clock decides.
+    assert result.exit_code in (0, 3), result.output
     told = [step["what"] for step in json.loads(result.stdout) if step["step"] == "screening"]
     return [what for what in told if "likeliest classes" in what]
 
