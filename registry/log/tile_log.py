@@ -106,7 +106,8 @@ class TileLog:
 
         1. The newest checkpoint is signed by this log's key.
         2. There are as many leaves as it says.
-        3. The tiles lead to its root.
+        3. The unfinished tiles lead to its root, and hold the hashes of the leaves under them. Full
+           tiles and their leaves are what `verify_log` compares, for whoever asks for it.
         4. It extends `known`, a checkpoint that somebody else remembers (an anchor, a witness), and
            the one in `memory`; a log put back whole to an older state shows in nothing else.
         5. From here on, `memory` has each checkpoint before anybody else is shown it.
@@ -334,6 +335,11 @@ def _load(
     frontier = Frontier.load(TileRows(connection, tables, exact=True), count)
     if frontier.root != signed.root:
         raise inconsistent(f"{origin}: the tiles lead to another root")
+    first = count - partial_width(0, count)
+    hashes = TileRows(connection, tables).stored(0, first // WIDTH) if first < count else b""
+    blocks = rows.leaves(connection, tables, first, count)
+    if b"".join([leaf_hash(leaf) for block in blocks for leaf in block]) != hashes:
+        raise inconsistent(f"{origin}: the newest leaves are not those of the tiles")
     return frontier, newest.note
 
 
