@@ -15,6 +15,7 @@ from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
 from sealgate.trust.merkle import EMPTY_ROOT, verify_consistency
+from sealgate.trust.policy import Policy
 
 
 class Anchors:
@@ -58,9 +59,13 @@ class Anchors:
         Raises Refusal: LOG_UNKNOWN, and like `open_checkpoint`.
         """
         with self._ledger.view() as connection:
-            policy = self._book.read(connection).newest
-            row = _newest(connection, origin)
-        return None if row is None else open_checkpoint(row["note"], policy.log_key(origin))
+            return newest_anchor(connection, origin, self._book.read(connection).newest)
+
+
+def newest_anchor(connection: Connection, origin: str, policy: Policy) -> Checkpoint | None:
+    """Return the newest anchored checkpoint of an answer log; see `Anchors.newest`."""
+    row = _newest(connection, origin)
+    return None if row is None else open_checkpoint(row["note"], policy.log_key(origin))
 
 
 def _newest(connection: Connection, origin: str) -> RowMapping | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, literal, select, table
 
@@ -56,12 +58,27 @@ def downgrade(connection: Connection, family: str, revision: str) -> None:
     _run(command.downgrade, connection, family, revision)
 
 
-def _run(
-    step: Callable[[Config, str], None], connection: Connection, family: str, revision: str
-) -> None:
+def current(connection: Connection) -> str:
+    """The revision of the tables; empty where there are none."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def newest(family: str) -> str:
+    """The revision to which this release brings the tables of `family`."""
+    return ScriptDirectory.from_config(_config(family)).get_current_head() or ""
+
+
+def _config(family: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS / family).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    return config
+
+
+def _run(
+    step: Callable[[Config, str], None], connection: Connection, family: str, revision: str
+) -> None:
+    config = _config(family)
     config.attributes["connection"] = connection
     with _ONE_AT_A_TIME:
         try:

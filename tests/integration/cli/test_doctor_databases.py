@@ -1,0 +1,147 @@
+"""`sealgate doctor` looks at the databases of an installation, and tells what is wrong."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sealgate.reasons import Reason
+from sealgate.v1 import log_pb2 as messages
+from tests.support.house import House, refusal
+
+ENTRIES = 270
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A house with a full tile of recorded refusals; it does not run any more."""
+    house = House(tmp_path_factory.mktemp("house") / "state")
+    house.start()
+    try:
+        request = messages.GetEntryRequest(origin="house.localhost/answers", index=10**9)
+        look = house.logs().GetEntry
+        for _ in range(ENTRIES):
+            assert refusal(look, request) is Reason.ENTRY_UNKNOWN
+    finally:
+        house.stop()
+    return house
+
+
+@pytest.fixture
+def house(filled: House) -> Iterator[House]:
+    """The house, whose files are afterwards as they were."""
+    kept = filled.state.with_name("kept")
+    shutil.copytree(filled.state, kept)
+    yield filled
+    filled.stop()
+    shutil.rmtree(filled.state)
+    kept.rename(filled.state)
+
+
+def findings(house: House, *words: str, code: int = 0) -> dict[tuple[str, str], tuple[str, str]]:
+    result = house.command("doctor", "--json", *words)
+    assert result.exit_code == code, result.output
+    rows = json.loads(result.stdout)["databases"]
+    return {(row["database"], row["check"]): (row["state"], row["found"]) for row in rows}
+
+
+def edit(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(statement)
+
+
+def test_sound_databases(house: House) -> None:
+    before = {path: path.read_bytes() for path in house.state.glob("*.db")}
+    found = findings(house)
+    assert {state for state, _ in found.values()} == {"ok"}
+    for check in (
+        *(("registry", each) for each in ("revision", "pages", "policies", "log", "whole log")),
+        *(("answers", each) for each in ("revision", "pages", "log", "whole log", "disk")),
+        *(("subjects", each) for each in ("revision", "pages", "write-ahead log")),
+    ):
+        assert check in found
+    assert before == {path: path.read_bytes() for path in house.state.glob("*.db")}
+    quick = findings(house, "--quick")
+    assert quick["answers", "whole log"] == ("warning", "not looked at: --quick")
+
+
+def test_beside_a_running_gateway(house: House) -> None:
+    house.start()
+    assert {state for state, _ in findings(house).values()} == {"ok"}
+
+
+def test_an_installation_that_never_ran(tmp_path: Path) -> None:
+    house = House(tmp_path / "state")
+    assert set(findings(house).values()) == {("ok", "not begun yet")}
+    assert not list(house.state.glob("*.db"))
+
+
+EDITS = {
+    "a damaged full tile": (
+        "answers",
+        'UPDATE log_tiles SET hashes = randomblob(8192) WHERE level = 0 AND "index" = 0',
+        "whole log",
+    ),
+    "a changed entry": (
+        "answers",
+        "UPDATE log_leaves SET data = x'00' WHERE \"index\" = 7",
+        "whole log",
+    ),
+    "an old checkpoint by nobody": (
+        "answers",
+        "UPDATE log_checkpoints SET note = 'x' WHERE size = 5",
+        "whole log",
+    ),
+    "no newest checkpoint": (
+        "answers",
+        "DELETE FROM log_checkpoints WHERE size = (SELECT max(size) FROM log_checkpoints)",
+        "log",
+    ),
+    "a deleted anchor": ("registry", "DELETE FROM anchors", "whole log"),
+    "a deleted policy": ("registry", "DELETE FROM policies", "policies"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_database(house: House, name: str) -> None:
+    database, statement, check = EDITS[name]
+    edit(house.state / f"{database}.db", statement)
+    state, text = findings(house, code=1)[database, check]
+    assert state == "failed"
+    assert text.startswith(("LOG_INCONSISTENT", "POLICY_INVALID")), text
+
+
+def test_a_database_that_was_put_back(house: House) -> None:
+    for path in house.state.glob("answers.db*"):
+        shutil.copy2(path, house.state / f"{path.name}.before")
+    house.start()
+    house.command("audit", "as-of", "2026-11-25")
+    house.stop()
+    for path in house.state.glob("answers.db*.before"):
+        path.rename(house.state / path.name.removesuffix(".before"))
+    state, text = findings(house, code=1)["answers", "log"]
+    assert (state, text.partition(":")[0]) == ("failed", "LOG_INCONSISTENT")
+
+
+def test_a_damaged_page(house: House) -> None:
+    path = house.state / "answers.db"
+    edit(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(path.read_bytes())
+    for page in range(2, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 16] = b"\xff" * 16
+    path.write_bytes(data)
+    found = findings(house, code=1)
+    assert "failed" in {state for (name, _), (state, _) in found.items() if name == "answers"}
+    assert found["registry", "whole log"][0] == "ok"
+
+
+def test_a_database_that_is_gone_though_it_was_seen(house: House) -> None:
+    for path in house.state.glob("answers.db*"):
+        path.unlink()
+    state, text = findings(house, code=1)["answers", "open"]
+    assert state == "failed"
+    assert text.startswith(Reason.REGISTRY_UNAVAILABLE.name)
