@@ -101,5 +101,30 @@ def log_keys(policies: Sequence[Policy], origin: str) -> list[str]:
     return list(keys)
 
 
+def named_logs(policies: Sequence[Policy]) -> dict[str, str]:
+    """Every log that a policy of the chain names, the registry's of the newest one first, and by
+    which versions of the policy it was named.
+    """
+    versions: dict[str, list[int]] = {log_name(policies[-1].registry_log): []}
+    for policy in policies:
+        for vkey in (policy.registry_log, *policy.answer_logs):
+            versions.setdefault(log_name(vkey), []).append(policy.version)
+    return {origin: _versions(numbers) for origin, numbers in versions.items()}
+
+
+def last_anchor(told: Told, policies: Sequence[Policy], origin: str) -> str:
+    """What the newest anchor says of a log. Raises Refusal as `Anchor.claim`."""
+    newest = max(told.anchors.get(origin, ()), key=lambda anchor: anchor.size, default=None)
+    if newest is None:
+        return "never anchored"
+    claim = newest.claim(log_keys(policies, origin))
+    return f"{claim.by} of {newest.time} says {claim.size} entries"
+
+
+def _versions(numbers: Sequence[int]) -> str:
+    first, last = min(numbers), max(numbers)
+    return f"version {first}" if first == last else f"versions {first} to {last}"
+
+
 def _origin(entry: dict[str, Any]) -> str:
     return fields.text(entry.get("subject")).removeprefix("logs/")

@@ -3,14 +3,14 @@
 What was not shown is told as such, for nobody can say of it that it is intact.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import grpc
 
 from sealgate.audit import Auditor, LogFinding
-from sealgate.auditing.told import Anchor, Told, log_keys, log_name
+from sealgate.auditing.told import Told, last_anchor, named_logs
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
 from sealgate.trust.cosignature import WitnessKey
@@ -48,17 +48,6 @@ class Asked:
     witnesses: Sequence[WitnessKey] = ()
     threshold: int = 0
     elsewhere: Collection[str] = ()
-
-
-def named_logs(policies: Sequence[Policy]) -> dict[str, str]:
-    """Every log that a policy of the chain names, the registry's of the newest one first, and by
-    which versions of the policy it was named.
-    """
-    versions: dict[str, list[int]] = {log_name(policies[-1].registry_log): []}
-    for policy in policies:
-        for vkey in (policy.registry_log, *policy.answer_logs):
-            versions.setdefault(log_name(vkey), []).append(policy.version)
-    return {origin: _versions(numbers) for origin, numbers in versions.items()}
 
 
 def verify_logs(
@@ -157,15 +146,5 @@ def _anchored(report: Report) -> Report:
 
 def _with_last(report: Report, told: Told, policies: Sequence[Policy]) -> Report:
     """The report of a log that is not shown, with what the registry's log tells of it."""
-    anchors: Iterable[Anchor] = told.anchors.get(report.origin, ())
-    newest = max(anchors, key=lambda anchor: anchor.size, default=None)
-    last = "never anchored"
-    if newest is not None:
-        claim = newest.claim(log_keys(policies, report.origin))
-        last = f"{claim.by} of {newest.time} says {claim.size} entries"
+    last = last_anchor(told, policies, report.origin)
     return replace(report, detail="; ".join(filter(None, (report.detail, last))))
-
-
-def _versions(numbers: Sequence[int]) -> str:
-    first, last = min(numbers), max(numbers)
-    return f"version {first}" if first == last else f"versions {first} to {last}"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from sealgate.audit import Auditor
+from sealgate.auditing.told import named_logs
 from sealgate.auditing.verification import (
     BROKEN,
     ELSEWHERE,
@@ -18,7 +19,6 @@ from sealgate.auditing.verification import (
     INTACT,
     Asked,
     Report,
-    named_logs,
     verify_logs,
 )
 from sealgate.cli.output import json_option, show_rows

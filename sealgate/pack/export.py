@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 
 from sealgate.audit import Auditor
+from sealgate.auditing.told import Told, last_anchor, log_keys, named_logs
 from sealgate.pack.documents import Documents, Record
 from sealgate.pack.folder import Writer, new_folder
 from sealgate.pack.tile_folder import TileFolder
@@ -35,11 +36,17 @@ _PLAIN = re.compile(r"[^A-Za-z0-9-]+")
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """What was exported: how many files there are, and the entries of each log by its folder."""
+    """What was exported: how many files there are, and the entries of each log by its folder.
+
+    `anchors` are how many anchors each of these logs extends. `not_here` are the logs that a policy
+    ever named and the gateway does not show, with what the registry's log tells of each.
+    """
 
     files: int
     logs: dict[str, int]
     models: tuple[str, ...]
+    anchors: dict[str, int]
+    not_here: dict[str, str]
 
 
 def log_folder(origin: str) -> str:
@@ -61,7 +68,8 @@ def export_pack(
 
     `policies` are the chain from the pinned root keys, oldest first.
 
-    1. Every log behind the gateway is one that they name, and its entries lead to its checkpoint.
+    1. Every log behind the gateway is one that they name, and its entries lead to its checkpoint
+       and to each anchor of it. Logs that they ever named and the gateway does not show are told.
     2. Each document is what the registry's log recorded, and signed by whom it names; the files of
        versions are those that were signed.
 
@@ -73,7 +81,8 @@ def export_pack(
     with new_folder(place, progress) as writer:
         # 1. and 2.
         documents = Documents(policies, models, writer)
-        logs = _write_logs(channel, policies[-1], documents, writer, progress)
+        logs = _Logs(channel, policies, writer, progress)
+        logs.write(documents)
         for model in sorted(set(models) - documents.models):
             raise Refusal(Reason.MODEL_UNKNOWN, model)
         if with_files:
@@ -82,43 +91,69 @@ def export_pack(
         _write_instructions(writer)
         exported = tuple(sorted(documents.models))
         _write_label(writer, format_time(now), exported, with_files, logs)
-        return Pack(writer.write_sums(), logs, exported)
+        return Pack(writer.write_sums(), logs.sizes, exported, logs.anchors, logs.not_here)
 
 
-def _write_logs(
-    channel: grpc.Channel, policy: Policy, documents: Documents, writer: Writer, progress: Progress
-) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    auditor = Auditor(channel, policy)
-    # The registry's first, so that no anchor in it is ahead of the log that it is of.
-    for origin in sorted(auditor.origins(), key=policy.is_answer_log):
+class _Logs:
+    """Writes the logs behind a gateway; see `Pack` for what it tells of them."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        policies: Sequence[Policy],
+        writer: Writer,
+        progress: Progress,
+    ) -> None:
+        self.sizes: dict[str, int] = {}
+        self.anchors: dict[str, int] = {}
+        self.not_here: dict[str, str] = {}
+        self._channel = channel
+        self._policies = policies
+        self._writer = writer
+        self._progress = progress
+        self._told = Told()
+
+    def write(self, documents: Documents) -> None:
+        policy = self._policies[-1]
+        auditor = Auditor(self._channel, policy)
+        origins = auditor.origins()
+        # The registry's first, so that no anchor in it is ahead of the log that it is of.
+        for origin in sorted(origins, key=policy.is_answer_log):
+            self._write(auditor, origin, documents)
+        for origin in named_logs(self._policies):
+            if origin not in origins:
+                self.not_here[origin] = last_anchor(self._told, self._policies, origin)
+
+    def _write(self, auditor: Auditor, origin: str, documents: Documents) -> None:
+        policy = self._policies[-1]
         name, vkey = log_folder(origin), policy.log_key(origin)
-        if name in sizes:
+        if name in self.sizes:
             raise Refusal(Reason.LOG_UNKNOWN, f"two logs that would have the folder {name}")
         note = auditor.logs.GetCheckpoint(GetCheckpointRequest(origin=origin)).note
         size = open_checkpoint(note, vkey).size
-        groups = (
-            auditor.entries(origin, size)
-            if policy.is_answer_log(origin)
-            else _records(channel, size, documents)
-        )
-        TileFolder(writer.folder / "logs" / name, vkey).grow(
-            note, groups, partial(progress, f"logs/{name}")
-        )
+        answers = policy.is_answer_log(origin)
+        groups = auditor.entries(origin, size) if answers else self._records(size, documents)
+        folder = TileFolder(self._writer.folder / "logs" / name, vkey)
+        folder.grow(note, groups, partial(self._progress, f"logs/{name}"))
+        if answers:
+            anchors = self._told.anchors.get(origin, [])
+            keys = log_keys(self._policies, origin)
+            for anchor in anchors:
+                folder.check_claim(anchor.claim(keys))
+            self.anchors[name] = len(anchors)
         # A log that signs with ML-DSA as well has a second key, after a blank.
         lines = "".join(f"{key}\n" for key in vkey.split(" "))
-        writer.write(Path("keys", "logs", f"{name}.vkey"), lines.encode())
-        sizes[name] = size
-    return sizes
+        self._writer.write(Path("keys", "logs", f"{name}.vkey"), lines.encode())
+        self.sizes[name] = size
 
-
-def _records(channel: grpc.Channel, size: int, documents: Documents) -> Iterator[list[bytes]]:
-    """The leaves of the registry's log, whose documents are written as they pass."""
-    request = StreamRecordsRequest(start=0, end=size)
-    for part in AuditServiceStub(channel).StreamRecords(request):
-        for entry in part.entries:
-            documents.write(Record.of(entry))
-        yield [entry.leaf for entry in part.entries]
+    def _records(self, size: int, documents: Documents) -> Iterator[list[bytes]]:
+        """The leaves of the registry's log, whose documents are written as they pass."""
+        request = StreamRecordsRequest(start=0, end=size)
+        for part in AuditServiceStub(self._channel).StreamRecords(request):
+            for entry in part.entries:
+                self._told.visit(entry.index, entry.leaf)
+                documents.write(Record.of(entry))
+            yield [entry.leaf for entry in part.entries]
 
 
 def _write_files(registry: RegistryServiceStub, documents: Documents, writer: Writer) -> None:
@@ -143,13 +178,15 @@ def _write_instructions(writer: Writer) -> None:
 
 
 def _write_label(
-    writer: Writer, created: str, models: Sequence[str], with_files: bool, logs: dict[str, int]
+    writer: Writer, created: str, models: Sequence[str], with_files: bool, logs: _Logs
 ) -> None:
     label = {
         "type": TYPE,
         "created": created,
         "models": list(models),
         "files": with_files,
-        "logs": logs,
+        "logs": logs.sizes,
+        "anchors": logs.anchors,
+        "not_here": logs.not_here,
     }
     writer.write(Path("pack.json"), canonical.encode(label))

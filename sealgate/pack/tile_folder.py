@@ -13,11 +13,12 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from sealgate.auditing.tree_check import Claim, check_sizes
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.merkle import HASH_SIZE, leaf_hash
-from sealgate.trust.tiles import WIDTH, Tile, tile_path
+from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, tile_path, tree_root
 
 CHECKPOINT = "checkpoint"
 _LENGTH = 2
@@ -43,6 +44,11 @@ class TileFolder:
         self._unfinished: dict[int, Tile] = {}
 
     @property
+    def origin(self) -> str:
+        """The name of the log."""
+        return self._vkey.partition("+")[0]
+
+    @property
     def size(self) -> int:
         """How many entries there are."""
         return self._frontier.size
@@ -50,6 +56,16 @@ class TileFolder:
     def read(self, level: int, index: int, width: int) -> bytes:
         """Return the first `width` hashes of a tile, as `sealgate.trust.tiles` asks for them."""
         return self._bytes(tile_path(level, index, width))
+
+    def check_claim(self, claim: Claim) -> None:
+        """Check that the log extends a tree that somebody has signed of it, once it has grown.
+
+        Raises Refusal(LOG_INCONSISTENT).
+        """
+        check_sizes(self.origin, [claim], self.size)
+        if tree_root(_Wider(self), claim.size) != claim.root:
+            detail = f"{self.origin}: the entries give another root than {claim.by}"
+            raise Refusal(Reason.LOG_INCONSISTENT, detail)
 
     def grow(
         self,
@@ -135,6 +151,20 @@ class TileFolder:
         beside = place.with_name(f".{place.name}.new")
         beside.write_bytes(data)
         beside.replace(place)
+
+
+class _Wider:
+    """Tiles as a smaller tree had them: what is there has only grown wider since."""
+
+    def __init__(self, folder: TileFolder) -> None:
+        self._folder = folder
+        self._read: dict[tuple[int, int], bytes] = {}
+
+    def read(self, level: int, index: int, width: int) -> bytes:
+        if (level, index) not in self._read:
+            there = (self._folder.size >> HEIGHT * level) - WIDTH * index
+            self._read[level, index] = self._folder.read(level, index, min(WIDTH, there))
+        return self._read[level, index][: width * HASH_SIZE]
 
 
 def _aligned(leaves: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:

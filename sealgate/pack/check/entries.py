@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 POLICIES = [
@@ -30,19 +31,19 @@ def require(holds: bool, text: object) -> None:
 
 def registry_log() -> Path:
     """The folder of the log that the newest policy names as the registry's."""
-    named = POLICIES[-1]["logs"]
-    for path in Path("keys/logs").glob("*.vkey"):
-        require(path.read_text().strip() in (named["registry"], *named["answers"]), path)
-    names = [p.stem for p in Path("keys/logs").glob("*.vkey")]
-    found = [
-        n for n in names if Path(f"keys/logs/{n}.vkey").read_text().strip() == named["registry"]
-    ]
+    named = {key for policy in POLICIES for key in policy["logs"]["answers"]}
+    named |= {policy["logs"]["registry"] for policy in POLICIES}
+    keys = {path: path.read_text().split("\n")[0] for path in Path("keys/logs").glob("*.vkey")}
+    for path, key in keys.items():
+        require(key in named, path)
+    found = [path.stem for path, key in keys.items() if key == POLICIES[-1]["logs"]["registry"]]
     require(len(found) == 1, "one registry's log")
     return Path("logs", found[0])
 
 
-def entries(log: Path) -> list:
-    found, size = [], int((log / "checkpoint").read_text().split("\n")[1])
+def leaves(log: Path) -> Iterator[bytes]:
+    """The bytes of each entry of a log, in order."""
+    size = int((log / "checkpoint").read_text().split("\n")[1])
     for index in range(0, size, 256):
         groups, rest = [f"{index // 256 % 1000:03}"], index // 256 // 1000
         while rest:
@@ -52,9 +53,8 @@ def entries(log: Path) -> list:
         data = (log / "tile/entries" / ("/".join(groups) + partial)).read_bytes()
         while data:
             length = int.from_bytes(data[:2], "big")
-            found.append(json.loads(data[2 : 2 + length]))
+            yield data[2 : 2 + length]
             data = data[2 + length :]
-    return found
 
 
 def check_keys() -> None:
@@ -89,7 +89,7 @@ def check_version(folder: Path, body: dict) -> None:
 
 def main() -> None:
     check_keys()
-    log = entries(registry_log())
+    log = [json.loads(data) for data in leaves(registry_log())]
     models = {path.name for path in Path("models").iterdir()}
     documents = {digest(p.read_bytes()): p for p in Path(".").rglob("*.dsse.json")}
     bundles = {digest(p.read_bytes()): p for p in Path("models").rglob("bundle.json")}
@@ -127,7 +127,8 @@ def digest_of_payload(bundle: Path) -> str:
     return digest(base64.b64decode(pointer["payload"]))
 
 
-try:
-    print(registry_log()) if sys.argv[1:] == ["--registry-log"] else main()
-except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
-    sys.exit(f"does not hold: {type(error).__name__} {error}")
+if __name__ == "__main__":
+    try:
+        print(registry_log()) if sys.argv[1:] == ["--registry-log"] else main()
+    except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
+        sys.exit(f"does not hold: {type(error).__name__} {error}")
