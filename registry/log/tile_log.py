@@ -119,6 +119,7 @@ class TileLog:
         with database.writing() as connection:
             epoch = _take_epoch(connection, tables, origin)
             frontier, note = _load(connection, tables, origin, signer)
+            _check_newest_leaves(connection, tables, frontier.size, origin)
             # 4.
             for seen in filter(None, (known, remembered)):
                 check_extends(connection, tables, frontier, seen)
@@ -335,12 +336,16 @@ def _load(
     frontier = Frontier.load(TileRows(connection, tables, exact=True), count)
     if frontier.root != signed.root:
         raise inconsistent(f"{origin}: the tiles lead to another root")
-    first = count - partial_width(0, count)
-    hashes = TileRows(connection, tables).stored(0, first // WIDTH) if first < count else b""
-    blocks = rows.leaves(connection, tables, first, count)
+    return frontier, newest.note
+
+
+def _check_newest_leaves(connection: Connection, tables: LogTables, size: int, origin: str) -> None:
+    """Compare the leaves under the unfinished tile with it."""
+    first = size - partial_width(0, size)
+    hashes = TileRows(connection, tables).stored(0, first // WIDTH) if first < size else b""
+    blocks = rows.leaves(connection, tables, first, size)
     if b"".join([leaf_hash(leaf) for block in blocks for leaf in block]) != hashes:
         raise inconsistent(f"{origin}: the newest leaves are not those of the tiles")
-    return frontier, newest.note
 
 
 def _open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
