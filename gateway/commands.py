@@ -88,6 +88,7 @@ def engine(ctx: click.Context, config: Path | None, on: str | None) -> None:
         settings = EngineConfig.read(config or state_folder(ctx) / "engine.toml")
         configure(settings.log)
         tracing.start(settings.traces, "sealgate-engine")
+        raise_file_limit()
         server = (ray_process if on else engine_process).build(settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error

@@ -8,6 +8,7 @@
 """
 
 import logging
+import resource
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
@@ -70,6 +71,9 @@ ALLOWED = frozenset(
 
 _METADATA_BYTES = 16 * 1024
 _HANDSHAKE_MS = 5_000
+_HANDSHAKES = 1_024
+# File descriptors that are left to all else.
+_OWN_FILES = 1_024
 _PING_MS = 1_000
 _PEER = "x509_pem_cert"
 
@@ -198,7 +202,7 @@ def _new_server(limits: EngineLimits, guard: Guard) -> grpc.Server:
         options=[
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_send_message_length", limits.message_bytes),
-            ("grpc.max_allowed_incoming_connections", limits.connections),
+            ("grpc.max_allowed_incoming_connections", limits.connections + _room()),
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_metadata_size", _METADATA_BYTES),
             # Gateways' pings come more often than gRPC would have them: see `TlsDoor`.
@@ -206,6 +210,12 @@ def _new_server(limits: EngineLimits, guard: Guard) -> grpc.Server:
             ("grpc.so_reuseport", 0),
         ],
     )
+
+
+def _room() -> int:
+    """How many connections more may be in a handshake, which only a pinned peer gets through."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(0, min(_HANDSHAKES, soft - _OWN_FILES))
 
 
 def _listen(server: grpc.Server, config: EngineConfig, tls: EngineTls | None) -> str:

@@ -1,5 +1,7 @@
 """Gateway and engine over TLS: each lets in the very certificate that it pinned, and no other."""
 
+import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from inference.remote.settings import EngineLimits
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
@@ -89,6 +92,14 @@ def test_the_pinned_pair_serves(setup: Setup) -> None:
     response = setup.house.inference().ModelInfer(question("digits", rows()), timeout=60)
     assert response.model_version == "1"
     assert setup.call(setup.pinned).live
+
+
+def test_connections_that_never_shake_hands_shut_nobody_out(setup: Setup) -> None:
+    host, _, port = setup.engine.address.rpartition(":")
+    with ExitStack() as stack:
+        for _ in range(3 * EngineLimits().connections):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+        assert setup.call(setup.pinned).live
 
 
 def refused_by_tls(setup: Setup, shown: Certificate | None) -> None:
