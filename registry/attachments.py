@@ -49,7 +49,7 @@ class Attachments:
         opened = Envelope.decode(envelope)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
             connection = unit.connection
-            policy = self._book.read(connection).current(unit.now)
+            policy = self._book.read_for(unit).current(unit.now)
             # 2.
             item = open_own(principal, opened, Evidence, policy, ATTACHERS)
             # 3.

@@ -73,7 +73,7 @@ class Erasures:
         """
         try:
             with self._ledger.change(principal, once) as unit:
-                policy = self._book.read(unit.connection).current(unit.now)
+                policy = self._book.read_for(unit).current(unit.now)
                 if not policy.is_answer_log(origin):
                     raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
                 unit.add(

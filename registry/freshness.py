@@ -2,15 +2,15 @@
 
 It is signed again in the transaction of every move, revocation and policy, and from time to time
 without one. The key signs only what goes forward from its last statement, so that an edited
-database cannot have an older state declared fresh, and only pointers that are in the log, so that
-a row that somebody wrote into it is not declared fresh either.
+database cannot have an older state declared fresh, and only what the log tells: neither a pointer
+nor a revocation that somebody wrote into the tables is declared fresh.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from registry.events import POINTER_MOVED
 from registry.schema import FRESHNESS, POINTERS, REVOCATIONS
 from registry.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, Refusal
@@ -27,13 +27,26 @@ _SLOT = 1
 Pointers = tuple[tuple[str, int, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A statement and its envelope."""
+
+    statement: Freshness
+    envelope: bytes
+
+
 class FreshnessKeeper:
     """Signs freshness statements with `signer`, a key of a principal of the role `freshness`."""
 
     def __init__(self, ledger: Ledger, signer: Signer) -> None:
         self._ledger = ledger
         self._signer = signer
-        self._last: Freshness | None = None
+        self._last: Signed | None = None
+
+    @property
+    def last(self) -> Signed | None:
+        """The newest statement that was signed or checked here."""
+        return self._last
 
     def check_key(self, policy: Policy) -> None:
         """Check that the policy gives the key its role. Raises Refusal(POLICY_INVALID)."""
@@ -57,17 +70,18 @@ class FreshnessKeeper:
         """Sign what is live now, in the transaction of `unit`.
 
         Raises Refusal: LOG_INCONSISTENT when an alias's pointer or a revocation of the last
-        statement is gone or older, or a pointer has no entry in the log; POLICY_INVALID where the
-        policy took the key's role away.
+        statement is gone or older, or pointers and revocations are not what the log tells;
+        POLICY_INVALID where the policy took the key's role away.
         """
         self.check_key(policy)
+        last = self._last.statement if self._last is not None else None
         # A commit that was reported as failed may have reached the database all the same.
-        known = (self._last, self._stored(unit.connection, policy))
+        known = (last, self._stored(unit.connection, policy))
         previous = max(filter(None, known), key=lambda item: item.sequence, default=None)
         pointers, revoked = newest_state(unit.connection)
         if previous is not None:
             _check_goes_forward(previous, pointers, revoked)
-        self._check_logged(unit, pointers)
+        _check_logged(unit, pointers, revoked)
         expires = unit.now + timedelta(seconds=policy.rules.freshness_seconds)
         statement = Freshness(
             sequence=previous.sequence + 1 if previous else 1,
@@ -76,14 +90,13 @@ class FreshnessKeeper:
             issued=format_time(unit.now),
             expires=format_time(expires),
         )
-        row = {
-            "sequence": statement.sequence,
-            "envelope": sign_statement(statement, self._signer).encode(),
-        }
+        envelope = sign_statement(statement, self._signer).encode()
+        row = {"sequence": statement.sequence, "envelope": envelope}
         here = FRESHNESS.c.slot == _SLOT
         if unit.connection.execute(update(FRESHNESS).where(here), row).rowcount == 0:
             unit.connection.execute(insert(FRESHNESS), {"slot": _SLOT, **row})
-        unit.afterwards(lambda: self._remember(statement))
+        unit.check_before_commit(lambda: stored_envelope(unit.connection) == envelope)
+        unit.afterwards(lambda: self._remember(Signed(statement, envelope)))
 
     def check_state(self, connection: Connection, policy: Policy) -> None:
         """Check that the stored statement is ours, or by another key of the policy's, and says
@@ -91,27 +104,16 @@ class FreshnessKeeper:
 
         Raises Refusal(LOG_INCONSISTENT).
         """
-        statement = self._stored(connection, policy)
+        statement, envelope = self._stored(connection, policy), stored_envelope(connection)
         pointers, revoked = newest_state(connection)
         if statement is None or (statement.pointers, statement.revoked) != (pointers, revoked):
             raise Refusal(Reason.LOG_INCONSISTENT, "the freshness statement says something else")
-        if self._last is None:
+        if self._last is None and envelope is not None:
             # From here on, deleting the stored one does not let the key start over.
-            self._remember(statement)
+            self._remember(Signed(statement, envelope))
 
-    def _check_logged(self, unit: UnitOfWork, pointers: Pointers) -> None:
-        """A signature's time is its place in the log: what is there was checked in its time."""
-        known = set(self._last.pointers) if self._last else set()
-        for pointer in pointers:
-            if pointer not in known:
-                model, _, alias = pointer[0].partition("/")
-                here = (POINTERS.c.model == model, POINTERS.c.alias == alias)
-                query = select(POINTERS).where(*here, POINTERS.c.sequence == pointer[1])
-                row = unit.connection.execute(query).mappings().one()
-                unit.check_logged(POINTER_MOVED, dict(row))
-
-    def _remember(self, statement: Freshness) -> None:
-        self._last = statement
+    def _remember(self, signed: Signed) -> None:
+        self._last = signed
 
     def _is_own(self, connection: Connection) -> bool:
         envelope = stored_envelope(connection)
@@ -139,6 +141,21 @@ def stored_envelope(connection: Connection) -> bytes | None:
     return None if envelope is None else bytes(envelope)
 
 
+def newest_envelope(connection: Connection, last: Signed | None) -> bytes | None:
+    """Return the newer of the stored envelope and `last`, the newest that was known before.
+
+    So whoever puts the stored one back cannot hide what was revoked here since.
+    """
+    stored = stored_envelope(connection)
+    if last is None or stored == last.envelope:
+        return stored
+    try:
+        number = Freshness.decode(Envelope.decode(stored or b"").payload).sequence
+    except Refusal:
+        return last.envelope
+    return stored if number > last.statement.sequence else last.envelope
+
+
 def newest_state(connection: Connection) -> tuple[Pointers, tuple[str, ...]]:
     """Return the newest pointer of each alias and the revoked digests, as a statement has them."""
     table = POINTERS
@@ -159,6 +176,16 @@ def newest_state(connection: Connection) -> tuple[Pointers, tuple[str, ...]]:
     ]
     revoked = connection.scalars(select(REVOCATIONS.c.version_digest).distinct())
     return tuple(sorted(pointers)), tuple(sorted(revoked))
+
+
+def _check_logged(unit: UnitOfWork, pointers: Pointers, revoked: tuple[str, ...]) -> None:
+    """Hold what the tables say, with what this change adds, against what the log tells."""
+    logged, added = unit.logged(), unit.told()
+    newest = {**logged.pointers, **added.pointers}
+    if {place: (sequence, digest) for place, sequence, digest in pointers} != newest:
+        raise Refusal(Reason.LOG_INCONSISTENT, "the pointers are not those of the log")
+    if set(revoked) != logged.revoked | added.revoked:
+        raise Refusal(Reason.LOG_INCONSISTENT, "the revocations are not those of the log")
 
 
 def _check_goes_forward(previous: Freshness, pointers: Pointers, revoked: tuple[str, ...]) -> None:

@@ -28,7 +28,7 @@ class Models:
         """Create a model. Raises Refusal: NAME_MALFORMED, MODEL_EXISTS."""
         check_name(model)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
-            self._book.read(unit.connection).current(unit.now)
+            self._book.read_for(unit).current(unit.now)
             known = select(MODELS.c.model).where(MODELS.c.model == model)
             if unit.connection.scalar(known) is not None:
                 raise Refusal(Reason.MODEL_EXISTS, model)
@@ -61,7 +61,7 @@ class Models:
         check_digest(commitment)
         known = select(COMMITMENTS).where(COMMITMENTS.c.commitment == commitment)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
-            self._book.read(unit.connection).current(unit.now)
+            self._book.read_for(unit).current(unit.now)
             check_model(unit.connection, model)
             row = unit.connection.execute(known).one_or_none()
             if row is None:

@@ -59,7 +59,7 @@ class Pointers:
         claimed = Pointer.decode(opened.payload)
         self._versions.check_bytes(claimed.model, claimed.version)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
-            chain = self._book.read(unit.connection)
+            chain = self._book.read_for(unit)
             # 2. and 3.
             pointer, version = self._open(unit, chain, opened, PROMOTE, ("admin",), etag)
             # 4.
@@ -84,7 +84,7 @@ class Pointers:
         claimed = Pointer.decode(opened.payload)
         self._versions.check_bytes(claimed.model, claimed.version)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
-            chain = self._book.read(unit.connection)
+            chain = self._book.read_for(unit)
             # 2. and 3.
             roles = ("admin", "rollback")
             pointer, version = self._open(unit, chain, opened, ROLLBACK, roles, etag)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from registry.etags import check_etag, etag
 from registry.events import POINTER_MOVED, POLICY_ACCEPTED, VERSION_REGISTERED
 from registry.freshness import FreshnessKeeper
+from registry.logged_state import NO_POLICY
 from registry.requests import Once, Repeated
 from registry.schema import POLICIES
 from registry.unit_of_work import Ledger, UnitOfWork
@@ -89,11 +90,22 @@ class PolicyBook:
             self._followed = followed
         return followed
 
-    def open_next(self, connection: Connection, envelope: Envelope, now: datetime) -> Policy:
+    def read_for(self, unit: UnitOfWork) -> PolicyChain:
+        """Return the chain under which a change is made: it ends with the log's newest policy.
+
+        Raises Refusal: as `read`, LOG_INCONSISTENT where a policy was deleted, or added without
+        its entry.
+        """
+        chain = self.read(unit.connection)
+        if (chain.newest.version, chain.newest.digest) != unit.logged().policy:
+            raise Refusal(Reason.LOG_INCONSISTENT, "the newest policy is not the log's")
+        return chain
+
+    def open_next(self, unit: UnitOfWork, envelope: Envelope) -> Policy:
         """Return the policy that `envelope` adds to the chain. Raises Refusal."""
-        if connection.scalar(select(POLICIES.c.version).limit(1)) is None:
-            return open_policy(envelope, self._root.keys, self._root.threshold, now)
-        return next_policy(self.read(connection).newest, envelope, now)
+        if unit.logged().policy == NO_POLICY:
+            return open_policy(envelope, self._root.keys, self._root.threshold, unit.now)
+        return next_policy(self.read_for(unit).newest, envelope, unit.now)
 
     def _follow(self, envelopes: tuple[bytes, ...]) -> tuple[Policy, ...]:
         if not envelopes:
@@ -129,9 +141,9 @@ class Policies:
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
             # 2.
             if etag:
-                check_etag(etag, self._book.read(unit.connection).etag)
+                check_etag(etag, self._book.read_for(unit).etag)
             # 3.
-            policy = self._book.open_next(unit.connection, opened, unit.now)
+            policy = self._book.open_next(unit, opened)
             # 4.
             for withdrawal in policy.withdrawn.keys.values():
                 _check_stands(unit, withdrawal)

@@ -44,7 +44,7 @@ class Proposals:
         opened = Envelope.decode(envelope)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
             connection = unit.connection
-            chain = self._book.read(connection)
+            chain = self._book.read_for(unit)
             policy = chain.current(unit.now)
             # 1.
             proposal = open_own(principal, opened, Proposal, policy, ("publisher", "admin"))
@@ -77,7 +77,7 @@ class Proposals:
         claimed = Approval.decode(opened.payload).proposal
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
             connection = unit.connection
-            chain = self._book.read(connection)
+            chain = self._book.read_for(unit)
             # 1.
             policy = chain.current(unit.now)
             approval = open_own(principal, opened, Approval, policy, ("approver",))

@@ -30,7 +30,7 @@ class Refusals:
                 raise Refusal(Reason.DOCUMENT_MALFORMED, f"{name}: {count}")
         newest = select(func.max(REFUSALS.c.number)).where(REFUSALS.c.origin == origin)
         with self._ledger.change(principal) as unit:
-            policy = self._book.read(unit.connection).current(unit.now)
+            policy = self._book.read_for(unit).current(unit.now)
             if not policy.is_answer_log(origin):
                 raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
             number = (unit.connection.scalar(newest) or 0) + 1

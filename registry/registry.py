@@ -20,11 +20,12 @@ from registry.drifts import Drifts
 from registry.engine_counts import EngineCountsBook
 from registry.erasures import Erasures
 from registry.feed import Feed
-from registry.freshness import FreshnessKeeper, newest_state, stored_envelope
+from registry.freshness import FreshnessKeeper, newest_envelope, newest_state
 from registry.log.reader import LogReader
 from registry.log.rows import newest_checkpoint
 from registry.log.tile_log import CheckpointMemory, TileLog
 from registry.log.verification import Progress, Verified
+from registry.logged_state import LoggedFacts
 from registry.models import Models
 from registry.pointers import Pointers
 from registry.policies import PinnedRoot, Policies, PolicyBook
@@ -108,6 +109,7 @@ class Registry:
         )
         registry = cls(database, artifacts, log, freshness_signer, root, clock)
         registry.verify()
+        registry.logged()
         return registry
 
     def verify(self, progress: Progress | None = None) -> Verified:
@@ -141,7 +143,7 @@ class Registry:
                 return False
         holder = policy.holder(self._freshness_key.keyid)
         with self._ledger.change(holder.name if holder else "") as unit:
-            policy = self._book.read(unit.connection).current(unit.now)
+            policy = self._book.read_for(unit).current(unit.now)
             if not self._freshness.is_due(unit.connection, policy):
                 # Another gateway was faster.
                 return False
@@ -157,14 +159,22 @@ class Registry:
         policy, LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
         """
         self._ledger.look()
+        last = self._freshness.last
         with self._ledger.view() as connection:
             chain = self._book.read(connection)
-            freshness = stored_envelope(connection)
+            freshness = newest_envelope(connection, last)
             if freshness is None:
                 raise Refusal(Reason.POINTER_STALE, "there is no freshness statement")
             newest = [digest for _, _, digest in newest_state(connection)[0]]
             found = [_before(connection, digest) for digest in newest] if earlier else newest
             return Snapshot(chain.envelopes, _live(connection, filter(None, found)), freshness)
+
+    def logged(self) -> LoggedFacts:
+        """What the log tells by now, whatever the tables say; see `LoggedState`.
+
+        Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
+        """
+        return self._ledger.logged()
 
     @property
     def note(self) -> str:

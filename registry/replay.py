@@ -49,7 +49,14 @@ def replay(index: int, leaf: bytes) -> Told | None:
 
     Raises Refusal(DOCUMENT_MALFORMED), KeyError or ValueError for what is no entry of ours.
     """
-    entry = canonical.decode(leaf)
+    return replay_entry(index, canonical.decode(leaf))
+
+
+def replay_entry(index: int, entry: Mapping[str, Any]) -> Told | None:
+    """The row of an entry of a log that was verified, whose JSON was decoded already.
+
+    None for an entry of a kind that is not known.
+    """
     event = _EVENTS.get(entry["event"])
     if event is None:
         return None

@@ -39,7 +39,7 @@ class Revocations:
         opened = Envelope.decode(envelope)
         claimed = Revocation.decode(opened.payload)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
-            policy = self._book.read(unit.connection).current(unit.now)
+            policy = self._book.read_for(unit).current(unit.now)
             # 1.
             revocation = open_own(principal, opened, Revocation, policy, ("admin",))
             # 2.

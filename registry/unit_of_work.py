@@ -1,7 +1,8 @@
 """One change of state: a transaction that holds its rows and their entries in the log.
 
 A unit of work rolls back unless it is committed. Its rows are added through `add`, which makes
-the entry too, so that neither can be without the other.
+the entry too, so that neither can be without the other. Before the commit all of it is read back:
+a trigger in the database may have undone or altered what was written, and then the change fails.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,12 +10,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from registry.database import Database
 from registry.events import Event
-from registry.log.rows import newest_checkpoint
+from registry.log.read_back import check_stored
+from registry.log.rows import inconsistent, newest_checkpoint, run_deferred_triggers
 from registry.log.tile_log import TileLog
+from registry.logged_state import LoggedFacts, LoggedState
 from registry.requests import Once, check_new, remember
 from registry.schema import LOG
 from sealgate.reasons import Reason, Refusal
@@ -31,6 +34,7 @@ class UnitOfWork:
         self,
         connection: Connection,
         log: TileLog,
+        logged: LoggedState,
         principal: str,
         now: datetime,
         once: Once | None = None,
@@ -39,16 +43,32 @@ class UnitOfWork:
         self.principal = principal
         self.now = now
         self._log = log
+        self._logged = logged
         self._once = once
         self._time = format_time(now)
         self._entries: list[bytes] = []
+        self._added: list[tuple[Event, int]] = []
+        self._checks: list[Callable[[], bool]] = []
         self._afterwards: list[Callable[[], None]] = []
+
+    def logged(self) -> LoggedFacts:
+        """What the log tells, up to the beginning of this change. Raises LOG_INCONSISTENT."""
+        with self._logged.lock:
+            return self._logged.advance(self.connection, self._log.seen)
+
+    def told(self) -> LoggedFacts:
+        """What this change adds to it."""
+        facts = LoggedFacts()
+        for index, entry in enumerate(self._entries, self._log.size):
+            facts.tell(index, entry)
+        return facts
 
     def add(self, event: Event, **values: Any) -> int:
         """Add a row and its entry; return the index that the entry will have in the log."""
         index = self._log.size + len(self._entries)
         row = {**values, "entry": index, "time": self._time, "principal": self.principal}
         self._entries.append(event.entry(row))
+        self._added.append((event, index))
         self.connection.execute(insert(event.table), row)
         return index
 
@@ -62,23 +82,44 @@ class UnitOfWork:
             return
         self._log.check_holds(self.connection, row["entry"], entry)
 
+    def check_before_commit(self, check: Callable[[], bool]) -> None:
+        """Have the commit fail unless `check` finds what this change wrote beside its rows."""
+        self._checks.append(check)
+
     def afterwards(self, action: Callable[[], None]) -> None:
         """Have `action` called once the change is on the disk, and not otherwise."""
         self._afterwards.append(action)
 
     def commit(self) -> None:
-        """Make the change durable, all of it. Raises Refusal: RECORD_FAILED, LOG_INCONSISTENT."""
+        """Make the change durable, all of it.
+
+        Raises Refusal: RECORD_FAILED; LOG_INCONSISTENT where the database holds something else than
+        what was written.
+        """
         if self._entries:
             if self._once is not None:
                 remember(self.connection, self.principal, self._once, self._log.size, self.now)
             appended = self._log.append(self.connection, self._entries)
             self._log.check_written(self.connection, appended, self._entries)
+            check_stored(self.connection, LOG, appended)
+            self._read_back()
             self.connection.commit()
             self._log.settle(appended)
         else:
+            self._read_back()
             self.connection.commit()
         for action in self._afterwards:
             action()
+
+    def _read_back(self) -> None:
+        run_deferred_triggers(self.connection)
+        for (event, index), entry in zip(self._added, self._entries, strict=True):
+            query = select(event.table).where(event.table.c.entry == index)
+            rows = self.connection.execute(query).mappings().all()
+            if [event.entry(dict(row)) for row in rows] != [entry]:
+                raise inconsistent(f"a trigger changed the row of a {event.name}")
+        if not all(check() for check in self._checks):
+            raise inconsistent("a trigger changed the statement of freshness")
 
 
 class Ledger:
@@ -88,6 +129,7 @@ class Ledger:
         self.database = database
         self.log = log
         self.clock = clock
+        self._logged = LoggedState(log.vkey)
 
     @classmethod
     def join(cls, database: Database, origin: str, signer: Signer, clock: Clock) -> "Ledger":
@@ -111,7 +153,14 @@ class Ledger:
             self.log.check_turn(connection)
             if once is not None:
                 check_new(connection, principal, once)
-            yield UnitOfWork(connection, self.log, principal, self.clock(), once)
+            yield UnitOfWork(connection, self.log, self._logged, principal, self.clock(), once)
+
+    def logged(self) -> LoggedFacts:
+        """What the log tells by now. Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE."""
+        with self._logged.lock:
+            seen = self.log.seen
+            with self.view() as connection:
+                return self._logged.advance(connection, seen)
 
     def look(self) -> None:
         """Remember how far the log has come, by whomever. While a change is being made here,

@@ -102,7 +102,7 @@ class Versions:
         self._checks.run(principal, decoded, self._artifacts)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
             # 8.
-            current = self._book.read(unit.connection).current(unit.now)
+            current = self._book.read_for(unit).current(unit.now)
             if current.digest != policy.digest:
                 items = _check_signed(current, principal, decoded, signature, evidence)
             self._check_record(unit.connection, model, decoded, commitment)
