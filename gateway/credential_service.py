@@ -13,6 +13,9 @@ from sealgate.v1 import credential_pb2 as messages
 from sealgate.v1.credential_pb2_grpc import CredentialServiceServicer
 
 _NAME = re.compile(r"api-keys/([0-9a-f]{12})", re.ASCII)
+_NOT_RECORDED = frozenset(
+    {Reason.RECORD_FAILED, Reason.LOG_INCONSISTENT, Reason.REGISTRY_UNAVAILABLE}
+)
 
 
 class CredentialService(CredentialServiceServicer):
@@ -56,11 +59,17 @@ class CredentialService(CredentialServiceServicer):
         found = _NAME.fullmatch(request.name)
         if found is None:
             raise Refusal(Reason.NAME_MALFORMED, "not api-keys/{id}")
-        record = self._registry.api_keys.revoke(
-            call.principal.name, found[1], request.reason, once(request)
-        )
-        # Whoever has the answer may rely on it.
-        self._table.follow()
+        try:
+            record = self._registry.api_keys.revoke(
+                call.principal.name, found[1], request.reason, once(request)
+            )
+            # Whoever has the answer may rely on it.
+            self._table.follow()
+        except Refusal as refusal:
+            if refusal.reason in _NOT_RECORDED:
+                # The caller learns that it failed; the key passes here no more all the same.
+                self._table.block(found[1])
+            raise
         return messages.RevokeApiKeyResponse(api_key=_api_key(record))
 
 

@@ -1,14 +1,15 @@
 """Anchors: checkpoints of the answer logs, kept in the registry's log.
 
 An answer log that was anchored cannot be cut short or rewritten unnoticed, even by whoever holds
-its key and its file.
+its key and its file. The newest anchor is the log's, not the table's.
 """
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, select
 
 from registry.events import ANSWERS_ANCHORED
+from registry.logged_state import LoggedAnchor
 from registry.policies import PolicyBook
 from registry.schema import ANCHORS
 from registry.unit_of_work import Ledger
@@ -38,17 +39,17 @@ class Anchors:
         """
         origin = note.partition("\n")[0]
         with self._ledger.change(principal) as unit:
-            policy = self._book.read(unit.connection).current(unit.now)
+            policy = self._book.read_for(unit).current(unit.now)
             # 1.
             if not policy.is_answer_log(origin):
                 raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
             # 2.
             checkpoint = open_checkpoint(note, policy.log_key(origin))
             # 3.
-            row = _newest(unit.connection, origin)
-            if row is not None and row["note"] == note:
-                return int(row["entry"])
-            _check_extends(row, checkpoint, policy.log_key(origin), proof)
+            newest = unit.logged().anchors.get(origin)
+            if newest is not None and newest.note == note:
+                return newest.entry
+            _check_extends(newest, checkpoint, policy.log_key(origin), proof)
             entry = unit.add(ANSWERS_ANCHORED, origin=origin, size=checkpoint.size, note=note)
             unit.commit()
         return entry
@@ -59,26 +60,27 @@ class Anchors:
         Raises Refusal: LOG_UNKNOWN, and like `open_checkpoint`.
         """
         with self._ledger.view() as connection:
-            return newest_anchor(connection, origin, self._book.read(connection).newest)
+            policy = self._book.read(connection).newest
+        anchor = self._ledger.logged().anchors.get(origin)
+        return None if anchor is None else open_checkpoint(anchor.note, policy.log_key(origin))
 
 
 def newest_anchor(connection: Connection, origin: str, policy: Policy) -> Checkpoint | None:
-    """Return the newest anchored checkpoint of an answer log; see `Anchors.newest`."""
-    row = _newest(connection, origin)
-    return None if row is None else open_checkpoint(row["note"], policy.log_key(origin))
+    """Return the newest anchored checkpoint of an answer log, as the table has it.
 
-
-def _newest(connection: Connection, origin: str) -> RowMapping | None:
-    query = select(ANCHORS).where(ANCHORS.c.origin == origin).order_by(ANCHORS.c.size.desc())
-    return connection.execute(query.limit(1)).mappings().one_or_none()
+    For who has compared the table with the log; see `Anchors.newest`.
+    """
+    query = select(ANCHORS.c.note).where(ANCHORS.c.origin == origin)
+    note = connection.scalar(query.order_by(ANCHORS.c.size.desc()).limit(1))
+    return None if note is None else open_checkpoint(note, policy.log_key(origin))
 
 
 def _check_extends(
-    row: RowMapping | None, checkpoint: Checkpoint, vkey: str, proof: Sequence[bytes]
+    newest: LoggedAnchor | None, checkpoint: Checkpoint, vkey: str, proof: Sequence[bytes]
 ) -> None:
     size, root = 0, EMPTY_ROOT
-    if row is not None:
-        before = open_checkpoint(row["note"], vkey)
+    if newest is not None:
+        before = open_checkpoint(newest.note, vkey)
         size, root = before.size, before.root
         if checkpoint.size <= size:
             raise Refusal(Reason.LOG_INCONSISTENT, f"{checkpoint.size} after {size} leaves")

@@ -1,25 +1,28 @@
 """API keys: who holds which, until when, and which were revoked. What they are, nobody keeps.
 
 The registry has a keyed digest of each key, made by the gateway that issued it. A key's roles are
-those that the policy gives to its holder.
+those that the policy gives to its holder. Which keys are valid is for the log to say
+(`Ledger.logged`); rows that differ from it are refused.
 """
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, select
 
 from registry.events import API_KEY_CREATED, API_KEY_REVOKED
+from registry.logged_state import LoggedApiKey, LoggedFacts
 from registry.paging import FIRST_PAGE, Asked, Page, read_page, text, time
 from registry.policies import PolicyBook
 from registry.requests import Once, Repeated
 from registry.schema import API_KEY_REVOCATIONS, API_KEYS
 from registry.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.times import format_time, parse_time
+from sealgate.trust.digest import sha256
+from sealgate.trust.times import format_time
 
 LONGEST_LIFE = timedelta(days=366)
 
@@ -77,7 +80,7 @@ class ApiKeys:
         except Repeated as done:
             with self._ledger.view() as connection:
                 made = _KEYS.where(API_KEYS.c.entry == done.entry)
-                return _read(connection.execute(made).mappings().one())
+                key_id = _read(connection.execute(made).mappings().one()).key_id
         return self.get(key_id)
 
     def revoke(
@@ -86,38 +89,40 @@ class ApiKeys:
         """Revoke a key for good.
 
         Raises Refusal: API_KEY_UNKNOWN, API_KEY_ENDED where somebody was faster,
-        DOCUMENT_MALFORMED for a reason that is no line of text.
+        DOCUMENT_MALFORMED for a reason that is no line of text; RECORD_FAILED or LOG_INCONSISTENT
+        where the log does not say afterwards that it is revoked.
         """
         _check_text(reason)
         with suppress(Repeated), self._ledger.change(principal, once) as unit:
-            found = _record(unit.connection, key_id)
-            if found is None:
+            logged = unit.logged()
+            if key_id not in logged.api_keys:
                 raise Refusal(Reason.API_KEY_UNKNOWN)
-            if found.revoked:
-                raise Refusal(Reason.API_KEY_ENDED, f"by {found.revoker}")
+            if key_id in logged.key_revocations:
+                raise Refusal(
+                    Reason.API_KEY_ENDED, f"by {logged.key_revocations[key_id].principal}"
+                )
             unit.add(API_KEY_REVOKED, key_id=key_id, reason=reason)
             unit.commit()
+        if key_id not in self._ledger.logged().key_revocations:
+            # A request that was never carried out, remembered as one that was.
+            raise Refusal(Reason.LOG_INCONSISTENT, f"no entry revokes the key {key_id}")
         return self.get(key_id)
 
     def get(self, key_id: str) -> ApiKeyRecord:
-        """Return one key. Raises Refusal(API_KEY_UNKNOWN)."""
+        """Return one key. Raises Refusal: API_KEY_UNKNOWN, LOG_INCONSISTENT."""
         with self._ledger.view() as connection:
             found = _record(connection, key_id)
         if found is None:
             raise Refusal(Reason.API_KEY_UNKNOWN)
-        return found
+        return _as_logged(found, self._ledger.logged())
 
     def list(self, asked: Asked = FIRST_PAGE) -> Page[ApiKeyRecord]:
-        """Return a page of keys, oldest first. Raises Refusal as `read_page`."""
+        """Return a page of keys, oldest first. Raises Refusal: as `read_page`, LOG_INCONSISTENT."""
         with self._ledger.view() as connection:
             page = read_page(connection, _KEYS, API_KEYS.c.entry, asked, ["api-keys"], _FIELDS)
-        return page.map(_read)
-
-    def all(self) -> tuple[ApiKeyRecord, ...]:
-        """Return all keys, oldest first. Raises Refusal(REGISTRY_UNAVAILABLE)."""
-        with self._ledger.view() as connection:
-            rows = connection.execute(_KEYS.order_by(API_KEYS.c.entry)).mappings()
-            return tuple(map(_read, rows))
+        # Read after the rows, so that it tells of all of them.
+        logged = self._ledger.logged()
+        return page.map(lambda row: _as_logged(_read(row), logged))
 
     def _add(
         self,
@@ -128,13 +133,13 @@ class ApiKeys:
         expires: datetime,
         digest: str,
     ) -> None:
-        if _record(unit.connection, key_id):
+        if key_id in unit.logged().api_keys or _record(unit.connection, key_id):
             raise Refusal(Reason.DOCUMENT_MALFORMED, "a key of that id exists")
         # 2.
         if not unit.now < expires <= unit.now + LONGEST_LIFE:
             raise Refusal(Reason.PARAMETER_MALFORMED, "the key's life")
         # 3.
-        self._book.read(unit.connection).current(unit.now).principal(holder)
+        self._book.read_for(unit).current(unit.now).principal(holder)
         unit.add(
             API_KEY_CREATED,
             key_id=key_id,
@@ -146,8 +151,17 @@ class ApiKeys:
         unit.commit()
 
 
-def is_expired(record: ApiKeyRecord, now: datetime) -> bool:
-    return now >= parse_time(record.expires)
+def _as_logged(record: ApiKeyRecord, logged: LoggedFacts) -> ApiKeyRecord:
+    """The key as the log tells of it. Raises Refusal(LOG_INCONSISTENT) where its row was edited."""
+    told = LoggedApiKey(
+        record.key_id, record.holder, record.label, record.expires, sha256(record.digest.encode())
+    )
+    ended = logged.key_revocations.get(record.key_id)
+    if logged.api_keys.get(record.key_id) != told or (record.revoked and ended is None):
+        raise Refusal(Reason.LOG_INCONSISTENT, f"the key {record.key_id} was edited")
+    if ended is None:
+        return record
+    return replace(record, revoked=ended.time, revoker=ended.principal, reason=ended.reason)
 
 
 def _check_text(text: str) -> None:

@@ -1,7 +1,7 @@
 """Versions whose clean traffic is no longer like the rows that their screening was calibrated on.
 
 The bound on false alarms holds while it is; so here it is withdrawn, in the log, for good: what
-comes back is a new version, calibrated anew.
+comes back is a new version, calibrated anew. Which bounds are withdrawn is for the log to say.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from registry.events import SCREENING_DRIFTED
 from registry.policies import PolicyBook
-from registry.schema import DRIFTS, VERSIONS
+from registry.schema import VERSIONS
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
@@ -33,14 +33,13 @@ class Drifts:
         """
         of_version = (VERSIONS.c.model == model) & (VERSIONS.c.version == version)
         with self._ledger.change(principal) as unit:
-            policy = self._book.read(unit.connection).current(unit.now)
+            policy = self._book.read_for(unit).current(unit.now)
             if not policy.is_answer_log(origin):
                 raise Refusal(Reason.LOG_UNKNOWN, "not an answer log of the policy")
             digest = unit.connection.scalar(select(VERSIONS.c.digest).where(of_version))
             if digest is None:
                 raise Refusal(Reason.VERSION_UNKNOWN)
-            known = (DRIFTS.c.model == model) & (DRIFTS.c.version == version)
-            if unit.connection.execute(select(DRIFTS.c.entry).where(known)).first() is not None:
+            if digest in unit.logged().withdrawn:
                 return False
             unit.add(
                 SCREENING_DRIFTED,
@@ -56,8 +55,6 @@ class Drifts:
     def withdrawn(self) -> dict[str, str]:
         """The digests of versions whose bound is withdrawn, with the time of each.
 
-        Raises Refusal(REGISTRY_UNAVAILABLE).
+        Raises Refusal: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
         """
-        query = select(DRIFTS.c.version_digest, DRIFTS.c.time)
-        with self._ledger.view() as connection:
-            return {row.version_digest: row.time for row in connection.execute(query)}
+        return dict(self._ledger.logged().withdrawn)

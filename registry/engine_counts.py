@@ -10,6 +10,7 @@ from registry.policies import PolicyBook
 from registry.schema import ENGINE_COUNTS
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.engine_counts import ENGINE, EngineCounts
 from sealgate.trust.promotion import open_statement
@@ -26,16 +27,22 @@ class EngineCountsBook:
         """Log a statement that says more than the one before it; say whether it did.
 
         1. An engine of the policy has signed it (reasons of `open_statement`).
-        2. Nothing in it shrank since its instance's newest (LOG_INCONSISTENT).
+        2. Nothing in it shrank since its instance's newest, which is the log's (LOG_INCONSISTENT).
 
         Raises Refusal.
         """
         with self._ledger.change(principal) as unit:
-            policy = self._book.read(unit.connection).current(unit.now)
+            policy = self._book.read_for(unit).current(unit.now)
             # 1.
             counts = open_statement(envelope, EngineCounts, policy, (ENGINE,))
             # 2.
-            before = _newest(unit.connection, counts.instance)
+            stored = _newest(unit.connection, counts.instance)
+            before = None if stored is None else _read(stored)
+            told = (
+                (0, "") if stored is None or before is None else (before.sequence, sha256(stored))
+            )
+            if told != unit.logged().engine_counts.get(counts.instance, (0, "")):
+                raise Refusal(Reason.LOG_INCONSISTENT, "the newest counts are not the log's")
             if before is not None and (
                 before.engine != counts.engine or not counts.follows(before)
             ):
@@ -55,7 +62,8 @@ class EngineCountsBook:
     def newest(self, instance: str) -> EngineCounts | None:
         """The newest statement of an engine's instance. Raises Refusal(REGISTRY_UNAVAILABLE)."""
         with self._ledger.view() as connection:
-            return _newest(connection, instance)
+            stored = _newest(connection, instance)
+        return None if stored is None else _read(stored)
 
     def all(self) -> list[Envelope]:
         """Every statement that was kept, in the order of the log; signatures are the caller's to
@@ -66,7 +74,7 @@ class EngineCountsBook:
             return [Envelope.decode(bytes(envelope)) for envelope in connection.scalars(query)]
 
 
-def _newest(connection: Connection, instance: str) -> EngineCounts | None:
+def _newest(connection: Connection, instance: str) -> bytes | None:
     query = (
         select(ENGINE_COUNTS.c.envelope)
         .where(ENGINE_COUNTS.c.instance == instance)
@@ -74,4 +82,8 @@ def _newest(connection: Connection, instance: str) -> EngineCounts | None:
         .limit(1)
     )
     found = connection.scalar(query)
-    return None if found is None else EngineCounts.decode(Envelope.decode(bytes(found)).payload)
+    return None if found is None else bytes(found)
+
+
+def _read(envelope: bytes) -> EngineCounts:
+    return EngineCounts.decode(Envelope.decode(envelope).payload)

@@ -5,7 +5,8 @@ every client library can send it, and what hides bearer credentials from logs hi
 
 The id is public, and finds the key; the secret holds 256 random bits. Its HMAC (SHA-256, under a
 key that the gateways of one registry share) covers the id, the holder and the expiry too, so that
-whoever can write to the database can neither make a key nor turn one into another's.
+whoever can write to the database can neither make a key nor turn one into another's. Keys and
+their revocations are taken from the registry's log, so that nobody can undo a revocation either.
 """
 
 import base64
@@ -18,10 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from registry.api_keys import ApiKeyRecord, is_expired
+from registry.logged_state import LoggedApiKey, LoggedFacts
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
 from sealgate.trust.keys import read_private_file
-from sealgate.trust.times import format_time
+from sealgate.trust.times import format_time, parse_time
 
 PREFIX = "sg_"
 
@@ -64,9 +66,9 @@ class ApiKeyMaker:
         digest = self._digest(key_id, secret, holder, format_time(expires))
         return NewApiKey(key_id, digest, f"{PREFIX}{key_id}_{secret}")
 
-    def matches(self, secret: str, record: ApiKeyRecord) -> bool:
-        digest = self._digest(record.key_id, secret, record.holder, record.expires)
-        return hmac.compare_digest(digest, record.digest)
+    def matches(self, secret: str, key: LoggedApiKey) -> bool:
+        digest = self._digest(key.key_id, secret, key.holder, key.expires)
+        return hmac.compare_digest(sha256(digest.encode()), key.digest)
 
     def _digest(self, key_id: str, secret: str, holder: str, expires: str) -> str:
         # None of these can hold a line break.
@@ -75,11 +77,16 @@ class ApiKeyMaker:
 
 
 class KnownKeys:
-    """All keys of one state of the registry, by id."""
+    """The keys that the registry's log tells of."""
 
-    def __init__(self, maker: ApiKeyMaker, records: tuple[ApiKeyRecord, ...]) -> None:
+    def __init__(self, maker: ApiKeyMaker, logged: LoggedFacts) -> None:
         self._maker = maker
-        self._records = {record.key_id: record for record in records}
+        self._logged = logged
+        self._blocked: set[str] = set()
+
+    def block(self, key_id: str) -> None:
+        """Let a key pass no more, whatever the log says."""
+        self._blocked.add(key_id)
 
     def holder(self, text: str, now: datetime) -> str:
         """The name of the principal whose key it is.
@@ -90,14 +97,14 @@ class KnownKeys:
         parts = _KEY.fullmatch(text)
         if parts is None:
             raise Refusal(Reason.API_KEY_MALFORMED)
-        record = self._records.get(parts[1])
-        if record is None or not self._maker.matches(parts[2], record):
+        key = self._logged.api_keys.get(parts[1])
+        if key is None or not self._maker.matches(parts[2], key):
             raise Refusal(Reason.API_KEY_INVALID)
-        if record.revoked:
-            raise Refusal(Reason.API_KEY_REVOKED, record.key_id)
-        if is_expired(record, now):
-            raise Refusal(Reason.API_KEY_EXPIRED, record.key_id)
-        return record.holder
+        if key.key_id in self._logged.key_revocations or key.key_id in self._blocked:
+            raise Refusal(Reason.API_KEY_REVOKED, key.key_id)
+        if now >= parse_time(key.expires):
+            raise Refusal(Reason.API_KEY_EXPIRED, key.key_id)
+        return key.holder
 
 
 def now() -> datetime:

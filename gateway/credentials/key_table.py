@@ -1,7 +1,9 @@
 """The registry's API keys, kept in memory, so that no call waits for a database.
 
 A thread looks for changes as the engine's watch does: a key that is revoked by one gateway falls on
-the others within milliseconds, and on that one before the revocation is answered.
+the others within milliseconds, and on that one before the revocation is answered. What is read are
+entries of the registry's log, verified (see `registry.logged_state`): an edited table revives no
+key, and a log that was put back is not followed.
 """
 
 import logging
@@ -49,7 +51,10 @@ class KeyTable:
         return self._maker
 
     def start(self, registry: Registry) -> None:
-        """Read the keys, then follow them in a thread. Raises: REGISTRY_UNAVAILABLE."""
+        """Read the keys, then follow them in a thread.
+
+        Raises: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
+        """
         if self._maker is not None:
             self._registry = registry
             self.follow()
@@ -61,7 +66,10 @@ class KeyTable:
             self._thread.join()
 
     def follow(self) -> None:
-        """Read the keys again if anything has changed. Raises: REGISTRY_UNAVAILABLE."""
+        """Read what is new, if anything has changed.
+
+        Raises: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
+        """
         registry = self._registry
         if registry is None:
             return
@@ -69,9 +77,16 @@ class KeyTable:
             asked_at = self._monotonic()
             token = registry.change_token()
             if token != self._token or self._known is None:
-                self._known = KnownKeys(self.maker, registry.api_keys.all())
+                logged = registry.logged()
+                # The same object grows from then on.
+                self._known = self._known or KnownKeys(self.maker, logged)
                 self._token = token
             self._confirmed_at = asked_at
+
+    def block(self, key_id: str) -> None:
+        """Let a key pass no more here, although its revocation could not be recorded."""
+        if self._known is not None:
+            self._known.block(key_id)
 
     def holder(self, text: str, fresh: float) -> str:
         """The name of the principal whose key it is.

@@ -8,8 +8,9 @@ import pytest
 
 from gateway.credentials.api_keys import ApiKeyMaker, KnownKeys
 from gateway.credentials.key_table import KeyTable
-from registry.api_keys import ApiKeyRecord
+from registry.logged_state import LoggedApiKey, LoggedFacts, LoggedKeyRevocation
 from sealgate.reasons import Reason, Refusal
+from sealgate.trust.digest import sha256
 from sealgate.trust.times import format_time
 from tests.support.people import refused
 
@@ -18,25 +19,27 @@ EXPIRES = NOW + timedelta(days=1)
 MAKER = ApiKeyMaker(b"k" * 32)
 
 
-def record(key, holder="client", **changes):
-    made = ApiKeyRecord(
+def logged(key, holder="client", **changes):
+    told = LoggedApiKey(
         key_id=key.key_id,
         holder=holder,
         label="",
         expires=format_time(EXPIRES),
-        digest=key.digest,
-        creator="admin",
-        time=format_time(NOW),
-        revoked="",
-        revoker="",
-        reason="",
+        digest=sha256(key.digest.encode()),
     )
-    return replace(made, **changes)
+    return replace(told, **changes)
+
+
+def known_keys(*keys, revoked=(), maker=MAKER):
+    facts = LoggedFacts(api_keys={key.key_id: key for key in keys})
+    for key in revoked:
+        facts.key_revocations[key.key_id] = LoggedKeyRevocation(format_time(NOW), "admin", "")
+    return KnownKeys(maker, facts)
 
 
 KEY = MAKER.make("client", EXPIRES)
 OTHER = MAKER.make("client", EXPIRES)
-KNOWN = KnownKeys(MAKER, (record(KEY), record(OTHER)))
+KNOWN = known_keys(logged(KEY), logged(OTHER))
 
 
 def test_a_key_has_256_random_bits_and_a_public_id():
@@ -71,13 +74,13 @@ def test_a_wrong_secret_and_an_unknown_id_look_the_same():
 def test_expired_and_revoked_keys():
     with refused(Reason.API_KEY_EXPIRED):
         KNOWN.holder(KEY.text, EXPIRES)
-    known = KnownKeys(MAKER, (record(KEY, revoked=format_time(NOW)),))
+    known = known_keys(logged(KEY), revoked=(KEY,))
     with refused(Reason.API_KEY_REVOKED):
         known.holder(KEY.text, NOW)
 
 
 def test_who_has_no_secret_does_not_hear_that_a_key_was_revoked():
-    known = KnownKeys(MAKER, (record(KEY, revoked=format_time(NOW)),))
+    known = known_keys(logged(KEY), revoked=(KEY,))
     with refused(Reason.API_KEY_INVALID):
         known.holder(KEY.text[:16] + OTHER.text[16:], NOW)
 
@@ -91,15 +94,15 @@ def test_who_has_no_secret_does_not_hear_that_a_key_was_revoked():
     ],
 )
 def test_an_edited_database_makes_no_key_into_another(changes):
-    edited = record(KEY, **changes)
+    edited = logged(KEY, **changes)
     text = KEY.text.replace(KEY.key_id, edited.key_id)
     with refused(Reason.API_KEY_INVALID):
-        KnownKeys(MAKER, (edited,)).holder(text, NOW)
+        known_keys(edited).holder(text, NOW)
 
 
 def test_without_the_gateways_secret_a_digest_is_worth_nothing():
     with refused(Reason.API_KEY_INVALID):
-        KnownKeys(ApiKeyMaker(b"o" * 32), (record(KEY),)).holder(KEY.text, NOW)
+        known_keys(logged(KEY), maker=ApiKeyMaker(b"o" * 32)).holder(KEY.text, NOW)
 
 
 def test_a_short_secret_of_the_gateway(tmp_path):
@@ -117,19 +120,18 @@ class Records:
     """A registry of API keys that can be away."""
 
     def __init__(self):
-        self.records = (record(KEY),)
+        self.facts = LoggedFacts(api_keys={KEY.key_id: logged(KEY)})
         self.token = 0
         self.read = 0
-        self.api_keys = self
 
     def change_token(self):
         if self.token is None:
             raise Refusal(Reason.REGISTRY_UNAVAILABLE)
         return (self.token,)
 
-    def all(self):
+    def logged(self):
         self.read += 1
-        return self.records
+        return self.facts
 
 
 class Clock:
@@ -153,9 +155,22 @@ def test_the_table_is_read_again_only_after_a_change(followed):
     table, records, _ = followed
     table.follow()
     assert records.read == 1
-    records.records, records.token = (), 1
+    records.facts.key_revocations[KEY.key_id] = LoggedKeyRevocation(format_time(NOW), "admin", "")
+    records.token = 1
     table.follow()
-    with refused(Reason.API_KEY_INVALID):
+    assert records.read == 2
+    with refused(Reason.API_KEY_REVOKED):
+        table.holder(KEY.text, 60)
+
+
+def test_a_blocked_key_passes_no_more_though_the_log_does_not_revoke_it(followed):
+    table, records, _ = followed
+    table.block(KEY.key_id)
+    with refused(Reason.API_KEY_REVOKED):
+        table.holder(KEY.text, 60)
+    records.token = 1
+    table.follow()
+    with refused(Reason.API_KEY_REVOKED):
         table.holder(KEY.text, 60)
 
 
