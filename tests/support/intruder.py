@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import Table, delete, insert, select, text, update
 
 from gateway.handover import Handover
 from inference.cpu import CpuSettings
@@ -57,6 +57,46 @@ class Intruder:
     def update(self, table: Table, *where: Any, **values: Any) -> None:
         with self._database.writing() as connection:
             assert connection.execute(update(table).where(*where).values(**values)).rowcount
+            connection.commit()
+
+    def undo_writes(self, table: Table, *, altered: bool = False, late: bool = False) -> None:
+        """Have a trigger undo each row that is inserted into a table, or updated in it.
+
+        With `late` it acts at the commit, which only PostgreSQL can.
+        """
+        kind = "UPDATE" if altered else "INSERT"
+        here = text(" AND ".join(f'"{c.name}" = NEW."{c.name}"' for c in table.primary_key))
+        old = {c: text(f'OLD."{c.name}"') for c in table.columns if not c.primary_key}
+        undo = update(table).values(old) if altered else delete(table)
+        action = f"{undo.where(here)};"
+        with self._database.writing() as connection:
+            if connection.dialect.name == "sqlite":
+                when = f'AFTER {kind} ON "{table.name}"'
+                connection.execute(text(f"CREATE TRIGGER undo {when} BEGIN {action} END"))
+            else:
+                body = f"BEGIN IF pg_trigger_depth() = 1 THEN {action} END IF; RETURN NULL; END"
+                function = f"RETURNS trigger LANGUAGE plpgsql AS $${body}$$"
+                connection.execute(text(f"CREATE FUNCTION undo() {function}"))
+                constraint = "CONSTRAINT " if late else ""
+                when = f'AFTER {kind} ON "{table.name}"' + (
+                    " DEFERRABLE INITIALLY DEFERRED" if late else ""
+                )
+                connection.execute(
+                    text(
+                        f"CREATE {constraint}TRIGGER undo {when} "
+                        "FOR EACH ROW EXECUTE FUNCTION undo()"
+                    )
+                )
+            connection.commit()
+
+    def stop_undoing(self, table: Table) -> None:
+        """Remove the trigger of `undo_writes`."""
+        with self._database.writing() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.execute(text("DROP TRIGGER undo"))
+            else:
+                connection.execute(text(f'DROP TRIGGER undo ON "{table.name}"'))
+                connection.execute(text("DROP FUNCTION undo()"))
             connection.commit()
 
     def point(self, bundle: PointerBundle) -> None:
