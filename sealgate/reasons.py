@@ -39,6 +39,7 @@ class Reason(Enum):
     TOKEN_NOT_YET_VALID = (Kind.UNAUTHENTICATED, "The token is not valid yet.")
     TOKEN_AUDIENCE = (Kind.UNAUTHENTICATED, "The token is meant for another audience.")
     TOKEN_ISSUER = (Kind.UNAUTHENTICATED, "The token's issuer is not trusted.")
+    TOKEN_TYPE = (Kind.UNAUTHENTICATED, "The token is not of a type that says who calls.")
     TOKEN_BINDING = (
         Kind.UNAUTHENTICATED,
         "The token is bound to a certificate that was not shown.",

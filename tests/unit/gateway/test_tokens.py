@@ -18,6 +18,8 @@ from sealgate.reasons import Reason, Refusal
 from tests.support.issuer import AUDIENCE, ED25519, ISSUER, P256, RSA, claims, jwk, jwks, token
 
 KEYS = jwks(jwk(P256, "p"), jwk(ED25519, "e"), jwk(RSA, "r"))
+HEAD = b'{"alg":"EdDSA","kid":"e"}'
+BODY = json.dumps({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": 2**40}).encode()
 
 
 @pytest.fixture
@@ -124,16 +126,71 @@ def test_extensions_that_must_be_understood(verifier):
     assert refused(verifier, jwt.encode(claims(), P256, "ES256", head)) is Reason.TOKEN_MALFORMED
 
 
+def of_header(**header):
+    """A token with a valid signature and these members of its header."""
+    return signed(json.dumps({"alg": "EdDSA", "kid": "e", **header}).encode(), BODY)
+
+
+@pytest.mark.parametrize("type_", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt"])
+def test_types_of_tokens_that_say_who_calls(verifier, type_):
+    assert verifier.identity(of_header(typ=type_)) == f"jwt:{ISSUER} alice"
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        *("dpop+jwt", "JWE", "JOSE", "logout+jwt", "secevent+jwt", "application/dpop+jwt"),
+        *("", "application/", "application/application/jwt", "JWT ", "\u212aJWT"),
+        *(None, 5, ["JWT"], {"JWT": 1}),
+    ],
+)
+def test_types_of_other_tokens(verifier, type_):
+    assert refused(verifier, of_header(typ=type_)) is Reason.TOKEN_TYPE
+
+
+@pytest.mark.parametrize(
+    "member",
+    [{"cty": "JWT"}, {"b64": False}, {"b64": True}, {"zip": "DEF"}, {"enc": "A128GCM"}],
+)
+def test_headers_that_ask_to_be_read_in_another_way(verifier, member):
+    assert refused(verifier, of_header(**member)) is Reason.TOKEN_MALFORMED
+
+
+def test_a_token_within_a_token(verifier):
+    within = of_header().encode()
+    assert refused(verifier, signed(HEAD, within)) is Reason.TOKEN_MALFORMED
+    head = b'{"alg":"EdDSA","kid":"e","cty":"JWT"}'
+    assert refused(verifier, signed(head, within)) is Reason.TOKEN_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        (b'{"alg":"none","alg":"EdDSA","kid":"e"}', None),
+        (b'{"alg":"EdDSA","typ":"dpop+jwt","kid":"e","typ":"JWT"}', None),
+        (HEAD, b'{"sub":"bob",'),
+    ],
+    ids=["alg", "typ", "sub"],
+)
+def test_names_that_occur_twice(verifier, header, body):
+    text = BODY if body is None else body + BODY[1:]
+    assert refused(verifier, signed(header, text)) is Reason.TOKEN_MALFORMED
+
+
+@pytest.mark.parametrize("header", [b'{"alg":"EdDSA"}', b'{"alg":"EdDSA","kid":null}'])
+def test_a_token_without_a_key_id_names_no_key(tmp_path, header):
+    path = tmp_path / "jwks.json"
+    path.write_bytes(jwks(jwk(ED25519, "None")))
+    verifier = TokenVerifier([Issuer.from_file(ISSUER, AUDIENCE, path)])
+    assert refused(verifier, signed(header, BODY)) is Reason.TOKEN_SIGNATURE
+
+
 def signed(header, body):
     """A token of these bytes, with a signature that verifies."""
     parts = (base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, body))
     message = b".".join(parts)
     signature = ED25519.sign(message)
     return (message + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
-
-
-HEAD = b'{"alg":"EdDSA","kid":"e"}'
-BODY = json.dumps({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": 2**40}).encode()
 
 
 @pytest.mark.parametrize(
