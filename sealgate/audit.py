@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from sealgate.auditing.logs import read_witnessed
+from sealgate.auditing.reader import AuditReader
 from sealgate.auditing.told import Told, log_keys, log_name
 from sealgate.auditing.tree_check import Claim, StoredHashes, TreeCheck, check_sizes
 from sealgate.following import follow
@@ -67,9 +68,16 @@ class Auditor:
     """Reads and checks the logs behind one gateway."""
 
     def __init__(
-        self, channel: grpc.Channel, policy: Policy, policies: Sequence[Policy] = ()
+        self,
+        channel: grpc.Channel,
+        policy: Policy,
+        policies: Sequence[Policy] = (),
+        reader: AuditReader | None = None,
     ) -> None:
-        """`policies` are the chain that ends with `policy`, oldest first, where it is at hand."""
+        """`policies` are the chain that ends with `policy`, oldest first, where it is at hand.
+        `reader` opens entries, where they are to be opened.
+        """
+        self.reader = reader
         self.logs = LogServiceStub(channel)
         self._policy = policy
         self._policies = policies or (policy,)
@@ -148,6 +156,11 @@ class Auditor:
             registry = log_name(self._policy.registry_log)
             self.verify(registry, lambda done, total: None)
         return self._told or Told()
+
+    def told_again(self) -> Told:
+        """The same, read anew."""
+        self._told = None
+        return self.told()
 
     def use(self, told: Told) -> None:
         """Take over what another gateway's verified registry log tells; see `told`."""

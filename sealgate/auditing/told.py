@@ -1,9 +1,10 @@
-"""What the registry's log tells of the answer logs: anchors, prunings, and accepted policies."""
+"""What the registry's log tells of the answer logs: anchors, prunings, erasures, and policies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sealgate.auditing.closed import Erased
 from sealgate.auditing.tree_check import Claim
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
@@ -14,8 +15,9 @@ from sealgate.trust.policy import Policy
 ANCHORED = "answers.anchored"
 PRUNED = "log.pruned"
 ACCEPTED = "policy.accepted"
+ERASED = "subject.erased"
 # What a leaf must contain before it is read as a whole.
-_MARKS = tuple(f'"event":"{name}"'.encode() for name in (ANCHORED, PRUNED, ACCEPTED))
+_MARKS = tuple(f'"event":"{name}"'.encode() for name in (ANCHORED, PRUNED, ACCEPTED, ERASED))
 
 _LONGEST_NOTE = 1 << 14
 
@@ -55,12 +57,13 @@ class Anchor:
 class Told:
     """Collects from the leaves of the registry's log, which come in order.
 
-    `anchors` and `pruned` (how many entries) are by origin; `policies` are the digests of accepted
-    policies, oldest first.
+    `anchors`, `pruned` (how many entries) and `erased` are by origin; `policies` are the digests of
+    accepted policies, oldest first.
     """
 
     anchors: dict[str, list[Anchor]] = field(default_factory=dict)
     pruned: dict[str, int] = field(default_factory=dict)
+    erased: dict[str, Erased] = field(default_factory=dict)
     policies: list[str] = field(default_factory=list)
 
     def visit(self, index: int, leaf: bytes) -> None:
@@ -74,6 +77,15 @@ class Told:
         elif event == PRUNED:
             origin, size = _origin(entry), fields.integer(body.get("size"))
             self.pruned[origin] = max(size, self.pruned.get(origin, 0))
+            if "closed" in body:
+                erased = self.erased.setdefault(origin, Erased())
+                erased.pruned = max(erased.pruned, fields.integer(body["closed"]))
+        elif event == ERASED:
+            erased = self.erased.setdefault(_origin(entry), Erased())
+            if "entries" in body:
+                erased.entries += fields.integer(body["entries"])
+            else:
+                erased.uncounted += 1
         elif event == ANCHORED:
             size, time = fields.integer(body.get("size")), fields.text(entry.get("time"))
             anchor = Anchor(index, time, size, fields.text(body.get("checkpoint"), _LONGEST_NOTE))

@@ -10,6 +10,7 @@ from functools import partial
 import grpc
 
 from sealgate.audit import Auditor, LogFinding
+from sealgate.auditing.closed import Closed, Erased, check_closed
 from sealgate.auditing.told import Told, last_anchor, named_logs
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
@@ -29,7 +30,8 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True)
 class Report:
     """What was found of one log. `reason` says why it is not `INTACT`, and `detail` what that is
-    about; `finding` is there where its entries were read to the end.
+    about; `finding` is there where its entries were read to the end, and `closed` where each was
+    opened, as far as it can be.
     """
 
     origin: str
@@ -37,6 +39,7 @@ class Report:
     reason: Reason | None = None
     detail: str = ""
     finding: LogFinding | None = None
+    closed: Closed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ def verify_logs(
     1. The registry's log is verified through the first gateway. It tells of the same policies, and
        what each other gateway shows of it extends that, or is extended by it.
     2. Every answer log that a policy ever named is verified with each anchor of it.
-    3. A log that no gateway shows is not intact (LOG_UNSEEN), nor is one with entries of which no
+    3. Its entries are opened where the auditor has a reader for that, and those that cannot be are
+       as many as erasures closed (OPENING_MISSING, ERASURE_UNFINISHED).
+    4. A log that no gateway shows is not intact (LOG_UNSEEN), nor is one with entries of which no
        anchor tells (ENTRY_UNANCHORED).
     """
     names = named_logs(policies)
@@ -79,11 +84,12 @@ def verify_logs(
     for auditor in auditors[1:]:
         auditor.use(told)
     for origin, versions in names.items():
-        # 2. and 3.
+        # 2. to 4.
         if origin == registry:
             continue
         if origin in shown:
-            yield _anchored(_verified(shown[origin], origin, asked, progress))
+            report = _verified(shown[origin], origin, asked, progress)
+            yield _anchored(_opened(shown[origin], report))
         else:
             unseen = Report(origin, ELSEWHERE)
             if origin not in asked.elsewhere:
@@ -105,6 +111,30 @@ def _verified(auditor: Auditor, origin: str, asked: Asked, progress: Progress) -
         return Report(origin, INTACT, finding=finding)
 
     return _checked(report, verify)
+
+
+def _opened(auditor: Auditor, report: Report) -> Report:
+    """Step 3."""
+    reader, finding, origin = auditor.reader, report.finding, report.origin
+    if reader is None or finding is None:
+        return report
+
+    def told(found: Told) -> Erased:
+        return found.erased.get(origin, Erased())
+
+    def check() -> Report:
+        opened = reader.openings(origin, finding.first, finding.size)
+        closed = sum(entry.fields is None for entry in opened)
+        before, again = told(auditor.told()), lambda: told(auditor.told_again())
+        return replace(report, closed=check_closed(origin, closed, before, again))
+
+    try:
+        return _checked(report, check)
+    except grpc.RpcError as error:
+        if reason_of(error) is not Reason.RIGHT_MISSING:
+            raise
+        detail = "its entries were not opened: that takes the right to read every model"
+        return replace(report, state=INCOMPLETE, reason=Reason.RIGHT_MISSING, detail=detail)
 
 
 def _checked(report: Report, check: Callable[[], Report | None]) -> Report:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
+import grpc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from sealgate.audit import Auditor
+from sealgate.auditing.reader import AuditReader
 from sealgate.auditing.told import named_logs
 from sealgate.auditing.verification import (
     BROKEN,
@@ -26,6 +28,7 @@ from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
 from sealgate.reasons import Reason
 from sealgate.trust.cosignature import WitnessKey
+from sealgate.trust.policy import Policy
 
 _LOOK_SECONDS = 0.5
 NOT_ALL_SEEN = 3
@@ -75,6 +78,12 @@ The exit status is 1 where something does not hold, and 3 where all holds and no
     metavar="SECONDS",
     help="How long to wait for the first anchor of a log; it comes within seconds of its entries.",
 )
+@click.option(
+    "--open/--no-open",
+    "opens",
+    default=True,
+    help="Whether to open every entry, so that deleted openings show; on by default.",
+)
 @json_option
 @click.pass_context
 def verify(
@@ -84,6 +93,7 @@ def verify(
     keys: tuple[str, ...],
     threshold: int | None,
     patience: float,
+    opens: bool,
     as_json: bool,
 ) -> None:
     """Check every entry of every log against all that was signed of it.
@@ -92,7 +102,8 @@ def verify(
     --witness a state that these witnesses have cosigned. The hashes that it keeps must be those of
     its entries; of entries that were pruned, which the registry's log must tell, there are only
     these. A log that a policy ever named and no gateway shows is not intact, nor is one that no
-    anchor covers yet.
+    anchor covers yet. Every entry of an answer log is opened; those that cannot be must be as many
+    as the registry's log says were erased.
     """
     witnesses = [WitnessKey.from_vkey(key) for key in keys]
     wanted = len(witnesses) if threshold is None else threshold
@@ -114,7 +125,7 @@ def verify(
         bars = stack.enter_context(_Bars(not as_json))
         until = time.monotonic() + patience
         while True:
-            auditors = [Auditor(channel, policies[-1], policies) for channel in channels]
+            auditors = [_auditor(channel, policies, opens) for channel in channels]
             reports = list(verify_logs(auditors, policies, asked, bars.move))
             waits = any(report.reason is Reason.ENTRY_UNANCHORED for report in reports)
             if not waits or time.monotonic() >= until:
@@ -130,6 +141,12 @@ def verify(
     states = {report.state for report in reports}
     if states & {BROKEN, INCOMPLETE}:
         ctx.exit(1 if BROKEN in states else NOT_ALL_SEEN)
+
+
+def _auditor(channel: grpc.Channel, policies: Sequence[Policy], opens: bool) -> Auditor:
+    policy = policies[-1]
+    reader = AuditReader(channel, policy, lambda: datetime.now(UTC)) if opens else None
+    return Auditor(channel, policy, policies, reader)
 
 
 class _Bars:
@@ -168,6 +185,7 @@ def _row(report: Report, keys: Sequence[str]) -> dict[str, object]:
         "anchors": found.anchors if found else None,
         "anchored": found.anchored if found else None,
         "tiles": found.whole if found else None,
+        "closed": report.closed.entries if report.closed else None,
         "witnesses": list(found.witnesses) if found else [],
         "witnessed": found.witnessed if found else 0,
         "without": list(found.without) if found else [],
@@ -190,6 +208,10 @@ def _found(report: Report) -> str:
         text += f"; {finding.witnessed} entries cosigned by {', '.join(finding.witnesses)}"
     if finding.without:
         text += f"; not by {', '.join(finding.without)}"
+    closed = report.closed
+    if closed and closed.entries:
+        erased = "erased" if closed.explained else "closed, erased or not: releases did not count"
+        text += f"; {closed.entries} entries {erased}"
     if not finding.whole:
         text += "; hashes above the leaves not seen: the gateway's release does not show them"
     return text
