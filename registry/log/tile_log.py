@@ -23,13 +23,14 @@ from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 from registry.database import Database
 from registry.log import rows
 from registry.log.extension import check_extends
-from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
+from registry.log.loading import check_newest_leaves, load, open_own, take_epoch
+from registry.log.rows import TileRows, inconsistent, newest_checkpoint
 from registry.log.tables import LogTables
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
+from sealgate.trust.checkpoint import Checkpoint, log_vkey, sign_checkpoint
 from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import Signer
-from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash, verify_inclusion
+from sealgate.trust.merkle import leaf_hash, verify_inclusion
 from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, inclusion_proof, partial_width
 
 LARGEST_GROUP = 256
@@ -117,9 +118,9 @@ class TileLog:
         """
         remembered = memory.checkpoint if memory is not None else None
         with database.writing() as connection:
-            epoch = _take_epoch(connection, tables, origin)
-            frontier, note = _load(connection, tables, origin, signer)
-            _check_newest_leaves(connection, tables, frontier.size, origin)
+            epoch = take_epoch(connection, tables, origin)
+            frontier, note = load(connection, tables, origin, signer)
+            check_newest_leaves(connection, tables, frontier.size, origin)
             # 4.
             for seen in filter(None, (known, remembered)):
                 check_extends(connection, tables, frontier, seen)
@@ -179,7 +180,7 @@ class TileLog:
         newest = newest_checkpoint(connection, self._tables)
         if self._halted or newest is None:
             raise inconsistent(self._halted or f"{self.origin}: no checkpoint")
-        signed = _open_own(newest.note, self.origin, self._signer)
+        signed = open_own(newest.note, self.origin, self._signer)
         check_extends(connection, self._tables, signed, seen)
 
     def _take_over(self, connection: Connection, note: str | None) -> None:
@@ -192,7 +193,7 @@ class TileLog:
             return
         if self._epoch is not None or note is None:
             raise inconsistent(f"{self.origin}: not the checkpoint that was signed last")
-        frontier, note = _load(connection, self._tables, self.origin, self._signer)
+        frontier, note = load(connection, self._tables, self.origin, self._signer)
         check_extends(connection, self._tables, frontier, self.seen)
         self._frontier, self._note, self._unsettled = frontier, note, None
         self._remember()
@@ -300,56 +301,3 @@ class _Statements:
             return self._widen_tile, {**at, "wider": tile.hashes}
         row = {"level": tile.level, "index": tile.index, "hashes": tile.hashes}
         return self._add_tile, row
-
-
-def _take_epoch(connection: Connection, tables: LogTables, origin: str) -> int:
-    writer = tables.writer
-    row = connection.execute(select(writer).with_for_update()).one_or_none()
-    if row is None:
-        connection.execute(insert(writer), {"origin": origin, "epoch": 1})
-        return 1
-    if row.origin != origin:
-        raise inconsistent(f"these are the tables of {row.origin}")
-    epoch = int(row.epoch) + 1
-    connection.execute(update(writer).where(writer.c.origin == origin).values(epoch=epoch))
-    return epoch
-
-
-def _load(
-    connection: Connection, tables: LogTables, origin: str, signer: Signer
-) -> tuple[Frontier, str]:
-    """Rebuild the frontier and check it against the newest checkpoint; the steps are `open`'s."""
-    count = next_index(connection, tables)
-    newest = newest_checkpoint(connection, tables)
-    if newest is None:
-        if count:
-            raise inconsistent(f"{origin}: {count} leaves without a checkpoint")
-        note = sign_checkpoint(Checkpoint(origin, 0, EMPTY_ROOT), signer)
-        connection.execute(insert(tables.checkpoints), {"size": 0, "note": note})
-        return Frontier.empty(), note
-    # 1.
-    signed = _open_own(newest.note, origin, signer)
-    # 2.
-    if not count == signed.size == newest.size:
-        raise inconsistent(f"{origin}: {count} leaves under a checkpoint of {signed.size}")
-    # 3.
-    frontier = Frontier.load(TileRows(connection, tables, exact=True), count)
-    if frontier.root != signed.root:
-        raise inconsistent(f"{origin}: the tiles lead to another root")
-    return frontier, newest.note
-
-
-def _check_newest_leaves(connection: Connection, tables: LogTables, size: int, origin: str) -> None:
-    """Compare the leaves under the unfinished tile with it."""
-    first = size - partial_width(0, size)
-    hashes = TileRows(connection, tables).stored(0, first // WIDTH) if first < size else b""
-    blocks = rows.leaves(connection, tables, first, size)
-    if b"".join([leaf_hash(leaf) for block in blocks for leaf in block]) != hashes:
-        raise inconsistent(f"{origin}: the newest leaves are not those of the tiles")
-
-
-def _open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
-    try:
-        return open_checkpoint(note, log_vkey(origin, signer))
-    except Refusal as error:
-        raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error

@@ -1,0 +1,66 @@
+"""Reading what a log was when it was written last, and checking it, before anything is added."""
+
+from sqlalchemy import Connection, insert, select, update
+
+from registry.log import rows
+from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
+from registry.log.tables import LogTables
+from sealgate.reasons import Refusal
+from sealgate.trust.checkpoint import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
+from sealgate.trust.frontier import Frontier
+from sealgate.trust.keys import Signer
+from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash
+from sealgate.trust.tiles import WIDTH, partial_width
+
+
+def take_epoch(connection: Connection, tables: LogTables, origin: str) -> int:
+    writer = tables.writer
+    row = connection.execute(select(writer).with_for_update()).one_or_none()
+    if row is None:
+        connection.execute(insert(writer), {"origin": origin, "epoch": 1})
+        return 1
+    if row.origin != origin:
+        raise inconsistent(f"these are the tables of {row.origin}")
+    epoch = int(row.epoch) + 1
+    connection.execute(update(writer).where(writer.c.origin == origin).values(epoch=epoch))
+    return epoch
+
+
+def load(
+    connection: Connection, tables: LogTables, origin: str, signer: Signer
+) -> tuple[Frontier, str]:
+    """Rebuild the frontier and check it, by the steps of `TileLog.open`."""
+    count = next_index(connection, tables)
+    newest = newest_checkpoint(connection, tables)
+    if newest is None:
+        if count:
+            raise inconsistent(f"{origin}: {count} leaves without a checkpoint")
+        note = sign_checkpoint(Checkpoint(origin, 0, EMPTY_ROOT), signer)
+        connection.execute(insert(tables.checkpoints), {"size": 0, "note": note})
+        return Frontier.empty(), note
+    # 1.
+    signed = open_own(newest.note, origin, signer)
+    # 2.
+    if not count == signed.size == newest.size:
+        raise inconsistent(f"{origin}: {count} leaves under a checkpoint of {signed.size}")
+    # 3.
+    frontier = Frontier.load(TileRows(connection, tables, exact=True), count)
+    if frontier.root != signed.root:
+        raise inconsistent(f"{origin}: the tiles lead to another root")
+    return frontier, newest.note
+
+
+def check_newest_leaves(connection: Connection, tables: LogTables, size: int, origin: str) -> None:
+    """Compare the leaves under the unfinished tile with it."""
+    first = size - partial_width(0, size)
+    hashes = TileRows(connection, tables).stored(0, first // WIDTH) if first < size else b""
+    blocks = rows.leaves(connection, tables, first, size)
+    if b"".join([leaf_hash(leaf) for block in blocks for leaf in block]) != hashes:
+        raise inconsistent(f"{origin}: the newest leaves are not those of the tiles")
+
+
+def open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
+    try:
+        return open_checkpoint(note, log_vkey(origin, signer))
+    except Refusal as error:
+        raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error
