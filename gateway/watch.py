@@ -183,7 +183,8 @@ class Watch:
             _log.info("%s/%s would have to load what it returns to: %s", *place, refusal)
 
     def _upkeep(self) -> None:
-        self._remember()
+        # Where its disk is full, statements are renewed all the same.
+        self._guarded(self._remember)
         self._remind()
         if self._rooms is not None:
             self._rooms.probe()

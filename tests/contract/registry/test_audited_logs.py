@@ -140,6 +140,21 @@ class TestLogsThatAreNotShown:
         assert [report.state for report in found.values()] == [INTACT, INTACT]
 
 
+@pytest.mark.parametrize("more", [0, 30])
+def test_two_gateways_that_show_two_registries(record: Record, tmp_path: Path, more: int) -> None:
+    """Somebody runs a second registry under the same keys, longer or shorter than the first."""
+    folder = tmp_path / "fork"
+    folder.mkdir()
+    fork = Bureau(folder, f"sqlite:///{folder / 'fork.db'}").found("forked")
+    for number in range(more):
+        fork.registry.models.create("paula", f"model-{number}")
+    there = ShownLogs(fork.registry.log)
+    found = record.reports(record.shown(record.answers.reader), there)
+    assert {report.state for report in found.values()} == {BROKEN}
+    assert found[REGISTRY_LOG].reason in (Reason.LOG_INCONSISTENT, Reason.PROOF_INVALID)
+    fork.registry.close()
+
+
 class TestTiles:
     """Of what is stored beside the entries, for proofs are made from it."""
 
