@@ -30,6 +30,7 @@ def test_it_answers_as_the_signed_model_does(
     assert "digest not checked there" in caplog.text
     live = engine.resolve("digits")
     assert live.ready.engine == 'foreign "theirs", digest not checked there'
+    assert live.ready.arithmetic == ""
     answer = engine.infer(live, ROWS)
     assert np.allclose(answer.outputs["logits"], int8_logits(MODEL, ROWS), atol=1e-5)
     assert answer.features.shape[0] == len(ROWS)

@@ -54,6 +54,8 @@ def test_a_gateway_in_front_of_mlserver(server: MlServer, tmp_path: Path) -> Non
         fields = verify_receipt(receipt, house.governance("client").policy()).fields
         said = 'foreign "mlserver", digest not checked there'
         assert (fields["version"], fields["engine"]) == ("1", said)
+        # What that server computes with cannot be seen from here.
+        assert (fields["screening"], fields["arithmetic"]) == ("full", "")
         metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name="digits"), timeout=60)
         assert metadata.properties["engine"] == said
         described = stub.ModelConfig(oip.ModelConfigRequest(name="digits"), timeout=60).config

@@ -137,6 +137,8 @@ def test_an_auditor_is_told_why_classes_alone_left(house, ask, tmp_path):
         before, after = entries[at : at + 2]
         assert (before["output"], before["verdict"], before["engine"]) == ("session", "", "")
         assert (after["outcome"], after["input"]) == ("answered", before["input"])
+        # That it is for the caller's session, the answer's own entry does not tell them.
+        assert (before["actions"], after["actions"]) == ("", "label-only")
     screens(house, roles={"client": {"labels_only": True}})
     assert why_reduced(house, ask(rows()[0]), tmp_path) == [prefix + "a role of client"]
     live = house.gateway.engine.live()["digits", "production"]

@@ -63,6 +63,9 @@ def test_answers_come_from_the_engine_and_the_features_stay(house):
     assert (logits.argmax(axis=1) == labels(count=5)).all()
     metadata = house.inference().ModelMetadata(oip.ModelMetadataRequest(name="digits"))
     assert [output.name for output in metadata.outputs] == ["logits"]
+    recorder = house.gateway.recorder
+    opened = recorder.open(recorder.size - 1).opened
+    assert (opened["screening"][1], opened["arithmetic"][1]) == ("full", "int8")
     asked = question("digits", rows())
     asked.outputs.add(name="sealgate_features")
     assert refusal(house.inference().ModelInfer, asked) is Reason.OUTPUT_UNKNOWN

@@ -78,7 +78,7 @@ def test_a_fallback_is_recorded(absent: str, caplog: pytest.LogCaptureFixture) -
     assert version.place == f"cpu for want of {absent}"
     rows = clean_rows(MODEL, 4)
     plain = ReadyVersion.build("", files, CpuSettings(1))
-    assert plain.engine == "in-process, digest checked"
+    assert (plain.engine, plain.arithmetic) == ("in-process, digest checked", "int8")
     expected, found = (each.submit(rows).outputs["logits"] for each in (plain, version))
     assert np.array_equal(expected, found)
 
