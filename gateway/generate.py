@@ -34,7 +34,7 @@ from gateway.front_door import Call, RecordedRefusal
 from gateway.generated import RECEIPT, Work, check_followed
 from gateway.outcomes import actions_of, outcome_of
 from gateway.prompt_guard import PromptGuard
-from gateway.question import Question, read_id, read_question
+from gateway.question import Question
 from gateway.quotas import COUNTED, Quotas
 from gateway.recorder import Recorder
 from gateway.rights import Rights
@@ -44,7 +44,6 @@ from inference.remote import prompts
 from inference.remote.calls import error_message
 from inference.statistics import Ending, Statistics
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.answer import CUT, FULL, NONE, OPENED
 from sealgate.trust.policy import Policy, Principal
@@ -167,9 +166,7 @@ class Generate:
         self, request: oip.ModelInferRequest, call: Call, work: Work
     ) -> Iterator[oip.ModelInferResponse]:
         """Steps 1 to 6: all parts but the last, which is left in `work`."""
-        work.request_id = read_id(request)  # 1
-        work.parameters = parameters_digest(request)
-        question = work.question = read_question(prompts.without_sampling(request))
+        question = work.read(request)  # 1
         self._rights.check(call, "infer", question.model, question.alias)
         live = work.live = self._engine.resolve(  # 2
             question.model, question.version, question.alias

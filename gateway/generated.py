@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway.question import Question
+from gateway.question import Question, read_id, read_question
 from inference.engine import Live
 from inference.generation import Asked, answer_digest
 from inference.generators import Begun
@@ -12,6 +12,7 @@ from inference.remote import prompts
 from inference.remote.prompts import Piece
 from inference.statistics import Statistics
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipt import Receipt
 
@@ -85,6 +86,15 @@ class Work:
     def output(self) -> str:
         """The digest of what has come of the answer, empty where none has begun."""
         return answer_digest(self.prompt_ids, self.ids, bytes(self.text)) if self.has_begun else ""
+
+    def read(self, request: oip.ModelInferRequest) -> Question:
+        """What is asked, apart from prompt and sampling. Raises: PARAMETER_MALFORMED, and as
+        `read_question`.
+        """
+        self.request_id = read_id(request)
+        self.parameters = parameters_digest(request)
+        self.question = read_question(prompts.without_sampling(request))
+        return self.question
 
     def begin(self, begun: Begun) -> None:
         self.has_begun = True

@@ -31,12 +31,11 @@ from sealgate.client.check import (
     Roots,
     check_receipt,
 )
-from sealgate.client.question import Answer, Question
+from sealgate.client.question import Answer, Attempt, Question
 from sealgate.client.refused import CheckedReceipt, GatewayRefusal, receipt_in, refusal_of
 from sealgate.client.retries import Retries
 from sealgate.client.witness import Gap, Sighting, Witness
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs
 from sealgate.trust.checkpoint import open_checkpoint
@@ -90,27 +89,6 @@ class Caller:
         return self.principal or view.principal(self.identities())
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question as it was sent once: `request` has the nonce; `sizes` are those of the logs, and
-    `since` the time, before the call.
-    """
-
-    question: Question
-    request: oip.ModelInferRequest
-    sizes: Mapping[str, int]
-    since: datetime
-
-    def values(self) -> dict[str, Collection[str]]:
-        """What the receipt must say of the request, whatever became of it."""
-        return {
-            "method": (INFER,),
-            "alias": (self.question.alias,),
-            "parameters": (parameters_digest(self.request),),
-            "request_id": (self.request.id,),
-        }
-
-
 class Exchange:
     """Asks, checks and witnesses for one caller; shared by any number of threads or tasks."""
 
@@ -151,14 +129,14 @@ class Exchange:
             attempt += 1
             yield from self._current_policy(ends)  # 1
             request = question.with_nonce("" if self._takes_v1 else self._nonce())
-            asked = Asked(question, request, self.witness.sizes(), self._now())  # 2
+            sent = Attempt(question, request, self.witness.sizes(), self._now())  # 2
             try:
                 response = yield self._rpc("ModelInfer", request, ends)  # 3
             except grpc.RpcError as error:
                 failed = error
             else:
-                return (yield from self._answer(asked, response, ends))
-            refusal = yield from self._refusal(asked, failed, ends)
+                return (yield from self._answer(sent, response, ends))
+            refusal = yield from self._refusal(sent, failed, ends)
             yield from self._pause(attempt, refusal, ends)
 
     def read(self, method: str, request: Any, seconds: float) -> Steps[Any]:
@@ -192,8 +170,10 @@ class Exchange:
                 return found
             request.page_token = page.next_page_token
 
-    def _answer(self, asked: Asked, response: oip.ModelInferResponse, ends: float) -> Steps[Answer]:
-        request, question = asked.request, asked.question
+    def _answer(
+        self, attempt: Attempt, response: oip.ModelInferResponse, ends: float
+    ) -> Steps[Answer]:
+        request, question = attempt.request, attempt.question
         data = response.parameters["receipt"].string_param.encode()
         if not data:
             raise Refusal(Reason.RECEIPT_MISSING)
@@ -207,7 +187,7 @@ class Exchange:
             "input": (question.input_digest,),
             "output": (question.digest_of_outputs(outputs),),
         }
-        receipt = yield from self._accept(data, asked, values, ends)
+        receipt = yield from self._accept(data, attempt, values, ends)
         return Answer(
             {name: tensor.data for name, tensor in outputs.items()},
             request.model_name,
@@ -216,29 +196,31 @@ class Exchange:
             receipt,
         )
 
-    def _refusal(self, asked: Asked, error: grpc.RpcError, ends: float) -> Steps[GatewayRefusal]:
+    def _refusal(
+        self, attempt: Attempt, error: grpc.RpcError, ends: float
+    ) -> Steps[GatewayRefusal]:
         refusal = refusal_of(error)
         data = receipt_in(error)
         if data is not None:
             # What the gateway had not come to when it refused is empty.
             values = {
                 "outcome": (refusal.reason.name,),
-                "model": (asked.request.model_name, ""),
-                "input": (asked.question.input_digest, ""),
+                "model": (attempt.request.model_name, ""),
+                "input": (attempt.question.input_digest, ""),
                 "output": ("",),
             }
-            refusal.receipt = yield from self._accept(data, asked, values, ends)
+            refusal.receipt = yield from self._accept(data, attempt, values, ends)
         return refusal
 
     def _accept(
-        self, data: bytes, asked: Asked, values: Mapping[str, Collection[str]], ends: float
+        self, data: bytes, attempt: Attempt, values: Mapping[str, Collection[str]], ends: float
     ) -> Steps[CheckedReceipt]:
         """Steps 4 and 5, under a newer policy where the one in hand does not do."""
-        until, known = self._now(), {**asked.values(), **values}
+        until, known = self._now(), {**attempt.values(), **values}
         for last in (False, True):
             view = yield from self._current_policy(ends)
-            told = {"principal": (self._principal,), **known}
-            expected = Expected(told, asked.since, until, self._takes_v1)
+            told = {"principal": (self._principal,), "method": (INFER,), **known}
+            expected = Expected(told, attempt.since, until, self._takes_v1)
             try:
                 receipt, seen = check_receipt(data, view, expected)
                 break
@@ -247,7 +229,7 @@ class Exchange:
                     raise
             self._stale_at = 0.0
         yield from self._witness(seen, ends)
-        if not self.witness.take(seen, asked.sizes):
+        if not self.witness.take(seen, attempt.sizes):
             raise Refusal(Reason.RECEIPT_MISMATCH, "it was recorded for another call")
         return receipt
 

@@ -1,7 +1,8 @@
 """One question as numpy arrays, and its answer as numpy arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from sealgate.client.refused import CheckedReceipt
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
 from sealgate.tensors import Array, Tensor, read_inputs, write_inputs
 from sealgate.trust.answer import tensors_digest
 from sealgate.trust.rights import DEFAULT_ALIAS
@@ -101,6 +103,26 @@ class Question:
             request, [Tensor.of(name, np.asarray(value)) for name, value in inputs.items()]
         )
         return cls(request)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A question as it was sent once: `request` has the nonce; `sizes` are those of the logs, and
+    `since` the time, before the call.
+    """
+
+    question: Question
+    request: oip.ModelInferRequest
+    sizes: Mapping[str, int]
+    since: datetime
+
+    def values(self) -> dict[str, Collection[str]]:
+        """What the receipt must say of the request, whatever became of it."""
+        return {
+            "alias": (self.question.alias,),
+            "parameters": (parameters_digest(self.request),),
+            "request_id": (self.request.id,),
+        }
 
 
 def digest_of(tensors: Any) -> str:
