@@ -14,8 +14,8 @@ from sealgate.witnessing.service import Reply, Witness
 class WitnessServer(BoundedServer):
     """Serves a witness at a host and a port, over TLS where it has a certificate.
 
-    A connection answers one request within ten seconds and is closed; beyond 32 at once they are
-    dropped.
+    A connection answers one request within ten seconds and is closed; beyond 32 at once the
+    oldest gives way.
     """
 
     def __init__(
