@@ -6,11 +6,12 @@ them from openings that somebody deleted. Entries of releases before that say no
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import select
 
 from registry.events import SUBJECT_ERASED
+from registry.log.rows import inconsistent
+from registry.logged_state import LoggedPruning
 from registry.policies import PolicyBook
-from registry.prunings import closed_of
 from registry.requests import Once, Repeated
 from registry.schema import ERASURES
 from registry.unit_of_work import Ledger
@@ -86,11 +87,18 @@ class Erasures:
                 )
                 unit.commit()
         except Repeated as repeated:
-            told = select(ERASURES).where(ERASURES.c.entry == repeated.entry)
-            with self._ledger.view() as connection:
-                row = connection.execute(told).one()
-            return Told(row.pseudonym, row.size or 0, row.key_digest, repeated=True)
+            return self._repeated(repeated.entry)
         return Told(pseudonym, closing.size, closing.key_digest, repeated=False)
+
+    def _repeated(self, entry: int) -> Told:
+        """What the log tells in entry `entry`, the row of which may have been edited."""
+        with self._ledger.view() as connection:
+            query = select(ERASURES.c.pseudonym).where(ERASURES.c.entry == entry)
+            pseudonym = connection.scalar(query)
+        told = self._ledger.logged().erasures.get(pseudonym or "")
+        if told is None or pseudonym is None:
+            raise inconsistent(f"entry {entry} tells of no erasure")
+        return Told(pseudonym, told.size or 0, told.key_digest, repeated=True)
 
     def all(self) -> list[tuple[str, str]]:
         """Origin and pseudonym of each erasure, oldest first. Raises REGISTRY_UNAVAILABLE."""
@@ -99,36 +107,33 @@ class Erasures:
             return [(row.origin, row.pseudonym) for row in connection.execute(query)]
 
     def erased(self, origin: str) -> Erased:
-        """What all erasures from an answer log have closed. Raises REGISTRY_UNAVAILABLE."""
-        with self._ledger.view() as connection:
-            return erased_of(connection, origin)
+        """What all erasures from an answer log have closed, as the log tells it.
+
+        Raises Refusal: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
+        """
+        facts = self._ledger.logged()
+        told = [erasure for erasure in facts.erasures.values() if erasure.origin == origin]
+        pruned = facts.prunings.get(origin, LoggedPruning())
+        return Erased(
+            entries=sum(erasure.entries or 0 for erasure in told) - pruned.closed,
+            size=max((erasure.size or 0 for erasure in told), default=0),
+            uncounted=sum(erasure.entries is None for erasure in told),
+        )
 
     def told_until(self, origin: str, name: str) -> int:
         """Below which entry of an answer log the erasures of a subject have counted already.
 
-        Slow: each pseudonym takes tens of milliseconds. Raises REGISTRY_UNAVAILABLE.
+        Slow: each pseudonym takes tens of milliseconds. Raises as `erased`.
         """
-        query = select(ERASURES.c.pseudonym, ERASURES.c.size).where(ERASURES.c.origin == origin)
-        with self._ledger.view() as connection:
-            rows = connection.execute(query.order_by(ERASURES.c.size.desc())).all()
-        counted = (row.size for row in rows if row.size and is_pseudonym(row.pseudonym, name))
-        return next(counted, 0)
+        told = [
+            (erasure.size, pseudonym)
+            for pseudonym, erasure in self._ledger.logged().erasures.items()
+            if erasure.origin == origin and erasure.size
+        ]
+        found = (size for size, text in sorted(told, reverse=True) if is_pseudonym(text, name))
+        return next(found, 0)
 
     def destroyed_keys(self) -> set[str]:
-        """The digests of all keys that erasures destroyed. Raises REGISTRY_UNAVAILABLE."""
-        query = select(ERASURES.c.key_digest).where(ERASURES.c.key_digest.is_not(None))
-        with self._ledger.view() as connection:
-            return set(connection.scalars(query))
-
-
-def erased_of(connection: Connection, origin: str) -> Erased:
-    """See `Erasures.erased`."""
-    table = ERASURES.c
-    told = select(
-        func.coalesce(func.sum(table.entries), 0).label("entries"),
-        func.coalesce(func.max(table.size), 0).label("size"),
-        (func.count() - func.count(table.entries)).label("uncounted"),
-    )
-    row = connection.execute(told.where(table.origin == origin)).one()
-    entries = int(row.entries) - closed_of(connection, origin)
-    return Erased(entries, int(row.size), int(row.uncounted))
+        """The digests of all keys that erasures destroyed. Raises as `erased`."""
+        told = self._ledger.logged().erasures.values()
+        return {erasure.key_digest for erasure in told if erasure.key_digest is not None}

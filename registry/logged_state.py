@@ -65,6 +65,24 @@ class LoggedAnchor:
     entry: int
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedErasure:
+    """An erasure from the answer log `origin`. What releases did not tell before is None."""
+
+    origin: str
+    entries: int | None
+    size: int | None
+    key_digest: str | None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LoggedPruning:
+    """How many entries of an answer log were pruned, and how many of these were closed before."""
+
+    size: int = 0
+    closed: int = 0
+
+
 @dataclass(slots=True)
 class LoggedFacts:
     """What a range of entries tells. The mappings only grow; what is in them is immutable."""
@@ -85,6 +103,10 @@ class LoggedFacts:
     """The digests that revocations named."""
     engine_counts: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Sequence and envelope digest of the newest counts of each engine instance."""
+    erasures: dict[str, LoggedErasure] = field(default_factory=dict)
+    """By pseudonym, in the order of the log."""
+    prunings: dict[str, LoggedPruning] = field(default_factory=dict)
+    """The newest pruning of each answer log, by origin."""
 
     def tell(self, index: int, leaf: bytes) -> None:
         """Take in what entry `index` says, if it says anything of this."""
@@ -101,6 +123,7 @@ class LoggedFacts:
         _add_new(self.key_revocations, later.key_revocations)
         _add_new(self.api_keys, later.api_keys)
         _add_new(self.withdrawn, later.withdrawn)
+        _add_new(self.erasures, later.erasures)
         self.allowances |= later.allowances
         self.revoked |= later.revoked
         self.policy = max(self.policy, later.policy)
@@ -110,6 +133,12 @@ class LoggedFacts:
             _add_newest(self.pointers, place, pointer)
         for instance, counts in later.engine_counts.items():
             _add_newest(self.engine_counts, instance, counts)
+        for origin, pruning in later.prunings.items():
+            self.add_pruning(origin, pruning)
+
+    def add_pruning(self, origin: str, pruning: LoggedPruning) -> None:
+        """Keep a pruning, if it is the newest of its log."""
+        self.prunings[origin] = max(pruning, self.prunings.get(origin, LoggedPruning()))
 
     def add_anchor(self, origin: str, anchor: LoggedAnchor) -> None:
         """Keep an anchor, if it is the newest of its log."""
@@ -216,6 +245,17 @@ def _revocation(facts: LoggedFacts, columns: Columns) -> None:
     facts.revoked.add(columns["version_digest"])
 
 
+def _erasure(facts: LoggedFacts, columns: Columns) -> None:
+    names = ("origin", "entries", "size", "key_digest")
+    erasure = LoggedErasure(**{name: columns[name] for name in names})
+    facts.erasures.setdefault(columns["pseudonym"], erasure)
+
+
+def _pruning(facts: LoggedFacts, columns: Columns) -> None:
+    pruning = LoggedPruning(columns["size"], columns["closed"] or 0)
+    facts.add_pruning(columns["origin"], pruning)
+
+
 _TAKERS: Mapping[str, Callable[[LoggedFacts, Columns], None]] = {
     schema.API_KEYS.name: _api_key,
     schema.API_KEY_REVOCATIONS.name: _key_revocation,
@@ -226,10 +266,13 @@ _TAKERS: Mapping[str, Callable[[LoggedFacts, Columns], None]] = {
     schema.POINTERS.name: _pointer,
     schema.REVOCATIONS.name: _revocation,
     schema.ENGINE_COUNTS.name: _engine_counts,
+    schema.ERASURES.name: _erasure,
+    schema.PRUNINGS.name: _pruning,
 }
 # Most entries are of other kinds. Within a string quotes are escaped, so this finds each of them,
 # and decoding says whether it is the entry's own event.
 _EVENT = re.compile(
     rb'"event":"(?:api-key\.created|api-key\.revoked|request\.allowed|screening\.drifted|'
-    rb"answers\.anchored|policy\.accepted|pointer\.moved|version\.revoked|engine\.counted)\""
+    rb"answers\.anchored|policy\.accepted|pointer\.moved|version\.revoked|engine\.counted|"
+    rb"subject\.erased|log\.pruned)\""
 )

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from registry.events import ANSWERS_ANCHORED, LOG_PRUNED
+from registry.logged_state import LoggedPruning
 from registry.schema import ANCHORS, PRUNINGS
 from registry.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, Refusal
@@ -49,10 +50,10 @@ class Prunings:
         with self._ledger.change(self._principal) as unit:
             if size % WIDTH or size > _prunable(unit, origin, before):
                 raise Refusal(Reason.RETENTION_HOLDS, f"{size} entries of {origin}")
-            pruned = pruned_of(unit.connection, origin)
-            if size <= pruned:
+            before_it = unit.logged().prunings.get(origin, LoggedPruning())
+            if size <= before_it.size:
                 return
-            told = closed_of(unit.connection, origin) + closed(pruned, size)
+            told = before_it.closed + closed(before_it.size, size)
             unit.add(LOG_PRUNED, origin=origin, size=size, closed=told)
             unit.commit()
 
@@ -60,12 +61,6 @@ class Prunings:
 def pruned_of(connection: Connection, origin: str) -> int:
     """How many entries of a log were to be pruned so far."""
     query = select(func.max(PRUNINGS.c.size)).where(PRUNINGS.c.origin == origin)
-    return int(connection.scalar(query) or 0)
-
-
-def closed_of(connection: Connection, origin: str) -> int:
-    """How many of a log's pruned entries had no opening any more when they were pruned."""
-    query = select(func.max(PRUNINGS.c.closed)).where(PRUNINGS.c.origin == origin)
     return int(connection.scalar(query) or 0)
 
 

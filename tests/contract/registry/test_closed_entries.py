@@ -1,0 +1,107 @@
+"""How many entries erasures closed, and of which somebody pruned some: the log says it, on both
+databases, whatever is written into the tables.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import make_url
+
+from registry import schema
+from registry.database import Database
+from registry.erasures import Closing, Erased
+from registry.log.answer_log import Answer, AnswerLog
+from registry.log.openings import Opening
+from registry.log.pruning import prune_leaves
+from registry.prunings import Prunings
+from registry.requests import Once
+from registry.unit_of_work import Ledger
+from sealgate.reasons import Reason
+from sealgate.trust import answer
+from tests.support.bureau import Bureau
+from tests.support.intruder import Intruder
+from tests.support.people import ANSWER_LOG, NOW, REGISTRY_LOG, key, refused
+from tests.support.postgres import other_schema
+
+SIZE = 600
+
+
+@pytest.fixture
+def place(database_url: str) -> str:
+    if database_url.startswith("sqlite"):
+        return database_url.replace("registry.db", "answers.db")
+    return other_schema(database_url, make_url(database_url).query["schema"] + "_answers")
+
+
+@pytest.fixture
+def log(place: str) -> Iterator[AnswerLog]:
+    """An answer log of 600 entries about three subjects in turn."""
+    leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", bytes(16)))
+    with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"))) as log:
+        for first in range(0, SIZE, 200):
+            subjects = [f"subject-{n % 3}" for n in range(first, first + 200)]
+            log.append([Answer(leaf, Opening(answer.FIELDS, bytes(16), s)) for s in subjects])
+        yield log
+
+
+def erase(bureau: Bureau, log: AnswerLog, subject: str) -> None:
+    about = log.openings.about(subject, 0, log.size)
+    closed = Closing(len(about), log.size, f"digest of {subject}")
+    bureau.registry.erasures.add("otto", ANSWER_LOG, f"pseudonym of {subject}", closed)
+    assert log.openings.erase(subject, log.size) == len(about)
+
+
+def prune(bureau: Bureau, log: AnswerLog, place: str, size: int) -> None:
+    bureau.registry.anchors.add("gateway", log.note)
+    ledger = Ledger.join(bureau.database, REGISTRY_LOG, key("registry-log"), bureau.clock)
+    before = NOW + timedelta(hours=1)
+    Prunings(ledger, "root").add(ANSWER_LOG, size, before, log.openings.closed_between)
+    with closing(Database.open(place, "answers")) as database:
+        prune_leaves(database, size)
+
+
+def test_what_is_closed_is_what_the_log_tells(bureau: Bureau, log: AnswerLog, place: str) -> None:
+    erasures = bureau.registry.erasures
+    assert erasures.erased(ANSWER_LOG) == Erased(0, 0, 0)
+    erase(bureau, log, "subject-0")
+    assert log.openings.about("subject-1", 0, 7) == [1, 4]
+    assert (log.openings.closed(), log.openings.closed_between(1, 7)) == (200, 2)
+    assert erasures.erased(ANSWER_LOG) == Erased(200, SIZE, 0)
+    prune(bureau, log, place, 256)
+    assert log.openings.closed() == erasures.erased(ANSWER_LOG).entries == 200 - 86
+    erase(bureau, log, "subject-1")
+    prune(bureau, log, place, 512)
+    assert log.openings.closed() == erasures.erased(ANSWER_LOG).entries
+    assert erasures.destroyed_keys() == {"digest of subject-0", "digest of subject-1"}
+    bureau.reopen().verify()
+    assert log.openings.closed() == bureau.registry.erasures.erased(ANSWER_LOG).entries
+
+
+def test_edited_and_deleted_rows_change_nothing(bureau: Bureau, log: AnswerLog, place: str) -> None:
+    erase(bureau, log, "subject-0")
+    prune(bureau, log, place, 256)
+    before = bureau.registry.erasures.erased(ANSWER_LOG)
+    intruder = Intruder(bureau.database)
+    intruder.update(schema.ERASURES, entries=None, size=9999, key_digest=None)
+    intruder.update(schema.PRUNINGS, closed=0)
+    assert bureau.registry.erasures.erased(ANSWER_LOG) == before
+    intruder.delete(schema.ERASURES)
+    intruder.delete(schema.PRUNINGS)
+    assert bureau.registry.erasures.erased(ANSWER_LOG) == before
+    assert bureau.registry.erasures.destroyed_keys() == {"digest of subject-0"}
+    erase(bureau, log, "subject-1")
+    prune(bureau, log, place, 512)
+    assert log.openings.closed() == bureau.registry.erasures.erased(ANSWER_LOG).entries
+
+
+def test_a_request_that_is_remembered_without_its_erasure(bureau: Bureau) -> None:
+    once = Once("6f1c2b9e-33a4-4d7e-8a57-0c1f5a1b2c3d", "sha256:" + "1" * 64)
+    with bureau.database.writing() as connection:
+        row = {"principal": "otto", "request_id": once.request_id, "digest": once.digest}
+        row |= {"entry": 0, "time": "2026-11-25T10:00:00Z"}
+        connection.execute(schema.REQUESTS.insert(), row)
+        connection.commit()
+    with refused(Reason.LOG_INCONSISTENT):
+        bureau.registry.erasures.add("otto", ANSWER_LOG, "p", Closing(0, 0, None), once)
