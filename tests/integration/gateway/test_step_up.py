@@ -1,6 +1,7 @@
 """A verdict that steps up: the request passes with a second person's word, once, and recorded."""
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -8,7 +9,10 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
+from gateway.config import GatewayConfig
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from registry import schema
+from registry.database import Database
 from sealgate.auditing.decision import HOLDS, Examination
 from sealgate.auditing.reader import AuditReader
 from sealgate.cli.policy_chain import policy_history
@@ -22,6 +26,7 @@ from sealgate.trust.promotion import sign_statement
 from sealgate.trust.receipt import Receipt
 from sealgate.trust.times import format_time
 from tests.support.house import DATA, MODELS, rows, running
+from tests.support.intruder import Intruder
 from tests.support.succession import change, person
 
 STEP_UP = {
@@ -56,7 +61,7 @@ def held(house):
     found = [
         row for row in moved if house.gateway.engine.infer(live, row[None]).verdict == "adversarial"
     ]
-    assert len(found) >= 6
+    assert len(found) >= 7
     return iter(found)
 
 
@@ -132,6 +137,21 @@ def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, hel
     assert entry["body"]["allowance"] == allowed["output"]
     # It is good for one answer.
     assert refused(client, row, allowance=said).reason is Reason.ALLOWANCE_USED
+
+
+def test_a_used_allowance_stays_used_though_its_row_is_deleted(house, client, held):
+    row = next(held)
+    said = word(house, row)
+    client.infer("digits", {"x": row[None]}, allowance=said)
+    place = GatewayConfig.read(house.state / "gateway.toml").registry.database
+    with closing(Database.open_unchanged(place, "registry")) as database:
+        intruder = Intruder(database)
+        before = intruder.copy([schema.ALLOWANCES])
+        intruder.delete(schema.ALLOWANCES)
+        try:
+            assert refused(client, row, allowance=said).reason is Reason.ALLOWANCE_USED
+        finally:
+            intruder.put_back(before)
 
 
 def test_an_auditor_is_told_of_the_verdict_and_the_second_person(house, client, held, tmp_path):
