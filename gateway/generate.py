@@ -193,7 +193,7 @@ class Generate:
             # No token is shorter than a byte.
             work.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
             for piece in begun.pieces:  # 6
-                if self._engine.is_revoked(live.digest):
+                if self._engine.is_revoked(live.model, live.digest):
                     raise Refusal(Reason.VERSION_REVOKED, live.digest)
                 work.add(piece, live.statistics)
                 if work.streams and not piece.finish:

@@ -66,7 +66,7 @@ class Cleared:
     def check_not_revoked(self) -> None:
         """Step 8. Raises Refusal(VERSION_REVOKED)."""
         # 8.
-        if self.pointer.digest in self.seen.revoked:
+        if self.seen.is_revoked(self.pointer.model, self.pointer.digest):
             raise Refusal(Reason.VERSION_REVOKED, self.pointer.digest)
 
 

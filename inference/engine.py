@@ -120,9 +120,9 @@ class Engine:
         """
         return self._table.resolve(model, version, alias, self._clock().timestamp())
 
-    def is_revoked(self, digest: str) -> bool:
-        """Whether the version of that digest was revoked, as far as this engine has seen."""
-        return digest in self._seen.seen.revoked
+    def is_revoked(self, model: str, digest: str) -> bool:
+        """Whether a model's version was revoked, as far as this engine has seen."""
+        return self._seen.seen.is_revoked(model, digest)
 
     def share(self, model: str, alias: str) -> Live | None:
         """What an alias answers that has a share of production's requests; None where it cannot."""

@@ -57,12 +57,11 @@ class Moves:
         self._loader = loader
         self.seen = standing.seen
         self.previous = dict(previous)
-        revoked = standing.seen.revoked
-        self.lives = {p: live for p, live in table.lives.items() if live.digest not in revoked}
+        is_revoked = standing.seen.is_revoked
+        ended = {p for p, live in table.lives.items() if is_revoked(live.model, live.digest)}
+        self.lives = {p: live for p, live in table.lives.items() if p not in ended}
         self.closed = dict(table.closed) | {
-            place: Closed(live.version, Reason.VERSION_REVOKED)
-            for place, live in table.lives.items()
-            if live.digest in revoked
+            place: Closed(table.lives[place].version, Reason.VERSION_REVOKED) for place in ended
         }
         self.loaded: list[Place] = []
         self.rejected: list[Rejected] = []
@@ -106,9 +105,13 @@ class Moves:
 
     def kept(self) -> dict[str, Ready]:
         """The loaded versions that an alias names or named last."""
-        revoked = self.seen.revoked
-        needed = {live.digest for live in self.lives.values()} | set(self.previous.values())
-        return {d: ready for d, ready in self._ready.items() if d in needed - revoked}
+        named = [((live.model, live.alias), live.digest) for live in self.lives.values()]
+        needed = {
+            digest
+            for (model, _), digest in (*named, *self.previous.items())
+            if not self.seen.is_revoked(model, digest)
+        }
+        return {digest: ready for digest, ready in self._ready.items() if digest in needed}
 
     def _extend(self, place: Place, bundle: PointerBundle) -> bool:
         """Cover an unmoved pointer for longer. What cleared it once holds while the policy does."""

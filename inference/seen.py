@@ -20,6 +20,7 @@ from sealgate.files import replace_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 from sealgate.trust.digest import check_digest
+from sealgate.trust.revoked import is_revoked
 from sealgate.trust.times import format_time, parse_time
 
 TYPE = "sealgate/seen/v1"
@@ -56,6 +57,10 @@ class Seen:
     def now(self, clock: datetime) -> datetime:
         """The time to judge by: the clock's, unless signed documents say that it is later."""
         return max(clock, self.time)
+
+    def is_revoked(self, model: str, digest: str) -> bool:
+        """Say whether a model's version was ever revoked."""
+        return is_revoked(self.revoked, model, digest)
 
     def with_policy(self, mark: Mark, issued: datetime) -> "Seen":
         """Raises Refusal(POLICY_ROLLED_BACK)."""

@@ -28,6 +28,7 @@ from registry.version_rows import evidence_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, tiles
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.revoked import names
 from sealgate.trust.statements import Freshness
 
 LARGEST_BLOCK = 256
@@ -73,8 +74,8 @@ class AuditTrail:
                 name, _, alias = place.partition("/")
                 if model in ("", name):
                     found += _around(connection, name, alias, time)
-            digests = {row["version_digest"] for row in found}
-            indices = [row["entry"] for row in found] + _revocations(connection, digests)
+            versions = {(row["model"], row["version_digest"]) for row in found}
+            indices = [row["entry"] for row in found] + _revocations(connection, versions)
             return _excerpt(connection, freshness, indices, with_documents=False)
 
     def decision(
@@ -91,7 +92,7 @@ class AuditTrail:
             version = connection.scalar(select(VERSIONS.c.entry).where(*here))
             if version is None:
                 raise Refusal(Reason.VERSION_UNKNOWN)
-            indices = [int(version), *_revocations(connection, {version_digest})]
+            indices = [int(version), *_revocations(connection, {(model, version_digest)})]
             indices += _attached(connection, model, version_digest)
             used = (ALLOWANCES.c.digest == allowance, ALLOWANCES.c.model == model)
             indices += connection.scalars(select(ALLOWANCES.c.entry).where(*used))
@@ -160,7 +161,8 @@ def _moves(
 
 
 # All but the bundle.
-_MOVE = tuple(POINTERS.c[n] for n in ("sequence", "version_digest", "digest", "time", "entry"))
+_TOLD = ("model", "sequence", "version_digest", "digest", "time", "entry")
+_MOVE = tuple(POINTERS.c[name] for name in _TOLD)
 
 
 def _is(row: RowMapping, sequence: int, version_digest: str) -> bool:
@@ -179,8 +181,10 @@ def _basis(connection: Connection, pointer: str) -> list[int]:
     return [*found, *signed]
 
 
-def _revocations(connection: Connection, digests: Iterable[str]) -> list[int]:
-    query = select(REVOCATIONS.c.entry).where(REVOCATIONS.c.version_digest.in_(sorted(digests)))
+def _revocations(connection: Connection, versions: Iterable[tuple[str, str]]) -> list[int]:
+    """The entries that revoke one of `versions`, each a model and a digest."""
+    wanted = sorted({name for version in versions for name in names(*version)})
+    query = select(REVOCATIONS.c.entry).where(REVOCATIONS.c.version_digest.in_(wanted))
     return list(connection.scalars(query))
 
 

@@ -12,7 +12,9 @@ from registry.statements import open_own
 from registry.unit_of_work import Ledger
 from registry.version_rows import check_version, read_version
 from registry.versions import Versions
+from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.revoked import is_revoked, of_model
 from sealgate.trust.statements import Revocation
 
 
@@ -30,11 +32,14 @@ class Revocations:
     def revoke(
         self, principal: str, envelope: bytes, once: Once | None = None, etag: str = ""
     ) -> VersionRecord:
-        """Revoke a version, and the same bytes wherever else they are registered.
+        """Revoke a version; where the signer may revoke every model, also the same bytes wherever
+        else they are registered.
 
         1. The caller, an admin, has signed it (reasons of `open_own`).
         2. The version has the etag, if one is given (ETAG_STALE).
         3. It exists with this digest (VERSION_UNKNOWN), not revoked (VERSION_REVOKED).
+        4. Without the right over every model, the log names these bytes under this model alone.
+        5. Afterwards the log says that it is revoked (LOG_INCONSISTENT).
         """
         opened = Envelope.decode(envelope)
         claimed = Revocation.decode(opened.payload)
@@ -47,13 +52,19 @@ class Revocations:
             check_etag(etag, read_version(unit.connection, model, version).etag)
             # 3.
             check_version(unit.connection, model, version, digest)
+            # 4.
+            everywhere = policy.allows_everywhere(policy.principal(principal), "revoke")
             unit.add(
                 VERSION_REVOKED,
                 model=model,
                 version=version,
-                version_digest=digest,
+                version_digest=digest if everywhere else of_model(model, digest),
                 envelope=envelope,
             )
             self._freshness.renew(unit, policy)
             unit.commit()
+        # 5.
+        if not is_revoked(self._ledger.logged().revoked, claimed.model, claimed.digest):
+            # A request that was never carried out, remembered as one that was.
+            raise Refusal(Reason.LOG_INCONSISTENT, f"no entry revokes {claimed.digest}")
         return self._versions.get(claimed.model, claimed.version)

@@ -9,6 +9,7 @@ from registry.schema import ATTACHMENTS, COMMITMENTS, DRIFTS, EVIDENCE, REVOCATI
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.revoked import names
 from sealgate.trust.statements import Revocation
 
 
@@ -29,13 +30,14 @@ def find_version(connection: Connection, model: str, version: int) -> RowMapping
 def check_version(connection: Connection, model: str, version: int, digest: str) -> RowMapping:
     """Return the row of a version that a document names, if it may still be used.
 
-    Raises Refusal: VERSION_UNKNOWN for another digest too, VERSION_REVOKED for bytes that were
-    revoked under whatever name.
+    Raises Refusal: VERSION_UNKNOWN for another digest too; VERSION_REVOKED for bytes that were
+    revoked under this model, or under whatever model.
     """
     row = find_version(connection, model, version)
     if row["digest"] != digest:
         raise Refusal(Reason.VERSION_UNKNOWN, "the version has another digest")
-    revoked = select(REVOCATIONS.c.version).where(REVOCATIONS.c.version_digest == digest)
+    named = REVOCATIONS.c.version_digest.in_(names(model, digest))
+    revoked = select(REVOCATIONS.c.version).where(named)
     if connection.scalar(revoked.limit(1)) is not None:
         raise Refusal(Reason.VERSION_REVOKED, digest)
     return row

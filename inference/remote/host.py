@@ -201,9 +201,12 @@ class Host:
             for place, left in self._leaving.items()
             if place not in stayed and left[1] > now
         }
-        revoked = self._seen.seen.revoked
-        found = {**earlier, **_leaving(moved)}
-        return {place: left for place, left in found.items() if left[0].digest not in revoked}
+        seen, found = self._seen.seen, {**earlier, **_leaving(moved)}
+        return {
+            place: left
+            for place, left in found.items()
+            if not seen.is_revoked(left[0].model, left[0].digest)
+        }
 
 
 def _leaving(lives: Iterable[Live]) -> dict[tuple[str, int], tuple[Live, float]]:

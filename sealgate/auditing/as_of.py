@@ -70,7 +70,7 @@ def _standing(
     if last is None:
         return None
     # 3.
-    revoked = excerpt.revoked_at(str(last.body["digest"]))
+    revoked = excerpt.revoked_at(model, str(last.body["digest"]))
     return Standing(
         model=model,
         alias=alias,

@@ -149,7 +149,7 @@ class Case:
 
     def revocation(self) -> Iterator[str]:
         # 9.
-        revoked = self._excerpt.revoked_at(self._digest)
+        revoked = self._excerpt.revoked_at(self._subject.split("/")[1], self._digest)
         if revoked and parse_time(revoked) <= self._at:
             raise Refusal(Reason.VERSION_REVOKED, f"at {revoked}, before the answer")
         yield f"revoked later, at {revoked}" if revoked else "not revoked"

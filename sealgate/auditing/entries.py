@@ -10,6 +10,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields, merkle
 from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.digest import sha256
+from sealgate.trust.revoked import is_revoked, names
 from sealgate.trust.statements import Freshness
 
 TYPE = "sealgate/entry/v1"
@@ -116,13 +117,14 @@ class Excerpt:
             )
         return following
 
-    def revoked_at(self, digest: str) -> str:
-        """When a version was revoked; empty where it is not.
+    def revoked_at(self, model: str, digest: str) -> str:
+        """When a model's version was revoked; empty where it is not.
 
         Raises Refusal(LOG_INCONSISTENT) where it is, and the entry is not shown.
         """
-        times = [e.time for e in self.of("version.revoked") if e.body["digest"] == digest]
-        if digest in self.freshness.revoked and not times:
+        wanted = names(model, digest)
+        times = [e.time for e in self.of("version.revoked") if e.body["digest"] in wanted]
+        if is_revoked(self.freshness.revoked, model, digest) and not times:
             raise Refusal(Reason.LOG_INCONSISTENT, f"the revocation of {digest} is not shown")
         return min(times, default="")
 

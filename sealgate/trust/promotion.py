@@ -14,6 +14,7 @@ from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
+from sealgate.trust.revoked import is_revoked
 from sealgate.trust.shares import approvals_for
 from sealgate.trust.statement_form import Statement
 from sealgate.trust.statements import (
@@ -269,7 +270,7 @@ def check_covered(pointer: Pointer, freshness: Freshness) -> None:
         pointer.payload_digest,
     ):
         raise Refusal(Reason.POINTER_STALE, f"{pointer.model}/{pointer.alias}")
-    if pointer.digest in freshness.revoked:
+    if is_revoked(freshness.revoked, pointer.model, pointer.digest):
         raise Refusal(Reason.VERSION_REVOKED, pointer.digest)
 
 

@@ -61,7 +61,7 @@ def generate(pieces: Sequence[Piece]) -> Generate:
     policy = SimpleNamespace(screen=lambda _: Screen(Verdicts(adversarial=FLAG)), rules=None)
     policy.digest = ""
     given: Sequence[Any] = (
-        SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda _: False),
+        SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False),
         SimpleNamespace(record=_receipt),
         lambda: policy,
         SimpleNamespace(check=lambda *_: None),

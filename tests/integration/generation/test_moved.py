@@ -64,7 +64,7 @@ def test_nothing_more_leaves_of_a_version_that_is_revoked(house: GeneratorHouse)
     call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
     with house.paused_after(lambda: next(call)):
         house.governance("admin").revoke("tiny", 1, "test")
-        until(lambda: house.gateway.engine.is_revoked(digest))
+        until(lambda: house.gateway.engine.is_revoked("tiny", digest))
     *_, told = call
     assert told.error_message.startswith(Reason.VERSION_REVOKED.name)
     assert [entry["outcome"] for entry in house.entries(before)] == [

@@ -37,7 +37,7 @@ def test_what_a_guard_flags_is_recorded(
     monkeypatch.setattr(PromptGuard, "follows", lambda *_: found)
     live = SimpleNamespace(alias="production", digest="", version=1, sequence=1, policy="")
     live.ready, live.statistics = Unmeasured(CLEARED, TERMS, "elsewhere"), Statistics()
-    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda _: False)
+    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
     screen = Screen(Verdicts(adversarial=FLAG))
     policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     entries: list[Any] = []

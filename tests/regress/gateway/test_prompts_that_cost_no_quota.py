@@ -62,7 +62,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
     quotas = Quotas.of([Quota(role="client", tokens="100/hour")], QuotaStore())
     live = SimpleNamespace(alias="production", ready=elsewhere, digest="", version=1, sequence=1)
     live.policy, live.statistics = "", elsewhere.statistics
-    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda _: False)
+    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
     screen = Screen(Verdicts(adversarial=FLAG))
     policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     receipt = SimpleNamespace(encode=lambda: b"")

@@ -1,0 +1,26 @@
+"""What a revocation revokes: bytes under one model, or wherever they are registered."""
+
+from sealgate.trust.revoked import is_revoked, names, of_model
+
+DIGEST, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+
+
+def test_a_digest_revokes_the_bytes_under_every_model() -> None:
+    assert is_revoked({DIGEST}, "digits", DIGEST)
+    assert is_revoked({DIGEST}, "test", DIGEST)
+    assert not is_revoked({DIGEST}, "digits", OTHER)
+
+
+def test_a_model_and_a_digest_revoke_that_model_alone() -> None:
+    revoked = {of_model("test", DIGEST)}
+    assert is_revoked(revoked, "test", DIGEST)
+    assert not is_revoked(revoked, "digits", DIGEST)
+    assert not is_revoked(revoked, "test", OTHER)
+
+
+def test_a_name_is_known_again_by_other_programs() -> None:
+    """What the log and the statement of freshness hold."""
+    assert of_model("test", DIGEST) == (
+        "sha256:ff68657938a5b822e3a5b0a64d92e906307ea5f49521b160adf0725bcf3d2174"
+    )
+    assert names("test", DIGEST) == (DIGEST, of_model("test", DIGEST))
