@@ -1,0 +1,146 @@
+"""Bugs that the machine must find: one line of a check is changed, and all who use it get it so.
+
+A bug is a change of source text, so it says itself which check it takes away; one whose text is no
+longer there has to be written anew.
+"""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+from inference import admission, engine, live, moves, seen, standing
+from registry import pointers
+from sealgate.trust import dsse, promotion
+from tests.support.promotion import observed
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """In the source of `module`, `right` becomes `wrong`; `name` is then taken from there by each
+    of `users`: modules, or the class whose method it is.
+    """
+
+    module: ModuleType
+    right: str
+    wrong: str
+    name: str
+    users: tuple[Any, ...]
+
+
+def _pointer(right: str, wrong: str) -> Bug:
+    return Bug(promotion, right, wrong, "verify_pointer", (admission, pointers))
+
+
+BUGS = {
+    "approvals are counted instead of people": _pointer(
+        "if min(len(people), len(keys)) < needed:", "if len(bundle.approvals) < needed:"
+    ),
+    "publishers approve their own": _pointer(
+        "if approval.approver in (publisher, proposal.proposer):", "if False:"
+    ),
+    "approvals of other proposals count": _pointer(
+        "if approval.proposal != pointer.proposal:", "if False:"
+    ),
+    "the version need not be the proposed one": _pointer(
+        '("model", "alias", "version", "digest", "policy"):\n        if getattr(pointer, name) != '
+        "getattr(proposal",
+        '("model", "alias", "policy"):\n        if getattr(pointer, name) != getattr(proposal',
+    ),
+    "a proposal fits anywhere in the history": _pointer(
+        "if proposal.predecessor != pointer.sequence - 1:", "if False:"
+    ),
+    "a rollback's promotion is not checked": _pointer(
+        "target = _verify(bundle.returned, policies, current, publisher, now)",
+        "target = Pointer.decode(bundle.returned.pointer.payload)",
+    ),
+    "withdrawn keys count": _pointer(
+        "if not current.vouches(keyid, bundle.pointer.payload_digest):", "if False:"
+    ),
+    "a pointer answers at another place": Bug(
+        admission,
+        "if (pointer.model, pointer.alias) != place:",
+        "if False:",
+        "clear",
+        (moves,),
+    ),
+    "a pointer need not be the newest": Bug(
+        admission,
+        "if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):",
+        "if False:",
+        "clear",
+        (moves,),
+    ),
+    "files are not held against the manifest": Bug(
+        admission, "manifest.check(files)", "pass", "read_files", (observed,)
+    ),
+    "sequences are not remembered": Bug(
+        seen,
+        "after = before.then(mark, Reason.SEQUENCE_STALE) if before else mark",
+        "after = mark",
+        "with_pointer",
+        (seen.Seen,),
+    ),
+    "revocations are not remembered": Bug(
+        seen, "revoked=self.revoked | revoked", "revoked=revoked", "with_freshness", (seen.Seen,)
+    ),
+    "statements of freshness are not remembered": Bug(
+        seen,
+        "after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark",
+        "after = mark",
+        "with_freshness",
+        (seen.Seen,),
+    ),
+    "an expired statement is fresh": Bug(
+        promotion, "if now >= expires:", "if False:", "verify_freshness", (standing,)
+    ),
+    "a statement lives as long as it says": Bug(
+        promotion, "if expires - issued > longest or", "if", "verify_freshness", (standing,)
+    ),
+    "what is no longer covered answers": Bug(
+        live, "if now >= live.until:", "if False:", "resolve", (live.Table,)
+    ),
+    "a revoked version is loaded": Bug(
+        admission,
+        "if self.pointer.digest in self.seen.revoked:",
+        "if False:",
+        "check_not_revoked",
+        (admission.Cleared,),
+    ),
+    "a live version stays when it is revoked": Bug(
+        moves, "if live.digest not in revoked}", "}", "Moves", (engine,)
+    ),
+    "one signature is enough": Bug(
+        dsse, "if len(signed) < threshold:", "if False:", "verify", (dsse,)
+    ),
+}
+
+QUICKLY_FOUND = (
+    "approvals are counted instead of people",
+    "publishers approve their own",
+    "the version need not be the proposed one",
+    "files are not held against the manifest",
+    "sequences are not remembered",
+    "revocations are not remembered",
+    "an expired statement is fresh",
+)
+"""Those that a few dozen runs find."""
+
+
+@contextmanager
+def seeded(bug: Bug) -> Iterator[None]:
+    """In the block, the code has the bug."""
+    source = inspect.getsource(bug.module)
+    if source.count(bug.right) != 1:
+        raise ValueError(f"{bug.module.__name__} has no one line {bug.right!r}")
+    changed = ModuleType(bug.module.__name__)
+    code = compile(source.replace(bug.right, bug.wrong), str(bug.module.__file__), "exec")
+    exec(code, vars(changed))  # noqa: S102
+    with ExitStack() as patches:
+        for user in bug.users:
+            owner = getattr(changed, user.__name__) if isinstance(user, type) else changed
+            patches.enter_context(patch.object(user, bug.name, vars(owner)[bug.name]))
+        yield
