@@ -14,7 +14,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-llm run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-guard bench-suffixes bench-federated test-federated test-export test-openai test-faults test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
+.PHONY: help demo demo-llm run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-guard bench-suffixes bench-federated test-federated test-export test-openai test-faults test-promotion test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,10 @@ test-federated: $(VENV)/dev .venv-federated/ready ## Test training with clients 
 
 test-faults: $(VENV)/dev ## Kill, cut, fill and flood what real processes stand on, and send them what is almost valid (30 minutes)
 	SEALGATE_FAULTS=1 $(BIN)/python -m pytest tests/faults -m long --timeout 300
+
+test-promotion: $(VENV)/dev ## Run the state machine of promotion 50,000 times, and look for seeded bugs (an hour)
+	$(BIN)/python -m pytest tests/model -m long
+	$(BIN)/python -m benchmarks.holes.promotion
 
 test-ray: $(VENV)/dev .venv-ray/ready ## Test an engine's replicas on Ray Serve, which takes Ray
 	$(BIN)/python -m pytest tests/integration/ray
