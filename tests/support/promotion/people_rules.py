@@ -96,6 +96,7 @@ class PeopleRules(Run):
         version = self.version(pick)
         if self.attempt("revocation", lambda: self.organisation.revoke(version, admin)):
             self.revoked.add(version.digest)
+            self.check_shown(lambda statement: version.digest in statement["revoked"])
 
     @rule(change=st.sampled_from(CHANGES), stands=st.booleans())
     def change_policy(self, change, stands):
@@ -137,7 +138,9 @@ class PeopleRules(Run):
     def _note(self, moved):
         if moved is not None:
             pointer = self.documents.statements[moved]
+            place = f"{pointer.model}/{pointer.alias}"
             self.moved[pointer.model, pointer.alias] = moved
+            self.check_shown(lambda statement: statement["pointers"][place]["digest"] == moved)
 
     def _changed(self, change: str, stands: bool) -> Rulebook | None:
         """The next rulebook; None where there is nothing to change."""

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine
 
 from sealgate.reasons import Refusal
+from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Proposal
 from sealgate.trust.times import parse_time
 from tests.support.promotion.bench import bench
@@ -106,6 +107,14 @@ class Run(RuleBasedStateMachine):
             if answers != (digest if rightful and pointer.digest not in self.revoked else ""):
                 raise Violation(f"{place} answers {answers}, promoted was {digest}")
         self.events["honest state followed"] += 1
+
+    def check_shown(self, holds: Callable[[Any], bool]) -> None:
+        """What the registry said that it did is what it shows, if it shows anything."""
+        snapshot = self.attempt("registry read back", self.organisation.registry.snapshot)
+        if snapshot is None:
+            return
+        if not holds(json.loads(Envelope.decode(snapshot.freshness).payload)):
+            raise Violation("the registry shows a state without what it took in")
 
     def version(self, pick: int) -> Published:
         """One of the versions that were published."""
