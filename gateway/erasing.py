@@ -94,7 +94,7 @@ class Erasure:
         5. What was removed is purged from the databases' files.
 
         Raises Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED, and as `tell` does;
-        it is to be done again then.
+        it is to be done again then. LOG_INCONSISTENT: a trigger in a database undoes it.
         """
         # 1.
         with self._barrier.erasing(self._subject):
@@ -107,6 +107,8 @@ class Erasure:
             self._subjects.destroy(self._subject)
         # 4.
         removed = self._log.openings.erase(self._subject, size)
+        if self._log.openings.about(self._subject, 0, size):
+            raise Refusal(Reason.LOG_INCONSISTENT, "a trigger kept openings that were erased")
         # 5.
         self._subjects.purge()
         self._log.openings.purge()

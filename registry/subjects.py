@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from registry.database import Database
+from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import CONSTRAINT_NAMES
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
@@ -80,7 +81,10 @@ class SubjectKeys:
         return keys
 
     def key(self, subject: str) -> bytes:
-        """The subject's key, made where there is none. Raises: RECORD_FAILED."""
+        """The subject's key, made where there is none.
+
+        Raises: RECORD_FAILED; LOG_INCONSISTENT where a trigger changes a new one.
+        """
         return self._cached(self._epoch, subject)
 
     def known_key(self, subject: str) -> bytes:
@@ -100,11 +104,12 @@ class SubjectKeys:
     def destroy(self, subject: str) -> None:
         """Destroy the subject's key for good; `purge` removes what is left of it in files.
 
-        Raises: RECORD_FAILED.
+        Raises: RECORD_FAILED; LOG_INCONSISTENT where a trigger undoes it.
         """
         with self._database.writing() as connection:
             key = _stored(connection, subject)
             connection.execute(delete(SUBJECT_KEYS).where(SUBJECT_KEYS.c.subject == subject))
+            _check_stored(connection, subject, None)
             connection.commit()
         if key is not None:
             self._destroyed.add(key_digest(key))
@@ -131,6 +136,7 @@ class SubjectKeys:
             if key is None:
                 key = secrets.token_bytes(_KEY_BYTES)
                 connection.execute(insert(SUBJECT_KEYS), {"subject": subject, "key": key})
+                _check_stored(connection, subject, key)
                 connection.commit()
         return key
 
@@ -138,7 +144,9 @@ class SubjectKeys:
         """Destroy the keys that are destroyed already, and what earlier deletions have left."""
         with self._database.reading() as connection:
             rows = connection.execute(select(SUBJECT_KEYS)) if self._destroyed else ()
-            again = [row.subject for row in rows if key_digest(row.key) in self._destroyed]
+            again = [
+                row.subject for row in rows if key_digest(_as_bytes(row.key)) in self._destroyed
+            ]
         if again:
             _log.error("%d destroyed keys were put back: they are destroyed again", len(again))
         for subject in again:
@@ -152,4 +160,18 @@ class SubjectKeys:
 def _stored(connection: Connection, subject: str) -> bytes | None:
     query = select(SUBJECT_KEYS.c.key).where(SUBJECT_KEYS.c.subject == subject)
     key = connection.scalar(query)
-    return None if key is None else bytes(key)
+    return None if key is None else _as_bytes(key)
+
+
+def _as_bytes(stored: object) -> bytes:
+    """SQLite stores whatever somebody writes into a column: text and numbers are no keys of ours,
+    and must be destroyed like one.
+    """
+    return stored if isinstance(stored, bytes) else str(stored).encode()
+
+
+def _check_stored(connection: Connection, subject: str, key: bytes | None) -> None:
+    """Check before the commit what a trigger may have undone. Raises Refusal(LOG_INCONSISTENT)."""
+    run_deferred_triggers(connection)
+    if _stored(connection, subject) != key:
+        raise inconsistent("a trigger changed a subject's key")

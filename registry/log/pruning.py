@@ -4,7 +4,7 @@ So all checkpoints, proofs of inclusion and of consistency are as before. It can
 is left is a log whose first tiles are pruned, and whoever begins again goes on from there.
 """
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
 from registry.database import Database
 from registry.log import rows
@@ -47,8 +47,20 @@ def _remove(database: Database, size: int) -> int:
             _check(connection, first, last)
             for table in (ANSWERS.leaves, OPENINGS):
                 connection.execute(delete(table).where(table.c.index < last))
+            _check_removed(connection, last)
             connection.commit()
         removed += last - first
+
+
+def _check_removed(connection: Connection, last: int) -> None:
+    """Check before the commit that no trigger has kept or put back what was deleted."""
+    rows.run_deferred_triggers(connection)
+    for table in (ANSWERS.leaves, OPENINGS):
+        if (
+            connection.scalar(select(table.c.index).where(table.c.index < last).limit(1))
+            is not None
+        ):
+            raise inconsistent(f"a trigger kept entries before {last}")
 
 
 def _check(connection: Connection, first: int, last: int) -> None:

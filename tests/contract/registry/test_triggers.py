@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, make_url
 
+from gateway.recorder import Recorder
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
+from registry.log.pruning import prune_leaves
+from registry.subjects import SubjectKeys
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused
@@ -30,6 +34,21 @@ def log(place: str) -> Iterator[AnswerLog]:
     with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"))) as log:
         log.append([an_answer()])
         yield log
+
+
+def keep_rows(connection: Connection, table: str) -> None:
+    """A trigger by which nothing is deleted from a table, without an error."""
+    if connection.dialect.name == "sqlite":
+        then = "SELECT RAISE(IGNORE)"
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER undo BEFORE DELETE ON {table} BEGIN {then}; END"
+        )
+        return
+    body = "$$ BEGIN RETURN NULL; END $$"
+    connection.exec_driver_sql(f"CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS {body}")
+    connection.exec_driver_sql(
+        f"CREATE TRIGGER undo BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION undo()"
+    )
 
 
 def add_trigger(connection: Connection, on: str, then: str, *, deferred: bool = False) -> None:
@@ -90,3 +109,54 @@ def test_a_change_that_a_trigger_undoes_is_refused(bureau: Bureau) -> None:
     with refused(Reason.LOG_INCONSISTENT):
         bureau.registry.models.create("paula", "letters")
     assert bureau.registry.log.size() == size
+
+
+def test_a_key_that_a_trigger_keeps_is_not_called_destroyed(database_url: str) -> None:
+    with closing(SubjectKeys.open(database_url)) as keys:
+        secret = keys.key("patient-4711")
+        database = Database.open(database_url, "subjects")
+        with closing(database), database.writing() as connection:
+            keep_rows(connection, "subject_keys")
+            connection.commit()
+        with refused(Reason.LOG_INCONSISTENT):
+            keys.destroy("patient-4711")
+        assert keys.known_key("patient-4711") == secret
+
+
+def test_a_key_that_a_trigger_chooses_is_not_used(database_url: str) -> None:
+    with closing(SubjectKeys.open(database_url)) as keys:
+        database = Database.open(database_url, "subjects")
+        with closing(database), database.writing() as connection:
+            then = "UPDATE subject_keys SET key = '' WHERE subject = new.subject"
+            add_trigger(connection, "subject_keys", then)
+            connection.commit()
+        with refused(Reason.LOG_INCONSISTENT):
+            keys.key("patient-4711")
+
+
+@pytest.mark.parametrize("table", ["log_leaves", "log_openings"])
+def test_entries_that_a_trigger_keeps_are_not_called_pruned(
+    log: AnswerLog, place: str, table: str
+) -> None:
+    log.append([an_answer()] * 255)
+    log.append([an_answer()])
+    with closing(Database.open(place, "answers")) as database:
+        with database.writing() as connection:
+            keep_rows(connection, table)
+            connection.commit()
+        with refused(Reason.LOG_INCONSISTENT):
+            prune_leaves(database, 256)
+    assert log.reader.first() == 0
+
+
+def test_openings_that_a_trigger_keeps_are_not_called_erased(
+    log: AnswerLog, place: str, tmp_path: Path
+) -> None:
+    with closing(Database.open(place, "answers")) as database, database.writing() as connection:
+        keep_rows(connection, "log_openings")
+        connection.commit()
+    with (
+        closing(SubjectKeys.open(tmp_path / "subjects.db")) as keys,
+        refused(Reason.LOG_INCONSISTENT),
+    ):
+        Recorder(log, keys).erase(an_answer().opening.subject, lambda erasure: None)
