@@ -91,7 +91,7 @@ class Pointers:
             # 4.
             target = _find_target(unit.connection, pointer)
             if "admin" not in chain.newest.principal(principal).roles:
-                _check_previous(unit.connection, pointer)
+                _check_previous(unit, pointer)
             # 5.
             bundle = PointerBundle.rollback(opened, target)
             self._move(unit, chain, bundle, pointer, version)
@@ -217,8 +217,18 @@ def _previous(connection: Connection, model: str, alias: str) -> RowMapping:
     return row
 
 
-def _check_previous(connection: Connection, pointer: Pointer) -> None:
-    previous = _previous(connection, pointer.model, pointer.alias)
+def _check_previous(unit: UnitOfWork, pointer: Pointer) -> None:
+    """Check that a service returns to the previous version, as the log has it.
+
+    Raises Refusal: ROLLBACK_TARGET; LOG_INCONSISTENT where a move since then was edited or deleted.
+    """
+    previous = _previous(unit.connection, pointer.model, pointer.alias)
+    since = _moves(pointer.model, pointer.alias).where(POINTERS.c.sequence >= previous["sequence"])
+    rows = unit.connection.execute(since.order_by(POINTERS.c.sequence)).mappings().all()
+    if [row["sequence"] - previous["sequence"] for row in rows] != list(range(len(rows))):
+        raise Refusal(Reason.LOG_INCONSISTENT, "a move is missing")
+    for row in rows:
+        unit.check_logged(POINTER_MOVED, dict(row))
     if pointer.digest != previous["version_digest"]:
         raise Refusal(Reason.ROLLBACK_TARGET, "a service returns to the previous version alone")
 

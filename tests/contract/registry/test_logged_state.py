@@ -200,6 +200,22 @@ def test_nothing_is_changed_under_an_older_policy(bureau: Bureau, intruder: Intr
             act()
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_service_does_not_return_beyond_a_move_that_was_deleted(
+    bureau: Bureau, intruder: Intruder, edited: bool
+) -> None:
+    first = bureau.release(bureau.publish("one"))
+    bureau.release(bureau.publish("two"), predecessor=1)
+    third = bureau.release(bureau.publish("three"), predecessor=2)
+    second = schema.POINTERS.c.sequence == 2
+    if edited:
+        intruder.update(schema.POINTERS, second, version_digest=third.version_digest)
+    else:
+        intruder.delete(schema.POINTERS, second)
+    with refused(Reason.LOG_INCONSISTENT):
+        bureau.roll_back(first, 4, admin="guard")
+
+
 def forged(intruder: Intruder) -> None:
     """Another version's revocation, which nobody signed."""
     (row,) = intruder.copy([schema.REVOCATIONS])[schema.REVOCATIONS]
