@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from urllib.parse import unquote
@@ -37,7 +37,7 @@ _FILES = "/proc/self/fd"
 Peer = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """A connection to one of the listeners' ports."""
 
@@ -106,9 +106,10 @@ class GrpcConnections:
             noted = list(self._known.items())
         self._forget(name for name, peer in noted if peer in followed)
         known = {peer for _, peer in noted} - followed
-        return [
-            replace(each, is_known=each.peer in known) for each in seen.values() if each is not None
-        ]
+        found = [each for each in seen.values() if each is not None]
+        for each in found:
+            each.is_known = each.peer in known
+        return found
 
     def _forget(self, names: Iterable[str]) -> None:
         with self._mutex:
@@ -170,10 +171,13 @@ def _followed(before: Iterable[Accepted | None], now: Iterable[Accepted | None])
 def _sockets() -> Iterable[tuple[int, int]]:
     """File descriptor and inode of each socket of this process."""
     for name in os.listdir(_FILES):
-        with suppress(OSError):
-            status = os.fstat(int(name))
-            if stat.S_ISSOCK(status.st_mode):
-                yield int(name), status.st_ino
+        file = int(name)
+        try:
+            status = os.fstat(file)
+        except OSError:
+            continue
+        if stat.S_ISSOCK(status.st_mode):
+            yield file, status.st_ino
 
 
 def _inode(file: int) -> int:
