@@ -16,6 +16,7 @@ from inference.remote.settings import EngineConfig
 from inference.remote.tally import Tally
 from inference.seen import SeenFile
 from registry.artifacts import ArtifactStore
+from sealgate.files import read_regular_file
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
@@ -72,7 +73,7 @@ def reading() -> Iterator[None]:
 
 
 def open_engine(config: EngineConfig, seen: SeenFile, loader: Loader) -> Engine:
-    keys = [PublicKey.from_pem(path.read_text()) for path in config.trust.root_keys]
+    keys = [PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys]
     anchor = TrustAnchor({key.keyid: key for key in keys}, config.trust.threshold)
     return Engine(anchor, seen, now, loader)
 

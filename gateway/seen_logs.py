@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from sealgate.files import replace_file
+from sealgate.files import open_regular_file, replace_file
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
@@ -122,7 +122,7 @@ class SeenLog:
 
     def _read(self) -> list[str]:
         try:
-            with self.path.open("rb") as file:
+            with open_regular_file(self.path) as file:
                 data = file.read(_LARGEST_FILE)
             if data and b"\0" not in data:
                 # By an earlier release.

@@ -23,6 +23,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from gateway.settings import Tls
 from sealgate.file_stamps import Stamps, stamps
+from sealgate.files import read_regular_file
 from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def _content(path: Path | None) -> bytes:
     if path is None:
         raise ConfigError("[tls] is incomplete")
     try:
-        return path.read_bytes()
+        return read_regular_file(path)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 

@@ -22,6 +22,7 @@ from registry.policies import PinnedRoot
 from registry.registry import Registry
 from registry.subjects import SubjectKeys
 from registry.unit_of_work import Clock
+from sealgate.files import read_regular_file
 from sealgate.signing_keys import open_log_signer, open_signer
 from sealgate.trust.checkpoint import log_vkey, open_checkpoint
 from sealgate.trust.keys import PublicKey
@@ -42,7 +43,9 @@ class Store:
 
     @classmethod
     def open(cls, config: GatewayConfig, clock: Clock) -> "Store":
-        keys = [PublicKey.from_pem(path.read_text()) for path in config.trust.root_keys]
+        keys = [
+            PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys
+        ]
         roots = {key.keyid: key for key in keys}
         with opening("[registry] database", config.registry.database):
             database = Database.open(config.registry.database, "registry")
@@ -61,7 +64,7 @@ class Store:
                 memory=seen_registry,
             )
         if not registry.log.size():
-            begin(registry, config.trust.policy.read_bytes())
+            begin(registry, read_regular_file(config.trust.policy))
         answers_key = open_log_signer(config.answers.log_key, config.answers.ml_dsa_key)
         line = log_vkey(config.answers.origin, answers_key)
         check_certified(registry.policies.chain().newest, config.answers, line)

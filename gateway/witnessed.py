@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sealgate.files import replace_file
+from sealgate.files import open_regular_file, replace_file
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust import note
@@ -110,7 +110,7 @@ class Witnessed:
         replace_file(self.path, json.dumps(document, indent=1).encode())
 
     def _read(self) -> None:
-        with self.path.open("rb") as file:
+        with open_regular_file(self.path) as file:
             document: Mapping[str, Any] = json.loads(file.read(_LARGEST_FILE))
         known = {witness.vkey: witness for witness in self.witnesses}
         self._conflicts = {str(k): str(v) for k, v in document["conflicts"].items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from sealgate.files import replace_file
+from sealgate.files import open_regular_file, replace_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 from sealgate.trust.digest import check_digest
@@ -123,7 +123,7 @@ class SeenFile:
         Raises: DOCUMENT_MALFORMED for a damaged file; OSError for one that cannot be read.
         """
         try:
-            with path.open("rb") as file:
+            with open_regular_file(path) as file:
                 data = file.read(_LARGEST_FILE)
         except FileNotFoundError:
             return cls(path, Seen())

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from sealgate.files import check_regular, read_regular_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 
@@ -95,7 +96,7 @@ class Spool:
     def read(self, name: str) -> Opened:
         """What an upload is for. Raises Refusal(UPLOAD_UNKNOWN)."""
         with refusing(name):
-            data = (self._folder / name / _DOCUMENT).read_bytes()
+            data = read_regular_file(self._folder / name / _DOCUMENT)
         # What an earlier release opened has no id.
         found = {"request_id": "", **fields.mapping(canonical.decode(data))}
         document = fields.record(found, _FIELDS, _TYPE)
@@ -128,10 +129,13 @@ class Spool:
     @contextmanager
     def part(self, name: str, number: int) -> Iterator["Part"]:
         """Open the growing file. Raises Refusal(UPLOAD_UNKNOWN)."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with refusing(name):
-            file = os.fdopen(os.open(self._part(name, number), flags, 0o600), "r+b", buffering=0)
+            path = self._part(name, number)
+            file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
         with file:
+            with refusing():
+                check_regular(file.fileno(), path)
             yield Part(file)
 
     def is_stored(self, name: str, number: int) -> bool:

@@ -27,10 +27,18 @@ def open_regular_file(path: Path | str, *, follow_links: bool = True) -> BinaryI
         if error.errno not in (errno.ELOOP, errno.ENXIO):
             raise
         raise _not_regular(path) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        check_regular(descriptor, path)
+    except BaseException:
         os.close(descriptor)
-        raise _not_regular(path)
+        raise
     return os.fdopen(descriptor, "rb")
+
+
+def check_regular(descriptor: int, path: Path | str) -> None:
+    """Check that an open file is a regular one. Raises OSError, also NotRegularFileError."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise _not_regular(path)
 
 
 def read_regular_file(path: Path | str, largest: int = -1) -> bytes:

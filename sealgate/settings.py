@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
+from sealgate.files import read_regular_file
 from sealgate.key_uri import is_key_uri
 
 _S = TypeVar("_S")
@@ -28,7 +29,7 @@ def read_settings(path: Path, kind: type[_S]) -> _S:
     Raises: ConfigError, with what to change.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(read_regular_file(path).decode())
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; try `sealgate init`") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from sealgate.files import read_regular_file
 from sealgate.key_uri import KeyUri, is_key_uri
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import Signer, load_private_key, read_private_file
@@ -57,7 +58,7 @@ def read_passphrase(path: Path) -> bytes:
 def _passphrase(path: Path, ask: Ask | None) -> bytes | None:
     """What opens an encrypted file, where a file tells it or there is somebody to ask."""
     try:
-        encrypted = b"ENCRYPTED" in path.read_bytes()
+        encrypted = b"ENCRYPTED" in read_regular_file(path)
     except OSError:
         # `load_private_key` says what is wrong.
         return None

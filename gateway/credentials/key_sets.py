@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import jwt
 
 from sealgate.file_stamps import stamps
+from sealgate.files import read_regular_file
 from sealgate.reasons import Reason, Refusal
 
 _log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class FileKeys:
 
     def _read(self) -> KeySet:
         try:
-            return KeySet.parse(self._path.read_bytes(), strict=True)
+            return KeySet.parse(read_regular_file(self._path), strict=True)
         except Refusal as refusal:
             raise ValueError(f"{self._path}: {refusal.detail}") from refusal
 

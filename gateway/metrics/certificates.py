@@ -10,6 +10,7 @@ from gateway.config import GatewayConfig
 from gateway.engine_settings import EngineSettings
 from gateway.server_tls import ServerTls
 from sealgate.file_stamps import stamps
+from sealgate.files import read_regular_file
 from sealgate.settings import ConfigError
 
 
@@ -70,7 +71,7 @@ def _files(way: EngineSettings) -> dict[str, Path]:
 
 def _expiry(path: Path) -> datetime:
     try:
-        chain = load_pem_x509_certificates(path.read_bytes())
+        chain = load_pem_x509_certificates(read_regular_file(path))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:

@@ -7,6 +7,7 @@ import grpc
 from google.protobuf.message import Message
 
 from inference.foreign.settings import ForeignSettings
+from sealgate.files import read_regular_file
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, Refusal
@@ -54,7 +55,7 @@ def _open(settings: ForeignSettings) -> grpc.Channel:
         return grpc.insecure_channel(settings.address, CHANNEL_OPTIONS)
     files = (settings.authority, settings.key, settings.certificate)
     try:
-        authority, key, certificate = (path.read_bytes() if path else None for path in files)
+        authority, key, certificate = (read_regular_file(path) if path else None for path in files)
     except OSError as error:
         raise ConfigError(
             f"[foreign_engine] cannot read {error.filename}: {error.strerror}"

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from sealgate.files import read_regular_file
 from sealgate.settings import ConfigError
 
 # A peer's own, and the one that is to follow it.
@@ -28,7 +29,7 @@ def read_pair(section: str, key: Path | None, certificate: Path | None) -> tuple
     if key is None or certificate is None:
         raise ConfigError(f"{section} is incomplete")
     try:
-        private, shown = key.read_bytes(), certificate.read_bytes()
+        private, shown = read_regular_file(key), read_regular_file(certificate)
     except OSError as error:
         raise ConfigError(f"{section} cannot read {error.filename}: {error.strerror}") from error
     try:
@@ -57,7 +58,7 @@ def name_of(certificate: x509.Certificate) -> str:
 
 def _read(setting: str, path: Path) -> list[x509.Certificate]:
     try:
-        found = x509.load_pem_x509_certificates(path.read_bytes())
+        found = x509.load_pem_x509_certificates(read_regular_file(path))
     except OSError as error:
         raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None
     except ValueError:

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from sealgate.files import open_regular_file
 from sealgate.reasons import Reason, Refusal
 
 ED25519 = "ed25519"
@@ -207,10 +208,8 @@ def read_private_file(path: Path, largest: int = _LARGEST_FILE) -> bytes:
     Refusal: KEY_FILE_EXPOSED, or KEY_UNREADABLE where there is no such plain file.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular_file(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise Refusal(Reason.KEY_UNREADABLE, f"{path} is not a plain file")
             if status.st_mode & 0o077:
                 mode = stat.filemode(status.st_mode)
                 raise Refusal(Reason.KEY_FILE_EXPOSED, f"{path} has mode {mode}")

@@ -1,7 +1,7 @@
 """The artifact store in a folder: what holds besides what every store does (`tests/contract`)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,6 +76,20 @@ def test_a_link_in_a_file_s_place(store: FolderStore, tmp_path: Path) -> None:
     for ask in (store.read, store.check):
         with refused(Reason.VERSION_ALTERED):
             ask(DIGEST, len(DATA))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_folder_in_a_file_s_place(
+    store: FolderStore, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    store.put([DATA], len(DATA), DIGEST)
+    stored_file(tmp_path).unlink()
+    make(stored_file(tmp_path))
+    for ask in (store.read, store.check):
+        with refused(Reason.VERSION_ALTERED):
+            ask(DIGEST, len(DATA))
+    with refused(Reason.VERSION_ALTERED), store.open(DIGEST, len(DATA)):
+        pass
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
