@@ -51,6 +51,7 @@ def check_in_worker(manifest: Manifest, artifacts: ArtifactStore) -> None:
         seconds=_SECONDS + total // _BYTES_PER_SECOND,
         files=_FILES + len(manifest.files),
         niceness=_NICENESS,
+        threads=1,
     )
     with ExitStack() as stack:
         descriptors = [

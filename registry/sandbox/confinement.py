@@ -32,9 +32,11 @@ _OURS = ("sealgate", "registry", "inference", "publishing")
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a worker may use: bytes of memory (address space) and of scratch files, seconds, open
-    files. `niceness` is by how much it lets others go first.
+    files, threads. `niceness` is by how much it lets others go first.
 
-    `seconds` is time by the clock, and of one processor as well.
+    Threads are counted from outside, many times a second, and a worker that has more is ended:
+    RLIMIT_NPROC does not bind the superuser, and for others counts what else they run. `seconds`
+    is time by the clock, and of one processor as well.
     """
 
     memory: int = 8 << 30
@@ -42,6 +44,7 @@ class Limits:
     seconds: int = 900
     files: int = 64
     niceness: int = 0
+    threads: int = 256
 
     @classmethod
     def parse(cls, text: str) -> "Limits":

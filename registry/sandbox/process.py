@@ -7,6 +7,7 @@ request and a way to send (see `registry.sandbox.__main__`).
 """
 
 import contextlib
+import itertools
 import math
 import os
 import shutil
@@ -27,7 +28,9 @@ from sealgate.reasons import Reason, Refusal
 
 _BLOCK = 4096
 _DEEPEST = 16
-_LOOK = 0.1
+_LOOK = 0.02
+# Looking at the scratch folder takes longer.
+_LOOKS_PER_SIZE = 5
 _END = 2.0
 
 
@@ -83,7 +86,7 @@ class Worker:
 
 
 class _Watch(threading.Thread):
-    """Ends a process that takes too long or writes too much."""
+    """Ends a process that takes too long, writes too much or has too many threads."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", scratch: Path, limits: Limits) -> None:
         super().__init__(name="worker-watch", daemon=True)
@@ -93,10 +96,13 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         end = time.monotonic() + self._limits.seconds
+        looks = itertools.count()
         while not self._over.wait(_LOOK):
             if time.monotonic() > end:
                 self.exceeded = f"it took more than {self._limits.seconds} seconds"
-            elif _size(self._scratch) > self._limits.scratch:
+            elif _threads(self._process.pid) > self._limits.threads:
+                self.exceeded = f"it has more than {self._limits.threads} threads"
+            elif next(looks) % _LOOKS_PER_SIZE == 0 and _size(self._scratch) > self._limits.scratch:
                 self.exceeded = f"its files are more than {self._limits.scratch} bytes"
             if self.exceeded:
                 _kill(self._process)
@@ -183,6 +189,14 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     """Ends the process and whatever it started, if it could."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _threads(pid: int) -> int:
+    """How many threads a process has; none once it is gone."""
+    with contextlib.suppress(OSError):
+        # Its folder has a link for each thread.
+        return os.stat(f"/proc/{pid}/task").st_nlink - 2
+    return 0
 
 
 def _size(folder: Path, depth: int = 0) -> float:

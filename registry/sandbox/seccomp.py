@@ -71,7 +71,7 @@ def program(here: Machine, pid: int) -> bytes:
 
     1. Calls of another architecture, or of x32, end the process.
     2. A clone that makes no thread ends it; so does a signal to another process.
-    3. Limits can be read, not set.
+    3. Its own limits can be read, and none set.
     4. What is in `syscalls.FATAL` ends it; what is in `syscalls.REFUSED` or is newer than
        `syscalls.NEWEST` fails. The rest goes on.
     """
@@ -88,8 +88,11 @@ def program(here: Machine, pid: int) -> bytes:
     # 2.
     code += _unless(syscalls.CLONE[column], 0, _step(_ANY_BIT, _CLONE_THREAD, 0, 1), _KILL)
     code += _unless(syscalls.TGKILL[column], 0, _step(_EQUAL, pid, 0, 1), _KILL)
-    # 3. The third argument, a pointer to new limits, must be null in both halves.
-    code += _null_only(syscalls.PRLIMIT[column], 2)
+    # 3. The first argument is the process, 0 for the caller; the third, a pointer to new limits,
+    # must be null in both halves.
+    prlimit = syscalls.PRLIMIT[column]
+    code += _oneself_only(prlimit, pid)
+    code += _null_only(prlimit, 2)
     # 4.
     for fatal in syscalls.FATAL.values():
         code += _on(fatal[column], _KILL)
@@ -117,6 +120,19 @@ def _unless(number: int, argument: int, test: bytes, action: int) -> list[bytes]
         test,
         _step(_RETURN, _ALLOW),
         _step(_RETURN, action),
+    ]
+
+
+def _oneself_only(number: int, pid: int) -> list[bytes]:
+    """For one call: refused where its first argument is another process."""
+    return [
+        _step(_EQUAL, number, 0, 4),
+        _step(_LOAD, _ARGS),
+        _step(_EQUAL, 0, 2, 0),
+        _step(_EQUAL, pid, 1, 0),
+        _step(_RETURN, _ERRNO | errno.EPERM),
+        # What comes next looks at the call's number.
+        _step(_LOAD, _NR),
     ]
 
 

@@ -56,6 +56,16 @@ FATAL: Mapping[str, tuple[int | None, int | None]] = {
     "process_madvise": (440, 440),
     "process_mrelease": (448, 448),
     "kcmp": (312, 272),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    # what happens to files of others
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
+    "fanotify_mark": (301, 263),
+    "lookup_dcookie": (212, 18),
+    "vhangup": (153, 58),
+    "nfsservctl": (180, 42),
     # the kernel's key rings
     "add_key": (248, 217),
     "request_key": (249, 218),
@@ -115,6 +125,17 @@ REFUSED: Mapping[str, tuple[int | None, int | None, int]] = {
     "mq_open": (240, 180, errno.EPERM),
     # limits, also of the superuser
     "setrlimit": (160, 164, errno.EPERM),
+    # how processes are scheduled, also others of the same user; onnxruntime binds its threads to
+    # cores where it can
+    "sched_setaffinity": (203, 122, errno.EPERM),
+    "sched_setscheduler": (144, 119, errno.EPERM),
+    "sched_setparam": (142, 118, errno.EPERM),
+    "sched_setattr": (314, 274, errno.EPERM),
+    "setpriority": (141, 140, errno.EPERM),
+    "ioprio_set": (251, 30, errno.EPERM),
+    # out of the process group that is ended together
+    "setsid": (112, 157, errno.EPERM),
+    "setpgid": (109, 154, errno.EPERM),
     # what Landlock does not watch
     "chmod": (90, None, errno.EPERM),
     "fchmod": (91, 52, errno.EPERM),

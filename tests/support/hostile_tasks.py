@@ -120,6 +120,53 @@ def read_parent_environment(request: bytes, send: Send) -> None:
     send(Path(f"/proc/{os.getppid()}/environ").read_bytes())
 
 
+def reschedule_parent(request: bytes, send: Send) -> None:
+    os.sched_setscheduler(os.getppid(), os.SCHED_IDLE, os.sched_param(0))
+
+
+def reschedule_by_parameter(request: bytes, send: Send) -> None:
+    os.sched_setparam(os.getppid(), os.sched_param(0))
+
+
+def slow_parent(request: bytes, send: Send) -> None:
+    os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)
+
+
+def bind_parent_to_a_core(request: bytes, send: Send) -> None:
+    os.sched_setaffinity(os.getppid(), {0})
+
+
+def slow_parent_s_disk(request: bytes, send: Send) -> None:
+    # The class of those who wait for all others, of one process.
+    _call(251, 30, 1, os.getppid(), 3 << 13)
+
+
+def limit_parent(request: bytes, send: Send) -> None:
+    resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)
+
+
+def watch_files(request: bytes, send: Send) -> None:
+    ctypes.CDLL(None).inotify_init1(0)
+
+
+def start_many_threads(request: bytes, send: Send) -> None:
+    threading.stack_size(32 << 10)
+    while True:
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+
+
+def leave_the_group(request: bytes, send: Send) -> None:
+    os.setpgid(0, 0)
+
+
+def _call(x86_64: int, aarch64: int, *arguments: int) -> None:
+    """A system call for which there is no function. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = x86_64 if os.uname().machine == "x86_64" else aarch64
+    if libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments)) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
 def raise_limits(request: bytes, send: Send) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 

@@ -126,6 +126,42 @@ def test_its_parent_is_out_of_reach(task: str) -> None:
     assert refusal(task).reason is Reason.WORKER_FORBIDDEN
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        "reschedule_parent",
+        "reschedule_by_parameter",
+        "slow_parent",
+        "bind_parent_to_a_core",
+        "slow_parent_s_disk",
+        "limit_parent",
+        "leave_the_group",
+    ],
+)
+def test_its_parent_s_scheduling_and_limits_are_out_of_reach(task: str) -> None:
+    def scheduling() -> tuple[object, ...]:
+        return (
+            os.sched_getscheduler(0),
+            os.getpriority(os.PRIO_PROCESS, 0),
+            os.sched_getaffinity(0),
+        )
+
+    before = scheduling()
+    assert refusal(task).reason is Reason.WORKER_FORBIDDEN
+    assert scheduling() == before
+
+
+def test_files_cannot_be_watched() -> None:
+    assert refusal("watch_files").reason is Reason.WORKER_FORBIDDEN
+
+
+def test_too_many_threads_are_refused() -> None:
+    limits = Limits(memory=4 << 30, seconds=60, threads=16)
+    refused = refusal("start_many_threads", limits=limits)
+    assert refused.reason is Reason.WORKER_LIMIT
+    assert "threads" in refused.detail
+
+
 def test_limits_cannot_be_raised() -> None:
     assert refusal("raise_limits").reason is Reason.WORKER_FAILED
 

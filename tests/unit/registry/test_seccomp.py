@@ -88,6 +88,8 @@ def test_signals_reach_the_process_itself_alone(here: seccomp.Machine) -> None:
 def test_limits_are_read_and_not_set(here: seccomp.Machine) -> None:
     prlimit = syscalls.PRLIMIT[here.column]
     assert verdict(here, prlimit, 0, 7, 0, 0x7F00_0000_1000) == ALLOW
+    assert verdict(here, prlimit, PID, 7, 0, 0x7F00_0000_1000) == ALLOW
+    assert verdict(here, prlimit, PID + 1, 7, 0, 0x7F00_0000_1000) == refused(errno.EPERM)
     for pointer in (0x1000, 0x7F00_0000_0000):
         assert verdict(here, prlimit, 0, 7, pointer) == refused(errno.EPERM)
 
