@@ -1,0 +1,249 @@
+"""Hostile uploads beside honest answers: the longest of 10,000 answers, and how much memory.
+
+A publisher uploads files that take far more to read than to send, over and over, with a signature
+that verifies or one over other files, while 32 honest requests are in flight. Gateway, callers and
+publisher are processes on one machine; without an upload the same callers are measured first and
+last. Memory is what the gateway and its workers have together, above the most without an upload.
+"""
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import grpc
+
+from benchmarks.holes import hostile_files
+from benchmarks.holes.honest_answers import Answers, Callers
+from benchmarks.report import Target
+from sealgate.remote import Profile, connect, reason_name_of
+from sealgate.trust import oms
+from sealgate.trust.digest import sha256
+from sealgate.trust.keys import load_private_key
+from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.uploads import Package, Patience, Uploader
+from sealgate.v1 import upload_pb2
+from sealgate.v1.upload_pb2_grpc import UploadServiceStub
+from tests.support.gateway_process import GatewayProcess
+from tests.support.house import House
+from tests.support.packages import commit
+
+_ANSWERS = 10_000
+_MOST_BEYOND_MS, _MOST_MORE_MB = 100.0, 200.0
+_NOBODY = "nobody uploads"
+_SAMPLE_SECONDS = 0.02
+
+
+def measure(
+    answers: int = _ANSWERS, tell: Callable[[dict[str, Any]], None] = lambda row: None
+) -> list[dict[str, Any]]:
+    """A row for each kind of file and signature, after two without an upload; each is told."""
+    with TemporaryDirectory() as folder, _serving(Path(folder) / "state") as (house, gateway):
+        rows: list[dict[str, Any]] = []
+
+        def add(kind: str, signature: str, package: Package | None) -> None:
+            rows.append(_row(kind, signature, *_measured(house, gateway, package, answers)))
+            tell(rows[-1])
+
+        for _ in range(2):
+            add(_NOBODY, "", None)
+        for number, kind in enumerate(hostile_files.KINDS):
+            paths = hostile_files.write(kind, Path(folder) / str(number))
+            for signature in ("valid", "invalid"):
+                add(kind, signature, _package(house, paths, valid=signature == "valid"))
+            for path in paths.values():
+                path.unlink()
+    longest = max(row["longest_ms"] for row in rows if row["kind"] == _NOBODY)
+    memory = max(row["memory_mb"] for row in rows if row["kind"] == _NOBODY)
+    for row in rows:
+        row["beyond_ms"] = round(row["longest_ms"] - longest, 1)
+        row["more_mb"] = round(row["memory_mb"] - memory, 1)
+    return rows
+
+
+def targets(rows: list[dict[str, Any]]) -> list[Target]:
+    """The worst of all kinds."""
+    hostile = [row for row in rows if row["kind"] != _NOBODY]
+    beyond = max(row["beyond_ms"] for row in hostile)
+    more = max(row["more_mb"] for row in hostile)
+    fewest = min(row["answers"] for row in rows)
+    return [
+        Target("longest answer during a hostile upload, ms beyond", beyond, _MOST_BEYOND_MS),
+        Target("memory during a hostile upload, MB more, workers included", more, _MOST_MORE_MB),
+        Target("answers of each measurement", fewest, _ANSWERS, least=True),
+    ]
+
+
+@contextmanager
+def _serving(state: Path) -> Iterator[tuple[House, GatewayProcess]]:
+    """An installation with digits in production, served by a process of its own."""
+    house = House(state, "digits-1")
+    house.start()
+    house.promote("digits", 1)
+    house.stop()
+    gateway = GatewayProcess(state)
+    gateway.start()
+    try:
+        yield house, gateway
+    finally:
+        gateway.stop()
+
+
+def _package(house: House, paths: dict[str, Path], *, valid: bool) -> Package:
+    """The files as a version, signed; or with the signature of another one."""
+    entries = [
+        FileEntry(name, path.stat().st_size, sha256(path.read_bytes()))
+        for name, path in sorted(paths.items())
+    ]
+    manifest = Manifest(tuple(entries))
+    signed = manifest if valid else Manifest.of({"other.json": b"{}"})
+    key = load_private_key(Path(str(house.profile("publisher").model_signing_key)))
+    return Package("flood", manifest, oms.sign(signed, key), [], commit(house, "flood"), paths)
+
+
+def _measured(
+    house: House, gateway: GatewayProcess, package: Package | None, answers: int
+) -> tuple[Answers, float, Counter[str]]:
+    """Answers, the most memory (MB), and what became of the uploads."""
+    people = house.state / "people"
+    memory = _Memory(gateway.pid)
+    outcomes: Counter[str] = Counter()
+    with memory:
+        flood = _Flood(people / "publisher" / "profile.toml", package) if package else None
+        callers = Callers(people / "client" / "profile.toml", answers)
+        found = callers.finish()
+        if flood:
+            outcomes = flood.stop()
+    return found, memory.most, outcomes
+
+
+def _row(
+    kind: str, signature: str, answers: Answers, memory: float, outcomes: Counter[str]
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "signature": signature,
+        "answers": len(answers.milliseconds),
+        "median_ms": round(answers.at(0.5), 1),
+        "p99_ms": round(answers.at(0.99), 1),
+        "longest_ms": round(answers.at(1.0), 1),
+        "memory_mb": round(memory, 1),
+        "refused": answers.refused,
+        "uploads": dict(outcomes),
+    }
+
+
+class _Flood:
+    """A process that uploads a package over and over."""
+
+    def __init__(self, profile: Path, package: Package) -> None:
+        context = get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_flood, args=(profile, package, other), daemon=True)
+        self._process.start()
+        # The first upload is over: all that an upload takes is warm.
+        self._connection.recv()
+
+    def stop(self) -> Counter[str]:
+        self._connection.send("stop")
+        found: Counter[str] = self._connection.recv()
+        self._process.join()
+        return found
+
+
+def _flood(profile: Path, package: Package, connection: Connection) -> None:
+    publisher = Profile.read(profile)
+    outcomes: Counter[str] = Counter()
+    with connect(publisher) as channel:
+        while not connection.poll():
+            outcomes[_outcome(channel, package)] += 1
+            if outcomes.total() == 1:
+                connection.send("begun")
+    connection.send(outcomes)
+
+
+def _outcome(channel: grpc.Channel, package: Package) -> str:
+    """Upload all bytes, whatever their signature, and register them; the reason of the refusal."""
+    uploads = UploadServiceStub(channel)
+    opening = upload_pb2.CreateUploadRequest(
+        model=package.model, manifest=package.manifest.encode()
+    )
+    upload = uploads.CreateUpload(opening).upload
+    # An empty signature is refused, but not before all bytes are there.
+    with suppress(grpc.RpcError):
+        Uploader(channel, patience=Patience(attempts=1)).publish(replace(package, signature=b""))
+    done = upload_pb2.CreateVersionRequest(
+        name=upload.name, signature=package.signature, commitment=package.commitment
+    )
+    try:
+        uploads.CreateVersion(done, timeout=300)
+    except grpc.RpcError as error:
+        return reason_name_of(error) or str(error.code())
+    finally:
+        uploads.DeleteUpload(upload_pb2.DeleteUploadRequest(name=upload.name))
+    return "registered"
+
+
+class _Memory:
+    """The most that a process and its children have in memory while the block runs, in MB."""
+
+    def __init__(self, pid: int) -> None:
+        self.most = 0.0
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(_SAMPLE_SECONDS):
+            self.most = max(self.most, _resident(self._pid) + sum(map(_resident, self._workers())))
+
+    def _workers(self) -> list[int]:
+        return [child for child in _children(self._pid) if _is_worker(child)]
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end meanwhile.
+        with suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether it runs its own program by now; until then it shares its parent's memory."""
+    with suppress(OSError):
+        return b"registry.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def _resident(pid: int) -> float:
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024 if "VmRSS:" in status else 0.0
+    return 0.0
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    found = measure(
+        int(sys.argv[1]) if sys.argv[1:] else _ANSWERS, lambda row: print(row, flush=True)
+    )
+    for target in targets(found):
+        print(target.line())
+    print(f"{time.monotonic() - started:.0f} s")
