@@ -157,6 +157,7 @@ class LoggedState:
         self.facts = LoggedFacts()
         self._vkey = vkey
         self._frontier = Frontier.empty()
+        self._verified: tuple[str, Checkpoint] | None = None
 
     @property
     def size(self) -> int:
@@ -173,10 +174,7 @@ class LoggedState:
         newest = newest_checkpoint(connection, schema.LOG)
         if newest is None or newest.size < max(self.size, seen.size):
             raise inconsistent("the log is shorter than it was")
-        try:
-            signed = open_checkpoint(newest.note, self._vkey)
-        except Refusal as error:
-            raise inconsistent("the newest checkpoint is not signed by this log's key") from error
+        signed = self._open(newest.note)
         # 2.
         frontier, told = self._frontier, LoggedFacts()
         for block in rows.leaves(connection, schema.LOG, frontier.size, signed.size):
@@ -189,8 +187,16 @@ class LoggedState:
         # 3.
         if frontier.size > self.size:
             self.facts.add(told)
-        self._frontier = frontier
+        self._frontier, self._verified = frontier, (newest.note, signed)
         return self.facts
+
+    def _open(self, note: str) -> Checkpoint:
+        if self._verified is not None and self._verified[0] == note:
+            return self._verified[1]
+        try:
+            return open_checkpoint(note, self._vkey)
+        except Refusal as error:
+            raise inconsistent("the newest checkpoint is not signed by this log's key") from error
 
 
 def _add_new(mine: dict[str, T], theirs: Mapping[str, T]) -> None:
