@@ -118,7 +118,11 @@ class ApiKeys:
 
     def list(self, asked: Asked = FIRST_PAGE) -> Page[ApiKeyRecord]:
         """Return a page of keys, oldest first. Raises Refusal: as `read_page`, LOG_INCONSISTENT."""
+        known = set(self._ledger.logged().api_keys)
         with self._ledger.view() as connection:
+            if not known <= set(connection.scalars(select(API_KEYS.c.key_id))):
+                # It is valid all the same, so nobody may overlook it.
+                raise Refusal(Reason.LOG_INCONSISTENT, "the row of an API key is missing")
             page = read_page(connection, _KEYS, API_KEYS.c.entry, asked, ["api-keys"], _FIELDS)
         # Read after the rows, so that it tells of all of them.
         logged = self._ledger.logged()

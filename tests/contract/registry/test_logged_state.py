@@ -69,6 +69,16 @@ class TestApiKeys:
         with refused(Reason.LOG_INCONSISTENT):
             bureau.registry.api_keys.list()
 
+    def test_a_deleted_row_hides_no_key(self, bureau: Bureau, intruder: Intruder) -> None:
+        """The key is valid all the same, and an admin must be able to revoke it."""
+        create(bureau)
+        create(bureau, OTHER_ID)
+        intruder.delete(schema.API_KEYS, schema.API_KEYS.c.key_id == KEY_ID)
+        with refused(Reason.LOG_INCONSISTENT):
+            bureau.registry.api_keys.list()
+        with pytest.raises(Refusal):
+            revoke(bureau)
+
     def test_an_older_database_is_not_followed(self, bureau: Bureau, intruder: Intruder) -> None:
         create(bureau)
         before = intruder.copy(EVERYTHING)
