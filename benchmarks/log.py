@@ -112,7 +112,7 @@ def _recording(kind: str, place: Path | str, at_a_time: int, seconds: float) -> 
     """The rate, and the CPU that one entry takes, encoding its receipt included."""
     with TemporaryDirectory() as folder:
         subjects = SubjectKeys.open(Path(folder) / "subjects.db")
-        log = AnswerLog.open(place, ORIGIN, PrivateKey.generate())
+        log = AnswerLog.open(place, ORIGIN, PrivateKey.generate(), subjects)
         recorder = Recorder(log, subjects)
         outcome = sample_outcome()
         recorder.record(outcome)

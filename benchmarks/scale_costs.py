@@ -113,7 +113,7 @@ def _entry_bytes() -> float:
         place = Path(folder) / "answers.db"
         with (
             closing(SubjectKeys.open(Path(folder) / "subjects.db")) as subjects,
-            closing(AnswerLog.open(place, ORIGIN, PrivateKey.generate())) as log,
+            closing(AnswerLog.open(place, ORIGIN, PrivateKey.generate(), subjects)) as log,
         ):
             recorder, outcome = Recorder(log, subjects), sample_outcome()
             with ThreadPoolExecutor(64) as pool:

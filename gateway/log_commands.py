@@ -3,6 +3,7 @@
 import getpass
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from gateway.config import GatewayConfig
 from gateway.config_option import config_option, read_config
 from gateway.opening import opening
 from registry.database import Database
-from registry.log.openings import Openings
+from registry.log.openings import closed_between
 from registry.log.pruning import prune_leaves
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
@@ -85,7 +86,7 @@ def _prune(
         size = min(newest, _wanted(prunings, log.origin, before, cutoff, size))
     first = log.first()
     if not dry_run and size:
-        prunings.add(log.origin, size, cutoff, Openings(answers).closed_between)
+        prunings.add(log.origin, size, cutoff, partial(closed_between, answers))
         prune_leaves(answers, size)
     return {
         "log": log.origin,

@@ -16,6 +16,7 @@ from inference import tracing
 from inference.batcher import Batcher, Limits
 from inference.statistics import Duration
 from registry.log.answer_log import Answer, AnswerLog, Opening
+from registry.log.openings import ANYTHING
 from registry.subjects import SubjectKeys
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import answer
@@ -140,9 +141,10 @@ class Recorder:
         values = outcome.values()
         nonce = secrets.token_bytes(_NONCE_BYTES)
         with self._barrier.recording(outcome.subject):
-            salts = answer.salts(self._subjects.key(outcome.subject), nonce)
+            key = self._subjects.key(outcome.subject)
+            salts = answer.salts(key, nonce)
             leaf = answer.leaf(values, salts)
-            opening = Opening(values, nonce, outcome.subject)
+            opening = Opening(values, nonce, outcome.subject, key)
             proof = self._groups.submit([Answer(leaf, opening)])
         return Receipt.of(leaf, values, salts, proof)
 
@@ -163,49 +165,43 @@ class Recorder:
         if index not in receipts:
             if answer.fields_of(leaf) != answer.fields_of(len(opening.fields)):
                 raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
-            raise Refusal(Reason.OPENING_MISSING, f"the subject of {index} has no key")
+            # It was pruned in between.
+            raise Refusal(Reason.ENTRY_PRUNED, f"entry {index}")
         return receipts[index]
 
-    def search(self, start: int, end: int, values: Sequence[str]) -> Iterator[Search]:
-        """The receipts, with every field opened, of the entries that have each of `values`.
+    def search(
+        self, start: int, end: int, values: Sequence[str], where: Mapping[str, str] = ANYTHING
+    ) -> Iterator[Search]:
+        """The receipts, with every field opened, of the entries that have each of `values`, and
+        each value of `where` under its name.
 
         Raises like `Openings.find`.
         """
         note = self._log.note
-        for found in self._log.openings.find(start, end, values):
+        for found in self._log.openings.find(start, end, values, where):
             receipts = self._receipts(dict(found.openings), note)
             closed = {index for index, _ in found.openings} - receipts.keys()
             unopened = tuple(sorted({*found.missing, *closed}))
             yield Search(found.next, tuple(receipts.values()), unopened)
 
     def _receipts(self, openings: Mapping[int, Opening], note: str) -> dict[int, Receipt]:
-        """The receipts of entries, but of those whose subject's key is destroyed, that are pruned
-        or whose opening has the fields of another format.
+        """The receipts of entries, but of those that are pruned or whose opening has the fields of
+        another format.
         """
         size = open_checkpoint(note, self._log.reader.vkey).size
         proven = self._log.reader.proven(list(openings), size)
-        keys = {s: self._find_key(s) for s in {opening.subject for opening in openings.values()}}
         receipts: dict[int, Receipt] = {}
         for index, opening in openings.items():
-            key = keys[opening.subject]
-            if key is None or index not in proven:
+            if index not in proven:
                 continue
             leaf, path = proven[index]
             names = answer.fields_of(leaf)
             if len(opening.fields) != len(names):
                 continue
-            salts = answer.salts(key, opening.nonce, len(names))
+            salts = answer.salts(opening.key, opening.nonce, len(names))
             proof = TlogProof(index, path, note)
             receipts[index] = Receipt.of(leaf, opening.fields, salts, proof, names)
         return receipts
-
-    def _find_key(self, subject: str) -> bytes | None:
-        try:
-            return self._subjects.known_key(subject)
-        except Refusal as refusal:
-            if refusal.reason is not Reason.ENTRY_UNKNOWN:
-                raise
-            return None
 
     def erase(self, subject: str, tell: Callable[[Erasure], None]) -> int:
         """Destroy a subject's key, then what its entries commit to; return how many these were.

@@ -70,6 +70,8 @@ class Store:
         check_certified(registry.policies.chain().newest, config.answers, line)
         uploads = open_uploads(config.registry, registry, clock)
         seen_answers = SeenLog.beside(config.trust.seen, "answers", line)
+        with opening("[answers] subjects", config.answers.subjects):
+            subjects = SubjectKeys.open(config.answers.subjects, registry.erasures.destroyed_keys())
         with (
             opening("[answers] database", config.answers.database),
             extending("[answers] database", config.answers.database, seen_answers.path),
@@ -78,11 +80,10 @@ class Store:
                 config.answers.database,
                 config.answers.origin,
                 answers_key,
+                subjects,
                 known=registry.anchors.newest(config.answers.origin),
                 memory=seen_answers,
             )
-        with opening("[answers] subjects", config.answers.subjects):
-            subjects = SubjectKeys.open(config.answers.subjects, registry.erasures.destroyed_keys())
         witnessed = Witnessed.open(config.trust.seen, [w.witness for w in config.witnesses])
         return cls(
             roots, registry, uploads, answers, subjects, seen_registry, seen_answers, witnessed

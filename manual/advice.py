@@ -52,6 +52,9 @@ _BY_REASON = {
     Reason.RUN_HUNG: "Repeat it once. If it comes again, tell the operator.",
     Reason.DRAINING: "Repeat it at once, on another connection.",
     Reason.ERASURE_UNFINISHED: "Repeat it: nobody else may be reading the database for long.",
+    Reason.INDEX_KEY_MISMATCH: (
+        "Restore the subjects database that was used with this answer log, from a backup."
+    ),
     Reason.LOG_FENCED: "Repeat it on another gateway; tell the operator.",
     Reason.RECEIPT_MISSING: "Do not use the answer.",
     Reason.RECEIPT_MISMATCH: "Do not use the answer; tell the operator and an auditor.",

@@ -1,7 +1,8 @@
 """The keys of those whom records are about, apart from the log.
 
-An entry's salts derive from its subject's key. Destroying the key erases the link between the
-person and the entry, while the log still verifies.
+An entry's salts derive from its subject's key, and so does the key that encrypts what the entry
+commits to. Destroying the subject's key erases both, in backups of the log too, while the log still
+verifies. The secret of the answer log's index is kept here as well; see `registry.log.index_keys`.
 """
 
 import functools
@@ -17,12 +18,16 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    bindparam,
     delete,
     insert,
     select,
+    update,
 )
 
 from registry.database import Database
+from registry.log.encryption import KnownSubject
+from registry.log.index_keys import SECRET_BYTES, IndexKeys
 from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import CONSTRAINT_NAMES
 from sealgate.reasons import Reason, Refusal
@@ -34,6 +39,7 @@ _KEY_BYTES = 32
 _CACHED = 4096
 # What is hashed before the key, so that the digest of a key is no salt of an entry.
 _DIGEST_PREFIX = b"sealgate/subject-key/v1\n"
+_FOUND_AT_ONCE = 500
 
 METADATA = MetaData(naming_convention=CONSTRAINT_NAMES)
 SUBJECT_KEYS = Table(
@@ -41,7 +47,12 @@ SUBJECT_KEYS = Table(
     METADATA,
     Column("subject", Text, primary_key=True),
     Column("key", LargeBinary, nullable=False),
+    # By which entries name the subject. Rows of release 0.1 get theirs when this is opened.
+    Column("tag", LargeBinary, index=True, unique=True),
 )
+
+# One row: what the keys of the answer log's index derive from.
+INDEX_KEY = Table("index_key", METADATA, Column("secret", LargeBinary, primary_key=True))
 
 
 def key_digest(key: bytes) -> str:
@@ -58,6 +69,10 @@ class SubjectKeys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        with database.writing() as connection:
+            self.index_keys = _index_keys(connection)
+            _add_tags(connection, self.index_keys)
+            connection.commit()
         # On the request path, so the keys of those met lately stay in memory. What was on its way
         # there when a key was destroyed belongs to an epoch that nobody asks for any more.
         self._cached = functools.lru_cache(_CACHED)(self._load_or_make)
@@ -69,14 +84,15 @@ class SubjectKeys:
         """Open the SQLite file or the URL, or begin it, and destroy what an erasure destroyed.
 
         `destroyed` are the digests of keys that erasures destroyed. Raises: REGISTRY_UNAVAILABLE,
-        RECORD_FAILED.
+        RECORD_FAILED; INDEX_KEY_MISMATCH where the index key was removed.
         """
-        keys = cls(Database.open(place, "subjects"))
+        database = Database.open(place, "subjects")
         try:
+            keys = cls(database)
             keys._destroyed.update(destroyed)
             keys._destroy_again()
         except BaseException:
-            keys.close()
+            database.close()
             raise
         return keys
 
@@ -100,6 +116,18 @@ class SubjectKeys:
         with self._database.reading() as connection:
             key = _stored(connection, subject)
         return None if key is None else key_digest(key)
+
+    def find(self, tags: Iterable[bytes]) -> dict[bytes, KnownSubject]:
+        """The subjects with these tags that have a key. Raises: REGISTRY_UNAVAILABLE."""
+        wanted, found = list(tags), {}
+        for at in range(0, len(wanted), _FOUND_AT_ONCE):
+            some = SUBJECT_KEYS.c.tag.in_(wanted[at : at + _FOUND_AT_ONCE])
+            with self._database.reading() as connection:
+                for subject, stored, tag in connection.execute(select(SUBJECT_KEYS).where(some)):
+                    key = _as_bytes(stored)
+                    if key_digest(key) not in self._destroyed:
+                        found[bytes(tag)] = KnownSubject(subject, key)
+        return found
 
     def destroy(self, subject: str) -> None:
         """Destroy the subject's key for good; `purge` removes what is left of it in files.
@@ -135,7 +163,8 @@ class SubjectKeys:
                 key = None
             if key is None:
                 key = secrets.token_bytes(_KEY_BYTES)
-                connection.execute(insert(SUBJECT_KEYS), {"subject": subject, "key": key})
+                row = {"subject": subject, "key": key, "tag": self.index_keys.tag(subject)}
+                connection.execute(insert(SUBJECT_KEYS), row)
                 _check_stored(connection, subject, key)
                 connection.commit()
         return key
@@ -175,3 +204,26 @@ def _check_stored(connection: Connection, subject: str, key: bytes | None) -> No
     run_deferred_triggers(connection)
     if _stored(connection, subject) != key:
         raise inconsistent("a trigger changed a subject's key")
+
+
+def _index_keys(connection: Connection) -> IndexKeys:
+    """The keys of the index, made where no subject has a tag yet."""
+    secret = connection.scalar(select(INDEX_KEY.c.secret))
+    if secret is None:
+        tagged = select(SUBJECT_KEYS.c.tag).where(SUBJECT_KEYS.c.tag.is_not(None)).limit(1)
+        if connection.scalar(tagged) is not None:
+            raise Refusal(Reason.INDEX_KEY_MISMATCH, "the index key was removed")
+        secret = secrets.token_bytes(SECRET_BYTES)
+        connection.execute(insert(INDEX_KEY), {"secret": secret})
+    return IndexKeys(bytes(secret))
+
+
+def _add_tags(connection: Connection, keys: IndexKeys) -> None:
+    """Add the tags of subjects whose key is from release 0.1."""
+    names = connection.scalars(
+        select(SUBJECT_KEYS.c.subject).where(SUBJECT_KEYS.c.tag.is_(None))
+    ).all()
+    if names:
+        named = SUBJECT_KEYS.c.subject == bindparam("name")
+        rows = [{"name": name, "of": keys.tag(str(name))} for name in names]
+        connection.execute(update(SUBJECT_KEYS).where(named).values(tag=bindparam("of")), rows)

@@ -290,6 +290,10 @@ class Reason(Enum):
         Kind.UNAVAILABLE,
         "The erasure has begun and is not finished; repeat it to finish it.",
     )
+    INDEX_KEY_MISMATCH = (
+        Kind.PRECONDITION,
+        "The subjects database does not have the index key of the answer log.",
+    )
     LOG_FENCED = (Kind.UNAVAILABLE, "Another writer has taken over the log.")
     CALL_FAILED = (Kind.UNAVAILABLE, "The gateway cannot be reached, or gave no reason.")
     ENTRY_PRUNED = (Kind.NOT_FOUND, "The log has pruned that entry; its hash is kept.")

@@ -2,10 +2,9 @@
 
 A group of answers is one transaction, one signature and one durable write. Beside each leaf,
 which holds commitments alone, the log keeps what they commit to, so that an auditor can be shown
-more than the caller's receipt opens.
+more than the caller's receipt opens: encrypted under a key of its subject, and found by keyed tags.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,16 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, insert, select
 
 from registry.database import Database
-from registry.log.openings import Opening, Openings
+from registry.log.encryption import Encrypted, Opening, OpeningCipher, Subjects
+from registry.log.index_keys import IndexKeys
+from registry.log.openings import Openings
+from registry.log.plain_openings import encrypt_plain_openings
+from registry.log.postings import Postings
 from registry.log.reader import LogReader
 from registry.log.rows import inconsistent, run_deferred_triggers
-from registry.log.tables import ANSWERS, OPENINGS
+from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS
 from registry.log.tile_log import Appended, CheckpointMemory, TileLog
-from sealgate.reasons import Refusal
+from sealgate.reasons import Reason, Refusal
 from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.keys import Signer
 
@@ -35,13 +38,15 @@ class Answer:
 class AnswerLog:
     """The one writer of an answer log, and its reader."""
 
-    def __init__(self, database: Database, log: TileLog) -> None:
+    def __init__(self, database: Database, log: TileLog, subjects: Subjects) -> None:
         self._database = database
         self._log = log
         self._add_opening = insert(OPENINGS)
         self._written = _read_back()
+        self._cipher = OpeningCipher(subjects)
+        self._postings = Postings(subjects.index_keys)
         self.reader = LogReader(database, ANSWERS, log.vkey)
-        self.openings = Openings(database)
+        self.openings = Openings(database, self._cipher, self._postings)
 
     @classmethod
     def open(
@@ -49,6 +54,7 @@ class AnswerLog:
         place: Path | str,
         origin: str,
         signer: Signer,
+        subjects: Subjects,
         *,
         known: Checkpoint | None = None,
         memory: CheckpointMemory | None = None,
@@ -56,14 +62,20 @@ class AnswerLog:
         """Open the log at `place`, a SQLite file or a URL, or begin it; see `TileLog.open`.
 
         `known` is the newest checkpoint that the registry's log has anchored; `memory` has each
-        checkpoint before an answer that it covers leaves. Raises Refusal:
-        LOG_INCONSISTENT, REGISTRY_UNAVAILABLE or RECORD_FAILED.
+        checkpoint before an answer that it covers leaves. Openings that an earlier release left in
+        plain text are encrypted first. Raises Refusal: INDEX_KEY_MISMATCH
+        where the index was made with the key of other `subjects`; LOG_INCONSISTENT,
+        REGISTRY_UNAVAILABLE or RECORD_FAILED.
         """
         database = Database.open(place, "answers")
         try:
+            with database.writing() as connection:
+                _check_index_key(connection, subjects.index_keys)
+                connection.commit()
             log = TileLog.open(database, ANSWERS, origin, signer, known=known, memory=memory)
-            return cls(database, log)
-        except Refusal:
+            encrypt_plain_openings(database, subjects)
+            return cls(database, log, subjects)
+        except BaseException:
             database.close()
             raise
 
@@ -93,17 +105,19 @@ class AnswerLog:
         Raises Refusal: RECORD_FAILED or REGISTRY_UNAVAILABLE, and then nothing is recorded;
         LOG_FENCED, LOG_INCONSISTENT.
         """
+        encrypted = [self._cipher.encrypt(answer.leaf, answer.opening) for answer in answers]
+        group = self._postings.group(enumerate([answer.opening for answer in answers]))
         with self._log.lock, self._database.writing() as connection:
             self._log.check_turn(connection)
             leaves = [answer.leaf for answer in answers]
             appended = self._log.append(connection, leaves)
-            rows = [
-                _row(index, answer.opening) for index, answer in enumerate(answers, appended.first)
-            ]
+            rows = [_row(index, each) for index, each in enumerate(encrypted, appended.first)]
             connection.execute(self._add_opening, rows)
+            self._postings.add(connection, appended.first, group)
             self._check_written(connection, appended, leaves, rows)
             connection.commit()
             self._log.settle(appended)
+            self._postings.settle(appended.first, group)
         return appended
 
     def _check_written(
@@ -140,10 +154,14 @@ def _read_back() -> Select[Any]:
     )
 
 
-def _row(index: int, opening: Opening) -> dict[str, object]:
-    return {
-        "index": index,
-        "fields": json.dumps(opening.fields),
-        "nonce": opening.nonce,
-        "subject": opening.subject,
-    }
+def _row(index: int, encrypted: Encrypted) -> dict[str, object]:
+    return {"index": index, **encrypted._asdict()}
+
+
+def _check_index_key(connection: Connection, keys: IndexKeys) -> None:
+    """Check that the index was made with these keys, or note that it will be."""
+    made_with = connection.scalars(select(INDEX_KEY.c.identity)).all()
+    if not made_with and connection.scalar(select(OPENINGS.c.index).limit(1)) is None:
+        connection.execute(insert(INDEX_KEY), {"identity": keys.identity})
+    elif list(made_with) != [keys.identity]:
+        raise Refusal(Reason.INDEX_KEY_MISMATCH, "the answer log has another one")

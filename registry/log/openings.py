@@ -1,35 +1,31 @@
-"""Looking through what an answer log's entries commit to, without an index on the path of answers.
+"""Looking through what an answer log's entries commit to, by its index or entry by entry.
 
 What is found is proved by its receipt. That nothing else matched is the database's word: whoever
 edited an opening can hide its entry from a search, though not from one who has every entry opened.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from registry.database import Database
+from registry.log.encryption import Opening, OpeningCipher, Stored
+from registry.log.plain_openings import has_plain_openings
+from registry.log.postings import DAY, INDEXED, SUBJECT, Postings, all_days, remove_entries
 from registry.log.rows import newest_checkpoint, next_index
-from registry.log.tables import ANSWERS, OPENINGS
+from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import fields_of
+from sealgate.trust.answer import FIELDS, fields_of
+
+SEARCHABLE = frozenset({*FIELDS, DAY, SUBJECT})
+"""What a search can name: fields, the day of an entry's time, and its subject."""
+ANYTHING: Mapping[str, str] = MappingProxyType({})
+"""A search that names nothing."""
 
 _BLOCK = 4096
 _GROUP = 256
-_ERASED_AT_ONCE = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a leaf commits to: a value for each of its fields (`answer.fields_of`), and what its
-    salts derive from, a nonce and the subject whose key it is.
-    """
-
-    fields: tuple[str, ...]
-    nonce: bytes
-    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +42,38 @@ class Found:
 class Openings:
     """The openings of one answer log."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cipher: OpeningCipher, postings: Postings) -> None:
         self._database = database
+        self._cipher = cipher
+        self._postings = postings
 
     def get(self, index: int) -> Opening:
         """Return what entry `index` commits to.
 
-        Raises Refusal: ENTRY_UNKNOWN; LOG_INCONSISTENT for an opening with other fields.
+        Raises Refusal: ENTRY_UNKNOWN, also where its subject's key is destroyed; LOG_INCONSISTENT
+        for an opening that was altered.
         """
-        query = select(OPENINGS).where(OPENINGS.c.index == index)
         with self._database.reading() as connection:
-            row = connection.execute(query).mappings().one_or_none()
-        if row is None:
+            rows = _stored(connection, OPENINGS.c.index == index)
+        if not rows:
             raise Refusal(Reason.ENTRY_UNKNOWN, f"there is no opening of {index}")
-        opening = _read(row)
+        decrypted = self._cipher.decrypt(rows)
+        if index in decrypted.altered:
+            raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} was altered")
+        opening = decrypted.openings.get(index)
         if opening is None:
-            raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
+            raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
         return opening
 
     def about(self, subject: str, start: int, end: int) -> list[int]:
         """The entries about a subject from `start` up to `end` that have openings, in order."""
         found: list[int] = []
-        for first in range(start, end, _ERASED_AT_ONCE):
-            here = _between(first, min(first + _ERASED_AT_ONCE, end))
-            query = select(OPENINGS.c.index).where(*here, OPENINGS.c.subject == subject)
+        owned = self._owned(subject)
+        for first in range(start, end, _BLOCK):
+            here = _between(first, min(first + _BLOCK, end))
+            query = select(OPENINGS.c.index).where(*here, owned).order_by(OPENINGS.c.index)
             with self._database.reading() as connection:
-                found += connection.scalars(query.order_by(OPENINGS.c.index))
+                found += connection.scalars(query)
         return found
 
     def closed(self) -> int:
@@ -81,93 +83,148 @@ class Openings:
 
     def closed_between(self, start: int, end: int) -> int:
         """How many of the entries from `start` up to `end` are kept and have no opening."""
-        with self._database.reading() as connection:
-            return _closed(connection, start, end)
+        return closed_between(self._database, start, end)
 
     def erase(self, subject: str, end: int) -> int:
-        """Remove the openings of entries before `end` about a subject; return how many there were.
+        """Remove the openings of entries before `end` about a subject, and what the index has of
+        them; return how many there were.
 
         In blocks, so that answers go on. `purge` removes what is left of them in files. Raises
         Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE.
         """
+        self._cipher.forget()
+        self._postings.forget()
         removed = 0
-        for first in range(0, end, _ERASED_AT_ONCE):
-            here = _between(first, min(first + _ERASED_AT_ONCE, end))
-            with self._database.writing() as connection:
-                erased = delete(OPENINGS).where(*here, OPENINGS.c.subject == subject)
-                removed += connection.execute(erased).rowcount
-                connection.commit()
+        owned = self._owned(subject)
+        for first in range(0, end, _BLOCK):
+            here = _between(first, min(first + _BLOCK, end))
+            query = select(OPENINGS.c.index).where(*here, owned).order_by(OPENINGS.c.index)
+            with self._database.reading() as connection:
+                gone = connection.scalars(query).all()
+            if gone:
+                with self._database.writing() as connection:
+                    erased = delete(OPENINGS).where(*here, owned)
+                    removed += connection.execute(erased).rowcount
+                    remove_entries(connection, gone)
+                    connection.commit()
         return removed
+
+    def _owned(self, subject: str) -> ColumnElement[bool]:
+        """The condition of openings of entries about a subject, on any day."""
+        with self._database.reading() as connection:
+            days = all_days(connection)
+        return OPENINGS.c.owner.in_([self._cipher.owner(subject, day) for day in days])
 
     def purge(self) -> None:
         """Remove erased openings from the database's files. Raises Refusal(ERASURE_UNFINISHED)."""
-        self._database.purge(OPENINGS)
+        self._database.purge(OPENINGS, POSTINGS)
 
-    def find(self, start: int, end: int, values: Sequence[str]) -> Iterator[Found]:
+    def find(
+        self,
+        start: int,
+        end: int,
+        values: Collection[str],
+        where: Mapping[str, str] = ANYTHING,
+    ) -> Iterator[Found]:
         """Look through the entries from `start` up to `end` for those that have each of `values`
-        among their fields, in the log's order; without values, all.
+        among their fields and each value of `where` under its name (SEARCHABLE), in the log's
+        order; without either, all.
 
-        Each block of 4096 is read in a transaction of its own. Raises Refusal(ENTRY_UNKNOWN) for
-        a range that the log does not have.
+        Where a name is indexed (`postings.INDEXED`), the index leads to the entries, and of those
+        that cannot be opened only the ones that it leads to are told. Raises Refusal
+        (ENTRY_UNKNOWN) for a range that the log does not have.
         """
         with self._database.reading() as connection:
             newest = newest_checkpoint(connection, ANSWERS)
-        if newest is None or not 0 <= start <= end <= newest.size:
-            raise Refusal(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
+            if newest is None or not 0 <= start <= end <= newest.size:
+                raise Refusal(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
+            indexed = {name: value for name, value in where.items() if name in INDEXED}
+            by_index = self._postings.find(connection, start, end, indexed) if indexed else None
+        for last, block in _blocks(start, end, by_index):
+            with self._database.reading() as connection:
+                rows = _stored(connection, *_within(block))
+            openings = self._cipher.decrypt(rows).openings
+            matching = {i: o for i, o in openings.items() if _matches(o, values, where)}
+            told = [i for i in block if i in matching or i not in openings]
+            yield from _groups(last, told, matching)
+
+
+def closed_between(database: Database, start: int, end: int) -> int:
+    """How many of the entries from `start` up to `end` of a log are kept and have no opening."""
+    with database.reading() as connection:
+        return _closed(connection, start, end)
+
+
+def _blocks(
+    start: int, end: int, by_index: Sequence[int] | None
+) -> Iterator[tuple[int, Sequence[int]]]:
+    """Entries to look at together, and up to where nothing else is."""
+    if by_index is None:
         for first in range(start, end, _BLOCK):
             last = min(first + _BLOCK, end)
-            with self._database.reading() as connection:
-                read = _block(connection, first, last, values)
-                missing = _missing(connection, first, last)
-            there = {index: opening for index, opening in read if opening is not None}
-            told = sorted({*missing, *(index for index, _ in read)})
-            for at in range(0, max(1, len(told)), _GROUP):
-                group = told[at : at + _GROUP]
-                yield Found(
-                    last if told[-1:] == group[-1:] else group[-1] + 1,
-                    tuple((index, there[index]) for index in group if index in there),
-                    tuple(index for index in group if index not in there),
-                )
+            yield last, range(first, last)
+        return
+    for at in range(0, len(by_index), _GROUP):
+        block = by_index[at : at + _GROUP]
+        yield (block[-1] + 1 if at + _GROUP < len(by_index) else end), block
+    if not by_index and start < end:
+        yield end, ()
 
 
 def _closed(connection: Connection, start: int, end: int) -> int:
-    leaves = ANSWERS.leaves.c.index
-    kept = select(func.count()).where(leaves >= start, leaves < end)
-    opened = select(func.count()).where(*_between(start, end))
-    return int(connection.scalar(kept) or 0) - int(connection.scalar(opened) or 0)
+    def count(table: Table) -> int:
+        here = (table.c.index >= start, table.c.index < end)
+        return connection.scalar(select(func.count()).select_from(table).where(*here)) or 0
+
+    # Nobody may have encrypted what an earlier release has left.
+    plain = count(PLAIN_OPENINGS) if has_plain_openings(connection) else 0
+    return count(ANSWERS.leaves) - count(OPENINGS) - plain
 
 
 def _between(start: int, end: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return OPENINGS.c.index >= start, OPENINGS.c.index < end
 
 
-def _block(
-    connection: Connection, first: int, last: int, values: Sequence[str]
-) -> list[tuple[int, Opening | None]]:
-    query = select(OPENINGS).where(*_between(first, last))
-    for value in values:
-        # A value as it stands in the list, so only whole ones are found.
-        query = query.where(OPENINGS.c.fields.contains(json.dumps(value), autoescape=True))
+def _within(block: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+    if isinstance(block, range):
+        return _between(block.start, block.stop)
+    return (OPENINGS.c.index.in_(block),)
+
+
+def _stored(connection: Connection, *conditions: ColumnElement[bool]) -> list[Stored]:
+    leaves = ANSWERS.leaves
+    query = (
+        select(OPENINGS, leaves.c.data)
+        .join(leaves, leaves.c.index == OPENINGS.c.index)
+        .where(*conditions)
+        .order_by(OPENINGS.c.index)
+    )
     return [
-        (int(row["index"]), opening)
-        for row in connection.execute(query.order_by(OPENINGS.c.index)).mappings()
-        if (opening := _read(row)) is None or set(values) <= set(opening.fields)
+        Stored(index, str(day), _as_bytes(owner), _as_bytes(sealed), _as_bytes(leaf))
+        for index, day, owner, sealed, leaf in connection.execute(query)
     ]
 
 
-def _missing(connection: Connection, first: int, last: int) -> list[int]:
-    here = _between(first, last)
-    there = set(connection.scalars(select(OPENINGS.c.index).where(*here)))
-    return [index for index in range(first, last) if index not in there]
+def _as_bytes(stored: object) -> bytes:
+    """SQLite stores whatever somebody writes into a column; text and numbers open nothing."""
+    return stored if isinstance(stored, bytes) else b""
 
 
-def _read(row: RowMapping) -> Opening | None:
-    """An opening, unless somebody edited it into what is none."""
-    try:
-        fields = json.loads(row["fields"])
-        if not isinstance(fields, list):
-            return None
-        fields_of(len(fields))
-    except (ValueError, Refusal):
-        return None
-    return Opening(tuple(map(str, fields)), bytes(row["nonce"]), row["subject"])
+def _groups(last: int, told: Sequence[int], matching: Mapping[int, Opening]) -> Iterator[Found]:
+    for at in range(0, max(1, len(told)), _GROUP):
+        group = told[at : at + _GROUP]
+        yield Found(
+            last if told[-1:] == group[-1:] else group[-1] + 1,
+            tuple((index, matching[index]) for index in group if index in matching),
+            tuple(index for index in group if index not in matching),
+        )
+
+
+def _matches(opening: Opening, values: Collection[str], where: Mapping[str, str]) -> bool:
+    if not set(values) <= set(opening.fields):
+        return False
+    if not where:
+        return True
+    told = dict(zip(fields_of(len(opening.fields)), opening.fields, strict=True))
+    told |= {DAY: opening.day, SUBJECT: opening.subject}
+    return all(told.get(name) == value for name, value in where.items())

@@ -1,4 +1,4 @@
-"""Removing old entries of an answer log: leaves and openings go, every hash of them stays.
+"""Removing old entries of an answer log: leaves, openings and index go, every hash of them stays.
 
 So all checkpoints, proofs of inclusion and of consistency are as before. It can end anywhere: what
 is left is a log whose first tiles are pruned, and whoever begins again goes on from there.
@@ -8,8 +8,10 @@ from sqlalchemy import Connection, delete, select
 
 from registry.database import Database
 from registry.log import rows
+from registry.log.plain_openings import has_plain_openings
+from registry.log.postings import remove_before
 from registry.log.rows import TileRows, inconsistent
-from registry.log.tables import ANSWERS, OPENINGS
+from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
 from sealgate.trust.merkle import leaf_hash
 from sealgate.trust.tiles import WIDTH
 
@@ -29,7 +31,7 @@ def prune_leaves(database: Database, size: int) -> int:
         raise ValueError("only full tiles are pruned")
     removed = _remove(database, size)
     # Also where nothing was left to remove: an earlier attempt may have failed here.
-    database.purge(OPENINGS, ANSWERS.leaves)
+    database.purge(OPENINGS, POSTINGS, ANSWERS.leaves)
     return removed
 
 
@@ -45,8 +47,12 @@ def _remove(database: Database, size: int) -> int:
                 return removed
             last = min(size, first // WIDTH * WIDTH + _TILES_AT_ONCE * WIDTH)
             _check(connection, first, last)
-            for table in (ANSWERS.leaves, OPENINGS):
+            tables = [ANSWERS.leaves, OPENINGS]
+            if has_plain_openings(connection):
+                tables.append(PLAIN_OPENINGS)
+            for table in tables:
                 connection.execute(delete(table).where(table.c.index < last))
+            remove_before(connection, last)
             _check_removed(connection, last)
             connection.commit()
         removed += last - first

@@ -73,11 +73,47 @@ def log_tables(metadata: MetaData) -> LogTables:
 ANSWERS_METADATA = MetaData(naming_convention=CONSTRAINT_NAMES)
 ANSWERS = log_tables(ANSWERS_METADATA)
 
-# What an answer's leaf commits to: the values in their fixed order, one a line, and what its
-# salts derive from. Kept apart from the leaves, which hold commitments alone.
+# What an answer's leaf commits to, encrypted under a key of its subject; see `encryption`. Kept
+# apart from the leaves, which hold commitments alone.
 OPENINGS = Table(
-    "log_openings",
+    "log_sealed_openings",
     ANSWERS_METADATA,
+    Column("index", Count, primary_key=True, autoincrement=False),
+    Column("day", Text, nullable=False),
+    Column("owner", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+# Which entries have a value, by keyed tags; see `postings`.
+POSTINGS = Table(
+    "log_postings",
+    ANSWERS_METADATA,
+    Column("segment", Count, primary_key=True, autoincrement=False),
+    Column("tag", Count, primary_key=True, autoincrement=False),
+    Column("first", Count, primary_key=True, autoincrement=False),
+    Column("offsets", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The days that the entries of each segment are of.
+DAYS = Table(
+    "log_days",
+    ANSWERS_METADATA,
+    Column("segment", Count, primary_key=True, autoincrement=False),
+    Column("day", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# One row: which index key the postings and owners were made with (`IndexKeys.identity`).
+INDEX_KEY = Table(
+    "log_index_key", ANSWERS_METADATA, Column("identity", LargeBinary, primary_key=True)
+)
+
+# Openings as release 0.1 kept them, in plain text. A log that has been opened since has no such
+# table; see `plain_openings`.
+PLAIN_OPENINGS = Table(
+    "log_openings",
+    MetaData(naming_convention=CONSTRAINT_NAMES),
     Column("index", Count, primary_key=True, autoincrement=False),
     Column("fields", Text, nullable=False),
     Column("nonce", LargeBinary, nullable=False),

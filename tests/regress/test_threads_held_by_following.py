@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from registry.log.answer_log import Answer, Opening
+from registry.log.answer_log import Answer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import connect
@@ -20,6 +20,7 @@ from sealgate.v1 import log_pb2
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+from tests.support import records
 from tests.support.house import House, question, refusal, rows, running
 
 _WATCHERS = 50
@@ -102,9 +103,9 @@ def test_a_reader_who_takes_nothing_is_sent_no_more_and_ended(tmp_path: Path) ->
     house.start()
     try:
         answers = house.gateway._store.answers
-        opening = Opening(("",) * len(FIELDS), bytes(16), "client")
+        opened = records.opening(("",) * len(FIELDS), subject="client")
         for _ in range(4):
-            answers.append([Answer(bytes(8192), opening)] * 256)
+            answers.append([Answer(bytes(8192), opened)] * 256)
         pages = house.gateway._watches.logs[answers.origin]._pages
         read, sent = pages._read, []
         pages._read = lambda start, end: sent.append(start) or read(start, end)

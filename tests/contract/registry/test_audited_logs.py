@@ -28,7 +28,7 @@ from sealgate.trust.note import vkey
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, refused
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 from tests.support.shown_logs import ShownLogs
 
 SIGNER = key("answer-log")
@@ -41,7 +41,7 @@ class Record:
     def __init__(self, bureau: Bureau, folder: Path) -> None:
         self.bureau = bureau
         self.folder = folder
-        self.answers = AnswerLog.open(folder / "answers.db", ANSWER_LOG, SIGNER)
+        self.answers = AnswerLog.open(folder / "answers.db", ANSWER_LOG, SIGNER, SUBJECTS)
         self.open = [self.answers]
         self.fill(self.answers, 300)
         self.anchor(0)
@@ -60,7 +60,7 @@ class Record:
 
     def another(self, size: int, word: str = "") -> LogReader:
         """A log of so many entries by the same key, in a database of its own."""
-        log = AnswerLog.open(self.folder / f"{word}{size}.db", ANSWER_LOG, SIGNER)
+        log = AnswerLog.open(self.folder / f"{word}{size}.db", ANSWER_LOG, SIGNER, SUBJECTS)
         self.open.append(log)
         self.fill(log, size, word)
         return log.reader
@@ -105,7 +105,7 @@ def test_a_log_that_does_not_extend_its_anchors(record: Record, size: int, word:
 
 
 def test_a_log_without_an_anchor_is_not_called_intact(bureau: Bureau, tmp_path: Path) -> None:
-    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, SIGNER)
+    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, SIGNER, SUBJECTS)
     chain = bureau.registry.policies.chain().policies
     for size, state in ((0, INTACT), (3, INCOMPLETE)):
         log.append([an_answer()] * size) if size else None

@@ -13,7 +13,6 @@ from registry import schema
 from registry.database import Database
 from registry.erasures import Closing, Erased
 from registry.log.answer_log import Answer, AnswerLog
-from registry.log.openings import Opening
 from registry.log.pruning import prune_leaves
 from registry.prunings import Prunings
 from registry.requests import Once
@@ -24,6 +23,7 @@ from tests.support.bureau import Bureau
 from tests.support.intruder import Intruder
 from tests.support.people import ANSWER_LOG, NOW, REGISTRY_LOG, key, refused
 from tests.support.postgres import other_schema
+from tests.support.records import SUBJECTS, opening
 
 SIZE = 600
 
@@ -39,10 +39,10 @@ def place(database_url: str) -> str:
 def log(place: str) -> Iterator[AnswerLog]:
     """An answer log of 600 entries about three subjects in turn."""
     leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", bytes(16)))
-    with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"))) as log:
+    with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)) as log:
         for first in range(0, SIZE, 200):
             subjects = [f"subject-{n % 3}" for n in range(first, first + 200)]
-            log.append([Answer(leaf, Opening(answer.FIELDS, bytes(16), s)) for s in subjects])
+            log.append([Answer(leaf, opening(subject=s)) for s in subjects])
         yield log
 
 

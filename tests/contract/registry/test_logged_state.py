@@ -22,7 +22,7 @@ from tests.support.allowances import an_allowance, held
 from tests.support.bureau import Bureau
 from tests.support.intruder import Intruder
 from tests.support.people import ANSWER_LOG, NOW, key, refused
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 KEY_ID, OTHER_ID, DIGEST = "0123456789ab", "ba9876543210", "d" * 64
 EVERYTHING = list(schema.METADATA.sorted_tables)
@@ -181,7 +181,7 @@ def test_a_withdrawn_bound_stays_withdrawn(bureau: Bureau, intruder: Intruder) -
 def test_an_anchor_stays_the_newest_though_its_row_is_deleted(
     bureau: Bureau, intruder: Intruder, tmp_path: Path
 ) -> None:
-    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
     log.append([an_answer()] * 3)
     earlier = log.note
     log.append([an_answer()] * 2)

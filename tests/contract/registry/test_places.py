@@ -11,7 +11,7 @@ from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused
 from tests.support.postgres import other_schema
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 
 def place(url: str, name: str) -> str:
@@ -22,20 +22,20 @@ def place(url: str, name: str) -> str:
 
 
 def test_answers_are_recorded_and_proved(database_url: str) -> None:
-    log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     for count in (1, 64, 256, 3):
         log.append([an_answer(f"subject-{count}")] * count)
     assert log.opening(320).subject == "subject-256"
     assert log.reader.verify().size == log.size == 324
     log.close()
-    again = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"))
+    again = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     assert again.append([an_answer()]).first == 324
     again.close()
 
 
 def test_a_later_gateway_shuts_out_the_earlier(database_url: str) -> None:
-    earlier = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"))
-    later = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"))
+    earlier = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
+    later = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     with refused(Reason.LOG_FENCED):
         earlier.append([an_answer()])
     assert later.append([an_answer()]).first == 0
@@ -44,9 +44,9 @@ def test_a_later_gateway_shuts_out_the_earlier(database_url: str) -> None:
 
 
 def test_two_gateways_do_not_share_a_log(database_url: str) -> None:
-    log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     with refused(Reason.LOG_INCONSISTENT):
-        AnswerLog.open(database_url, "example.org/other", key("other"))
+        AnswerLog.open(database_url, "example.org/other", key("other"), SUBJECTS)
     log.append([an_answer()])
     log.close()
 
@@ -90,7 +90,7 @@ def test_many_open_a_new_one_at_once(database_url: str) -> None:
 def test_a_log_beside_the_registry(bureau: Bureau, database_url: str) -> None:
     """The three families' tables do not meet, though PostgreSQL has them in one database."""
     url = place(database_url, "answers")
-    log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     log.append([an_answer()] * 5)
     bureau.registry.anchors.add("gateway", log.note)
     assert bureau.registry.verify().size == bureau.registry.log.size()

@@ -22,7 +22,7 @@ from tests.support.people import (
     refused,
     sign_policy,
 )
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 
 class TestPolicy:
@@ -158,7 +158,7 @@ class TestChangeToken:
 
 class TestAnchor:
     def test_follows_the_answer_log(self, bureau: Bureau, tmp_path: Path) -> None:
-        log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+        log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
         log.append([an_answer()] * 3)
         anchors = bureau.registry.anchors
         assert anchors.newest(ANSWER_LOG) is None
@@ -170,11 +170,13 @@ class TestAnchor:
         assert newest is not None
         assert newest.size == 203
         log.close()
-        AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), known=newest).close()
+        AnswerLog.open(
+            tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS, known=newest
+        ).close()
         bureau.registry.verify()
 
     def test_refuses_a_log_that_was_cut_short(self, bureau: Bureau, tmp_path: Path) -> None:
-        log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+        log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
         log.append([an_answer()] * 3)
         three = log.note
         log.append([an_answer()])
@@ -184,14 +186,16 @@ class TestAnchor:
         log.close()
         newest = bureau.registry.anchors.newest(ANSWER_LOG)
         with refused(Reason.LOG_INCONSISTENT):
-            AnswerLog.open(tmp_path / "other.db", ANSWER_LOG, key("answer-log"), known=newest)
+            AnswerLog.open(
+                tmp_path / "other.db", ANSWER_LOG, key("answer-log"), SUBJECTS, known=newest
+            )
 
     def test_refuses_another_history(self, bureau: Bureau, tmp_path: Path) -> None:
-        log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+        log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
         log.append([an_answer()] * 3)
         bureau.registry.anchors.add("gateway", log.note)
         log.close()
-        fork = AnswerLog.open(tmp_path / "fork.db", ANSWER_LOG, key("answer-log"))
+        fork = AnswerLog.open(tmp_path / "fork.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
         fork.append([an_answer("other")] * 5)
         with refused(Reason.PROOF_INVALID):
             bureau.registry.anchors.add("gateway", fork.note, fork.reader.consistency(3, 5))
@@ -200,7 +204,9 @@ class TestAnchor:
     def test_refuses_a_log_that_the_policy_does_not_name(
         self, bureau: Bureau, tmp_path: Path
     ) -> None:
-        log = AnswerLog.open(tmp_path / "answers.db", "example.org/other", key("answer-log"))
+        log = AnswerLog.open(
+            tmp_path / "answers.db", "example.org/other", key("answer-log"), SUBJECTS
+        )
         with refused(Reason.LOG_UNKNOWN):
             bureau.registry.anchors.add("gateway", log.note)
         with refused(Reason.LOG_UNKNOWN):
@@ -208,7 +214,7 @@ class TestAnchor:
         log.close()
 
     def test_refuses_another_key(self, bureau: Bureau, tmp_path: Path) -> None:
-        log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("other"))
+        log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("other"), SUBJECTS)
         with refused(Reason.SIGNATURE_INVALID):
             bureau.registry.anchors.add("gateway", log.note)
         log.close()

@@ -10,7 +10,6 @@ from sqlalchemy import delete, func, select, update
 from registry.database import Database
 from registry.erasures import Closing
 from registry.log.answer_log import Answer, AnswerLog
-from registry.log.openings import Opening
 from registry.log.pruning import prune_leaves
 from registry.log.tables import ANSWERS, OPENINGS
 from registry.prunings import Prunings
@@ -23,6 +22,7 @@ from sealgate.trust.pseudonym import is_pseudonym, pseudonym
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, NOW, key, refused
 from tests.support.postgres import other_schema
+from tests.support.records import SUBJECTS, opening
 
 KEY = vkey(ANSWER_LOG, key("answer-log").public)
 SIZE = 1000
@@ -33,10 +33,7 @@ def leaf(number: int) -> bytes:
 
 
 def answers(first: int, end: int) -> list[Answer]:
-    return [
-        Answer(leaf(n), Opening(answer.FIELDS, bytes(16), f"subject-{n % 2}"))
-        for n in range(first, end)
-    ]
+    return [Answer(leaf(n), opening(subject=f"subject-{n % 2}")) for n in range(first, end)]
 
 
 @pytest.fixture
@@ -50,7 +47,7 @@ def place(database_url: str, tmp_path: Path) -> str:
 @pytest.fixture
 def log(place: str) -> Iterator[AnswerLog]:
     """An answer log of 1000 entries, in groups."""
-    log = AnswerLog.open(place, ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)
     for first in range(0, SIZE, 250):
         log.append(answers(first, first + 250))
     yield log
@@ -82,7 +79,7 @@ def test_everything_is_proved_as_before(log: AnswerLog, database: Database, plac
     assert (verified.size, verified.root, verified.pruned) == (SIZE, root, 768)
     # It goes on growing, now and after a restart.
     log.append(answers(SIZE, SIZE + 30))
-    again = AnswerLog.open(place, ANSWER_LOG, key("answer-log"))
+    again = AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)
     again.append(answers(SIZE + 30, SIZE + 60))
     assert again.reader.verify(pruned=768).size == SIZE + 60
     again.close()

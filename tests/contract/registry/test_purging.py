@@ -5,14 +5,15 @@ For SQLite's files see `tests/unit/registry/test_purging.py`.
 
 from contextlib import closing
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, make_url, select, text
 
-from registry.log.answer_log import Answer, AnswerLog
-from registry.log.openings import Opening
+from registry.database import Database
+from registry.log.answer_log import AnswerLog
+from registry.log.tables import OPENINGS
 from registry.subjects import SubjectKeys
 from tests.support.people import ANSWER_LOG, key
 from tests.support.postgres import other_schema
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 
 def in_file(url: str, table: str, secret: bytes) -> bool:
@@ -43,10 +44,11 @@ def test_a_destroyed_key_is_in_no_table(postgres_url: str) -> None:
 
 def test_erased_openings_are_vacuumed(postgres_url: str) -> None:
     url = other_schema(postgres_url, make_url(postgres_url).query["schema"] + "_answers")
-    with closing(AnswerLog.open(url, ANSWER_LOG, key("answer-log"))) as log:
-        about = Opening(an_answer().opening.fields, bytes(16), "patient-4711")
-        log.append([Answer(an_answer().leaf, about)] * 10)
-        assert in_file(url, "log_openings", b"patient-4711")
+    with closing(AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS)) as log:
+        log.append([an_answer("patient-4711")] * 10)
+        with closing(Database.open(url, "answers")) as database, database.reading() as connection:
+            rows = [bytes(sealed) for sealed in connection.scalars(select(OPENINGS.c.sealed))]
+        assert in_file(url, "log_sealed_openings", rows[0])
         assert log.openings.erase("patient-4711", log.size) == 10
         log.openings.purge()
-        assert not in_file(url, "log_openings", b"patient-4711")
+        assert not any(in_file(url, "log_sealed_openings", row) for row in rows)

@@ -44,7 +44,7 @@ from sealgate.trust.statements import Evidence
 from tests.support.allowances import an_allowance, held
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, VERSION_DIGEST, at, key
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 pytestmark = pytest.mark.timeout(300)
 TABLES = schema.METADATA.sorted_tables
@@ -69,7 +69,7 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     bureau.release(bureau.publish("two"), predecessor=1)
     bureau.roll_back(first, 3)
     bureau.revoke(bureau.publish("three"))
-    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
     for _ in range(2):
         log.append([an_answer()] * 150)
     registry.anchors.add("gateway", log.note)

@@ -16,7 +16,7 @@ from sealgate.trust.checkpoint import log_vkey
 from tests.support.bureau import Bureau
 from tests.support.intruder import Intruder
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, refused
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 SIGNER = key("answer-log")
 
@@ -38,7 +38,7 @@ class TestAnswers:
     def test_each_group_is_remembered_when_it_is_recorded(
         self, database_url: str, tmp_path: Path
     ) -> None:
-        log = AnswerLog.open(database_url, ANSWER_LOG, SIGNER, memory=memory(tmp_path))
+        log = AnswerLog.open(database_url, ANSWER_LOG, SIGNER, SUBJECTS, memory=memory(tmp_path))
         assert remembered(tmp_path) == 0
         for size in (3, 4, 260):
             log.append([an_answer()] * min(256, size - log.size))
@@ -49,7 +49,7 @@ class TestAnswers:
     def test_a_database_from_before_the_last_group_is_refused(
         self, database_url: str, tmp_path: Path, groups: int
     ) -> None:
-        log = AnswerLog.open(database_url, ANSWER_LOG, SIGNER, memory=memory(tmp_path))
+        log = AnswerLog.open(database_url, ANSWER_LOG, SIGNER, SUBJECTS, memory=memory(tmp_path))
         log.append([an_answer()] * 3)
         database = Database.open(database_url, "answers")
         intruder = Intruder(database)
@@ -60,7 +60,7 @@ class TestAnswers:
         intruder.put_back(before)
         database.close()
         with refused(Reason.LOG_INCONSISTENT):
-            AnswerLog.open(database_url, ANSWER_LOG, SIGNER, memory=memory(tmp_path))
+            AnswerLog.open(database_url, ANSWER_LOG, SIGNER, SUBJECTS, memory=memory(tmp_path))
 
     def test_what_cannot_be_remembered_is_not_answered(
         self, database_url: str, tmp_path: Path
@@ -68,7 +68,7 @@ class TestAnswers:
         folder = tmp_path / "memory"
         folder.mkdir()
         kept = _Broken(memory(folder))
-        log = AnswerLog.open(database_url, ANSWER_LOG, SIGNER, memory=kept)
+        log = AnswerLog.open(database_url, ANSWER_LOG, SIGNER, SUBJECTS, memory=kept)
         kept.breaks = True
         with refused(Reason.RECORD_FAILED):
             log.append([an_answer()])

@@ -16,7 +16,7 @@ from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused
 from tests.support.postgres import other_schema
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 DELETE = 'DELETE FROM {table} WHERE "index" = new."index"'
 EMPTY = 'UPDATE {table} SET {column} = \'\' WHERE "index" = new."index"'
@@ -31,7 +31,7 @@ def place(database_url: str) -> str:
 
 @pytest.fixture
 def log(place: str) -> Iterator[AnswerLog]:
-    with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"))) as log:
+    with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)) as log:
         log.append([an_answer()])
         yield log
 
@@ -73,11 +73,11 @@ def add_trigger(connection: Connection, on: str, then: str, *, deferred: bool = 
 @pytest.mark.parametrize(
     ("on", "then"),
     [
-        ("log_openings", DELETE.format(table="log_openings")),
-        ("log_openings", DELETE.format(table="log_leaves")),
+        ("log_sealed_openings", DELETE.format(table="log_sealed_openings")),
+        ("log_sealed_openings", DELETE.format(table="log_leaves")),
         ("log_leaves", DELETE.format(table="log_leaves")),
-        ("log_openings", EMPTY.format(table="log_openings", column="fields")),
-        ("log_openings", EMPTY.format(table="log_leaves", column="data")),
+        ("log_sealed_openings", EMPTY.format(table="log_sealed_openings", column="sealed")),
+        ("log_sealed_openings", EMPTY.format(table="log_leaves", column="data")),
     ],
 )
 def test_an_answer_that_a_trigger_undoes_is_not_recorded(
@@ -134,7 +134,7 @@ def test_a_key_that_a_trigger_chooses_is_not_used(database_url: str) -> None:
             keys.key("patient-4711")
 
 
-@pytest.mark.parametrize("table", ["log_leaves", "log_openings"])
+@pytest.mark.parametrize("table", ["log_leaves", "log_sealed_openings"])
 def test_entries_that_a_trigger_keeps_are_not_called_pruned(
     log: AnswerLog, place: str, table: str
 ) -> None:
@@ -153,7 +153,7 @@ def test_openings_that_a_trigger_keeps_are_not_called_erased(
     log: AnswerLog, place: str, tmp_path: Path
 ) -> None:
     with closing(Database.open(place, "answers")) as database, database.writing() as connection:
-        keep_rows(connection, "log_openings")
+        keep_rows(connection, "log_sealed_openings")
         connection.commit()
     with (
         closing(SubjectKeys.open(tmp_path / "subjects.db")) as keys,

@@ -18,7 +18,7 @@ from sealgate.trust.keys import PrivateKey, load_private_key
 from sealgate.trust.note import vkey
 from sealgate.v1 import log_pb2 as messages
 from tests.support.house import House, refusal
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 from tests.support.succession import change
 
 ORIGIN, FOLDER = "house.localhost/answers", "house_localhost_answers"
@@ -95,7 +95,7 @@ def test_a_log_that_is_taken_out_of_the_pack(pack: Path) -> None:
 def test_a_fresh_log_by_the_same_key_in_its_place(house: House, pack: Path, tmp_path: Path) -> None:
     signer = load_private_key(house.state / "keys" / "answers.key")
     shutil.rmtree(pack / "logs" / FOLDER)
-    with closing(AnswerLog.open(tmp_path / "fresh.db", ORIGIN, signer)) as fresh:
+    with closing(AnswerLog.open(tmp_path / "fresh.db", ORIGIN, signer, SUBJECTS)) as fresh:
         fresh.append([an_answer()] * 3)
         folder = TileFolder(pack / "logs" / FOLDER, log_vkey(ORIGIN, signer))
         folder.grow(fresh.note, fresh.reader.entries(0, 3))

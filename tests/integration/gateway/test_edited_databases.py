@@ -119,7 +119,7 @@ EDITS = {
     "everything is deleted": Edit(
         ANSWERS,
         "DELETE FROM log_leaves; DELETE FROM log_tiles; DELETE FROM log_checkpoints; "
-        "DELETE FROM log_openings; DELETE FROM log_writer",
+        "DELETE FROM log_sealed_openings; DELETE FROM log_writer",
         START,
     ),
     "the log is cut short to five entries": Edit(

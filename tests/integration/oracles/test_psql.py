@@ -9,7 +9,7 @@ from registry.log.answer_log import AnswerLog
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key
 from tests.support.postgres import PostgresServer
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 
 def tree_hash(leaves: list[bytes]) -> bytes:
@@ -45,7 +45,9 @@ def test_psql_reads_the_registry_and_its_log(postgres: PostgresServer, tmp_path)
 
 
 def test_psql_reads_an_answer_log(postgres: PostgresServer) -> None:
-    log = AnswerLog.open(postgres.schema_url("psql_answers"), ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(
+        postgres.schema_url("psql_answers"), ANSWER_LOG, key("answer-log"), SUBJECTS
+    )
     for count in (1, 200, 256, 11):
         log.append([an_answer()] * count)
     assert check_root(postgres, "psql_answers") == 468

@@ -20,7 +20,7 @@ from sealgate.reasons import Reason, Refusal
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused
 from tests.support.postgres import PostgresServer
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_writer_goes_on_after_a_crash_and_loses_nothing(
     server: PostgresServer, url: str, tmp_path: Path
 ) -> None:
     """Groups are refused while the server is away; each that was acknowledged is there after."""
-    log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     kept: list[tuple[int, str]] = []
     reasons: set[Reason] = set()
     stopping = threading.Event()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.database import Database
-from registry.log.answer_log import Answer, AnswerLog, Opening
+from registry.log.answer_log import Answer, AnswerLog
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from registry.log.tile_log import TileLog
@@ -15,9 +15,10 @@ from sealgate.reasons import Reason
 from sealgate.trust import answer
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused
+from tests.support.records import SUBJECTS, opening
 
 _LEAF = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
-GROUP = [Answer(_LEAF, Opening(answer.FIELDS, b"nonce", "subject"))] * 64
+GROUP = [Answer(_LEAF, opening(nonce=b"nonce"))] * 64
 
 
 def limit(database: Database, pages: int) -> None:
@@ -36,7 +37,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def log(database: Database) -> AnswerLog:
-    return AnswerLog(database, TileLog.open(database, ANSWERS, ANSWER_LOG, key("answer-log")))
+    return AnswerLog(
+        database, TileLog.open(database, ANSWERS, ANSWER_LOG, key("answer-log")), SUBJECTS
+    )
 
 
 @pytest.mark.parametrize("pages", [0, 1, 3, 7, 12])
@@ -91,18 +94,18 @@ def test_a_locked_database_is_waited_for_and_then_refused(
 def test_a_database_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "answers.db").write_bytes(b"not a database" * 1000)
     with refused(Reason.REGISTRY_UNAVAILABLE):
-        AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+        AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with refused(Reason.REGISTRY_UNAVAILABLE):
-        AnswerLog.open(tmp_path / "none" / "answers.db", ANSWER_LOG, key("answer-log"))
+        AnswerLog.open(tmp_path / "none" / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
 
 
 def test_a_database_that_was_overwritten(tmp_path: Path, database: Database) -> None:
     log = TileLog.open(database, ANSWERS, ANSWER_LOG, key("answer-log"))
     reader = LogReader(database, ANSWERS, log.vkey)
-    answers = AnswerLog(database, log)
+    answers = AnswerLog(database, log, SUBJECTS)
     answers.append(GROUP)
     with sqlite3.connect(tmp_path / "answers.db") as other:
         other.execute("DROP TABLE log_leaves")

@@ -15,13 +15,14 @@ import pytest
 from sqlalchemy import func, select
 
 from registry.database import Database
-from registry.log.answer_log import Answer, AnswerLog, Opening
+from registry.log.answer_log import Answer, AnswerLog
 from registry.log.tables import OPENINGS
 from sealgate.trust import answer
 from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.note import vkey
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key
+from tests.support.records import SUBJECTS, opening
 
 _ROUNDS = 20
 _FORK = multiprocessing.get_context("fork")
@@ -92,7 +93,7 @@ def test_answer_log_killed_at_any_moment(database_url: str) -> None:
         notes = kill_at_work(lambda pipe: record_answers(url, pipe), 1, chance.random() / 20)
         # What was acknowledged is still there, at its place.
         known = open_checkpoint(notes[-1], vkey(ANSWER_LOG, key("answer-log").public))
-        log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), known=known)
+        log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS, known=known)
         assert log.reader.verify().size == log.size >= known.size
         log.close()
         database = Database.open(url, "answers")
@@ -103,10 +104,10 @@ def test_answer_log_killed_at_any_moment(database_url: str) -> None:
 
 def record_answers(url: str, pipe: Connection) -> None:
     """Append groups of answers, telling each checkpoint once it is durable."""
-    log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     pipe.send(log.note)
     leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
-    group = [Answer(leaf, Opening(answer.FIELDS, b"nonce", "subject"))] * 37
+    group = [Answer(leaf, opening(nonce=b"nonce"))] * 37
     while True:
         log.append(group)
         pipe.send(log.note)

@@ -13,12 +13,12 @@ from sqlalchemy import func, select
 
 from registry.database import Database
 from registry.log.answer_log import Answer, AnswerLog
-from registry.log.openings import Opening
 from registry.log.tables import ANSWERS, OPENINGS
 from sealgate.trust import answer
 from tests.support.bureau import Bureau
 from tests.support.killing import Steps, killed_at
 from tests.support.people import ANSWER_LOG, key
+from tests.support.records import SUBJECTS, opening
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -72,18 +72,17 @@ def test_a_change_of_state(
 
 def test_a_group_of_answers(database_url: str) -> None:
     leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
-    opening = Opening(answer.FIELDS, b"nonce", "subject")
-    AnswerLog.open(database_url, ANSWER_LOG, key("answer-log")).close()
+    AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS).close()
     size = 0
     for step in itertools.count(1):
 
         def work(steps: Steps) -> None:
-            log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"))
+            log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
             steps.arm()
-            log.append([Answer(leaf, opening)] * 256)
+            log.append([Answer(leaf, opening(nonce=b"nonce"))] * 256)
 
         killed = killed_at(step, work)
-        log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"))
+        log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
         assert log.reader.verify().size == log.size
         assert log.size - size in (0, 256), f"step {step}"
         assert log.size == count(database_url)

@@ -40,8 +40,10 @@ def keys(tmp_path: Path) -> Iterator[Interrupted]:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[AnswerLog]:
-    with closing(AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))) as log:
+def log(tmp_path: Path, keys: Interrupted) -> Iterator[AnswerLog]:
+    with closing(
+        AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), keys)
+    ) as log:
         yield log
 
 

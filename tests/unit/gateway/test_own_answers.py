@@ -23,7 +23,7 @@ def answers(tmp_path: Path) -> Iterator[OwnAnswers]:
     """Four entries: two about patient-1, and one each about patient-2 and patient-3."""
     bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
     keys = SubjectKeys.open(tmp_path / "subjects.db")
-    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), keys)
     with closing(bureau.registry), closing(keys), closing(log):
         recorder = Recorder(log, keys)
         for subject in ("patient-1", "patient-2", "patient-1", "patient-3"):

@@ -42,7 +42,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.bureau = Bureau(folder, f"sqlite:///{folder}/registry.db").found()
         self.keys = BreaksOff(Database.open_file(folder / "subjects.db", "subjects"))
-        self.log = AnswerLog.open(folder / "answers.db", ANSWER_LOG, key("answer-log"))
+        self.log = AnswerLog.open(folder / "answers.db", ANSWER_LOG, key("answer-log"), self.keys)
         self.recorder = Recorder(self.log, self.keys)
 
     def record(self, *subjects: str) -> None:

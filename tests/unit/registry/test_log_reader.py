@@ -16,7 +16,9 @@ from sealgate.trust.answer import FIELDS
 from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.proof import TlogProof
 from sealgate.trust.receipt import Receipt, verify_receipt
+from tests.support import records
 from tests.support.people import ANSWER_LOG, key, make_policy, refused
+from tests.support.records import SUBJECTS
 
 SIZE = 700
 LEAVES = [f"leaf {number}".encode() for number in range(SIZE)]
@@ -25,12 +27,12 @@ HASHES = [merkle.leaf_hash(leaf) for leaf in LEAVES]
 
 def opening(number: int) -> Opening:
     values = (f"{number}", *FIELDS[1:])
-    return Opening(values, number.to_bytes(16), f"subject {number}")
+    return records.opening(values, number.to_bytes(16), f"subject {number}")
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[AnswerLog]:
-    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
     for first in range(0, SIZE, 100):
         log.append([Answer(LEAVES[n], opening(n)) for n in range(first, first + 100)])
     yield log
@@ -153,7 +155,7 @@ class TestOpening:
 
     def test_of_any_text(self, log: AnswerLog) -> None:
         values = ("\n", "\x00", '"', "\\", "é", "", "\x1f", *FIELDS[7:])
-        appended = log.append([Answer(b"leaf", Opening(values, b"\x00" * 16, ""))])
+        appended = log.append([Answer(b"leaf", records.opening(values, subject=""))])
         assert log.opening(appended.first).fields == values
 
     def test_of_no_entry(self, log: AnswerLog) -> None:
@@ -163,7 +165,7 @@ class TestOpening:
     def test_of_other_fields(self, tmp_path: Path, log: AnswerLog) -> None:
         database = Database.open_file(tmp_path / "answers.db", "answers")
         with database.writing() as connection:
-            connection.execute(update(OPENINGS).values(fields="[]"))
+            connection.execute(update(OPENINGS).values(sealed=b""))
             connection.commit()
         database.close()
         with refused(Reason.LOG_INCONSISTENT):
@@ -173,7 +175,7 @@ class TestOpening:
 def test_an_append_makes_a_receipt(log: AnswerLog) -> None:
     salts = answer.salts(b"a subject's key", b"n" * 16)
     leaf = answer.leaf(FIELDS, salts)
-    appended = log.append([Answer(leaf, Opening(FIELDS, b"n" * 16, "subject"))] * 3)
+    appended = log.append([Answer(leaf, records.opening(FIELDS, b"n" * 16))] * 3)
     for offset, hashes in enumerate(appended.proofs):
         proof = TlogProof(appended.first + offset, hashes, appended.note)
         receipt = Receipt.of(leaf, FIELDS, salts, proof)

@@ -11,13 +11,12 @@ import pytest
 from sqlalchemy import bindparam, delete, insert
 
 from registry.database import Database
-from registry.log.answer_log import Answer, AnswerLog, Opening
+from registry.log.answer_log import AnswerLog
 from registry.log.pruning import prune_leaves
 from registry.subjects import SUBJECT_KEYS, SubjectKeys
 from sealgate.reasons import Reason
-from sealgate.trust import answer
 from tests.support.people import ANSWER_LOG, key, refused
-from tests.support.records import an_answer
+from tests.support.records import SUBJECTS, an_answer
 
 
 def files_with(folder: Path, *secrets: bytes) -> list[str]:
@@ -38,16 +37,16 @@ def keys(tmp_path: Path) -> Iterator[SubjectKeys]:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[AnswerLog]:
-    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"))
+    log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
     yield log
     log.close()
 
 
-def about(subject: str) -> Answer:
-    values = tuple(f"{field} of {subject}" for field in answer.FIELDS)
-    nonce = hashlib.sha256(subject.encode()).digest()[:16]
-    leaf = answer.leaf(values, answer.salts(b"key", nonce))
-    return Answer(leaf, Opening(values, nonce, subject))
+def sealed(folder: Path, index: int) -> bytes:
+    """The encrypted opening of an entry, as its row has it."""
+    with closing(sqlite3.connect(folder / "answers.db")) as connection:
+        query = 'SELECT sealed FROM log_sealed_openings WHERE "index" = ?'
+        return bytes(connection.execute(query, [index]).fetchone()[0])
 
 
 def test_a_destroyed_key_is_in_no_file(keys: SubjectKeys, tmp_path: Path) -> None:
@@ -93,30 +92,33 @@ def test_what_an_earlier_release_left_goes_at_the_next_start(tmp_path: Path) -> 
 
 
 def test_erased_openings_are_in_no_file(log: AnswerLog, tmp_path: Path) -> None:
-    log.append([about("patient-4711"), about("patient-4712")])
-    assert files_with(tmp_path, b"of patient-4711")
+    log.append([an_answer("patient-4711"), an_answer("patient-4712")])
+    gone, kept = sealed(tmp_path, 0), sealed(tmp_path, 1)
+    assert files_with(tmp_path, gone)
     assert log.openings.erase("patient-4711", log.size) == 1
     log.openings.purge()
-    assert files_with(tmp_path, b"patient-4711") == []
-    assert files_with(tmp_path, b"of patient-4712") == ["answers.db"]
+    assert files_with(tmp_path, gone) == []
+    assert files_with(tmp_path, kept) == ["answers.db"]
 
 
 def test_pruned_openings_are_in_no_file(log: AnswerLog, tmp_path: Path) -> None:
-    log.append([about("patient-4711")] + [an_answer()] * 255)
+    log.append([an_answer("patient-4711")] + [an_answer()] * 255)
     log.append([an_answer()])
+    gone = sealed(tmp_path, 0)
     with closing(Database.open_file(tmp_path / "answers.db", "answers")) as database:
         assert prune_leaves(database, 256) == 256
-    assert files_with(tmp_path, b"patient-4711") == []
+    assert files_with(tmp_path, gone) == []
 
 
 def test_an_erasure_that_a_reader_holds_up_is_not_called_finished(
     log: AnswerLog, tmp_path: Path
 ) -> None:
-    log.append([about("patient-4711")])
+    log.append([an_answer("patient-4711")])
+    gone = sealed(tmp_path, 0)
     database = Database.open_file(tmp_path / "answers.db", "answers")
     with closing(database), closing(sqlite3.connect(tmp_path / "answers.db")) as reader:
         reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM log_openings").fetchone()
+        reader.execute("SELECT count(*) FROM log_sealed_openings").fetchone()
         log.openings.erase("patient-4711", log.size)
         with refused(Reason.ERASURE_UNFINISHED):
             database.purge(seconds=0)
@@ -127,4 +129,4 @@ def test_an_erasure_that_a_reader_holds_up_is_not_called_finished(
             log.append([an_answer()])
         reader.rollback()
         waiting.join()
-    assert files_with(tmp_path, b"patient-4711") == []
+    assert files_with(tmp_path, gone) == []

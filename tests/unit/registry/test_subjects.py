@@ -50,7 +50,9 @@ def test_a_row_put_back_while_it_runs_opens_nothing(
         keys.destroy("patient-4711")
         assert keys.digest("patient-4711") is None
         with closing(sqlite3.connect(place)) as connection:
-            connection.execute("INSERT INTO subject_keys VALUES ('patient-4711', ?)", (secret,))
+            connection.execute(
+                "INSERT INTO subject_keys (subject, key) VALUES ('patient-4711', ?)", (secret,)
+            )
             connection.commit()
         with refused(Reason.ENTRY_UNKNOWN):
             keys.known_key("patient-4711")
