@@ -1,6 +1,6 @@
 """The auditors' service: messages in, messages out; each answer carries what proves it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -9,6 +9,7 @@ from gateway.front_door import Call
 from gateway.recorder import Search
 from gateway.rights import Rights
 from registry.audit_trail import AuditTrail, Proven
+from registry.log.openings import SEARCHABLE
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from sealgate.trust.digest import check_digest, sha256
@@ -25,7 +26,7 @@ _LONGEST_REQUEST = 1024
 # What one message holds must fit into one, whatever the documents weigh.
 _MESSAGE_BYTES = 1 << 20
 
-SearchAnswers = Callable[[str, int, int, Sequence[str]], Iterator[Search]]
+SearchAnswers = Callable[[str, int, int, Sequence[str], Mapping[str, str]], Iterator[Search]]
 
 
 class AuditService(AuditServiceServicer):
@@ -76,10 +77,13 @@ class AuditService(AuditServiceServicer):
         self, request: messages.StreamOpeningsRequest, call: Call
     ) -> Iterator[messages.StreamOpeningsResponse]:
         self._rights.check(call, "read")
-        values = list(request.values)
-        if len(values) > _MOST_VALUES or any(not 0 < len(v) <= _LONGEST_VALUE for v in values):
+        values, where = list(request.values), dict(request.where)
+        wanted = [*values, *where.values()]
+        if len(wanted) > _MOST_VALUES or any(not 0 < len(v) <= _LONGEST_VALUE for v in wanted):
             raise Refusal(Reason.PARAMETER_MALFORMED, "values")
-        for found in self._search(request.origin, request.start, request.end, values):
+        if not where.keys() <= SEARCHABLE:
+            raise Refusal(Reason.PARAMETER_MALFORMED, "where")
+        for found in self._search(request.origin, request.start, request.end, values, where):
             self._rights.check(call, "read")
             yield messages.StreamOpeningsResponse(
                 next=found.next,

@@ -1,6 +1,6 @@
 """The gateway's own answer log, as its services look into it: by its origin, and no other's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.recorder import Recorder, Search
 from gateway.subjects import Erased, erase_subject
@@ -40,10 +40,17 @@ class OwnAnswers:
         closed = self._recorder.closed() + self._recorder.has_opening(index)
         return index < erased.size and closed <= erased.entries
 
-    def search(self, origin: str, start: int, end: int, values: Sequence[str]) -> Iterator[Search]:
+    def search(
+        self,
+        origin: str,
+        start: int,
+        end: int,
+        values: Sequence[str],
+        where: Mapping[str, str],
+    ) -> Iterator[Search]:
         """See `Recorder.search`."""
         self._check(origin)
-        return self._recorder.search(start, end, values)
+        return self._recorder.search(start, end, values, where)
 
     def erase(self, principal: str, origin: str, subject: str, request_id: str) -> Erased:
         """See `erase_subject`."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import grpc
 
@@ -103,15 +104,24 @@ class AuditReader:
         return open_checkpoint(note, self._policy.log_key(origin)).size
 
     def openings(
-        self, origin: str, start: int, end: int, values: Sequence[str] = ()
+        self,
+        origin: str,
+        start: int,
+        end: int,
+        values: Sequence[str] = (),
+        where: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[Opened]:
-        """The entries of an answer log that have each of `values` among their fields.
+        """The entries of an answer log that have each of `values` among their fields, and each
+        value of `where` under its name: a field, `day` or `subject`.
 
-        Without values each entry must come, opened or as one that cannot be; with values, that
-        nothing else matches is the gateway's word. Raises Refusal: LOG_INCONSISTENT for an entry
+        Without either each entry must come, opened or as one that cannot be. With one, that
+        nothing else matches is the gateway's word; a gateway of release 0.1 ignores `where`, so a
+        caller compares the fields that it gets. Raises Refusal: LOG_INCONSISTENT for an entry
         that is left out or comes twice, PROOF_INVALID, SIGNATURE_INVALID.
         """
-        request = messages.StreamOpeningsRequest(origin=origin, start=start, end=end, values=values)
+        request = messages.StreamOpeningsRequest(
+            origin=origin, start=start, end=end, values=values, where=where
+        )
         at = start
         for part in self._audit.StreamOpenings(request):
             found = sorted(
@@ -123,7 +133,7 @@ class AuditReader:
                 raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: openings out of order")
             if any(not at <= index < part.next for index in indices):
                 raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: openings out of order")
-            if not values and indices != list(range(at, part.next)):
+            if not values and not where and indices != list(range(at, part.next)):
                 raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: an entry is left out")
             at = part.next
             yield from found

@@ -55,8 +55,8 @@ class _Search:
             self.next[origin] = indices[self._limit]
         for index in indices[: self._limit]:
             fields = found[index].fields or {}
-            self.digests.add(fields.get("version_digest", ""))
-            told = {name: fields.get(name, "") for name in _SHOWN}
+            self.digests.add(fields["version_digest"])
+            told = {name: fields[name] for name in _SHOWN}
             self.rows.append({"log": origin, "entry": index, **told})
 
 
@@ -187,9 +187,9 @@ def _reads(
     reader: AuditReader, origin: str, principal: str, start: int, limit: int
 ) -> Iterator[dict[str, Any]]:
     size = reader.size(origin)
-    values = (READ, *([principal] if principal else ()))
+    where = {"outcome": READ, **({"principal": principal} if principal else {})}
     found = 0
-    for opened in reader.openings(origin, min(start, size), size, values):
+    for opened in reader.openings(origin, min(start, size), size, tuple(where.values()), where):
         fields = opened.fields
         if fields is None or fields["outcome"] != READ:
             continue

@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sealgate/v1/audit.proto\x12\x0bsealgate.v1\"M\n\x0bProvenEntry\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x11\n\tdocuments\x18\x04 \x03(\x0c\"/\n\x10GetLiveAtRequest\x12\x0c\n\x04time\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"_\n\x11GetLiveAtResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x11\n\tfreshness\x18\x02 \x01(\x0c\x12)\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x18.sealgate.v1.ProvenEntry\"h\n\x12GetDecisionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0eversion_digest\x18\x02 \x01(\t\x12\x18\n\x10pointer_sequence\x18\x03 \x01(\x03\x12\x11\n\tallowance\x18\x04 \x01(\t\"a\n\x13GetDecisionResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x11\n\tfreshness\x18\x02 \x01(\x0c\x12)\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x18.sealgate.v1.ProvenEntry\"2\n\x14StreamRecordsRequest\x12\r\n\x05start\x18\x01 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x03\"B\n\x15StreamRecordsResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.sealgate.v1.ProvenEntry\"S\n\x15StreamOpeningsRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\x12\x0e\n\x06values\x18\x04 \x03(\t\"J\n\x16StreamOpeningsResponse\x12\x0c\n\x04next\x18\x01 \x01(\x03\x12\x10\n\x08receipts\x18\x02 \x03(\x0c\x12\x10\n\x08unopened\x18\x03 \x03(\x03\x32\xe3\x02\n\x0c\x41uditService\x12J\n\tGetLiveAt\x12\x1d.sealgate.v1.GetLiveAtRequest\x1a\x1e.sealgate.v1.GetLiveAtResponse\x12P\n\x0bGetDecision\x12\x1f.sealgate.v1.GetDecisionRequest\x1a .sealgate.v1.GetDecisionResponse\x12X\n\rStreamRecords\x12!.sealgate.v1.StreamRecordsRequest\x1a\".sealgate.v1.StreamRecordsResponse0\x01\x12[\n\x0eStreamOpenings\x12\".sealgate.v1.StreamOpeningsRequest\x1a#.sealgate.v1.StreamOpeningsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sealgate/v1/audit.proto\x12\x0bsealgate.v1\"M\n\x0bProvenEntry\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x11\n\tdocuments\x18\x04 \x03(\x0c\"/\n\x10GetLiveAtRequest\x12\x0c\n\x04time\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"_\n\x11GetLiveAtResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x11\n\tfreshness\x18\x02 \x01(\x0c\x12)\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x18.sealgate.v1.ProvenEntry\"h\n\x12GetDecisionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0eversion_digest\x18\x02 \x01(\t\x12\x18\n\x10pointer_sequence\x18\x03 \x01(\x03\x12\x11\n\tallowance\x18\x04 \x01(\t\"a\n\x13GetDecisionResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x11\n\tfreshness\x18\x02 \x01(\x0c\x12)\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x18.sealgate.v1.ProvenEntry\"2\n\x14StreamRecordsRequest\x12\r\n\x05start\x18\x01 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x03\"B\n\x15StreamRecordsResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.sealgate.v1.ProvenEntry\"\xbf\x01\n\x15StreamOpeningsRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\x12\x0e\n\x06values\x18\x04 \x03(\t\x12<\n\x05where\x18\x05 \x03(\x0b\x32-.sealgate.v1.StreamOpeningsRequest.WhereEntry\x1a,\n\nWhereEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x16StreamOpeningsResponse\x12\x0c\n\x04next\x18\x01 \x01(\x03\x12\x10\n\x08receipts\x18\x02 \x03(\x0c\x12\x10\n\x08unopened\x18\x03 \x03(\x03\x32\xe3\x02\n\x0c\x41uditService\x12J\n\tGetLiveAt\x12\x1d.sealgate.v1.GetLiveAtRequest\x1a\x1e.sealgate.v1.GetLiveAtResponse\x12P\n\x0bGetDecision\x12\x1f.sealgate.v1.GetDecisionRequest\x1a .sealgate.v1.GetDecisionResponse\x12X\n\rStreamRecords\x12!.sealgate.v1.StreamRecordsRequest\x1a\".sealgate.v1.StreamRecordsResponse0\x01\x12[\n\x0eStreamOpenings\x12\".sealgate.v1.StreamOpeningsRequest\x1a#.sealgate.v1.StreamOpeningsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealgate.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_STREAMOPENINGSREQUEST_WHEREENTRY']._loaded_options = None
+  _globals['_STREAMOPENINGSREQUEST_WHEREENTRY']._serialized_options = b'8\001'
   _globals['_PROVENENTRY']._serialized_start=40
   _globals['_PROVENENTRY']._serialized_end=117
   _globals['_GETLIVEATREQUEST']._serialized_start=119
@@ -45,10 +47,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMRECORDSREQUEST']._serialized_end=520
   _globals['_STREAMRECORDSRESPONSE']._serialized_start=522
   _globals['_STREAMRECORDSRESPONSE']._serialized_end=588
-  _globals['_STREAMOPENINGSREQUEST']._serialized_start=590
-  _globals['_STREAMOPENINGSREQUEST']._serialized_end=673
-  _globals['_STREAMOPENINGSRESPONSE']._serialized_start=675
-  _globals['_STREAMOPENINGSRESPONSE']._serialized_end=749
-  _globals['_AUDITSERVICE']._serialized_start=752
-  _globals['_AUDITSERVICE']._serialized_end=1107
+  _globals['_STREAMOPENINGSREQUEST']._serialized_start=591
+  _globals['_STREAMOPENINGSREQUEST']._serialized_end=782
+  _globals['_STREAMOPENINGSREQUEST_WHEREENTRY']._serialized_start=738
+  _globals['_STREAMOPENINGSREQUEST_WHEREENTRY']._serialized_end=782
+  _globals['_STREAMOPENINGSRESPONSE']._serialized_start=784
+  _globals['_STREAMOPENINGSRESPONSE']._serialized_end=858
+  _globals['_AUDITSERVICE']._serialized_start=861
+  _globals['_AUDITSERVICE']._serialized_end=1216
 # @@protoc_insertion_point(module_scope)

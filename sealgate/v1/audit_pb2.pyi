@@ -73,16 +73,25 @@ class StreamRecordsResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[ProvenEntry, _Mapping]]] = ...) -> None: ...
 
 class StreamOpeningsRequest(_message.Message):
-    __slots__ = ("origin", "start", "end", "values")
+    __slots__ = ("origin", "start", "end", "values", "where")
+    class WhereEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     origin: str
     start: int
     end: int
     values: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, origin: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
+    where: _containers.ScalarMap[str, str]
+    def __init__(self, origin: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., values: _Optional[_Iterable[str]] = ..., where: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class StreamOpeningsResponse(_message.Message):
     __slots__ = ("next", "receipts", "unopened")

@@ -280,6 +280,11 @@ def test_a_read_that_cannot_be_recorded_shows_nothing(house, audit, monkeypatch)
             audit_pb2.StreamOpeningsRequest(origin="house/answers", values=[""]),
             Reason.PARAMETER_MALFORMED,
         ),
+        (
+            "StreamOpenings",
+            audit_pb2.StreamOpeningsRequest(origin="house/answers", where={"nonce": "0"}),
+            Reason.PARAMETER_MALFORMED,
+        ),
     ],
 )
 def test_what_is_refused(audit, method, request_, reason):
@@ -288,6 +293,17 @@ def test_what_is_refused(audit, method, request_, reason):
         return list(answer) if method.startswith("Stream") else answer
 
     assert refusal(call) is reason
+
+
+def test_entries_are_searched_for_by_field(house, reader, origin):
+    whole = [one.fields for one in reader.openings(origin, 0, reader.size(origin)) if one.fields]
+    day = whole[0]["time"][:10]
+    for where in ({"outcome": "answered", "model": "digits"}, {"outcome": "read", "day": day}):
+        told = [{**fields, "day": fields["time"][:10]} for fields in whole]
+        wanted = [fields["time"] for fields in told if where.items() <= fields.items()]
+        found = reader.openings(origin, 0, len(whole), where=where)
+        assert wanted
+        assert [one.fields["time"] for one in found if one.fields] == wanted
 
 
 def test_entries_that_the_log_does_not_have(audit, origin):
