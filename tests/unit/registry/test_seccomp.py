@@ -20,6 +20,24 @@ MACHINES = {
     "aarch64": seccomp.Machine(0xC00000B7, syscalls.AARCH64),
 }
 HARMLESS = {"read": (0, 63), "openat": (257, 56), "mmap": (9, 222), "futex": (202, 98)}
+# How others are scheduled, whose files change, which group a process is ended with.
+OF_OTHERS = {
+    "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274),
+    "sched_setaffinity": (203, 122),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    "prlimit64": (302, 261),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
+    "fanotify_mark": (301, 263),
+    "setpgid": (109, 154),
+    "setsid": (112, 157),
+}
 HEADERS = {
     "x86_64": oracles.X86_64_HEADER,
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
@@ -92,6 +110,14 @@ def test_limits_are_read_and_not_set(here: seccomp.Machine) -> None:
     assert verdict(here, prlimit, PID + 1, 7, 0, 0x7F00_0000_1000) == refused(errno.EPERM)
     for pointer in (0x1000, 0x7F00_0000_0000):
         assert verdict(here, prlimit, 0, 7, pointer) == refused(errno.EPERM)
+
+
+@pytest.mark.parametrize("call", sorted(OF_OTHERS))
+def test_what_reaches_other_processes_does_not_get_through(
+    here: seccomp.Machine, call: str
+) -> None:
+    number = OF_OTHERS[call][here.column]
+    assert number is None or verdict(here, number, PID + 1) in (KILL, refused(errno.EPERM))
 
 
 def test_other_architectures_and_newer_calls_do_not_get_through(here: seccomp.Machine) -> None:
