@@ -14,6 +14,8 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.remote import connect, facts_of, reason_of
+from sealgate.trust import oms
+from sealgate.trust.keys import load_private_key
 from sealgate.uploads import Patience, Uploader
 from sealgate.v1 import upload_pb2 as messages
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub
@@ -57,8 +59,12 @@ def test_a_version_that_is_uploaded_again_is_the_one_there(house: House, tmp_pat
     sent = package(house, tmp_path / "files", 1000)
     uploader = Uploader(house.channel("publisher"))
     assert uploader.publish(sent) == uploader.publish(sent)
-    other = replace(sent, signature=b"{}")
+    # No two signatures by this scheme are alike.
+    key = load_private_key(house.profile("publisher").model_signing_key)
+    other = replace(sent, signature=oms.sign(sent.manifest, key))
     assert refusal(uploader.publish, other) is Reason.VERSION_EXISTS
+    unsigned = replace(sent, signature=b"{}")
+    assert refusal(uploader.publish, unsigned) is Reason.DOCUMENT_MALFORMED
 
 
 def serve(state: Path) -> subprocess.Popen[str]:
