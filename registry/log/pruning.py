@@ -62,10 +62,8 @@ def _check_removed(connection: Connection, last: int) -> None:
     """Check before the commit that no trigger has kept or put back what was deleted."""
     rows.run_deferred_triggers(connection)
     for table in (ANSWERS.leaves, OPENINGS):
-        if (
-            connection.scalar(select(table.c.index).where(table.c.index < last).limit(1))
-            is not None
-        ):
+        kept = select(table.c.index).where(table.c.index < last).limit(1)
+        if connection.scalar(kept) is not None:
             raise inconsistent(f"a trigger kept entries before {last}")
 
 

@@ -82,7 +82,8 @@ The exit status is 1 where something does not hold, and 3 where all holds and no
     "--open/--no-open",
     "opens",
     default=True,
-    help="Whether to open every entry, so that deleted openings show; on by default.",
+    help="Whether to open every entry, so that deleted openings show; on by default. It takes most"
+    " of the time, about 0.7 ms an entry.",
 )
 @json_option
 @click.pass_context
