@@ -84,7 +84,8 @@ class Postings:
             {"segment": segment, "tag": tag, "first": first, "offsets": bytes(offsets)}
             for tag, offsets in sorted(group.offsets.items())
         ]
-        connection.execute(_ADD, rows)
+        if rows:
+            connection.execute(_ADD, rows)
         for _, day in _of(segment, group) - self._days:
             there = (DAYS.c.segment == segment, DAYS.c.day == day)
             if connection.scalar(select(DAYS.c.day).where(*there)) is None:

@@ -158,6 +158,12 @@ class TestOpening:
         appended = log.append([Answer(b"leaf", records.opening(values, subject=""))])
         assert log.opening(appended.first).fields == values
 
+    def test_without_any_value(self, log: AnswerLog) -> None:
+        values = ("",) * len(FIELDS)
+        for _ in range(2):
+            appended = log.append([Answer(b"leaf", records.opening(values, subject=""))])
+            assert log.opening(appended.first).fields == values
+
     def test_of_no_entry(self, log: AnswerLog) -> None:
         with refused(Reason.ENTRY_UNKNOWN):
             log.opening(SIZE)
