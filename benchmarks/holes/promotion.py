@@ -24,7 +24,7 @@ from tests.support.promotion.machine import STEPS, run
 from tests.support.promotion.observed import Violation
 from tests.support.promotion.remembering import remembering
 
-BATCH = 250
+BATCH = 1000
 
 
 @dataclass(slots=True)

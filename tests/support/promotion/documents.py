@@ -4,6 +4,7 @@ It knows who really signed what, since each signature of a run is made through `
 says which pointers may answer, by rules written here a second time, without the code under test.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 
 from sealgate.trust.dsse import Envelope
@@ -28,6 +29,12 @@ class Published:
     key: str = MODEL_KEY
 
 
+def names_when_revoked(model: str, digest: str) -> set[str]:
+    """What a statement names where the version is revoked: everywhere, or under its model alone."""
+    text = f"sealgate/revoked-of-model/v1\n{model}\n{digest}"
+    return {digest, f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"}
+
+
 @dataclass(slots=True)
 class Documents:
     """What was signed so far in a run; `policies` are those that enough roots signed."""
@@ -36,7 +43,7 @@ class Documents:
     signers: dict[str, set[str]] = field(default_factory=dict)
     envelopes: dict[str, list[Envelope]] = field(default_factory=dict)
     policies: dict[str, Rulebook] = field(default_factory=dict)
-    published: dict[str, Published] = field(default_factory=dict)
+    published: dict[tuple[str, int], Published] = field(default_factory=dict)
     _entitled: set[tuple[str, Place, str]] = field(default_factory=set)
 
     def copy(self) -> "Documents":
@@ -106,8 +113,8 @@ class Documents:
             return "the admin's key counts no more"
         if parse_time(pointer.time) >= (named.end if rollback else named.expires):
             return "the policy had expired at the pointer's time"
-        version = self.published.get(pointer.digest)
-        if version is None or (version.model, version.version) != (pointer.model, pointer.version):
+        version = self.published.get((pointer.model, pointer.version))
+        if version is None or version.digest != pointer.digest:
             return "nobody published this version"
         if not current.counts(version.key, version.digest):
             return "the publisher's key counts no more"

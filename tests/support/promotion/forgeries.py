@@ -30,6 +30,7 @@ FRESHNESS_FORMS = (
     "expired",
     "future",
     "same number",
+    "older",
     "other key",
 )
 
@@ -78,7 +79,7 @@ class Forgeries:
         life = timedelta(seconds=rulebook.freshness_seconds)
         issued = {"expired": now - life - life, "future": now + timedelta(hours=1)}.get(form, now)
         statement = Freshness(
-            sequence=number if form == "same number" else number + 1,
+            sequence=max(1, number + {"same number": 0, "older": -1}.get(form, 1)),
             pointers=pointers,
             revoked=() if form == "no revocation" else revoked,
             issued=format_time(issued),

@@ -18,7 +18,7 @@ from inference.seen import SeenFile
 from sealgate.reasons import Refusal
 from sealgate.trust.digest import sha256
 from sealgate.trust.times import parse_time
-from tests.support.promotion.documents import Documents, Place
+from tests.support.promotion.documents import Documents, Place, names_when_revoked
 from tests.support.promotion.organisation import KNOWN_ROOTS, Organisation
 from tests.support.promotion.rulebook import THRESHOLD, Rulebook
 
@@ -140,9 +140,9 @@ class ObservedEngine:
         claimed = (live.version, live.digest, live.sequence)
         if claimed != (pointer.version, pointer.digest, pointer.sequence):
             raise Violation(f"{place} answers with what its pointer does not say")
-        if live.ready.files != self._documents.published[live.digest].files:
+        if live.ready.files != self._documents.published[live.model, live.version].files:
             raise Violation(f"{place} answers with other bytes than were published")
-        if live.digest in self._shown.revoked:
+        if names_when_revoked(live.model, live.digest) & self._shown.revoked:
             raise Violation(f"{place} answers with a version that was shown as revoked")
         end = self._shown.ends.get((place, live.pointer))
         if end is None or self.now >= end:

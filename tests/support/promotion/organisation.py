@@ -109,7 +109,7 @@ class Organisation:
                 "paula", model, manifest.encode(), signature, evidence, commitment
             )
         found = Published(model, record.version, record.digest, files)
-        self.documents.published[record.digest] = found
+        self.documents.published[model, record.version] = found
         return found
 
     def attach(self, version: Published, maker: str) -> None:

@@ -38,8 +38,9 @@ class Prepared:
 
 
 def prepare(organisation: Organisation) -> tuple[Prepared, ...]:
-    """Three versions of a model and one of another; then the first in production; then the second
-    too, with the first as canary; then proposals that wait, with two approvals and with one.
+    """Three versions of a model and two of another, one of them of the same bytes; then the first
+    of each in production; then a second promotion, with the first version as canary; then proposals
+    that wait, with two approvals and with one.
     """
     organisation.begin(NOW, Documents(), Rulebook())
     organisation.accept(Rulebook())
@@ -47,9 +48,10 @@ def prepare(organisation: Organisation) -> tuple[Prepared, ...]:
         organisation.registry.models.create("paula", model)
     for name in ("one", "two", "three"):
         organisation.publish("digits", files(name))
-    organisation.publish("letters", files("four"))
+    for name in ("four", "one"):
+        organisation.publish("letters", files(name))
     states = [_kept(organisation)]
-    one, two, three, letters = organisation.documents.published.values()
+    one, two, three, letters, _ = organisation.documents.published.values()
     for version in (one, letters):
         _release(organisation, version, "production", "otto")
     states.append(_kept(organisation))

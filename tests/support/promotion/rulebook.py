@@ -15,6 +15,7 @@ from sealgate.trust.grace import Grace
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy_parts import Principal, Root, Rules
+from sealgate.trust.rights import Right
 from sealgate.trust.times import format_time
 from sealgate.trust.withdrawals import Withdrawal, Withdrawals
 from tests.support import people
@@ -144,9 +145,19 @@ class Rulebook:
                 dict(self.approvals), "block", "flag", self.freshness_seconds, self.grace_seconds
             ),
             registry_log=note.vkey(REGISTRY_LOG, signing_key("registry-log").public),
+            rights=self._rights(),
             answer_logs=(note.vkey(ANSWER_LOG, signing_key("answer-log").public),),
             withdrawn=Withdrawals(marks),
             grace=Grace(self.grace),
+        )
+
+    def _rights(self) -> tuple[Right, ...]:
+        """Olga may revoke versions of every model, Otto those of one."""
+        models = {"olga": "*", "otto": "digits"}
+        return tuple(
+            Right((name,), (), ("revoke",), (model,), ("*",))
+            for name, model in models.items()
+            if name in self.people
         )
 
     def signed(self, *roots: str) -> Envelope:

@@ -105,13 +105,13 @@ BUGS = {
     ),
     "a revoked version is loaded": Bug(
         admission,
-        "if self.pointer.digest in self.seen.revoked:",
+        "if self.seen.is_revoked(self.pointer.model, self.pointer.digest):",
         "if False:",
         "check_not_revoked",
         (admission.Cleared,),
     ),
     "a live version stays when it is revoked": Bug(
-        moves, "if live.digest not in revoked}", "}", "Moves", (engine,)
+        moves, "if p not in ended}", "}", "Moves", (engine,)
     ),
     "one signature is enough": Bug(
         dsse, "if len(signed) < threshold:", "if False:", "verify", (dsse,)
