@@ -2,7 +2,8 @@
 
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -35,20 +36,34 @@ class BoundedServer(ThreadingHTTPServer):
             self.shutdown_request(request)
             return
         request.settimeout(SECONDS)
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            # There are too many threads; who listens ends the connection.
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        connection = request.dup()
-        self._enter(connection)
+        try:
+            with request.dup() as connection, self._timed(connection):
+                super().process_request_thread(request, client_address)
+        except (OSError, RuntimeError):
+            # There are too many open files, or threads.
+            self.shutdown_request(request)
+        finally:
+            self._free.release()
+
+    @contextmanager
+    def _timed(self, connection: socket.socket) -> Iterator[None]:
         # A socket's own timeout bounds each wait, this bounds them together.
         end = threading.Timer(SECONDS, _break_off, (connection,))
         end.start()
+        self._enter(connection)
         try:
-            super().process_request_thread(request, client_address)
+            yield
         finally:
             end.cancel()
             self._leave(connection)
-            self._free.release()
 
     def _enter(self, connection: socket.socket) -> None:
         with self._mutex:
@@ -60,7 +75,6 @@ class BoundedServer(ThreadingHTTPServer):
         with self._mutex:
             if connection in self._open:
                 self._open.remove(connection)
-            connection.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Callers that break off are no news."""

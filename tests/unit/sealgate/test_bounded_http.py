@@ -56,3 +56,22 @@ def test_the_oldest_gives_way(server: BoundedServer) -> None:
         others[-1].setblocking(False)
         with pytest.raises(BlockingIOError):
             others[-1].recv(1)
+
+
+def test_connections_that_fail_leave_their_places(
+    server: BoundedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than there are places, each for want of another thread."""
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Timer, "start", no_thread)
+        for _ in range(80):
+            with socket.create_connection(server.server_address[:2], timeout=60) as refused:
+                assert refused.recv(1) == b""
+    asking = http.client.HTTPConnection(*server.server_address[:2], timeout=60)
+    asking.request("GET", "/")
+    assert asking.getresponse().status == 204
+    asking.close()
+
+
+def no_thread(_: threading.Timer) -> None:
+    raise RuntimeError("can't start new thread")
