@@ -1,6 +1,7 @@
 """`sealgate witness`: a small witness, to be run by somebody else than the gateway's operator."""
 
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -76,9 +77,11 @@ def _server(settings: WitnessConfig, new: bool) -> WitnessServer:
         memory = Memory(own.database, create=new)
     except FileNotFoundError:
         raise ConfigError(
-            f"[witness] database = {str(own.database)!r} is not there: with a key that never "
-            "cosigned, --new begins one; otherwise restore it, or take a new key"
+            f"[witness] database = {str(own.database)!r} is not there, or empty: with a key that "
+            "never cosigned, --new begins one; otherwise restore it, or take a new key"
         ) from None
+    except sqlite3.Error as error:
+        raise ConfigError(f"[witness] database = {str(own.database)!r}: {error}") from error
     logs = {log.origin: log.key for log in settings.logs}
     served = Witness(own.name, signer, logs, memory, time.time)
     host, _, port = own.listen.rpartition(":")

@@ -1,5 +1,6 @@
 """A witness's HTTP server: one path, small bodies, short patience, few connections at once."""
 
+import logging
 import ssl
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -9,6 +10,8 @@ from typing import Any
 from sealgate.bounded_http import SECONDS, BoundedServer
 from sealgate.witnessing.request import LARGEST_BYTES, PATH
 from sealgate.witnessing.service import Reply, Witness
+
+_log = logging.getLogger(__name__)
 
 
 class WitnessServer(BoundedServer):
@@ -60,7 +63,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length[0]))
         if len(body) != int(length[0]):
             return Reply(HTTPStatus.BAD_REQUEST, "a body that stops in the middle\n")
-        return self.server.witness.add_checkpoint(body)
+        try:
+            return self.server.witness.add_checkpoint(body)
+        except Exception:
+            # Its disk is full, its database locked, or its key away: its operator must hear of it.
+            _log.exception("nothing is cosigned")
+            return Reply(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL\n")
 
     def _send(self, reply: Reply) -> None:
         data = reply.text.encode("utf-8")

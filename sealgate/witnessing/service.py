@@ -1,7 +1,8 @@
 """A witness: it cosigns checkpoints of the logs it knows, each of which extends the one before.
 
-What it cosigned last is on the disk before the cosignature leaves, so after a crash, or with two
-requests at once, it never signs for a smaller or a forked tree.
+What it cosigned last is on the disk before the cosignature leaves, and is exchanged only for what
+extends it. So after a crash, with two requests at once, or with two processes on one file, it never
+signs for a smaller or a forked tree.
 """
 
 import sqlite3
@@ -24,10 +25,9 @@ CREATE TABLE IF NOT EXISTS cosigned (
     origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL
 ) STRICT
 """
-_LATER = """
-INSERT INTO cosigned VALUES (?, ?, ?, ?)
-ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note
-WHERE excluded.size >= size
+_FIRST = "INSERT INTO cosigned VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_NEXT = """
+UPDATE cosigned SET size = ?, root = ?, note = ? WHERE origin = ? AND size = ? AND root = ?
 """
 
 
@@ -44,14 +44,18 @@ class Memory:
     """What was cosigned last of each log, in a SQLite file."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        """Raises FileNotFoundError unless the file is there or `create` is given: a witness that
-        has forgotten what it signed may sign its opposite.
+        """Raises FileNotFoundError unless the file is a memory already or `create` is given: a
+        witness that has forgotten what it signed may sign its opposite. Raises sqlite3.Error.
         """
-        if not create and not path.exists():
+        if not create and not (path.exists() and path.stat().st_size):
             raise FileNotFoundError(path)
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._database.execute(_TABLE)
+        # A journal that is removed must stay removed: at FULL, a power cut may bring it back.
+        self._database.execute("PRAGMA synchronous = EXTRA")
+        if create:
+            self._database.execute(_TABLE)
+        else:
+            self._database.execute("SELECT size FROM cosigned LIMIT 1")
 
     def newest(self, origin: str) -> Checkpoint:
         """The newest checkpoint that was cosigned; of the empty tree where there is none."""
@@ -59,11 +63,17 @@ class Memory:
         row = self._database.execute(query, (origin,)).fetchone()
         return Checkpoint(origin, *row) if row else Checkpoint(origin, 0, EMPTY_ROOT)
 
-    def keep(self, checkpoint: Checkpoint, signed: str) -> None:
-        """Remember a checkpoint, with the log's signature. On return it is on the disk."""
-        values = (checkpoint.origin, checkpoint.size, checkpoint.root, signed)
-        if self._database.execute(_LATER, values).rowcount != 1:
-            raise sqlite3.IntegrityError("another process has cosigned a larger tree")
+    def keep(self, before: Checkpoint, after: Checkpoint, signed: str) -> bool:
+        """Remember `after`, with the log's signature, in the place of `before`; on return it is on
+        the disk. False where `before` is no longer the newest: another process was faster.
+        """
+        values = (after.size, after.root, signed, after.origin, before.size, before.root)
+        if self._database.execute(_NEXT, values).rowcount == 1:
+            return True
+        if before.size:
+            return False
+        first = (after.origin, after.size, after.root, signed)
+        return self._database.execute(_FIRST, first).rowcount == 1
 
     def close(self) -> None:
         self._database.close()
@@ -96,7 +106,10 @@ class Witness:
         3. The proof starts at a tree that is no larger (400), and is the one cosigned last (409,
            with its size).
         4. The checkpoint is the same or extends it (422).
-        5. It is remembered, and only then cosigned (200, with the line).
+        5. It is remembered in the place of that one (else 409), and only then cosigned (200, with
+           the line).
+
+        Raises sqlite3.Error where it cannot be remembered, and as the signer does.
         """
         # 1.
         try:
@@ -124,7 +137,7 @@ class Witness:
         if request.old > checkpoint.size:
             return Reply(HTTPStatus.BAD_REQUEST, "a proof from a larger tree\n")
         if request.old != newest.size:
-            return Reply(HTTPStatus.CONFLICT, f"{newest.size}\n", SIZE_TYPE)
+            return _moved_on(newest)
         # 4.
         try:
             verify_consistency(
@@ -133,5 +146,10 @@ class Witness:
         except Refusal as refusal:
             return Reply(HTTPStatus.UNPROCESSABLE_ENTITY, f"{refusal.reason.name}\n")
         # 5.
-        self._memory.keep(checkpoint, request.note)
+        if not self._memory.keep(newest, checkpoint, request.note):
+            return _moved_on(self._memory.newest(checkpoint.origin))
         return Reply(HTTPStatus.OK, cosign(text, self._name, self._signer, int(self._clock())))
+
+
+def _moved_on(newest: Checkpoint) -> Reply:
+    return Reply(HTTPStatus.CONFLICT, f"{newest.size}\n", SIZE_TYPE)

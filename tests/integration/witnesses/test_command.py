@@ -66,6 +66,16 @@ def test_a_lost_database_is_not_begun_again(config: Path) -> None:
     assert "--new" in told.output
 
 
+@pytest.mark.parametrize(("found", "told"), [(b"", "--new"), (b"something else" * 99, "database")])
+def test_a_database_that_is_another_file_is_refused(
+    config: Path, tmp_path: Path, found: bytes, told: str
+) -> None:
+    (tmp_path / "witness.db").write_bytes(found)
+    refused = CliRunner().invoke(main, ["witness", "serve", "--config", str(config)])
+    assert refused.exit_code == 1
+    assert told in refused.output
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

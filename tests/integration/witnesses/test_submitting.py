@@ -2,6 +2,7 @@
 
 import http.client
 import logging
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -155,6 +156,17 @@ def test_the_server_is_strict(
     connection.endheaders()
     assert connection.getresponse().status == status
     connection.close()
+
+
+def test_a_witness_whose_disk_fails_cosigns_nothing_and_says_so(
+    tmp_path: Path, witness: WitnessSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sqlite3.connect(tmp_path / "witness.db") as other:
+        other.execute("DROP TABLE cosigned")
+    with refused(Reason.WITNESS_REFUSED) as told:
+        submit(GrowingLog("a"), witness, memory(tmp_path, witness))
+    assert told.value.detail == "500 'INTERNAL\\n'"
+    assert "nothing is cosigned" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,13 +99,64 @@ def test_a_lost_memory_is_not_begun_again_unasked(tmp_path: Path) -> None:
         Memory(tmp_path / "witness.db")
 
 
-def test_two_processes_never_go_back(memory: Memory, tmp_path: Path) -> None:
-    """One decided by what it read, and the other was faster."""
-    other = Memory(tmp_path / "witness.db")
-    other.keep(Checkpoint(ANSWER_LOG, 5, bytes(32)), "")
-    with pytest.raises(sqlite3.IntegrityError):
-        memory.keep(Checkpoint(ANSWER_LOG, 4, bytes(32)), "")
-    other.close()
+class Meanwhile(Memory):
+    """A memory in which another process keeps a checkpoint, just after this one has read it."""
+
+    def __init__(self, path: Path, other: Witness, log: GrowingLog) -> None:
+        super().__init__(path)
+        self._other: tuple[Witness, GrowingLog] | None = (other, log)
+
+    def newest(self, origin: str) -> Checkpoint:
+        before = super().newest(origin)
+        if self._other is not None:
+            (other, log), self._other = self._other, None
+            assert ask(other, log, before.size).status == 200
+        return before
+
+
+@pytest.mark.parametrize("kept", [(), ("a",)])
+@pytest.mark.parametrize("first", [("a", "b"), ("a", "b", "c")])
+@pytest.mark.parametrize("second", [("a", "X"), ("a", "X", "c"), ("a", "X", "c", "d")])
+def test_two_processes_never_cosign_two_trees(
+    memory: Memory, tmp_path: Path, kept: tuple[str, ...], first: tuple[str, ...], second
+) -> None:
+    """Both have read what was cosigned last, and both are shown a tree that extends it."""
+    if kept:
+        assert ask(witness(memory), GrowingLog(*kept), 0).status == 200
+    slower = Meanwhile(tmp_path / "witness.db", witness(memory), GrowingLog(*first))
+    told = ask(witness(slower), GrowingLog(*second), len(kept))
+    assert told == Reply(409, f"{len(first)}\n", SIZE_TYPE)
+    log = GrowingLog(*first)
+    assert memory.newest(ANSWER_LOG) == Checkpoint.parse(
+        log.checkpoint().partition("\n\n")[0] + "\n"
+    )
+    slower.close()
+
+
+def test_a_memory_is_not_lost_with_a_file_that_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "witness.db").touch()
+    with pytest.raises(FileNotFoundError):
+        Memory(tmp_path / "witness.db")
+
+
+def test_a_power_cut_after_the_answer_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At FULL, SQLite does not sync the folder after it has removed the journal, which a power cut
+    may put back; the commit is then undone.
+    """
+    opened, connect = [], sqlite3.connect
+
+    def noting(*words: Any, **more: Any) -> sqlite3.Connection:
+        opened.append(connect(*words, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noting)
+    memory = Memory(tmp_path / "witness.db", create=True)
+    (found,) = opened
+    assert found.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert found.execute("PRAGMA synchronous").fetchone() == (3,)
+    memory.close()
 
 
 GOOD = AddCheckpoint(0, (bytes(32),), GrowingLog("a").checkpoint()).encode()
