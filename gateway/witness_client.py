@@ -6,12 +6,12 @@ are not used.
 
 import http.client
 import ssl
-import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.http_exchange import Exchange
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback
 from sealgate.trust.cosignature import WitnessKey
@@ -62,39 +62,32 @@ class WitnessAway(Exception):
     """The witness could not be reached, or did not keep to HTTP."""
 
 
-def post(settings: WitnessSettings, body: bytes) -> tuple[HTTPStatus, str]:
+def post(
+    settings: WitnessSettings, body: bytes, seconds: float = _SECONDS
+) -> tuple[HTTPStatus, str]:
     """Send an `add-checkpoint`; return the status and the text of the answer.
 
     Raises WitnessAway.
     """
     parts = urlsplit(settings.url)
     try:
-        connection = _connection(settings)
-        try:
-            target = f"{parts.path.rstrip('/')}/{PATH}"
-            connection.request("POST", target, body, {"content-type": "text/plain"})
-            response = connection.getresponse()
-            return HTTPStatus(response.status), _read(response)
-        finally:
-            connection.close()
+        exchange = Exchange(
+            parts,
+            _context(settings) if parts.scheme == "https" else None,
+            "POST",
+            f"{parts.path.rstrip('/')}/{PATH}",
+            _LARGEST_BYTES,
+            seconds,
+            {"content-type": "text/plain", "accept-encoding": "identity"},
+            body,
+        )
+        status, text = exchange.run()
+        if len(text) > _LARGEST_BYTES:
+            raise ValueError("the answer is too large")
+        return HTTPStatus(status), text.decode("utf-8")
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WitnessAway(f"{parts.netloc}: {type(error).__name__}: {error}") from error
 
 
-def _connection(settings: WitnessSettings) -> http.client.HTTPConnection:
-    parts = urlsplit(settings.url)
-    host = parts.hostname or ""
-    if parts.scheme == "http":
-        return http.client.HTTPConnection(host, parts.port, timeout=_SECONDS)
-    context = ssl.create_default_context(cafile=settings.authority)
-    return http.client.HTTPSConnection(host, parts.port, timeout=_SECONDS, context=context)
-
-
-def _read(response: http.client.HTTPResponse) -> str:
-    until = time.monotonic() + _SECONDS
-    data = b""
-    while part := response.read1(_LARGEST_BYTES):
-        data += part
-        if len(data) > _LARGEST_BYTES or time.monotonic() > until:
-            raise ValueError("the answer is too large or too slow")
-    return data.decode("utf-8")
+def _context(settings: WitnessSettings) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=settings.authority)

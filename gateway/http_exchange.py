@@ -1,0 +1,86 @@
+"""One request to another HTTP server and its answer, bounded in size and in time as a whole.
+
+The other side may be hostile: it may send a byte at a time, heads without end, or more than was
+asked for. Redirects are not followed, nothing is decompressed, and the environment's proxies are
+not used.
+"""
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult
+
+_AGAIN_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is asked of whom: `target` is the path with its query; http or https, as `parts` say.
+
+    `context` says whose certificate is believed; all must be over after `seconds`, and of the body
+    no more than `largest` bytes and one are read.
+    """
+
+    parts: SplitResult
+    context: ssl.SSLContext | None
+    method: str
+    target: str
+    largest: int
+    seconds: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+    def run(self) -> tuple[int, bytes]:
+        """The status and the body. Raises OSError, http.client.HTTPException, ValueError."""
+        connection = self._connection()
+        try:
+            with _ended_after(self.seconds, connection) as sockets:
+                connection.connect()
+                # A connection lets go of its socket once it has the head of a last answer.
+                sockets.append(connection.sock)
+                connection.request(self.method, self.target, self.body, dict(self.headers))
+                response = connection.getresponse()
+                data = response.read(self.largest + 1)
+                if len(data) <= self.largest and response.length:
+                    raise http.client.IncompleteRead(data, response.length)
+                return response.status, data
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self.parts.hostname or "", self.parts.port
+        if self.parts.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=self.seconds)
+        return http.client.HTTPSConnection(host, port, timeout=self.seconds, context=self.context)
+
+
+@contextmanager
+def _ended_after(
+    seconds: float, connection: http.client.HTTPConnection
+) -> Iterator[list[socket.socket]]:
+    """End the connection, wherever its thread waits; the socket's own timeout bounds each wait
+    alone. Raises TimeoutError instead of whatever that led to. Yields a list to put the socket in.
+    """
+    done, late, sockets = threading.Event(), threading.Event(), list[socket.socket]()
+
+    def watch() -> None:
+        pause = seconds
+        while not done.wait(pause):
+            late.set()
+            # There may be no socket yet, or one without TLS.
+            pause = _AGAIN_SECONDS
+            for sock in sockets or filter(None, [connection.sock]):
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield sockets
+    finally:
+        done.set()
+        if late.is_set():
+            raise TimeoutError("the exchange takes too long")
