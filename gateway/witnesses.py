@@ -79,15 +79,18 @@ class Witnesses:
         name = settings.witness.name
         for log in self._logs:
             try:
-                submit(log, settings, self._witnessed)
-            except Contradiction as error:
-                self._alarm(
-                    log.origin, f"{Reason.LOG_INCONSISTENT.name}: {name}: {error}", settings
-                )
+                self._submit(log, settings)
             except (WitnessAway, Refusal) as error:
                 _log.error("%s does not cosign %s: %s", name, log.origin, error)
             except Exception:
                 _log.exception("having %s cosigned by %s", log.origin, name)
+
+    def _submit(self, log: Log, settings: WitnessSettings) -> None:
+        try:
+            submit(log, settings, self._witnessed)
+        except Contradiction as error:
+            detail = f"{Reason.LOG_INCONSISTENT.name}: {settings.witness.name}: {error}"
+            self._alarm(log.origin, detail, settings)
 
     def _alarm(self, origin: str, detail: str, settings: WitnessSettings) -> None:
         _log.critical("%s: %s", origin, detail)
@@ -103,7 +106,8 @@ def submit(log: Log, settings: WitnessSettings, witnessed: Witnessed) -> None:
     2. The witness gets it with the proof from there (C2SP tlog-witness).
     3. It cosigns: its line is verified and kept.
     4. It is further on than we know (409): it gets a proof from where it is. Where that is beyond
-       what our log has by now, it knows of another.
+       what our log has by now, it knows of another. Where it is less far than a cosignature of its
+       own, it has forgotten that, which is alarmed: what it says no longer covers what was before.
     5. It cannot see ours extend its own (422): likewise.
 
     Raises Contradiction after 1, 4 and 5; WitnessAway; Refusal for what else it refuses.
@@ -129,6 +133,9 @@ def submit(log: Log, settings: WitnessSettings, witnessed: Witnessed) -> None:
             return
         # 4. and 5.
         old = _further(status, text, old, newest)
+        if kept is not None and old < kept.checkpoint.size:
+            told = (settings.witness.name, kept.checkpoint.size, log.origin, old)
+            _log.critical("%s has forgotten that it cosigned %d entries of %s: it is at %d", *told)
     raise Refusal(Reason.WITNESS_REFUSED, "it moves on faster than we ask")
 
 

@@ -2,8 +2,12 @@
 
 import http.client
 import logging
+import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -156,6 +160,85 @@ def test_the_server_is_strict(
     connection.endheaders()
     assert connection.getresponse().status == status
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("begins", "goes_on"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n"),
+    ],
+)
+def test_a_witness_that_drips_is_away(begins: bytes, goes_on: bytes) -> None:
+    """Each byte comes in time; all together do not."""
+    with dripping(begins, goes_on) as address:
+        settings = WitnessSettings(address, WitnessKey.of("w", key("w").public).vkey)
+        with ThreadPoolExecutor(1) as thread, pytest.raises(WitnessAway):
+            thread.submit(post, settings, b"", 0.5).result(60)
+
+
+def test_a_huge_answer_is_no_answer() -> None:
+    with dripping(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (1 << 17), b"") as address:
+        settings = WitnessSettings(address, WitnessKey.of("w", key("w").public).vkey)
+        with pytest.raises(WitnessAway, match="too large"):
+            post(settings, b"", 60)
+
+
+@contextmanager
+def dripping(begins: bytes, goes_on: bytes) -> Iterator[str]:
+    """A server that answers with one text and goes on with another, until nobody listens."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError), listener.accept()[0] as connection:
+            connection.recv(1 << 16)
+            connection.sendall(begins)
+            while not stopped.wait(0.01):
+                connection.sendall(goes_on)
+
+    stopped = threading.Event()
+    serving = threading.Thread(target=serve)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        stopped.set()
+        listener.close()
+        serving.join()
+
+
+def test_a_witness_that_has_forgotten_is_alarmed_and_fed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = GrowingLog("a", "b", "c")
+    with serving_witness(tmp_path / "witness.db", LOGS) as settings:
+        kept = memory(tmp_path, settings)
+        submit(log, settings, kept)
+        port = urlsplit(settings.url).port or 0
+    assert not caplog.records
+    log.grow("d")
+    with serving_witness(tmp_path / "another.db", LOGS, port=port) as settings:
+        submit(log, settings, kept)
+    assert "has forgotten that it cosigned 3 entries" in caplog.text
+    assert kept.best(ANSWER_LOG).startswith(log.checkpoint())
+
+
+def test_a_conflict_that_cannot_be_kept_halts_all_the_same(
+    tmp_path: Path, witness: WitnessSettings
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    kept, halted = memory(folder, witness), dict[str, str]()
+    submit(GrowingLog("a", "b"), witness, kept)
+    (folder / "seen-witnessed.json").unlink()
+    folder.rmdir()
+    fork, other = GrowingLog("a", "X", "c"), GrowingLog("a", signer="mallory")
+    Witnesses([witness], [fork, other], kept, halted.__setitem__, 60).feed(witness)
+    assert ANSWER_LOG in halted
 
 
 def test_a_witness_whose_disk_fails_cosigns_nothing_and_says_so(
