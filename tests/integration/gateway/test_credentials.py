@@ -106,8 +106,8 @@ def test_a_workload_is_known_by_its_spiffe_id(house):
     ("uris", "reason"),
     [
         (("spiffe://example.org/other",), Reason.PRINCIPAL_UNKNOWN),
-        (("spiffe://example.org/batch/",), Reason.PRINCIPAL_UNKNOWN),
-        (("SPIFFE://example.org/batch",), Reason.PRINCIPAL_UNKNOWN),
+        (("spiffe://example.org/batch/",), Reason.CERTIFICATE_MALFORMED),
+        (("SPIFFE://example.org/batch",), Reason.CERTIFICATE_MALFORMED),
         ((WORKLOAD, "spiffe://example.org/other"), Reason.CREDENTIAL_AMBIGUOUS),
         ((WORKLOAD, "https://example.org"), Reason.CREDENTIAL_AMBIGUOUS),
     ],
