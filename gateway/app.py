@@ -76,7 +76,7 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._limits = config.limits
-        self._authenticator = CallAuthenticator.of(config)
+        self._authenticator = CallAuthenticator.of(config, now)
         self._turnstile = Turnstile(config.limits)
         self._quotas = Quotas.of(config.quotas, config.quota_store)
         bounds = Bounds.of(config.limits)

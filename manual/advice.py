@@ -21,6 +21,7 @@ _BY_REASON = {
     Reason.TOKEN_NOT_YET_VALID: "Look at the clocks: they may differ by 10 seconds.",
     Reason.CERTIFICATE_MALFORMED: "Have a certificate with one plain common name, or one SPIFFE "
     "ID, made for you ([keys](keys.md)).",
+    Reason.CERTIFICATE_EXPIRED: "Have a new certificate issued, and connect again with it.",
     Reason.REASON_UNKNOWN: "Go by the gRPC status, and install a newer release of the client.",
     Reason.API_KEY_EXPIRED: "Ask an admin for a new key.",
     Reason.API_KEY_REVOKED: "Ask an admin for a new key.",

@@ -54,6 +54,10 @@ class Reason(Enum):
         Kind.UNAUTHENTICATED,
         "The certificate cannot be read, or has a name of a form that is not accepted.",
     )
+    CERTIFICATE_EXPIRED = (
+        Kind.UNAUTHENTICATED,
+        "The certificate has expired, or is not valid yet.",
+    )
     CERTIFICATE_UNPINNED = (
         Kind.UNAUTHENTICATED,
         "The certificate is not one of those that are pinned here.",

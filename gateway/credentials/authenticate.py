@@ -1,6 +1,8 @@
 """Who is calling: a token or API key, a client certificate, or two for the same principal."""
 
 import logging
+from collections.abc import Callable
+from datetime import datetime
 
 import grpc
 
@@ -28,16 +30,21 @@ class CallAuthenticator:
     Metadata that claims an identity in any other way is not read at all.
     """
 
-    def __init__(self, tokens: TokenVerifier, api_keys: KeyTable) -> None:
+    def __init__(
+        self, tokens: TokenVerifier, api_keys: KeyTable, clock: Callable[[], datetime]
+    ) -> None:
+        """`clock` says whether a client certificate is still valid."""
         self._tokens = tokens
         self.api_keys = api_keys
+        self._clock = clock
 
     @classmethod
-    def of(cls, config: GatewayConfig) -> "CallAuthenticator":
+    def of(cls, config: GatewayConfig, clock: Callable[[], datetime]) -> "CallAuthenticator":
         """Raises: ValueError for a key set that is not accepted, Refusal for an exposed file."""
         path = config.api_keys.mac_key
         maker = None if path is None else ApiKeyMaker.from_file(path)
-        return cls(TokenVerifier([issuer(entry) for entry in config.tokens]), KeyTable(maker))
+        tokens = TokenVerifier([issuer(entry) for entry in config.tokens])
+        return cls(tokens, KeyTable(maker), clock)
 
     def start(self, registry: Registry) -> None:
         """Begin to fetch issuers' keys, and to follow the registry's API keys."""
@@ -49,10 +56,10 @@ class CallAuthenticator:
         self.api_keys.close()
 
     def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal:
-        """Raises: CREDENTIAL_MISSING, CREDENTIAL_AMBIGUOUS, PRINCIPAL_UNKNOWN, TOKEN_ and API_KEY_
-        reasons.
+        """Raises: CREDENTIAL_MISSING, CREDENTIAL_AMBIGUOUS, PRINCIPAL_UNKNOWN, TOKEN_, API_KEY_ and
+        CERTIFICATE_ reasons.
         """
-        certificate = ClientCertificate.of(context)
+        certificate = ClientCertificate.of(context, self._clock())
         bearer = _bearer(context)
         found: list[Principal] = []
         if certificate is not None and certificate.identity is not None:

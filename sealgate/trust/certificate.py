@@ -21,6 +21,8 @@ letters: whether `mtls:<name>` is anybody's is decided by the policy, byte by by
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import NoReturn
 
 from cryptography import x509
@@ -47,6 +49,28 @@ _BLANK = re.compile(
     "\u2800\u3000\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _URI = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """When a certificate may be used, both ends included (RFC 5280, section 4.1.2.5)."""
+
+    begin: datetime
+    end: datetime
+
+    def check(self, now: datetime) -> None:
+        """Raises: CERTIFICATE_EXPIRED at any other time."""
+        if not self.begin <= now <= self.end:
+            raise Refusal(Reason.CERTIFICATE_EXPIRED)
+
+
+def certificate_validity(der: bytes) -> Validity:
+    """When the certificate may be used. Raises: CERTIFICATE_MALFORMED."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        return Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    except _UNREADABLE as error:
+        raise Refusal(Reason.CERTIFICATE_MALFORMED, "it cannot be read") from error
 
 
 def certificate_identity(der: bytes) -> str | None:

@@ -16,7 +16,11 @@ from tests.support.crafted_certificates import CraftingAuthority, common_name, s
 from tests.support.issuer import AUDIENCE, ISSUER, P256, jwk, jwks, token
 from tests.support.people import refused
 
-AUTHORITY = Authority("callers", datetime.now(UTC), timedelta(days=1))
+NOW = datetime.now(UTC).replace(microsecond=0)
+# Issued certificates begin five minutes before they are made.
+BEGIN, END = NOW - timedelta(minutes=5), NOW + timedelta(days=1)
+SECOND = timedelta(seconds=1)
+AUTHORITY = Authority("callers", NOW, END - NOW)
 SPIFFE = "spiffe://example.org/batch"
 
 
@@ -34,13 +38,13 @@ def shown(*uris):
     return of(AUTHORITY.caller("anna", *uris).certificate)
 
 
-def of(*pems, **properties):
-    return ClientCertificate.of(Context(x509_pem_cert=list(pems), **properties))
+def of(*pems, now=NOW, **properties):
+    return ClientCertificate.of(Context(x509_pem_cert=list(pems), **properties), now)
 
 
 def test_no_certificate():
-    assert ClientCertificate.of(Context()) is None
-    assert ClientCertificate.of(Context(transport_security_type=[b"ssl"])) is None
+    assert ClientCertificate.of(Context(), NOW) is None
+    assert ClientCertificate.of(Context(transport_security_type=[b"ssl"]), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -79,6 +83,22 @@ def test_several_certificates():
     pem = AUTHORITY.caller("anna").certificate
     with refused(Reason.CREDENTIAL_AMBIGUOUS):
         of(pem, pem)
+
+
+def test_a_certificate_is_held_against_the_clock_at_each_call():
+    pem = AUTHORITY.caller("anna").certificate
+    for now in (BEGIN, NOW, END):
+        assert of(pem, now=now).identity == "mtls:anna"
+    for now in (BEGIN - SECOND, END + SECOND):
+        with refused(Reason.CERTIFICATE_EXPIRED):
+            of(pem, now=now)
+    assert of(pem).identity == "mtls:anna"
+
+
+def test_an_expired_certificate_that_names_nobody_is_refused_too():
+    pem = CraftingAuthority().caller(subject()).certificate
+    with refused(Reason.CERTIFICATE_EXPIRED):
+        of(pem, now=NOW + timedelta(days=36500))
 
 
 @pytest.mark.parametrize("pem", [b"", b"x", b"\xff", b"-----BEGIN CERTIFICATE-----\n"])

@@ -13,7 +13,8 @@ from gateway.http.peer import HttpContext, Peer
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.certificates import Authority
 
-AUTHORITY = Authority("callers", datetime.now(UTC), timedelta(days=1))
+NOW = datetime.now(UTC)
+AUTHORITY = Authority("callers", NOW, timedelta(days=1))
 SPIFFE = "spiffe://example.org/batch"
 
 
@@ -40,7 +41,7 @@ class Shown:
 )
 def test_whom_a_certificate_names(uris: tuple[str, ...], identity: str) -> None:
     certificate = der(*uris)
-    found = ClientCertificate.of(Shown(certificate))
+    found = ClientCertificate.of(Shown(certificate), NOW)
     assert found is not None
     assert found.identity == identity
     assert load_pem_x509_certificate(found.pem.encode()).public_bytes(Encoding.DER) == certificate
@@ -48,19 +49,25 @@ def test_whom_a_certificate_names(uris: tuple[str, ...], identity: str) -> None:
 
 def test_a_workload_beside_another_name() -> None:
     with pytest.raises(Refusal) as caught:
-        ClientCertificate.of(Shown(der(SPIFFE, "https://example.org")))
+        ClientCertificate.of(Shown(der(SPIFFE, "https://example.org")), NOW)
     assert caught.value.reason is Reason.CREDENTIAL_AMBIGUOUS
+
+
+def test_a_connection_outlasts_its_certificate() -> None:
+    with pytest.raises(Refusal) as caught:
+        ClientCertificate.of(Shown(der()), NOW + timedelta(days=2))
+    assert caught.value.reason is Reason.CERTIFICATE_EXPIRED
 
 
 @pytest.mark.parametrize("wrong", [b"", b"x", der()[:-1]], ids=["empty", "other", "short"])
 def test_a_certificate_that_cannot_be_read(wrong: bytes) -> None:
     with pytest.raises(Refusal) as caught:
-        ClientCertificate.of(Shown(wrong))
+        ClientCertificate.of(Shown(wrong), NOW)
     assert caught.value.reason is Reason.CERTIFICATE_MALFORMED
 
 
 def test_of_headers_credentials_alone_are_seen() -> None:
     context = HttpContext(SimpleNamespace(properties={}), ["Bearer x"])
     assert list(context.invocation_metadata()) == [("authorization", "Bearer x")]
-    assert ClientCertificate.of(context) is None
+    assert ClientCertificate.of(context, NOW) is None
     assert context.time_remaining() is None

@@ -1,0 +1,100 @@
+"""A certificate that expires while its connection stays open: no further call is let in."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+
+from sealgate import steady_clock
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.reasons import Reason
+from sealgate.remote import Access, reason_of
+from sealgate.setup.certificates import Authority, Certificate
+from tests.support.house import House
+from tests.support.http_client import HttpClient, house_with_http
+
+LIFETIME = timedelta(hours=1)
+CALLERS = Authority("short-lived callers", datetime.now(UTC), LIFETIME)
+
+
+class MovedClock:
+    """The time by the gateway's clock, `ahead` of the real one."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return steady_clock.now() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovedClock:
+    clock = MovedClock()
+    monkeypatch.setattr("gateway.app.now", clock)
+    return clock
+
+
+@pytest.fixture
+def house(clock: MovedClock, tmp_path: Path) -> Iterator[House]:
+    house = house_with_http(tmp_path / "state")
+    callers = house.state / "tls" / "callers.pem"
+    callers.write_bytes(callers.read_bytes() + CALLERS.pem)
+    house.start()
+    yield house
+    house.stop()
+
+
+def test_expired_certificates_are_refused_on_open_connections(
+    house: House, clock: MovedClock, tmp_path: Path
+) -> None:
+    shown = CALLERS.caller("admin")
+    with by_grpc(house, shown) as channel:
+        client = by_http(house, shown, tmp_path)
+        asks = grpc_call(channel), lambda: client.get("/v2").reason
+        connection = None
+        for ahead, reason in (
+            (timedelta(), None),
+            (LIFETIME + timedelta(seconds=1), Reason.CERTIFICATE_EXPIRED),
+            (-timedelta(minutes=6), Reason.CERTIFICATE_EXPIRED),
+            (timedelta(), None),
+        ):
+            clock.ahead = ahead
+            assert [ask() for ask in asks] == [reason, reason], ahead
+            # One connection carried them all.
+            connection = connection or client.connection.sock
+            assert client.connection.sock is connection is not None
+        client.close()
+
+
+def by_grpc(house: House, shown: Certificate) -> grpc.Channel:
+    profile = house.profile("admin")
+    access = Access(
+        profile.endpoint,
+        profile.server_authority.read_bytes(),
+        certificate=shown.certificate,
+        certificate_key=shown.key,
+    )
+    return grpc.secure_channel(access.endpoint, access.credentials())
+
+
+def grpc_call(channel: grpc.Channel) -> Callable[[], Reason | None]:
+    stub = GRPCInferenceServiceStub(channel)
+
+    def ask() -> Reason | None:
+        try:
+            stub.ServerMetadata(oip.ServerMetadataRequest(), timeout=60)
+        except grpc.RpcError as error:
+            return reason_of(error)
+        return None
+
+    return ask
+
+
+def by_http(house: House, shown: Certificate, folder: Path) -> HttpClient:
+    pair = (folder / "caller.pem", folder / "caller.key")
+    for path, content in zip(pair, (shown.certificate, shown.key), strict=True):
+        path.write_bytes(content)
+    return HttpClient(house, pair=pair)
