@@ -187,7 +187,8 @@ class Watch:
         self._guarded(self._remember)
         self._remind()
         if self._rooms is not None:
-            self._rooms.probe()
+            # Statements are renewed and logs anchored, whatever engines answer.
+            self._guarded(self._rooms.probe)
         self._registry.refresh()
         self._guarded(self._report)
         if time.monotonic() - self._anchored_at >= self._anchor_every:

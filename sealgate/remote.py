@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,22 +203,27 @@ def facts_of(error: grpc.RpcError) -> dict[str, str]:
 
 def retry_after_of(error: grpc.RpcError) -> float | None:
     """In how many seconds to try again, where the gateway said that."""
-    status = status_of(error)
-    info = error_details_pb2.RetryInfo()
-    for detail in status.details if status is not None else ():
-        if detail.Unpack(info):
-            delay = info.retry_delay
-            return max(0.0, float(delay.seconds) + delay.nanos / 1e9)
+    for info in _details(error, error_details_pb2.RetryInfo):
+        delay = info.retry_delay
+        return max(0.0, float(delay.seconds) + delay.nanos / 1e9)
     return None
 
 
 def _info_of(error: grpc.RpcError) -> Any:
-    status = status_of(error)
-    info = error_details_pb2.ErrorInfo()
-    for detail in status.details if status is not None else ():
-        if detail.Unpack(info) and info.domain == _DOMAIN:
+    for info in _details(error, error_details_pb2.ErrorInfo):
+        if info.domain == _DOMAIN:
             return info
     return None
+
+
+def _details(error: grpc.RpcError, kind: Callable[[], Any]) -> Iterator[Any]:
+    """The details of one kind that came with a failure; what cannot be read says nothing."""
+    status = status_of(error)
+    for detail in status.details if status is not None else ():
+        info = kind()
+        with suppress(DecodeError):
+            if detail.Unpack(info):
+                yield info
 
 
 def status_of(error: grpc.RpcError) -> Any:

@@ -17,6 +17,8 @@ _BY_STATUS = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.QUEUE_FULL,
 }
 _LONGEST_DETAIL = 200
+# An engine's queue is empty sooner; whoever says more would keep callers away.
+_LONGEST_RETRY = 60.0
 
 OnEnd: TypeAlias = Callable[[Callable[[], Any]], Any]
 """Is given what ends a stream from another thread, when nobody listens any more."""
@@ -84,7 +86,8 @@ def _refused(error: Any) -> Refusal:
     by_status = _BY_STATUS.get(error.code(), Reason.ENGINE_UNAVAILABLE)
     reason = _known(reason_of(error)) or by_status
     detail = (error.details() or "")[:_LONGEST_DETAIL]
-    return Refusal(reason, detail, retry_after_of(error))
+    retry = retry_after_of(error)
+    return Refusal(reason, detail, None if retry is None else min(retry, _LONGEST_RETRY))
 
 
 def _known(reason: Reason | None) -> Reason | None:

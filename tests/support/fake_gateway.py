@@ -4,13 +4,13 @@ It does the steps of `sealgate.client.exchange` at once. Tests make it lie by ch
 keeps (`leaves`) or what it sends (`change`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf import duration_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -50,8 +50,9 @@ class Failed(grpc.RpcError, grpc.Call):
         reason: Reason | str | None = None,
         retry_after: float | None = None,
         receipt: bytes | None = None,
+        details: Sequence[any_pb2.Any] = (),
     ) -> None:
-        status = status_pb2.Status(code=code.value[0], message="refused")
+        status = status_pb2.Status(code=code.value[0], message="refused", details=details)
         if reason is not None:
             name = reason.name if isinstance(reason, Reason) else reason
             info = error_details_pb2.ErrorInfo(reason=name, domain="sealgate")

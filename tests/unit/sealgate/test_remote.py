@@ -8,6 +8,7 @@ import click
 import grpc
 import pytest
 from click.testing import CliRunner
+from google.protobuf import any_pb2
 
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.client.refused import receipt_in, refusal_of
@@ -69,6 +70,17 @@ def test_a_reason_of_a_newer_release_is_unknown_and_named(api):
     # What the status says of it still counts.
     assert (refusal.code, refusal.retry_after) == (exhausted, 0.25)
     assert Retries().pause(1, refusal, 60.0, lambda: 0.0) == 0.25
+
+
+@pytest.mark.parametrize("kind", ["ErrorInfo", "RetryInfo"])
+def test_details_that_cannot_be_read_say_nothing(kind):
+    garbled = any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff")
+    error = Failed(grpc.StatusCode.UNAVAILABLE, details=[garbled])
+    refusal = refusal_of(error)
+    assert (refusal.reason, refusal.retry_after) == (Reason.CALL_FAILED, None)
+    # What is behind it can be.
+    told = Failed(grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, 0.5, details=[garbled])
+    assert (reason_of(told), refusal_of(told).retry_after) == (Reason.DRAINING, 0.5)
 
 
 @pytest.mark.parametrize("name", ["", "__init__", "named", "\x1b[2J", "A" * 64, "queue_full"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -33,6 +34,8 @@ class Refusing(GRPCInferenceServiceServicer):
         self.loads = 0
         # Whether the reason is one that nobody here knows.
         self.newer = False
+        # What its refusals say beside their status, if they say that alone.
+        self.details: list[any_pb2.Any] = []
 
     def ModelInfer(self, request, context):  # noqa: N802
         self._end(context)
@@ -47,9 +50,12 @@ class Refusing(GRPCInferenceServiceServicer):
         return oip.ServerLiveResponse(live=True)
 
     def ServerReady(self, request, context):  # noqa: N802
-        return oip.ServerReadyResponse(ready=True)
+        return self._end(context) if self.details else oip.ServerReadyResponse(ready=True)
 
     def _end(self, context):
+        if self.details:
+            status = status_pb2.Status(code=self.status.value[0], details=self.details)
+            context.abort_with_status(rpc_status.to_status(status))
         if self.newer:
             code = self.status.value[0]
             status = status_pb2.Status(code=code, message="x")
@@ -122,6 +128,36 @@ def test_an_engine_of_a_newer_release_is_heard_by_its_status(
     engine.newer, engine.status = True, status
     with refused(reason):
         room.infer(oip.ModelInferRequest(), None)
+
+
+@pytest.mark.parametrize("kind", ["ErrorInfo", "RetryInfo"])
+def test_an_engine_whose_details_are_garbled_is_heard_by_its_status(
+    engine: Refusing, room: EngineRoom, registry: PaperRegistry, kind: str
+) -> None:
+    engine.details = [any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff")]
+    with refused(Reason.ENGINE_UNAVAILABLE):
+        room.infer(oip.ModelInferRequest(), None)
+    # Who follows the registry must outlive it.
+    room.show(registry, registry)
+    room.probe()
+    assert room.behind
+
+
+@pytest.mark.parametrize(
+    ("seconds", "heard"), [(1 << 62, 60.0), (-(1 << 62), 0.0), (61, 60.0), (2, 2.0)]
+)
+def test_an_engine_bids_callers_wait_a_while_only(
+    engine: Refusing, room: EngineRoom, seconds: int, heard: float
+) -> None:
+    delay = duration_pb2.Duration(seconds=seconds)
+    told = any_pb2.Any()
+    told.Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    engine.details, engine.status = [told], grpc.StatusCode.RESOURCE_EXHAUSTED
+    with refused(Reason.QUEUE_FULL) as caught:
+        room.infer(oip.ModelInferRequest(), None)
+    assert caught.value.retry == heard
+    # It can be said to the caller.
+    assert grpc_status(caught.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_a_deadline_that_has_passed(room: EngineRoom) -> None:
