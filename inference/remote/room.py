@@ -254,6 +254,9 @@ class EngineRoom:
         try:
             found = call(self._engine.GetCosts, request, _LOAD_SECONDS)
             costs = Costs(tuple((each.rows, each.seconds) for each in found.batches), found.lanes)
+            if not found.place.isprintable():
+                # Entries will say it, and people read them.
+                raise ValueError("what runs it there is not text that can be shown")
             for _ in range(_WAYS):
                 begun = time.monotonic()
                 call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)

@@ -188,9 +188,9 @@ def read_arrays(response: oip.ModelInferResponse) -> dict[str, Array]:
         raise Refusal(Reason.ANSWER_MALFORMED, "the engine's outputs are not one raw entry each")
     arrays = {}
     for tensor, raw in zip(response.outputs, raws, strict=True):
-        shape = tuple(tensor.shape)
-        if tensor.datatype != "FP32" or len(shape) != 2 or min(shape) < 0:
+        if tensor.datatype != "FP32" or len(tensor.shape) != 2 or min(tensor.shape) < 1:
             raise Refusal(Reason.ANSWER_MALFORMED, "an engine's output is not float32 of two axes")
+        shape = tuple(tensor.shape)
         if len(raw) != 4 * shape[0] * shape[1]:
             raise Refusal(Reason.ANSWER_MALFORMED, "an engine's output has another size")
         arrays[tensor.name] = np.frombuffer(raw, "<f4").reshape(shape)

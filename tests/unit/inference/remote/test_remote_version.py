@@ -97,6 +97,11 @@ def changed(change: Callable[[oip.ModelInferResponse], object]) -> oip.ModelInfe
     return made
 
 
+def emptied(made: oip.ModelInferResponse) -> None:
+    made.outputs[0].shape[:] = (0, 2**62)
+    made.raw_output_contents[0] = b""
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -112,6 +117,8 @@ def changed(change: Callable[[oip.ModelInferResponse], object]) -> oip.ModelInfe
         changed(lambda made: made.outputs[0].shape.append(1)),
         changed(lambda made: made.outputs[0].shape.__setitem__(0, -2)),
         changed(lambda made: made.outputs[0].shape.__setitem__(0, 2**40)),
+        # Nothing, but more of it than an array can have.
+        changed(emptied),
         changed(lambda made: setattr(made.outputs[1], "name", "logits")),
     ],
 )

@@ -20,12 +20,14 @@ from sealgate.oip.grpc_service_pb2_grpc import (
 )
 from sealgate.reasons import Reason, Refusal
 from sealgate.statuses import grpc_status
+from sealgate.v1 import engine_pb2
+from sealgate.v1.engine_pb2_grpc import EngineServiceServicer, add_EngineServiceServicer_to_server
 from tests.support.engine_outcomes import FILES, PLACE
 from tests.support.paper_registry import PaperRegistry
 from tests.support.people import refused
 
 
-class Refusing(GRPCInferenceServiceServicer):
+class Refusing(GRPCInferenceServiceServicer, EngineServiceServicer):
     """An engine that refuses everything with `reason`, or ends calls with a bare `status`."""
 
     def __init__(self) -> None:
@@ -36,6 +38,7 @@ class Refusing(GRPCInferenceServiceServicer):
         self.newer = False
         # What its refusals say beside their status, if they say that alone.
         self.details: list[any_pb2.Any] = []
+        self.costs = engine_pb2.GetCostsResponse()
 
     def ModelInfer(self, request, context):  # noqa: N802
         self._end(context)
@@ -45,6 +48,9 @@ class Refusing(GRPCInferenceServiceServicer):
         if self.reason is None and self.status is grpc.StatusCode.OK:
             return oip.RepositoryModelLoadResponse()
         return self._end(context)
+
+    def GetCosts(self, request, context):  # noqa: N802
+        return self.costs
 
     def ServerLive(self, request, context):  # noqa: N802
         return oip.ServerLiveResponse(live=True)
@@ -72,6 +78,7 @@ def engine(tmp_path: Path) -> Iterator[Refusing]:
     engine = Refusing()
     server = grpc.server(futures.ThreadPoolExecutor(2))
     add_GRPCInferenceServiceServicer_to_server(engine, server)
+    add_EngineServiceServicer_to_server(engine, server)
     with sockets.private_files():
         server.add_insecure_port(f"unix:{tmp_path / 'engine.sock'}")
     server.start()
@@ -183,6 +190,37 @@ def test_what_was_taken_is_not_shown_again(
     registry.refresh()
     room.show(registry, registry)
     assert engine.loads == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "lanes", "place", "believed"),
+    [
+        (1, 0.5, 1, "cpu", True),
+        (1, 0.5, 1, "cpu\n; 9 asked: other", False),
+        (1, 0.5, 1, "\x1b[2Jcpu", False),
+        (1, float("nan"), 1, "cpu", False),
+        (1, float("inf"), 1, "cpu", False),
+        (1, -1.0, 1, "cpu", False),
+        (0, 0.5, 1, "cpu", False),
+        (1, 0.5, 0, "cpu", False),
+    ],
+)
+def test_what_an_engine_says_of_its_costs(
+    engine: Refusing,
+    room: EngineRoom,
+    registry: PaperRegistry,
+    rows: int,
+    seconds: float,
+    lanes: int,
+    place: str,
+    believed: bool,
+) -> None:
+    batches = [engine_pb2.BatchCost(rows=rows, seconds=seconds)]
+    engine.status = grpc.StatusCode.OK
+    engine.costs = engine_pb2.GetCostsResponse(batches=batches, lanes=lanes, place=place)
+    room.show(registry, registry)
+    assert [each.place for each in room.measured.values()] == ([place] if believed else [])
+    assert not room.behind
 
 
 @pytest.mark.parametrize(
