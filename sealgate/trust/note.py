@@ -16,9 +16,10 @@ from sealgate.trust import fields
 from sealgate.trust.keys import ED25519, PublicKey, Signer
 
 _ED25519 = b"\x01"
-_NAME = re.compile(r"[^\s+\x00-\x1f\x7f\u2014]{1,255}")
-_LINE = re.compile(r"\u2014 ([^\s+]{1,255}) ([A-Za-z0-9+/]+=*)")
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+# Half a surrogate pair, which JSON can spell, is no character: UTF-8 has no form of it.
+_NAME = re.compile(r"[^\s+\x00-\x1f\x7f\u2014\ud800-\udfff]{1,255}")
+_LINE = re.compile(r"\u2014 ([^\s+\ud800-\udfff]{1,255}) ([A-Za-z0-9+/]+=*)")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
 _MOST_SIGNATURES = 100
 
 

@@ -5,6 +5,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import merkle
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.note import Verifier, open_note, sign_note, vkey
 from sealgate.trust.proof import TlogProof
 from tests.support.people import key, p256_key, refused
@@ -186,3 +187,12 @@ def test_a_proof_is_no_higher_than_a_tree() -> None:
         TlogProof(0, (bytes(32),) * 65, SIGNED)
     with refused(Reason.DOCUMENT_MALFORMED):
         TlogProof(-1, (), SIGNED)
+
+
+def test_half_a_surrogate_pair_is_no_character_of_a_note() -> None:
+    with refused(Reason.DOCUMENT_MALFORMED):
+        Verifier.from_vkey(VKEY.replace("log", "l\udc80g", 1))
+    with refused(Reason.DOCUMENT_MALFORMED):
+        open_checkpoint(SIGNED.replace("example", "ex\ud800mple", 1), VKEY)
+    with refused(Reason.DOCUMENT_MALFORMED):
+        WitnessKey.of("witness\udcff", key("anna").public)
