@@ -9,12 +9,17 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.schema import DropSchema
 
 from tests.support.bucket import CREDENTIALS, BucketServer
 from tests.support.postgres import PostgresServer, other_schema
+
+# The same examples each time, and none fails because a machine is slow: `make fuzz` looks for more.
+hypothesis.settings.register_profile("sealgate", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("sealgate")
 
 
 @pytest.fixture(scope="session")
