@@ -14,7 +14,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-llm run test check lint types imports generated bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-guard bench-suffixes bench-federated test-federated test-export test-openai test-faults test-promotion test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
+.PHONY: help demo demo-llm run test check lint types imports generated fuzz bench bench-text bench-moves bench-screening bench-stateful bench-watermark bench-batching bench-load bench-gpu bench-crash bench-log bench-refusals bench-serve bench-quant bench-training bench-generate bench-guard bench-suffixes bench-federated test-federated test-export test-openai test-faults test-promotion test-ray bench-ray bench-scale peers demo-models client-wheel proto docs docs-reference kubernetes fmt clean oracles oracle-kserve oracle-helm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ generated: $(VENV)/dev # The committed stubs must be what the protos say
 		--pyi_out=build/generated --grpc_python_out=build/generated $(PROTOS)
 	@cd build/generated && find . -type f | while read -r file; do \
 		cmp -s "$$file" "../../$$file" || { echo "$$file is stale: run make proto"; exit 1; }; done
+
+fuzz: $(VENV)/dev ## Fuzz the parsers of bytes from outside (TARGET=receipts SECONDS=60; KEEP=1: keep what is new)
+	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60) $(if $(KEEP),--keep)
 
 bench: $(VENV)/serve ## Measure the governed path beside ONNX Runtime alone
 	$(BIN)/python -m benchmarks.path

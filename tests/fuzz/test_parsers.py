@@ -1,0 +1,43 @@
+"""Each parser of bytes from outside: its corpus, and ten seconds of fuzzing.
+
+The fuzzer's seed is fixed, so that a run meets much the same inputs as the one before. A finding is
+in build/fuzz/TARGET; `tests/fuzz/__main__.py` says how to run it again.
+"""
+
+import os
+
+import pytest
+
+from tests.fuzz.harness import CORPUS, Harness
+from tests.fuzz.harnesses import HARNESSES
+from tests.fuzz.runs import fuzz
+
+_SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
+_TARGETS = pytest.mark.parametrize("harness", HARNESSES.values(), ids=list(HARNESSES))
+
+
+@_TARGETS
+def test_the_committed_inputs_are_parsed_or_refused(harness: Harness) -> None:
+    assert (CORPUS / f"{harness.name}.txt").exists(), "make fuzz KEEP=1 writes it"
+    for data in harness.corpus():
+        harness.run(data)
+
+
+@_TARGETS
+def test_some_seeds_are_accepted(harness: Harness) -> None:
+    """Else the fuzzer would only meet the first check."""
+    accepted = 0
+    for data in harness.seeds():
+        try:
+            harness.parse(data)
+        except Exception:  # noqa: S112 - refused, or a finding of the test above
+            continue
+        accepted += 1
+    assert accepted
+
+
+@_TARGETS
+def test_ten_seconds_of_fuzzing_find_nothing(harness: Harness) -> None:
+    run = fuzz(harness, seconds=_SECONDS)
+    assert not run.crashes, run.output[-4000:]
+    assert run.executions > 0
