@@ -78,7 +78,7 @@ certificates at {stage.profile("admin").endpoint}. From another terminal:
   sealgate {flag}infer digits --input {stage.state}/rows.csv --receipt {stage.state}/receipt.json
   sealgate {flag}receipt verify {stage.state}/receipt.json
   sealgate {flag}model history digits
-  sealgate {flag}audit verify
+  sealgate {flag}audit verify --wait 30
 
 Ctrl-C stops it; {stage.state} keeps everything for the next time, and the gateway's own log.""",
         soft_wrap=True,
