@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
 _LONGEST_LINE = 1 << 20
+# Lines in a row that say nothing. To read them without end would keep other threads from theirs.
+_MOST_SILENT = 10_000
 _PATH = "/chat/completions"
 _DONE = "[DONE]"
 _OK = 200
@@ -100,9 +102,14 @@ class OpenAiServer:
             reason = Reason.QUEUE_FULL if response.status in _BUSY else Reason.ENGINE_UNAVAILABLE
             _log.warning("%s answers with status %s", self.base.netloc, response.status)
             raise Refusal(reason, f"status {response.status}")
+        silent = 0
         while (line := _line(response, plain, deadline)) is not None:
             # Of server-sent events, comments and names of fields say nothing here.
+            silent += 1
+            if silent > _MOST_SILENT:
+                raise ValueError("lines without end that say nothing")
             if line.startswith("data:"):
+                silent = 0
                 data = line.removeprefix("data:").strip()
                 if data == _DONE:
                     return

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -165,6 +165,19 @@ def test_what_ends_a_chat(text: str, status: int, reason: Reason) -> None:
     with serving(stream(text, status)) as server, pytest.raises(Refusal) as found:
         asked(server)
     assert found.value.reason is reason
+
+
+@pytest.mark.parametrize("line", ["\n", ": comment\n", "event: x\n"])
+def test_lines_that_say_nothing_are_not_read_for_ever(line: str) -> None:
+    def flood(handler: BaseHTTPRequestHandler) -> None:
+        stream("")(handler)
+        with suppress(OSError):
+            while True:
+                handler.wfile.write(line.encode() * 1000)
+
+    with serving(flood) as server, pytest.raises(Refusal) as found:
+        asked(server, 60)
+    assert found.value.reason is Reason.ENGINE_UNAVAILABLE
 
 
 def test_nobody_there() -> None:
