@@ -5,15 +5,18 @@ The protocol trusts the server with who is in a group and what is unmasked. A cl
 1. a sum is of three clients or more, all of whom must answer, and is taken as the recipe says
 2. the keys it is shown are as many as the group has clients, its own among them
 3. nothing is unmasked but the sum of the whole group
+4. rounds are those of the recipe, and none is tried more often than a server of ours does: each sum
+   tells something of a client's rows
 
 What it cannot see is whether the others are who they seem: nobody vouches for keys (docs/adr/0033).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sealgate.reasons import Reason, Refusal
-from training.federated.recipe import LEAST_CLIENTS, MODULUS, QUANTA, Federated
+from training.federated.recipe import LEAST_CLIENTS, MODULUS, QUANTA, TRIES, Federated
 
 SETUP, SHARE_KEYS, COLLECT, UNMASK = ("setup", "share_keys", "collect_masked_vectors", "unmask")
 
@@ -25,6 +28,16 @@ class Consent:
         self._asked = asked
         self._group: frozenset[int] = frozenset()
         self._size = 0
+        self._tried: Counter[int] = Counter()
+
+    def look_at_round(self, number: int) -> None:
+        """Called before each update. Raises Refusal(SUM_REFUSED)."""
+        # 4.
+        if not 1 <= number <= self._asked.rounds:
+            raise _refused(f"there is no round {number}")
+        if self._tried[number] == TRIES:
+            raise _refused(f"round {number} was tried {TRIES} times")
+        self._tried[number] += 1
 
     def look(self, own: int, request: Mapping[str, Any]) -> None:
         """`own` is the number that this client goes by. Raises Refusal(SUM_REFUSED)."""

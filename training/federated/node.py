@@ -176,7 +176,10 @@ def run(folder: Path) -> None:
     asked = FederatedRecipe.read(folder / "recipe.toml")
     participant = participant_in(folder, asked)
 
+    allowed = Consent(asked.federated)
+
     def update(weights: Weights, number: int) -> Weights:
+        allowed.look_at_round(number)
         try:
             return participant.update(weights, number)
         finally:

@@ -29,6 +29,8 @@ CLOSEST, MEDIAN, TRIMMED, UNPROTECTED = RULES = (
 LEAST_CLIENTS = LEAST_GROUPS = 3
 # Sums of quantized updates have to stay below SecAgg+'s modulus.
 QUANTA, MODULUS = 1 << 22, 1 << 32
+# How often a round is tried, with those that answered.
+TRIES = 3
 _MOST_CLIENTS = MODULUS // QUANTA - 1
 # `closest` looks at each set of groups, all but `trim`, in each round.
 _MOST_SETS = 10_000

@@ -40,13 +40,13 @@ from flwr.supercore.app_utils import start_parent_process_monitor
 from sealgate.reasons import Reason, Refusal
 from training.federated import rules
 from training.federated.fleet import Fleet, FleetGrid
-from training.federated.recipe import MODULUS, QUANTA, Federated, FederatedRecipe
+from training.federated.recipe import MODULUS, QUANTA, TRIES, Federated, FederatedRecipe
 from training.federated.rules import Vector
 from training.federated.weights import Weights, read_weights, write_weights
 from training.storage import write_whole
 
 LOOPBACK = "127.0.0.1"
-_TRIES, _ARRIVAL = 3, 300.0
+_ARRIVAL = 300.0
 _PAUSE = 0.1
 Groups = tuple[tuple[int, ...], ...]
 
@@ -109,7 +109,7 @@ class Rounds:
         Raises Refusal(CLIENTS_TOO_FEW).
         """
         broken: list[tuple[int, ...]] = []
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             # 1.
             groups = self._draw()
             # 2.

@@ -6,7 +6,7 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from training.federated.consent import Consent
-from training.federated.recipe import MODULUS, QUANTA, Federated
+from training.federated.recipe import MODULUS, QUANTA, TRIES, Federated
 
 ASKED = Federated()
 SETUP = {
@@ -86,3 +86,21 @@ def test_nothing_is_given_without_what_comes_before() -> None:
     refused(SETUP, KEYS, SETUP, COLLECT)
     refused({"stage": "dance"})
     refused({})
+
+
+@pytest.mark.parametrize("number", [0, -(10**9), ASKED.rounds + 1])
+def test_rounds_that_the_recipe_has_not_are_refused(number: int) -> None:
+    with pytest.raises(Refusal) as found:
+        Consent(ASKED).look_at_round(number)
+    assert found.value.reason is Reason.SUM_REFUSED
+
+
+def test_a_round_is_tried_so_often_and_no_more() -> None:
+    consent = Consent(ASKED)
+    for number in range(1, ASKED.rounds + 1):
+        for _ in range(TRIES):
+            consent.look_at_round(number)
+    for number in range(1, ASKED.rounds + 1):
+        with pytest.raises(Refusal) as found:
+            consent.look_at_round(number)
+        assert found.value.reason is Reason.SUM_REFUSED
