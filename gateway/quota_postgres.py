@@ -13,8 +13,9 @@ from typing import Any
 
 from limits.errors import StorageError
 from limits.storage import Storage
+from psycopg.errors import UndefinedTable
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 from gateway.quota_tokens import Counted
 from gateway.shared_postgres import open_shared
@@ -58,6 +59,7 @@ _GIVE_BACK = """
     WHERE key = %(key)s AND ends = %(ends)s AND ends > statement_timestamp()
 """
 _ANY = 1 << 62
+_WAIT_SECONDS = 1.0
 _GET = "SELECT hits FROM counts WHERE key = %(key)s AND ends > statement_timestamp()"
 _LEFT = (
     "SELECT extract(epoch FROM ends - statement_timestamp())::float8 FROM counts"
@@ -144,11 +146,14 @@ class PostgresStorage(Storage):
         return row[0] if row is not None else None
 
     def _again(self, query: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
-        """The first row, asked for twice where the connection was lost."""
+        """The first row, asked for twice where the connection or the table was lost."""
         try:
             return self._ask(query, values)
         except DBAPIError as error:
-            if not error.connection_invalidated:
+            if isinstance(error.orig, UndefinedTable):
+                # Another server has taken over that never had the table.
+                self._prepared = False
+            elif not error.connection_invalidated:
                 raise
             # The server was started anew; the pool has dropped what it had. At worst, a hit
             # counts twice.
@@ -162,7 +167,11 @@ class PostgresStorage(Storage):
     def _prepare(self, connection: Connection) -> None:
         if self._prepared:
             return
-        with self._preparing:
+        if not self._preparing.acquire(timeout=_WAIT_SECONDS):
+            raise TimeoutError("the table is not ready")
+        try:
             if not self._prepared:
                 connection.exec_driver_sql(_PREPARE.format(schema=self._schema))
                 self._prepared = True
+        finally:
+            self._preparing.release()

@@ -31,7 +31,7 @@ return {all, redis.call('PTTL', window), counted}
 """
 # ARGV: the name, and how many of them come back.
 _GIVE_BACK = b"""
-if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 and ARGV[2] ~= '0' then
     redis.call('HINCRBY', KEYS[1], 'all', '-' .. ARGV[2])
 end
 """

@@ -24,6 +24,7 @@ from limits.errors import ConfigurationError, StorageError
 from limits.storage import SCHEMES, MemoryStorage, RedisStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
+from gateway.circuit_breaker import PAUSE_SECONDS, CircuitBreaker
 from gateway.quota_redis import RedisTokens
 from gateway.quota_settings import Quota, QuotaStore
 from gateway.quota_tokens import MemoryTokens, TokenCounts
@@ -33,7 +34,6 @@ from sealgate.trust.policy import Principal
 
 _log = logging.getLogger(__name__)
 
-_PAUSE_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 COUNTED = frozenset(
     {
@@ -78,9 +78,7 @@ class Quotas:
         self._tokens = _token_counts(store)
         self._mutex = threading.Lock()
         self._shares: dict[tuple[str, tuple[str, ...]], _Share] = {}
-        # Whether the store failed last, and when it is to be asked again.
-        self._away = False
-        self._ask_at = 0.0
+        self._breaker = CircuitBreaker(Reason.QUOTA_UNKNOWN)
 
     @classmethod
     def of(cls, quotas: Iterable[Quota], store: QuotaStore) -> "Quotas":
@@ -159,7 +157,7 @@ class Quotas:
         try:
             self._tokens.give_back(window.item.key_for(window.scope, name), place, tokens)
         except StorageError as error:
-            _log.error("%s tokens of %s are not given back: %s", tokens, name, error)
+            _log.error("%s tokens of %s are not given back: %s", tokens, name, _cause(error))
 
     def _hit(self, window: _Window, name: str) -> None:
         with self._asking():
@@ -173,24 +171,14 @@ class Quotas:
     @contextmanager
     def _asking(self) -> Iterator[None]:
         """While the block asks the place of the counts. Raises: QUOTA_UNKNOWN."""
-        if self._away:
-            self._take_turn()
+        was_away = self._breaker.is_open
         try:
-            yield
+            with self._breaker.calling(StorageError):
+                yield
         except StorageError as error:
-            if not self._away:
-                _log.error("the counts of quotas cannot be reached: %s", error)
-            self._away, self._ask_at = True, time.monotonic() + _PAUSE_SECONDS
-            raise Refusal(Reason.QUOTA_UNKNOWN, str(error), _PAUSE_SECONDS) from error
-        self._away = False
-
-    def _take_turn(self) -> None:
-        """Lets one call a second through to a store that failed. Raises: QUOTA_UNKNOWN."""
-        with self._mutex:
-            now = time.monotonic()
-            if now < self._ask_at:
-                raise Refusal(Reason.QUOTA_UNKNOWN, "it did not answer", self._ask_at - now)
-            self._ask_at = now + _PAUSE_SECONDS
+            if not was_away:
+                _log.error("the counts of quotas cannot be reached: %s", _cause(error))
+            raise Refusal(Reason.QUOTA_UNKNOWN, _cause(error), PAUSE_SECONDS) from error
 
     def _share(self, principal: Principal) -> _Share:
         """The share of a caller; there are no more of them than the policy has principals."""
@@ -257,6 +245,11 @@ def _redis_options() -> dict[str, Any]:
         "socket_connect_timeout": _ANSWER_SECONDS,
         "retry": Retry(NoBackoff(), 1),
     }
+
+
+def _cause(error: StorageError) -> str:
+    """What went wrong, in one line. A statement and its values may follow it."""
+    return str(error).strip().partition("\n")[0]
 
 
 def _windows(quota: Quota) -> Iterable[_Window]:

@@ -5,14 +5,22 @@ not at all.
 import re
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
+
+from registry.postgres_connection import BoundedConnection
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # Seconds; libpq takes no shorter time to connect.
 _CONNECT_SECONDS = 2
 _STATEMENT_MS = 1000
 _CONNECTIONS = 16
+
+
+class _SharedConnection(BoundedConnection):
+    """Gives up a server that hangs: its own `statement_timeout` needs one that runs."""
+
+    patience = 2.0
 
 
 def open_shared(url: str, schema: str, settings: str = "", **more: Any) -> tuple[Engine, str]:
@@ -43,4 +51,9 @@ def open_shared(url: str, schema: str, settings: str = "", **more: Any) -> tuple
         pool_timeout=_STATEMENT_MS / 1000,
         **more,
     )
+    event.listen(engine, "do_connect", _connected)
     return engine, schema
+
+
+def _connected(_dialect: Any, _record: Any, given: Any, named: Any) -> BoundedConnection:
+    return _SharedConnection.connect(*given, **named)

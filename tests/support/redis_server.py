@@ -1,6 +1,7 @@
 """A Redis server of our own: the program `redis-server`, on a socket in a folder of its own."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -45,6 +46,13 @@ class RedisServer:
             self._process.terminate()
             self._process.wait(_SECONDS)
             self._process = None
+
+    def pause(self) -> None:
+        """Let it hang: it answers nothing, and connections stay."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop it and remove all that it wrote."""

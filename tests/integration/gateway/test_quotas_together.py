@@ -161,6 +161,63 @@ def test_a_server_that_says_nothing_is_not_waited_for(scheme):
         assert time.monotonic() - began < 20
 
 
+def test_a_server_that_hangs_is_given_up(server, url):
+    """Not even `statement_timeout` ends a statement of a server that does not run."""
+    (counts,) = gateways(url, Quota(role="client", daily=500), count=1)
+    counts.enter(CLIENT)()
+    server.pause()
+    try:
+        began = time.monotonic()
+        for _ in range(50):
+            with refused(Reason.QUOTA_UNKNOWN):
+                counts.enter(CLIENT)
+        assert time.monotonic() - began < 30
+    finally:
+        server.resume()
+    assert _recovers(counts)
+
+
+def test_a_server_that_lost_everything_counts_anew(server, url):
+    """As one does that takes over and never had the counts."""
+    (counts,) = gateways(url, Quota(role="client", daily=2, tokens="100/hour"), count=1)
+    settle = counts.reserve(CLIENT, 60)
+    counts.enter(CLIENT)()
+    if isinstance(server, PostgresServer):
+        server.psql("DROP SCHEMA quotas CASCADE")
+    else:
+        server.stop()
+        server.start()
+    counts.enter(CLIENT)()
+    # What was set aside before is not given back to what has begun since.
+    counts.reserve(CLIENT, 60)(50)
+    settle(0)
+    counts.reserve(CLIENT, 50)
+    with refused(Reason.TOKENS_SPENT):
+        counts.reserve(CLIENT, 1)
+
+
+def test_an_answer_that_used_all_its_tokens_is_no_error(url, caplog):
+    (counts,) = gateways(url, Quota(role="client", tokens="100/hour"), count=1)
+    counts.reserve(CLIENT, 100)(100)
+    assert not caplog.records
+    with refused(Reason.TOKENS_SPENT):
+        counts.reserve(CLIENT, 1)
+
+
+def test_an_error_of_the_server_shows_no_statement(url, server, caplog):
+    (counts,) = gateways(url, Quota(role="client", daily=5), count=1)
+    server.stop()
+    try:
+        with refused(Reason.QUOTA_UNKNOWN) as caught:
+            counts.enter(CLIENT)
+    finally:
+        server.start()
+    assert _recovers(counts)
+    for text in (caught.value.detail, *caplog.messages):
+        assert "\n" not in text
+        assert "INSERT" not in text
+
+
 def test_tokens_are_set_aside_together_and_given_back(url):
     one, two = gateways(url, Quota(role="client", tokens="100/hour"))
     settle = one.reserve(CLIENT, 60)
