@@ -1,20 +1,26 @@
 """Sessions in PostgreSQL: one table, in the schema that the URL's `schema` names (`sessions`).
 
-The table is unlogged: a crash of the server forgets sessions, and no request waits for the disk.
+The table is unlogged: a crash of the server forgets sessions and begins their numbers anew, and no
+request waits for the disk.
 """
 
+import hashlib
 import threading
 import time
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from gateway.circuit_breaker import CircuitBreaker
 from gateway.sessions.evidence import REMEMBERED
+from gateway.sessions.store import LONGEST_ROW, START
 from gateway.shared_postgres import open_shared
 from sealgate.reasons import Reason, Refusal
 
 _SWEEP_SECONDS = 60.0
+_SWEPT_ROWS = 10_000
+_WAIT_SECONDS = 1.0
 
 _PREPARE = """
     SELECT pg_advisory_xact_lock(hashtext('sealgate sessions'));
@@ -29,49 +35,91 @@ _PREPARE = """
 # Held until the end of the transaction, so that numbers of one session appear in their order.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(session)s, 0))"
 _APPEND = "INSERT INTO rows (session, data) VALUES (%(session)s, %(data)s)"
-_READ = (
-    "SELECT number, data FROM (SELECT number, data FROM rows WHERE session = %(session)s"
-    " AND number > %(after)s ORDER BY number DESC LIMIT %(most)s) newest ORDER BY number"
-)
-_SWEEP = "DELETE FROM rows WHERE made < statement_timestamp() - make_interval(secs => %(seconds)s)"
+# A row that is too long was not written by a gateway; an empty one cannot be opened either.
+_READ = """
+    SELECT number, CASE WHEN length(data) <= %(longest)s THEN data ELSE '' END AS data FROM (
+        SELECT number, data FROM rows WHERE session = %(session)s AND number >= %(first)s
+        ORDER BY number DESC LIMIT %(most)s
+    ) newest ORDER BY number
+"""
+_SWEEP = """
+    DELETE FROM rows WHERE (session, number) IN (
+        SELECT session, number FROM rows
+        WHERE made < statement_timestamp() - make_interval(secs => %(seconds)s)
+        LIMIT %(most)s FOR UPDATE SKIP LOCKED
+    )
+"""
 
 
 class PostgresStore:
-    """Connects when first asked. Safe for many threads."""
+    """Connects when first asked. Safe for many threads. A cursor is the number of a row and a hash
+    of its data, since numbers may begin anew.
+    """
 
     def __init__(self, url: str, kept_seconds: int) -> None:
         """Raises ValueError for a URL of another form; its text may hold the password."""
         self._engine, self._schema = open_shared(url, "sessions", pool_pre_ping=True)
         self._kept_seconds = kept_seconds
+        self._breaker = CircuitBreaker(Reason.SESSION_UNKNOWN)
         self._mutex = threading.Lock()
+        self._is_prepared = False
         self._sweep_at = 0.0
 
     def exchange(self, session: str, rows: Sequence[bytes], cursor: str) -> tuple[list[bytes], str]:
+        """See `Store`."""
         try:
-            with self._engine.begin() as connection:
-                self._prepare(connection)
-                run = connection.exec_driver_sql
-                run(_LOCK, {"session": session})
-                for row in rows:
-                    run(_APPEND, {"session": session, "data": row})
-                place = {"session": session, "after": int(cursor or 0), "most": REMEMBERED}
-                found = run(_READ, place).all()
+            with self._breaker.calling(OperationalError, InterfaceError):
+                self._prepare()
+                with self._engine.begin() as connection:
+                    run = connection.exec_driver_sql
+                    run(_LOCK, {"session": session})
+                    for row in rows[-REMEMBERED:]:
+                        run(_APPEND, {"session": session, "data": row})
+                    found = _newer(connection, session, cursor)
         except SQLAlchemyError as error:
+            # Another server, which never had the table, may have taken over.
+            self._is_prepared, self._sweep_at = False, 0.0
             raise Refusal(Reason.SESSION_UNKNOWN, type(error).__name__, 1.0) from error
-        last = str(found[-1].number) if found else cursor
-        return [bytes(row.data) for row in found], last
+        return [data for _, data in found], _cursor(*found[-1]) if found else cursor
 
     def close(self) -> None:
         self._engine.dispose()
 
-    def _prepare(self, connection: Connection) -> None:
-        """The table, once; and now and then, that what is old goes."""
-        now = time.monotonic()
-        with self._mutex:
-            first, due = not self._sweep_at, now >= self._sweep_at
-            if first:
-                connection.exec_driver_sql(_PREPARE.format(schema=self._schema))
-            if due:
-                self._sweep_at = now + _SWEEP_SECONDS
-        if due:
-            connection.exec_driver_sql(_SWEEP, {"seconds": self._kept_seconds})
+    def _prepare(self) -> None:
+        """Make the table, once, and remove old rows now and then. Raises: SESSION_UNKNOWN."""
+        if time.monotonic() < self._sweep_at:
+            return
+        if not self._mutex.acquire(timeout=_WAIT_SECONDS):
+            raise Refusal(Reason.SESSION_UNKNOWN, "its table is not ready", _WAIT_SECONDS)
+        try:
+            if time.monotonic() < self._sweep_at:
+                return
+            with self._engine.begin() as connection:
+                if not self._is_prepared:
+                    connection.exec_driver_sql(_PREPARE.format(schema=self._schema))
+                values = {"seconds": self._kept_seconds, "most": _SWEPT_ROWS}
+                swept = connection.exec_driver_sql(_SWEEP, values).rowcount
+            self._is_prepared = True
+            # Where there are more of them, the next request removes those.
+            self._sweep_at = time.monotonic() + _SWEEP_SECONDS * (swept < _SWEPT_ROWS)
+        finally:
+            self._mutex.release()
+
+
+def _newer(connection: Connection, session: str, cursor: str) -> list[tuple[int, bytes]]:
+    """The rows behind the cursor. Where the row at the cursor is gone, all others are newer: it was
+    removed as an old one, or the server has lost the table.
+    """
+    values = {"session": session, "longest": LONGEST_ROW, "most": REMEMBERED + 1}
+    firsts = [0] if cursor == START else [int(cursor.partition(" ")[0]), 0]
+    found: list[tuple[int, bytes]] = []
+    for first in firsts:
+        rows = connection.exec_driver_sql(_READ, {**values, "first": first})
+        found = [(row.number, bytes(row.data)) for row in rows]
+        if found and _cursor(*found[0]) == cursor:
+            return found[1:]
+    return found[-REMEMBERED:]
+
+
+def _cursor(number: int, data: bytes) -> str:
+    return f"{number} {hashlib.sha256(data).hexdigest()[:16]}"

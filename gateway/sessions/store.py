@@ -10,11 +10,14 @@ from typing import Protocol
 
 START = ""
 """The cursor of who has read nothing."""
+LONGEST_ROW = 1024
+"""How many bytes a row has at most. A longer one was not written by a gateway."""
 
 
 class Store(Protocol):
     def exchange(self, session: str, rows: Sequence[bytes], cursor: str) -> tuple[list[bytes], str]:
-        """Append rows; return those after `cursor`, oldest first, and the cursor behind them.
+        """Append rows; return those after `cursor`, oldest first, and the cursor behind them. Where
+        the place has lost what `cursor` stands for, return all that it holds.
 
         Raises Refusal(SESSION_UNKNOWN) where the place does not answer.
         """
