@@ -6,6 +6,7 @@ from typing import Any
 import click
 import grpc
 
+from sealgate.cli.output import printable
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_name_of, reason_of
 
@@ -30,17 +31,19 @@ class HelpfulGroup(click.Group):
             if reason is not None:
                 unknown = reason is Reason.REASON_UNKNOWN
                 raise _failure(reason, reason_name_of(error) if unknown else "") from error
-            raise click.ClickException(_unexplained(error)) from error
+            raise click.ClickException(printable(_unexplained(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
-            raise click.ClickException(f"{error.filename or 'a file'}: {error.strerror}") from error
+            name = printable(error.filename or "a file")
+            raise click.ClickException(f"{name}: {error.strerror}") from error
 
 
 def _failure(reason: Reason, detail: str) -> click.ClickException:
     detail = "; ".join(text for text in (detail, _HINTS.get(reason)) if text)
     text = f"{reason.name}: {reason.sentence}"
-    return click.ClickException(f"{text} ({detail})" if detail else text)
+    # It may quote what others wrote.
+    return click.ClickException(f"{text} ({printable(detail)})" if detail else text)
 
 
 def _unexplained(error: grpc.RpcError) -> str:

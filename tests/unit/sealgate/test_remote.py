@@ -104,6 +104,40 @@ def test_a_command_that_meets_an_unknown_reason_says_so():
     assert "MOON_TOO_FULL" in done.output
 
 
+ESCAPE = "\x1b[2J\x9b1mnothing wrong\r"
+
+
+class Escaping(Failed):
+    def details(self) -> str:
+        return ESCAPE
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Escaping(grpc.StatusCode.INTERNAL),
+        Escaping(grpc.StatusCode.UNAVAILABLE),
+        refusal_of(Escaping(grpc.StatusCode.INTERNAL)),
+        FileNotFoundError(2, "No such file", ESCAPE),
+    ],
+)
+def test_what_a_gateway_says_does_not_reach_the_terminal_as_it_is(failure):
+    """Who terminates TLS, or who runs the gateway, could else show whatever they like."""
+
+    @click.group(cls=HelpfulGroup)
+    def commands():
+        """Nothing."""
+
+    @commands.command()
+    def ask():
+        raise failure
+
+    done = CliRunner().invoke(commands, ["ask"])
+    assert done.exit_code == 1
+    assert done.output.strip().isprintable()
+    assert "nothing wrong" in done.output
+
+
 def test_retries_are_bounded():
     for settings in ({"attempts": 0}, {"first": -1.0}, {"first": 3.0}):
         with pytest.raises(ValueError, match="attempts"):
