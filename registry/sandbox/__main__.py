@@ -20,6 +20,9 @@ from sealgate.reasons import Reason, Refusal
 
 # What C++ libraries say where memory runs out; their exceptions arrive as others' refusals.
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "Out of memory")
+_NOT_ITS_OWN = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS)
+# What Python and C++ libraries say where no thread can be started.
+_OUT_OF_THREADS = ("can't start new thread", "Resource temporarily unavailable")
 
 
 def main() -> None:
@@ -29,13 +32,14 @@ def main() -> None:
     try:
         # 1.
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        confine_files(limits, Path(tempfile.gettempdir()), unsafe == "1")
+        missing = confine_files(limits, Path(tempfile.gettempdir()), unsafe == "1")
         # 2.
         module, function = name.split(":")
         task = getattr(importlib.import_module(module), function)
         # 3.
         silence(nowhere)
-        confine_calls(unsafe == "1")
+        missing += confine_calls(unsafe == "1")
+        frames.write_frame(answers, frames.CONFINED, frames.encode_missing(missing))
         # 4.
         request = sys.stdin.buffer.read()
         task(request, lambda data: frames.write_frame(answers, frames.DATA, data))
@@ -57,9 +61,12 @@ def _take_output() -> IO[bytes]:
 def _refusal(error: Exception) -> Refusal:
     if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
         return Refusal(Reason.WORKER_LIMIT, "memory")
+    if any(text in str(error) for text in _OUT_OF_THREADS):
+        return Refusal(Reason.WORKER_LIMIT, "the number of threads")
     if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC):
         return Refusal(Reason.WORKER_LIMIT, "the size of a file")
-    if isinstance(error, PermissionError):
+    # Files outside its view are not there, and nothing but its scratch folder can be written.
+    if isinstance(error, OSError) and error.errno in _NOT_ITS_OWN:
         return Refusal(Reason.WORKER_FORBIDDEN, str(error))
     if isinstance(error, Refusal):
         return error

@@ -1,8 +1,11 @@
 """Shutting a worker in: it gives up, for good, all that running a model does not need.
 
 That is done in two steps, and both come before a byte of the model is read: files first, since
-Landlock holds for one thread and those that it starts, and onnxruntime starts one when it is
-imported; then, with everything imported, system calls.
+namespaces and Landlock hold for one thread and those that it starts, and onnxruntime starts one
+when it is imported; then, with everything imported, system calls.
+
+Containers and services often allow no namespaces. Where they are denied, a worker runs without
+them, and says what it lacks; Landlock and seccomp it must have.
 """
 
 import ctypes
@@ -16,11 +19,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import sealgate
-from registry.sandbox import landlock, seccomp, syscalls
+from registry.sandbox import landlock, seccomp, syscalls, view
 from sealgate.reasons import Reason, Refusal
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITY_VERSION_3 = 0x20080522
+_NOBODY = 65534
 # Libraries that are loaded late, and what tells onnxruntime about this machine.
 _SYSTEM = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
@@ -34,9 +38,9 @@ class Limits:
     """What a worker may use: bytes of memory (address space) and of scratch files, seconds, open
     files, threads. `niceness` is by how much it lets others go first.
 
-    Threads are counted from outside, many times a second, and a worker that has more is ended:
-    RLIMIT_NPROC does not bind the superuser, and for others counts what else they run. `seconds`
-    is time by the clock, and of one processor as well.
+    The kernel counts threads where the worker has a user namespace of its own. Elsewhere they are
+    counted from outside, many times a second, and a worker that has more is ended. `seconds` is
+    time by the clock, and of one processor as well.
     """
 
     memory: int = 8 << 30
@@ -55,36 +59,68 @@ class Limits:
         return ",".join(map(str, astuple(self)))
 
 
-def confine_files(limits: Limits, scratch: Path, unsafe: bool = False) -> None:
-    """Bound this process; it can write files beneath `scratch` alone.
+def confine_files(limits: Limits, scratch: Path, unsafe: bool = False) -> list[str]:
+    """Bound this process; it can write files beneath `scratch` alone. Returns what is missing.
 
-    1. It ends with its parent; nothing of it can be dumped or traced.
-    2. It can gain no privileges, and has none.
-    3. Memory, processor time, files: bounded.
-    4. Files: read-only to Python's libraries, read-write to `scratch`, nothing else (Landlock).
+    1. It has no other thread, which would stay as it is.
+    2. Other files have no names (a mount namespace). The kernel counts threads (a user namespace).
+    3. It ends with its parent; nothing of it can be dumped or traced.
+    4. It can gain no privileges, and has none.
+    5. Memory, processor time, files: bounded.
+    6. Files: read-only to Python's libraries, read-write to `scratch`, nothing else (Landlock).
 
-    Raises WORKER_UNCONFINED where one of these cannot be had; with `unsafe`, goes on without it.
+    It goes on without step 2 where the system denies it. Raises WORKER_UNCONFINED where another
+    cannot be had; with `unsafe`, goes on without that too.
     """
-    for step in (
-        _bind_to_parent,  # 1.
-        _drop_privileges,  # 2.
-        lambda: _set_limits(limits),  # 3.
-        lambda: landlock.restrict(_readable(), [scratch]),  # 4.
-    ):
-        _take(step, unsafe)
+    readable = _readable()
+    steps = (
+        _Step(landlock.check_one_thread),  # 1.
+        _Step(
+            lambda: view.enter(readable, scratch), "names and sizes of other files are seen"
+        ),  # 2.
+        _Step(lambda: _count_threads(limits), "threads are counted from outside"),
+        _Step(_bind_to_parent),  # 3.
+        _Step(_drop_privileges),  # 4.
+        _Step(lambda: _set_limits(limits)),  # 5.
+        _Step(lambda: landlock.restrict(readable, [scratch])),  # 6.
+    )
+    return [missing for step in steps for missing in step.take(unsafe)]
 
 
-def confine_calls(unsafe: bool = False) -> None:
+def confine_calls(unsafe: bool = False) -> list[str]:
     """No network, no new processes, no signals to others (seccomp). Raises as above."""
-    _take(seccomp.install, unsafe)
+    return _Step(seccomp.install).take(unsafe)
 
 
-def _take(step: Callable[[], None], unsafe: bool) -> None:
-    try:
-        step()
-    except (OSError, ValueError, AttributeError) as error:
-        if not unsafe:
-            raise Refusal(Reason.WORKER_UNCONFINED, str(error)) from error
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """`without` says what follows where a step is not taken; empty for one that must be taken."""
+
+    run: Callable[[], None]
+    without: str = ""
+
+    def take(self, unsafe: bool) -> list[str]:
+        """Returns what is missing after it, if anything."""
+        try:
+            self.run()
+        except (OSError, ValueError, AttributeError) as error:
+            if not (self.without or unsafe):
+                raise Refusal(Reason.WORKER_UNCONFINED, str(error)) from error
+            reason = getattr(error, "strerror", None) or str(error)
+            return [f"{self.without} ({reason})" if self.without else reason]
+        return []
+
+
+def _count_threads(limits: Limits) -> None:
+    """Have the kernel refuse a thread too many. Raises OSError where it would not count them.
+
+    RLIMIT_NPROC counts by real user and user namespace, and does not bind the superuser. So the
+    superuser takes another real user; the effective one, to whom the files belong, stays.
+    """
+    if os.getuid() == 0:
+        os.setresuid(_NOBODY, 0, 0)
+    view.new_user_namespace()
+    _set_limit(resource.RLIMIT_NPROC, limits.threads, limits.threads)
 
 
 def _bind_to_parent() -> None:

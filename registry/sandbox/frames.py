@@ -6,15 +6,16 @@ whoever reads one checks what is in it. Nothing is ever unpickled.
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 
-DATA, REFUSAL, END = b"D", b"R", b"E"
+CONFINED, DATA, REFUSAL, END = b"C", b"D", b"R", b"E"
 _HEAD = struct.Struct(">cQ")
-_LONGEST_REFUSAL = 4096
+_LONGEST_REFUSAL = _LONGEST_CONFINED = 4096
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 # What running a model or checking its files can come to; a worker has no say on anything else.
 _REASONS = {
@@ -40,7 +41,11 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame: `kind` is DATA, REFUSAL or END."""
+    """One frame: `kind` is CONFINED, DATA, REFUSAL or END.
+
+    CONFINED comes first, before the worker has read anything of others: a line of text for each
+    part of its confinement that this system does not allow.
+    """
 
     kind: bytes
     data: bytes
@@ -61,11 +66,28 @@ def read_frame(stream: IO[bytes], most: int) -> Frame | None:
     if len(head) < _HEAD.size:
         return None
     kind, size = _HEAD.unpack(head)
-    allowed = {DATA: most, REFUSAL: _LONGEST_REFUSAL, END: 0}
+    allowed = {
+        CONFINED: _LONGEST_CONFINED,
+        DATA: most,
+        REFUSAL: _LONGEST_REFUSAL,
+        END: 0,
+    }
     if size > allowed.get(kind, -1):
         raise Refusal(Reason.WORKER_FAILED, "its answer is no frame, or too long a one")
     data = stream.read(size)
     return Frame(kind, data) if len(data) == size else None
+
+
+def encode_missing(missing: Iterable[str]) -> bytes:
+    """The data of CONFINED."""
+    lines = "\n".join(_UNPRINTABLE.sub("?", text) for text in missing)
+    return lines.encode()[:_LONGEST_CONFINED]
+
+
+def decode_missing(data: bytes) -> tuple[str, ...]:
+    """What `encode_missing` was given, as far as it can be printed."""
+    lines = data.decode("ascii", "replace").split("\n") if data else []
+    return tuple(_UNPRINTABLE.sub("?", line) for line in lines)
 
 
 def encode_refusal(refusal: Refusal) -> bytes:

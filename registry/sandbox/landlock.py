@@ -25,14 +25,18 @@ _OF_A_FILE = 1 | 1 << 1 | _READ_FILE | 1 << 14 | 1 << 15
 _TCP, _OUTSIDE = 0b11, 0b11
 
 
+def check_one_thread() -> None:
+    """Raises OSError where the process has other threads, which would stay as they are."""
+    if len(os.listdir("/proc/self/task")) != 1:
+        raise OSError(errno.EBUSY, "Landlock can restrict one thread only")
+
+
 def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> None:
     """Leave this thread, for good, only what lies beneath these paths. Raises OSError.
 
-    Called where the process has one thread, since others would stay as they are. A path that does
-    not exist gives no right. The process must have given up new privileges before.
+    Called where the process has one thread (`check_one_thread`). A path that does not exist gives
+    no right. The process must have given up new privileges before.
     """
-    if len(os.listdir("/proc/self/task")) != 1:
-        raise OSError(errno.EBUSY, "Landlock can restrict one thread only")
     version = _call(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION)
     handled = sum(rights for since, rights in _FILE_RIGHTS if since <= version)
     attributes = struct.pack(

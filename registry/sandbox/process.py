@@ -7,7 +7,9 @@ request and a way to send (see `registry.sandbox.__main__`).
 """
 
 import contextlib
+import functools
 import itertools
+import logging
 import math
 import os
 import shutil
@@ -26,6 +28,8 @@ from registry.sandbox import frames
 from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 
+_log = logging.getLogger(__name__)
+
 _BLOCK = 4096
 _DEEPEST = 16
 _LOOK = 0.02
@@ -35,12 +39,16 @@ _END = 2.0
 
 
 class Worker:
-    """A running worker. `receive` each answer in turn, then `finish`."""
+    """A running worker. `receive` each answer in turn, then `finish`.
+
+    `missing` says what this system denied of its confinement, once it has answered.
+    """
 
     def __init__(
         self, process: "subprocess.Popen[bytes]", answers: IO[bytes], watch: "_Watch"
     ) -> None:
         self.process = process
+        self.missing: tuple[str, ...] | None = None
         self._answers = answers
         self._watch = watch
 
@@ -62,6 +70,10 @@ class Worker:
 
     def _read(self, most: int) -> frames.Frame:
         frame = frames.read_frame(self._answers, most)
+        if frame is not None and frame.kind == frames.CONFINED and self.missing is None:
+            self.missing = frames.decode_missing(frame.data)
+            _warn(self.missing)
+            frame = frames.read_frame(self._answers, most)
         if frame is None:
             raise self._ended()
         if frame.kind == frames.REFUSAL:
@@ -83,6 +95,13 @@ class Worker:
         if code in (-signal.SIGXCPU, -signal.SIGXFSZ, -signal.SIGKILL):
             return Refusal(Reason.WORKER_LIMIT, f"ended by {signal.Signals(-code).name}")
         return Refusal(Reason.WORKER_FAILED, f"it ended with {code}")
+
+
+@functools.cache
+def _warn(missing: tuple[str, ...]) -> None:
+    """Says once in a process what its workers go without."""
+    if missing:
+        _log.warning("workers are confined less than they could be: %s", "; ".join(missing))
 
 
 class _Watch(threading.Thread):

@@ -16,6 +16,10 @@ PRLIMIT = (302, 261)
 TGKILL = (234, 131)
 SECCOMP = (317, 277)
 CAPSET = (126, 91)
+PIVOT_ROOT = (155, 41)
+OPEN_TREE = (428, 428)
+MOVE_MOUNT = (429, 429)
+MOUNT_SETATTR = (442, 442)
 
 # What nobody who computes needs: whoever tries is ended at once.
 FATAL: Mapping[str, tuple[int | None, int | None]] = {
@@ -73,15 +77,15 @@ FATAL: Mapping[str, tuple[int | None, int | None]] = {
     # file systems, and ways around what Landlock sees
     "mount": (165, 40),
     "umount2": (166, 39),
-    "pivot_root": (155, 41),
+    "pivot_root": PIVOT_ROOT,
     "chroot": (161, 51),
-    "move_mount": (429, 429),
-    "open_tree": (428, 428),
+    "move_mount": MOVE_MOUNT,
+    "open_tree": OPEN_TREE,
     "fsopen": (430, 430),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
     "fspick": (433, 433),
-    "mount_setattr": (442, 442),
+    "mount_setattr": MOUNT_SETATTR,
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
     "fanotify_init": (300, 262),

@@ -87,6 +87,18 @@ def list_folder(request: bytes, send: Send) -> None:
     send("\n".join(os.listdir(request.decode())).encode())
 
 
+def find_files(request: bytes, send: Send) -> None:
+    """Which of the paths there is anything at."""
+    found = [path for path in json.loads(request) if os.path.lexists(path)]
+    send(json.dumps(found).encode())
+
+
+def use_scratch(request: bytes, send: Send) -> None:
+    path = Path(os.environ["TMPDIR"], "mine")
+    path.write_bytes(request)
+    send(path.read_bytes())
+
+
 def write_file(request: bytes, send: Send) -> None:
     Path(request.decode()).write_bytes(b"mine")
 
@@ -153,6 +165,22 @@ def start_many_threads(request: bytes, send: Send) -> None:
     threading.stack_size(32 << 10)
     while True:
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+
+
+def burst_into_threads(request: bytes, send: Send) -> None:
+    """As many threads as it gets, and how many those are, with the first."""
+    threading.stack_size(32 << 10)
+    try:
+        while True:
+            threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    except RuntimeError:
+        send(str(threading.active_count()).encode())
+
+
+def become(request: bytes, send: Send) -> None:
+    """Takes another user."""
+    user = int(request)
+    os.setresuid(user, user, user)
 
 
 def leave_the_group(request: bytes, send: Send) -> None:

@@ -14,7 +14,7 @@ def written(kind: bytes, data: bytes = b"") -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("kind", [frames.DATA, frames.REFUSAL])
+@pytest.mark.parametrize("kind", [frames.CONFINED, frames.DATA, frames.REFUSAL])
 @pytest.mark.parametrize("data", [b"", b"x", bytes(4096)])
 def test_what_was_written_is_read(kind: bytes, data: bytes) -> None:
     stream = io.BytesIO(written(kind, data) + written(frames.END))
@@ -34,6 +34,7 @@ def test_half_a_frame_is_none() -> None:
     [
         written(frames.DATA, bytes(101)),
         written(frames.REFUSAL, bytes(4097)),
+        written(frames.CONFINED, bytes(4097)),
         written(frames.END, b"x"),
         written(b"Z"),
         written(b"\x00"),
@@ -43,6 +44,17 @@ def test_another_kind_or_a_longer_one_is_refused(raw: bytes) -> None:
     with pytest.raises(Refusal) as refused:
         frames.read_frame(io.BytesIO(raw), 100)
     assert refused.value.reason is Reason.WORKER_FAILED
+
+
+@pytest.mark.parametrize("missing", [(), ("a",), ("names are seen (no)", "b")])
+def test_what_is_missing_is_told(missing: tuple[str, ...]) -> None:
+    assert frames.decode_missing(frames.encode_missing(missing)) == missing
+
+
+def test_what_is_missing_can_be_printed() -> None:
+    assert frames.decode_missing(frames.encode_missing(["a\x1b\u202e\nb"])) == ("a???b",)
+    assert frames.decode_missing(b"\x1b[2J\xff\nb") == ("?[2J?", "b")
+    assert len(frames.encode_missing(["x" * 9999])) == 4096
 
 
 def test_a_refusal_keeps_its_reason_and_what_can_be_printed() -> None:
