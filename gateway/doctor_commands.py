@@ -14,8 +14,10 @@ from gateway.config_option import config_option, read_config
 from gateway.database_checks import FAILED, DatabaseChecks, Found
 from gateway.fitting import Tier
 from inference.machine import Machine
+from registry.sandbox import probe
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import state_folder
+from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 
 _GIB = 1 << 30
@@ -125,4 +127,14 @@ def _facts(machine: Machine, separate: bool) -> dict[str, Any]:
         "clock": machine.clock,
         "python": machine.python,
         "onnxruntime": f"{machine.onnxruntime}, built for {', '.join(machine.providers)}",
+        "workers": _workers(),
     }
+
+
+def _workers() -> str:
+    """How workers are confined that open uploaded files and models that nobody has approved."""
+    try:
+        missing = probe.missing()
+    except Refusal as refusal:
+        return f"cannot be started: {refusal.reason.name}"
+    return f"confined, but: {'; '.join(missing)}" if missing else "confined"

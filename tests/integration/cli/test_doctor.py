@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from gateway.config import GatewayConfig
 from inference.remote.settings import EngineConfig
 from sealgate.cli.main import main
+from tests.support import namespaces
 
 
 @pytest.fixture
@@ -37,9 +38,17 @@ def test_it_looks_before_there_is_an_installation(state: Path) -> None:
 
 
 def test_for_programs(state: Path) -> None:
-    told = json.loads(command(state, "doctor", "--json", "--separate-engine").output)
+    told = json.loads(command(state, "doctor", "--json", "--separate-engine").stdout)
     assert told["tier"] in ("CPU server", "consumer GPU", "data-centre GPU")
     assert set(told["settings"]) == {"gateway", "engine"}
+
+
+def test_it_says_how_workers_are_confined(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = json.loads(command(state, "doctor", "--json").stdout)["workers"]
+    if namespaces.allowed():
+        assert told == "confined"
+    monkeypatch.setattr("registry.sandbox.probe.missing", lambda: ("names are seen", "no limit"))
+    assert "confined, but: names are seen; no limit" in command(state, "doctor").stdout
 
 
 def test_a_new_installation_takes_what_it_prints(state: Path) -> None:

@@ -1,0 +1,20 @@
+"""What this system denies a worker of its confinement, found by starting one."""
+
+from collections.abc import Callable
+
+from registry.sandbox import process
+from registry.sandbox.confinement import Limits
+
+_TASK = f"{__name__}:nothing"
+_LIMITS = Limits(memory=1 << 30, scratch=1 << 20, seconds=60, threads=1)
+
+
+def nothing(request: bytes, send: Callable[[bytes], None]) -> None:
+    """The task of a worker that is only started."""
+
+
+def missing() -> tuple[str, ...]:
+    """A text for each part that is missing. Raises as `Worker.finish` does."""
+    with process.start(_TASK, b"", _LIMITS, unsafe=True) as worker:
+        worker.finish()
+    return worker.missing or ()
