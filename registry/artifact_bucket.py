@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # A file over one part is sent as several and read as several: no request may take long.
 _PART = 8 << 20
 _AT_ONCE = 4
+_CHUNK = 1 << 20
 _SECONDS = 60
 # For the questions that are asked while other writers of the registry wait.
 _QUICK_SECONDS = 5
@@ -122,10 +123,22 @@ class BucketStore:
                     raise altered(digest)
                 for start in range(0, size, _PART):
                     end = min(start + _PART, size)
-                    yield bytes(obstore.get_range(self._store, name, start=start, end=end))
+                    yield from self._range(name, start, end, digest)
             except FileNotFoundError as error:
                 self._probe()
                 raise Refusal(Reason.VERSION_ALTERED, f"{digest} is missing") from error
+
+    def _range(self, name: str, start: int, end: int, digest: str) -> Iterator[bytes]:
+        """The bytes of an object from `start` to `end`. A service may send more than it was asked
+        for, so they are counted as they come. Raises: VERSION_ALTERED.
+        """
+        left = end - start
+        found = obstore.get(self._store, name, options={"range": (start, end)})
+        for chunk in found.stream(min_chunk_size=_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise altered(digest)
+            yield bytes(chunk)
 
     def _head(self, name: str) -> datetime | None:
         """When an object was put; None where there is none."""

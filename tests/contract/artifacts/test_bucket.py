@@ -1,6 +1,9 @@
 """What holds for a bucket alone: how it is reached, and what goes wrong on the way."""
 
+import threading
+from contextlib import suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -9,6 +12,7 @@ from sealgate.reasons import Reason
 from sealgate.trust.digest import sha256
 from tests.contract.artifacts.conftest import BucketPlace
 from tests.support import oracles
+from tests.support.bucket import CREDENTIALS
 from tests.support.people import refused
 
 DATA = b"weights"
@@ -63,3 +67,60 @@ def test_a_bucket_that_goes_makes_no_version_look_altered(place):
     ):
         with refused(Reason.REGISTRY_UNAVAILABLE):
             ask()
+
+
+class EndlessService(BaseHTTPRequestHandler):
+    """Says that an object has as many bytes as it should, and sends others without end."""
+
+    protocol_version = "HTTP/1.1"
+    most = 1 << 30
+
+    def do_HEAD(self):
+        self._head(200, len(DATA))
+
+    def do_GET(self):
+        if "list-type" in self.path:
+            listed = b"<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated>"
+            self._head(200, len(listed) + 19)
+            self.wfile.write(listed + b"</ListBucketResult>")
+            return
+        self._head(206, self.most, f"bytes 0-{len(DATA) - 1}/{len(DATA)}")
+        part, self.close_connection = bytes(1 << 20), True
+        with suppress(OSError):
+            while self.server.sent < self.most:
+                self.wfile.write(part)
+                self.server.sent += len(part)
+
+    def log_message(self, *_):
+        pass
+
+    def _head(self, status, length, place=""):
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.send_header("ETag", '"x"')
+        self.send_header("Last-Modified", "Sat, 28 Nov 2026 10:00:00 GMT")
+        if place:
+            self.send_header("Content-Range", place)
+        self.end_headers()
+
+
+@pytest.mark.parametrize("how", ["read", "check", "open"])
+def test_more_bytes_than_were_asked_for_are_not_taken(how, monkeypatch):
+    """A service that sends without end would fill the memory, or the disk."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), EndlessService)
+    server.sent = 0
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        store = open_bucket(Bucket("b", "", f"http://127.0.0.1:{server.server_port}", "us-east-1"))
+        with refused(Reason.VERSION_ALTERED):
+            if how == "open":
+                with store.open(DIGEST, len(DATA)):
+                    pass
+            else:
+                getattr(store, how)(DIGEST, len(DATA))
+        assert server.sent < EndlessService.most // 4
+    finally:
+        server.shutdown()
+        server.server_close()
