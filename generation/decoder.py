@@ -45,6 +45,7 @@ from sealgate.reasons import Reason, Refusal
 
 _LARGEST_TOKENIZER = 32 << 20
 _MOST_MESSAGES = 1024
+_PLAIN = "a"
 _FAMILIES: dict[str, Family] = {"llama": Causal(), "qwen2": Causal(), "t5": Translator()}
 
 
@@ -171,32 +172,44 @@ class Decoder:
             raise Refusal(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
         if "\0" in text:
             raise Refusal(Reason.TENSOR_TEXT, "a prompt holds a NUL")
-        contents = [text]
+        contents, messages = [text], []
         if asked.is_chat:
-            text, contents = self._chat(text)
+            messages = self._messages(text)
+            contents = [message["content"] for message in messages]
+            text = self._rendered(messages)
         found = self.tokenizer.encode(text, add_special_tokens=not asked.is_chat)
         ids: list[int] = found.ids
         if not ids:
             raise Refusal(Reason.TENSOR_TEXT, "a prompt has no tokens")
         if len(ids) > most:
             raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(ids)} tokens")
+        if asked.is_chat and self._marks_in(ids) != self._marks_of_template(messages):
+            # Where a template puts nothing between two messages, each may hold half of one.
+            raise Refusal(Reason.CHAT_MALFORMED, "messages together hold a token that parts them")
         letters = _letters_of(contents, text)
         return Cut(ids, [any(letters[start:end]) for start, end in found.offsets])
 
-    def _chat(self, text: str) -> tuple[str, list[str]]:
-        """A chat as the template writes it, and its messages' contents."""
+    def _messages(self, text: str) -> list[dict[str, str]]:
+        """The messages of a chat, none of which holds a token that parts messages."""
         try:
             messages = json.loads(text)
         except (ValueError, RecursionError):
             messages = None
-        if self._template is None or not _is_chat(messages):
+        if not _is_chat(messages):
             raise Refusal(Reason.CHAT_MALFORMED)
-        contents = [message["content"] for message in messages]
+        found: list[dict[str, str]] = messages
+        contents = [message["content"] for message in found]
         if not all(is_text(content) and "\0" not in content for content in contents):
             raise Refusal(Reason.CHAT_MALFORMED, "a message is not UTF-8 or holds a NUL")
         if any(map(self._holds_mark, contents)):
             # It would end its message and begin another, in whatever role it likes.
             raise Refusal(Reason.CHAT_MALFORMED, "a message holds a token that parts messages")
+        return found
+
+    def _rendered(self, messages: list[dict[str, str]]) -> str:
+        """A chat as the template writes it."""
+        if self._template is None:
+            raise Refusal(Reason.CHAT_MALFORMED)
         try:
             rendered: str = self._template.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
@@ -204,7 +217,19 @@ class Decoder:
         except (TemplateError, ValueError, TypeError) as error:
             # Templates refuse orders of roles that they do not know.
             raise Refusal(Reason.CHAT_MALFORMED, str(error)) from error
-        return rendered, contents
+        return rendered
+
+    def _marks_in(self, ids: Iterable[int]) -> list[int]:
+        return [number for number in ids if number in self._mark_ids]
+
+    def _marks_of_template(self, messages: list[dict[str, str]]) -> list[int]:
+        """The tokens that part messages of these roles, whatever the messages say."""
+        plain = [
+            {**message, "content": _PLAIN if message["content"].strip() else message["content"]}
+            for message in messages
+        ]
+        text = self._rendered(plain)
+        return self._marks_in(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def _holds_mark(self, content: str) -> bool:
         """Whether a token that parts messages stands in the text, or in what the tokenizer makes of

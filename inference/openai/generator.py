@@ -42,6 +42,8 @@ UNCHECKED = "neither digest nor tokens checked there"
 
 # A token has no more bytes than this on average, nor comes in more parts.
 _BYTES, _PARTS = 64, 4
+# Categories of Unicode: marks on letters, control characters, and what only formats.
+_UNSEEN = frozenset({"Mn", "Me", "Cc", "Cf"})
 
 
 class OpenAiGenerator(Generator):
@@ -104,7 +106,7 @@ class OpenAiGenerator(Generator):
             sound = False
         if not sound or not messages:
             raise Refusal(Reason.CHAT_MALFORMED)
-        if any(mark in form for form in _forms(contents) for mark in self._marks):
+        if any(mark in form for form in _forms(messages) for mark in self._marks):
             # The server may read it as the end of the message and the beginning of another.
             raise Refusal(Reason.CHAT_MALFORMED, "a message holds a token that parts messages")
         return messages
@@ -176,11 +178,24 @@ def _verified(path: str, cleared: Cleared, source: FileSource) -> bytes:
     return b""
 
 
-def _forms(contents: Sequence[str]) -> Iterator[str]:
-    """Each text as it is, and as a tokenizer that normalizes may read it."""
-    for content in contents:
-        yield content
-        yield unicodedata.normalize("NFKC", content)
+def _forms(messages: Sequence[dict[str, str]]) -> Iterator[str]:
+    """What a template may write in one, which is all contents in a row, and those of one role; as
+    it is, and as a tokenizer that normalizes may read it.
+    """
+    roles = sorted({message["role"] for message in messages})
+    groups = [[each for each in messages if each["role"] == role] for role in roles]
+    for group in (messages, *(groups if len(groups) > 1 else ())):
+        text = "".join(message["content"] for message in group)
+        yield text
+        yield unicodedata.normalize("NFKC", text)
+        yield _seen(text)
+
+
+def _seen(text: str) -> str:
+    """Without accents and what is not seen, which some tokenizers leave out."""
+    parts = unicodedata.normalize("NFKD", text)
+    unseen = (each for each in set(parts) if unicodedata.category(each) in _UNSEEN)
+    return parts.translate(dict.fromkeys(map(ord, unseen)))
 
 
 def _pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generating[Piece]:
