@@ -3,7 +3,7 @@
 1. A method without a rule is refused (RULE_MISSING).
 2. On TLS the caller shows one of the pinned certificates (CERTIFICATE_UNPINNED). A socket's file
    lets nobody but its owner connect.
-3. The message is parsed, once it is known who sent it.
+3. The message has come in time, and is parsed, once it is known who sent it.
 4. Whatever the handler raises becomes a reason from the fixed list.
 """
 
@@ -11,6 +11,7 @@ import logging
 import resource
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from concurrent import futures
+from contextlib import closing
 from typing import Any
 
 import grpc
@@ -23,6 +24,7 @@ from inference import tracing
 from inference.remote import sockets
 from inference.remote.engine_tls import EngineTls
 from inference.remote.host import Host
+from inference.remote.patience import Patience
 from inference.remote.service import InferenceService, OwnService
 from inference.remote.settings import EngineConfig, EngineLimits
 from sealgate.oip import grpc_service_pb2
@@ -81,8 +83,11 @@ _PEER = "x509_pem_cert"
 class Guard(grpc.ServerInterceptor):
     """Stands before every handler. `pinned`: says the certificates of callers; None on a socket."""
 
-    def __init__(self, pinned: Callable[[], Container[x509.Certificate]] | None) -> None:
+    def __init__(
+        self, pinned: Callable[[], Container[x509.Certificate]] | None, patience: Patience
+    ) -> None:
         self._pinned = pinned
+        self._patience = patience
 
     def intercept_service(
         self,
@@ -97,7 +102,8 @@ class Guard(grpc.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(
                 self._stream(method, handler), None, handler.response_serializer
             )
-        return grpc.unary_unary_rpc_method_handler(
+        # As a stream: else gRPC itself would wait for the message, for ever.
+        return grpc.stream_unary_rpc_method_handler(
             self._single(method, handler), None, handler.response_serializer
         )
 
@@ -112,10 +118,20 @@ class Guard(grpc.ServerInterceptor):
             if shown is None or shown not in self._pinned():
                 raise Refusal(Reason.CERTIFICATE_UNPINNED)
 
+    def _messages(
+        self, messages: Iterator[bytes], peer: Mapping[str, Any], context: grpc.ServicerContext
+    ) -> Generator[bytes, None, None]:
+        return self._patience.messages(messages, b"".join(peer.get(_PEER, ())), context)
+
     def _single(self, method: str, handler: Any) -> Callable[..., Any]:
-        def guarded(message: bytes, context: grpc.ServicerContext) -> Any:
+        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
             try:
-                self.check(method, context.auth_context())
+                peer = context.auth_context()
+                self.check(method, peer)
+                with closing(self._messages(messages, peer, context)) as received:
+                    message = next(received, None)
+                if message is None:
+                    raise Refusal(Reason.DEADLINE_TOO_SHORT, "no message has come")
                 with tracing.call(method, context.invocation_metadata):
                     return handler.unary_unary(_parsed(handler, message), context)
             except Exception as error:
@@ -128,11 +144,13 @@ class Guard(grpc.ServerInterceptor):
             messages: Iterator[bytes], context: grpc.ServicerContext
         ) -> Generator[Any, None, None]:
             try:
-                self.check(method, context.auth_context())
+                peer = context.auth_context()
+                self.check(method, peer)
                 if not handler.request_streaming:
                     raise Refusal(Reason.RULE_MISSING, method)
-                requests = (_parsed(handler, message) for message in messages)
-                yield from handler.stream_stream(requests, context)
+                with closing(self._messages(messages, peer, context)) as received:
+                    requests = (_parsed(handler, message) for message in received)
+                    yield from handler.stream_stream(requests, context)
             except Exception as error:
                 _abort(method, context, error)
 
@@ -160,7 +178,9 @@ class Server:
         tls = EngineTls(config.tls) if config.listen.tls else None
         self._host = host
         self._drain = limits.drain
-        self._server = _new_server(limits, Guard(None if tls is None else lambda: tls.pinned))
+        self._patience = Patience(limits.threads, limits.deadline)
+        guard = Guard(None if tls is None else lambda: tls.pinned, self._patience)
+        self._server = _new_server(limits, guard)
         self._health = health.HealthServicer()
         self._add_services(service or InferenceService(host, limits.deadline))
         self.address = _listen(self._server, config, tls)
@@ -168,12 +188,14 @@ class Server:
     def start(self) -> None:
         for service in ("", *(service.full_name for service in SERVICES)):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._patience.start()
         self._server.start()
 
     def stop(self) -> None:
         """Answer what is in progress, refuse the rest, and end."""
         self._health.enter_graceful_shutdown()
         self._server.stop(self._drain).wait()
+        self._patience.stop()
         self._host.close(self._drain)
 
     def _add_services(self, inference: GRPCInferenceServiceServicer) -> None:

@@ -16,7 +16,7 @@ from inference.remote.host import Host
 from inference.remote.load import Load
 from inference.remote.server import Server
 from inference.remote.service import write_load
-from inference.remote.settings import Artifacts, EngineConfig, Identity, Listen, Trust
+from inference.remote.settings import Artifacts, EngineConfig, EngineLimits, Identity, Listen, Trust
 from inference.remote.tally import Tally
 from inference.seen import SeenFile
 from inference.standing import Place
@@ -37,7 +37,9 @@ INSTANCE = "0" * 32
 class PaperRoom:
     """`stub` asks the engine; its artifact store is its own, and `engine` is for a look inside."""
 
-    def __init__(self, registry: PaperRegistry, folder: Path) -> None:
+    def __init__(
+        self, registry: PaperRegistry, folder: Path, limits: EngineLimits | None = None
+    ) -> None:
         self.registry = registry
         self.key = PrivateKey.generate()
         self.store = FolderStore(folder / "artifacts")
@@ -52,6 +54,7 @@ class PaperRoom:
             trust=Trust((folder / "root.pem",), 1, folder / "seen.json"),
             artifacts=Artifacts(self.artifacts),
             engine=Identity("engine", folder / "engine.key"),
+            limits=limits or EngineLimits(),
         )
         self.server = Server(config, self.host)
         self.channel = grpc.insecure_channel(f"unix:{self.socket}")
@@ -105,9 +108,11 @@ class PaperRoom:
 
 
 @contextmanager
-def paper_room(registry: PaperRegistry, folder: Path) -> Iterator[PaperRoom]:
+def paper_room(
+    registry: PaperRegistry, folder: Path, limits: EngineLimits | None = None
+) -> Iterator[PaperRoom]:
     with ExitStack() as end:
-        room = PaperRoom(registry, folder)
+        room = PaperRoom(registry, folder, limits)
         end.callback(room.server.stop)
         end.enter_context(room.channel)
         room.server.start()

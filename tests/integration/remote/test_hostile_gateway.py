@@ -1,6 +1,9 @@
 """Whatever stands in a call, an engine answers it with a reason and goes on."""
 
 import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -10,12 +13,15 @@ from hypothesis import strategies as st
 from inference.remote.load import PARTS
 from inference.remote.server import ALLOWED, SERVICES
 from inference.remote.service import write_load
+from inference.remote.settings import EngineLimits
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason
 from sealgate.remote import reason_of
 from tests.support.engine_outcomes import FILES, MODEL, resolved
 from tests.support.house import refusal
-from tests.support.paper_room import PaperRoom
+from tests.support.kitchen import until
+from tests.support.paper_registry import PaperRegistry
+from tests.support.paper_room import PaperRoom, paper_room
 from tests.support.version_files import clean_rows
 
 METHODS = [
@@ -160,6 +166,42 @@ def test_each_method_has_a_rule_or_is_refused(ready: PaperRoom, path: str, metho
             answered(call, request, method)
     else:
         assert refusal(answered, call, request, method) is Reason.RULE_MISSING
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/inference.GRPCInferenceService/ServerLive",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_calls_that_say_nothing_do_not_hold_the_engine(
+    registry: PaperRegistry, tmp_path: Path, path: str
+) -> None:
+    over = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        over.wait(60)
+        yield from ()
+
+    with paper_room(registry, tmp_path, EngineLimits(threads=4, deadline=0.5)) as room:
+
+        def answers() -> bool:
+            try:
+                return room.stub.ServerLive(oip.ServerLiveRequest(), timeout=30).live
+            except grpc.RpcError as error:
+                if reason_of(error) is not Reason.QUEUE_FULL:
+                    raise
+                return False
+
+        raw = {"request_serializer": bytes, "response_deserializer": bytes}
+        calls = [room.channel.stream_stream(path, **raw)(silent()) for _ in range(20)]
+        try:
+            until(answers)
+        finally:
+            over.set()
+            for call in calls:
+                call.cancel()
 
 
 def test_a_method_that_there_is_not(ready: PaperRoom) -> None:

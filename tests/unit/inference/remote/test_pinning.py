@@ -7,6 +7,7 @@ import pytest
 from cryptography import x509
 
 from inference.remote import pinning
+from inference.remote.patience import Patience
 from inference.remote.server import Guard
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
@@ -66,7 +67,7 @@ class TestGuard:
     @pytest.fixture
     def guard(self, tmp_path: Path) -> Guard:
         certificate = pinned(tmp_path / "gateway.pem", GATEWAY.certificate)
-        return Guard(lambda: {certificate})
+        return Guard(lambda: {certificate}, Patience(4, 60.0))
 
     def test_the_pinned_caller(self, guard: Guard) -> None:
         guard.check(LIVE, {"x509_pem_cert": [GATEWAY.certificate]})
