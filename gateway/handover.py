@@ -9,6 +9,7 @@ from registry.artifacts import ArtifactStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.manifest import Manifest
+from sealgate.trust.names import check_name
 from sealgate.trust.statements import PointerBundle
 
 
@@ -28,6 +29,8 @@ class Handover:
         """Raises: DOCUMENT_MALFORMED where the database holds what nobody signed."""
         manifests, sizes = {}, {}
         for live in snapshot.live:
+            for name in (live.model, live.alias):
+                check_name(name, Reason.DOCUMENT_MALFORMED)
             manifest = Manifest.decode(live.manifest)
             manifests[manifest.digest] = SignedManifest(live.manifest, live.signature)
             sizes.update({entry.digest: entry.size for entry in manifest.files})

@@ -32,8 +32,10 @@ def decode(data: bytes) -> Any:
 
     Writing it again and comparing rules out repeated keys, other spellings of a number or a
     string, and anything before or after. Raises Refusal(DOCUMENT_MALFORMED), also where there may
-    be more than `MOST_VALUES`.
+    be more than `MOST_VALUES`, and for what is not bytes, as a database's row may hold.
     """
+    if not isinstance(data, bytes):
+        raise Refusal(Reason.DOCUMENT_MALFORMED, "not bytes")
     # Each value but the first follows a bracket or a comma; those within texts count too.
     if sum(map(data.count, (b",", b"[", b"{"))) >= MOST_VALUES:
         raise Refusal(Reason.DOCUMENT_MALFORMED, "JSON of too many values")

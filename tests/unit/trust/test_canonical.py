@@ -1,5 +1,6 @@
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -73,3 +74,9 @@ def test_too_many_values_are_refused_before_they_are_made(
 def test_as_many_values_as_documents_have_are_read() -> None:
     values = [0] * (canonical.MOST_VALUES - 2)
     assert canonical.decode(canonical.encode(values)) == values
+
+
+@pytest.mark.parametrize("value", ["{}", 5, None, 1.5, memoryview(b"{}")])
+def test_what_is_not_bytes_is_no_document(value: Any) -> None:
+    with refused(Reason.DOCUMENT_MALFORMED):
+        canonical.decode(value)

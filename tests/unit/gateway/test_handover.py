@@ -1,0 +1,44 @@
+"""What a database shows is refused with a reason where its rows are of other types."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.handover import Handover
+from registry.records import Live, Snapshot
+from sealgate.reasons import Reason
+from sealgate.trust import dsse
+from sealgate.trust.manifest import Manifest
+from tests.support.people import Office, key, make_policy, refused
+
+OFFICE = Office(make_policy())
+PROMOTION = OFFICE.promotion()
+MANIFEST = Manifest.of({"model.json": b"{}"}).encode()
+LIVE = Live("digits", "production", 1, PROMOTION.encode(), MANIFEST, b"")
+FRESH = dsse.sign("text/plain", b"{}", key("fresh")).encode()
+SNAPSHOT = Snapshot((), (LIVE,), FRESH)
+
+
+class NoFiles:
+    """A store that is not asked for anything."""
+
+
+def test_rows_as_they_were_written_are_read() -> None:
+    shown = Handover.of(SNAPSHOT, NoFiles())
+    assert set(shown.bundles) == {("digits", "production")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model": 5}, {"alias": None}, {"bundle": "{}"}, {"bundle": 5}, {"manifest": "{}"}],
+)
+def test_rows_of_other_types_are_refused(change: dict[str, Any]) -> None:
+    with refused(Reason.DOCUMENT_MALFORMED):
+        Handover.of(replace(SNAPSHOT, live=(replace(LIVE, **change),)), NoFiles())
+
+
+def test_statements_of_other_types_are_refused() -> None:
+    for change in ({"freshness": "{}"}, {"policies": (5,)}):
+        with refused(Reason.DOCUMENT_MALFORMED):
+            Handover.of(replace(SNAPSHOT, **change), NoFiles())
