@@ -16,8 +16,6 @@ from registry.log.rows import inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
 
-_MOST_PROBLEMS = 5
-
 
 @dataclass(frozen=True, slots=True)
 class FileSizes:
@@ -65,7 +63,7 @@ def damage(connection: Connection) -> list[str]:
     """What SQLite's own quick check finds; nothing for other databases, which check themselves."""
     if connection.dialect.name != "sqlite":
         return []
-    found = connection.exec_driver_sql(f"PRAGMA quick_check({_MOST_PROBLEMS})").scalars()
+    found = connection.exec_driver_sql("PRAGMA quick_check(5)").scalars()
     return [str(line) for line in found if line != "ok"]
 
 

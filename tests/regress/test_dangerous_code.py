@@ -27,6 +27,7 @@ FETCHERS = {
 # They ask issuers and witnesses at addresses of the configuration, never of a caller.
 _FETCHES = {
     "gateway/credentials/fetch.py",
+    "gateway/http_exchange.py",
     "gateway/witness_client.py",
     "inference/openai/server.py",
 }
