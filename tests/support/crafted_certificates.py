@@ -5,7 +5,7 @@ Subject and subjectAltName are DER made by hand; the rest is that of an ordinary
 
 import os
 import ssl
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -55,12 +55,11 @@ def one_part(*attributes: bytes) -> bytes:
 
 
 class CraftingAuthority:
-    """Signs whatever it is given."""
+    """Signs whatever it is given; its certificates begin five minutes before `now`."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: datetime) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "crafting")])
-        now = datetime.now(UTC)
         self._times = now - timedelta(minutes=5), now + timedelta(days=1)
         self._issuer = name.public_bytes()
         self.pem = (

@@ -56,8 +56,8 @@ class Saying(Generator):
 def generate(pieces: Sequence[Piece]) -> Generate:
     """It is the model `tiny`, whatever is asked for."""
     saying = Saying(pieces)
-    live = SimpleNamespace(alias="production", ready=saying, digest="", version=1, sequence=1)
-    live.policy, live.statistics = "", saying.statistics
+    live = SimpleNamespace(model="tiny", alias="production", version=1, digest="", sequence=1)
+    live.ready, live.policy, live.statistics = saying, "", saying.statistics
     policy = SimpleNamespace(screen=lambda _: Screen(Verdicts(adversarial=FLAG)), rules=None)
     policy.digest = ""
     given: Sequence[Any] = (

@@ -6,6 +6,7 @@ be; the policy names `mtls:admin`.
 
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -32,7 +33,7 @@ from tests.support.crafted_certificates import (
 from tests.support.house import House
 from tests.support.http_client import HttpClient, house_with_http
 
-CRAFTING = CraftingAuthority()
+CRAFTING = CraftingAuthority(datetime.now(UTC))
 ADMIN = subject(common_name(b"admin"))
 UNKNOWN, MALFORMED = Reason.PRINCIPAL_UNKNOWN, Reason.CERTIFICATE_MALFORMED
 AMBIGUOUS, MISSING = Reason.CREDENTIAL_AMBIGUOUS, Reason.CREDENTIAL_MISSING

@@ -21,6 +21,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 BEGIN, END = NOW - timedelta(minutes=5), NOW + timedelta(days=1)
 SECOND = timedelta(seconds=1)
 AUTHORITY = Authority("callers", NOW, END - NOW)
+CRAFTING = CraftingAuthority(NOW)
 SPIFFE = "spiffe://example.org/batch"
 
 
@@ -64,13 +65,13 @@ def test_names_that_grpc_has_read_are_not_looked_at():
     read = {"x509_common_name": [b"admin"], "peer_uri": [SPIFFE.encode()]}
     assert of(pem, **read).identity == "mtls:anna"
     # gRPC tells of the first common name here, and ends it at the NUL byte.
-    odd = CraftingAuthority().caller(subject(common_name(b"admin\0evil"))).certificate
+    odd = CRAFTING.caller(subject(common_name(b"admin\0evil"))).certificate
     with refused(Reason.CERTIFICATE_MALFORMED):
         of(odd, x509_common_name=[b"admin"])
 
 
 def test_a_certificate_that_names_nobody():
-    assert of(CraftingAuthority().caller(subject()).certificate).identity is None
+    assert of(CRAFTING.caller(subject()).certificate).identity is None
 
 
 @pytest.mark.parametrize("uris", [(SPIFFE, SPIFFE + "-2"), (SPIFFE, "https://example.org")])
@@ -96,7 +97,7 @@ def test_a_certificate_is_held_against_the_clock_at_each_call():
 
 
 def test_an_expired_certificate_that_names_nobody_is_refused_too():
-    pem = CraftingAuthority().caller(subject()).certificate
+    pem = CRAFTING.caller(subject()).certificate
     with refused(Reason.CERTIFICATE_EXPIRED):
         of(pem, now=NOW + timedelta(days=36500))
 

@@ -29,7 +29,7 @@ from tests.support.crafted_certificates import (
 )
 from tests.support.people import refused
 
-CRAFTING = CraftingAuthority()
+CRAFTING = CraftingAuthority(datetime.now(UTC))
 ADMIN = subject(common_name(b"admin"))
 SPIFFE = b"spiffe://example.org/batch"
 
