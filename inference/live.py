@@ -16,6 +16,7 @@ from inference.statistics import Duration, Report, Statistics
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
 from sealgate.trust.shares import SHADOW
+from sealgate.trust.statements import PointerBundle
 
 DEFAULT_ALIAS = "production"
 
@@ -75,7 +76,8 @@ class Ready(Protocol):
 class Live:
     """A version that an alias names, and what an entry of the answer log says of it.
 
-    `digest` is the version's, `pointer` the pointer's, `policy` that of the policy in force.
+    `digest` is the version's, `pointer` the pointer's, `policy` that of the policy under which the
+    pointer was proved last, from the signed documents in `bundle`.
     `until` is when it ceases to be covered, in seconds of the epoch. `share` is what the alias gets
     of production's requests, in percent (`sealgate.trust.shares`). Whoever holds a Live can
     still be answered by it, though the alias has moved on.
@@ -90,6 +92,7 @@ class Live:
     policy: str
     until: float
     ready: Ready
+    bundle: PointerBundle
     share: int = 0
 
     @property

@@ -82,9 +82,7 @@ class Moves:
             refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, repr(error))
             self.rejected.append(Rejected(*place, refusal.reason, refusal.detail))
             live = self.lives.get(place)
-            # Under a newer policy the very pointer that is live may no longer hold.
-            unmoved = live and bundle and live.pointer == bundle.pointer.payload_digest
-            if unmoved and refusal.reason not in _NOT_AGAINST_THE_POINTER:
+            if live and not self._still_holds(live, bundle, refusal.reason, source):
                 del self.lives[place]
             before = self.closed.get(place)
             if before is None or before.reason is Reason.ENGINE_UNAVAILABLE:
@@ -125,6 +123,26 @@ class Moves:
         self.lives[place] = replace(live, until=self._until)
         return True
 
+    def _still_holds(
+        self, live: Live, newest: PointerBundle | None, reason: Reason, source: Source
+    ) -> bool:
+        """Whether what is live may go on, though the newest pointer is refused for `reason`.
+
+        Under a newer policy the pointer that is live may no longer hold, newest or not.
+        """
+        if newest and live.pointer == newest.pointer.payload_digest:
+            return reason in _NOT_AGAINST_THE_POINTER
+        current = self._standing.current.digest
+        if live.policy == current:
+            return True
+        place = live.model, live.alias
+        try:
+            prove(place, live.bundle, self._standing, self.seen, source)
+        except Refusal as refusal:
+            return refusal.reason in _NOT_AGAINST_THE_POINTER
+        self.lives[place] = replace(live, policy=current)
+        return True
+
     def _move(self, place: Place, bundle: PointerBundle, source: Source) -> None:
         cleared = clear(place, bundle, self._standing, self.seen, source)
         # An authentic pointer is remembered although its version may fail to load.
@@ -151,6 +169,7 @@ class Moves:
             policy=self._standing.current.digest,
             until=self._until,
             ready=ready,
+            bundle=bundle,
             share=Proposal.decode(bundle.proposal.payload).share,
         )
         if before is None or before.pointer != cleared.pointer_digest:

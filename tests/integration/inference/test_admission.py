@@ -151,6 +151,28 @@ class TestSignatures:
         assert only(engine.update(registry, registry)) is Reason.KEY_WITHDRAWN
         assert resolved(engine) is Reason.VERSION_NOT_LIVE
 
+    def test_an_older_pointer_ends_with_its_approver_where_a_newer_one_is_refused(
+        self, registry: PaperRegistry, engine: Engine
+    ) -> None:
+        promoted(registry)
+        engine.update(registry, registry)
+        registry.promote(registry.publish(BETTER))
+        # The engine sees neither that promotion nor the policy until both are there.
+        registry.add_policy(without=frozenset({"abel"}))
+        assert only(engine.update(registry, registry)) is Reason.KEY_WITHDRAWN
+        assert resolved(engine) is Reason.VERSION_NOT_LIVE
+
+    def test_an_older_pointer_goes_on_where_a_newer_policy_does_not_withdraw_it(
+        self, registry: PaperRegistry, engine: Engine
+    ) -> None:
+        promoted(registry)
+        engine.update(registry, registry)
+        registry.promote(registry.publish(BETTER), approvers=("anna",))
+        policy = registry.add_policy()
+        assert only(engine.update(registry, registry)) is Reason.APPROVALS_MISSING
+        assert engine.resolve("digits").policy == policy.digest
+        assert resolved(engine) == 1
+
     def test_a_new_policy_that_withdraws_nobody_changes_nothing(
         self, registry: PaperRegistry, engine: Engine
     ) -> None:

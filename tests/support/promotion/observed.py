@@ -112,9 +112,11 @@ class ObservedEngine:
         for rejected in update.rejected:
             self._events[f"pointer rejected: {rejected.reason.name}"] += 1
         self._check_statement(handover)
+        named = json.loads(handover.freshness.payload)["pointers"]
         for place, live in self.engine.live().items():
-            if live.until > before.get(place, 0.0) and live.policy != self.engine.policy.digest:
-                raise Violation(f"{place} was covered anew under an older policy")
+            anew = live.until > before.get(place, 0.0) or "/".join(place) in named
+            if anew and live.policy != self.engine.policy.digest:
+                raise Violation(f"{place} goes on under an older policy")
         for place in update.loaded:
             self._events[f"loaded: {place[1]}"] += 1
         return update

@@ -9,10 +9,12 @@ from sealgate.reasons import Reason
 
 UNTIL = 100.0
 NOT_LOADED: Any = None
+UNPROVED: Any = None
 
 
 def live(model: str, alias: str, version: int, until: float = UNTIL) -> Live:
-    return Live(model, alias, version, "sha256:0", 1, "sha256:1", "sha256:2", until, NOT_LOADED)
+    digests = ("sha256:1", "sha256:2")
+    return Live(model, alias, version, "sha256:0", 1, *digests, until, NOT_LOADED, UNPROVED)
 
 
 def table(lives: list[Live], closed: dict[tuple[str, str], Closed]) -> Table:
