@@ -73,7 +73,9 @@ def _print(rows: list[dict[str, Any]], targets: list[Target]) -> None:
         if not shown:
             continue
         table = Table(title=name)
-        columns = [column for column in shown[0] if column != "part"]
+        # Counts of many events are for the file.
+        columns = [name for name, value in shown[0].items() if not isinstance(value, dict)]
+        columns.remove("part")
         for column in columns:
             table.add_column(column)
         for row in shown:

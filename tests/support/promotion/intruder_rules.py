@@ -14,6 +14,7 @@ from tests.support.promotion.run import PRODUCTION, Run
 
 picks = st.integers(0, 63)
 engines = st.integers(0, 1)
+UNCHANGED = "unchanged"
 _NAMES = (
     ("pointers", "alias", "production"),
     ("pointers", "alias", "canary"),
@@ -87,18 +88,20 @@ class IntruderRules(Run):
 
     @intruding(form=st.sampled_from(sorted(FORMS)), pick=picks, number=engines)
     def forge_pointer(self, form, pick, number):
-        """A forged pointer, declared fresh with the stolen key, and shown to an engine."""
-        self._forge(form, pick, False, "plain", number)
+        """A forged pointer, declared fresh with the stolen key, and shown to an engine; one in four
+        in production's place.
+        """
+        self._forge(form, pick, pick % 4 == 3, "plain", number)
 
     @intruding(
         form=st.sampled_from(sorted(FORMS)),
         pick=picks,
         other=st.booleans(),
-        statement=st.sampled_from(FRESHNESS_FORMS),
+        statement=st.sampled_from((*FRESHNESS_FORMS, *[UNCHANGED] * 3)),
         number=engines,
     )
     def forge_state(self, form, pick, other, statement, number):
-        """The same, perhaps at another place, under a statement of any form."""
+        """The same under a statement of any form, or under the one that there is."""
         self._forge(form, pick, other, statement, number)
 
     def _forge(self, form, pick, other, statement, number):
@@ -109,7 +112,8 @@ class IntruderRules(Run):
         pointer = json.loads(bundle.pointer.payload)
         place = PRODUCTION if other else (pointer["model"], pointer["alias"])
         self._alter(f"forge: {form}").point(bundle, place)
-        self._declare_fresh(statement)
+        if statement != UNCHANGED:
+            self._declare_fresh(statement)
         self._show(number)
 
     @intruding(statement=st.sampled_from(FRESHNESS_FORMS), number=engines)
