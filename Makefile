@@ -198,7 +198,7 @@ proto: $(VENV)/dev ## Generate the gRPC code from proto/
 docs: .venv-docs/ready ## Build the documentation into build/site; any warning is an error
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
 
-docs-reference: $(VENV)/dev ## Write docs/configuration.md and docs/reasons.md from the code
+docs-reference: $(VENV)/dev ## Write docs/reference/configuration.md and docs/reference/reasons.md from the code
 	$(BIN)/python -m manual
 
 fmt: $(VENV)/dev ## Format the code

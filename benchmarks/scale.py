@@ -3,7 +3,7 @@
 Two costs are measured here (bytes of an entry, a gateway's look at the registry after a change),
 the rest are read from the results of `make bench-serve` and `make bench-log`. With them queues are
 simulated: a gateway's request, the registry's one writer, and gateways that follow a change. Writes
-results/scale.json and scale.svg. docs/scale.md says what follows.
+results/scale.json and scale.svg. docs/explanation/scale.md says what follows.
 """
 
 import argparse

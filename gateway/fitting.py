@@ -22,7 +22,7 @@ _GIB = 1 << 30
 _LEAST_ARENA_MB, _MOST_ARENA_MB = 64, 1 << 20
 _LEAST_CALLS = 8
 # A process without a version, and what a version takes: weights in float32 for screening and in
-# INT8 for answers, each with what onnxruntime makes of it. Measured: docs/deploy.md.
+# INT8 for answers, each with what onnxruntime makes of it. Measured: docs/how-to/deploy.md.
 _PROCESS_BYTES = 256 * _MIB
 _BYTES_PER_PARAMETER = 16
 # An alias keeps the version before, to roll back to.

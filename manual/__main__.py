@@ -5,7 +5,7 @@ from pathlib import Path
 from manual import configuration, reasons
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = {"configuration.md": configuration.page, "reasons.md": reasons.page}
+PAGES = {"reference/configuration.md": configuration.page, "reference/reasons.md": reasons.page}
 """Each generated page, and what makes its text. A test holds the committed files against it."""
 
 

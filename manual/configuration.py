@@ -1,4 +1,4 @@
-"""docs/configuration.md: every setting, read from the dataclasses that a file is read into.
+"""Writes docs/reference/configuration.md: every setting, from the dataclasses of each file.
 
 What a setting is for is said by its own docstring, the string behind it, and by those sentences of
 its section's docstring that mention it. The other sentences stand above the table.

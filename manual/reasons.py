@@ -1,4 +1,4 @@
-"""docs/reasons.md: every reason for which Sealgate refuses, read from `sealgate.reasons`."""
+"""Writes docs/reference/reasons.md: every reason for a refusal, from `sealgate.reasons`."""
 
 import inspect
 import re
@@ -18,9 +18,9 @@ Each refusal has one reason of this fixed list, in a `google.rpc.ErrorInfo` of t
 `{DOMAIN}` in the status's details; the status's message is the sentence below. Go by the reason, \
 not by the sentence. What a caller needs to go on is in the `metadata` of the `ErrorInfo`; with \
 `RESOURCE_EXHAUSTED` comes a `google.rpc.RetryInfo`. A refusal of an inference request that was \
-recorded has its receipt in the trailing metadata `sealgate-receipt-bin`. Over [HTTP](http.md) the \
-same stands in a JSON body. Some of these reasons are our own commands' and client's, which raise \
-`Refusal` with the same names.
+recorded has its receipt in the trailing metadata `sealgate-receipt-bin`. Over \
+[HTTP](../how-to/http.md) the same is in a JSON body. Some of these reasons are raised by our own \
+commands and client, as exceptions of the same names.
 """
 _HEADING = re.compile(r"^    # (.+)$")
 _MEMBER = re.compile(r"^    ([A-Z][A-Z0-9_]*) = \(")

@@ -1,4 +1,4 @@
-"""A recipe: one TOML file that says how a model comes to be. `docs/workshop.md` has examples.
+"""A recipe: one TOML file that describes how a model is made; see docs/how-to/training.md.
 
     [model]     what `model.json` will say of it
     [run]       the seed, and how often the run is written down

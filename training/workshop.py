@@ -68,7 +68,7 @@ class Workshop:
         self._tell = tell
 
     def make(self) -> Made:
-        """Raises what the module's parts raise, and RUN_FOREIGN; `docs/workshop.md` has a list."""
+        """Raises what the module's parts raise, and RUN_FOREIGN; see docs/how-to/training.md."""
         torch.set_num_threads(1)
         # 1.
         material = Material.cut(self._read(), self._recipe.data, self._recipe.alarms.label)

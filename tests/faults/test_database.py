@@ -1,7 +1,7 @@
 """A PostgreSQL server that is stopped, that hangs, and that is slow.
 
 It has the registry, and in some tests the answers as well; otherwise those are in a file beside
-the gateway, as docs/deploy.md has it.
+the gateway, as docs/how-to/deploy.md has it.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""The tables of docs/metrics.md, from the code: `python -m tests.support.metrics` writes them."""
+"""The tables of docs/reference/metrics.md: `python -m tests.support.metrics` writes them."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.metrics.engine_families import ENGINE_FAMILIES
 from gateway.metrics.families import FAMILIES, Family
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 ALL_FAMILIES = (*FAMILIES, *ENGINE_FAMILIES)
 """A gateway's, then an engine's."""
 _TABLE = re.compile(r"(?<=\n\n)(TABLE|\| metric \|.*?\|)(?=\n\n)", re.DOTALL)

@@ -1,10 +1,10 @@
-"""The programs that docs/clients.md shows."""
+"""The programs that docs/how-to/clients.md shows."""
 
 import re
 
 from tests.support.house import ROOT, House
 
-PAGE = ROOT / "docs" / "clients.md"
+PAGE = ROOT / "docs" / "how-to" / "clients.md"
 
 
 def snippets(language: str) -> list[str]:

@@ -1,5 +1,5 @@
 """A recipe for training that is spread over clients: one TOML file, read as strictly as
-`training.recipe`'s. `docs/workshop.md` has an example.
+`training.recipe`'s. `docs/how-to/training.md` has an example.
 
     [model], [run], [data], [student]   as there
     [federated]                         clients, rounds, groups and the rule over their sums

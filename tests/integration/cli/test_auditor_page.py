@@ -1,4 +1,4 @@
-"""docs/auditor.md: each question has a command that exists and explains itself."""
+"""docs/how-to/auditor.md: each question has a command that exists and explains itself."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ import pytest
 
 from sealgate.cli.main import main
 
-PAGE = (Path(__file__).parents[3] / "docs" / "auditor.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "auditor.md").read_text()
 ROWS = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", PAGE, re.MULTILINE)
 COMMANDS = sorted(set(re.findall(r"`(sealgate [^`]+)`", PAGE)))
 

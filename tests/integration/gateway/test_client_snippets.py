@@ -1,4 +1,4 @@
-"""The programs of docs/clients.md, run as they stand, against a running gateway.
+"""The programs of docs/how-to/clients.md, run as they stand, against a running gateway.
 
 Only the port is another. What is in Go is built and run by test_go_client.py.
 """

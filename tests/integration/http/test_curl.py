@@ -1,4 +1,4 @@
-"""The command of docs/http.md, run as it stands but for its port."""
+"""The command of docs/how-to/http.md, run as it stands but for its port."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tests.support.oracles import program
 
 def test_curl(house: House) -> None:
     program("curl")
-    page = (ROOT / "docs" / "http.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "http.md").read_text()
     (command,) = re.findall(r"^```sh\n(curl .*?)^```", page, re.MULTILINE | re.DOTALL)
     command = command.replace(":8445", f":{house.gateway.ports['http']}")
     np.savetxt(house.state / "rows.csv", rows(), delimiter=",", fmt="%g")

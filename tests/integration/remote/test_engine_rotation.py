@@ -83,7 +83,7 @@ def pair(room: PaperRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def test_both_ends_change_and_no_call_is_lost(pair: Pair) -> None:
-    """In the order that docs/deploy.md has."""
+    """In the order that docs/how-to/deploy.md has."""
     assert pair.answers()
     made = {"engine": engine_certificate(), "gateway": AUTHORITY.caller("gateway")}
     old = (pair.folder / "gateway.pem").read_bytes(), (pair.folder / "gateway.key").read_bytes()

@@ -22,7 +22,7 @@ from training import export_imported
 from training.described import About, describe_imported
 from training.export_imported import Graphs, write_graphs
 
-PAGE = Path(__file__).parents[3] / "docs" / "workshop.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "training.md"
 ANY = About("letters", "", "tests", Data("made-up sentences", "CC0-1.0"))
 
 

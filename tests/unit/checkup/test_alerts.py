@@ -64,7 +64,7 @@ def test_alerts_name_metrics_that_there_are() -> None:
 
 
 def test_the_document_names_them_all() -> None:
-    assert named(ROOT / "docs" / "health.md") == NAMES
+    assert named(ROOT / "docs" / "how-to" / "health.md") == NAMES
 
 
 def test_prometheus_takes_them_and_they_fire(tmp_path: Path) -> None:

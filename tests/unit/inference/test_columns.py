@@ -149,7 +149,7 @@ def test_people_are_told_what_each_column_holds() -> None:
 
 
 def test_the_example_of_the_manual_is_one() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "tables.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "tables.md").read_text()
     example = json.loads("{" + page.partition("```json")[2].partition("```")[0] + "}")
     config = read(**example)
     assert described(config.columns)["duration"] == "from 6 in steps of 1"

@@ -112,7 +112,7 @@ def test_the_document_has_the_tables_that_the_code_has() -> None:
 
 
 def test_the_document_speaks_of_no_other_metric() -> None:
-    text = (DEPLOY.parent / "docs" / "metrics.md").read_text()
+    text = (DEPLOY.parent / "docs" / "reference" / "metrics.md").read_text()
     assert set(re.findall(r"\bsealgate_\w+", text)) == {family.name for family in ALL_FAMILIES}
 
 
