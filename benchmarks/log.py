@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.long_log import ORIGIN, Row, as_of, large_log, row_of, timed
 from benchmarks.report import Target, write_report
-from gateway.recorder import Outcome, Recorder
+from gateway.recording.recorder import Outcome, Recorder
 from registry.artifact_folder import FolderStore
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys

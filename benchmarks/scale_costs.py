@@ -13,7 +13,7 @@ from typing import Any, Self
 from benchmarks.log import sample_outcome
 from benchmarks.long_log import ORIGIN
 from benchmarks.report import RESULTS
-from gateway.recorder import Recorder
+from gateway.recording.recorder import Recorder
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys
 from sealgate.trust.keys import PrivateKey

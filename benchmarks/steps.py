@@ -1,7 +1,7 @@
 """Microseconds for each step of a request, measured one by one in this process.
 
-The steps are those of `gateway.predict`, with the same parts that a gateway is built of; what gRPC,
-TLS and the network take is not among them.
+The steps are those of `gateway.pipeline.infer`, with the same parts that a gateway is built of;
+what gRPC, TLS and the network take is not among them.
 """
 
 import time
@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from demo.questions import question
 from gateway.app import build, now
-from gateway.config import GatewayConfig
-from gateway.credentials.authenticate import issuer
-from gateway.credentials.tokens import TokenVerifier
-from gateway.question import read_question
-from gateway.recorder import Outcome
+from gateway.auth.authenticate import issuer
+from gateway.auth.tokens import TokenVerifier
+from gateway.config.document import GatewayConfig
+from gateway.pipeline.params import read_question
+from gateway.recording.recorder import Outcome
 from inference.inputs import model_input
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.remote import Profile

@@ -4,42 +4,43 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from gateway.audit_service import AuditService, request_text
-from gateway.config import GatewayConfig
-from gateway.connections import Bounds, room_for_unknown
-from gateway.credential_service import CredentialService
-from gateway.credentials.authenticate import CallAuthenticator
-from gateway.drift import DriftWatch
-from gateway.features import FeatureKeeper
-from gateway.front_door import Call, FrontDoor
-from gateway.generate import Generate
-from gateway.grpc_connections import GrpcConnections, NotingAuthenticator
-from gateway.health_service import HealthService
-from gateway.http.listeners import HttpListeners
-from gateway.inference_service import InferenceService
-from gateway.listeners import listen, new_server
-from gateway.log_service import LogService
-from gateway.metrics.listener import MetricsListener
-from gateway.metrics.readiness import Phase
-from gateway.opening import open_rollback_key
-from gateway.own_answers import OwnAnswers
-from gateway.policy_service import PolicyService
-from gateway.predict import Predict
-from gateway.quotas import Quotas
-from gateway.recorder import Outcome, Recorder
-from gateway.registry_service import RegistryService
-from gateway.release import Release
-from gateway.rights import Rights
-from gateway.rollout import Rollout
-from gateway.running import Running
-from gateway.server_tls import ServerTls
-from gateway.sessions.opening import open_sessions
-from gateway.store import Store
-from gateway.turnstile import Turnstile
-from gateway.upload_service import UploadService
-from gateway.watch import Watch
-from gateway.watching import Watches
-from gateway.witnesses import Witnesses
+from gateway.admission.quotas import Quotas
+from gateway.admission.stream_limiter import Turnstile
+from gateway.auth.authenticate import CallAuthenticator
+from gateway.auth.interceptor import FrontDoor
+from gateway.auth.rights import Rights
+from gateway.backends.running import Running
+from gateway.config.document import GatewayConfig
+from gateway.config.opening import open_rollback_key
+from gateway.observability.listener import MetricsListener
+from gateway.observability.readiness import Phase
+from gateway.pipeline.enforcement import Release
+from gateway.pipeline.generate import Generate
+from gateway.pipeline.infer import Predict
+from gateway.recording.own_answers import OwnAnswers
+from gateway.recording.recorder import Outcome, Recorder
+from gateway.recording.store import Store
+from gateway.rollout.rollout import Rollout
+from gateway.screening.drift import DriftWatch
+from gateway.screening.features import FeatureKeeper
+from gateway.services.audit import AuditService, request_text
+from gateway.services.credentials import CredentialService
+from gateway.services.health import HealthService
+from gateway.services.inference import InferenceService
+from gateway.services.logs import LogService
+from gateway.services.policy import PolicyService
+from gateway.services.registry import RegistryService
+from gateway.services.uploads import UploadService
+from gateway.sessions.sealed import open_sessions
+from gateway.sync.event_streams import Watches
+from gateway.sync.registry_sync import Watch
+from gateway.transport.call import Call
+from gateway.transport.connections import Bounds, room_for_unknown
+from gateway.transport.grpc_connections import GrpcConnections, NotingAuthenticator
+from gateway.transport.http.listeners import HttpListeners
+from gateway.transport.listeners import listen, new_server
+from gateway.transport.tls import ServerTls
+from gateway.witnesses.updates import Witnesses
 from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.reasons import Reason, Refusal
@@ -68,7 +69,9 @@ SERVICES = (
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
 )
-"""Every service that the gateway offers; each of their methods has a rule in `gateway.rules`."""
+"""Every service that the gateway offers; each of their methods has a rule in
+`gateway.auth.method_rules`.
+"""
 
 
 class Gateway:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from generation.settings import GeneratorConfig
 from inference.remote.settings import EngineConfig
 from sealgate.remote import Profile

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from benchmarks.guard.prompts import Prompts
-from gateway.prompt_guard import shown
+from gateway.screening.prompt_classifier import shown
 from inference.generation import Asked
 from inference.windows import Windows
 

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.guard.margins import Floats, Margins
-from gateway.prompt_guard import OfTexts, PromptGuard
+from gateway.screening.prompt_classifier import OfTexts, PromptGuard
 from inference.engine import Engine
 from inference.generation import Asked
 from inference.windows import Windows

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from gateway.circuit_breaker import CircuitBreaker
+from gateway.admission.circuit_breaker import CircuitBreaker
+from gateway.admission.shared_postgres import open_shared
 from gateway.sessions.evidence import REMEMBERED
 from gateway.sessions.store import LONGEST_ROW, START
-from gateway.shared_postgres import open_shared
 from sealgate.reasons import Reason, Refusal
 
 _SWEEP_SECONDS = 60.0

@@ -9,8 +9,8 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.credentials.key_sets import KeySet
-from gateway.credentials.tokens import Issuer, TokenVerifier
+from gateway.auth.key_sets import KeySet
+from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.setup.certificates import Authority
 from sealgate.trust.certificate import certificate_identity
 from tests.fuzz.harness import Harness, chosen
@@ -99,8 +99,8 @@ HARNESSES = (
         "tokens",
         _parse_token,
         _tokens,
-        ("gateway.credentials.claims", "gateway.credentials.tokens"),
+        ("gateway.auth.claims", "gateway.auth.tokens"),
     ),
-    Harness("key-sets", _parse_key_set, _key_sets, ("gateway.credentials.key_sets",)),
+    Harness("key-sets", _parse_key_set, _key_sets, ("gateway.auth.key_sets",)),
     Harness("certificates", _parse_certificate, _certificates, ("sealgate.trust.certificate",)),
 )

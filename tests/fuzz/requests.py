@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from gateway.http.chat import read_chat
-from gateway.http.infer import read_request
-from gateway.question import read_question
-from gateway.unpacking import encoding_of, unpacked
+from gateway.pipeline.params import read_question
+from gateway.transport.compression import encoding_of, unpacked
+from gateway.transport.http.chat import read_chat
+from gateway.transport.http.infer import read_request
 from inference.remote.prompts import read_asked
 from registry.filters import parse_filter
 from sealgate.oip import grpc_service_pb2 as oip
@@ -107,16 +107,22 @@ HARNESSES = (
         "oip-tensors",
         _parse_tensors,
         _tensors,
-        ("sealgate.tensors", "gateway.question"),
+        ("sealgate.tensors", "gateway.pipeline.params"),
         (DecodeError,),
     ),
     Harness(
         "json-tensors",
         _parse_json_tensors,
         _json_tensors,
-        ("gateway.http.infer", "gateway.http.json_tensors", "gateway.http.strict_json"),
+        (
+            "gateway.transport.http.infer",
+            "gateway.transport.http.json_tensors",
+            "gateway.transport.http.strict_json",
+        ),
     ),
-    Harness("chats", _parse_chat, _chats, ("gateway.http.chat", "inference.remote.prompts")),
+    Harness(
+        "chats", _parse_chat, _chats, ("gateway.transport.http.chat", "inference.remote.prompts")
+    ),
     Harness("filters", _parse_filter, _filters, ("registry.filters",)),
-    Harness("bodies", _parse_body, _bodies, ("gateway.unpacking",)),
+    Harness("bodies", _parse_body, _bodies, ("gateway.transport.compression",)),
 )

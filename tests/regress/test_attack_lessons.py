@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import GatewayConfig
-from gateway.settings import is_loopback
+from gateway.config.document import GatewayConfig
+from gateway.config.sections import is_loopback
 from tests.support.house import House
 
 _ROOT = Path(__file__).parents[1]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gateway.http.tls import HttpTls
-from gateway.server_tls import ServerTls
-from gateway.settings import Tls
+from gateway.config.sections import Tls
+from gateway.transport.http.tls import HttpTls
+from gateway.transport.tls import ServerTls
 from sealgate.setup.certificates import Authority
 
 

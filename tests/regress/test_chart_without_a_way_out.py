@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.settings import Limits
+from gateway.config.sections import Limits
 from tests.support import helm
 from tests.support.house import ROOT
 from tests.support.oracles import program, run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import listeners
+from gateway.transport import listeners
 from sealgate.oip import grpc_service_pb2 as oip
 from tests.support.house import House
 

@@ -26,9 +26,9 @@ FETCHERS = {
 }
 # They ask issuers and witnesses at addresses of the configuration, never of a caller.
 _FETCHES = {
-    "gateway/credentials/fetch.py",
-    "gateway/http_exchange.py",
-    "gateway/witness_client.py",
+    "gateway/auth/fetch.py",
+    "gateway/transport/http_client.py",
+    "gateway/witnesses/client.py",
     "inference/openai/server.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.

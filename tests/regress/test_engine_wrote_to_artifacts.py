@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import engine_process
+from gateway.backends import engine_process
 from inference.remote.settings import EngineConfig
 from registry.artifact_folder import FolderStore
 from sealgate.reasons import Reason, Refusal

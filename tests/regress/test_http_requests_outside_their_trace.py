@@ -11,12 +11,12 @@ from typing import Any
 import h11
 import pytest
 
-from gateway.front_door import Call
-from gateway.http.absence import Absence
-from gateway.http.door import HttpDoor
-from gateway.http.request import Request
-from gateway.settings import Limits
-from gateway.turnstile import Turnstile
+from gateway.admission.stream_limiter import Turnstile
+from gateway.config.sections import Limits
+from gateway.transport.call import Call
+from gateway.transport.http.absence import Absence
+from gateway.transport.http.door import HttpDoor
+from gateway.transport.http.request import Request
 from inference import tracing
 from inference.tracing import Parent
 from sealgate.reasons import Reason, Refusal

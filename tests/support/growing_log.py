@@ -10,7 +10,7 @@ from tests.support.tile_store import TileStore
 
 
 class GrowingLog:
-    """Has what `gateway.witnesses.Log` asks for."""
+    """Has what `gateway.witnesses.updates.Log` asks for."""
 
     def __init__(
         self, *leaves: str, origin: str = ANSWER_LOG, signer: Signer | str = "answer-log"

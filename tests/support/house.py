@@ -23,8 +23,8 @@ from safetensors.numpy import load_file
 from demo.questions import question
 from demo.stage import free_ports
 from gateway.app import Gateway, build
-from gateway.config import GatewayConfig
-from gateway.settings import Limits
+from gateway.config.document import GatewayConfig
+from gateway.config.sections import Limits
 from sealgate.cli.main import main
 from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub

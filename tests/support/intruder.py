@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Table, delete, insert, select, text, update
 
-from gateway.handover import Handover
+from gateway.sync.snapshot import Handover
 from inference.cpu import CpuSettings
 from inference.engine import Engine, TrustAnchor, Update
 from inference.loading import LocalLoader

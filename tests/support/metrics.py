@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.metrics.engine_families import ENGINE_FAMILIES
-from gateway.metrics.families import FAMILIES, Family
+from gateway.observability.engine_families import ENGINE_FAMILIES
+from gateway.observability.families import FAMILIES, Family
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 ALL_FAMILIES = (*FAMILIES, *ENGINE_FAMILIES)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from gateway.endings import Endings
-from gateway.generate import Generate
-from gateway.quota_settings import QuotaStore
-from gateway.quotas import Quotas
+from gateway.admission.quotas import Quotas
+from gateway.config.quotas import QuotaStore
+from gateway.pipeline.generate import Generate
+from gateway.transport.call import Endings
 from inference.generators import Begun, Generator
 from inference.remote.prompts import Piece
 from inference.statistics import Statistics

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 
 from demo.stage import free_ports
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from sealgate.remote import Profile, connect
 from sealgate.trust.keys import PrivateKey, write_private_file
 from sealgate.trust.note import vkey

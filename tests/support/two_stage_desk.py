@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from demo.questions import question
-from gateway.front_door import RecordedRefusal
-from gateway.predict import Predict
-from gateway.recorder import Outcome
+from gateway.pipeline.infer import Predict
+from gateway.recording.recorder import Outcome
+from gateway.transport.call import RecordedRefusal
 from inference.answer import Answer
 from inference.screening.detector import Verdict
 from inference.statistics import Statistics

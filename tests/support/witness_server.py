@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.witness_client import WitnessSettings
+from gateway.witnesses.client import WitnessSettings
 from sealgate.witnessing.server import WitnessServer
 from sealgate.witnessing.service import Memory, Witness
 from tests.support.people import key

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.seen_logs import SeenLog
+from gateway.recording.log_memory import SeenLog
 from registry import schema
 from registry.database import Database
 from registry.log.answer_log import AnswerLog

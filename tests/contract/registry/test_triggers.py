@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, make_url
 
-from gateway.recorder import Recorder
+from gateway.recording.recorder import Recorder
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.log.pruning import prune_leaves

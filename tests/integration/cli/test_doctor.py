@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from inference.remote.settings import EngineConfig
 from sealgate.cli.main import main
 from tests.support import namespaces

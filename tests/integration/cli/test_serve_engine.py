@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from demo.stage import free_ports
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from inference.remote.settings import EngineConfig
 from sealgate.cli.main import main
 from sealgate.setup.engine import EnginePlace

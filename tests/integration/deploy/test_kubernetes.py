@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from inference.remote.settings import EngineConfig
 from sealgate.setup.engine import EnginePlace
 from sealgate.trust.keys import read_private_file

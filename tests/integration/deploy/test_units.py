@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from inference.remote.settings import EngineConfig
 from sealgate.setup.engine import EnginePlace
 from tests.support.house import ROOT, House

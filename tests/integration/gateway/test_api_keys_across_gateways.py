@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.credentials.api_keys import ApiKeyMaker
-from gateway.credentials.key_table import KeyTable
+from gateway.auth.api_keys import ApiKeyMaker
+from gateway.auth.key_table import KeyTable
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import NOW, refused

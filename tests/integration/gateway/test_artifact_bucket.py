@@ -6,7 +6,7 @@ import os
 import pytest
 
 from gateway.app import build
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from registry.artifact_folder import FolderStore
 from registry.spool import Opened, Spool
 from sealgate.reasons import Reason

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
-from gateway.rules import AUDIT_READS, RULES
+from gateway.auth.method_rules import AUDIT_READS, RULES
 from sealgate.auditing.as_of import standings
 from sealgate.auditing.reach import of_key
 from sealgate.auditing.reader import AuditReader

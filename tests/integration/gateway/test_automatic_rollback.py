@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from gateway.app import build
-from gateway.config import GatewayConfig
-from gateway.guard import Guard
+from gateway.config.document import GatewayConfig
+from gateway.rollout.auto_rollback import Guard
 from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError

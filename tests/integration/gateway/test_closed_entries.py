@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select
 
-from gateway.recorder import Outcome
+from gateway.recording.recorder import Outcome
 from registry.database import Database
 from registry.log.tables import OPENINGS
 from sealgate.reasons import Reason

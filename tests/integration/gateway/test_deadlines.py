@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.app import now
-from gateway.drift import DriftWatch
-from gateway.features import FeatureKeeper, FeatureSettings
-from gateway.front_door import RecordedRefusal
-from gateway.predict import Predict
-from gateway.release import Release
-from gateway.rights import Rights
+from gateway.auth.rights import Rights
+from gateway.pipeline.enforcement import Release
+from gateway.pipeline.infer import Predict
+from gateway.screening.drift import DriftWatch
+from gateway.screening.features import FeatureKeeper, FeatureSettings
 from gateway.sessions.watch import SessionWatch
+from gateway.transport.call import RecordedRefusal
 from sealgate.reasons import Reason
 from tests.support.house import question, rows
 

@@ -15,8 +15,8 @@ import pytest
 
 from demo.stage import free_ports
 from gateway.app import build
-from gateway.config import GatewayConfig
-from gateway.settings import Listeners
+from gateway.config.document import GatewayConfig
+from gateway.config.sections import Listeners
 from sealgate.reasons import Reason, Refusal
 from sealgate.v1 import log_pb2 as messages
 from tests.support.house import House, refusal

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 import grpc
 import pytest
 
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from registry import schema
 from registry.database import Database
 from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest

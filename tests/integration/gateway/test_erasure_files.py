@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.recorder import Outcome
+from gateway.recording.recorder import Outcome
 from sealgate.reasons import Reason
 from sealgate.v1 import log_pb2 as messages
 from tests.support.house import House, refusal, running

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from demo.stage import free_ports
-from gateway.rules import ANYONE, RULES
+from gateway.auth.method_rules import ANYONE, RULES
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
 from sealgate.setup.certificates import Authority

@@ -16,7 +16,7 @@ import pytest
 import sealgate.oip
 import sealgate.v1
 from gateway.app import SERVICES
-from gateway.rules import ANYONE, AUDIT_READS, RULES
+from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
 from inference.remote.server import SERVICES as ENGINES
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of

@@ -12,8 +12,8 @@ from sqlalchemy import Table
 
 from demo.stage import free_ports
 from gateway.app import build
-from gateway.config import GatewayConfig
-from gateway.settings import Listeners
+from gateway.config.document import GatewayConfig
+from gateway.config.sections import Listeners
 from registry import schema
 from registry.database import Database
 from registry.log.tables import ANSWERS

@@ -11,8 +11,8 @@ import pytest
 
 from demo.stage import free_ports
 from gateway.app import build
-from gateway.config import GatewayConfig
-from gateway.settings import Listeners
+from gateway.config.document import GatewayConfig
+from gateway.config.sections import Listeners
 from sealgate.reasons import Reason
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.gateway_process import GatewayProcess

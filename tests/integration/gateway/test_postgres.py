@@ -7,7 +7,7 @@ from collections import Counter
 import grpc
 import pytest
 
-from gateway.rules import ANYONE, RULES
+from gateway.auth.method_rules import ANYONE, RULES
 from registry.postgres import Listener
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of

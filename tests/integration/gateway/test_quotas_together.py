@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.quota_settings import Quota, QuotaStore
-from gateway.quotas import Quotas, open_store
+from gateway.admission.quotas import Quotas, open_store
+from gateway.config.quotas import Quota, QuotaStore
 from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest
 from sealgate.reasons import Reason, Refusal
 from tests.support.house import House, refusal

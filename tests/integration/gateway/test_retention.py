@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import log_commands
+from gateway.cli import log
 from sealgate.audit import Auditor
 from sealgate.reasons import Reason
 from sealgate.trust.pseudonym import is_pseudonym
@@ -42,7 +42,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz=None):
             return datetime.now(tz) + timedelta(days=190)
 
-    monkeypatch.setattr(log_commands, "datetime", Later)
+    monkeypatch.setattr(log, "datetime", Later)
 
 
 def prune(house: House, *words: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 
 import sealgate
 from gateway.app import build
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from sealgate.client.blocking import Client
 from sealgate.client.connection import options_of
 from sealgate.governance import Governance

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gateway.comparisons import Comparison, Comparisons
-from gateway.vitals import Vitals
+from gateway.rollout.alias_health import Vitals
+from gateway.rollout.comparisons import Comparison, Comparisons
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs
@@ -114,7 +114,7 @@ def test_shadow_is_asked_compared_and_recorded_but_not_returned(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However long it takes, none is left out.
-    monkeypatch.setattr("gateway.comparisons._RUN_SECONDS", 60.0)
+    monkeypatch.setattr("gateway.rollout.comparisons._RUN_SECONDS", 60.0)
     share(house, 2, 0)
     shadow = share(house, 2, 100, "shadow")
     recorder = house.gateway.recorder

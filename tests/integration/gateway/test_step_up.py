@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
 from registry import schema
 from registry.database import Database

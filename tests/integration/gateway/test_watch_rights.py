@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
-from gateway.credentials import claims
+from gateway.auth import claims
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, reason_of
 from sealgate.setup.tokens import ISSUER, mint_token

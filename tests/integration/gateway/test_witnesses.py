@@ -9,10 +9,10 @@ import grpc
 import pytest
 
 from gateway.app import build
-from gateway.config import GatewayConfig
-from gateway.witness_client import WitnessSettings
-from gateway.witnessed import Witnessed
-from gateway.witnesses import submit
+from gateway.config.document import GatewayConfig
+from gateway.witnesses.client import WitnessSettings
+from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.updates import submit
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from sealgate.signing_keys import open_signer

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.front_door import FrontDoor
-from gateway.recorder import Recorder
+from gateway.auth.interceptor import FrontDoor
+from gateway.recording.recorder import Recorder
 from inference.generation import Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal

@@ -7,8 +7,8 @@ from http.client import HTTPConnection
 import grpc
 import pytest
 
-from gateway.quota_settings import Quota
-from gateway.quota_tokens import MemoryTokens
+from gateway.admission.token_counts import MemoryTokens
+from gateway.config.quotas import Quota
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from tests.support.chats import code, post, text_of

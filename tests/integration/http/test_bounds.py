@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.http import connection
-from gateway.http.peer import Peer
+from gateway.transport.http import connection
+from gateway.transport.http.peer import Peer
 from sealgate.reasons import Reason
 from tests.support.house import House, rows
 from tests.support.http_client import HttpClient, client_of, house_with_http, spoken, tensor

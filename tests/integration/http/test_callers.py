@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.http.routes import ROUTES
-from gateway.rules import ANYONE, RULES
+from gateway.auth.method_rules import ANYONE, RULES
+from gateway.transport.http.routes import ROUTES
 from sealgate.reasons import Reason
 from sealgate.setup.certificates import Authority
 from sealgate.setup.tokens import mint_token

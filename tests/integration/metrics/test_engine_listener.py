@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.engine_process import EngineProcess, build
-from gateway.metrics.engine import EngineMetrics
-from gateway.metrics.engine_families import ENGINE_FAMILIES
+from gateway.backends.engine_process import EngineProcess, build
+from gateway.observability.engine import EngineMetrics
+from gateway.observability.engine_families import ENGINE_FAMILIES
 from inference.remote.settings import EngineConfig
 from sealgate.metrics_settings import MetricsSettings
 from sealgate.reasons import Reason, Refusal

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway.witness_client import WitnessSettings
-from gateway.witnessed import Witnessed
-from gateway.witnesses import submit
+from gateway.witnesses.client import WitnessSettings
+from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.updates import submit
 from sealgate.cli.main import main
 from sealgate.settings import ConfigError
 from sealgate.trust.cosignature import cosignatures

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from demo.stage import free_ports
-from gateway.witness_client import WitnessAway, WitnessSettings, post
-from gateway.witnessed import Witnessed
-from gateway.witnesses import Contradiction, submit
+from gateway.witnesses.client import WitnessAway, WitnessSettings, post
+from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.updates import Contradiction, submit
 from sealgate.trust.cosignature import cosignatures
 from tests.support import oracles
 from tests.support.growing_log import GrowingLog

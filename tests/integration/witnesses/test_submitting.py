@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.witness_client import WitnessAway, WitnessSettings, post
-from gateway.witnessed import Witnessed
-from gateway.witnesses import Contradiction, Witnesses, submit
+from gateway.witnesses.client import WitnessAway, WitnessSettings, post
+from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.updates import Contradiction, Witnesses, submit
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.cosignature import WitnessKey, cosignatures

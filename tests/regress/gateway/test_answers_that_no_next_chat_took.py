@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.http.chat import read_chat
+from gateway.transport.http.chat import read_chat
 from inference.remote.prompts import read_asked
 from sealgate.reasons import Reason, Refusal
 

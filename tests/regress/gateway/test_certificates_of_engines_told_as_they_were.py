@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.engine_settings import EngineSettings
-from gateway.generator_settings import GeneratorSettings
-from gateway.metrics.certificates import Certificates
+from gateway.config.engines import EngineSettings, GeneratorSettings
+from gateway.observability.certificates import Certificates
 from sealgate.setup.certificates import Authority
 
 NOW = datetime.now(UTC).replace(microsecond=0)

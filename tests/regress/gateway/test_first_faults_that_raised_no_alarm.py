@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.metrics import engine_families, families
-from gateway.metrics.families import Family
-from gateway.metrics.samples import faults
+from gateway.observability import engine_families, families
+from gateway.observability.families import Family
+from gateway.observability.samples import faults
 from inference.statistics import Duration, Fault, Statistics
 from tests.support.house import ROOT
 from tests.support.oracles import program, run

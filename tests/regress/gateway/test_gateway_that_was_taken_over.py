@@ -9,7 +9,7 @@ import pytest
 
 from demo.stage import Stage, free_ports
 from gateway.app import build
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from gateway.generate import Generate
-from gateway.http.chat import read_chat
-from gateway.prompt_guard import PromptGuard
-from gateway.quota_settings import QuotaStore
-from gateway.quotas import Quotas
+from gateway.admission.quotas import Quotas
+from gateway.config.quotas import QuotaStore
+from gateway.pipeline.generate import Generate
+from gateway.screening.prompt_classifier import PromptGuard
+from gateway.transport.http.chat import read_chat
 from inference.generators import Begun, Generator
 from inference.remote.prompts import Piece
 from inference.statistics import Statistics

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.http.routes import find
-from gateway.metrics.server import MetricsServer
+from gateway.observability.server import MetricsServer
+from gateway.transport.http.routes import find
 from sealgate.metrics_settings import MetricsSettings
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.prompt_guard import PromptGuard, shown
+from gateway.screening.prompt_classifier import PromptGuard, shown
 from inference.generation import Asked, Sampling
 from inference.tokenizer import TextTokenizer
 from inference.windows import Windows

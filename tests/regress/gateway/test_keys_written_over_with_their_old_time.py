@@ -5,7 +5,7 @@ read: a key that had been taken out went on verifying tokens. Nor was one that w
 import os
 from pathlib import Path
 
-from gateway.credentials.key_sets import FileKeys
+from gateway.auth.key_sets import FileKeys
 from tests.support.issuer import ED25519, P256, jwk, jwks
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.endings import Endings
-from gateway.http.absence import Absence
-from gateway.http.peer import HttpContext, Peer
+from gateway.transport.call import Endings
+from gateway.transport.http.absence import Absence
+from gateway.transport.http.peer import HttpContext, Peer
 from tests.support.kitchen import until
 
 

@@ -4,7 +4,7 @@ from being shown anything: no other model was promoted or rolled back any more.
 
 from typing import Any
 
-from gateway.generators import ByKind
+from gateway.backends.router import ByKind
 from inference.generation import TERMS
 from sealgate.trust.statements import Pointer
 from tests.support.paper_registry import PaperRegistry

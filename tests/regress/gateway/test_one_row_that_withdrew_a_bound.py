@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.drift import ALPHA, EPOCH, DriftWatch, Followed
+from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Followed
 from inference.answer import Answer
 from inference.screening.detector import Verdict
 from tests.support.people import ANSWER_LOG

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from gateway.generate import Generate
-from gateway.http.chat import read_chat
-from gateway.quota_settings import Quota, QuotaStore
-from gateway.quotas import Quotas
+from gateway.admission.quotas import Quotas
+from gateway.config.quotas import Quota, QuotaStore
+from gateway.pipeline.generate import Generate
+from gateway.transport.http.chat import read_chat
 from inference.generators import Begun, Generator
 from inference.remote.prompts import Piece
 from inference.statistics import Statistics

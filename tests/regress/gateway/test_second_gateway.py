@@ -6,7 +6,7 @@ import pytest
 
 from demo.stage import StepFailed, check_free
 from gateway.app import build
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from sealgate.settings import ConfigError
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import running

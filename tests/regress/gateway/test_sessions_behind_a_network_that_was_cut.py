@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from gateway.quota_postgres import PostgresStorage
+from gateway.admission.quota_postgres import PostgresStorage
 from gateway.sessions.postgres_store import PostgresStore
 from gateway.sessions.store import START
 from sealgate.reasons import Reason, Refusal

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-import gateway.turnstile
-from gateway.settings import Limits
-from gateway.turnstile import _SWEEP_SECONDS, Turnstile
+import gateway.admission.stream_limiter
+from gateway.admission.stream_limiter import _SWEEP_SECONDS, Turnstile
+from gateway.config.sections import Limits
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
 
@@ -43,7 +43,9 @@ def test_one_caller_leaves_streams_to_others() -> None:
 def test_a_stream_on_which_nothing_happens_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     # A clock of its own: how long the machine takes is nothing to it.
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(gateway.turnstile, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(
+        gateway.admission.stream_limiter, "time", SimpleNamespace(monotonic=lambda: clock.now)
+    )
     turnstile = Turnstile(Limits(threads=16, idle=3.0))
     turnstile.start()
     try:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.generated import Work
-from gateway.recorder import Recorder
+from gateway.pipeline.generation_context import Work
+from gateway.recording.recorder import Recorder
 from inference.remote.prompts import Piece
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from gateway.endings import Endings
-from gateway.http.chat import read_chat
+from gateway.transport.call import Endings
+from gateway.transport.http.chat import read_chat
 from inference.remote.prompts import Piece
 from tests.support.paper_generator import Stream, call_on, generate
 

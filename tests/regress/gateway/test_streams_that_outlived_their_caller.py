@@ -8,12 +8,12 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from gateway.front_door import FrontDoor
-from gateway.quota_settings import QuotaStore
-from gateway.quotas import Quotas
-from gateway.rules import RULES
-from gateway.settings import Limits
-from gateway.turnstile import Turnstile
+from gateway.admission.quotas import Quotas
+from gateway.admission.stream_limiter import Turnstile
+from gateway.auth.interceptor import FrontDoor
+from gateway.auth.method_rules import RULES
+from gateway.config.quotas import QuotaStore
+from gateway.config.sections import Limits
 from sealgate.reasons import Reason, Refusal
 from sealgate.uploads import Uploader
 from sealgate.v1 import registry_pb2 as messages

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.holding import KEPT
+from gateway.pipeline.response_delay import KEPT
 from sealgate.reasons import Refusal
 from sealgate.trust.screens import Screen
 from tests.support.two_stage_desk import GOES_ON, GRAPH, PASSES, STAGED, Desk

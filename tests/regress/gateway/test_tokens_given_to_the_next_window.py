@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gateway.quota_redis import RedisTokens
-from gateway.quota_settings import Quota, QuotaStore
-from gateway.quotas import Quotas, open_store
+from gateway.admission.quota_redis import RedisTokens
+from gateway.admission.quotas import Quotas, open_store
+from gateway.config.quotas import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
 from tests.support.redis_server import RedisServer
 

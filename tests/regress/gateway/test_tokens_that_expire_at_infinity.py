@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from gateway.credentials.tokens import Issuer, TokenVerifier
+from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
 from tests.support.issuer import AUDIENCE, ED25519, ISSUER, jwk, jwks
 from tests.support.people import refused

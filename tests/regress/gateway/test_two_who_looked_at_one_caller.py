@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from gateway.http.peer import Peer
+from gateway.transport.http.peer import Peer
 
 
 def test_any_number_may_look() -> None:

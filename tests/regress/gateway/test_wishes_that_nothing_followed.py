@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.front_door import RecordedRefusal
+from gateway.transport.call import RecordedRefusal
 from inference.remote.prompts import Piece
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason

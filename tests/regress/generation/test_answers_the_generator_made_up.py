@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.generate import Generate
+from gateway.pipeline.generate import Generate
 from inference.generation import Asked, Sampling
 from inference.remote import prompts
 from inference.remote.generator import RemoteGenerator, _pieces

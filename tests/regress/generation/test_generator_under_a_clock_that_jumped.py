@@ -6,7 +6,8 @@ from types import ModuleType
 
 import pytest
 
-from gateway import app, engine_process
+from gateway import app
+from gateway.backends import engine_process
 from generation import process
 from sealgate import steady_clock
 

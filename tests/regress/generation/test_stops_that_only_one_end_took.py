@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from gateway.http.chat import read_chat
+from gateway.transport.http.chat import read_chat
 from inference.generation import LONGEST_STOP, MOST_STOPS, Asked, Sampling
 from inference.remote.prompts import read_asked, write_asked
 from sealgate.oip import grpc_service_pb2 as oip

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gateway.prompt_guard import shown
+from gateway.screening.prompt_classifier import shown
 from inference.generation import Asked, Sampling
 from inference.screening.conformal import rank
 from inference.tokenizer import TextTokenizer

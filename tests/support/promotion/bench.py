@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from gateway.handover import Handover
+from gateway.sync.snapshot import Handover
 from registry.records import Live, Snapshot
 from tests.support.promotion.alterations import Alterations
 from tests.support.promotion.observed import ObservedEngine

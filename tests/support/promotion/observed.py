@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.handover import Handover
+from gateway.sync.snapshot import Handover
 from inference.admission import Cleared, FileSource, read_files
 from inference.engine import Engine, TrustAnchor, Update
 from inference.seen import SeenFile

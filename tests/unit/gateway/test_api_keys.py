@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.credentials.api_keys import ApiKeyMaker, KnownKeys
-from gateway.credentials.key_table import KeyTable
+from gateway.auth.api_keys import ApiKeyMaker, KnownKeys
+from gateway.auth.key_table import KeyTable
 from registry.logged_state import LoggedApiKey, LoggedFacts, LoggedKeyRevocation
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256

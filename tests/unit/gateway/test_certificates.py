@@ -8,8 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.credentials.certificates import ClientCertificate
-from gateway.credentials.tokens import Issuer, TokenVerifier
+from gateway.auth.certificates import ClientCertificate
+from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
 from sealgate.setup.certificates import Authority
 from tests.support.crafted_certificates import CraftingAuthority, common_name, subject

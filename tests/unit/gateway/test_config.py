@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.config import GatewayConfig
-from gateway.settings import is_loopback
+from gateway.config.document import GatewayConfig
+from gateway.config.sections import is_loopback
 from registry.buckets import Bucket
 from sealgate.settings import ConfigError
 

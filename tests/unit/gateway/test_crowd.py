@@ -10,8 +10,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.crowd import Crowd
-from gateway.threads import Threads
+from gateway.admission.load_shedder import Crowd
+from gateway.admission.threads import Threads
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 

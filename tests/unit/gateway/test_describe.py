@@ -1,6 +1,6 @@
 """An entry of the index, in the protocol's words."""
 
-from gateway.describe import index_entry
+from gateway.pipeline.describe import index_entry
 from inference.engine import Indexed
 from sealgate.reasons import Reason
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.drift import ALPHA, EPOCH, DriftWatch, Traffic
+from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Traffic
 from inference.answer import Answer
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, Refusal

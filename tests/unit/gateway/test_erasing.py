@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.erasing import Erasure, ErasureBarrier
-from gateway.recorder import Outcome, Recorder
+from gateway.recording.erasure import Erasure, ErasureBarrier
+from gateway.recording.recorder import Outcome, Recorder
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from gateway.features import FeatureKeeper, FeatureSettings
+from gateway.screening.features import FeatureKeeper, FeatureSettings
 from inference.screening.traffic import TrafficFolder
 from sealgate.settings import ConfigError
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import GatewayConfig
-from gateway.fitting import (
+from gateway.config.document import GatewayConfig
+from gateway.config.sections import Limits
+from gateway.doctor.fitting import (
     Tier,
     engine_part,
     findings,
     gateway_part,
     parameters_that_fit,
 )
-from gateway.settings import Limits
 from inference.machine import ADRIFT, SYNCHRONIZED, Gpu, Machine
 from inference.remote.settings import EngineConfig
 from sealgate.setup.engine import EnginePlace

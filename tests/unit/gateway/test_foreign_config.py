@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config import GatewayConfig
+from gateway.config.document import GatewayConfig
 from sealgate.settings import ConfigError
 from tests.unit.gateway.test_config import GOOD
 

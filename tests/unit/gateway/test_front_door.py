@@ -9,11 +9,12 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-from gateway.front_door import Call, FrontDoor
-from gateway.quota_settings import QuotaStore
-from gateway.quotas import Quotas
-from gateway.settings import Limits
-from gateway.turnstile import Turnstile
+from gateway.admission.quotas import Quotas
+from gateway.admission.stream_limiter import Turnstile
+from gateway.auth.interceptor import FrontDoor
+from gateway.config.quotas import QuotaStore
+from gateway.config.sections import Limits
+from gateway.transport.call import Call
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.generator_settings import GeneratorSettings
-from gateway.generators import open_generators
+from gateway.backends.router import open_generators
+from gateway.config.engines import GeneratorSettings
 from inference.openai.generator import OpenAiRoom
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.generator_settings import GeneratorSettings
-from gateway.generators import ByKind, open_generators
+from gateway.backends.router import ByKind, open_generators
+from gateway.config.engines import GeneratorSettings
 from inference.generation import TERMS
 from sealgate.settings import ConfigError
 from sealgate.trust.manifest import Manifest

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.handover import Handover
+from gateway.sync.snapshot import Handover
 from registry.records import Live, Snapshot
 from sealgate.reasons import Reason
 from sealgate.trust import dsse

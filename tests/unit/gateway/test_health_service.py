@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from grpc_health.v1 import health_pb2
 
-from gateway.health_service import HealthService
+from gateway.services.health import HealthService
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

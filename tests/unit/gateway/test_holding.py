@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.holding import KEPT, Holding
+from gateway.pipeline.response_delay import KEPT, Holding
 from inference.answer import Answer
 from inference.live import Live
 from inference.screening.detector import Verdict

@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from gateway.credentials.key_sets import FileKeys, KeySet
+from gateway.auth.key_sets import FileKeys, KeySet
 from sealgate.reasons import Reason
 from tests.support.issuer import ED25519, P256, RSA, jwk, jwks
 from tests.support.people import refused

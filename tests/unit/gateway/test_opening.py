@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import registry
-from gateway.opening import opening
+from gateway.config.opening import opening
 from registry.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError

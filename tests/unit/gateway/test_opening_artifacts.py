@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import registry
-from gateway.opening import open_artifacts
-from gateway.settings import RegistryStore
+from gateway.config.opening import open_artifacts
+from gateway.config.sections import RegistryStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from tests.support import oracles

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.outcomes import actions_of
+from gateway.recording.audit_record import actions_of
 from sealgate.reasons import Reason
 from sealgate.trust.answer import ACTIONS, BY_CANARY, LABELS, TWO_STAGE
 from sealgate.trust.screens import Screen

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from gateway.own_answers import OwnAnswers
-from gateway.recorder import Outcome, Recorder
+from gateway.recording.own_answers import OwnAnswers
+from gateway.recording.recorder import Outcome, Recorder
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.log.tables import OPENINGS

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.prompt_guard import PromptGuard, said_in, shown
+from gateway.screening.prompt_classifier import PromptGuard, said_in, shown
 from inference.generation import Asked, Sampling
 from inference.windows import Windows
 from sealgate.reasons import Reason, Refusal

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.question import Question, read_id, read_question
+from gateway.pipeline.params import Question, read_id, read_question
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 

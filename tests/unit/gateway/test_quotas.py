@@ -8,8 +8,8 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from limits.storage import MemoryStorage
 
-from gateway.quota_settings import Quota, QuotaStore
-from gateway.quotas import Quotas, open_store
+from gateway.admission.quotas import Quotas, open_store
+from gateway.config.quotas import Quota, QuotaStore
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.statuses import grpc_status
@@ -128,7 +128,7 @@ def test_where_the_counts_are_away_nobody_passes():
 
 
 def test_while_the_counts_are_away_few_calls_wait_for_them(monkeypatch):
-    monkeypatch.setattr("gateway.circuit_breaker.PAUSE_SECONDS", 3.0)
+    monkeypatch.setattr("gateway.admission.circuit_breaker.PAUSE_SECONDS", 3.0)
     store = Broken(wrap_exceptions=True)
     counts = Quotas([Quota(role="client", rate="9/second")], store)
     for _ in range(50):

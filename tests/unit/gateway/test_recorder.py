@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.recorder import Outcome, Recorder
+from gateway.recording.recorder import Outcome, Recorder
 from registry.log.answer_log import Answer, AnswerLog
 from sealgate.reasons import Reason
 from sealgate.trust import answer

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.credentials.discovery import by_discovery, from_url
-from gateway.credentials.fetch import Fetcher, check_address
-from gateway.credentials.remote_keys import RemoteKeys, Schedule
-from gateway.credentials.tokens import Issuer, TokenVerifier
+from gateway.auth.fetch import Fetcher, by_discovery, check_address, from_url
+from gateway.auth.remote_keys import RemoteKeys, Schedule
+from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason, Refusal
 from tests.support.issuer import AUDIENCE, ED25519, ISSUER, P256, jwk, jwks, serving, token
 from tests.support.people import refused

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import pytest
 from grpc_health.v1 import health_pb2
 
-from gateway.front_door import Call
-from gateway.health_service import HealthService
-from gateway.inference_service import InferenceService
-from gateway.registry_service import RegistryService
-from gateway.rights import Rights
-from gateway.rules import RULES
-from gateway.settings import Limits
-from gateway.turnstile import Turnstile
+from gateway.admission.stream_limiter import Turnstile
+from gateway.auth.method_rules import RULES
+from gateway.auth.rights import Rights
+from gateway.config.sections import Limits
+from gateway.services.health import HealthService
+from gateway.services.inference import InferenceService
+from gateway.services.registry import RegistryService
+from gateway.transport.call import Call
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.trust.promotion import sign_statement

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.seen_logs import SLOT_BYTES, SeenLog
+from gateway.recording.log_memory import SLOT_BYTES, SeenLog
 from sealgate.settings import ConfigError
 from sealgate.trust.checkpoint import Checkpoint, log_vkey, sign_checkpoint
 from sealgate.trust.keys import PrivateKey

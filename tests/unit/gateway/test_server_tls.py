@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server_tls import REFUSED, TAKEN, ServerTls
-from gateway.settings import Tls
+from gateway.config.sections import Tls
+from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority, Certificate
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from gateway.recorder import Outcome, Recorder
-from gateway.request_fields import once
-from gateway.subjects import Erased, erase_subject
+from gateway.recording.recorder import Outcome, Recorder
+from gateway.recording.subjects import Erased, erase_subject
+from gateway.services.request_fields import once
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.log.tables import OPENINGS

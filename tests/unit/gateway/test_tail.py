@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.tail import PAGE, Pages, Tail
+from gateway.sync.log_follower import PAGE, Pages, Tail
 from registry.changes import Poll
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused

@@ -8,9 +8,9 @@ import pytest
 from limits.errors import StorageError
 from limits.storage import Storage
 
-from gateway.quota_settings import Quota, QuotaStore
-from gateway.quota_tokens import Counted, MemoryTokens
-from gateway.quotas import Quotas
+from gateway.admission.quotas import Quotas
+from gateway.admission.token_counts import Counted, MemoryTokens
+from gateway.config.quotas import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 

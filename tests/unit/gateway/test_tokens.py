@@ -11,9 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.credentials.key_sets import KeySet
-from gateway.credentials.tokens import Issuer, TokenVerifier
-from gateway.credentials.verified import VerifiedTokens
+from gateway.auth.key_sets import KeySet
+from gateway.auth.tokens import Issuer, TokenVerifier, VerifiedTokens
 from sealgate.reasons import Reason, Refusal
 from tests.support.issuer import AUDIENCE, ED25519, ISSUER, P256, RSA, claims, jwk, jwks, token
 

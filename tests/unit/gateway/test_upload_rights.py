@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.front_door import Call
-from gateway.rights import Rights
-from gateway.rules import RULES
-from gateway.settings import Limits
-from gateway.turnstile import Turnstile
-from gateway.upload_service import UploadService
+from gateway.admission.stream_limiter import Turnstile
+from gateway.auth.method_rules import RULES
+from gateway.auth.rights import Rights
+from gateway.config.sections import Limits
+from gateway.services.uploads import UploadService
+from gateway.transport.call import Call
 from registry.open_uploads import OpenUpload
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.manifest import Manifest

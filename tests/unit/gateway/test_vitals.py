@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.vitals import Vitals, Window, finding
+from gateway.rollout.alias_health import Vitals, Window, finding
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.health import Limits
 

@@ -4,7 +4,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-from gateway.watch import Watch
+from gateway.sync.registry_sync import Watch
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
 

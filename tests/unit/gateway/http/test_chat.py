@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.http.chat import NEUTRAL, Chat, read_chat
+from gateway.transport.http.chat import NEUTRAL, Chat, read_chat
 from inference.remote.prompts import read_asked, without_sampling
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical

@@ -6,9 +6,9 @@ import zlib
 import numpy as np
 import pytest
 
-from gateway.http.answer import STATUS, refused
-from gateway.http.infer import Wishes, read_request, write_response
-from gateway.unpacking import unpacked
+from gateway.transport.compression import unpacked
+from gateway.transport.http.answer import STATUS, refused
+from gateway.transport.http.infer import Wishes, read_request, write_response
 from sealgate import statuses
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason, Refusal

@@ -4,7 +4,7 @@ import json
 import random
 from collections import Counter
 
-from gateway.http.infer import read_request
+from gateway.transport.http.infer import read_request
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.tensors import read_inputs
 

@@ -4,10 +4,10 @@ import json
 import re
 
 from gateway.app import SERVICES
-from gateway.http.openapi import document
-from gateway.http.operations import OPERATIONS, READS_BODY
-from gateway.http.routes import OPENAPI, ROUTES, find
-from gateway.rules import ANYONE, AUDIT_READS, RULES
+from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
+from gateway.transport.http.openapi import document
+from gateway.transport.http.operations import OPERATIONS, READS_BODY
+from gateway.transport.http.routes import OPENAPI, ROUTES, find
 from tests.support.oracles import python_with, run
 
 INFERENCE = SERVICES[0]

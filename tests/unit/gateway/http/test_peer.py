@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
-from gateway.credentials.certificates import ClientCertificate
-from gateway.http.peer import HttpContext, Peer
+from gateway.auth.certificates import ClientCertificate
+from gateway.transport.http.peer import HttpContext, Peer
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.certificates import Authority
 

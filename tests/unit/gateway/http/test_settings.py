@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.config import GatewayConfig
-from gateway.http.settings import HttpSettings
+from gateway.config.document import GatewayConfig
+from gateway.transport.http.settings import HttpSettings
 from sealgate.settings import ConfigError
 from tests.unit.gateway.test_config import GOOD, read
 

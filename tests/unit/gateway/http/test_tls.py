@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.http.tls import HttpTls, tls_context
-from gateway.server_tls import Served, ServerTls
-from gateway.settings import Tls
+from gateway.config.sections import Tls
+from gateway.transport.http.tls import HttpTls, tls_context
+from gateway.transport.tls import Served, ServerTls
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.engine_settings import EngineSettings
-from gateway.generator_settings import GeneratorSettings
-from gateway.metrics.certificates import Certificates
-from gateway.server_tls import REFUSED, TAKEN, ServerTls
-from gateway.settings import Tls
+from gateway.config.engines import EngineSettings, GeneratorSettings
+from gateway.config.sections import Tls
+from gateway.observability.certificates import Certificates
+from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority
 

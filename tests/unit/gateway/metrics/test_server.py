@@ -5,7 +5,7 @@ import socket
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.metrics.server import MetricsServer
+from gateway.observability.server import MetricsServer
 from sealgate.metrics_settings import MetricsSettings
 from sealgate.settings import ConfigError
 

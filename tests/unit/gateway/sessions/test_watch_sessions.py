@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.session_settings import SessionSettings
-from gateway.sessions.opening import open_sessions
-from gateway.sessions.sealed import SealedStore
+from gateway.config.sessions import SessionSettings
+from gateway.sessions.sealed import SealedStore, open_sessions
 from gateway.sessions.store import START
 from gateway.sessions.watch import SessionWatch, measured_alike
 from inference.answer import Answer

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engine_process import build
-from gateway.engine_settings import EngineSettings
+from gateway.backends.engine_process import build
+from gateway.config.engines import EngineSettings
 from inference.remote.settings import EngineConfig
 from sealgate.settings import ConfigError
 from tests.support.people import key

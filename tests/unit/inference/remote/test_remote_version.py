@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gateway.prompt_guard import OfTexts
+from gateway.screening.prompt_classifier import OfTexts
 from inference.remote.service import FEATURES_OUTPUT
 from inference.remote.version import RemoteVersion, Terms
 from inference.screening.detector import Verdict

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engine_rooms import open_room
-from gateway.engine_settings import EngineSettings
+from gateway.backends.remote import open_room
+from gateway.config.engines import EngineSettings
 from inference.remote import sockets
 from inference.remote.door import SocketDoor
 from inference.remote.room import EngineRoom

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import ray_process
+from gateway.backends import ray_process
 from inference.remote.settings import EngineConfig
 from inference.replicas.settings import RaySettings
 from inference.replicas.surroundings import Surroundings

@@ -1,0 +1,73 @@
+"""Counts of tokens in Redis, so that gateways count together.
+
+A window is a hash that goes when it ends: what it holds in all, and of each answer in progress what
+was set aside, under a name of its own. So what is sent twice, since nothing was heard of the first
+time, counts once, and what was set aside in a window that is over is not found in the next one.
+"""
+
+import secrets
+from typing import Any
+
+from limits.errors import StorageError
+from limits.storage import RedisStorage
+
+from gateway.admission.token_counts import Counted
+
+# KEYS: the window. ARGV: a name, how many, the most that there may be in all, the seconds of a new
+# window.
+_TAKE = b"""
+local window, name, tokens, most = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+if redis.call('HSETNX', window, 'all', 0) == 1 then
+    redis.call('EXPIRE', window, ARGV[4])
+end
+local all = tonumber(redis.call('HGET', window, 'all'))
+local counted = redis.call('HEXISTS', window, name)
+if counted == 0 and all + tokens <= most then
+    redis.call('HSET', window, name, ARGV[2])
+    all = redis.call('HINCRBY', window, 'all', ARGV[2])
+    counted = 1
+end
+return {all, redis.call('PTTL', window), counted}
+"""
+# ARGV: the name, and how many of them come back.
+_GIVE_BACK = b"""
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 and ARGV[2] ~= '0' then
+    redis.call('HINCRBY', KEYS[1], 'all', '-' .. ARGV[2])
+end
+"""
+# Of what is used already.
+_ADD = b"""
+if redis.call('HSETNX', KEYS[1], 'all', 0) == 1 then
+    redis.call('EXPIRE', KEYS[1], ARGV[2])
+end
+return {redis.call('HINCRBY', KEYS[1], 'all', ARGV[1]), redis.call('PTTL', KEYS[1])}
+"""
+
+
+class RedisTokens:
+    """Beside the counts of a storage of `limits`. Safe for many threads."""
+
+    def __init__(self, store: RedisStorage) -> None:
+        self._store = store
+        register = store.get_connection().register_script
+        self._take, self._add = register(_TAKE), register(_ADD)
+        self._give_back = register(_GIVE_BACK)
+
+    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> Counted:
+        """See `TokenCounts`."""
+        if most is None:
+            tokens, left = self._run(self._add, key, tokens, seconds)
+            return Counted(tokens, left / 1000, "")
+        name = secrets.token_hex(8)
+        tokens, left, counted = self._run(self._take, key, name, tokens, most, seconds)
+        return Counted(tokens, left / 1000, name if counted else None)
+
+    def give_back(self, key: str, place: Any, tokens: int) -> None:
+        """See `TokenCounts`."""
+        self._run(self._give_back, key, place, tokens)
+
+    def _run(self, script: Any, key: str, *given: Any) -> Any:
+        try:
+            return script([self._store.prefixed_key(f"TOKENS/{key}")], given)
+        except self._store.base_exceptions as error:
+            raise StorageError(error) from error

@@ -1,0 +1,147 @@
+"""How many calls may keep a thread waiting for their other end, and for how long.
+
+The server has a fixed number of threads, and a call holds one while its message comes in and while
+its stream goes on, however slowly the other end sends or takes. So that nobody takes them all by
+waiting, calls without a credential get a quarter of the threads and streams another quarter, with a
+language model's answers in one, which take as long; one caller gets three quarters of what there is
+for messages and for streams, and each wait ends in time, whatever deadline the caller chose; a
+stream on which the other end neither sends nor takes anything ends before that. Those who follow
+changes or a log wait nearly always, so they have threads of their own, one for each who is let in.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from enum import Enum, auto
+from typing import Protocol
+
+from gateway.config.sections import Limits
+from sealgate.reasons import Reason, Refusal
+
+_SWEEP_SECONDS = 0.25
+# What may be asked without a credential fits into one packet.
+_ANONYMOUS_SECONDS = 1.0
+_OVERTIME_SECONDS = 5.0
+# Beside those who are let in, for those who are still being looked at.
+_DOORKEEPERS = 8
+
+
+class Wait(Enum):
+    """What a thread waits for: the one message of an anonymous or a known caller, a stream, or what
+    happens next.
+    """
+
+    ANONYMOUS = auto()
+    MESSAGE = auto()
+    STREAM = auto()
+    WATCH = auto()
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Turnstile:
+    """Lets calls wait while there is room, and ends those that overstay."""
+
+    def __init__(self, limits: Limits) -> None:
+        share = max(1, limits.threads // 4)
+        self._room = {
+            Wait.ANONYMOUS: threading.BoundedSemaphore(share),
+            Wait.MESSAGE: threading.BoundedSemaphore(limits.threads),
+            Wait.STREAM: threading.BoundedSemaphore(share),
+            Wait.WATCH: threading.BoundedSemaphore(limits.watchers),
+        }
+        self._most_of_one = {
+            Wait.MESSAGE: max(1, limits.threads - share),
+            Wait.STREAM: max(1, share - share // 4),
+        }
+        self._of_one: Counter[tuple[Wait, str]] = Counter()
+        self._idle = limits.idle
+        self._longest = {
+            Wait.ANONYMOUS: _ANONYMOUS_SECONDS,
+            Wait.MESSAGE: limits.deadline,
+            Wait.STREAM: limits.stream,
+            # They end by themselves, unless the other end takes nothing.
+            Wait.WATCH: limits.stream + _OVERTIME_SECONDS,
+        }
+        self.watchers = ThreadPoolExecutor(
+            limits.watchers + _DOORKEEPERS, thread_name_prefix="watcher"
+        )
+        self._ends: dict[Cancellable, float] = {}
+        self._mutex = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="turnstile", daemon=True)
+
+    def start(self) -> None:
+        """Begin to end what overstays."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.watchers.shutdown()
+
+    def reading(self, call: Cancellable, caller: str) -> AbstractContextManager[None]:
+        """Hold a place for a known caller's call while its one message comes. Raises: QUEUE_FULL,
+        also where too many of that caller's wait.
+        """
+        return self._waiting_for(caller, call, Wait.MESSAGE)
+
+    def streaming(self, call: Cancellable, caller: str) -> AbstractContextManager[None]:
+        """The same while a known caller's stream goes on."""
+        return self._waiting_for(caller, call, Wait.STREAM)
+
+    @contextmanager
+    def idle(self, call: Cancellable) -> Iterator[None]:
+        """While the block runs, a call that has a place waits for its other end alone."""
+        with self._mutex:
+            end = self._ends[call]
+            self._ends[call] = min(end, time.monotonic() + self._idle)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                if call in self._ends:
+                    self._ends[call] = end
+
+    @contextmanager
+    def waiting(self, call: Cancellable, wait: Wait) -> Iterator[None]:
+        """Hold a place for the call while the block runs. Raises: QUEUE_FULL."""
+        room = self._room[wait]
+        if not room.acquire(blocking=False):
+            raise Refusal(Reason.QUEUE_FULL, f"too many wait: {wait.name.lower()}")
+        with self._mutex:
+            self._ends[call] = time.monotonic() + self._longest[wait]
+        try:
+            yield
+        finally:
+            with self._mutex:
+                del self._ends[call]
+            room.release()
+
+    @contextmanager
+    def _waiting_for(self, caller: str, call: Cancellable, wait: Wait) -> Iterator[None]:
+        key = wait, caller
+        with self._mutex:
+            if self._of_one[key] >= self._most_of_one[wait]:
+                raise Refusal(Reason.QUEUE_FULL, f"too many of {caller} wait")
+            self._of_one[key] += 1
+        try:
+            with self.waiting(call, wait):
+                yield
+        finally:
+            with self._mutex:
+                self._of_one[key] -= 1
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_SWEEP_SECONDS):
+            now = time.monotonic()
+            with self._mutex:
+                overdue = [call for call, end in self._ends.items() if now >= end]
+            for call in overdue:
+                call.cancel()

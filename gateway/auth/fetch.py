@@ -1,0 +1,122 @@
+"""Fetching a small JSON document of an issuer: https only, no redirects, bounded in size and time.
+
+The address comes from the gateway's configuration, or from the discovery document of an issuer
+that stands there; never from a token or a caller. The environment's proxies are not used.
+"""
+
+import http.client
+import ipaddress
+import json
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from gateway.auth.key_sets import KeySet
+from gateway.transport.http_client import Exchange
+from sealgate.reasons import Reason, Refusal
+
+_LARGEST_BYTES = 256 * 1024
+_SECONDS = 5.0
+_OK = 200
+
+
+def check_address(url: str, *, insecure_loopback: bool = False) -> SplitResult:
+    """Return the parts of an address that may be fetched. Raises Refusal(KEY_SET_REFUSED).
+
+    `insecure_loopback` also lets http pass, to this machine alone; it is for tests.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise Refusal(Reason.KEY_SET_REFUSED, "an address is malformed") from error
+    plain = url.isascii() and url.isprintable() and " " not in url
+    secure = parts.scheme == "https" or (
+        insecure_loopback and parts.scheme == "http" and _is_loopback(host)
+    )
+    if not (secure and plain and host) or parts.username or parts.password or parts.fragment:
+        raise Refusal(Reason.KEY_SET_REFUSED, "an address is not a plain https URL")
+    return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """Fetches documents. `authority` (PEM) is trusted instead of the system's authorities."""
+
+    authority: Path | None = None
+    insecure_loopback: bool = False
+    largest_bytes: int = _LARGEST_BYTES
+    seconds: float = _SECONDS
+
+    def get(self, url: str) -> bytes:
+        """The document at `url`.
+
+        Raises: KEY_SET_UNREACHABLE where the server is down, slow or answers with anything but
+        200; KEY_SET_REFUSED for another address than https, or a document that is too large.
+        """
+        parts = check_address(url, insecure_loopback=self.insecure_loopback)
+        exchange = Exchange(
+            parts,
+            self._context(parts),
+            "GET",
+            (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+            self.largest_bytes,
+            self.seconds,
+            {"accept": "application/json", "accept-encoding": "identity"},
+        )
+        try:
+            status, document = exchange.run()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            detail = f"{url}: {type(error).__name__}"
+            raise Refusal(Reason.KEY_SET_UNREACHABLE, detail) from error
+        if status != _OK:
+            raise Refusal(Reason.KEY_SET_UNREACHABLE, f"{parts.netloc} answers {status}")
+        if len(document) > self.largest_bytes:
+            raise Refusal(Reason.KEY_SET_REFUSED, f"{parts.netloc} sends too much")
+        return document
+
+    def _context(self, parts: SplitResult) -> ssl.SSLContext | None:
+        if parts.scheme == "http":
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.authority)
+        except OSError as error:
+            raise Refusal(Reason.KEY_SET_UNREACHABLE, f"{self.authority}: {error}") from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_WELL_KNOWN = "/.well-known/openid-configuration"
+
+Fetch = Callable[[], KeySet]
+
+
+def from_url(fetcher: Fetcher, url: str) -> Fetch:
+    """Fetches the key set at `url`."""
+    return lambda: KeySet.parse(fetcher.get(url), strict=False)
+
+
+def by_discovery(fetcher: Fetcher, issuer: str) -> Fetch:
+    """Fetches the key set that the issuer's own configuration names, which must be the issuer's.
+
+    What is fetched raises Refusal(KEY_SET_REFUSED) for the configuration of another issuer.
+    """
+
+    def fetch() -> KeySet:
+        try:
+            found = json.loads(fetcher.get(issuer.rstrip("/") + _WELL_KNOWN))
+            named, address = found["issuer"], found["jwks_uri"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Refusal(Reason.KEY_SET_REFUSED, "no issuer's configuration") from error
+        if named != issuer or not isinstance(address, str):
+            raise Refusal(Reason.KEY_SET_REFUSED, "the configuration of another issuer")
+        return KeySet.parse(fetcher.get(address), strict=False)
+
+    return fetch

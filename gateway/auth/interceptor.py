@@ -1,0 +1,263 @@
+"""The one interceptor that every call passes: who is it, may they, and what do they hear if not.
+
+1. A method without a rule is refused.
+2. A method open to anyone passes without a credential.
+3. The credential is verified and the policy names the principal.
+4. The principal's roles must meet the rule, before the request itself is read.
+5. The caller's quotas have room (`gateway.admission.quotas`).
+6. The request is read, in bounded time and room (`gateway.admission.stream_limiter`), and must be a
+   message (`gateway.services.request_fields`).
+7. What shows audit data is recorded before anything of the answer leaves; else nothing leaves.
+8. While answers stream, steps 1 to 4 are taken again before each of them leaves.
+9. Whatever the handler raises becomes a reason from the fixed list.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import grpc
+
+from gateway.admission.quotas import COUNTED, Quotas, nothing
+from gateway.admission.stream_limiter import Turnstile, Wait
+from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES, WATCHES
+from gateway.services.request_fields import Handler, only, parsed
+from gateway.transport.call import Call, RecordedRefusal
+from gateway.transport.call_log import following, line_of_call
+from inference import tracing
+from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.remote import RECEIPT_METADATA
+from sealgate.statuses import grpc_status, refusal_for
+from sealgate.trust.policy import Policy, Principal
+
+_log = logging.getLogger(__name__)
+
+
+class Authenticator(Protocol):
+    def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal: ...
+
+
+class FrontDoor(grpc.ServerInterceptor):
+    """Guards every handler of a server.
+
+    `counted_refusals` counts what was refused before a caller was known, and what a caller's quota
+    refused; those are not recorded one by one, so that nobody can fill the disk. What was, outside
+    the path of a request, `recorded_refusals` counts.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        policy: Callable[[], Policy],
+        record: Callable[[Call, Refusal], None],
+        record_read: Callable[[Call, Any], None],
+        turnstile: Turnstile,
+        quotas: Quotas,
+        largest: int,
+    ) -> None:
+        """`largest` is the most bytes that a request's message may have. `record_read` is told of
+        each call and request that shows audit data.
+        """
+        self._authenticator = authenticator
+        self._policy = policy
+        self._record = record
+        self._record_read = record_read
+        self._turnstile = turnstile
+        self._quotas = quotas
+        self._largest = largest
+        self._guarded: dict[str, Handler] = {}
+        self.counted_refusals: Counter[str] = Counter()
+        self.recorded_refusals: Counter[str] = Counter()
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], "Handler | None"],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        method = handler_call_details.method
+        guarded = self._guarded.get(method)
+        if guarded is not None:
+            return guarded
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        # Only methods that exist are kept, so callers cannot make this grow.
+        guarded = self._guarded[method] = self._guard(method, handler)
+        return guarded
+
+    def _guard(self, method: str, handler: Handler) -> Handler:
+        """The handler behind the door, which takes every request as a stream of bytes.
+
+        On the wire a single message is one too. Had the server read it, anyone could have held a
+        thread by not sending it, and had it parsed.
+        """
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._guard_stream(method, handler), None, handler.response_serializer
+            )
+        return grpc.stream_unary_rpc_method_handler(
+            self._guard_single(method, handler), None, handler.response_serializer
+        )
+
+    def _guard_single(self, method: str, handler: Handler) -> Callable[..., Any]:
+        streams = handler.request_streaming
+        behavior: Any = handler.stream_unary if streams else handler.unary_unary
+        reads = method in AUDIT_READS
+
+        def answered(messages: Iterator[bytes], call: Call) -> Any:
+            requests = parsed(messages, handler, self._largest)
+            leave = nothing
+            try:
+                self.admit(call, method)
+                leave = self.enter(call)
+                if streams:
+                    with self._streaming(call, Wait.STREAM):
+                        return behavior(self._awaited(call, requests), call)
+                with self._reading(call):
+                    request = only(requests)
+                answer = behavior(request, call)
+                if reads:
+                    self._record_read(call, request)
+                return answer
+            except Exception as error:
+                self._abort(call, error)
+            finally:
+                leave()
+
+        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+            call = Call(context, method, self._turnstile)
+            with tracing.call(method, context.invocation_metadata), following(method, call):
+                return answered(messages, call)
+
+        return guarded
+
+    def _guard_stream(self, method: str, handler: Handler) -> Callable[..., Any]:
+        streams = handler.request_streaming
+        behavior: Any = handler.stream_stream if streams else handler.unary_stream
+        watches = method in WATCHES
+        wait = Wait.WATCH if watches else Wait.STREAM
+        reads = method in AUDIT_READS
+
+        def answered(messages: Iterator[bytes], call: Call) -> Iterator[Any]:
+            requests = parsed(messages, handler, self._largest)
+            leave = nothing
+            try:
+                self.admit(call, method)
+                leave = self.enter(call)
+                with self._streaming(call, wait):
+                    request = (
+                        self._quotas.each(call.principal, self._awaited(call, requests))
+                        if streams
+                        else only(requests)
+                    )
+                    answers = behavior(request, call)
+                    if reads:
+                        answers = self._recorded(call, request, answers)
+                    yield from self._admitted(call, answers)
+            except Exception as error:
+                self._abort(call, error)
+            finally:
+                leave()
+
+        def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
+            call = Call(context, method, self._turnstile)
+
+            def followed() -> Generator[Any, None, None]:
+                with following(method, call):
+                    yield from answered(messages, call)
+
+            yield from tracing.stream(method, context.invocation_metadata, followed())
+
+        if watches:
+            # gRPC's own name for the threads on which a handler runs.
+            guarded.experimental_thread_pool = self._turnstile.watchers  # type: ignore[attr-defined]
+        return guarded
+
+    def admit(self, call: Call, method: str) -> None:
+        """Steps 1 to 4, by the rule of `method`. Raises: RULE_MISSING, ROLE_TOO_LOW, and more."""
+        # 1.
+        roles = RULES.get(method)
+        if roles is None:
+            raise Refusal(Reason.RULE_MISSING, method)
+        # 2.
+        if roles == ANYONE:
+            return
+        # 3.
+        # Of a stream, whose caller is looked at again with each message, the first time is told.
+        with tracing.span("authenticate") if call.is_anonymous else nullcontext():
+            principal = self._authenticator.principal(call.context, self._policy())
+        call.identify(principal)
+        # 4.
+        if roles.isdisjoint(call.principal.roles):
+            raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
+
+    def enter(self, call: Call) -> Callable[[], None]:
+        """Step 5; returns what is to be called when the call ends. Raises like `Quotas.enter`."""
+        return nothing if call.is_anonymous else self._quotas.enter(call.principal)
+
+    def _reading(self, call: Call) -> AbstractContextManager[None]:
+        if call.is_anonymous:
+            return self._turnstile.waiting(call, Wait.ANONYMOUS)
+        return self._turnstile.reading(call, call.principal.name)
+
+    def _recorded(self, call: Call, request: Any, answers: Iterator[Any]) -> Iterator[Any]:
+        """Step 7 for a stream: one entry, before its first message. Raises: RECORD_FAILED."""
+        for number, answer in enumerate(answers):
+            if number == 0:
+                self._record_read(call, request)
+            yield answer
+
+    def _admitted(self, call: Call, answers: Iterator[Any]) -> Iterator[Any]:
+        """Step 8. Raises like `admit`."""
+        for answer in answers:
+            self.admit(call, call.method)
+            with self._turnstile.idle(call):
+                yield answer
+
+    def _awaited(self, call: Call, messages: Iterator[Any]) -> Iterator[Any]:
+        """A stream's messages, none of which is waited for without end."""
+        while True:
+            with self._turnstile.idle(call):
+                message = next(messages, None)
+            if message is None:
+                return
+            yield message
+
+    def _streaming(self, call: Call, wait: Wait) -> AbstractContextManager[None]:
+        if wait is Wait.STREAM and not call.is_anonymous:
+            return self._turnstile.streaming(call, call.principal.name)
+        return self._turnstile.waiting(call, wait)
+
+    def _abort(self, call: Call, error: Exception) -> None:
+        """Step 9: ends the call with the error's reason; the outermost boundary of a call."""
+        code: Callable[[], Any] = call.code
+        if code() is not None and not isinstance(error, NotImplementedError):
+            # A handler of a foreign servicer has aborted by itself.
+            raise error
+        refusal, receipt = self.refused(call, error)
+        metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
+        call.abort_with_status(grpc_status(refusal, *metadata))
+
+    def refused(self, call: Call, error: Exception) -> tuple[Refusal, bytes | None]:
+        """What the caller hears, recorded or counted, and the receipt of it where one is due."""
+        refusal = refusal_for(error)
+        line_of_call().outcome = refusal.reason.name
+        if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):
+            _log.error("%s failed: %s", call.method, refusal, exc_info=error)
+        if isinstance(refusal, RecordedRefusal):
+            return refusal, refusal.receipt
+        if call.is_anonymous or refusal.reason in COUNTED:
+            self.counted_refusals[refusal.reason.name] += 1
+        else:
+            self.recorded_refusals[refusal.reason.name] += 1
+            self._record_refusal(call, refusal)
+        return refusal, None
+
+    def _record_refusal(self, call: Call, refusal: Refusal) -> None:
+        try:
+            self._record(call, refusal)
+        except Refusal as failure:
+            # The call is refused as it is; that it was not recorded must show somewhere.
+            _log.error("a refusal of %s is not recorded: %s", call.method, failure)

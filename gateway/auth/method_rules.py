@@ -1,0 +1,126 @@
+"""Who may call what: one rule for each method of each service that the gateway offers.
+
+A method that has no rule is refused, and a test walks the services' descriptors so that none is
+forgotten. Roles come from the signed policy alone.
+"""
+
+from collections.abc import Mapping
+
+ANYONE: frozenset[str] = frozenset()
+"""Marks the few methods that need no credential; they tell nothing but whether we are up."""
+
+_CLIENT = frozenset({"client"})
+_PUBLISHER = frozenset({"publisher"})
+_ADMIN = frozenset({"admin"})
+_APPROVER = frozenset({"approver"})
+_AUDITOR = frozenset({"auditor"})
+# Services: one that checks golden answers, one that returns an alias by itself.
+_MONITOR = frozenset({"monitor"})
+_ROLLBACK = frozenset({"rollback"})
+_STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
+_ALL = _STAFF | _CLIENT
+
+_INFERENCE = {
+    "ServerLive": ANYONE,
+    "ServerReady": ANYONE,
+    "ModelReady": _ALL,
+    "ServerMetadata": _ALL,
+    "ModelMetadata": _ALL,
+    "ModelInfer": _CLIENT,
+    "ModelStreamInfer": _CLIENT,
+    "ModelConfig": _ALL,
+    # How much others ask, and which models there are besides one's own, is not for clients.
+    "ModelStatistics": _STAFF,
+    "RepositoryIndex": _STAFF,
+    # Whoever asks is told where to go instead.
+    "RepositoryModelLoad": _ALL,
+    "RepositoryModelUnload": _ALL,
+}
+_REGISTRY = {
+    "GetPolicy": _ALL | _MONITOR | _ROLLBACK,
+    "CreateModel": _PUBLISHER,
+    "ListModels": _STAFF | _MONITOR,
+    "CommitWatermark": _PUBLISHER,
+    "UploadVersion": _PUBLISHER,
+    # Of a version, a monitor gets what `gateway.screening.monitors` says.
+    "GetVersion": _STAFF | _MONITOR,
+    "ListVersions": _STAFF,
+    "DownloadFile": _STAFF | _MONITOR,
+    "AttachEvidence": _PUBLISHER | _APPROVER | _ADMIN,
+    "CreateProposal": _PUBLISHER | _ADMIN,
+    "GetProposal": _STAFF,
+    "ListProposals": _STAFF,
+    "CreateApproval": _APPROVER,
+    "Promote": _ADMIN,
+    "Rollback": _ADMIN | _ROLLBACK,
+    "RevokeVersion": _ADMIN,
+    "GetPointer": _STAFF | _MONITOR | _ROLLBACK,
+    "ListPointers": _STAFF | _ROLLBACK,
+    "WatchChanges": _STAFF,
+}
+# The roots' signatures authorize a policy; an admin brings it.
+_POLICY = {"AcceptPolicy": _ADMIN}
+_UPLOADS = {
+    "CreateUpload": _PUBLISHER,
+    "GetUpload": _PUBLISHER,
+    "UploadFile": _PUBLISHER,
+    "CreateVersion": _PUBLISHER,
+    "DeleteUpload": _PUBLISHER,
+}
+_CREDENTIALS = {
+    "CreateApiKey": _ADMIN,
+    "ListApiKeys": _ADMIN | _AUDITOR,
+    "RevokeApiKey": _ADMIN,
+}
+# Checkpoints and proofs hold hashes only, so every caller may be a witness; entries are the
+# auditor's.
+_LOG = {
+    "ListLogs": _ALL,
+    "GetCheckpoint": _ALL,
+    "GetInclusionProof": _ALL,
+    "GetConsistencyProof": _ALL,
+    "GetEntry": _AUDITOR,
+    "StreamEntries": _AUDITOR,
+    "WatchLog": _AUDITOR,
+    "StreamHashes": _AUDITOR,
+    "OpenEntry": _AUDITOR,
+    "EraseSubject": _ADMIN,
+}
+_AUDIT = {
+    "GetLiveAt": _AUDITOR,
+    "GetDecision": _AUDITOR,
+    "StreamRecords": _AUDITOR,
+    "StreamOpenings": _AUDITOR,
+}
+# Watching goes on for ever and holds a thread, so whoever does it must be known.
+_HEALTH = {"Check": ANYONE, "Watch": _ALL, "List": ANYONE}
+_REFLECTION = {"ServerReflectionInfo": _ALL}
+
+RULES: Mapping[str, frozenset[str]] = {
+    f"/{service}/{method}": roles
+    for service, methods in {
+        "inference.GRPCInferenceService": _INFERENCE,
+        "sealgate.v1.RegistryService": _REGISTRY,
+        "sealgate.v1.PolicyService": _POLICY,
+        "sealgate.v1.UploadService": _UPLOADS,
+        "sealgate.v1.CredentialService": _CREDENTIALS,
+        "sealgate.v1.LogService": _LOG,
+        "sealgate.v1.AuditService": _AUDIT,
+        "grpc.health.v1.Health": _HEALTH,
+        "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,
+    }.items()
+    for method, roles in methods.items()
+}
+
+WATCHES = frozenset(
+    {"/sealgate.v1.RegistryService/WatchChanges", "/sealgate.v1.LogService/WatchLog"}
+)
+"""What goes on for as long as its caller likes, mostly waiting, on threads of its own."""
+
+AUDIT_READS = frozenset(
+    f"/sealgate.v1.{service}/{method}"
+    for service, methods in {"LogService": _LOG, "AuditService": _AUDIT}.items()
+    for method, roles in methods.items()
+    if roles == _AUDITOR
+)
+"""What shows audit data. Each such call is recorded before anything of its answer leaves."""

@@ -1,0 +1,93 @@
+"""Builds an engine of its own process from its configuration: the one place of its parts."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gateway.config.opening import open_store
+from gateway.observability.engine import EngineMetrics
+from inference.batching import OperatorBounds
+from inference.cpu import CpuSettings
+from inference.engine import Engine, Loader, TrustAnchor
+from inference.loading import LocalLoader
+from inference.remote.host import Host
+from inference.remote.server import Server
+from inference.remote.settings import EngineConfig
+from inference.remote.tally import Tally
+from inference.seen import SeenFile
+from registry.artifacts import ArtifactStore
+from sealgate.files import read_regular_file
+from sealgate.reasons import Refusal
+from sealgate.settings import ConfigError
+from sealgate.steady_clock import now
+from sealgate.trust.engine_counts import INSTANCE_BYTES
+from sealgate.trust.keys import PublicKey, load_private_key
+
+
+class EngineProcess:
+    """An engine's listeners: gateways', and that of `[metrics]`."""
+
+    def __init__(
+        self, config: EngineConfig, host: Host, replicas: Callable[[], int] | None = None
+    ) -> None:
+        """Binds them; `replicas` says how many answer, where graphs run in such.
+
+        Raises: ConfigError; SOCKET_EXPOSED.
+        """
+        self.metrics = EngineMetrics(config.metrics, host.engine, replicas)
+        self._server = Server(config, host)
+        self.address = self._server.address
+
+    def start(self) -> None:
+        self._server.start()
+        self.metrics.start()
+
+    def stop(self) -> None:
+        """Answer what is in progress, refuse the rest, and end."""
+        self.metrics.drain()
+        self._server.stop()
+        self.metrics.stop()
+
+
+def build(config: EngineConfig) -> EngineProcess:
+    """Binds the listeners and opens what the engine has of its own; `start` begins to answer.
+
+    Raises: ConfigError.
+    """
+    with reading():
+        seen = SeenFile.open(config.trust.seen)
+        engine = open_engine(config, seen, open_loader(config))
+        parts = engine, seen, open_files(config), open_tally(config), now, config.limits.deadline
+        return EngineProcess(config, Host(*parts))
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Names what of the configuration cannot be used. Raises: ConfigError."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise ConfigError(f"{refusal.reason.name}: {refusal.detail}") from refusal
+    except OSError as error:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def open_engine(config: EngineConfig, seen: SeenFile, loader: Loader) -> Engine:
+    keys = [PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys]
+    anchor = TrustAnchor({key.keyid: key for key in keys}, config.trust.threshold)
+    return Engine(anchor, seen, now, loader)
+
+
+def open_loader(config: EngineConfig) -> LocalLoader:
+    cpu = CpuSettings.detect(config.runtime.threads_per_run)
+    return LocalLoader(cpu, OperatorBounds(config.batching), config.runtime)
+
+
+def open_files(config: EngineConfig) -> ArtifactStore:
+    artifacts = config.artifacts
+    return open_store("[artifacts] place", artifacts.place, artifacts.bucket, create=False)
+
+
+def open_tally(config: EngineConfig) -> Tally:
+    instance = secrets.token_hex(INSTANCE_BYTES)
+    return Tally(config.engine.name, instance, load_private_key(config.engine.key), now)

@@ -1,0 +1,61 @@
+"""Builds an engine whose graphs run in replicas on Ray: the one place of its parts, and theirs."""
+
+from functools import partial
+
+from gateway.backends.engine_process import (
+    EngineProcess,
+    now,
+    open_engine,
+    open_files,
+    open_loader,
+    open_tally,
+    reading,
+)
+from inference.batching import OperatorBounds
+from inference.remote.host import Host
+from inference.remote.settings import EngineConfig
+from inference.replicas.board import Board
+from inference.replicas.front import Crew, Front
+from inference.replicas.replica import Replica
+from inference.replicas.surroundings import Surroundings
+from inference.seen import SeenFile
+from sealgate.logs import configure
+from sealgate.settings import ConfigError
+
+
+def build(config: EngineConfig) -> EngineProcess:
+    """See `engine_process.build`; starts Ray and the replicas, which end with the server.
+
+    Raises: ConfigError.
+    """
+    if config.runtime.is_on_gpu:
+        raise ConfigError("--on ray is for the processor: give each GPU an engine of its own")
+    surroundings = Surroundings.make()
+    try:
+        from inference.replicas.fleet import RayFleet
+    except ModuleNotFoundError as error:
+        surroundings.remove()
+        raise ConfigError(f"--on ray needs {error.name}: pip install '.[ray]'") from error
+    make = partial(build_replica, config, surroundings)
+    fleet = RayFleet(config.ray, surroundings, make, config.limits.deadline)
+    try:
+        with reading():
+            board, bounds = Board(surroundings.board), OperatorBounds(config.batching)
+            crew = Crew(fleet, board, bounds, config.ray.most)
+            seen = SeenFile.open(config.trust.seen)
+            engine = open_engine(config, seen, crew)
+            files, tally = open_files(config), open_tally(config)
+            host = Front(crew, engine, seen, files, tally, now, config.limits.deadline)
+            return EngineProcess(config, host, fleet.replicas)
+    except BaseException:
+        fleet.close()
+        raise
+
+
+def build_replica(config: EngineConfig, surroundings: Surroundings) -> Replica:
+    """A replica, in its own process; it starts with what the engine in front has seen."""
+    configure(config.log)
+    seen = SeenFile.open(config.trust.seen).copy(surroundings.own_file("seen"))
+    engine = open_engine(config, seen, open_loader(config))
+    host = Host(engine, seen, open_files(config), None, now, config.limits.deadline)
+    return Replica(host, Board(surroundings.board))

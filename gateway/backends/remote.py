@@ -1,0 +1,43 @@
+"""Opens the engine rooms that the configuration names; none where it is this process itself."""
+
+from collections.abc import Sequence
+
+from gateway.config.engines import EngineSettings
+from inference.remote.door import Door, SocketDoor, TlsDoor
+from inference.remote.room import EngineRoom
+from inference.remote.rooms import EngineRooms
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
+
+
+def open_rooms(engines: Sequence[EngineSettings]) -> EngineRooms | None:
+    """The rooms of other processes, if there are any. Raises: ConfigError."""
+    rooms = [room for room in map(open_room, engines) if room is not None]
+    return EngineRooms(rooms) if rooms else None
+
+
+def open_room(settings: EngineSettings, *, costs: bool = True) -> EngineRoom | None:
+    """The room of another process. It may be away for now, but not open to others. `costs`: see
+    `EngineRoom`.
+
+    Raises: ConfigError.
+    """
+    door = _door(settings)
+    if door is None:
+        return None
+    try:
+        door.check()
+    except Refusal as refusal:
+        if refusal.reason is not Reason.ENGINE_UNAVAILABLE:
+            raise ConfigError(f"{refusal.reason.name}: [engine] {refusal.detail}") from refusal
+    return EngineRoom(door, settings.name, costs=costs)
+
+
+def _door(settings: EngineSettings) -> Door | None:
+    if settings.socket is not None:
+        return SocketDoor(settings.socket)
+    files = settings.certificate, settings.client_certificate, settings.client_key
+    certificate, own, key = files
+    if certificate is None or own is None or key is None:
+        return None
+    return TlsDoor(settings.address, certificate, own, key)

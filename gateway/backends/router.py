@@ -1,0 +1,100 @@
+"""Two kinds of versions, each run where its kind is run: graphs, and language models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.backends.remote import open_room
+from gateway.config.engines import GeneratorSettings
+from inference.admission import Cleared, FileSource, Source
+from inference.engine import Loader, Ready, Snapshot
+from inference.generation import is_generator
+from inference.openai.generator import OpenAiRoom
+from inference.remote.generator import GeneratorRoom
+from inference.remote.rooms import EngineRooms
+from inference.standing import Place
+from sealgate.reasons import Refusal
+from sealgate.settings import ConfigError
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Pointer, PointerBundle
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The registry's state with some of its pointers."""
+
+    policies: tuple[Envelope, ...]
+    freshness: Envelope | None
+    bundles: Mapping[Place, PointerBundle]
+
+
+class ByKind:
+    """A `Loader`, and all processes in which versions run, as `gateway.sync.registry_sync` shows
+    them.
+    """
+
+    def __init__(
+        self, loader: Loader, rooms: EngineRooms | None, generators: GeneratorRoom | OpenAiRoom
+    ) -> None:
+        """`loader` is for versions that run graphs, `rooms` where that is in other processes."""
+        self._loader = loader
+        self._rooms = rooms
+        self._generators = generators
+
+    @property
+    def behind(self) -> bool:
+        """Whether a process must be shown everything again."""
+        return self._generators.behind or (self._rooms is not None and self._rooms.behind)
+
+    def show(self, snapshot: Snapshot, source: Source) -> None:
+        """Show each process the pointers of its kind."""
+        parts: dict[bool, dict[Place, PointerBundle]] = {True: {}, False: {}}
+        for place, bundle in snapshot.bundles.items():
+            parts[_is_generators(bundle, source)][place] = bundle
+        state = (tuple(snapshot.policies), snapshot.freshness)
+        if self._rooms is not None:
+            self._rooms.show(_Part(*state, parts[False]), source)
+        self._generators.show(_Part(*state, parts[True]), source)
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """See `Loader`."""
+        kind = self._generators if is_generator(cleared.manifest) else self._loader
+        return kind.load(cleared, source, loaded)
+
+    def probe(self) -> None:
+        """See `EngineRoom.probe`."""
+        for place in self._places():
+            place.probe()
+
+    def counts(self) -> list[Envelope]:
+        """What each process says that it ran, signed; nothing is checked here."""
+        return [*(self._rooms.counts() if self._rooms else ()), *self._generators.counts()]
+
+    def close(self) -> None:
+        for place in self._places():
+            place.close()
+
+    def _places(self) -> list[EngineRooms | GeneratorRoom | OpenAiRoom]:
+        return [self._generators, *([self._rooms] if self._rooms is not None else [])]
+
+
+def _is_generators(bundle: PointerBundle, source: Source) -> bool:
+    """Whether a pointer leads to a language model; not where its manifest cannot be read, for which
+    it alone is refused, and no other pointer.
+    """
+    try:
+        signed = source.signed_manifest(Pointer.decode(bundle.pointer.payload).digest)
+        return is_generator(Manifest.decode(signed.manifest))
+    except Refusal:
+        return False
+
+
+def open_generators(settings: GeneratorSettings) -> GeneratorRoom | OpenAiRoom | None:
+    """The process or server that `[generator]` names, if it names one. Raises: ConfigError."""
+    if settings.kind:
+        return OpenAiRoom(settings.server(), settings.name, settings.model)
+    try:
+        room = open_room(settings, costs=False)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("[engine]", "[generator]")) from error
+    return GeneratorRoom(room) if room is not None else None

@@ -1,0 +1,53 @@
+"""Where versions run, by the configuration: here, in engines of other processes, in a foreign
+server; language models in their own process.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.backends.remote import open_rooms
+from gateway.backends.router import ByKind, open_generators
+from gateway.config.document import GatewayConfig
+from inference.batching import OperatorBounds
+from inference.cpu import CpuSettings
+from inference.engine import Engine, TrustAnchor
+from inference.foreign.loading import ForeignLoader, open_foreign
+from inference.loading import LocalLoader
+from inference.remote.rooms import EngineRooms
+from inference.seen import SeenFile
+from sealgate.trust.keys import PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The engine, and what is shown the registry's state before it: None where that is nothing."""
+
+    engine: Engine
+    shown: ByKind | EngineRooms | None
+    foreign: ForeignLoader | None
+
+    @classmethod
+    def open(
+        cls,
+        config: GatewayConfig,
+        roots: Mapping[str, PublicKey],
+        clock: Callable[[], datetime],
+    ) -> "Running":
+        """Raises: ConfigError."""
+        rooms = open_rooms(config.all_engines)
+        cpu = CpuSettings.detect(config.runtime.threads_per_run)
+        bounds = OperatorBounds(config.batching)
+        foreign = open_foreign(config.foreign_engine, cpu, bounds)
+        loader = rooms or foreign or LocalLoader(cpu, bounds, config.runtime)
+        generators = open_generators(config.generator)
+        by_kind = ByKind(loader, rooms, generators) if generators is not None else None
+        anchor = TrustAnchor(roots, config.trust.threshold)
+        seen = SeenFile.open(config.trust.seen)
+        return cls(Engine(anchor, seen, clock, by_kind or loader), by_kind or rooms, foreign)
+
+    def close(self) -> None:
+        """Part from the other processes."""
+        for elsewhere in (self.shown, self.foreign):
+            if elsewhere is not None:
+                elsewhere.close()

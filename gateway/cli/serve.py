@@ -1,0 +1,138 @@
+"""`sealgate serve`: the gateway, or an engine alone, as a process until SIGTERM or SIGINT."""
+
+import gc
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from gateway import app
+from gateway.backends import engine_process, ray_process
+from gateway.config.document import GatewayConfig
+from gateway.transport.connections import raise_file_limit
+from inference import tracing
+from inference.remote.settings import EngineConfig
+from sealgate.cli.main import JoinedGroup
+from sealgate.cli.people import state_folder
+from sealgate.logs import configure
+from sealgate.settings import ConfigError
+
+config_option = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration; default: STATE/gateway.toml.",
+)
+
+
+def read_config(ctx: click.Context, config: Path | None) -> GatewayConfig:
+    """What the option names. Raises: ConfigError."""
+    return GatewayConfig.read(config or state_folder(ctx) / "gateway.toml")
+
+
+_LOOK_SECONDS = 0.5
+_CONFIG = click.Path(dir_okay=False, path_type=Path)
+
+
+class ServeGroup(JoinedGroup):
+    joined_by = "sealgate.commands.serve"
+
+
+@click.group(
+    cls=ServeGroup,
+    invoke_without_command=True,
+    epilog="""
+\b
+Examples:
+  sealgate serve
+  sealgate serve --config /etc/sealgate/gateway.toml
+  sealgate serve engine --config /etc/sealgate/engine.toml
+""",
+)
+@config_option
+@click.pass_context
+def serve(ctx: click.Context, config: Path | None) -> None:
+    """Start the gateway: door, registry and engine in one process."""
+    if ctx.invoked_subcommand is not None:
+        if config is not None:
+            raise click.UsageError(f"--config goes behind {ctx.invoked_subcommand}")
+        return
+    try:
+        settings = read_config(ctx, config)
+        configure(settings.log)
+        tracing.start(settings.traces, "sealgate-gateway")
+        raise_file_limit()
+        gateway = app.build(settings)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    stopping = _on_signal()
+    _spare_collector()
+    gateway.start()
+    for name, port in gateway.ports.items():
+        click.echo(f"listening: {name} on port {port}")
+    while not stopping.wait(_LOOK_SECONDS) and not gateway.recorder.fenced.is_set():
+        pass
+    click.echo("draining")
+    gateway.stop()
+    tracing.stop()
+    if gateway.recorder.fenced.is_set():
+        raise click.ClickException("another gateway has taken over this installation's logs")
+
+
+@serve.command(
+    epilog="""
+\b
+Examples:
+  sealgate serve engine
+  sealgate serve engine --config /etc/sealgate/engine.toml
+  sealgate serve engine --on ray
+"""
+)
+@click.option("--config", type=_CONFIG, help="The configuration; default: STATE/engine.toml.")
+@click.option(
+    "--on",
+    type=click.Choice(["ray"]),
+    help="Run graphs in replicas on Ray Serve, of this machine, as [ray] says.",
+)
+@click.pass_context
+def engine(ctx: click.Context, config: Path | None, on: str | None) -> None:
+    """Start an engine room alone, for the gateways whose [engine] names it."""
+    try:
+        settings = EngineConfig.read(config or state_folder(ctx) / "engine.toml")
+        configure(settings.log)
+        tracing.start(settings.traces, "sealgate-engine")
+        raise_file_limit()
+        server = (ray_process if on else engine_process).build(settings)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    stopping = _on_signal()
+    _spare_collector()
+    server.start()
+    click.echo(f"listening: {server.address}")
+    if server.metrics.port is not None:
+        click.echo(f"metrics on port {server.metrics.port}")
+    while not stopping.wait(_LOOK_SECONDS):
+        pass
+    click.echo("draining")
+    server.stop()
+    tracing.stop()
+
+
+def _spare_collector() -> None:
+    """Have the garbage collector look rarely, and never at what was imported, which stays anyway.
+
+    Requests make next to no cycles; yet looking for them cost an eighth of each request, and with a
+    hundred thousand objects of libraries to look through, pauses of which p99 was made. Versions
+    are loaded afterwards, so that those no longer needed can still be collected.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+def _on_signal() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping

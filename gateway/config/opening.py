@@ -1,0 +1,161 @@
+"""Opening what the configuration names, and saying what to change where that fails."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from gateway.config.sections import AnswerStore, RegistryStore, RollbackKey
+from registry.artifact_folder import FolderStore
+from registry.artifacts import ArtifactStore
+from registry.buckets import Bucket
+from registry.open_uploads import OpenUploads
+from registry.registry import Registry
+from registry.spool import Spool
+from registry.unit_of_work import Clock
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
+from sealgate.signing_keys import open_signer
+from sealgate.trust.keys import Signer
+from sealgate.trust.policy import Policy
+
+
+@contextmanager
+def opening(setting: str, place: Path | str) -> Iterator[None]:
+    """Name the setting whose place cannot be used, without its password. Raises: ConfigError."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.reason is not Reason.REGISTRY_UNAVAILABLE:
+            raise
+        raise ConfigError(
+            f"{refusal.reason.name}: {setting} = {_shown(place)!r} cannot be used: "
+            f"{_cause(refusal)}; {_advice(place)}"
+        ) from refusal
+
+
+@contextmanager
+def extending(setting: str, place: Path | str, memory: Path) -> Iterator[None]:
+    """Say what to do where a log is not the one that was seen last, in the file `memory`.
+
+    Raises Refusal(LOG_INCONSISTENT).
+    """
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.reason is not Reason.LOG_INCONSISTENT:
+            raise
+        detail = (
+            f"{refusal.detail}; {setting} = {_shown(place)!r} was put back or changed. Put the "
+            "newest copy in its place, of SQLite with its -wal file. Where that is lost for good, "
+            "begin another log: a new database, origin and log_key here, and in the policy that "
+            f"the roots sign. {memory} and the anchors say what is missing: keep them for auditors"
+        )
+        raise Refusal(refusal.reason, detail) from refusal
+
+
+def open_artifacts(store: RegistryStore) -> ArtifactStore:
+    """Open the folder or the bucket that `[registry] artifacts` names. Raises: ConfigError."""
+    return open_store("[registry] artifacts", store.artifacts, store.bucket)
+
+
+def open_store(
+    setting: str, place: Path | str, bucket: Callable[[str], Bucket], *, create: bool = True
+) -> ArtifactStore:
+    """Open a folder, or what `bucket` says that a URL names. Raises: ConfigError."""
+    with opening(setting, place):
+        if isinstance(place, Path):
+            if not create and not place.is_dir():
+                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "there is no such folder")
+            return FolderStore(place, read_only=not create)
+        try:
+            # Only the extra `s3` brings what this needs.
+            from registry.artifact_bucket import BucketStore
+        except ImportError as error:
+            detail = "obstore is not installed: pip install 'sealgate[s3]'"
+            raise Refusal(Reason.REGISTRY_UNAVAILABLE, detail) from error
+        return BucketStore(bucket(place))
+
+
+def open_uploads(store: RegistryStore, registry: Registry, clock: Clock) -> OpenUploads:
+    """Open the folder of `[registry] uploads`, and remove what has ended. Raises: ConfigError."""
+    with opening("[registry] uploads", store.uploads):
+        spool = Spool(store.uploads)
+        uploads = OpenUploads(
+            registry.versions, registry.artifacts, spool, clock, lambda: secrets.token_hex(16)
+        )
+        uploads.sweep()
+    return uploads
+
+
+def begin(registry: Registry, policy: bytes) -> None:
+    """Begin a registry with its first policy, unless another gateway is faster."""
+    try:
+        registry.policies.accept("init", policy)
+    except Refusal:
+        if not registry.log.size():
+            raise
+
+
+def open_rollback_key(policy: Policy, settings: RollbackKey) -> Signer | None:
+    """Open the key of `[rollback]`, if there is one, and check that it can do nothing else.
+
+    Raises: ConfigError, Refusal where the key cannot be opened.
+    """
+    if not settings.key:
+        return None
+    signer = open_signer(settings.key)
+    holder = policy.holder(signer.public.keyid)
+    if holder is None or holder.roles != ("rollback",):
+        raise ConfigError(
+            f"[rollback] key = {str(settings.key)!r} must be the key of a principal of the policy "
+            f"whose only role is rollback; its id is {signer.public.keyid}"
+        )
+    return signer
+
+
+def check_certified(policy: Policy, store: AnswerStore, line: str) -> None:
+    """Check that the policy names this gateway's answer log with the verifier key `line`: nobody
+    would believe its receipts.
+
+    Raises: ConfigError, with the line that the policy lacks.
+    """
+    if not policy.is_answer_log(store.origin) or policy.log_key(store.origin) != line:
+        raise ConfigError(
+            f"[answers] origin = {store.origin!r} with this log_key is no answer log of the "
+            f"policy; add {line!r} to its logs.answers (`sealgate policy draft`), or use the "
+            "origin and key of one that it names and that no other gateway uses"
+        )
+
+
+def _shown(place: Path | str) -> str:
+    if isinstance(place, Path):
+        return str(place)
+    try:
+        return make_url(place).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        # It may hold a password all the same.
+        return "…"
+
+
+def _cause(refusal: Refusal) -> str:
+    """The driver's own words, which name no password: the first line says it."""
+    original = getattr(refusal.__cause__, "orig", None)
+    return str(original or refusal.detail).strip().partition("\n")[0]
+
+
+def _advice(place: Path | str) -> str:
+    if str(place).startswith("postgres"):
+        return (
+            "the form is postgresql://user@host:5432/database; the password may stand in "
+            "~/.pgpass or PGPASSWORD, and the user must own a schema or may create one"
+        )
+    if str(place).startswith("s3:"):
+        return (
+            "check artifacts_endpoint and artifacts_region, and that the environment has "
+            "credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role's)"
+        )
+    return "check that the folder exists and that this user may write there"

@@ -1,0 +1,166 @@
+"""Reads the metrics' values when somebody asks, from where the work is counted anyway.
+
+So a request costs the same whether anybody asks or not. A version's numbers begin at 0 when it is
+loaded and go when no alias names it, as `ModelStatistics`' do.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from gateway.observability import families
+from gateway.observability.certificates import Certificates
+from gateway.observability.readiness import Readiness
+from gateway.observability.samples import (
+    Labels,
+    batch_times,
+    faults,
+    filled,
+    ready,
+    seconds,
+    sized,
+    spread,
+    timed,
+)
+from gateway.recording.recorder import Recorder
+from inference.engine import Engine, Live
+from inference.statistics import Duration, Report, Statistics
+from sealgate.trust.times import parse_time
+
+_SESSIONS = ("search", "extraction")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the numbers are. `unresolved` has the requests that came to no version, `refusals`
+    those of the front door by whether they were recorded, `http_answers` what the HTTP door
+    answered by status, `registry_size` the entries of the registry's log, from memory; `withdrawn`
+    says of a version's digest when its screening's bound was, and what sessions looked like and led
+    to is counted by model and kind, and by model and action.
+    """
+
+    engine: Engine
+    unresolved: Statistics
+    refusals: Mapping[str, Counter[str]]
+    http_answers: Counter[str]
+    recorder: Recorder
+    registry_size: Callable[[], int]
+    withdrawn: Callable[[str], str]
+    session_findings: Counter[tuple[str, str]]
+    session_actions: Counter[tuple[str, str]]
+    certificates: Certificates
+    readiness: Readiness
+
+
+class GatewayCollector(Collector):
+    """What Prometheus' client asks for the metrics."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._from = sources
+
+    def collect(self) -> Iterable[Metric]:
+        """Every family of `families.FAMILIES`, in that order."""
+        places = self._from.engine.live()
+        reports: dict[Labels, Report] = {
+            (live.model, str(live.version)): live.report() for live in places.values()
+        }
+        yield from self._requests(reports)
+        yield from _batches(reports)
+        yield from self._screening(places)
+        yield from _tokens(reports)
+        yield faults(families.FAULTS, reports)
+        yield from _pointers(places)
+        yield from self._standing()
+        yield from self._records()
+        certificates = self._from.certificates
+        ends = {(name,): end.timestamp() for name, end in certificates.expiries().items()}
+        yield filled(families.CERTIFICATE_END, ends)
+        renewed = {(result,): count for result, count in certificates.renewed().items()}
+        yield filled(families.CERTIFICATE_RENEWALS, renewed)
+        yield filled(families.READY, {(): float(not self._from.readiness.obstacle())})
+
+    def _requests(self, reports: Mapping[Labels, Report]) -> Iterator[Metric]:
+        unresolved = self._from.unresolved.report(Duration())
+        found = {
+            (*key, *ending): duration
+            for key, report in [*reports.items(), (("", ""), unresolved)]
+            for ending, duration in report.endings.items()
+        }
+        yield filled(families.REQUESTS, {key: each.count for key, each in found.items()})
+        yield filled(families.REQUEST_SECONDS, {key: seconds(d) for key, d in found.items()})
+
+    def _screening(self, places: Mapping[tuple[str, str], Live]) -> Iterator[Metric]:
+        withdrawn = {
+            (live.model, str(live.version)): float(bool(self._from.withdrawn(live.digest)))
+            for live in places.values()
+        }
+        yield filled(families.SCREENING_WITHDRAWN, withdrawn)
+        # From 0 on, or the first would be no increase to Prometheus.
+        none = {(live.model, kind): 0 for live in places.values() for kind in _SESSIONS}
+        yield filled(families.SESSION_FINDINGS, none | dict(self._from.session_findings))
+        yield filled(families.SESSION_ACTIONS, dict(self._from.session_actions))
+
+    def _standing(self) -> Iterator[Metric]:
+        """What the engine holds true."""
+        engine = self._from.engine
+        yield filled(families.VERSION_READY, ready(engine))
+        policy = engine.policy
+        version = {(): policy.version} if policy else {}
+        end = {(): parse_time(policy.expires).timestamp()} if policy else {}
+        yield filled(families.POLICY_VERSION, version)
+        yield filled(families.POLICY_END, end)
+
+    def _records(self) -> Iterator[Metric]:
+        refusals = {
+            (reason, recorded): count
+            for recorded, counted in self._from.refusals.items()
+            # A copy, made in one step: callers go on being refused meanwhile.
+            for reason, count in dict(counted).items()
+        }
+        yield filled(families.DOOR_REFUSALS, refusals)
+        answers = {(status,): n for status, n in dict(self._from.http_answers).items()}
+        yield filled(families.HTTP_ANSWERS, answers)
+        recorder = self._from.recorder
+        sizes = {("answers",): recorder.size, ("registry",): self._from.registry_size()}
+        yield filled(families.LOG_ENTRIES, sizes)
+        yield timed(families.COMMIT_SECONDS, {(): recorder.commits})
+
+
+def _batches(reports: Mapping[Labels, Report]) -> Iterator[Metric]:
+    yield timed(families.QUEUE_SECONDS, {key: each.queue for key, each in reports.items()})
+    yield timed(families.BATCH_SECONDS, batch_times(reports))
+    yield sized(families.BATCH_ROWS, reports)
+    screening = {key: each.screening for key, each in reports.items()}
+    yield timed(families.SCREENING_SECONDS, screening)
+    inference = {key: each.inference for key, each in reports.items()}
+    yield timed(families.INFERENCE_SECONDS, inference)
+    stages = {
+        (*key, stage): count
+        for key, each in reports.items()
+        for stage, count in (("first", each.first), ("graph", each.graph))
+    }
+    yield filled(families.SCREENED_ROWS, stages)
+
+
+def _tokens(reports: Mapping[Labels, Report]) -> Iterator[Metric]:
+    """Of the versions that have answered with tokens."""
+    said = {key: each for key, each in reports.items() if each.prompt_tokens}
+    first = {key: each.first_token for key, each in said.items()}
+    yield spread(families.FIRST_TOKEN_SECONDS, first)
+    yield spread(families.NEXT_TOKEN_SECONDS, {key: each.next_token for key, each in said.items()})
+    parts = {
+        (*key, part): count
+        for key, each in said.items()
+        for part, count in (("prompt", each.prompt_tokens), ("output", each.output_tokens))
+    }
+    yield filled(families.TOKENS, parts)
+
+
+def _pointers(places: Mapping[tuple[str, str], Live]) -> Iterator[Metric]:
+    sequences = {place: live.sequence for place, live in places.items()}
+    yield filled(families.POINTER_SEQUENCE, sequences)
+    yield filled(families.POINTER_VERSION, {place: live.version for place, live in places.items()})
+    yield filled(families.POINTER_END, {place: live.until for place, live in places.items()})

@@ -1,0 +1,303 @@
+"""The path of a generated answer, top to bottom.
+
+The front door has authenticated the caller and found that the policy lets them ask. Then:
+
+1. read what was asked: model, version or alias, prompt and sampling; the policy's rights must cover
+   it;
+2. resolve it to the live version, once: whatever moves meanwhile, that one answers to the end,
+   unless it is revoked;
+3. set aside what the caller's quota has of tokens, and have the generator's process begin, which
+   cuts the prompt into tokens and measures it;
+4. decide by the policy whether a prompt so surprising may be answered, and one in which the
+   classifier that the policy names, if it does, finds an injection;
+5. where parts leave before the end, record that an answer begins (`opened`), durably, before the
+   first one leaves;
+6. let the parts leave as they come;
+7. record how it ended, durably, before the last part leaves: `answered`, `cut` where the caller
+   has gone, or the reason for which it failed, each with all token ids that came;
+8. let the last part leave, with the receipt where it was asked for.
+
+What has left has left. But nothing leaves unrecorded, and who is not told of a receipt at the end
+knows that the end is not recorded. What a quota refuses is counted alone, as at the front door.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from functools import partial
+
+from gateway.admission.quotas import COUNTED, Quotas
+from gateway.auth.rights import Rights
+from gateway.pipeline.generation_context import RECEIPT, Work, check_followed
+from gateway.pipeline.params import Question
+from gateway.recording.audit_record import actions_of, outcome_of
+from gateway.recording.recorder import Recorder
+from gateway.screening.prompt_classifier import PromptGuard
+from gateway.transport.call import Call, RecordedRefusal
+from inference.engine import Engine, Live
+from inference.generators import Generator
+from inference.remote import prompts
+from inference.remote.calls import error_message
+from inference.statistics import Ending, Statistics
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.answer import CUT, FULL, NONE, OPENED
+from sealgate.trust.policy import Policy, Principal
+from sealgate.trust.policy_parts import BLOCK, FLAG, RECORD
+from sealgate.trust.receipt import Receipt
+from sealgate.trust.shares import SHADOW
+
+_log = logging.getLogger(__name__)
+
+
+class Generate:
+    """Answers what is asked of language models. `longest` is how many seconds an answer may take;
+    `unresolved` counts requests that came to no version; `seed` draws one for those that need it
+    and name none.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        recorder: Recorder,
+        policy: Callable[[], Policy],
+        rights: Rights,
+        quotas: Quotas,
+        clock: Callable[[], datetime],
+        longest: float,
+        unresolved: Statistics,
+        seed: Callable[[], int] = lambda: secrets.randbelow(2**53),
+    ) -> None:
+        self._engine = engine
+        self._recorder = recorder
+        self._policy = policy
+        self._rights = rights
+        self._quotas = quotas
+        self._clock = clock
+        self._longest = longest
+        self._seed = seed
+        self._guard = PromptGuard(engine)
+        self._unresolved = unresolved
+        self._ended = threading.Condition()
+        self._running = 0
+
+    def generates(self, model: str) -> bool:
+        """Whether a live version of that model is a language model."""
+        lives = self._engine.live().items()
+        return any(name == model and _is_generator(live) for (name, _), live in lives)
+
+    def wait(self, seconds: float) -> None:
+        """Returns when every answer has been recorded that had begun, or after so many seconds:
+        whoever stops a server ends its calls, and does not wait for what those have yet to do.
+        """
+        with self._ended:
+            self._ended.wait_for(lambda: not self._running, seconds)
+
+    def whole(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
+        """The answer in one. Raises: RecordedRefusal; RECORD_FAILED unrecorded."""
+        (response,) = self.parts(request, call, streams=False)
+        return response
+
+    def stream(
+        self, request: oip.ModelInferRequest, call: Call
+    ) -> Iterator[oip.ModelStreamInferResponse]:
+        """The answer in parts, or a message that says why there is none.
+
+        Raises: TOKENS_SPENT, QUOTA_UNKNOWN, as do other quotas on a stream.
+        """
+        try:
+            for response in self.parts(request, call, prompts.wants_pieces(request)):
+                yield oip.ModelStreamInferResponse(infer_response=response)
+        except Refusal as refusal:
+            if refusal.reason in COUNTED:
+                raise
+            told = oip.ModelInferResponse(id=request.id)
+            told.parameters[prompts.FINAL].bool_param = True
+            if isinstance(refusal, RecordedRefusal) and refusal.receipt is not None:
+                told.parameters[RECEIPT].string_param = refusal.receipt.decode()
+            message = error_message(refusal)
+            yield oip.ModelStreamInferResponse(error_message=message, infer_response=told)
+
+    def parts(
+        self, request: oip.ModelInferRequest, call: Call, streams: bool, full: bool = False
+    ) -> Iterator[oip.ModelInferResponse]:
+        """The answer as its parts come, or where it does not stream as one. Who names no
+        `max_tokens` gets, where `full`, as many as the version gives.
+
+        Raises: RecordedRefusal; RECORD_FAILED unrecorded, TOKENS_SPENT, QUOTA_UNKNOWN.
+        """
+        work = Work(self._clock(), time.monotonic(), streams, full)
+        with self._ended:
+            self._running += 1
+        # What an error is to the caller that is no refusal.
+        reason = Reason.INTERNAL.name
+        try:
+            try:
+                yield from self._parts(request, call, work)
+            except Exception as error:
+                refusal = error if isinstance(error, Refusal) else _internal(call, error)
+                reason = refusal.reason.name
+                if refusal.reason in COUNTED:
+                    raise
+                gone = work.has_begun and not call.is_active()
+                receipt = self._record(call, work, CUT if gone else reason)  # 7
+                shown = receipt.encode() if work.wants_receipt else None
+                raise RecordedRefusal(refusal, shown) from error
+            except GeneratorExit:
+                reason = CUT
+                self._record(call, work, CUT)  # 7
+                raise
+            receipt = self._record(call, work, "answered")  # 7
+            reason = ""
+            yield work.end(request, receipt)  # 8
+        finally:
+            statistics = work.live.ready.statistics if work.live else self._unresolved
+            ns = round((time.monotonic() - work.began) * 1e9)
+            statistics.ended(Ending(work.verdict, reason), ns)
+            with self._ended:
+                self._running -= 1
+                self._ended.notify_all()
+
+    def _parts(
+        self, request: oip.ModelInferRequest, call: Call, work: Work
+    ) -> Iterator[oip.ModelInferResponse]:
+        """Steps 1 to 6: all parts but the last, which is left in `work`."""
+        question = work.read(request)  # 1
+        self._rights.check(call, "infer", question.model, question.alias)
+        live = work.live = self._engine.resolve(  # 2
+            question.model, question.version, question.alias
+        )
+        ready = live.ready
+        if live.alias == SHADOW:
+            raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
+        if not isinstance(ready, Generator):
+            raise Refusal(Reason.METHOD_UNSUITED, "no language model")
+        check_followed(request)
+        tokens = ready.terms.output_tokens if work.full else prompts.DEFAULT_TOKENS
+        asked = work.asked = prompts.read_asked(request, self._seed, tokens)
+        until = work.began + self._granted(question, call)
+        caller = call.principal
+        with ExitStack() as leaving:
+            self._set_aside(caller, work, asked.sampling.max_tokens, leaving)  # 3
+            on_end = partial(_until_left, call, leaving)
+            begun = leaving.enter_context(ready.begin(asked, until, caller.name, on_end))
+            if begun.prompt_ids:
+                self._quotas.spend(caller, len(begun.prompt_ids))
+            work.begin(begun)
+            self._judge(call, work, ready, begun.score, until)  # 4
+            work.opening = self._record(call, work, OPENED) if work.streams else None  # 5
+            # No token is shorter than a byte.
+            work.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
+            for piece in begun.pieces:  # 6
+                if self._engine.is_revoked(live.model, live.digest):
+                    raise Refusal(Reason.VERSION_REVOKED, live.digest)
+                work.add(piece, live.statistics)
+                if work.streams and not piece.finish:
+                    yield work.part(request)
+
+    def _set_aside(self, caller: Principal, work: Work, tokens: int, leaving: ExitStack) -> None:
+        """Count the tokens that an answer may have, and once it is over those that it had.
+
+        Raises: TOKENS_SPENT, QUOTA_UNKNOWN.
+        """
+        settle = self._quotas.reserve(caller, tokens)
+
+        def count(_: object, error: BaseException | None, __: object) -> None:
+            settle(min(work.spent, tokens))
+            if work.live is not None:
+                work.live.statistics.began(work.prompt_tokens)
+            # Who generates elsewhere tells it at the end alone, too late to refuse. Whoever does
+            # not await that end has had the prompt read all the same.
+            had = work.spent or _is_callers(error)
+            prompt = work.prompt_tokens or (work.sent if had else 0)
+            if prompt and not work.prompt_ids:
+                with suppress(Refusal):
+                    self._quotas.spend(caller, prompt)
+
+        leaving.push(count)
+
+    def _judge(
+        self, call: Call, work: Work, ready: Generator, score: float | None, until: float
+    ) -> None:
+        """Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptGuard`. No part of an
+        answer can be withheld later, so whatever does more than flag blocks.
+        """
+        screen, policy = ready.terms.screening, self._policy()
+        work.policy = policy.digest
+        work.screening = NONE if score is None else FULL
+        if score is not None and screen is not None:
+            work.verdict = screen.verdict(score)
+            work.score, work.threshold = repr(score), repr(float(screen.threshold))
+        said = policy.screen(work.question.model if work.question else "")
+        # What nobody has measured is no better than what was found adversarial.
+        verdict = work.verdict or "adversarial"
+        action = said.action(verdict, call.principal.roles, policy.rules)
+        injected = self._guard.follows(said.guard, work.asked, until, call)
+        if injected in (BLOCK, FLAG) and work.verdict != "adversarial":
+            work.verdict = "suspect"
+        # Its time must not tell what screening did.
+        time.sleep(max(0.0, said.hold_ms / 1000 - (time.monotonic() - work.began)))
+        if action not in (FLAG, RECORD):
+            if score is None:
+                raise Refusal(Reason.ENGINE_UNSUITABLE, "nobody measures prompts there")
+            raise Refusal(Reason.ADVERSARIAL_INPUT)
+        if injected == BLOCK:
+            raise Refusal(Reason.PROMPT_INJECTION)
+
+    def _granted(self, question: Question, call: Call) -> float:
+        """How many seconds the answer may take: neither wish may lengthen what is configured."""
+        wishes = (call.time_remaining(), question.timeout)
+        return min([self._longest, *(wish for wish in wishes if wish is not None)])
+
+    def _record(self, call: Call, work: Work, outcome: str) -> Receipt:
+        """Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then."""
+        live = work.live
+        output = work.output if outcome != OPENED else ""
+        return self._recorder.record(
+            outcome_of(
+                call,
+                work.time,
+                work.question,
+                live,
+                work.policy,
+                self._policy,
+                input=work.asked.digest if work.asked else "",
+                output=output,
+                outcome=outcome,
+                verdict=work.verdict,
+                score=work.score,
+                threshold=work.threshold,
+                # One entry of each run says that it was one.
+                engine=live.ready.engine if live and outcome != OPENED else "",
+                parameters=work.parameters,
+                request_id=work.request_id,
+                screening=work.screening,
+                arithmetic=live.ready.arithmetic if live and output else "",
+                actions=actions_of(outcome),
+            )
+        )
+
+
+def _is_generator(live: Live) -> bool:
+    return isinstance(live.ready, Generator)
+
+
+def _internal(call: Call, error: Exception) -> Refusal:
+    """What is no refusal ends an answer all the same, and its end is recorded."""
+    _log.error("%s failed: %s", call.method, type(error).__name__, exc_info=error)
+    return Refusal(Reason.INTERNAL, type(error).__name__)
+
+
+def _is_callers(error: BaseException | None) -> bool:
+    """Whether it is the caller who ended an answer: gone, or with too little time for it."""
+    is_short = isinstance(error, Refusal) and error.reason is Reason.DEADLINE_TOO_SHORT
+    return is_short or isinstance(error, GeneratorExit)
+
+
+def _until_left(call: Call, leaving: ExitStack, end: Callable[[], None]) -> None:
+    """Have `end` called when the call ends before the stack is left."""
+    leaving.callback(call.endings.add(end))

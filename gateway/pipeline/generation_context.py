@@ -1,0 +1,148 @@
+"""A generated answer so far: what is known of it, and the messages that say it."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gateway.pipeline.params import Question, read_id, read_question
+from inference.engine import Live
+from inference.generation import Asked, answer_digest
+from inference.generators import Begun
+from inference.remote import prompts
+from inference.remote.prompts import Piece
+from inference.statistics import Statistics
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.receipt import Receipt
+
+RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
+_NOTHING = Piece((), b"")
+# Parameters of `Question` that mean nothing for an answer that is generated.
+_OF_CLASSIFIERS = ("session", "priority", "allowance")
+
+
+def check_followed(request: oip.ModelInferRequest) -> None:
+    """Refuse what nothing here would follow, so that nobody believes in it.
+
+    Raises: PARAMETER_MALFORMED, OUTPUT_UNKNOWN.
+    """
+    for name in _OF_CLASSIFIERS:
+        if name in request.parameters:
+            raise Refusal(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
+    if any(output.name not in prompts.OUTPUTS for output in request.outputs):
+        raise Refusal(Reason.OUTPUT_UNKNOWN)
+
+
+@dataclass(slots=True)
+class Work:
+    """What is known of a request so far; each of its entries says whatever there is.
+
+    `streams` says whether parts leave before the end, `full` whether who names no number of tokens
+    gets as many as the version gives. `output_tokens` are those that are known: where ids are not
+    told, none until the end says how many there were. `sent` is how many tokens the prompt has at
+    most, once it may have reached who generates. `parameters` is the digest of the request's
+    parameters, `screening` what screened the prompt. `policy` is the digest of that by which the
+    prompt was judged. `opening` proves the first entry until a part has said so.
+    """
+
+    time: datetime
+    began: float
+    streams: bool
+    full: bool
+    parameters: str = ""
+    request_id: str = ""
+    question: Question | None = None
+    asked: Asked | None = None
+    live: Live | None = None
+    has_begun: bool = False
+    prompt_ids: tuple[int, ...] = ()
+    sent: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    verdict: str = ""
+    score: str = ""
+    threshold: str = ""
+    screening: str = ""
+    policy: str = ""
+    opening: Receipt | None = None
+    ids: list[int] = field(default_factory=list)
+    text: bytearray = field(default_factory=bytearray)
+    last: Piece = _NOTHING
+    _waiting_since: float = 0.0
+
+    @property
+    def wants_receipt(self) -> bool:
+        return self.question is not None and self.question.receipt
+
+    @property
+    def spent(self) -> int:
+        """How many tokens of the answer a quota counts: where nobody has said how many came, the
+        most that their text can have, for none is shorter than a byte.
+        """
+        return self.output_tokens or len(self.text)
+
+    @property
+    def output(self) -> str:
+        """The digest of what has come of the answer, empty where none has begun."""
+        return answer_digest(self.prompt_ids, self.ids, bytes(self.text)) if self.has_begun else ""
+
+    def read(self, request: oip.ModelInferRequest) -> Question:
+        """What is asked, apart from prompt and sampling. Raises: PARAMETER_MALFORMED, and as
+        `read_question`.
+        """
+        self.request_id = read_id(request)
+        self.parameters = parameters_digest(request)
+        self.question = read_question(prompts.without_sampling(request))
+        return self.question
+
+    def begin(self, begun: Begun) -> None:
+        self.has_begun = True
+        self.prompt_ids = begun.prompt_ids
+        self.prompt_tokens = len(begun.prompt_ids)
+
+    def add(self, piece: Piece, statistics: Statistics) -> None:
+        now, since = time.monotonic(), self._waiting_since or self.began
+        new = len(piece.ids)
+        if piece.usage is not None:
+            self.prompt_tokens, new = piece.usage
+        statistics.came(new, round((now - since) * 1e9), first=not self._waiting_since)
+        self._waiting_since = now
+        self.output_tokens += new
+        self.ids.extend(piece.ids)
+        self.text += piece.text
+        if self.streams:
+            self.last = piece
+        elif piece.finish:
+            self.last = Piece(tuple(self.ids), bytes(self.text), piece.finish)
+
+    def part(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
+        """The piece that came last. The first one has what proves the first entry, and tells the
+        seed of tokens that are drawn: who named none could not ask for them again.
+        """
+        version = str(self.live.version) if self.live else ""
+        response = oip.ModelInferResponse(
+            model_name=request.model_name, model_version=version, id=request.id
+        )
+        wanted = self.question.outputs if self.question else ()
+        prompts.write_piece(response, self.last, wanted or prompts.OUTPUTS)
+        opening, self.opening = self.opening, None
+        if opening is not None:
+            self._tell_seed(response)
+            if self.wants_receipt:
+                response.parameters[OPENING].string_param = opening.encode().decode()
+        return response
+
+    def end(self, request: oip.ModelInferRequest, receipt: Receipt) -> oip.ModelInferResponse:
+        """The last part, or the whole answer; it tells the seed too."""
+        response = self.part(request)
+        self._tell_seed(response)
+        response.parameters["prompt_tokens"].int64_param = self.prompt_tokens
+        response.parameters["completion_tokens"].int64_param = self.output_tokens
+        if self.wants_receipt:
+            response.parameters[RECEIPT].string_param = receipt.encode().decode()
+        return response
+
+    def _tell_seed(self, response: oip.ModelInferResponse) -> None:
+        if self.asked is not None and self.asked.sampling.temperature:
+            response.parameters[SEED].int64_param = self.asked.sampling.seed

@@ -1,0 +1,297 @@
+"""The path of a request, top to bottom.
+
+The front door has authenticated the caller and found that the policy lets them ask. Then:
+
+1. read what was asked: model, version or alias, parameters; the policy's rights must cover it;
+2. resolve it to the live version, which is not `shadow`'s alone;
+3. read the tensors, find whether `canary` answers in production's stead, refuse what has less time
+   than it is held to (`gateway.pipeline.response_delay`), and hold the tensors against the
+   version's signature;
+4. screen and infer, one batched trip to the engine room;
+5. decide by the policy whether the answer may leave, or of its rows the likeliest classes alone
+   (`gateway.pipeline.enforcement`);
+6. record, durably, before anything is answered;
+7. answer, no sooner than the policy lets it, with the receipt where it was asked for; `shadow` may
+   be asked afterwards.
+
+A refusal in steps 1 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+
+from gateway.auth.rights import Rights
+from gateway.pipeline.enforcement import Release
+from gateway.pipeline.params import Question, read_id, read_question
+from gateway.pipeline.response_delay import Holding
+from gateway.recording.audit_record import actions_of, outcome_of, screening_of
+from gateway.recording.recorder import Outcome, Recorder
+from gateway.rollout.rollout import Rollout
+from gateway.screening.drift import DriftWatch
+from gateway.screening.features import FeatureKeeper
+from gateway.sessions.watch import SessionWatch
+from gateway.transport.call import Call, RecordedRefusal
+from gateway.transport.call_log import cleaned, line_of_call
+from inference.engine import Answer, Engine, Live
+from inference.inputs import labels, model_input, wanted_outputs
+from inference.statistics import Ending, Statistics
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.parameters import parameters_digest
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor, read_inputs, write_outputs
+from sealgate.trust.allowances import ALLOWED
+from sealgate.trust.answer import (
+    BY_ALLOWANCE,
+    BY_CANARY,
+    LABELS,
+    REDUCED,
+    SESSION,
+    tensors_digest,
+)
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy_parts import LABEL_ONLY
+from sealgate.trust.shares import SHADOW
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What is known of a request so far; a refusal is recorded with whatever there is."""
+
+    live: Live | None = None
+    request_id: str = ""
+    parameters: str = ""
+    input_digest: str = ""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    answer: Answer | None = None
+    # That by which it left: a newer one may be in force than when its version was looked up.
+    policy: str = ""
+    # By their outcomes, the outputs of entries that go before the answer's own.
+    beside: dict[str, str] = field(default_factory=dict)
+    session: str | None = None
+    # What the policy did, in the entry's words.
+    actions: set[str] = field(default_factory=set)
+
+
+class Predict:
+    """Answers ModelInfer. `longest` is the time in seconds a call without a deadline may take.
+
+    Each version counts its requests; those that came to none are counted in `unresolved`, and what
+    followed from callers' sessions, by model and action, in `session_actions`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        recorder: Recorder,
+        policy: Callable[[], Policy],
+        rights: Rights,
+        release: Release,
+        sessions: SessionWatch,
+        drift: DriftWatch,
+        features: FeatureKeeper,
+        rollout: Rollout,
+        clock: Callable[[], datetime],
+        longest: float,
+    ) -> None:
+        self._engine = engine
+        self._recorder = recorder
+        self._policy = policy
+        self._rights = rights
+        self._release = release
+        self._sessions = sessions
+        self._drift = drift
+        self._features = features
+        self._rollout = rollout
+        self._holding = Holding(policy)
+        self._clock = clock
+        self.longest = longest
+        self.unresolved = Statistics()
+        self.session_actions: Counter[tuple[str, str]] = Counter()
+        self._counting = threading.Lock()
+
+    def __call__(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
+        """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
+        began = time.monotonic_ns()
+        findings = _Findings()
+        line_of_call().caller_id = cleaned(request.id)
+        # What an error is to the caller that is no refusal.
+        reason = Reason.INTERNAL.name
+        try:
+            response = self._respond(request, call, findings, began)
+            reason = ""
+            return response
+        except Refusal as refusal:
+            reason = refusal.reason.name
+            raise
+        finally:
+            self._count(findings, reason, time.monotonic_ns() - began)
+            if findings.live is not None:
+                found, session, left = findings.answer, findings.session, call.time_remaining()
+                self._holding.wait(findings.live, found, session, began, left)
+
+    def _respond(
+        self, request: oip.ModelInferRequest, call: Call, findings: _Findings, began: int
+    ) -> oip.ModelInferResponse:
+        now = self._clock()
+        question = None
+        try:
+            findings.request_id = read_id(request)  # 1
+            findings.parameters = parameters_digest(request)
+            question = read_question(request)
+            self._rights.check(call, "infer", question.model, question.alias)
+            outputs = self._answer(question, request, call, findings, began / 1e9)  # 2 to 5
+        except Refusal as refusal:
+            outcome = self._outcome(now, call, question, findings, refusal.reason.name, "")
+            receipt = self._recorder.record(outcome)
+            wanted = question is not None and question.receipt
+            raise RecordedRefusal(refusal, receipt.encode() if wanted else None) from refusal
+        digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
+        outcome = self._outcome(now, call, question, findings, "answered", digest)
+        for beside, output in findings.beside.items():
+            self._recorder.record(_beside(outcome, beside, output))
+        receipt = self._recorder.record(outcome)  # 6
+        if findings.live and findings.answer:
+            self._rollout.answered(findings.live, findings.tensors, findings.answer, outcome)
+        response = oip.ModelInferResponse(  # 7
+            model_name=question.model,
+            model_version=str(findings.live.version) if findings.live else "",
+            id=request.id,
+        )
+        write_outputs(response, outputs)
+        if question.receipt:
+            response.parameters["receipt"].string_param = receipt.encode().decode()
+        return response
+
+    def _answer(
+        self,
+        question: Question,
+        request: oip.ModelInferRequest,
+        call: Call,
+        findings: _Findings,
+        began: float,
+    ) -> list[Tensor]:
+        live = self._engine.resolve(question.model, question.version, question.alias)  # 2
+        findings.live = live
+        if live.alias == SHADOW:
+            # Whom nobody may be answered by, fewer people may have approved.
+            raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
+        tensors = findings.tensors = read_inputs(request)  # 3
+        findings.input_digest = tensors_digest(
+            (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
+        )
+        caller = call.principal.name
+        live = findings.live = self._rollout.arm(live, question, caller, findings.input_digest)
+        if question.alias not in (None, live.alias):
+            findings.actions.add(BY_CANARY)
+        self._holding.admit(live, own := self._own(question, call))
+        array = model_input(live.config, tensors)
+        wanted = wanted_outputs(live.config, question.outputs)
+        until, active = self._granted(live, call, began, own)
+        run = partial(self._engine.infer, live, array, until, active, question.urgent, caller)
+        answer = findings.answer = self._rollout.vitals.run(live, run)  # 4
+        live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
+        self._features.keep(live.digest, answer.features)
+        session = findings.session = self._observe(caller, live, array, answer)  # 5
+        released = self._release.decide(
+            live, question, call.principal, findings.input_digest, answer, session
+        )
+        findings.policy = released.policy
+        if released.allowance:
+            findings.actions.add(BY_ALLOWANCE)
+            findings.beside[ALLOWED] = released.allowance
+        if session == LABEL_ONLY:
+            findings.beside[REDUCED] = SESSION
+        if released.labels_only:
+            findings.actions.add(LABELS)
+            return [labels(answer.outputs[live.config.output.name])]
+        return [Tensor.of(name, answer.outputs[name]) for name in wanted]
+
+    def _observe(
+        self, caller: str, live: Live, array: npt.NDArray[Any], answer: Answer
+    ) -> str | None:
+        """What the policy has follow from the caller's session; None for nothing."""
+        rules = self._policy().screen(live.model).sessions
+        holds = not self._drift.withdrawn(live.digest)
+        session = self._sessions.observe(rules, caller, live, array, answer, holds)
+        if session is None:
+            # An attacker's rows are no evidence of how others have changed.
+            self._drift.observe(live, answer, caller)
+        else:
+            with self._counting:
+                self.session_actions[live.model, session] += 1
+        return session
+
+    def _count(self, findings: _Findings, reason: str, ns: int) -> None:
+        """Counts the request for its version, if it got that far, before its caller hears of it."""
+        live, answer = findings.live, findings.answer
+        verdict = answer.verdict.value if answer else ""
+        statistics = live.statistics if live else self.unresolved
+        statistics.ended(Ending(verdict, reason), ns)
+        if live:
+            line_of_call().ran(live.model, live.version, verdict)
+
+    def _granted(
+        self, live: Live, call: Call, began: float, own: float | None
+    ) -> tuple[float, Callable[[], bool]]:
+        """Until when the request may run, and what says whether it is still wanted just before.
+
+        Where screening has two stages, a run that has begun is not cut short by the request's own
+        time: which stage its row needs would decide whether it is, and neither sessions nor drift
+        would see that row.
+        """
+        longest = began + self.longest
+        ends = longest if own is None else min(longest, began + own)
+        if live.ready.detector.first is None:
+            return ends, call.is_active
+        return longest, lambda: time.monotonic() < ends and call.is_active()
+
+    def _own(self, question: Question, call: Call) -> float | None:
+        """How many seconds the request gives itself, if it does: it may only shorten."""
+        wishes = (call.time_remaining(), question.timeout)
+        return min((wish for wish in wishes if wish is not None), default=None)
+
+    def _outcome(
+        self,
+        now: datetime,
+        call: Call,
+        question: Question | None,
+        findings: _Findings,
+        outcome: str,
+        output_digest: str,
+    ) -> Outcome:
+        live, answer = findings.live, findings.answer
+        return outcome_of(
+            call,
+            now,
+            question,
+            live,
+            findings.policy,
+            self._policy,
+            input=findings.input_digest,
+            output=output_digest,
+            outcome=outcome,
+            verdict=answer.verdict.value if answer else "",
+            score=repr(answer.score) if answer else "",
+            threshold=repr(answer.threshold) if answer else "",
+            engine=(answer and answer.engine) or (live.ready.engine if live else ""),
+            parameters=findings.parameters,
+            request_id=findings.request_id,
+            screening=screening_of(live) if live and answer else "",
+            arithmetic=live.ready.arithmetic if live and answer else "",
+            actions=actions_of(outcome, findings.actions),
+        )
+
+
+def _beside(outcome: Outcome, beside: str, output: str) -> Outcome:
+    """An entry of its own that goes before an answer's, and is no run of an engine's."""
+    passed = replace(outcome, outcome=beside, output=output, engine="", actions="")
+    unjudged = replace(passed, verdict="", score="", threshold="")
+    return replace(unjudged, screening="", arithmetic="")

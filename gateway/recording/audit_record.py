@@ -1,0 +1,66 @@
+"""What entries say alike, whatever answered: whose they are, by which version and which policy."""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from gateway.pipeline.params import Question
+from gateway.recording.recorder import Outcome
+from gateway.transport.call import Call
+from inference.live import Live
+from sealgate.reasons import Reason
+from sealgate.trust.answer import BLOCKED, FULL, TWO_STAGE
+from sealgate.trust.policy import Policy
+
+# With these reasons the policy withholds an answer for what screening or a session said of it.
+_WITHHELD = frozenset(
+    reason.name
+    for reason in (
+        Reason.ADVERSARIAL_INPUT,
+        Reason.PROMPT_INJECTION,
+        Reason.SESSION_BLOCKED,
+        Reason.STEP_UP,
+    )
+)
+
+
+def outcome_of(
+    call: Call,
+    time: datetime,
+    question: Question | None,
+    live: Live | None,
+    judged_by: str,
+    current: Callable[[], Policy],
+    **found: str,
+) -> Outcome:
+    """The outcome of a call that came as far as a question, a version and a policy (`judged_by`, a
+    digest), or not so far; `found` is all else that is known.
+
+    It is about the caller where no subject was named. What came to no policy of its own names the
+    one that its version was looked up by, or else the `current` one.
+    """
+    principal = call.principal.name
+    return Outcome(
+        subject=question.subject if question and question.subject else principal,
+        time=time,
+        principal=principal,
+        method=call.method,
+        model=question.model if question else "",
+        version=str(live.version) if live else "",
+        version_digest=live.digest if live else "",
+        pointer_sequence=str(live.sequence) if live else "",
+        policy_digest=judged_by or (live.policy if live else current().digest),
+        alias=(question.alias or "") if question else "",
+        **found,
+    )
+
+
+def actions_of(outcome: str, actions: Collection[str] = ()) -> str:
+    """The words of an entry about what the policy did to the answer, whose outcome this is."""
+    return ",".join(sorted({*actions, *((BLOCKED,) if outcome in _WITHHELD else ())}))
+
+
+def screening_of(live: Live) -> str:
+    """Which screening judged an answer of the version. Not which of its stages did: that is not for
+    the caller.
+    """
+    return FULL if live.ready.detector.first is None else TWO_STAGE

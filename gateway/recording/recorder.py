@@ -1,0 +1,238 @@
+"""Records what was asked and answered, durably, before anything leaves.
+
+Requests that finish together are committed together: one signature and one write to disk for all
+of them, and for each its own proof. See `inference.batcher` for how they come together.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.recording.erasure import Erasure, ErasureBarrier
+from inference import tracing
+from inference.batcher import Batcher, Limits
+from inference.statistics import Duration
+from registry.log.answer_log import Answer, AnswerLog, Opening
+from registry.log.openings import ANYTHING
+from registry.subjects import SubjectKeys
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import answer
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.proof import TlogProof
+from sealgate.trust.receipt import Receipt
+from sealgate.trust.times import format_micros
+
+_NONCE_BYTES = 16
+_GROUP = 256
+_WAITING = 4096
+_ERASURE_WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished request in the words of `sealgate.trust.answer.FIELDS`, and whom it is about.
+
+    `method` is the path of the gRPC method. What a request never came to is empty.
+    """
+
+    subject: str
+    time: datetime
+    principal: str
+    method: str
+    policy_digest: str
+    outcome: str
+    model: str = ""
+    version: str = ""
+    version_digest: str = ""
+    pointer_sequence: str = ""
+    input: str = ""
+    output: str = ""
+    verdict: str = ""
+    score: str = ""
+    threshold: str = ""
+    engine: str = ""
+    alias: str = ""
+    parameters: str = ""
+    request_id: str = ""
+    screening: str = ""
+    arithmetic: str = ""
+    actions: str = ""
+
+    def values(self) -> tuple[str, ...]:
+        """The values in the order of the leaf's fields."""
+        return (
+            format_micros(self.time),
+            self.principal,
+            self.method,
+            self.model,
+            self.version,
+            self.version_digest,
+            self.pointer_sequence,
+            self.policy_digest,
+            self.input,
+            self.output,
+            self.outcome,
+            self.verdict,
+            self.score,
+            self.threshold,
+            self.engine,
+            self.alias,
+            self.parameters,
+            self.request_id,
+            self.screening,
+            self.arithmetic,
+            self.actions,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Receipts of entries before `next`, and the indices of those that cannot be opened."""
+
+    next: int
+    receipts: tuple[Receipt, ...]
+    unopened: tuple[int, ...]
+
+
+class Recorder:
+    """Writes outcomes to an answer log.
+
+    `fenced` is set once another process has become the log's writer: this one can answer nothing
+    any more. `commits` are the groups written, and how long that took.
+    """
+
+    def __init__(self, log: AnswerLog, subjects: SubjectKeys) -> None:
+        self._log = log
+        self._subjects = subjects
+        self._groups: Batcher[list[Answer], TlogProof] = Batcher(
+            self._append, Limits(max_rows=_GROUP, queue_rows=_WAITING)
+        )
+        self._barrier = ErasureBarrier()
+        self._erasing = threading.Lock()
+        self.fenced = threading.Event()
+        # One group after another is written, so nobody else changes it meanwhile.
+        self.commits = Duration()
+
+    @property
+    def size(self) -> int:
+        """How many outcomes are recorded."""
+        return self._log.size
+
+    def record(self, outcome: Outcome) -> Receipt:
+        """Returns once the outcome is on disk, with the receipt that proves it.
+
+        Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then.
+        """
+        try:
+            with tracing.span("record"):
+                return self._record(outcome)
+        except Refusal as refusal:
+            # To a caller it is the same whether the log's database is full or gone.
+            if refusal.reason is Reason.LOG_FENCED:
+                self.fenced.set()
+            if refusal.reason is Reason.REGISTRY_UNAVAILABLE:
+                raise Refusal(Reason.RECORD_FAILED, refusal.detail) from refusal
+            raise
+
+    def _record(self, outcome: Outcome) -> Receipt:
+        values = outcome.values()
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        with self._barrier.recording(outcome.subject):
+            key = self._subjects.key(outcome.subject)
+            salts = answer.salts(key, nonce)
+            leaf = answer.leaf(values, salts)
+            opening = Opening(values, nonce, outcome.subject, key)
+            proof = self._groups.submit([Answer(leaf, opening)])
+        return Receipt.of(leaf, values, salts, proof)
+
+    def open(self, index: int) -> Receipt:
+        """The receipt of an entry with every field opened, for auditors.
+
+        Raises: ENTRY_UNKNOWN, ENTRY_PRUNED; OPENING_MISSING where its opening or its subject's key
+        is gone.
+        """
+        leaf = self._log.reader.entry(index)
+        try:
+            opening = self._log.opening(index)
+        except Refusal as refusal:
+            if refusal.reason is Reason.ENTRY_UNKNOWN:
+                raise Refusal(Reason.OPENING_MISSING, refusal.detail) from refusal
+            raise
+        receipts = self._receipts({index: opening}, self._log.note)
+        if index not in receipts:
+            if answer.fields_of(leaf) != answer.fields_of(len(opening.fields)):
+                raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
+            # It was pruned in between.
+            raise Refusal(Reason.ENTRY_PRUNED, f"entry {index}")
+        return receipts[index]
+
+    def search(
+        self, start: int, end: int, values: Sequence[str], where: Mapping[str, str] = ANYTHING
+    ) -> Iterator[Search]:
+        """The receipts, with every field opened, of the entries that have each of `values`, and
+        each value of `where` under its name.
+
+        Raises like `Openings.find`.
+        """
+        note = self._log.note
+        for found in self._log.openings.find(start, end, values, where):
+            receipts = self._receipts(dict(found.openings), note)
+            closed = {index for index, _ in found.openings} - receipts.keys()
+            unopened = tuple(sorted({*found.missing, *closed}))
+            yield Search(found.next, tuple(receipts.values()), unopened)
+
+    def _receipts(self, openings: Mapping[int, Opening], note: str) -> dict[int, Receipt]:
+        """The receipts of entries, but of those that are pruned or whose opening has the fields of
+        another format.
+        """
+        size = open_checkpoint(note, self._log.reader.vkey).size
+        proven = self._log.reader.proven(list(openings), size)
+        receipts: dict[int, Receipt] = {}
+        for index, opening in openings.items():
+            if index not in proven:
+                continue
+            leaf, path = proven[index]
+            names = answer.fields_of(leaf)
+            if len(opening.fields) != len(names):
+                continue
+            salts = answer.salts(opening.key, opening.nonce, len(names))
+            proof = TlogProof(index, path, note)
+            receipts[index] = Receipt.of(leaf, opening.fields, salts, proof, names)
+        return receipts
+
+    def erase(self, subject: str, tell: Callable[[Erasure], None]) -> int:
+        """Destroy a subject's key, then what its entries commit to; return how many these were.
+
+        The log verifies as before, and so does a receipt in its holder's hands. For `tell` and what
+        is raised see `Erasure.run`.
+        """
+        if not self._erasing.acquire(timeout=_ERASURE_WAIT_SECONDS):
+            raise Refusal(Reason.RECORD_FAILED, "another erasure is in progress")
+        try:
+            return Erasure(self._log, self._subjects, self._barrier, subject).run(tell)
+        finally:
+            self._erasing.release()
+
+    def closed(self) -> int:
+        """How many entries have no opening, of those that are not pruned."""
+        return self._log.openings.closed()
+
+    def has_opening(self, index: int) -> bool:
+        """Whether the opening of an entry is there, be it that it cannot be opened any more."""
+        return self._log.openings.closed_between(index, index + 1) == 0
+
+    def close(self, timeout: float) -> bool:
+        """Waits for what is being recorded; False where time ran out."""
+        return self._groups.close(timeout)
+
+    def _append(self, groups: list[list[Answer]]) -> Sequence[TlogProof]:
+        begun = time.perf_counter_ns()
+        appended = self._log.append([entry for group in groups for entry in group])
+        self.commits += Duration(1, time.perf_counter_ns() - begun)
+        return [
+            TlogProof(index, path, appended.note)
+            for index, path in enumerate(appended.proofs, appended.first)
+        ]

@@ -1,0 +1,114 @@
+"""What a gateway keeps on disk, opened: the registry, its answer log, and what it saw of both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.config.document import GatewayConfig
+from gateway.config.opening import (
+    begin,
+    check_certified,
+    extending,
+    open_artifacts,
+    open_uploads,
+    opening,
+)
+from gateway.recording.log_memory import SeenLog
+from gateway.witnesses.cosignatures import Witnessed
+from registry.database import Database
+from registry.log.answer_log import AnswerLog
+from registry.log.reader import LogReader
+from registry.open_uploads import OpenUploads
+from registry.policies import PinnedRoot
+from registry.registry import Registry
+from registry.subjects import SubjectKeys
+from registry.unit_of_work import Clock
+from sealgate.files import read_regular_file
+from sealgate.signing_keys import open_log_signer, open_signer
+from sealgate.trust.checkpoint import log_vkey, open_checkpoint
+from sealgate.trust.keys import PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What lies on disk, opened."""
+
+    roots: Mapping[str, PublicKey]
+    registry: Registry
+    uploads: OpenUploads
+    answers: AnswerLog
+    subjects: SubjectKeys
+    seen_registry: SeenLog
+    seen_answers: SeenLog
+    witnessed: Witnessed
+
+    @classmethod
+    def open(cls, config: GatewayConfig, clock: Clock) -> "Store":
+        keys = [
+            PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys
+        ]
+        roots = {key.keyid: key for key in keys}
+        with opening("[registry] database", config.registry.database):
+            database = Database.open(config.registry.database, "registry")
+        registry_key = open_log_signer(config.registry.log_key, config.registry.ml_dsa_key)
+        line = log_vkey(config.registry.origin, registry_key)
+        seen_registry = SeenLog.beside(config.trust.seen, "registry", line)
+        with extending("[registry] database", config.registry.database, seen_registry.path):
+            registry = Registry.open(
+                database,
+                open_artifacts(config.registry),
+                origin=config.registry.origin,
+                log_signer=registry_key,
+                freshness_signer=open_signer(config.registry.freshness_key),
+                root=PinnedRoot(roots, config.trust.threshold),
+                clock=clock,
+                memory=seen_registry,
+            )
+        if not registry.log.size():
+            begin(registry, read_regular_file(config.trust.policy))
+        answers_key = open_log_signer(config.answers.log_key, config.answers.ml_dsa_key)
+        line = log_vkey(config.answers.origin, answers_key)
+        check_certified(registry.policies.chain().newest, config.answers, line)
+        uploads = open_uploads(config.registry, registry, clock)
+        seen_answers = SeenLog.beside(config.trust.seen, "answers", line)
+        with opening("[answers] subjects", config.answers.subjects):
+            subjects = SubjectKeys.open(config.answers.subjects, registry.erasures.destroyed_keys())
+        with (
+            opening("[answers] database", config.answers.database),
+            extending("[answers] database", config.answers.database, seen_answers.path),
+        ):
+            answers = AnswerLog.open(
+                config.answers.database,
+                config.answers.origin,
+                answers_key,
+                subjects,
+                known=registry.anchors.newest(config.answers.origin),
+                memory=seen_answers,
+            )
+        witnessed = Witnessed.open(config.trust.seen, [w.witness for w in config.witnesses])
+        return cls(
+            roots, registry, uploads, answers, subjects, seen_registry, seen_answers, witnessed
+        )
+
+    def remember(self) -> None:
+        """Have on the disk how far the logs have come, for the next start. Raises: OSError."""
+        self.seen_registry.sync()
+        self.seen_answers.sync()
+
+    def registry_size(self) -> int:
+        """How many entries the registry's log had when it was last looked at, from memory."""
+        return open_checkpoint(self.registry.note, self.registry.log.vkey).size
+
+    def logs(self) -> dict[str, LogReader]:
+        """The logs behind this gateway, by origin."""
+        return {log.origin: log for log in (self.registry.log, self.answers.reader)}
+
+    def halt(self, origin: str, detail: str) -> None:
+        """Stop the log of an origin: nothing more is signed under its key here."""
+        (self.answers if origin == self.answers.origin else self.registry).halt(detail)
+
+    def close(self) -> None:
+        self.answers.close()
+        self.subjects.close()
+        self.registry.close()
+        self.seen_registry.close()
+        self.seen_answers.close()

@@ -1,0 +1,159 @@
+"""Answers computed only to be compared: recorded, and never given to anyone.
+
+One thread asks the other version after the caller was answered. What comes while it is busy and
+its queue is full is dropped and counted, so that nobody waits for a comparison.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from gateway.recording.audit_record import screening_of
+from gateway.recording.recorder import Outcome, Recorder
+from gateway.rollout.alias_health import FAULTS, Vitals
+from inference.answer import Answer
+from inference.engine import Engine, Live
+from inference.inputs import model_input
+from sealgate.reasons import Refusal
+from sealgate.tensors import Tensor
+from sealgate.trust.answer import AGREED, DIFFERED, tensors_digest
+from sealgate.trust.shares import SHADOW
+
+_log = logging.getLogger(__name__)
+
+_WAITING = 32
+_RUN_SECONDS = 5.0
+_REPORT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A request that `answered` has answered with `answer`, as recorded in `outcome`; `other` is
+    to be asked the same.
+    """
+
+    answered: Live
+    other: Live
+    tensors: Mapping[str, Tensor]
+    answer: Answer
+    outcome: Outcome
+
+
+class Comparisons:
+    """Compares in a thread of its own. `dropped` is how many were left out, of all `offered`."""
+
+    def __init__(
+        self, engine: Engine, recorder: Recorder, vitals: Vitals, clock: Callable[[], datetime]
+    ) -> None:
+        self._engine = engine
+        self._recorder = recorder
+        self._vitals = vitals
+        self._clock = clock
+        self._queue: queue.Queue[Comparison | None] = queue.Queue(_WAITING)
+        self._stopping = threading.Event()
+        self._mutex = threading.Lock()
+        self._reported = (time.monotonic(), 0)
+        self._thread = threading.Thread(target=self._run, name="comparisons", daemon=True)
+        self.offered = 0
+        self.dropped = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and leave out what is still waiting."""
+        self._stopping.set()
+        # Where it is full, the thread sees that it is to stop after what it is at.
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)
+        if self._thread.is_alive():
+            self._thread.join(_RUN_SECONDS + 1)
+
+    def offer(self, comparison: Comparison) -> None:
+        """Compare soon, or never where too much is waiting. Returns at once."""
+        with self._mutex:
+            self.offered += 1
+            try:
+                self._queue.put_nowait(comparison)
+            except queue.Full:
+                self.dropped += 1
+
+    def _run(self) -> None:
+        while (comparison := self._queue.get()) is not None and not self._stopping.is_set():
+            try:
+                self._compare(comparison)
+            except Refusal as refusal:
+                _log.warning("an answer was not compared: %s", refusal)
+                with self._mutex:
+                    self.dropped += 1
+            except Exception:
+                _log.exception("comparing an answer")
+            self._report()
+
+    def _compare(self, comparison: Comparison) -> None:
+        """Ask, compare, record, count. A version that fails the request differs.
+
+        Raises Refusal where the other version could not be asked, or the outcome not be recorded.
+        """
+        other = comparison.other
+        found = None
+        try:
+            found = self._vitals.run(other, lambda: self._ask(comparison))
+        except Refusal as refusal:
+            if refusal.reason not in FAULTS:
+                raise
+        agreed = found is not None and _same_labels(comparison.answer, found)
+        self._recorder.record(self._outcome(comparison, found, agreed))
+        for live in (comparison.answered, other):
+            self._vitals.compared(live, agreed)
+
+    def _ask(self, comparison: Comparison) -> Answer:
+        array = model_input(comparison.other.config, comparison.tensors)
+        until = time.monotonic() + _RUN_SECONDS
+        return self._engine.infer(comparison.other, array, until, caller=SHADOW)
+
+    def _outcome(self, comparison: Comparison, found: Answer | None, agreed: bool) -> Outcome:
+        other = comparison.other
+        tensors = [Tensor.of(name, data) for name, data in (found.outputs if found else {}).items()]
+        return replace(
+            comparison.outcome,
+            time=self._clock(),
+            version=str(other.version),
+            version_digest=other.digest,
+            pointer_sequence=str(other.sequence),
+            policy_digest=other.policy,
+            output=tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in tensors)
+            if tensors
+            else "",
+            outcome=AGREED if agreed else DIFFERED,
+            verdict=found.verdict.value if found else "",
+            score=repr(found.score) if found else "",
+            threshold=repr(found.threshold) if found else "",
+            engine=(found and found.engine) or other.ready.engine,
+            alias=other.alias,
+            screening=screening_of(other) if found else "",
+            arithmetic=other.ready.arithmetic if found else "",
+            actions="",
+        )
+
+    def _report(self) -> None:
+        """Say now and then how many were dropped."""
+        at, before = self._reported
+        if self.dropped > before and time.monotonic() - at >= _REPORT_SECONDS:
+            self._reported = (time.monotonic(), self.dropped)
+            _log.warning("%d of %d answers were not compared", self.dropped, self.offered)
+
+
+def _same_labels(one: Answer, other: Answer) -> bool:
+    """Whether both put every row into the same class: scores differ between any two versions."""
+    return one.outputs.keys() == other.outputs.keys() and all(
+        np.array_equal(data.argmax(axis=-1), other.outputs[name].argmax(axis=-1))
+        for name, data in one.outputs.items()
+    )

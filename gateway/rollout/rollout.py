@@ -1,0 +1,98 @@
+"""Canary and shadow, and what watches over both: everything about a version's way into production.
+
+A request that names neither alias nor version is production's. Of those, the share that the live
+pointer of `canary` has is answered by its version instead: by session, if the request names one,
+else by input, so that the same question is answered alike. The share of `shadow` is asked there
+too, afterwards. An answer of `canary`'s is compared with production's where the policy limits how
+often they may disagree.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from gateway.pipeline.params import Question
+from gateway.recording.recorder import Outcome, Recorder
+from gateway.rollout.alias_health import Vitals
+from gateway.rollout.auto_rollback import Guard
+from gateway.rollout.comparisons import Comparison, Comparisons
+from inference.answer import Answer
+from inference.engine import Engine, Live
+from registry.pointers import Pointers
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor
+from sealgate.trust.health import Limits
+from sealgate.trust.keys import Signer
+from sealgate.trust.policy import Policy
+from sealgate.trust.rights import DEFAULT_ALIAS
+from sealgate.trust.shares import CANARY, SHADOW, in_share
+
+
+class Rollout:
+    """What `Predict` asks; with two threads of its own."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        recorder: Recorder,
+        pointers: Pointers,
+        clock: Callable[[], datetime],
+        signer: Signer | None,
+    ) -> None:
+        """`signer` is the key of a service of the role `rollback`, if there is one."""
+        self._engine = engine
+        self.vitals = Vitals(self._limits)
+        self.comparisons = Comparisons(engine, recorder, self.vitals, clock)
+        self.guard = Guard(self.vitals, pointers, self._policy, clock, signer)
+
+    def start(self) -> None:
+        self.comparisons.start()
+        self.guard.start()
+
+    def stop(self) -> None:
+        self.guard.stop()
+        self.comparisons.stop()
+
+    def arm(self, live: Live, question: Question, caller: str, input_digest: str) -> Live:
+        """The version to answer a request that resolved to `live`: `canary`'s or itself.
+
+        `canary` is left out while it cannot answer, takes other tensors than production, or has
+        passed a limit and can return to nothing.
+        """
+        if question.named or live.alias != DEFAULT_ALIAS:
+            return live
+        canary = self._engine.share(live.model, CANARY)
+        if canary is None or canary.digest == live.digest or canary.pointer in self.guard.held:
+            return live
+        here, there = live.config, canary.config
+        if (here.input, here.output, here.labels) != (there.input, there.output, there.labels):
+            return live
+        told_apart = question.session or input_digest
+        place = (CANARY, live.model, caller, told_apart)
+        return canary if in_share(canary.share, canary.digest, *place) else live
+
+    def answered(
+        self, live: Live, tensors: Mapping[str, Tensor], answer: Answer, outcome: Outcome
+    ) -> None:
+        """Have the answer compared where it is in the share of `shadow`, or `canary`'s own."""
+        if live.alias == DEFAULT_ALIAS:
+            other = self._engine.share(live.model, SHADOW)
+            place = (SHADOW, live.model, outcome.principal, outcome.input)
+            if other is None or not in_share(other.share, other.digest, *place):
+                return
+        else:
+            limits = self._limits(live.model, CANARY) if live.alias == CANARY else None
+            other = self._engine.live().get((live.model, DEFAULT_ALIAS))
+            if limits is None or limits.disagreement_percent is None or other is None:
+                return
+        self.comparisons.offer(Comparison(live, other, tensors, answer, outcome))
+
+    def _limits(self, model: str, alias: str) -> Limits | None:
+        policy = self._engine.policy
+        health = policy.health if policy is not None else None
+        return health.limits(model, alias) if health is not None else None
+
+    def _policy(self) -> Policy:
+        policy = self._engine.policy
+        if policy is None:
+            raise Refusal(Reason.POLICY_INVALID, "none could be established")
+        return policy

@@ -1,0 +1,113 @@
+"""A classifier that is shown the prompts of a language model, by the policy's `screens`.
+
+It is a version of its own, published, approved and live like any other, and the policy names its
+digest: so each record, which binds the policy, says which bytes judged the prompt. Where that
+version is not live, nothing is answered.
+
+A classifier reads so many tokens of a text and no more. So a prompt is shown to it in windows, cut
+by its own tokenizer (`inference.windows`), on which it was trained and calibrated as well.
+
+A model reads a chat as one text. So beside each message by itself the guard is shown what reaches
+from one into another: of all messages in a row, and of those of one role, between which others'
+stand, a window over each seam.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from gateway.transport.call import Call
+from inference.engine import Engine, Live
+from inference.generation import Asked
+from inference.tokenizer import TextTokenizer
+from inference.windows import Windows
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.screens import Guard
+from sealgate.trust.shares import SHADOW
+
+
+@runtime_checkable
+class OfTexts(Protocol):
+    """A version whose tokenizer is here, wherever it runs."""
+
+    @property
+    def tokenizer(self) -> TextTokenizer | None:
+        """None where it takes no texts."""
+        ...
+
+
+class PromptGuard:
+    """Shows prompts to live versions. Safe for many threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def follows(self, guard: Guard | None, asked: Asked | None, until: float, call: Call) -> str:
+        """The guard's action where any window of a prompt is of the class that it looks for; empty
+        where none is, and where there is no guard.
+
+        Raises: VERSION_NOT_LIVE for a guard that is no live classifier of texts with that class;
+        TENSOR_TEXT, CHAT_MALFORMED; and as `Engine.infer`.
+        """
+        if guard is None or asked is None:
+            return ""
+        live = self._live(guard)
+        config = live.config
+        tokenizer = live.ready.tokenizer if isinstance(live.ready, OfTexts) else None
+        if tokenizer is None or guard.label not in config.labels:
+            raise Refusal(Reason.VERSION_NOT_LIVE, f"{guard.version} is no such guard")
+        sought, most = config.labels.index(guard.label), config.batching.max_rows
+        texts = [window.encode() for window in shown(asked, Windows(tokenizer))]
+        for start in range(0, len(texts), most):
+            rows = np.array(texts[start : start + most], object)
+            answer = self._engine.infer(
+                live, rows, until, call.is_active, False, call.principal.name
+            )
+            if (answer.outputs[config.output.name].argmax(-1) == sought).any():
+                return guard.action
+        return ""
+
+    def _live(self, guard: Guard) -> Live:
+        for (model, alias), live in self._engine.live().items():
+            if live.digest == guard.version and alias != SHADOW:
+                # By way of the table, which knows what has been revoked and what is too old.
+                found = self._engine.resolve(model, None, alias)
+                if found.digest == guard.version:
+                    return found
+        raise Refusal(Reason.VERSION_NOT_LIVE, f"the guard {guard.version}")
+
+
+def shown(asked: Asked, windows: Windows) -> Sequence[str]:
+    """The windows of a prompt, each once: of each message by itself first, then those over seams.
+
+    Raises: TENSOR_TEXT, CHAT_MALFORMED.
+    """
+    said = said_in(asked)
+    found = [window for _, text in said for window in windows.of(text)]
+    found += windows.over(text for _, text in said)
+    roles = sorted({role for role, _ in said})
+    for role in roles if len(roles) > 1 else ():
+        found += windows.over(text for other, text in said if other == role)
+    return list(dict.fromkeys(found))
+
+
+def said_in(asked: Asked) -> Sequence[tuple[str, str]]:
+    """All that a caller says, with its role: the prompt, or the content of each message.
+
+    Raises: TENSOR_TEXT, CHAT_MALFORMED.
+    """
+    try:
+        text = asked.prompt.decode()
+    except UnicodeDecodeError:
+        raise Refusal(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
+    if not asked.is_chat:
+        return [("user", text)]
+    try:
+        return [
+            (str(message["role"]), str(message["content"].encode().decode()))
+            for message in json.loads(text)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Refusal(Reason.CHAT_MALFORMED) from None

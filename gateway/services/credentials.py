@@ -1,0 +1,87 @@
+"""The credentials' service: API keys are made, listed and revoked; the rules live in `registry`."""
+
+import re
+
+from gateway.auth.key_table import KeyTable
+from gateway.services.request_fields import asked, once
+from gateway.transport.call import Call
+from registry.api_keys import ApiKeyRecord
+from registry.registry import Registry
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.times import parse_time
+from sealgate.v1 import credential_pb2 as messages
+from sealgate.v1.credential_pb2_grpc import CredentialServiceServicer
+
+_NAME = re.compile(r"api-keys/([0-9a-f]{12})", re.ASCII)
+_NOT_RECORDED = frozenset(
+    {Reason.RECORD_FAILED, Reason.LOG_INCONSISTENT, Reason.REGISTRY_UNAVAILABLE}
+)
+
+
+class CredentialService(CredentialServiceServicer):
+    """Each call has passed the front door, so its principal may do what the method is for."""
+
+    def __init__(self, registry: Registry, table: KeyTable) -> None:
+        self._registry = registry
+        self._table = table
+
+    def CreateApiKey(
+        self, request: messages.CreateApiKeyRequest, call: Call
+    ) -> messages.CreateApiKeyResponse:
+        expires = parse_time(request.expire_time)
+        key = self._table.maker.make(request.holder, expires)
+        record = self._registry.api_keys.create(
+            call.principal.name,
+            key.key_id,
+            request.holder,
+            request.label,
+            expires,
+            key.digest,
+            once(request),
+        )
+        # Whoever has the answer may call with the key.
+        self._table.follow()
+        # A repeated request is shown the key that it made, whose secret nobody has kept.
+        secret = key.text if record.key_id == key.key_id else ""
+        return messages.CreateApiKeyResponse(api_key=_api_key(record), secret=secret)
+
+    def ListApiKeys(
+        self, request: messages.ListApiKeysRequest, call: Call
+    ) -> messages.ListApiKeysResponse:
+        page = self._registry.api_keys.list(asked(request)).map(_api_key)
+        return messages.ListApiKeysResponse(
+            api_keys=page.records, next_page_token=page.next_page_token
+        )
+
+    def RevokeApiKey(
+        self, request: messages.RevokeApiKeyRequest, call: Call
+    ) -> messages.RevokeApiKeyResponse:
+        found = _NAME.fullmatch(request.name)
+        if found is None:
+            raise Refusal(Reason.NAME_MALFORMED, "not api-keys/{id}")
+        try:
+            record = self._registry.api_keys.revoke(
+                call.principal.name, found[1], request.reason, once(request)
+            )
+            # Whoever has the answer may rely on it.
+            self._table.follow()
+        except Refusal as refusal:
+            if refusal.reason in _NOT_RECORDED:
+                # The caller learns that it failed; the key passes here no more all the same.
+                self._table.block(found[1])
+            raise
+        return messages.RevokeApiKeyResponse(api_key=_api_key(record))
+
+
+def _api_key(record: ApiKeyRecord) -> messages.ApiKey:
+    return messages.ApiKey(
+        name=f"api-keys/{record.key_id}",
+        holder=record.holder,
+        label=record.label,
+        creator=record.creator,
+        create_time=record.time,
+        expire_time=record.expires,
+        revoke_time=record.revoked,
+        revoker=record.revoker,
+        revocation_reason=record.reason,
+    )

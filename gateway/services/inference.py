@@ -1,0 +1,176 @@
+"""The Open Inference Protocol's service: messages in, messages out; the work is done elsewhere."""
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+
+from gateway.auth.rights import Rights
+from gateway.pipeline import describe
+from gateway.pipeline.generate import Generate
+from gateway.pipeline.infer import Predict
+from gateway.pipeline.params import read_version
+from gateway.transport.call import Call
+from gateway.transport.compression import choose_encoding
+from inference.engine import Engine, Live
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.names import check_name
+from sealgate.trust.rights import ALL, DEFAULT_ALIAS
+
+# Only what is implemented. Of `model_repository` that is the index alone, so it is not named.
+_EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")
+
+
+class InferenceService(GRPCInferenceServiceServicer):
+    """Answers from the engine's live versions. Each call has passed the front door."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        predict: Predict,
+        generate: Generate,
+        rights: Rights,
+        withdrawn: Callable[[str], str],
+    ) -> None:
+        """`withdrawn` says when the bound of a version's screening was withdrawn, by digest."""
+        self._engine = engine
+        self._withdrawn = withdrawn
+        self._rights = rights
+        self._predict = predict
+        self._generate = generate
+
+    def ServerLive(self, request: oip.ServerLiveRequest, call: Call) -> oip.ServerLiveResponse:
+        return oip.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request: oip.ServerReadyRequest, call: Call) -> oip.ServerReadyResponse:
+        return oip.ServerReadyResponse(ready=is_ready(self._engine))
+
+    def ModelReady(self, request: oip.ModelReadyRequest, call: Call) -> oip.ModelReadyResponse:
+        try:
+            self._resolve(request.name, request.version, call)
+        except Refusal as refusal:
+            if refusal.reason is Reason.RIGHT_MISSING:
+                raise
+            return oip.ModelReadyResponse(ready=False)
+        return oip.ModelReadyResponse(ready=True)
+
+    def ServerMetadata(
+        self, request: oip.ServerMetadataRequest, call: Call
+    ) -> oip.ServerMetadataResponse:
+        return oip.ServerMetadataResponse(
+            name="sealgate", version=version("sealgate"), extensions=_EXTENSIONS
+        )
+
+    def ModelMetadata(
+        self, request: oip.ModelMetadataRequest, call: Call
+    ) -> oip.ModelMetadataResponse:
+        live = self._resolve(request.name, request.version, call)
+        versions = {item.version for item in self._live() if item.model == live.model}
+        return describe.metadata(live, versions, self._engine.expired)
+
+    def ModelInfer(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
+        choose_encoding(call)
+        if self._generate.generates(request.model_name):
+            # It takes as long as a stream does, and as many threads would be taken by it.
+            with call.staying():
+                return self._generate.whole(request, call)
+        return self._predict(request, call)
+
+    def ModelStreamInfer(
+        self, requests: Iterator[oip.ModelInferRequest], call: Call
+    ) -> Iterator[oip.ModelStreamInferResponse]:
+        for request in requests:
+            yield from self._generate.stream(request, call)
+
+    def generate(
+        self, request: oip.ModelInferRequest, call: Call, streams: bool
+    ) -> Iterator[oip.ModelInferResponse]:
+        """A language model's answer, for doors of another form; see `Generate.parts`."""
+        return self._generate.parts(request, call, streams, full=True)
+
+    def generators(self, call: Call) -> list[str]:
+        """The language models in production that the caller's rights let them see, in order."""
+        return [
+            model
+            for model, alias in sorted(self._engine.live())
+            if alias == DEFAULT_ALIAS
+            and self._generate.generates(model)
+            and self._may_see(call, model)
+        ]
+
+    def ModelConfig(self, request: oip.ModelConfigRequest, call: Call) -> oip.ModelConfigResponse:
+        live = self._resolve(request.name, request.version, call)
+        return oip.ModelConfigResponse(config=describe.config(live, self._predict.longest))
+
+    def ModelStatistics(
+        self, request: oip.ModelStatisticsRequest, call: Call
+    ) -> oip.ModelStatisticsResponse:
+        if request.name or request.version:
+            check_name(request.name, Reason.NAME_MALFORMED)
+        self._rights.check(call, "metadata", request.name or ALL)
+        number = read_version(request.version)
+        found = [
+            live
+            for live in self._live()
+            if request.name in ("", live.model) and number in (None, live.version)
+        ]
+        if request.name and not found:
+            # Nothing of that name is live, and this says why.
+            found.append(self._resolve(request.name, request.version, call))
+        stats = [describe.statistics(live, self._withdrawn(live.digest)) for live in found]
+        return oip.ModelStatisticsResponse(model_stats=stats)
+
+    def RepositoryIndex(
+        self, request: oip.RepositoryIndexRequest, call: Call
+    ) -> oip.RepositoryIndexResponse:
+        if request.repository_name:
+            raise Refusal(Reason.PARAMETER_MALFORMED, "repository_name")
+        self._rights.check(call, "metadata")
+        entries = [
+            describe.index_entry(item)
+            for item in self._engine.index()
+            if item.reason is None or not request.ready
+        ]
+        return oip.RepositoryIndexResponse(models=entries)
+
+    def RepositoryModelLoad(
+        self, request: oip.RepositoryModelLoadRequest, call: Call
+    ) -> oip.RepositoryModelLoadResponse:
+        raise Refusal(Reason.PROMOTION_ONLY, "load")
+
+    def RepositoryModelUnload(
+        self, request: oip.RepositoryModelUnloadRequest, call: Call
+    ) -> oip.RepositoryModelUnloadResponse:
+        raise Refusal(Reason.PROMOTION_ONLY, "unload")
+
+    def _may_see(self, call: Call, model: str) -> bool:
+        try:
+            self._rights.check(call, "metadata", model, DEFAULT_ALIAS)
+        except Refusal as refusal:
+            if refusal.reason is not Reason.RIGHT_MISSING:
+                raise
+            return False
+        return True
+
+    def _live(self) -> list[Live]:
+        """Every live version once, in order."""
+        found = {(live.model, live.version): live for live in self._engine.live().values()}
+        return [found[place] for place in sorted(found)]
+
+    def _resolve(self, name: str, version_text: str, call: Call) -> Live:
+        model = check_name(name, Reason.NAME_MALFORMED)
+        number = read_version(version_text)
+        alias = DEFAULT_ALIAS if number is None else None
+        self._rights.check(call, "metadata", model, alias)
+        return self._engine.resolve(model, number, alias)
+
+
+def is_ready(engine: Engine) -> bool:
+    """Whether at least one version answers, under a policy and statement that are in force."""
+    for model, alias in engine.live():
+        try:
+            engine.resolve(model, None, alias)
+        except Refusal:
+            continue
+        return True
+    return False

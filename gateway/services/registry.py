@@ -1,0 +1,222 @@
+"""The registry's service: messages in, messages out; the rules live in `registry`."""
+
+from collections.abc import Iterator
+
+from gateway.auth.rights import Rights, unverified
+from gateway.screening.monitors import check_file, shown
+from gateway.services.registry_messages import (
+    model_message,
+    pointer_message,
+    proposal_message,
+    version_message,
+)
+from gateway.services.request_fields import asked, once, parse_alias, parse_version
+from gateway.services.uploads import UploadParts
+from gateway.sync.event_streams import ChangeWatch
+from gateway.transport.call import Call
+from registry.registry import Registry
+from sealgate.trust.manifest import check_path
+from sealgate.trust.names import check_name
+from sealgate.trust.rights import ALL
+from sealgate.trust.statements import Approval, Pointer, Proposal, Revocation
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.registry_pb2_grpc import RegistryServiceServicer
+
+_CHUNK = 256 * 1024
+
+
+class RegistryService(RegistryServiceServicer):
+    """Each call has passed the front door, so its principal may do what the method is for.
+
+    On which model and alias, the policy's rights say, before the registry is asked.
+    """
+
+    def __init__(self, registry: Registry, rights: Rights, watch: ChangeWatch) -> None:
+        self._registry = registry
+        self._rights = rights
+        self._watch = watch
+
+    def GetPolicy(
+        self, request: messages.GetPolicyRequest, call: Call
+    ) -> messages.GetPolicyResponse:
+        chain = self._registry.policies.chain()
+        return messages.GetPolicyResponse(envelopes=chain.envelopes, etag=chain.etag)
+
+    def CreateModel(
+        self, request: messages.CreateModelRequest, call: Call
+    ) -> messages.CreateModelResponse:
+        self._rights.check(call, "publish", check_name(request.model))
+        record = self._registry.models.create(call.principal.name, request.model, once(request))
+        return messages.CreateModelResponse(model=model_message(record))
+
+    def ListModels(
+        self, request: messages.ListModelsRequest, call: Call
+    ) -> messages.ListModelsResponse:
+        self._rights.check(call, "read")
+        page = self._registry.models.list(asked(request)).map(model_message)
+        return messages.ListModelsResponse(
+            models=page.records, next_page_token=page.next_page_token
+        )
+
+    def CommitWatermark(
+        self, request: messages.CommitWatermarkRequest, call: Call
+    ) -> messages.CommitWatermarkResponse:
+        self._rights.check(call, "publish", check_name(request.model))
+        entry = self._registry.models.commit_watermark(
+            call.principal.name, request.model, request.commitment, once(request)
+        )
+        leaf = self._registry.log.entry(entry)
+        return messages.CommitWatermarkResponse(entry=entry, leaf=leaf)
+
+    def UploadVersion(
+        self, request: Iterator[messages.UploadVersionRequest], call: Call
+    ) -> messages.UploadVersionResponse:
+        parts = UploadParts(request)
+        header = parts.header()
+        self._rights.check(call, "publish", check_name(header.model))
+        name, same = call.principal.name, once(header)
+        done = self._registry.versions.done(name, same)
+        if done is not None:
+            return messages.UploadVersionResponse(version=version_message(done))
+        upload = self._registry.versions.start_upload(
+            name, header.model, header.manifest, header.signature
+        )
+        for path in parts.files():
+            upload.receive(check_path(path), parts.chunks())
+        upload.finish()
+        record = self._registry.versions.register(
+            name,
+            header.model,
+            header.manifest,
+            header.signature,
+            header.evidence,
+            header.commitment,
+            same,
+        )
+        return messages.UploadVersionResponse(version=version_message(record))
+
+    def GetVersion(
+        self, request: messages.GetVersionRequest, call: Call
+    ) -> messages.GetVersionResponse:
+        model, version = parse_version(request.name)
+        self._rights.check(call, "read", model)
+        message = version_message(self._registry.versions.get(model, version))
+        return messages.GetVersionResponse(version=shown(call.principal, message))
+
+    def ListVersions(
+        self, request: messages.ListVersionsRequest, call: Call
+    ) -> messages.ListVersionsResponse:
+        self._rights.check(call, "read", check_name(request.model))
+        page = self._registry.versions.list(request.model, asked(request)).map(version_message)
+        return messages.ListVersionsResponse(
+            versions=page.records, next_page_token=page.next_page_token
+        )
+
+    def DownloadFile(
+        self, request: messages.DownloadFileRequest, call: Call
+    ) -> Iterator[messages.DownloadFileResponse]:
+        model, version = parse_version(request.name)
+        self._rights.check(call, "read", model)
+        check_file(call.principal, request.path)
+        data = self._registry.versions.read_file(model, version, check_path(request.path))
+        for start in range(0, len(data), _CHUNK):
+            self._rights.check(call, "read", model)
+            yield messages.DownloadFileResponse(chunk=data[start : start + _CHUNK])
+
+    def AttachEvidence(
+        self, request: messages.AttachEvidenceRequest, call: Call
+    ) -> messages.AttachEvidenceResponse:
+        model, version = parse_version(request.name)
+        self._rights.check(call, "attach", model)
+        record = self._registry.attachments.attach(
+            call.principal.name, model, version, request.envelope, once(request)
+        )
+        return messages.AttachEvidenceResponse(version=version_message(record))
+
+    def CreateProposal(
+        self, request: messages.CreateProposalRequest, call: Call
+    ) -> messages.CreateProposalResponse:
+        proposal = unverified(Proposal, request.envelope)
+        self._rights.check(call, "propose", proposal.model, proposal.alias)
+        name = call.principal.name
+        record = self._registry.proposals.create(name, request.envelope, once(request))
+        return messages.CreateProposalResponse(proposal=proposal_message(record))
+
+    def GetProposal(
+        self, request: messages.GetProposalRequest, call: Call
+    ) -> messages.GetProposalResponse:
+        record = self._registry.proposals.get(request.digest)
+        proposal = unverified(Proposal, record.envelope)
+        self._rights.check(call, "read", proposal.model, proposal.alias)
+        return messages.GetProposalResponse(proposal=proposal_message(record))
+
+    def ListProposals(
+        self, request: messages.ListProposalsRequest, call: Call
+    ) -> messages.ListProposalsResponse:
+        self._rights.check(call, "read", check_name(request.model) if request.model else ALL)
+        page = self._registry.proposals.list(request.model, asked(request)).map(proposal_message)
+        return messages.ListProposalsResponse(
+            proposals=page.records, next_page_token=page.next_page_token
+        )
+
+    def CreateApproval(
+        self, request: messages.CreateApprovalRequest, call: Call
+    ) -> messages.CreateApprovalResponse:
+        approval = unverified(Approval, request.envelope)
+        proposed = self._registry.proposals.get(approval.proposal)
+        proposal = unverified(Proposal, proposed.envelope)
+        self._rights.check(call, "approve", proposal.model, proposal.alias)
+        name = call.principal.name
+        record = self._registry.proposals.approve(name, request.envelope, once(request))
+        return messages.CreateApprovalResponse(proposal=proposal_message(record))
+
+    def Promote(self, request: messages.PromoteRequest, call: Call) -> messages.PromoteResponse:
+        self._check_pointer(call, "promote", request.envelope)
+        record = self._registry.pointers.promote(
+            call.principal.name, request.envelope, once(request), request.etag
+        )
+        return messages.PromoteResponse(pointer=pointer_message(record))
+
+    def Rollback(self, request: messages.RollbackRequest, call: Call) -> messages.RollbackResponse:
+        self._check_pointer(call, "rollback", request.envelope)
+        record = self._registry.pointers.rollback(
+            call.principal.name, request.envelope, once(request), request.etag
+        )
+        return messages.RollbackResponse(pointer=pointer_message(record))
+
+    def RevokeVersion(
+        self, request: messages.RevokeVersionRequest, call: Call
+    ) -> messages.RevokeVersionResponse:
+        revocation = unverified(Revocation, request.envelope)
+        self._rights.check(call, "revoke", revocation.model)
+        record = self._registry.revocations.revoke(
+            call.principal.name, request.envelope, once(request), request.etag
+        )
+        return messages.RevokeVersionResponse(version=version_message(record))
+
+    def GetPointer(
+        self, request: messages.GetPointerRequest, call: Call
+    ) -> messages.GetPointerResponse:
+        model, alias = parse_alias(request.name)
+        self._rights.check(call, "read", model, alias)
+        record = self._registry.pointers.get(model, alias)
+        return messages.GetPointerResponse(pointer=pointer_message(record))
+
+    def ListPointers(
+        self, request: messages.ListPointersRequest, call: Call
+    ) -> messages.ListPointersResponse:
+        model, alias = parse_alias(request.name)
+        self._rights.check(call, "read", model, alias)
+        page = self._registry.pointers.history(model, alias, asked(request)).map(pointer_message)
+        return messages.ListPointersResponse(
+            pointers=page.records, next_page_token=page.next_page_token
+        )
+
+    def WatchChanges(
+        self, request: messages.WatchChangesRequest, call: Call
+    ) -> Iterator[messages.WatchChangesResponse]:
+        yield from self._watch.stream(request, call)
+
+    def _check_pointer(self, call: Call, action: str, envelope: bytes) -> None:
+        pointer = unverified(Pointer, envelope)
+        self._rights.check(call, action, pointer.model, pointer.alias)

@@ -1,0 +1,216 @@
+"""Streams that follow the registry or a log for as long as their caller may.
+
+A stream holds no queue: it waits at its place in the log, reads a page from there, and goes on when
+the other end has taken it. So a slow reader costs a page of memory, and whoever was cut off goes on
+at their own place. Each wait holds a thread of the turnstile's own, which others cannot miss.
+
+Before each message the caller's credential, role and rights are looked at again; so is the
+credential every second while nothing happens.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from gateway.auth.rights import Rights
+from gateway.config.sections import Limits
+from gateway.services.registry_messages import KINDS, change_message
+from gateway.sync.log_follower import Pages, Tail
+from gateway.transport.call import Call
+from registry.changes import Poll
+from registry.feed import Change
+from registry.log.answer_log import AnswerLog
+from registry.log.reader import LogReader
+from registry.registry import Registry
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.names import check_name
+from sealgate.v1 import log_pb2, registry_pb2
+
+_LOOK_SECONDS = 1.0
+
+Admit = Callable[[Call, str], None]
+
+
+class _Watcher:
+    """One stream's time: when there is more, when to give a sign of life, when it is over."""
+
+    def __init__(self, call: Call, tail: Tail, admit: Admit, limits: Limits) -> None:
+        self._call = call
+        self._tail = tail
+        self._admit = admit
+        self._heartbeat = limits.heartbeat
+        self._ends = time.monotonic() + limits.stream
+        self._beats = time.monotonic() + limits.heartbeat
+        # Whoever has gone gives back their place at once.
+        call.add_callback(tail.wake)
+
+    def check(self) -> None:
+        """Raises: the reasons of a credential, and ROLE_TOO_LOW."""
+        self._admit(self._call, self._call.method)
+
+    def size(self, known: int) -> int | None:
+        """The log's size, once it is more than `known` or a sign of life is due; None at the end.
+
+        Raises: as `check`; DRAINING.
+        """
+        while True:
+            now = time.monotonic()
+            if now >= self._ends or not self._call.is_active():
+                return None
+            size = self._tail.wait(
+                known, min(_LOOK_SECONDS, max(0.0, min(self._ends, self._beats) - now))
+            )
+            self.check()
+            if size > known or time.monotonic() >= self._beats:
+                self._beats = time.monotonic() + self._heartbeat
+                return size
+
+
+class LogWatch:
+    """Follows one log: leaves, and the checkpoint that covers them."""
+
+    def __init__(self, log: LogReader, tail: Tail, admit: Admit, limits: Limits) -> None:
+        self.tail = tail
+        self._log = log
+        self._admit = admit
+        self._limits = limits
+        self._pages = Pages(lambda start, end: [*_flat(log.entries(start, end))])
+
+    def stream(
+        self, request: log_pb2.WatchLogRequest, call: Call
+    ) -> Iterator[log_pb2.WatchLogResponse]:
+        """Raises: ENTRY_UNKNOWN, DRAINING, and the reasons of a credential."""
+        watcher = _Watcher(call, self.tail, self._admit, self._limits)
+        note, size = self._checkpoint()
+        at = first_index(request, size)
+        if at == size:
+            yield log_pb2.WatchLogResponse(index=at, note=note)
+        while True:
+            while at < size:
+                leaves = self._pages.page(at, size)
+                watcher.check()
+                last = at + len(leaves) == size
+                yield log_pb2.WatchLogResponse(index=at, leaves=leaves, note=note if last else "")
+                at += len(leaves)
+            grown = watcher.size(at)
+            if grown is None:
+                return
+            if grown > at:
+                note, size = self._checkpoint()
+            else:
+                yield log_pb2.WatchLogResponse(index=at)
+
+    def _checkpoint(self) -> tuple[str, int]:
+        note = self._log.checkpoint()
+        return note, open_checkpoint(note, self._log.vkey).size
+
+
+class ChangeWatch:
+    """Follows the registry: changes, as far as the caller may read what they are about."""
+
+    def __init__(
+        self, registry: Registry, tail: Tail, admit: Admit, rights: Rights, limits: Limits
+    ) -> None:
+        self.tail = tail
+        self._log = registry.log
+        self._admit = admit
+        self._rights = rights
+        self._limits = limits
+        self._pages = Pages(registry.feed.read)
+
+    def stream(
+        self, request: registry_pb2.WatchChangesRequest, call: Call
+    ) -> Iterator[registry_pb2.WatchChangesResponse]:
+        """Raises: NAME_MALFORMED, ENTRY_UNKNOWN, DRAINING, and the reasons of a credential."""
+        wanted = _Wanted(request)
+        watcher = _Watcher(call, self.tail, self._admit, self._limits)
+        at = first_index(request, self._log.size())
+        yield registry_pb2.WatchChangesResponse(next=at)
+        while (size := watcher.size(at)) is not None:
+            told = at
+            page = self._pages.page(at, size) if at < size else ()
+            for change in page:
+                at += 1
+                if change is not None and wanted.takes(change):
+                    watcher.check()
+                    if self._may_read(call, change):
+                        yield registry_pb2.WatchChangesResponse(
+                            next=at, change=change_message(change)
+                        )
+                        told = at
+            if told < at or not page:
+                yield registry_pb2.WatchChangesResponse(next=at)
+
+    def _may_read(self, call: Call, change: Change) -> bool:
+        if not change.model:
+            return True
+        try:
+            self._rights.check(call, "read", change.model, change.alias or None)
+        except Refusal as refusal:
+            if refusal.reason is not Reason.RIGHT_MISSING:
+                raise
+            return False
+        return True
+
+
+class _Wanted:
+    """What a watcher has asked for."""
+
+    def __init__(self, request: registry_pb2.WatchChangesRequest) -> None:
+        self._model = check_name(request.model) if request.model else ""
+        self._kinds = frozenset(request.kinds)
+
+    def takes(self, change: Change) -> bool:
+        return (not self._model or change.model == self._model) and (
+            not self._kinds or KINDS[change.event] in self._kinds
+        )
+
+
+class Watches:
+    """What can be followed behind this gateway: the registry's changes, and logs by origin."""
+
+    def __init__(self, changes: ChangeWatch, logs: Mapping[str, LogWatch]) -> None:
+        self.changes = changes
+        self.logs = logs
+        self._tails = {changes.tail, *(watch.tail for watch in logs.values())}
+
+    @classmethod
+    def over(
+        cls, registry: Registry, answers: AnswerLog, admit: Admit, rights: Rights, limits: Limits
+    ) -> "Watches":
+        moves = Tail(registry.changes(), registry.change_token, registry.log.size)
+        # Nobody but this process appends to it.
+        recorded = Tail(Poll(), lambda: answers.size, lambda: answers.size)
+        logs = ((registry.log, moves), (answers.reader, recorded))
+        return cls(
+            ChangeWatch(registry, moves, admit, rights, limits),
+            {log.origin: LogWatch(log, tail, admit, limits) for log, tail in logs},
+        )
+
+    def start(self) -> None:
+        for tail in self._tails:
+            tail.start()
+
+    def stop(self) -> None:
+        """Ends every stream, with DRAINING."""
+        for tail in self._tails:
+            tail.stop()
+
+
+def first_index(
+    request: log_pb2.WatchLogRequest | registry_pb2.WatchChangesRequest, size: int
+) -> int:
+    """Where a stream begins in a log of `size` entries.
+
+    Raises: ENTRY_UNKNOWN for a place that the log has not reached: the caller was shown another.
+    """
+    if not request.HasField("start"):
+        return size
+    if not 0 <= request.start <= size:
+        raise Refusal(Reason.ENTRY_UNKNOWN, f"start {request.start} of {size}")
+    return request.start
+
+
+def _flat(blocks: Iterator[list[bytes]]) -> Iterator[bytes]:
+    for block in blocks:
+        yield from block

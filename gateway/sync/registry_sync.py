@@ -1,0 +1,229 @@
+"""Keeps the engine in step with the registry: looks when there is reason to, see `Changes`.
+
+Also renews the statement of freshness before it runs out, and now and then anchors the answer log
+in the registry's log together with the counts of anonymous refusals, and of an engine that runs in
+a process of its own.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from gateway.sync.snapshot import Handover
+from inference.engine import Engine, Snapshot, Source
+from registry.log.answer_log import AnswerLog
+from registry.registry import Registry
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.dsse import Envelope
+
+_log = logging.getLogger(__name__)
+
+# One wait lasts this long at most, so that stopping takes no longer.
+_WAIT_SECONDS = 0.1
+# A registry that failed is asked again after this long.
+_RETRY_SECONDS = 1.0
+_UPKEEP_SECONDS = 5.0
+# An expired policy is told of this often.
+_REMINDER_SECONDS = 600.0
+_PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE})
+# In whose name the registry's log holds what the gateway itself reports.
+_SERVICE = "gateway"
+
+
+class Rooms(Protocol):
+    """Where versions run, if that is in other processes; see `EngineRooms`."""
+
+    @property
+    def behind(self) -> bool: ...
+
+    def show(self, snapshot: Snapshot, source: Source) -> None: ...
+
+    def probe(self) -> None: ...
+
+    def counts(self) -> list[Envelope]: ...
+
+
+class Watch:
+    """A thread that follows the registry for an engine."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        engine: Engine,
+        answers: AnswerLog,
+        counted_refusals: Counter[str],
+        anchor_every: float,
+        remember: Callable[[], None],
+        rooms: Rooms | None = None,
+        report: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`remember` has on the disk what was seen of the logs, apart from them; `rooms` is where
+        versions run, if that is in other processes. `report` tells the registry what else was
+        found.
+        """
+        self._registry = registry
+        self._changes = registry.changes()
+        self._engine = engine
+        self._rooms = rooms
+        self._answers = answers
+        self._counted_refusals = counted_refusals
+        self._anchor_every = anchor_every
+        self._remember = remember
+        self._report = report
+        self._anchored_at = time.monotonic()
+        self._is_anchored = False
+        self._remind_at = 0.0
+        self._reported: Counter[str] = Counter()
+        # Aliases whose version before is not loaded: they have not moved while this gateway ran.
+        self._cold: list[tuple[str, str]] = []
+        # What was followed last; None where that must be tried again.
+        self._token: object = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Bring the engine up to date once, then go on in a thread of its own."""
+        try:
+            self._upkeep()
+        except Refusal as refusal:
+            if refusal.reason is not Reason.POLICY_EXPIRED:
+                raise
+            _log.error("nothing answers until a new policy is accepted: %s", refusal)
+        self._follow()
+        if self._rooms is None:
+            self._cold = sorted(self._engine.live(), reverse=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Anchor what the answer log holds, and end."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._changes.close()
+        self._guarded(self._anchor)
+        self._guarded(self._count)
+        self._guarded(self._remember)
+
+    @property
+    def _behind(self) -> bool:
+        """Whether the newest state must be followed again though nothing has changed."""
+        return self._token is None or (self._rooms is not None and self._rooms.behind)
+
+    def _run(self) -> None:
+        upkeep_at = time.monotonic() + _UPKEEP_SECONDS
+        while not self._stopping.is_set():
+            behind = self._behind
+            if behind:
+                self._stopping.wait(_RETRY_SECONDS)
+            if (self._changes.wait(_WAIT_SECONDS) or behind) and not self._guarded(self._follow):
+                self._token = None
+            if self._cold:
+                self._guarded(self._warm)
+            if time.monotonic() >= upkeep_at:
+                self._guarded(self._upkeep)
+                upkeep_at = time.monotonic() + _UPKEEP_SECONDS
+
+    def _guarded(self, step: Callable[[], object]) -> bool:
+        """Whether the step went well. What the engine has goes on answering if it did not.
+
+        This thread must outlive every error: without it, no revocation would arrive any more.
+        """
+        try:
+            step()
+        except Refusal as refusal:
+            _log.error("following the registry: %s", refusal)
+            return False
+        except Exception:
+            _log.exception("following the registry")
+            return False
+        return True
+
+    def _follow(self) -> None:
+        token = self._registry.change_token()
+        if token == self._token and not self._behind:
+            return
+        handover = Handover.of(self._registry.snapshot(), self._registry.artifacts)
+        if self._rooms is not None:
+            # What is revoked ends here first, however long the engine takes.
+            self._engine.update(handover, handover)
+            self._rooms.show(handover, handover)
+        update = self._engine.update(handover, handover)
+        reasons = {rejected.reason for rejected in update.rejected}
+        passing = update.refused is not None or not reasons.isdisjoint(_PASSING)
+        self._token = None if passing else token
+        # Only now: a move reaches callers the sooner, and what they are answered by the engine has
+        # remembered itself.
+        self._remember()
+        if update.refused is not None:
+            _log.error("the registry's state is refused: %s", update.refused)
+        for rejected in update.rejected:
+            _log.error(
+                "%s/%s is not loaded: %s %s",
+                rejected.model,
+                rejected.alias,
+                rejected.reason.name,
+                rejected.detail,
+            )
+        for model, alias in update.loaded:
+            live = self._engine.live()[model, alias]
+            _log.info("%s/%s is version %d, %s", model, alias, live.version, live.digest)
+
+    def _warm(self) -> None:
+        """Loads what one of the aliases would return to, so that a rollback finds it loaded."""
+        place = self._cold.pop()
+        before = Handover.of(self._registry.snapshot(earlier=True), self._registry.artifacts)
+        try:
+            self._engine.warm(place, before, before)
+        except Refusal as refusal:
+            _log.info("%s/%s would have to load what it returns to: %s", *place, refusal)
+
+    def _upkeep(self) -> None:
+        # Where its disk is full, statements are renewed all the same.
+        self._guarded(self._remember)
+        self._remind()
+        if self._rooms is not None:
+            # Statements are renewed and logs anchored, whatever engines answer.
+            self._guarded(self._rooms.probe)
+        self._registry.refresh()
+        self._guarded(self._report)
+        if time.monotonic() - self._anchored_at >= self._anchor_every:
+            self._anchor()
+            self._count()
+        elif not self._is_anchored and self._answers.size:
+            # What nobody anchored can be replaced unseen: the first one does not wait.
+            self._guarded(self._anchor)
+
+    def _remind(self) -> None:
+        """Says now and then that the policy has expired, while its grace lasts and after it."""
+        if self._engine.expired and time.monotonic() >= self._remind_at:
+            self._remind_at = time.monotonic() + _REMINDER_SECONDS
+            _log.error("the policy expired at %s: accept another", self._engine.expired)
+
+    def _count(self) -> None:
+        """Keeps what engines of their own processes say that they ran."""
+        add = self._registry.engine_counts.add
+        for counts in self._rooms.counts() if self._rooms is not None else ():
+            # What one says may be refused; that is no reason not to keep the others'.
+            self._guarded(partial(add, _SERVICE, counts))
+
+    def _anchor(self) -> None:
+        """Anchors the answer log where it has grown, and reports the refusals since last time."""
+        self._anchored_at = time.monotonic()
+        note, origin = self._answers.note, self._answers.origin
+        size = open_checkpoint(note, self._answers.reader.vkey).size
+        before = self._registry.anchors.newest(origin)
+        old = before.size if before is not None else 0
+        if size > old:
+            proof = self._answers.reader.consistency(old, size) if old else ()
+            self._registry.anchors.add(_SERVICE, note, proof)
+        self._is_anchored = size > 0
+        # A copy, made in one step: callers go on being refused meanwhile.
+        refusals = Counter(dict(self._counted_refusals)) - self._reported
+        if refusals:
+            self._registry.refusals.count(_SERVICE, origin, refusals)
+            self._reported += refusals

@@ -1,0 +1,102 @@
+"""A call on its way through the gateway: its method, its caller, and what its end cleans up."""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Protocol
+
+import grpc
+
+from gateway.admission.stream_limiter import Turnstile
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.policy import Principal
+
+
+class Ending(Protocol):
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Have it called at the end; False where that has come."""
+        ...
+
+
+class Endings:
+    """Of one call. Safe for many threads."""
+
+    def __init__(self, context: Ending) -> None:
+        self._context = context
+        self._mutex = threading.Lock()
+        self._ends: set[Callable[[], Any]] = set()
+        self._is_awaited = self._is_over = False
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def add(self, end: Callable[[], Any]) -> Callable[[], None]:
+        """Have `end` called when the call ends, however it does, or now if it has; returns what
+        lets go of it.
+        """
+        with self._mutex:
+            is_over, is_first = self._is_over, not self._is_awaited
+            self._is_awaited = True
+            self._ends.add(end)
+        if is_over or (is_first and not self._context.add_callback(self._end)):
+            self._end()
+        return partial(self._forget, end)
+
+    def _forget(self, end: Callable[[], Any]) -> None:
+        with self._mutex:
+            self._ends.discard(end)
+
+    def _end(self) -> None:
+        with self._mutex:
+            self._is_over = True
+            ends, self._ends = self._ends, set()
+        for end in ends:
+            end()
+
+
+class RecordedRefusal(Refusal):
+    """A refusal that has been recorded; its receipt travels in the trailing metadata."""
+
+    def __init__(self, cause: Refusal, receipt: bytes | None) -> None:
+        super().__init__(cause.reason, cause.detail, cause.retry, cause.facts)
+        self.receipt = receipt
+
+
+class Call:
+    """A gRPC context that knows its method, its verified caller, what its end puts an end to, and
+    the turnstile by which it came; all else is the context's.
+    """
+
+    __slots__ = ("_principal", "_turnstile", "context", "endings", "method")
+
+    def __init__(self, context: grpc.ServicerContext, method: str, turnstile: Turnstile) -> None:
+        self.context = context
+        self.method = method
+        self.endings = Endings(context)
+        self._turnstile = turnstile
+        self._principal: Principal | None = None
+
+    @property
+    def principal(self) -> Principal:
+        """The caller. Raises CREDENTIAL_MISSING on a method that is open to anyone."""
+        if self._principal is None:
+            raise Refusal(Reason.CREDENTIAL_MISSING)
+        return self._principal
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self._principal is None
+
+    def staying(self) -> AbstractContextManager[None]:
+        """Hold one of the places of streams while the block runs, for an answer that takes as long
+        as theirs. Raises: QUEUE_FULL.
+        """
+        return self._turnstile.streaming(self, self.principal.name)
+
+    def identify(self, principal: Principal) -> None:
+        """Says who is calling, once that is verified."""
+        self._principal = principal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.context, name)

@@ -1,0 +1,149 @@
+"""The HTTP door: the front door's own steps, taken for a request that did not come by gRPC.
+
+1. The path is one of the protocol's; its gRPC method's rule is the rule here.
+2. There is room for one more inference.
+3. Credential, principal, roles and quotas are looked at, as in `gateway.auth.interceptor`.
+4. The body is read, in bounded time and room, and unpacked where it is compressed.
+5. The same service is asked as by gRPC; what it answers in parts leaves as it comes, and steps 1
+   and 3 are taken again before each of them.
+6. Whatever is raised becomes a reason from the fixed list, recorded or counted as by gRPC.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Protocol
+
+from gateway.admission.stream_limiter import Turnstile
+from gateway.auth.interceptor import FrontDoor
+from gateway.config.sections import Limits
+from gateway.services.inference import InferenceService
+from gateway.transport.call import Call
+from gateway.transport.call_log import following
+from gateway.transport.compression import Body, unpacked
+from gateway.transport.http.absence import Absence
+from gateway.transport.http.answer import Answer, Outgoing, refused, said
+from gateway.transport.http.infer import HEADER_LENGTH
+from gateway.transport.http.openapi import document
+from gateway.transport.http.operations import OPERATIONS, READS_BODY, Asked
+from gateway.transport.http.peer import HttpContext
+from gateway.transport.http.routes import CHAT, OPENAI, OPENAPI, Route, find
+from inference import tracing
+from sealgate.reasons import Reason, Refusal
+
+_INFER = "ModelInfer"
+# What may take long, and is ended where its caller has gone.
+_ARE_AWAITED = frozenset({_INFER, CHAT})
+
+
+class Exchange(Protocol):
+    """A request whose head has come, on its connection."""
+
+    verb: str
+    target: str
+    context: HttpContext
+    out: Outgoing
+
+    def header(self, name: str) -> str | None:
+        """Raises: MESSAGE_MALFORMED where it comes twice."""
+
+    def body(self, largest: int, seconds: float) -> bytearray:
+        """Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED, DEADLINE_TOO_SHORT."""
+
+
+class HttpDoor:
+    """Answers requests; `answers` counts them by their status."""
+
+    def __init__(
+        self,
+        service: InferenceService,
+        door: FrontDoor,
+        turnstile: Turnstile,
+        absence: Absence,
+        limits: Limits,
+        answers: Counter[str],
+    ) -> None:
+        self._service = service
+        self._door = door
+        self._turnstile = turnstile
+        self._absence = absence
+        self._limits = limits
+        self._answers = answers
+        self._room = threading.BoundedSemaphore(limits.threads)
+        self._openapi = said(document())
+
+    def answer(self, exchange: Exchange) -> Answer:
+        answer = self._answer(exchange)
+        self.count(answer)
+        return answer
+
+    def count(self, answer: Answer) -> None:
+        self._answers[str(answer.status)] += 1
+
+    def _answer(self, exchange: Exchange) -> Answer:
+        if exchange.target == OPENAPI and exchange.verb in ("GET", "HEAD"):
+            return self._openapi
+        found = find(exchange.verb, exchange.target)
+        method = found[0].method if found else ""
+        name = method or "unknown path"
+        # It has what a call needs of gRPC's context, though not its type.
+        call = Call(exchange.context, method, self._turnstile)  # type: ignore[arg-type]
+        span = tracing.call(name, exchange.context.invocation_metadata)
+        with span, following(name, call), ExitStack() as leaving:
+            try:
+                # 1.
+                if found is None:
+                    raise Refusal(Reason.PATH_UNKNOWN)
+                return self._admitted(exchange, *found, call, leaving)
+            except Exception as error:  # 6: the outermost boundary of a call
+                openai = exchange.target.startswith(OPENAI)
+                return refused(*self._door.refused(call, error), openai)
+
+    def _admitted(
+        self,
+        exchange: Exchange,
+        route: Route,
+        names: Mapping[str, str],
+        call: Call,
+        leaving: ExitStack,
+    ) -> Answer:
+        # 2.
+        if route.rpc == _INFER:
+            leaving.callback(self._enter_room())
+        # 3.
+        self._door.admit(call, route.method)
+        leaving.callback(self._door.enter(call))
+        # 4.
+        body: Body = b""
+        if route.operation in READS_BODY:
+            with self._turnstile.reading(call, call.principal.name):
+                body = self._read(exchange)
+        # 5.
+        asked = Asked(
+            call,
+            names,
+            body,
+            exchange.header(HEADER_LENGTH),
+            exchange.out,
+            lambda: self._door.admit(call, route.method),
+            lambda error: self._door.refused(call, error),
+        )
+        if route.operation in _ARE_AWAITED:
+            leaving.enter_context(self._absence.noticed(exchange.context))
+        if route.operation == CHAT:
+            leaving.enter_context(call.staying())
+        return OPERATIONS[route.operation](self._service, asked)
+
+    def _enter_room(self) -> Callable[[], None]:
+        """Raises: QUEUE_FULL, before anyone looks at who asks
+        (`gateway.admission.load_shedder`).
+        """
+        if not self._room.acquire(blocking=False):
+            raise Refusal(Reason.QUEUE_FULL, "a crowd")
+        return self._room.release
+
+    def _read(self, exchange: Exchange) -> Body:
+        largest = self._limits.message_bytes
+        packed = exchange.body(largest, self._limits.deadline)
+        return unpacked(packed, exchange.header("content-encoding"), largest)

@@ -1,0 +1,76 @@
+"""Joins what `[http]` asks for: the addresses, TLS as the gRPC listeners have it, and the door."""
+
+import logging
+import time
+from collections import Counter
+
+from gateway.admission.stream_limiter import Turnstile
+from gateway.auth.interceptor import FrontDoor
+from gateway.config.document import GatewayConfig
+from gateway.services.inference import InferenceService
+from gateway.transport.connections import Bounds
+from gateway.transport.http.absence import Absence
+from gateway.transport.http.door import HttpDoor
+from gateway.transport.http.server import HttpServer
+from gateway.transport.http.tls import HttpTls
+from gateway.transport.tls import ServerTls
+
+_log = logging.getLogger(__name__)
+
+
+class HttpListeners:
+    """Speaks the protocol's REST form; nothing where `[http]` is silent.
+
+    `ports` has each listener's, `answers` counts by status.
+    """
+
+    def __init__(self, config: GatewayConfig, tls: ServerTls | None, door: FrontDoor) -> None:
+        """Raises: ConfigError where an address cannot be bound or a certificate not be used."""
+        self._limits = config.limits
+        self._front_door = door
+        self._door: HttpDoor | None = None
+        # Of its own, so that neither door takes the other's places.
+        self._turnstile = Turnstile(config.limits)
+        self._absence = Absence()
+        self._servers: dict[str, HttpServer] = {}
+        self._end = 0.0
+        self.answers: Counter[str] = Counter()
+        bounds = Bounds.of(config.limits)
+        if config.http.tls and tls is not None:
+            self._servers["http"] = HttpServer(config.http.tls, HttpTls(tls), bounds)
+        if config.http.insecure:
+            _log.warning("serving %s WITHOUT TLS, on loopback only", config.http.insecure)
+            self._servers["http-insecure"] = HttpServer(config.http.insecure, None, bounds)
+        self.ports = {name: server.port for name, server in self._servers.items()}
+
+    def serve(self, service: InferenceService) -> None:
+        """Says whom requests are for; before `start`."""
+        self._door = HttpDoor(
+            service,
+            self._front_door,
+            self._turnstile,
+            self._absence,
+            self._limits,
+            self.answers,
+        )
+
+    def start(self) -> None:
+        if not self._servers or self._door is None:
+            return
+        self._turnstile.start()
+        self._absence.start()
+        for server in self._servers.values():
+            server.start(self._door)
+
+    def finish(self) -> None:
+        """Begin to drain: no new request is taken, and what is being asked is answered."""
+        self._end = time.monotonic() + self._limits.drain
+        for server in self._servers.values():
+            server.finish()
+
+    def stop(self) -> None:
+        """End, after `finish`, once that has taken `[limits] drain` seconds at most."""
+        for server in self._servers.values():
+            server.stop(self._end)
+        self._turnstile.stop()
+        self._absence.stop()

@@ -1,0 +1,189 @@
+"""What each method of the protocol is in its REST form, or in OpenAI's: its message from path and
+body, asked of the same service as by gRPC, and its answer as JSON.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
+
+from gateway.services.inference import InferenceService
+from gateway.transport.call import Call
+from gateway.transport.compression import Body
+from gateway.transport.http.answer import EVENTS, Answer, Outgoing, openai_error, said
+from gateway.transport.http.chat import DONE, Chat, event, read_chat
+from gateway.transport.http.infer import read_request, write_response
+from gateway.transport.http.json_tensors import plain
+from gateway.transport.http.routes import CHAT
+from gateway.transport.http.strict_json import members, parse, room_for
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+
+_BINARY = "binary_tensor_data"
+# What the protocol asks for is any 4xx.
+_UNREADY = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call, the names in its path, its body, and how long the JSON in it is, if that was said.
+
+    Who answers in parts has `out` to send them, after a `check` of the call before each, and
+    `refused` for what the caller hears of an error.
+    """
+
+    call: Call
+    names: Mapping[str, str]
+    body: Body
+    header_length: str | None
+    out: Outgoing
+    check: Callable[[], None]
+    refused: Callable[[Exception], tuple[Refusal, bytes | None]]
+
+    @property
+    def model(self) -> str:
+        return self.names["model"]
+
+    @property
+    def version(self) -> str:
+        return self.names.get("version", "")
+
+
+def _live(service: InferenceService, asked: Asked) -> Answer:
+    return said({"live": service.ServerLive(oip.ServerLiveRequest(), asked.call).live})
+
+
+def _ready(service: InferenceService, asked: Asked) -> Answer:
+    ready = service.ServerReady(oip.ServerReadyRequest(), asked.call).ready
+    return said({"ready": ready}, 200 if ready else _UNREADY)
+
+
+def _model_ready(service: InferenceService, asked: Asked) -> Answer:
+    request = oip.ModelReadyRequest(name=asked.model, version=asked.version)
+    ready = service.ModelReady(request, asked.call).ready
+    return said({"name": asked.model, "ready": ready}, 200 if ready else _UNREADY)
+
+
+def _metadata(service: InferenceService, asked: Asked) -> Answer:
+    found = service.ServerMetadata(oip.ServerMetadataRequest(), asked.call)
+    found.extensions.append(_BINARY)
+    return said(plain(found))
+
+
+def _model_metadata(service: InferenceService, asked: Asked) -> Answer:
+    request = oip.ModelMetadataRequest(name=asked.model, version=asked.version)
+    return said(plain(service.ModelMetadata(request, asked.call)))
+
+
+def _config(service: InferenceService, asked: Asked) -> Answer:
+    request = oip.ModelConfigRequest(name=asked.model, version=asked.version)
+    return said(plain(service.ModelConfig(request, asked.call).config))
+
+
+def _statistics(service: InferenceService, asked: Asked) -> Answer:
+    request = oip.ModelStatisticsRequest(name=asked.model, version=asked.version)
+    return said(plain(service.ModelStatistics(request, asked.call)))
+
+
+def _index(service: InferenceService, asked: Asked) -> Answer:
+    with room_for(len(asked.body)):
+        document = parse(asked.body) if asked.body else {}
+        ready = members(document, frozenset(), frozenset({"ready"})).get("ready", False)
+    if type(ready) is not bool:
+        raise Refusal(Reason.MESSAGE_MALFORMED, "ready")
+    request = oip.RepositoryIndexRequest(ready=ready)
+    return said(plain(service.RepositoryIndex(request, asked.call))["models"])
+
+
+def _load(service: InferenceService, asked: Asked) -> Answer:
+    request = oip.RepositoryModelLoadRequest(model_name=asked.model)
+    return said(plain(service.RepositoryModelLoad(request, asked.call)))
+
+
+def _unload(service: InferenceService, asked: Asked) -> Answer:
+    request = oip.RepositoryModelUnloadRequest(model_name=asked.model)
+    return said(plain(service.RepositoryModelUnload(request, asked.call)))
+
+
+def _infer(service: InferenceService, asked: Asked) -> Answer:
+    request, wishes = read_request(asked.model, asked.version, asked.body, asked.header_length)
+    return write_response(service.ModelInfer(request, asked.call), wishes)
+
+
+def _chat(service: InferenceService, asked: Asked) -> Answer:
+    chat = read_chat(asked.body)
+    answers = service.generate(chat.request, asked.call, chat.streams)
+    # Closed at once where it is not read to its end: its end is recorded.
+    with closing(cast("Generator[oip.ModelInferResponse]", answers)) as parts:
+        # What goes wrong before the first part is an answer of its own.
+        first = next(parts)
+        if not chat.streams:
+            return said(chat.completion(first))
+        _send(asked.out, _events(chat, first, parts, asked))
+    return Answer(200, b"", EVENTS, is_sent=True)
+
+
+def _send(out: Outgoing, events: Iterator[bytes]) -> None:
+    try:
+        out.begin(EVENTS)
+        for each in events:
+            out.send(each)
+        out.end()
+    except OSError:
+        # Nobody is there to be told anything.
+        return
+
+
+def _events(
+    chat: Chat, first: oip.ModelInferResponse, parts: Generator[Any], asked: Asked
+) -> Iterator[bytes]:
+    try:
+        for number, part in enumerate(chain((first,), parts)):
+            asked.check()
+            for chunk in chat.chunks(part, first=number == 0):
+                yield event(chunk)
+        yield DONE
+    except Exception as error:
+        # What has left has left, and so has the status.
+        parts.close()
+        yield event(openai_error(*asked.refused(error)))
+
+
+def _models(service: InferenceService, asked: Asked) -> Answer:
+    found = [_openai_model(name) for name in service.generators(asked.call)]
+    return said({"object": "list", "data": found})
+
+
+def _model(service: InferenceService, asked: Asked) -> Answer:
+    # Whether they may know of it, and why it does not answer.
+    service.ModelMetadata(oip.ModelMetadataRequest(name=asked.model), asked.call)
+    if asked.model not in service.generators(asked.call):
+        raise Refusal(Reason.METHOD_UNSUITED, "no language model")
+    return said(_openai_model(asked.model))
+
+
+def _openai_model(name: str) -> dict[str, Any]:
+    # When it was made is the registry's to know; a client needs a number here.
+    return {"id": name, "object": "model", "created": 0, "owned_by": "sealgate"}
+
+
+OPERATIONS: Mapping[str, Callable[[InferenceService, Asked], Answer]] = {
+    "ServerLive": _live,
+    "ServerReady": _ready,
+    "ModelReady": _model_ready,
+    "ServerMetadata": _metadata,
+    "ModelMetadata": _model_metadata,
+    "ModelConfig": _config,
+    "ModelStatistics": _statistics,
+    "RepositoryIndex": _index,
+    "RepositoryModelLoad": _load,
+    "RepositoryModelUnload": _unload,
+    "ModelInfer": _infer,
+    CHAT: _chat,
+    "OpenAiModels": _models,
+    "OpenAiModel": _model,
+}
+"""By the name of the gRPC method, or the operation's own."""
+READS_BODY = frozenset({"ModelInfer", "RepositoryIndex", CHAT})
+"""Of which of them the body is looked at."""

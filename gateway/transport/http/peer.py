@@ -1,0 +1,110 @@
+"""Who is at the other end of an HTTP connection, in the words in which gRPC says it.
+
+So that one authenticator looks at the callers of both doors.
+"""
+
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TypeAlias
+
+from gateway.auth.certificates import PEM_PROPERTY
+from inference.tracing import TRACEPARENT
+
+Properties: TypeAlias = Mapping[str, Sequence[bytes]]
+
+# The other end has closed, or never was.
+_GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+
+
+class Peer:
+    """One connection's other end; `der` is the certificate that the handshake has verified."""
+
+    def __init__(self, connection: socket.socket, der: bytes | None) -> None:
+        self._connection = connection
+        self._der = der
+        # Whether a call has authenticated on this connection.
+        self.is_known = False
+        # One poll object serves one thread at a time; another would raise there.
+        self._mutex = threading.Lock()
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLRDHUP)
+
+    @cached_property
+    def properties(self) -> Properties:
+        """What gRPC's `auth_context` has of a certificate, as far as it is looked at."""
+        if self._der is None:
+            return {}
+        return {PEM_PROPERTY: [ssl.DER_cert_to_PEM_cert(self._der).encode()]}
+
+    def is_there(self) -> bool:
+        with self._mutex:
+            return not any(event & _GONE for _, event in self._poll.poll(0))
+
+    def cut(self) -> None:
+        """Ends the connection, from any thread."""
+        with suppress(OSError):
+            # As a plain one: a TLS socket would forget its state while another thread reads.
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+
+
+class HttpContext:
+    """What a call needs of gRPC's context: the credentials, whether the caller is still there.
+
+    Of the headers, those named `authorization` alone are credentials, and `traceparent` says whose
+    span the call's own belongs below; no other is looked at.
+    """
+
+    __slots__ = ("_callbacks", "_has_left", "_metadata", "_mutex", "_peer")
+
+    def __init__(
+        self, peer: Peer, authorization: Sequence[str], traceparents: Sequence[str] = ()
+    ) -> None:
+        self._peer = peer
+        self._mutex = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        self._has_left = False
+        self._metadata = [
+            *(("authorization", value) for value in authorization),
+            *((TRACEPARENT, value) for value in traceparents),
+        ]
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str]]:
+        return self._metadata
+
+    def auth_context(self) -> Properties:
+        return self._peer.properties
+
+    def time_remaining(self) -> None:
+        """There is no deadline but the request's own parameter `timeout`."""
+
+    def note_caller(self) -> None:
+        """Says that this call has authenticated."""
+        self._peer.is_known = True
+
+    def is_active(self) -> bool:
+        return self._peer.is_there()
+
+    def cancel(self) -> None:
+        self._peer.cut()
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Have it called once the caller has gone (`gateway.transport.http.absence`); False where
+        they have already.
+        """
+        with self._mutex:
+            if not self._has_left:
+                self._callbacks.append(callback)
+            return not self._has_left
+
+    def leave(self) -> None:
+        """Says that the caller has gone."""
+        with self._mutex:
+            self._has_left = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()

@@ -1,0 +1,171 @@
+"""Keeps the witnesses up to date: each new checkpoint goes to each of them, now and then.
+
+Every witness has a thread of its own, so one that is away or slow holds up neither the others nor
+an answer. It is only alarmed. What stops a log is a witness that has seen what we have not: then
+our database was put back or replaced, or somebody else signs with our key.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+from gateway.witnesses.client import WitnessAway, WitnessSettings, post
+from gateway.witnesses.cosignatures import Witnessed
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import note as notes
+from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
+from sealgate.trust.merkle import verify_consistency
+from sealgate.witnessing.request import AddCheckpoint, size
+
+_log = logging.getLogger(__name__)
+
+# A witness that another gateway asks too may move on between our question and its answer.
+_TRIES = 4
+
+
+class Log(Protocol):
+    """A log to be witnessed, as `registry.log.reader.LogReader` is."""
+
+    origin: str
+    vkey: str
+
+    def checkpoint(self) -> str: ...
+
+    def consistency(self, old: int, new: int) -> tuple[bytes, ...]: ...
+
+
+class Contradiction(Exception):
+    """A witness has cosigned what our log does not extend."""
+
+
+class Witnesses:
+    """Threads that have checkpoints cosigned; `halt` stops the log of an origin for good."""
+
+    def __init__(
+        self,
+        settings: Sequence[WitnessSettings],
+        logs: Sequence[Log],
+        witnessed: Witnessed,
+        halt: Callable[[str, str], None],
+        every: float,
+    ) -> None:
+        self._settings = settings
+        self._logs = logs
+        self._witnessed = witnessed
+        self._halt = halt
+        self._every = every
+        self._stopping = threading.Event()
+        for log in logs:
+            if detail := witnessed.conflict(log.origin):
+                halt(log.origin, detail)
+
+    def start(self) -> None:
+        for settings in self._settings:
+            threading.Thread(target=self._run, args=(settings,), daemon=True).start()
+
+    def stop(self) -> None:
+        """End. Nobody waits for a witness that is slow."""
+        self._stopping.set()
+
+    def _run(self, settings: WitnessSettings) -> None:
+        while not self._stopping.is_set():
+            self.feed(settings)
+            self._stopping.wait(self._every)
+
+    def feed(self, settings: WitnessSettings) -> None:
+        """Have the newest checkpoint of every log cosigned by one witness."""
+        name = settings.witness.name
+        for log in self._logs:
+            try:
+                self._submit(log, settings)
+            except (WitnessAway, Refusal) as error:
+                _log.error("%s does not cosign %s: %s", name, log.origin, error)
+            except Exception:
+                _log.exception("having %s cosigned by %s", log.origin, name)
+
+    def _submit(self, log: Log, settings: WitnessSettings) -> None:
+        try:
+            submit(log, settings, self._witnessed)
+        except Contradiction as error:
+            detail = f"{Reason.LOG_INCONSISTENT.name}: {settings.witness.name}: {error}"
+            self._alarm(log.origin, detail, settings)
+
+    def _alarm(self, origin: str, detail: str, settings: WitnessSettings) -> None:
+        _log.critical("%s: %s", origin, detail)
+        if not settings.advisory:
+            self._halt(origin, f"{detail}; look, then remove {self._witnessed.path}")
+            self._witnessed.keep_conflict(origin, detail)
+
+
+def submit(log: Log, settings: WitnessSettings, witnessed: Witnessed) -> None:
+    """Have a log's newest checkpoint cosigned, unless it is already.
+
+    1. It extends what the witness cosigned last, as far as we know.
+    2. The witness gets it with the proof from there (C2SP tlog-witness).
+    3. It cosigns: its line is verified and kept.
+    4. It is further on than we know (409): it gets a proof from where it is. Where that is beyond
+       what our log has by now, it knows of another. Where it is less far than a cosignature of its
+       own, it has forgotten that, which is alarmed: what it says no longer covers what was before.
+    5. It cannot see ours extend its own (422): likewise.
+
+    Raises Contradiction after 1, 4 and 5; WitnessAway; Refusal for what else it refuses.
+    """
+    kept = witnessed.newest(log.origin, settings.witness)
+    old = kept.checkpoint.size if kept else 0
+    for _ in range(_TRIES):
+        signed = log.checkpoint()
+        newest = open_checkpoint(signed, log.vkey)
+        # 1.
+        if kept is not None:
+            _check_extends(log, kept.checkpoint, newest)
+            if old == kept.checkpoint.size == newest.size:
+                return
+        if old > newest.size:
+            raise Contradiction(f"it has seen {old} entries where we have {newest.size}")
+        # 2.
+        request = AddCheckpoint(old, log.consistency(old, newest.size), signed)
+        status, text = post(settings, request.encode())
+        # 3.
+        if status is HTTPStatus.OK:
+            witnessed.keep(log.origin, settings.witness, signed, _line(text, settings))
+            return
+        # 4. and 5.
+        old = _further(status, text, old, newest)
+        if kept is not None and old < kept.checkpoint.size:
+            told = (settings.witness.name, kept.checkpoint.size, log.origin, old)
+            _log.critical("%s has forgotten that it cosigned %d entries of %s: it is at %d", *told)
+    raise Refusal(Reason.WITNESS_REFUSED, "it moves on faster than we ask")
+
+
+def _further(status: HTTPStatus, text: str, old: int, newest: Checkpoint) -> int:
+    """How far the witness is, which has not cosigned what follows `old` entries."""
+    if status is HTTPStatus.CONFLICT and size(text.removesuffix("\n")) != old:
+        return size(text.removesuffix("\n"))
+    forked = status is HTTPStatus.CONFLICT and old == newest.size
+    if forked or status is HTTPStatus.UNPROCESSABLE_ENTITY:
+        raise Contradiction(f"{status.value} for {newest.size} entries that follow its {old}")
+    raise Refusal(Reason.WITNESS_REFUSED, f"{status.value} {text[:200]!r}")
+
+
+def _check_extends(log: Log, kept: Checkpoint, newest: Checkpoint) -> None:
+    if newest.size < kept.size:
+        raise Contradiction(f"it has cosigned {kept.size} entries where we have {newest.size}")
+    try:
+        proof = log.consistency(kept.size, newest.size)
+        verify_consistency(kept.size, kept.root, newest.size, newest.root, proof)
+    except Refusal as refusal:
+        if refusal.reason not in (Reason.PROOF_INVALID, Reason.LOG_INCONSISTENT):
+            raise
+        raise Contradiction(f"what it cosigned at {kept.size} entries is not extended") from refusal
+
+
+def _line(text: str, settings: WitnessSettings) -> str:
+    """The witness's own line of its answer, which may have more."""
+    witness = settings.witness
+    for line in text.splitlines():
+        name, hint, _ = notes.read_line(line)
+        if (name, hint) == (witness.name, witness.hint):
+            return f"{line}\n"
+    raise Refusal(Reason.WITNESS_REFUSED, "its answer has no line of its key")
