@@ -19,15 +19,16 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
 from sealgate.setup.certificates import Authority, Certificate
+from sealgate.trust.keys import PrivateKey, write_private_file
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest, RevokeApiKeyRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
 from sealgate.v1.registry_pb2 import GetPolicyRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
-from tests.support.house import House, question, rows
+from tests.support.house import House, question, rows, running
 from tests.support.oracles import program
 from tests.support.rollouts import await_true
-from tests.support.succession import change
+from tests.support.succession import change, person
 
 HOSTS = ("localhost", "127.0.0.1")
 
@@ -210,3 +211,24 @@ def test_callers_authorities_change_too(house: House, servers: Authority) -> Non
     ask()
     # Who was let in before still is.
     house.registry("auditor").GetPolicy(GetPolicyRequest(), timeout=60)
+
+
+def test_a_freshness_key_is_replaced(tmp_path):
+    new = PrivateKey.generate()
+    with running(tmp_path / "state", "digits-1") as house:
+        house.promote("digits", 1)
+
+        def add(changed):
+            changed["keys"][new.public.keyid] = new.public.pem
+            person(changed, "freshness")["keys"].append(new.public.keyid)
+
+        change(house, add)
+        house.stop()
+        path = house.state / "keys" / "freshness.key"
+        path.unlink()
+        write_private_file(path, new.to_pem())
+        house.start()
+        house.await_version("digits", 1)
+        change(house, lambda changed: person(changed, "freshness").update(keys=[new.public.keyid]))
+        answer = house.inference().ModelInfer(question("digits", rows()), timeout=60)
+        assert answer.model_version == "1"

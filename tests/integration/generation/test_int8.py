@@ -83,3 +83,16 @@ def test_a_row_is_the_same_alone_and_in_a_batch(rounded: Decoder) -> None:
 def test_perplexity_hardly_moves(folder: Path, decoder: Decoder, rounded: Decoder) -> None:
     before, after = (tiny_decoder.perplexity(folder, each.model) for each in (decoder, rounded))
     assert after == pytest.approx(before, rel=0.01)
+
+
+def test_a_matrix_is_rounded_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, whole = [], Int8Tensor.from_hp
+
+    def counted(weights: torch.Tensor, *more: object) -> Int8Tensor:
+        sizes.append(weights.nbytes)
+        return whole(weights, *more)
+
+    monkeypatch.setattr(Int8Tensor, "from_hp", counted)
+    as_rounded(torch.ones(20_000, 64).numpy())
+    assert sum(sizes) == 20_000 * 64 * 4
+    assert max(sizes) <= 2 << 20

@@ -209,3 +209,10 @@ def test_a_method_that_there_is_not(ready: PaperRoom) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         call(b"", timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("name", ["ModelInfer", "RepositoryModelLoad", "ServerReady"])
+def test_a_malformed_message_is_refused_with_a_reason(tmp_path: Path, name: str) -> None:
+    with paper_room(PaperRegistry(), tmp_path) as room:
+        call = room.channel.unary_unary(f"/inference.GRPCInferenceService/{name}")
+        assert refusal(call, b"\x13\x06digits", timeout=60) is Reason.MESSAGE_MALFORMED

@@ -1,12 +1,17 @@
 """Exit status and textfile of a check: held against Prometheus' own linter and parser."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from sealgate.checkup.finding import Finding, State, exit_status, refused
 from sealgate.checkup.textfile import FAMILIES, text, write
+from sealgate.cli import health as command
+from sealgate.cli.main import main
 from sealgate.reasons import Reason, Refusal
 from tests.support.oracles import program, run
 
@@ -97,3 +102,20 @@ def test_labels_are_escaped() -> None:
     told = text([odd], 1.7e9)
     (family,) = [f for f in text_string_to_metric_families(told) if f.name.endswith("well")]
     assert family.samples[0].labels["subject"] == 'a"b\\c\nd'
+
+
+@pytest.mark.parametrize(("state", "status"), [(State.WRONG, 1), (State.WELL, 2)])
+def test_findings_are_printed_when_the_textfile_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, status: int
+) -> None:
+    found: Any = [Finding("golden", "m/production", state, "as it came out")]
+    monkeypatch.setattr(command, "profile", lambda *_: None)
+    monkeypatch.setattr(command, "check", lambda *_: [*found])
+    file = tmp_path / "gone" / "sealgate.prom"
+    result = CliRunner().invoke(main, ["health", "--json", "--textfile", str(file)])
+    told = json.loads(result.output)
+    assert result.exit_code == told["status"] == status
+    assert [each["detail"] for each in told["findings"]] == [
+        "as it came out",
+        "cannot be written: No such file or directory",
+    ]

@@ -10,6 +10,7 @@ from gateway.config.engines import GeneratorSettings
 from inference.generation import TERMS
 from sealgate.settings import ConfigError
 from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Pointer
 from tests.support.paper_registry import PaperRegistry
 
 
@@ -72,3 +73,24 @@ def test_a_door_that_is_open_to_others_is_told_by_its_section(tmp_path: Any) -> 
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigError, match=r"\[generator\]"):
         open_generators(GeneratorSettings(socket=tmp_path / "engine.sock"))
+
+
+class NotingEngine:
+    shown: frozenset[str] = frozenset()
+
+    def show(self, snapshot: Any, source: Any) -> None:
+        self.shown = frozenset(model for model, _ in snapshot.bundles)
+
+
+def test_an_unreadable_manifest_does_not_block_other_models() -> None:
+    registry = PaperRegistry()
+    for model, name in (("digits", "model.json"), ("tiny", TERMS), ("lost", TERMS)):
+        files = {name: b"{}", "model": model.encode()}
+        bundle = registry.promote(registry.publish(files, model), model)
+    lost = Pointer.decode(bundle.pointer.payload).digest
+    rooms: Any = NotingEngine()
+    generators: Any = NotingEngine()
+    del registry.signed[lost]
+    ByKind(rooms, rooms, generators).show(registry, registry)
+    assert generators.shown == {"tiny"}
+    assert "digits" in rooms.shown

@@ -1,6 +1,8 @@
 """Which key sets are accepted, from files and from issuers."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -103,5 +105,19 @@ def test_a_file_that_cannot_be_used_changes_nothing(change, tmp_path, caplog):
         assert keys.current() is before
     assert len(caplog.records) == 1
     path.write_bytes(jwks(jwk(ED25519, "e")))
+    assert keys.find("p") is None
+    assert keys.find("e") is not None
+
+
+def test_a_key_set_overwritten_with_its_old_time_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_bytes(jwks(jwk(P256, "p")))
+    before = path.stat()
+    keys = FileKeys(path)
+    assert keys.find("p") is not None
+    new = jwks(jwk(ED25519, "e"))
+    path.write_bytes(new + b" " * (before.st_size - len(new)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
     assert keys.find("p") is None
     assert keys.find("e") is not None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from inference.batcher import Batcher, Limits
+from inference.limits import Limits as QueueLimits
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
 
@@ -261,3 +262,26 @@ def test_whatever_is_refused_no_lane_and_no_place_is_lost(lanes: int) -> None:
     assert Reason.DEADLINE_TOO_SHORT in refused
     assert batcher.close(5)
     assert (len(batcher._queue), batcher._queue.rows, batcher._free_lanes) == (0, 0, lanes)
+
+
+@pytest.mark.parametrize(("lanes", "expected"), [(1, 9.0), (2, 4.5)])
+def test_a_full_queue_counts_each_of_its_batches(lanes: int, expected: float) -> None:
+    kitchen = Kitchen()
+    batcher = Batcher(kitchen.work, QueueLimits(4, 16, lanes=lanes))
+    for size in (1, 2, 4, 8) * 4:
+        batcher._pace.ran(size, 2.0 + 0.0625 * size)
+    with ThreadPoolExecutor(8) as pool:
+        futures = []
+        for _ in range(lanes):
+            futures.append(pool.submit(batcher.submit, rows()))
+            kitchen.wait_entered()
+        for number in range(4):
+            futures.append(pool.submit(batcher.submit, rows(4)))
+            queued(batcher, number + 1)
+        with pytest.raises(Refusal) as refused:
+            batcher.submit(rows())
+        assert refused.value.reason is Reason.QUEUE_FULL
+        assert refused.value.retry == pytest.approx(expected)
+        kitchen.open.set()
+        for future in futures:
+            future.result(60)

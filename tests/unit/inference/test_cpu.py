@@ -1,10 +1,12 @@
 """How many cores: the affinity mask and the quotas of cgroups, and how graphs are spread."""
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
 
+from inference import cpu
 from inference.cpu import SMALL_GRAPH, CpuSettings, Spread, available_cores
 
 
@@ -69,3 +71,30 @@ def test_a_small_graph_takes_one_core_and_a_large_one_all() -> None:
 def test_settings_must_make_sense(cores: int, threads: int) -> None:
     with pytest.raises(ValueError, match="threads_per_run"):
         CpuSettings(cores, threads)
+
+
+UNIT = "system.slice/sealgate-gateway.service"
+
+
+@pytest.mark.parametrize(("quotas", "expected"), [((-1, -1, 150_000), 2), ((-1, 300_000, -1), 3)])
+def test_the_cpu_quota_is_the_smallest_of_the_cgroup_and_its_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quotas: tuple[int, ...], expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    (tmp_path / "membership").write_text(f"5:memory:/else\n4:cpu,cpuacct:/{UNIT}\n1:name=systemd:/")
+    own = tmp_path / "cpu" / UNIT
+    own.mkdir(parents=True)
+    for folder, quota in zip((tmp_path / "cpu", own.parent, own), quotas, strict=True):
+        (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (folder / "cpu.cfs_period_us").write_text("100000\n")
+    assert available_cores(tmp_path, tmp_path / "membership") == expected
+
+
+def test_a_run_has_no_more_threads_than_cores(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cpu, "available_cores", lambda: 2)
+    with caplog.at_level(logging.WARNING, "inference.cpu"):
+        assert CpuSettings.detect(8) == CpuSettings(2, threads_per_run=2)
+    assert "threads_per_run = 8, but 2 cores" in caplog.text
+    assert CpuSettings.detect(2) == CpuSettings(2, threads_per_run=2)

@@ -1,17 +1,24 @@
 """Sessions: what is opened from memory, and what never reaches onnxruntime."""
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
 from inference.runtime import Session, scalar
+from registry.formats import check_file
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron, constant_model, with_external_data
+from tests.support.people import refused
 
 MODEL = Perceptron.random()
 
@@ -106,3 +113,54 @@ def test_a_run_that_fails_is_ours_to_explain(feeds: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as refused:
         Session.open(MODEL.serving(), ("logits",)).run(feeds)
     assert refused.value.reason is Reason.INTERNAL
+
+
+_DEPTH = 25
+_OPERATORS = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+
+
+def unfolding() -> bytes:
+    """One node that stands for two to the power of `_DEPTH`."""
+    calls = [[helper.make_node("Neg", ["x"], ["y"])]]
+    for level in range(_DEPTH):
+        name = f"f{level}"
+        first = helper.make_node(name, ["x"], ["half"], domain="own")
+        calls.append([first, helper.make_node(name, ["half"], ["y"], domain="own")])
+    functions = [
+        helper.make_function("own", f"f{level}", ["x"], ["y"], nodes, _OPERATORS)
+        for level, nodes in enumerate(calls)
+    ]
+    rows = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in "xy"]
+    node = helper.make_node(f"f{_DEPTH}", ["x"], ["y"], domain="own")
+    graph = helper.make_graph([node], "graph", rows[:1], rows[1:])
+    model = helper.make_model(graph, functions=functions, opset_imports=_OPERATORS, ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.timeout(120)
+def test_nested_functions_that_expand_exponentially_are_refused() -> None:
+    graph = unfolding()
+    assert len(graph) < 4096
+    with refused(Reason.FORMAT_REFUSED):
+        check_file("model.int8.onnx", graph)
+    with refused(Reason.FORMAT_REFUSED):
+        Session.open(graph, ["y"])
+
+
+_COUNT = """
+import os, numpy
+before = len(os.listdir("/proc/self/task"))
+import {module}
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+@pytest.mark.parametrize("module", ["inference.runtime", "publishing.quantize"])
+def test_loading_onnxruntime_starts_no_telemetry_thread(module: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", _COUNT.format(module=module)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=280, check=True, env=environment
+    )
+    assert int(done.stdout) == 0

@@ -2,18 +2,23 @@
 
 import json
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from inference import version
+from inference import tokens, version
+from inference.cores import Running
 from inference.cpu import CpuSettings
 from inference.forms import form_of
 from inference.golden import Golden
 from inference.inputs import model_input, tensors_of
 from inference.model_config import ModelConfig, TensorSpec
+from inference.runtime_settings import RuntimeSettings
+from inference.version import ReadyVersion
 from publishing.forward import Classifier
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
@@ -161,3 +166,31 @@ def test_what_are_no_tokens_of_the_model_s_is_refused(
     with pytest.raises(Refusal) as refused:
         model_input(config, tensors)
     assert refused.value.reason is reason
+
+
+class Counted:
+    """A graph, and how many rows of each width it was given."""
+
+    place = "cpu"
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.shapes: set[tuple[int, int]] = set()
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Any:
+        self.shapes.add(feeds["input_ids"].shape)
+        return self._session.run(feeds)
+
+
+def test_long_texts_are_run_a_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two rows of 32 tokens, and eight of 16.
+    monkeypatch.setattr(tokens, "_MOST_PAIRS", 2 * 32**2)
+    running = Running(RuntimeSettings(deterministic=True))
+    version = ReadyVersion.build("", version_files(), CpuSettings(1), running=running)
+    version._response = response = Counted(version._response)
+    texts, _ = sentences(31, 16)
+    together = version.submit(asked(*texts))
+    assert {width for _, width in response.shapes} >= {16, 32}
+    assert all(rows <= tokens.at_once(width) for rows, width in response.shapes)
+    alone = [version.submit(asked(text)) for text in texts]
+    assert np.array_equal(together.features, np.concatenate([each.features for each in alone]))

@@ -1,11 +1,13 @@
 """A version's tokenizer: what is loaded, what is refused, and what texts become."""
 
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
 
+from inference import tokenizer
 from inference.tokenizer import LARGEST, TextTokenizer
 from inference.tokens import NO_TOKEN, REFUSE, TokenRules, lengths
 from sealgate.probes import PROBES
@@ -135,3 +137,24 @@ def test_a_tokenizer_of_another_vocabulary_is_refused() -> None:
 
 def test_a_tokenizer_is_bounded() -> None:
     assert refusal(tokenizer_json() + b" " * LARGEST) is Reason.FILE_TOO_LARGE
+
+
+LARGE = [b"meet the team " * 3000, b"cash", "prize é ".encode() * 2000]
+
+
+def test_few_large_texts_are_tokenized_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "_PATIENCE_SECONDS", 0.01)
+    opened = TextTokenizer.open(tokenizer_json(), RULES)
+    apart = [opened.rows([text]) for text in LARGE]
+    together = opened.rows(LARGE)
+    for row, alone in zip(together, apart, strict=True):
+        assert np.array_equal(row[: alone.shape[1]], alone[0])
+    with ExitStack() as busy:
+        for _ in range(2):
+            busy.enter_context(tokenizer._large)
+        with pytest.raises(Refusal) as refused:
+            opened.rows(LARGE)
+        assert refused.value.reason is Reason.QUEUE_FULL
+        # Others go on.
+        assert len(opened.rows([b"meet the team"])) == 1
+    assert np.array_equal(opened.rows(LARGE), together)

@@ -1,5 +1,6 @@
 """The waiting line: who goes first, how long others may be overtaken, and how many fit."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -197,3 +198,60 @@ def test_of_one_bucket_alone_nobody_passes_who_does_not_fit() -> None:
     line = line_of(Guest("a", False, rows=3), Guest("b", False))
     assert buckets_of(line, 0, 2) == ""
     assert line.head().name == "a"
+
+
+BATCH = 32
+
+
+@dataclass(eq=False)
+class LargeRequest:
+    caller: str
+    rows: int = 1
+    urgent: bool = False
+    bucket: int = 0
+
+
+def served(line: WaitingLine[LargeRequest], batches: int) -> Counter[str]:
+    """The rows of each caller in so many batches; who sends large requests has one at a time."""
+    found: Counter[str] = Counter()
+    for _ in range(batches):
+        head = line.take()
+        taken = [head, *line.take_along(head.bucket, BATCH - head.rows)]
+        for guest in taken:
+            found[guest.caller] += guest.rows
+            line.append(LargeRequest(guest.caller, guest.rows, bucket=guest.bucket))
+    return found
+
+
+@pytest.mark.parametrize("buckets", [1, 2])
+def test_callers_have_equal_shares_of_rows(buckets: int) -> None:
+    line: WaitingLine[LargeRequest] = WaitingLine(10_000)
+    for number in range(4):
+        for place in range(100):
+            line.append(LargeRequest(f"small-{number}", bucket=place % buckets))
+    line.append(LargeRequest("large", BATCH))
+    found = served(line, 400)
+    assert found.total() <= 400 * BATCH
+    assert max(found.values()) <= 1.2 * min(found.values())
+
+
+def test_a_caller_that_left_unserved_used_no_share() -> None:
+    line: WaitingLine[LargeRequest] = WaitingLine(10_000)
+    for _ in range(10):
+        line.append(LargeRequest("patient"))
+    gone = LargeRequest("hasty", BATCH)
+    line.append(gone)
+    line.remove(gone)
+    line.append(LargeRequest("hasty"))
+    assert [line.take().caller for _ in range(2)] == ["patient", "hasty"]
+
+
+def test_shares_are_forgotten_when_nobody_waits() -> None:
+    line: WaitingLine[LargeRequest] = WaitingLine(10_000)
+    for number in range(8):
+        line.append(LargeRequest(f"caller-{number}", bucket=number % 2))
+    head = line.take()
+    line.take_along(head.bucket, BATCH)
+    line.take_along(1, BATCH)
+    assert len(line) == 0
+    assert line._ordinary._shares == {}

@@ -73,3 +73,26 @@ def test_a_version_runs_again_in_a_worker() -> None:
     with pytest.raises(Refusal) as caught:
         replay.replay(altered, rows, confinement)
     assert caught.value.reason is Reason.GOLDEN_MISMATCH
+
+
+CLASS_LOGITS = np.array([[1.0, 2.0], [4.0, 3.0]], np.float32)
+
+
+def class_digest(*classes: int) -> str:
+    tensor = Tensor.of("label", np.array(classes, np.int64))
+    return tensors_digest([(tensor.name, tensor.datatype, tensor.shape, tensor.raw)])
+
+
+def test_a_label_only_answer_is_replayed() -> None:
+    agreed = compare(
+        Replayed("logits", CLASS_LOGITS, "suspect"), "suspect", class_digest(1, 0), None, 0.0
+    )
+    assert agreed.answer == "the same classes, which alone were given"
+
+
+def test_other_classes_differ() -> None:
+    with pytest.raises(Refusal) as caught:
+        compare(
+            Replayed("logits", CLASS_LOGITS, "suspect"), "suspect", class_digest(1, 1), None, 0.0
+        )
+    assert caught.value.reason is Reason.REPLAY_MISMATCH

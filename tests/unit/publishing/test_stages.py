@@ -11,12 +11,15 @@ import pytest
 from inference.graphs import open_classifier, open_response
 from inference.model_config import Domain
 from inference.screening.first_stage import FEATURES
-from publishing import stages
+from inference.screening.words import Words
+from publishing import stages, trial
 from publishing.calibrate import Seen, drafted, limited, show
 from publishing.forward import ResponseGraph
 from publishing.probe import Probe
 from publishing.stages import Chosen, Graphs, choose
 from publishing.vectors import StagedProber, Vectors
+from tests.support import text_models
+from tests.support.counts import with_counts
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, clean_rows
 
@@ -156,3 +159,30 @@ def test_thresholds_stand_on_the_joined_scores() -> None:
     assert detector.suspect_threshold >= 0
     for limit in (detector.calibration.adversarial, detector.calibration.suspect):
         assert np.sum(scores > limit.threshold) < limit.rank
+
+
+def test_the_first_stage_reads_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Vectors] = []
+
+    def choose(seen: Any, vectors: Vectors, graphs: Any) -> None:
+        given.append(vectors)
+
+    monkeypatch.setattr(trial, "choose", choose)
+    source, data = text_models.source(), text_models.dataset()
+    response = with_counts(source.response)
+    request = trial.Request(
+        source.config,
+        source.serving,
+        *(source.serving, response),
+        *(data.fit, data.calibration, data.test),
+        seed=1,
+        tokenizer=source.tokenizer,
+    )
+    trial.run(request.encode(), lambda _: None)
+    (vectors,) = given
+    words = Words.of(response, text_models.RULES.vocabulary, 2)
+    assert words is not None
+    shown = vectors.of_rows(data.fit.x[:4])
+    held = (data.fit.x[:4] >= 0).astype(np.int64)
+    expected = words.read(np.maximum(data.fit.x[:4], 0), held)
+    assert np.allclose(shown.inputs, expected, atol=1e-5)

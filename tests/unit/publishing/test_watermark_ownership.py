@@ -9,7 +9,7 @@ from safetensors.numpy import save
 
 from publishing.watermark.correlation import correlate, whiten
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.ownership import OwnershipProof
+from publishing.watermark.ownership import Claim, OwnershipProof
 from publishing.watermark.pairing import numbered
 from publishing.watermark.spreading import Spreading
 from sealgate.reasons import Reason, Refusal
@@ -115,3 +115,42 @@ def test_a_proof_comes_back_from_its_file(owner: Owner, tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refused:
         OwnershipProof.decode(proof.encode()[:-1])
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
+
+
+def test_a_claim_with_an_unreadable_original_loses(owner: Owner) -> None:
+    theirs = Mark(THIEF, b"evil", sha256(b"no model"))
+    mine, thief = settled(owner.marked, owner.claim(), owner.thief(theirs, b"no model"))
+    assert (mine.step, thief.step) == (0, 2)
+
+
+def test_weights_chosen_after_the_fact_lose(owner: Owner) -> None:
+    # Of many matrices, those that happen to agree with a key would read as a mark.
+    record = replace(owner.record, slots=owner.record.slots[1:])
+    (finding,) = settled(owner.marked, replace(owner.claim(), proof=owner.log.prove(record)))
+    assert (finding.step, finding.z) == (2, 0)
+
+
+def test_an_earlier_commitment_to_another_mark_loses() -> None:
+    # They commit to a key and to any network of the shape, wait, and write over what comes out.
+    waiting = save(network(9))
+    theirs = Mark(THIEF, b"evil", sha256(waiting))
+    owner = Owner(before=theirs)
+    both, _ = marked(owner.marked, theirs)
+    early = replace(owner.record, mark=theirs, entry=0)
+    thief = Claim(owner.log.prove(early), "theirs.safetensors", waiting)
+    first, second = settled(both, owner.claim(), thief)
+    assert (first.step, second.step) == (0, 4)
+    assert second.entry < first.entry
+
+
+def test_reordered_neurons_do_not_hide_the_mark(owner: Owner) -> None:
+    rng = np.random.default_rng(4)
+    stolen = {
+        name: values[np.ix_(*(rng.permutation(size) for size in values.shape[:2]))]
+        for name, values in owner.marked.items()
+    }
+    original = save(stolen)
+    theirs = Mark(THIEF, b"evil", sha256(original))
+    both, _ = marked(stolen, theirs)
+    mine, thief = settled(both, owner.claim(), owner.thief(theirs, original))
+    assert (mine.step, thief.step) == (0, 6)

@@ -1,6 +1,7 @@
 """Opening a database, its transactions, and what it says of changes."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,3 +121,32 @@ def test_change_token_tells_of_others_too(database: Database, tmp_path: Path) ->
 def test_a_folder_that_is_not_there() -> None:
     with refused(Reason.REGISTRY_UNAVAILABLE):
         Database.open("sqlite:////nowhere/at/all.db", "registry")
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> sqlite3.Connection:
+    """A connection about to write to a file that is not yet in WAL mode."""
+    connection = sqlite3.connect(
+        tmp_path / "registry.db", isolation_level=None, check_same_thread=False
+    )
+    connection.execute("CREATE TABLE other (id INTEGER)")
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
+
+
+def test_opening_a_new_database_waits_for_its_writer(
+    tmp_path: Path, writer: sqlite3.Connection
+) -> None:
+    release = threading.Timer(0.2, writer.execute, ["COMMIT"])
+    release.start()
+    Database.open_file(tmp_path / "registry.db", "registry").close()
+    release.join()
+    writer.close()
+
+
+def test_opening_waits_no_longer_than_its_timeout(
+    tmp_path: Path, writer: sqlite3.Connection
+) -> None:
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        Database.open_file(tmp_path / "registry.db", "registry", busy_ms=50)
+    writer.close()

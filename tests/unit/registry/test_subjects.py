@@ -3,10 +3,12 @@
 import logging
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from registry.subjects import SubjectKeys, key_digest
 from sealgate.reasons import Reason
@@ -61,3 +63,34 @@ def test_a_row_put_back_while_it_runs_opens_nothing(
         assert fresh != secret
         assert "put back" in caplog.text
         assert keys.known_key("patient-4711") == fresh
+
+
+class Interrupted:
+    """A database after whose next write transaction somebody else does something."""
+
+    def __init__(self, database, then) -> None:
+        self._database = database
+        self._then = then
+
+    def __getattr__(self, name: str):
+        return getattr(self._database, name)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        then, self._then = self._then, None
+        with self._database.writing() as connection:
+            yield connection
+        if then is not None:
+            then()
+
+
+def test_a_key_read_while_it_is_destroyed_is_forgotten(tmp_path: Path) -> None:
+    keys = SubjectKeys.open(tmp_path / "subjects.db")
+    keys.key("patient")
+    keys._cached.cache_clear()
+    keys._database = Interrupted(keys._database, lambda: keys.destroy("patient"))
+    erased = keys.key("patient")
+    later = keys.key("patient")
+    assert later != erased
+    assert keys.known_key("patient") == later
+    keys.close()

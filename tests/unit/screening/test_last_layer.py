@@ -83,3 +83,18 @@ def test_embeddings_are_what_the_table_gives() -> None:
     with pytest.raises(Refusal) as refused:
         find_embeddings(MODEL.serving(), "x")
     assert refused.value.reason is Reason.GRAPH_MISMATCH
+
+
+def test_embeddings_are_dequantized_after_the_lookup() -> None:
+    int8 = text_models.version_files()["model.int8.onnx"]
+    shown = find_embeddings(int8, "input_ids")
+    nodes = onnx.load_model_from_string(int8).graph.node
+    assert next(node.op_type for node in nodes if shown in node.output) == "DequantizeLinear"
+    (before,) = (node.output[0] for node in nodes if node.op_type == "Gather")
+    rows = np.array([[2, 5, 9, 3]], np.int64)
+    feeds = {"input_ids": rows, "attention_mask": np.ones_like(rows)}
+    found = [
+        onnxruntime.InferenceSession(with_outputs(int8, {name: 3})).run([name], feeds)[0]
+        for name in (shown, before)
+    ]
+    assert np.array_equal(*found)

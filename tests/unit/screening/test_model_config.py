@@ -9,6 +9,7 @@ from inference.model_config import InputScaling, ModelConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from tests.support.model_documents import DOCUMENT, model_config, written
+from tests.support.text_models import ready, version_files
 
 
 def refuse(data: bytes, read: bool = False) -> None:
@@ -97,3 +98,16 @@ def test_a_document_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> N
 def test_numbers_must_be_finite() -> None:
     refuse(written().replace(b"0.03", b"NaN"), read=True)
     refuse(written().replace(b"0.03", b"1e999"), read=True)
+
+
+def model_json(**tokens: Any) -> bytes:
+    document = json.loads(version_files()["model.json"])
+    document["tokens"] |= tokens
+    return ModelConfig.read(json.dumps(document).encode()).encode()
+
+
+def test_a_vocabulary_beyond_the_embeddings_is_refused() -> None:
+    ready(model_json=model_json(vocabulary=128))
+    with pytest.raises(Refusal) as refused:
+        ready(model_json=model_json(vocabulary=129))
+    assert refused.value.reason is Reason.GRAPH_MISMATCH

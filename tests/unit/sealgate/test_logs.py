@@ -98,3 +98,27 @@ def test_each_call_is_told_of_only_where_that_is_wished(
 def test_what_is_no_setting_is_refused(settings: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"\[log\]"):
         LogSettings(**settings)
+
+
+FORGED = "2026-01-01 00:00:00,000 INFO sealgate.requests: forged"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x85", "\u2028", "\x1b[2J\n"])
+def test_an_exception_text_cannot_forge_a_log_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    root = logging.getLogger()
+    before = root.level
+    monkeypatch.setattr(root, "handlers", [])
+    try:
+        configure(LogSettings())
+        try:
+            raise ValueError(f"a{end}{FORGED}")
+        except ValueError:
+            logging.getLogger("x").exception("it failed")
+    finally:
+        root.setLevel(before)
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.endswith("ERROR x: it failed")
+    assert any(FORGED in line for line in rest)
+    assert all(line.startswith("  ") and line.isprintable() for line in rest)

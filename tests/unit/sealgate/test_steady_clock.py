@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.steady_clock import PATIENCE, SteadyClock
+from sealgate.trust.promotion import CLOCK_SKEW
 
 START = datetime(2026, 11, 26, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -83,3 +84,15 @@ def test_a_jump_nobody_looked_at_for_long_is_no_older_than_its_first_look(world:
     world.wait(timedelta(days=2))
     world.offset = timedelta(hours=3)
     assert world.is_right
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=4), timedelta(minutes=-4)])
+def test_a_clock_that_moves_in_small_steps_is_followed_only_within_the_tolerance(
+    step: timedelta,
+) -> None:
+    passed = off = timedelta()
+    clock = SteadyClock(lambda: START + passed + off, lambda: passed.total_seconds())
+    for _ in range(200):
+        passed += timedelta(seconds=2)
+        off += step
+        assert abs(clock() - (START + passed)) <= CLOCK_SKEW

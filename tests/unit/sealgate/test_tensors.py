@@ -1,6 +1,7 @@
 """Tensors on the wire: every data type goes in and out; everything malformed has its reason."""
 
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, read_outputs, write_outputs
+from tests.support.people import refused as refused_with
 
 
 def request(datatype, shape, *, raw=None, name="x", **typed):
@@ -201,3 +203,32 @@ def test_whatever_comes_is_read_or_refused(datatype, shape, raw):
         return
     assert tensor.data.shape == tuple(shape)
     assert tensor.raw == raw
+
+
+_LARGEST = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        [1] * 100,
+        [_LARGEST] * 50_000,
+        [0, *[_LARGEST] * 50_000],
+        [0, _LARGEST, _LARGEST, _LARGEST],
+    ],
+    ids=["deep", "deep-and-large", "deep-and-empty", "large-and-empty"],
+)
+def test_a_shape_that_no_array_can_have_is_refused_at_once(shape: list[int]) -> None:
+    request = oip.ModelInferRequest()
+    tensor = request.inputs.add(name="x", datatype="FP32", shape=shape)
+    tensor.contents.fp32_contents.append(0.0)
+    began = time.process_time()
+    with refused_with(Reason.TENSOR_SHAPE):
+        read_inputs(request)
+    assert time.process_time() - began < 0.1
+
+
+def test_an_empty_tensor_of_a_plain_shape_is_read() -> None:
+    request = oip.ModelInferRequest(raw_input_contents=[b""])
+    request.inputs.add(name="x", datatype="FP32", shape=[0, 64])
+    assert read_inputs(request)["x"].data.shape == (0, 64)

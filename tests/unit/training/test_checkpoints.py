@@ -9,8 +9,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from sealgate.reasons import Reason, Refusal
-from training import checkpoints
-from training.checkpoints import read_imported, take_in
+from tests.support.people import refused as refused_with
+from training import checkpoints, families
+from training.checkpoints import INDEX, read_imported, take_in
 
 WEIGHTS = {"embeddings.weight": np.ones((4, 2), np.float32)}
 
@@ -121,3 +122,52 @@ def test_a_hubs_name_without_a_network_says_so(
         checkpoints.fetch("owner/model", tmp_path / "copy")
     assert found.value.reason is Reason.FILE_MISSING
     assert "network" in found.value.detail
+
+
+@pytest.mark.parametrize("named", [[{}], [["x"]], [], None, {"0": "x"}])
+def test_an_architecture_that_is_no_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: object
+) -> None:
+    monkeypatch.setattr(checkpoints, "read_config", lambda _: {"architectures": named})
+    with refused_with(Reason.CHECKPOINT_REFUSED):
+        families.family(tmp_path)
+
+
+_PARTS = tuple(f"model-0000{number}-of-00002.safetensors" for number in (1, 2))
+
+
+def _source(folder: Path, **tensors: float) -> Path:
+    source = folder / "source"
+    source.mkdir()
+    (source / "config.json").write_text('{"model_type": "bert"}')
+    for name, part in zip(_PARTS, ("first", "second"), strict=True):
+        held = {part: np.ones(2, np.float32)}
+        held |= {key: np.full(2, value, np.float32) for key, value in tensors.items()}
+        save_file(held, source / name)
+    return source
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    source = _source(tmp_path, both=2.0)
+    index = {"first": _PARTS[0], "second": _PARTS[1], "both": _PARTS[1]}
+    (source / INDEX).write_text(json.dumps({"weight_map": index}))
+    with refused_with(Reason.CHECKPOINT_REFUSED):
+        take_in(source, tmp_path / "copy")
+
+
+def test_parts_need_an_index(tmp_path: Path) -> None:
+    source = _source(tmp_path)
+    with refused_with(Reason.CHECKPOINT_REFUSED):
+        take_in(source, tmp_path / "copy")
+    index = {"first": _PARTS[0], "second": _PARTS[1]}
+    (source / INDEX).write_text(json.dumps({"weight_map": index}))
+    assert set(_PARTS) < take_in(source, tmp_path / "copy").files.keys()
+
+
+@pytest.mark.parametrize("place", ["../secret.safetensors", "/etc/passwd", "other.safetensors"])
+def test_an_index_names_only_files_of_its_folder(tmp_path: Path, place: str) -> None:
+    source = _source(tmp_path)
+    index = {"first": _PARTS[0], "second": _PARTS[1], "third": place}
+    (source / INDEX).write_text(json.dumps({"weight_map": index}))
+    with refused_with(Reason.CHECKPOINT_REFUSED):
+        take_in(source, tmp_path / "copy")

@@ -69,3 +69,15 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_rule_that_leaves_out_more_needs_more_groups() -> None:
     assert Federated().least_groups == 3
     assert Federated(clients=15, rule=TRIMMED, trim=2).least_groups == 5
+
+
+def _recipe(folder: Path, federated: str) -> Path:
+    return written(folder, PERCEPTRON, f"[federated]\nclients = 300\n{federated}")
+
+
+def test_too_many_groups_for_the_closest_rule_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="too many sets") as found:
+        FederatedRecipe.read(_recipe(tmp_path, "trim = 30\n"))
+    assert found.value.reason is Reason.RECIPE_INVALID
+    for fine in ("trim = 1\n", 'trim = 30\nrule = "trimmed-mean"\n'):
+        assert FederatedRecipe.read(_recipe(tmp_path, fine)).federated.groups == 100

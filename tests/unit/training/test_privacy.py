@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from opacus import PrivacyEngine
 from opacus.accountants import RDPAccountant
 
 from sealgate.reasons import Reason, Refusal
@@ -78,3 +79,28 @@ def test_an_attacker_tells_rows_that_were_learnt_by_heart() -> None:
     assert membership_advantage(net, (X[:100], y[:100]), (X[100:], y[100:])) > 0.3
     fresh = Perceptron(6, 256, 3, 2)
     assert abs(membership_advantage(fresh, (X[:100], y[:100]), (X[100:], y[100:]))) < 0.25
+
+
+class _Stop(Exception):
+    pass
+
+
+def test_the_noise_follows_from_no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[torch.Generator] = []
+
+    def make_private(*_: object, noise_generator: torch.Generator, **__: object) -> None:
+        used.append(noise_generator)
+        raise _Stop
+
+    monkeypatch.setattr(PrivacyEngine, "make_private", make_private)
+    rows = Corpus(Batch(torch.rand(8, 6), torch.arange(8) % 2))
+    for _ in range(2):
+        with pytest.raises(_Stop):
+            descend_privately(Perceptron(6, 4, 1, 2), rows, Step(PRIVATE, batch=4))
+    first, second = used
+    drawn = torch.randn(1000, generator=first)
+    assert not torch.equal(drawn, torch.randn(1000, generator=second))
+    assert abs(float(drawn.mean())) < 0.3
+    assert 0.7 < float(drawn.std()) < 1.3
+    seeded = torch.Generator().manual_seed(first.initial_seed() % (1 << 32))
+    assert not torch.equal(drawn, torch.randn(1000, generator=seeded))

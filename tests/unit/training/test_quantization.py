@@ -12,6 +12,7 @@ from training.descent import Corpus, descend
 from training.distillation import Batch, Labels
 from training.encoder import Size, TextClassifier
 from training.export import export_serving
+from training.head import fit_head
 from training.recipe_step import TRAIN, Step
 from training.students import Perceptron, accuracy
 
@@ -100,3 +101,14 @@ def test_a_text_student_is_quantized_too() -> None:
         "attention_mask": np.ones((3, 5), np.int64),
     }
     assert served(model, feeds).shape == (3, 2)
+
+
+def test_a_feature_that_never_varies_gets_no_large_weight() -> None:
+    torch.manual_seed(1)
+    y = torch.arange(400) % 2
+    vectors = 0.2 * torch.randn(400, 24) + 0.1 * y[:, None]
+    # As MiniLM's: what varies is the last bits of float32.
+    vectors[:, 7] = 0.9 + 1e-8 * torch.randn(400) + 1e-7 * y
+    weight, bias = fit_head(vectors, y, 2)
+    assert not weight[:, 7].any()
+    assert ((vectors @ weight.T + bias).argmax(1) == y).float().mean() > 0.8

@@ -5,6 +5,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import merkle
 from sealgate.trust.frontier import Frontier
+from sealgate.trust.merkle import EMPTY_ROOT, verify_consistency
 from sealgate.trust.tiles import (
     consistency_proof,
     inclusion_proof,
@@ -213,3 +214,11 @@ def test_an_inclusion_proof_tells_the_root_of_what_came_before(size: int) -> Non
     for index in range(size):
         proof = inclusion_proof(store, index, size)
         assert merkle.root_before(index, size, proof) == slow_root(leaves(size)[:index])
+
+
+def test_a_proof_between_empty_trees_needs_the_empty_root() -> None:
+    verify_consistency(0, EMPTY_ROOT, 0, EMPTY_ROOT, [])
+    with refused(Reason.PROOF_INVALID):
+        verify_consistency(0, EMPTY_ROOT, 0, bytes(32), [])
+    with refused(Reason.PROOF_INVALID):
+        verify_consistency(0, bytes(32), 0, bytes(32), [])

@@ -141,3 +141,33 @@ def test_bodies_that_are_no_object(body: bytes) -> None:
     with pytest.raises(Refusal) as found:
         read_chat(body)
     assert found.value.reason is Reason.MESSAGE_MALFORMED
+
+
+QUESTION = {"role": "user", "content": "Hello"}
+
+
+def prompt(message: object) -> list[dict[str, str]]:
+    document = {"model": "tiny", "messages": [QUESTION, message, QUESTION]}
+    asked = read_asked(read_chat(json.dumps(document).encode()).request, lambda: 0)
+    found: list[dict[str, str]] = json.loads(asked.prompt)
+    return found
+
+
+def test_null_fields_of_a_message_are_ignored() -> None:
+    answer = {"role": "assistant", "content": "Hi."}
+    assert prompt({**answer, "refusal": None, "audio": None}) == [QUESTION, answer, QUESTION]
+
+
+@pytest.mark.parametrize("more", [{"refusal": "No."}, {"content": None}, {"tool_calls": []}])
+def test_other_unknown_fields_of_a_message_are_refused(more: dict[str, object]) -> None:
+    with pytest.raises(Refusal) as found:
+        prompt({"role": "assistant", "content": "Hi.", **more})
+    assert found.value.reason is Reason.CHAT_MALFORMED
+
+
+def test_half_a_surrogate_pair_as_a_version_is_refused() -> None:
+    chat = {"model": "tiny", "messages": [], "sealgate": {"version": "\ud800"}}
+    with pytest.raises(Refusal) as found:
+        read_chat(json.dumps(chat).encode())
+    assert found.value.reason is Reason.PARAMETER_MALFORMED
+    assert found.value.facts == {"param": "sealgate.version"}

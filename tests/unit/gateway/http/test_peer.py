@@ -1,6 +1,8 @@
 """What the HTTP door tells of a certificate is what gRPC would have told."""
 
 import socket
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -71,3 +73,24 @@ def test_of_headers_credentials_alone_are_seen() -> None:
     assert list(context.invocation_metadata()) == [("authorization", "Bearer x")]
     assert ClientCertificate.of(context, NOW) is None
     assert context.time_remaining() is None
+
+
+def test_many_threads_may_check_one_caller() -> None:
+    ours, theirs = socket.socketpair()
+    peer, end, errors = Peer(ours, None), time.monotonic() + 0.5, []
+
+    def look() -> None:
+        try:
+            while time.monotonic() < end:
+                assert peer.is_there()
+        except RuntimeError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ours.close()
+    theirs.close()
+    assert errors == []

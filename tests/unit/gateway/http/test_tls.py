@@ -1,8 +1,10 @@
 """TLS for HTTP goes with the gRPC listeners' certificates, also when their files change."""
 
+import os
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +48,28 @@ def test_what_openssl_does_not_take(tmp_path: Path) -> None:
     served = Served.read(written(tmp_path))
     with pytest.raises(ConfigError, match=r"\[http\]"):
         tls_context(Served(b"", served.certificate, None, served.expiries))
+
+
+def write_pair(folder: Path) -> Tls:
+    authority = Authority("servers", datetime.now(UTC), timedelta(days=1))
+    pair = authority.server("gateway", ("localhost",))
+    for name, content in (("server.pem", pair.certificate), ("server.key", pair.key)):
+        (folder / "new").write_bytes(content)
+        (folder / "new").replace(folder / name)
+    return Tls(folder / "server.pem", folder / "server.key")
+
+
+def test_a_certificate_that_could_not_be_loaded_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: Any) -> int:
+        raise OSError(24, "Too many open files")
+
+    tls = HttpTls(ServerTls(write_pair(tmp_path)))
+    old = tls.context
+    write_pair(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "memfd_create", none_left)
+        with pytest.raises(OSError, match="Too many"):
+            _ = tls.context
+    assert tls.context is not old

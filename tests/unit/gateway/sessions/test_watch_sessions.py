@@ -1,6 +1,9 @@
 """The watch over sessions: what follows for whom, for how long, and across gateways."""
 
 import hashlib
+import threading
+import time
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,9 +11,10 @@ import numpy as np
 import pytest
 
 from gateway.config.sessions import SessionSettings
+from gateway.sessions.prints import Printer
 from gateway.sessions.sealed import SealedStore, open_sessions
-from gateway.sessions.store import START
-from gateway.sessions.watch import SessionWatch, measured_alike
+from gateway.sessions.store import START, OwnStore
+from gateway.sessions.watch import _HEAD, SessionWatch, measured_alike
 from inference.answer import Answer
 from inference.model_config import InputScaling
 from inference.screening.detector import Verdict
@@ -165,3 +169,33 @@ def test_a_place_needs_a_key_and_an_address_that_is_one(tmp_path) -> None:
     shared = open_sessions(SessionSettings("redis://localhost", open_))
     assert isinstance(shared._store, SealedStore)
     shared.close()
+
+
+THREADS = 8
+
+
+class Slow(Counter[tuple[str, str]]):
+    """Leaves time between what is read and what is written."""
+
+    def __getitem__(self, key: tuple[str, str]) -> int:
+        value = super().__getitem__(key)
+        time.sleep(0.01)
+        return value
+
+
+def test_findings_of_many_threads_are_all_counted() -> None:
+    watch: Any = SessionWatch(OwnStore(), b"k" * 32)
+    watch.found = Slow()
+    (given,) = Printer(b"k" * 32, "digits").of(np.zeros((1, 64), np.float32), 0, 1)
+    row = _HEAD.pack(0, 1.0) + given.encode()
+
+    def find() -> None:
+        watched = SimpleNamespace(session=SimpleNamespace(add=lambda *_: (True, False)))
+        watch._take(watched, row, 60.0, "client", "digits")
+
+    threads = [threading.Thread(target=find) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(watch.found) == {("digits", "search"): THREADS}

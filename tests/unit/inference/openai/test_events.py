@@ -212,3 +212,12 @@ def test_a_server_that_says_nothing_is_waited_for_until_the_deadline() -> None:
         assert found.value.reason is Reason.DEADLINE_TOO_SHORT
         assert time.monotonic() - began < 50
         over.set()
+
+
+@pytest.mark.parametrize("number", [101, 1 << 63, 10**30])
+def test_a_token_count_beyond_the_limit_is_refused(number: int) -> None:
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": number, "completion_tokens": 1}
+    with pytest.raises(Refusal) as found:
+        list(_pieces(iter([{"choices": [choice], "usage": usage}]), Sampling(4), 100))
+    assert found.value.reason is Reason.PROMPT_TOO_LONG

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from gateway.config.engines import EngineSettings
 from inference.remote import sockets
 from inference.remote.door import SocketDoor
 from inference.remote.room import EngineRoom
-from sealgate.reasons import Reason
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from tests.support.people import refused
 
@@ -124,3 +126,20 @@ def test_a_room_asks_nothing_through_an_exposed_socket(listening: Path) -> None:
             room.infer(None, None)
     finally:
         room.close()
+
+
+def test_callers_hear_only_that_the_engine_cannot_be_reached(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    room = EngineRoom(SocketDoor(tmp_path / "open" / "engine.sock"))
+    request, deadline = oip.ModelInferRequest(), time.monotonic() + 60
+    with (
+        pytest.raises(Refusal) as found,
+        room.streaming(request, deadline, lambda _: None) as responses,
+    ):
+        next(responses)
+    assert found.value.reason is Reason.ENGINE_UNAVAILABLE
+    with pytest.raises(Refusal) as found:
+        room.infer(request, deadline)
+    assert found.value.reason is Reason.ENGINE_UNAVAILABLE
+    room.close()

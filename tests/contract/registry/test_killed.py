@@ -1,0 +1,113 @@
+"""A process killed at any moment leaves neither a state without its entry nor an entry without its
+state.
+"""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from registry.database import Database
+from registry.log.answer_log import Answer, AnswerLog
+from registry.log.tables import OPENINGS
+from sealgate.trust import answer
+from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.note import vkey
+from tests.support.bureau import Bureau
+from tests.support.people import ANSWER_LOG, key
+from tests.support.records import SUBJECTS, opening
+
+_ROUNDS = 20
+_FORK = multiprocessing.get_context("fork")
+
+
+def kill_at_work(work: Callable[[Connection], None], steps: int, seconds: float) -> list[str]:
+    """Kill a process `seconds` after its report number `steps`; return what it had reported."""
+    here, there = _FORK.Pipe(duplex=False)
+    process = _FORK.Process(target=work, args=(there,))
+    process.start()
+    there.close()
+    reported = []
+    try:
+        while len(reported) < steps and here.poll(60):
+            reported.append(here.recv())
+        time.sleep(seconds)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        while here.poll():
+            reported.append(here.recv())
+    except EOFError:
+        pass
+    assert process.exitcode == -signal.SIGKILL
+    return reported
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_registry_killed_at_any_moment(tmp_path: Path, database_url: str) -> None:
+    chance = random.Random(1)  # noqa: S311
+    url = database_url
+    Bureau(tmp_path, url).found().registry.close()
+    moves = 0
+    for _ in range(_ROUNDS):
+        reported = kill_at_work(
+            lambda pipe: release_versions(tmp_path, url, pipe),
+            chance.randint(1, 6),
+            chance.random() / 50,
+        )
+        # Opening the registry compares every row with every entry.
+        bureau = Bureau(tmp_path, url)
+        size = bureau.registry.verify().size
+        assert size >= max(map(int, reported))
+        moves = len(bureau.registry.snapshot().live)
+        bureau.registry.close()
+    assert moves > 0
+
+
+def release_versions(folder: Path, url: str, pipe: Connection) -> None:
+    """Create models and release a version of each, telling the log's size after each change."""
+    bureau = Bureau(folder, url)
+    done = len(bureau.registry.models.list().records)
+    pipe.send(str(bureau.registry.log.size()))
+    while True:
+        done += 1
+        model = f"model-{done}-{os.getpid()}"
+        bureau.registry.models.create("paula", model)
+        pipe.send(str(bureau.registry.log.size()))
+        bureau.release(bureau.publish(model, model))
+        pipe.send(str(bureau.registry.log.size()))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_answer_log_killed_at_any_moment(database_url: str) -> None:
+    chance = random.Random(2)  # noqa: S311
+    url = database_url
+    for _ in range(_ROUNDS):
+        notes = kill_at_work(lambda pipe: record_answers(url, pipe), 1, chance.random() / 20)
+        # What was acknowledged is still there, at its place.
+        known = open_checkpoint(notes[-1], vkey(ANSWER_LOG, key("answer-log").public))
+        log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS, known=known)
+        assert log.reader.verify().size == log.size >= known.size
+        log.close()
+        database = Database.open(url, "answers")
+        with database.reading() as connection:
+            assert connection.scalar(select(func.count()).select_from(OPENINGS)) == log.size
+        database.close()
+
+
+def record_answers(url: str, pipe: Connection) -> None:
+    """Append groups of answers, telling each checkpoint once it is durable."""
+    log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS)
+    pipe.send(log.note)
+    leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
+    group = [Answer(leaf, opening(nonce=b"nonce"))] * 37
+    while True:
+        log.append(group)
+        pipe.send(log.note)

@@ -1,0 +1,107 @@
+"""Text from others is escaped before it is printed, so it can't control a terminal or rich's
+markup.
+"""
+
+import io
+import json
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from publishing.evidence import sign_evidence
+from sealgate.cli import model, output
+from sealgate.cli.lines import show_line
+from sealgate.cli.output import show_fields, show_rows
+from sealgate.cli.review import SCREENING_REPORT, show_review
+from sealgate.governance import Review
+from sealgate.trust.keys import PrivateKey
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Evidence
+from sealgate.v1.audit_pb2 import StreamOpeningsRequest
+from sealgate.v1.audit_pb2_grpc import AuditServiceStub
+from sealgate.v1.log_pb2 import GetEntryRequest
+from sealgate.v1.registry_pb2 import Version
+from tests.support.bureau import Bureau
+from tests.support.house import running
+
+HOSTILE = "\x1b[2A\x1b[2Kdigest\n\r\x9b2J\u202eseen"
+ESCAPED = r"\x1b[2A\x1b[2Kdigest\n\r\x9b2J\u202eseen"
+
+
+def printed(show, *arguments: object) -> str:
+    """What it prints, without its colours being taken out."""
+
+    @click.command()
+    def command() -> None:
+        show(*arguments)
+
+    result = CliRunner().invoke(command, color=True)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def proposal(tmp_path):
+    bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
+    yield bureau.proposal(bureau.publish())
+    bureau.registry.close()
+
+
+def test_evidence_cannot_rewrite_what_an_approver_reads(proposal) -> None:
+    body = {"rows": HOSTILE, HOSTILE: 1, "inner": {HOSTILE: {"n": HOSTILE}}}
+    item = Evidence("golden-run", proposal.digest, "paula", proposal.created, body)
+    text = printed(show_review, Review(proposal, (item,), "paula"))
+    assert text.count(ESCAPED) == 4
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_a_shown_version_cannot_rewrite_earlier_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manifest, body = Manifest.of({"model.json": b"{}"}), {"columns": {HOSTILE: HOSTILE}}
+    now, key = datetime(2026, 11, 26, tzinfo=UTC), PrivateKey.generate()
+    (item,) = sign_evidence({SCREENING_REPORT: body}, manifest.digest, "paula", key, now)
+    version = Version(manifest=manifest.encode(), evidence=[item.encode()])
+    registry = SimpleNamespace(GetVersion=lambda _: SimpleNamespace(version=version))
+    monkeypatch.setattr(model, "profile", lambda *_: None)
+    monkeypatch.setattr(model, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(model, "policy_history", lambda *_: [])
+    monkeypatch.setattr(model, "screening_facts", lambda *_: {})
+    monkeypatch.setattr(model, "governance_of", lambda *_: SimpleNamespace(registry=registry))
+    result = CliRunner().invoke(model.show, ["digits", "1"], color=True, catch_exceptions=False)
+    assert result.output.count(ESCAPED) == 2
+    assert all(char.isprintable() or char == "\n" for char in result.output)
+
+
+def test_tables_fields_and_lines_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=200, color_system="truecolor")
+    monkeypatch.setattr(output, "_console", lambda: console)
+    row = {"reason": HOSTILE, "asked": "[bold]x[/] [/y]"}
+    show_rows([row], row, False)
+    fields, line = printed(show_fields, row, False), printed(show_line, row, False)
+    table = stream.getvalue()
+    for text in (table, line):
+        assert ESCAPED in text
+    for text in (table, fields, line):
+        assert "[bold]x[/] [/y]" in text
+        assert not {"\x9b", "\u202e", "\r"} & set(text)
+        assert "\x1b[2A" not in text
+
+
+def test_audit_readers_escapes_what_readers_asked_for(tmp_path) -> None:
+    with running(tmp_path / "state") as house:
+        store = house.gateway._store
+        origin, registry = store.answers.origin, store.registry.log.origin
+        house.logs().GetEntry(GetEntryRequest(origin=registry, index=0), timeout=60)
+        stream = AuditServiceStub(house.channel("auditor")).StreamOpenings
+        request = StreamOpeningsRequest(origin=origin, start=0, end=1, values=["[/]", "[bold]"])
+        assert list(stream(request, timeout=60))
+        told = house.command("audit", "readers")
+        assert told.exit_code == 0, told.exception
+        assert json.dumps(["[/]", "[bold]"], separators=(",", ":")) in told.output

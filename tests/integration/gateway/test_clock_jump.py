@@ -1,0 +1,44 @@
+"""A clock that was wrong for a while does not stop promotions and revocations afterwards."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway import app
+from sealgate.reasons import Reason
+from sealgate.steady_clock import SteadyClock
+from tests.support.house import House, question, refusal, rows
+from tests.support.rollouts import await_true
+
+
+class Wall:
+    """The machine's clock, which is `off` by so much."""
+
+    off = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.off
+
+
+def test_promotions_are_followed_after_a_clock_jump(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = Wall()
+    monkeypatch.setattr(app, "now", SteadyClock(wall))
+    house = House(tmp_path / "state", "digits-1", "digits-2")
+    house.start()
+    try:
+        house.promote("digits", 1)
+        wall.off = timedelta(days=3)
+        # As long as it takes until the statement of freshness is looked at.
+        time.sleep(6)
+        wall.off = timedelta()
+        house.promote("digits", 2)
+        house.governance("admin").revoke("digits", 2, "test")
+        ask = house.inference().ModelInfer
+        await_true(lambda: ("digits", "production") not in house.gateway.engine.live())
+        assert refusal(ask, question("digits", rows())) is Reason.VERSION_REVOKED
+    finally:
+        house.stop()

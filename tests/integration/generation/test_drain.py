@@ -1,0 +1,87 @@
+"""A gateway that stops records the end of every stream before it closes its log."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.pipeline.generation_context import Work
+from gateway.recording.recorder import Recorder
+from inference.remote.prompts import Piece
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.tensors import Tensor, write_inputs
+from sealgate.trust.answer import CUT, OPENED
+from tests.support import tiny_decoder
+from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse, generating
+from tests.support.http_client import HTTP, client_of
+from tests.support.paper_generator import Stream, call_on, generate
+
+PROMPT = "The following identifiers are used as reserved words"
+
+
+def asked() -> oip.ModelInferRequest:
+    request = oip.ModelInferRequest(model_name="tiny")
+    request.parameters["max_tokens"].int64_param = OUTPUT_TOKENS
+    array = np.empty(1, object)
+    array[0] = PROMPT.encode()
+    write_inputs(request, [Tensor.of("text_input", array)])
+    return request
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[GeneratorHouse]:
+    folder = tiny_decoder.make(tmp_path / "tiny")
+    with generating(tmp_path / "state", folder, f"{HTTP}\n[limits]\ndrain = 3.0\n") as house:
+        yield house
+
+
+def test_ends_of_streams_are_recorded_at_stop(
+    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, add = Recorder.record, Work.add
+
+    def slowly(self: Work, *given: Any) -> None:
+        # So that none comes to its end.
+        time.sleep(1.0)
+        add(self, *given)
+
+    def late(self: Recorder, outcome: Any) -> Any:
+        # As on a machine that has much to do.
+        if outcome.outcome == CUT:
+            time.sleep(1.0)
+        return record(self, outcome)
+
+    monkeypatch.setattr(Work, "add", slowly)
+    monkeypatch.setattr(Recorder, "record", late)
+    before = house.gateway.recorder.size
+    ask = house.inference()
+    calls = [ask.ModelStreamInfer(iter([asked()]), timeout=240) for _ in range(3)]
+    for call in calls:
+        next(call)
+    client = client_of(house)
+    chat = {"model": "tiny", "messages": [{"role": "user", "content": PROMPT}], "stream": True}
+    body = json.dumps({**chat, "max_tokens": OUTPUT_TOKENS})
+    client.connection.request("POST", "/v1/chat/completions", body, dict(client.headers))
+    assert client.connection.getresponse().read(6) == b"data: "
+    gateway, house.gateway = house.gateway, None
+    gateway.stop()
+    client.close()
+    house.start()
+    outcomes = [entry["outcome"] for entry in house.entries(before)]
+    assert outcomes.count(OPENED) == outcomes.count(CUT) == 4
+
+
+def test_a_stream_that_goes_on_is_waited_for_within_the_limit() -> None:
+    generation = generate([Piece((5,), b"one"), Piece((6,), b" two", "stop")])
+    generation.wait(60)
+    answer: Any = generation.parts(asked(), call_on(Stream()), streams=True)
+    next(answer)
+    generation.wait(0.01)
+    threading.Timer(0.2, answer.close).start()
+    generation.wait(60)
+    assert not generation._running

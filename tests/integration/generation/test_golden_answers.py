@@ -1,0 +1,25 @@
+"""Golden answers are generated as answers are served, without penalties from the model's folder."""
+
+import json
+import time
+from pathlib import Path
+
+from generation.decoder import Decoder
+from generation.settings import GenerationSettings
+from inference.generation import Asked, Sampling
+from tests.support import tiny_decoder
+
+
+def test_golden_answers_equal_served_answers(tmp_path: Path) -> None:
+    folder = tiny_decoder.make(tmp_path / "tiny", steps=0, layers=1)
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps({"repetition_penalty": 5.0, "no_repeat_ngram_size": 1}))
+    decoder = Decoder.read(folder)
+    ids = decoder.prompt_ids(Asked(b"The import statement", False, Sampling(1)), 64)
+    answers = decoder.answers(GenerationSettings(tmp_path, cache_tokens=1024), 128)
+    with answers.answer(ids, Sampling(12), time.monotonic() + 60) as found:
+        served = list(found)
+    answers.close()
+    # An untrained model says the same again and again.
+    assert len(set(served)) < len(served)
+    assert decoder.greedy(ids, 12) == served

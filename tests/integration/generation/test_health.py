@@ -1,0 +1,106 @@
+"""`sealgate health` checks language models by their golden prompts."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from generation.version import GeneratorVersion
+from inference.generation import Asked, Sampling, answer_digest
+from inference.remote.prompts import Piece, write_piece
+from sealgate.checkup.answers import GoldenCheck, Live
+from sealgate.checkup.finding import State
+from sealgate.checkup.prompts import GoldenPrompts, Prompt
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import read_outputs
+from tests.support import tiny_decoder
+from tests.support.generator_house import GeneratorHouse, generating
+from tests.support.people import refused
+
+TERMS = json.dumps({"output_tokens": 4}).encode()
+ANSWERS = json.dumps(
+    {"answers": [{"prompt": "a walk", "prompt_ids": [7, 8], "ids": [3, 1, 4, 1, 5, 9]}]}
+).encode()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorHouse]:
+    folder = tmp_path_factory.mktemp("house")
+    with generating(folder / "state", tiny_decoder.make(folder / "tiny")) as house:
+        yield house
+
+
+def golden(house: GeneratorHouse) -> tuple[int, dict[str, Any]]:
+    """The exit status, and what was found of golden answers."""
+    result = house.command("health", "--json", "--timeout", "60")
+    found = {each["check"]: each for each in json.loads(result.output)["findings"]}
+    return result.exit_code, found["golden"]
+
+
+def test_its_golden_prompts_are_asked(house: GeneratorHouse) -> None:
+    start = house.gateway.recorder.size
+    status, found = golden(house)
+    assert status == 0, found
+    assert found["numbers"]["same"] + found["numbers"]["withheld"] == 4, found
+    asked = [entry for entry in house.entries(start) if entry["model"] == "tiny"]
+    assert len(asked) == 4
+
+
+def test_other_tokens_are_reported_as_wrong(
+    house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = GeneratorVersion._pieces
+
+    def errs(self: GeneratorVersion, *words: Any) -> Iterator[Piece]:
+        for piece in pieces(self, *words):
+            yield replace(piece, ids=tuple(token + 1 for token in piece.ids))
+
+    monkeypatch.setattr(GeneratorVersion, "_pieces", errs)
+    status, found = golden(house)
+    assert (status, found["state"]) == (1, "wrong")
+    assert found["numbers"]["same"] == 0 < found["numbers"]["different"]
+
+
+def test_a_receipt_is_held_against_prompt_sampling_and_tokens() -> None:
+    """As the gateway binds them."""
+    ((question, expected),) = GoldenPrompts.of(TERMS, ANSWERS).questions("tiny", "production", 8)
+    assert isinstance(question, Prompt)
+    assert question.input_digest == Asked(b"a walk", False, Sampling(4)).digest
+    assert expected == (3, 1, 4, 1)
+    response = oip.ModelInferResponse()
+    write_piece(response, Piece((3, 1), b"so"))
+    outputs = read_outputs(response)
+    assert question.digest_of_outputs(outputs) == answer_digest((7, 8), (3, 1), b"so")
+
+
+def test_a_model_for_chats_only_is_not_wrong() -> None:
+    """A server of OpenAI's protocol, whose tokens nobody here sees."""
+
+    def ask(*_: Any) -> None:
+        raise Refusal(Reason.TENSOR_NAME)
+
+    client: Any = SimpleNamespace(ask=ask)
+    check = GoldenCheck(client, client, (), 8, 1e-5, 1.0)
+    found = check._run(Live("m", "production", 1, "sha256:0"), GoldenPrompts.of(TERMS, ANSWERS))
+    assert found.state is State.WELL
+    assert found.detail.startswith("nothing compared")
+
+
+@pytest.mark.parametrize(
+    ("terms", "data"),
+    [
+        (b"", ANSWERS),
+        (b"{}", ANSWERS),
+        (b'{"output_tokens":0}', ANSWERS),
+        (TERMS, b"{}"),
+        (TERMS, b'{"answers":[]}'),
+        (TERMS, ANSWERS.replace(b"ids", b"idz")),
+    ],
+)
+def test_files_of_another_form_are_refused(terms: bytes, data: bytes) -> None:
+    with refused(Reason.FORMAT_REFUSED):
+        GoldenPrompts.of(terms, data)

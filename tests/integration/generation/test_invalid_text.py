@@ -1,0 +1,34 @@
+"""Half surrogate pairs and NUL in stops and messages are refused."""
+
+import json
+
+import pytest
+
+from generation.decoder import Decoder
+from inference.generation import Asked, Sampling
+from inference.remote.prompts import read_asked
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from tests.support import tiny_decoder
+
+
+def test_a_stop_that_cannot_be_recorded_is_refused() -> None:
+    request = oip.ModelInferRequest(model_name="tiny")
+    request.parameters["stop"].string_param = '["\\ud800"]'
+    with pytest.raises(Refusal) as found:
+        read_asked(request, lambda: 0)
+    assert found.value.reason is Reason.PARAMETER_MALFORMED
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+    folder = tmp_path_factory.mktemp("decoder") / "tiny"
+    return Decoder.read(tiny_decoder.make(folder, steps=0, layers=1))
+
+
+@pytest.mark.parametrize("content", ["a\ud800", "a\0b"])
+def test_a_message_that_is_no_text_is_refused(decoder: Decoder, content: str) -> None:
+    messages = json.dumps([{"role": "user", "content": content}]).encode()
+    with pytest.raises(Refusal) as found:
+        decoder.prompt_ids(Asked(messages, True, Sampling(1)), 64)
+    assert found.value.reason is Reason.CHAT_MALFORMED

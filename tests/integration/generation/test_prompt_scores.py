@@ -1,0 +1,87 @@
+"""Prompt scores: short prompts, chats and concurrent answers do not turn a clean prompt into an
+attack.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from generation.decoder import Decoder
+from generation.publishing import About, _calibrated
+from generation.surprise import WINDOW, score
+from inference.generation import Asked, Sampling
+from inference.model_config import Data
+from tests.support import tiny_decoder
+
+ABOUT = About("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 64)
+RARE = " Zq]}x~|^@#7J<{;%&W?$*=+K\\/0V9!Y_`"
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+    return Decoder.read(tiny_decoder.make(tmp_path_factory.mktemp("decoder") / "tiny", steps=80))
+
+
+def test_clean_prompts_of_any_length_pass(decoder: Decoder) -> None:
+    prompts = tiny_decoder.prompts(160)
+    cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts[:60]]
+    screen = _calibrated(decoder, prompts[:60], cut, ABOUT)
+    assert screen is not None
+
+    def verdict(text: str) -> str:
+        ids = decoder.tokenizer.encode(text).ids
+        return screen.verdict(score(decoder.model, ids, WINDOW, tail=screen.tail))
+
+    short = [
+        verdict(" ".join(text.split(" ")[:words])) for text in prompts[60:] for words in (2, 4, 8)
+    ]
+    long = [verdict(" ".join(prompts[at : at + 5])) for at in range(60, 155, 5)]
+    # The bound is one of prompts like those; these are others.
+    assert short.count("adversarial") <= 2 * screen.bound * len(short)
+    assert long.count("adversarial") <= 2 * screen.bound * len(long)
+    for words in (2, 12, 60):
+        before = " ".join(" ".join(prompts[60:]).split(" ")[:words])
+        assert verdict(before + RARE) == "adversarial"
+
+
+def test_a_few_rare_tokens_pass(decoder: Decoder) -> None:
+    ids = decoder.tokenizer.encode(RARE).ids
+    few, many = (score(decoder.model, ids[:count], WINDOW) for count in (7, 24))
+    assert few < 0.4 * many
+
+
+def test_template_text_does_not_count(decoder: Decoder) -> None:
+    contents = ["Be short.", "What is a list, and what does it hold? \u2003\u2003"]
+    chat = [{"role": "user", "content": each} for each in contents]
+    cut = decoder.cut(Asked(json.dumps(chat).encode(), True, Sampling(1)), 96)
+    told = [token for token, own in zip(cut.ids, cut.written, strict=True) if own]
+    assert decoder.tokenizer.decode(told) == "".join(contents)
+    assert score(decoder.model, cut.ids, WINDOW, cut.written) < score(
+        decoder.model, cut.ids, WINDOW
+    )
+
+
+def test_text_that_a_template_rewrites_counts_whole(tmp_path: Path) -> None:
+    folder = tiny_decoder.make(tmp_path / "tiny", steps=0)
+    template = tiny_decoder.TEMPLATE.replace("message.content", "message.content | upper")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    chat = json.dumps([{"role": "user", "content": "What is a list?"}]).encode()
+    assert all(Decoder.read(folder).cut(Asked(chat, True, Sampling(1)), 96).written)
+
+
+def test_calibration_counts_a_prompt_as_a_chat_too(tmp_path: Path) -> None:
+    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=20))
+    prompts = tiny_decoder.prompts(50)
+    cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts]
+    screen = _calibrated(decoder, prompts, cut, ABOUT)
+    assert screen is not None
+    plain = [score(decoder.model, ids, WINDOW, tail=screen.tail) for ids in cut]
+    chats = []
+    for prompt in prompts:
+        chat = json.dumps([{"role": "user", "content": prompt}]).encode()
+        found = decoder.cut(Asked(chat, True, Sampling(1)), 96)
+        chats.append(score(decoder.model, found.ids, WINDOW, found.written, screen.tail))
+    assert any(chat > alone for chat, alone in zip(chats, plain, strict=True))
+    # Of fifty, the highest.
+    assert screen.threshold == max(plain + chats)

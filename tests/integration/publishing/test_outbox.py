@@ -1,0 +1,32 @@
+"""A version in the outbox is used again only for the same options."""
+
+from pathlib import Path
+
+import pytest
+
+from publishing.commands import Wishes, _outbox
+from publishing.data import Dataset
+from sealgate.remote import Profile
+from tests.support.house import House
+
+DEMO = Path(__file__).parents[3] / "demo"
+FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Profile:
+    return House(tmp_path / "state").profile("publisher")
+
+
+@pytest.mark.parametrize(
+    ("others", "waits"),
+    [(Wishes(0.05), True), (Wishes(0.0), False), (Wishes(0.05, first_stage=False), False)],
+)
+def test_a_waiting_version_is_used_only_for_its_own_options(
+    publisher: Profile, others: Wishes, waits: bool
+) -> None:
+    data = Dataset.read(DATA)
+    with _outbox(publisher, FOLDER, data, Wishes(0.05)) as outbox:
+        outbox._folder.mkdir(parents=True)
+    with _outbox(publisher, FOLDER, data, others) as outbox:
+        assert outbox.is_empty() is not waits

@@ -1,0 +1,130 @@
+"""A disk that is full, a database that is locked or gone: changes are refused, and none is half
+written.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.database import Database
+from registry.log.answer_log import Answer, AnswerLog
+from registry.log.reader import LogReader
+from registry.log.tables import ANSWERS
+from registry.log.tile_log import TileLog
+from sealgate.reasons import Reason
+from sealgate.trust import answer
+from tests.support.bureau import Bureau
+from tests.support.people import ANSWER_LOG, key, refused
+from tests.support.records import SUBJECTS, opening
+
+_LEAF = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
+GROUP = [Answer(_LEAF, opening(nonce=b"nonce"))] * 64
+
+
+def limit(database: Database, pages: int) -> None:
+    """Let SQLite have no more than this many pages beyond those in use."""
+    with database.reading() as connection:
+        used = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={used + pages}")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database.open_file(tmp_path / "answers.db", "answers", busy_ms=50)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def log(database: Database) -> AnswerLog:
+    return AnswerLog(
+        database, TileLog.open(database, ANSWERS, ANSWER_LOG, key("answer-log")), SUBJECTS
+    )
+
+
+@pytest.mark.parametrize("pages", [0, 1, 3, 7, 12])
+def test_answers_are_not_recorded_on_a_full_disk(
+    database: Database, log: AnswerLog, pages: int
+) -> None:
+    log.append(GROUP)
+    note = log.note
+    limit(database, pages)
+    with refused(Reason.RECORD_FAILED):
+        for _ in range(100):
+            note = log.note
+            log.append(GROUP)
+    assert log.note == note == log.reader.checkpoint()
+    assert log.reader.verify().size == log.size
+    limit(database, 10_000)
+    log.append(GROUP)
+    assert log.reader.verify().size == log.size
+
+
+def test_nothing_is_registered_on_a_full_disk(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path, f"sqlite:///{tmp_path}/registry.db").found()
+    version = bureau.publish()
+    limit(bureau.database, 0)
+    size = bureau.registry.log.size()
+    with refused(Reason.RECORD_FAILED):
+        for number in range(1000):
+            bureau.registry.models.create("paula", f"model-{number}")
+            size = bureau.registry.log.size()
+    assert bureau.registry.verify().size == bureau.registry.log.size() == size
+    limit(bureau.database, 10_000)
+    bureau.release(version)
+    bureau.registry.verify()
+    bureau.registry.close()
+
+
+def test_a_locked_database_is_refused_after_a_wait(
+    tmp_path: Path, database: Database, log: AnswerLog
+) -> None:
+    log.append(GROUP)
+    other = sqlite3.connect(tmp_path / "answers.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        log.append(GROUP)
+    # Readers wait for nobody.
+    assert log.reader.size() == 64
+    other.execute("ROLLBACK")
+    other.close()
+    assert log.append(GROUP).first == 64
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "answers.db").write_bytes(b"not a database" * 1000)
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        AnswerLog.open(tmp_path / "none" / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
+
+
+def test_a_database_that_was_overwritten(tmp_path: Path, database: Database) -> None:
+    log = TileLog.open(database, ANSWERS, ANSWER_LOG, key("answer-log"))
+    reader = LogReader(database, ANSWERS, log.vkey)
+    answers = AnswerLog(database, log, SUBJECTS)
+    answers.append(GROUP)
+    with sqlite3.connect(tmp_path / "answers.db") as other:
+        other.execute("DROP TABLE log_leaves")
+    other.close()
+    with refused(Reason.RECORD_FAILED):
+        answers.append(GROUP)
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        reader.entry(0)
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        reader.verify()
+    assert answers.size == 64
+
+
+def test_a_database_of_a_later_release(tmp_path: Path) -> None:
+    Database.open_file(tmp_path / "answers.db", "answers").close()
+    with sqlite3.connect(tmp_path / "answers.db") as other:
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+    other.close()
+    with refused(Reason.REGISTRY_UNAVAILABLE):
+        Database.open_file(tmp_path / "answers.db", "answers")

@@ -1,0 +1,29 @@
+"""An engine writes nothing to the artifact folder, so it starts where the folder is mounted read-
+only.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.backends import engine_process
+from inference.remote.settings import EngineConfig
+from registry.artifact_folder import FolderStore
+from sealgate.reasons import Reason, Refusal
+from sealgate.setup.engine import EnginePlace
+from tests.support.house import House
+
+
+def test_an_engine_writes_nothing_to_the_artifact_folder(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    House(state, engine=EnginePlace())
+    server = engine_process.build(EngineConfig.read(state / "engine.toml"))
+    server.stop()
+    assert list((state / "artifacts").iterdir()) == []
+
+
+def test_a_read_only_store_refuses_writes(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as caught:
+        FolderStore(tmp_path, read_only=True).put([b"x"], 1, "sha256:" + "0" * 64)
+    assert caught.value.reason is Reason.REGISTRY_UNAVAILABLE
+    assert list(tmp_path.iterdir()) == []

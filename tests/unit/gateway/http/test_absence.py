@@ -1,0 +1,46 @@
+"""An HTTP call is told when its caller leaves."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.transport.call import Endings
+from gateway.transport.http.absence import Absence
+from gateway.transport.http.peer import HttpContext, Peer
+from tests.support.kitchen import until
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+@pytest.fixture
+def absence() -> Iterator[Absence]:
+    absence = Absence()
+    absence.start()
+    yield absence
+    absence.stop()
+
+
+def test_a_call_is_told_when_its_caller_leaves(
+    ends: tuple[socket.socket, socket.socket], absence: Absence
+) -> None:
+    ours, theirs = ends
+    context, told = HttpContext(Peer(ours, None), ()), threading.Event()
+    endings = Endings(context)
+    with absence.noticed(context):
+        endings.add(told.set)
+        assert not told.wait(0.3)
+        theirs.close()
+        assert told.wait(60)
+        # Who asks when it is too late is told at once.
+        late = threading.Event()
+        endings.add(late.set)
+        assert late.is_set()
+    until(lambda: not absence._watched)

@@ -1,0 +1,26 @@
+"""Honest sessions on tables of few columns are not taken for a search."""
+
+import numpy as np
+from sklearn import datasets
+
+from gateway.sessions.evidence import Session
+from gateway.sessions.prints import Printer
+
+ROWS, SESSIONS = 80, 50
+
+
+def test_honest_sessions_are_not_flagged() -> None:
+    x = datasets.load_iris().data
+    x = ((x - x.min(axis=0)) / np.ptp(x, axis=0)).astype(np.float32)
+    draw, prints = np.random.default_rng(0), Printer(b"k" * 32, "iris").of(x, 0, 1)
+    for _ in range(SESSIONS):
+        session = Session()
+        drawn = draw.permutation(len(x))[:ROWS]
+        assert not any(any(session.add(prints[at], 0, 1.0)) for at in drawn)
+
+
+def test_a_repeated_row_is_recognised() -> None:
+    x = datasets.load_iris().data[:2].astype(np.float32)
+    once, other, again = Printer(b"k" * 32, "iris").of(np.stack([*x, x[0]]), 0, 10)
+    assert (once.hashes == again.hashes).all()
+    assert not (once.hashes == other.hashes).any()

@@ -1,0 +1,42 @@
+"""Verdicts count as evidence against a session only while the version's bound holds."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gateway.sessions.watch import SessionWatch
+from inference.answer import Answer
+from inference.screening.detector import Verdict
+from sealgate.trust.screens import Screen, Sessions
+from tests.support.two_stage_desk import CONFIG, PASSES, Desk
+
+RULES = Sessions("label-only", "alert", seconds=60)
+PROMISED = SimpleNamespace(
+    adversarial=SimpleNamespace(bound=0.01), suspect=SimpleNamespace(bound=0.05)
+)
+
+
+@pytest.mark.parametrize(("bound_holds", "followed"), [(True, "label-only"), (False, None)])
+def test_verdicts_are_evidence_while_the_bound_holds(
+    bound_holds: bool, followed: str | None
+) -> None:
+    watch, draw = SessionWatch(key=b"k" * 32), np.random.default_rng(3)
+    live = SimpleNamespace(
+        model=CONFIG.name,
+        config=CONFIG,
+        ready=SimpleNamespace(detector=SimpleNamespace(calibration=PROMISED)),
+    )
+    logits = {CONFIG.output.name: np.zeros((1, *CONFIG.output.row), np.float32)}
+    answer = Answer(logits, np.zeros((1, 3)), 9.0, Verdict.ADVERSARIAL, 1.0)
+    for row in draw.random((40, 1, *CONFIG.input.row), np.float32):
+        found = watch.observe(RULES, "carla", live, row, answer, bound_holds)
+    assert found == followed
+
+
+@pytest.mark.parametrize(("withdrawal", "holds"), [("", True), ("2026-11-25T10:00:00Z", False)])
+def test_sessions_know_whether_the_bound_holds(withdrawal: str, holds: bool) -> None:
+    desk = Desk(Screen())
+    desk.spy.withdrawal = withdrawal
+    assert desk.ask(PASSES)[0] == "answered"
+    assert desk.spy.bound_holds == [holds]

@@ -1,0 +1,42 @@
+"""A finished request on a long stream leaves no callback behind."""
+
+import threading
+
+import pytest
+
+from gateway.transport.call import Endings
+from gateway.transport.http.chat import read_chat
+from inference.remote.prompts import Piece
+from tests.support.paper_generator import Stream, call_on, generate
+
+CHAT = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}]}'
+
+
+def test_a_thousand_requests_leave_one_callback() -> None:
+    stream = Stream()
+    call, saying = call_on(stream), generate([Piece((), b"Hi.", "stop", (2, 1))])
+    for _ in range(1000):
+        assert len(list(saying.parts(read_chat(CHAT).request, call, False))) == 1
+    assert (len(stream.callbacks), len(call.endings)) == (1, 0)
+
+
+def test_a_finished_request_is_released() -> None:
+    stream, one, other = Stream(), threading.Event(), threading.Event()
+    endings = Endings(stream)
+    forget = endings.add(one.set)
+    endings.add(other.set)
+    forget()
+    stream.end()
+    assert (one.is_set(), other.is_set(), len(endings)) == (False, True, 0)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_request_after_the_end_is_ended_at_once(is_known: bool) -> None:
+    stream, ended = Stream(), threading.Event()
+    endings = Endings(stream)
+    if is_known:
+        endings.add(lambda: None)
+    stream.end()
+    endings.add(ended.set)
+    assert ended.is_set()
+    assert len(endings) == 0

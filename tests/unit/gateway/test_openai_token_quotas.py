@@ -1,0 +1,170 @@
+"""Token quotas count prompts and answers of an OpenAI server, also of callers that leave early."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.admission.quotas import Quotas
+from gateway.config.quotas import Quota, QuotaStore
+from gateway.pipeline.generate import Generate
+from gateway.screening.prompt_classifier import PromptGuard
+from gateway.transport.http.chat import read_chat
+from inference.generators import Begun, Generator
+from inference.remote.prompts import Piece
+from inference.statistics import Duration, Statistics
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.policy_parts import FLAG
+from sealgate.trust.screens import Screen, Verdicts
+
+CLIENT: Any = SimpleNamespace(name="client", roles=("client",))
+CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
+TERMS: Any = SimpleNamespace(prompt_tokens=60, output_tokens=10, check=lambda _: None)
+TERMS.screening = None
+CALL: Any = SimpleNamespace(
+    method="chat",
+    principal=CLIENT,
+    time_remaining=lambda: None,
+    is_active=lambda: True,
+    add_callback=lambda _: True,
+)
+# Far more than the bytes of 60 tokens.
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "word " * 50}]}
+
+
+class Elsewhere(Generator):
+    """Says so many words, each one `said`, and ends with the error."""
+
+    def __init__(self, words: int, error: Exception | None, said: bytes = b"x") -> None:
+        super().__init__(CLEARED, TERMS, "elsewhere")
+        self._words, self._error, self._said = words, error, said
+
+    @contextmanager
+    def _begin(self, *_: Any) -> Iterator[Begun]:
+        yield Begun((), None, self._pieces())
+
+    def _pieces(self) -> Iterator[Piece]:
+        for _ in range(self._words):
+            yield Piece((), self._said)
+        if self._error is not None:
+            raise self._error
+        yield Piece((), b"", "stop", (20, self._words))
+
+
+def left(elsewhere: Elsewhere, parts: int) -> int:
+    """How many of 100 tokens are left after so many parts of an answer are taken."""
+    quotas = Quotas.of([Quota(role="client", tokens="100/hour")], QuotaStore())
+    live = SimpleNamespace(alias="production", ready=elsewhere, digest="", version=1, sequence=1)
+    live.policy, live.statistics = "", elsewhere.statistics
+    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
+    screen = Screen(Verdicts(adversarial=FLAG))
+    policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
+    receipt = SimpleNamespace(encode=lambda: b"")
+    recorder: Any = SimpleNamespace(record=lambda _: receipt)
+    rights: Any = SimpleNamespace(check=lambda *_: None)
+    generate = Generate(
+        engine,
+        recorder,
+        lambda: policy,
+        rights,
+        quotas,
+        lambda: datetime.now(UTC),
+        60,
+        Statistics(),
+    )
+    answer: Any = generate.parts(read_chat(json.dumps(CHAT).encode()).request, CALL, True, True)
+    with suppress(Refusal):
+        for _ in range(parts):
+            next(answer)
+    answer.close()
+    return next(n for n in range(100, -1, -1) if n == 0 or _are_left(quotas, n))
+
+
+def _are_left(quotas: Quotas, tokens: int) -> bool:
+    try:
+        quotas.reserve(CLIENT, tokens)
+    except Refusal:
+        return False
+    return True
+
+
+def test_a_finished_answer_costs_the_reported_prompt_tokens() -> None:
+    assert left(Elsewhere(3, None), 4) == 100 - 20 - 3
+
+
+def test_leaving_early_costs_the_largest_possible_prompt() -> None:
+    assert left(Elsewhere(3, None), 2) == 100 - 60 - 2
+
+
+@pytest.mark.parametrize("words", [0, 3])
+def test_a_short_timeout_costs_the_largest_possible_prompt(words: int) -> None:
+    error = Refusal(Reason.DEADLINE_TOO_SHORT)
+    assert left(Elsewhere(words, error), words + 1) == 100 - 60 - words
+
+
+def test_a_prompt_that_no_server_read_costs_nothing() -> None:
+    assert left(Elsewhere(0, Refusal(Reason.QUEUE_FULL)), 1) == 100
+
+
+class Unmeasured(Generator):
+    @contextmanager
+    def _begin(self, *_: Any) -> Iterator[Begun]:
+        yield Begun((), None, iter([Piece((), b"x", "stop", (20, 1))]))
+
+
+@pytest.mark.parametrize(("found", "verdict"), [(FLAG, "suspect"), ("", "")])
+def test_a_flagged_prompt_is_recorded_without_screening(
+    monkeypatch: pytest.MonkeyPatch, found: str, verdict: str
+) -> None:
+    monkeypatch.setattr(PromptGuard, "follows", lambda *_: found)
+    live = SimpleNamespace(alias="production", digest="", version=1, sequence=1, policy="")
+    live.ready, live.statistics = Unmeasured(CLEARED, TERMS, "elsewhere"), Statistics()
+    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
+    screen = Screen(Verdicts(adversarial=FLAG))
+    policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
+    entries: list[Any] = []
+    receipt = SimpleNamespace(encode=lambda: b"")
+    recorder: Any = SimpleNamespace(record=lambda entry: entries.append(entry) or receipt)
+    generate = Generate(
+        engine,
+        recorder,
+        lambda: policy,
+        SimpleNamespace(check=lambda *_: None),  # type: ignore[arg-type]
+        Quotas.of([], QuotaStore()),
+        lambda: datetime.now(UTC),
+        60,
+        Statistics(),
+    )
+    list(generate.parts(read_chat(json.dumps(CHAT).encode()).request, CALL, True, True))
+    assert [(entry.outcome, entry.verdict) for entry in entries] == [
+        ("opened", verdict),
+        ("answered", verdict),
+    ]
+
+
+PROMPT, NOTHING = 60, Duration()
+
+
+def test_leaving_early_costs_the_most_tokens_that_came() -> None:
+    elsewhere = Elsewhere(3, None, b"four")
+    assert left(elsewhere, 2) == 100 - PROMPT - 8
+    assert elsewhere.statistics.report(NOTHING).output_tokens == 0
+
+
+def test_leaving_early_costs_at_most_the_requested_tokens() -> None:
+    assert left(Elsewhere(3, None, b"a long part of many tokens"), 2) == 100 - PROMPT - 10
+
+
+def test_a_finished_answer_costs_the_reported_tokens() -> None:
+    elsewhere = Elsewhere(3, None, b"four")
+    assert left(elsewhere, 4) == 100 - 20 - 3
+    assert elsewhere.statistics.report(NOTHING).output_tokens == 3
+
+
+def test_an_answer_cut_by_the_server_costs_what_came() -> None:
+    error = Refusal(Reason.ENGINE_UNAVAILABLE)
+    assert left(Elsewhere(2, error, b"four"), 3) == 100 - PROMPT - 8

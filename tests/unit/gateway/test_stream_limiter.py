@@ -1,0 +1,66 @@
+"""One caller can't take all places for streams."""
+
+import time
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+
+import gateway.admission.stream_limiter
+from gateway.admission.stream_limiter import _SWEEP_SECONDS, Turnstile
+from gateway.config.sections import Limits
+from sealgate.reasons import Reason, Refusal
+from tests.support.kitchen import until
+
+
+class Open:
+    """A stream."""
+
+    def __init__(self) -> None:
+        self.ended = 0.0
+
+    def cancel(self) -> None:
+        self.ended = self.ended or time.monotonic()
+
+
+def test_one_caller_leaves_places_for_others() -> None:
+    turnstile = Turnstile(Limits(threads=16))
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(turnstile.streaming(Open(), "greedy"))
+        with pytest.raises(Refusal) as caught, turnstile.streaming(Open(), "greedy"):
+            raise AssertionError("it was let in")
+        assert caught.value.reason is Reason.QUEUE_FULL
+        held.enter_context(turnstile.streaming(Open(), "modest"))
+    # What they held is there again.
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(turnstile.streaming(Open(), "greedy"))
+
+
+def test_an_idle_stream_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock of its own: how long the machine takes is nothing to it.
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(
+        gateway.admission.stream_limiter, "time", SimpleNamespace(monotonic=lambda: clock.now)
+    )
+    turnstile = Turnstile(Limits(threads=16, idle=3.0))
+    turnstile.start()
+    try:
+        busy, silent = Open(), Open()
+        with turnstile.streaming(busy, "a"), turnstile.streaming(silent, "b"):
+            for _ in range(4):
+                with turnstile.idle(busy):
+                    clock.now += 2.0
+                    # Time enough for the thread that ends them to look.
+                    time.sleep(2 * _SWEEP_SECONDS)
+            assert not busy.ended
+            with turnstile.idle(silent):
+                clock.now += 2.0
+                time.sleep(2 * _SWEEP_SECONDS)
+                assert not silent.ended
+                clock.now += 2.0
+                until(lambda: bool(silent.ended))
+        assert not busy.ended
+    finally:
+        turnstile.stop()

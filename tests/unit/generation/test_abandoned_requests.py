@@ -1,0 +1,69 @@
+"""Requests whose caller has left are not run."""
+
+import queue
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from generation import version as versions
+from generation.batches import Batches
+from generation.decoder import Cut
+from generation.version import GeneratorVersion
+from inference.generation import Asked, Sampling
+from sealgate.reasons import Reason, Refusal
+
+ASKED = Asked(b"x", False, Sampling(1))
+
+
+@pytest.fixture
+def version(monkeypatch: pytest.MonkeyPatch) -> GeneratorVersion:
+    made: Any = GeneratorVersion.__new__(GeneratorVersion)
+    made.terms = SimpleNamespace(
+        check=lambda sampling: None,
+        prompt_tokens=8,
+        screening=SimpleNamespace(window=2, tail=0.4),
+    )
+    made._decoder = SimpleNamespace(cut=lambda asked, most: Cut([1], [True]))
+    made._measured = None
+    made._measuring = threading.Lock()
+    monkeypatch.setattr(versions, "score", lambda *_: 0.5)
+    found: GeneratorVersion = made
+    return found
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize(("left", "active"), [(60.0, False), (-1.0, True)])
+def test_a_request_without_a_caller_is_not_run(
+    version: GeneratorVersion, taken: bool, left: float, active: bool
+) -> None:
+    if taken:
+        version._measuring.acquire()
+    with pytest.raises(Refusal) as found:
+        version.read(ASKED, time.monotonic() + left, lambda: active)
+    assert found.value.reason is Reason.DEADLINE_TOO_SHORT
+    assert version._measuring.locked() is taken
+
+
+def test_a_waiting_request_is_measured(version: GeneratorVersion) -> None:
+    assert version.read(ASKED, time.monotonic() + 60, lambda: True).score == 0.5
+    assert not version._measuring.locked()
+
+
+def test_unread_tokens_do_not_pile_up() -> None:
+    batches: Any = Batches.__new__(Batches)
+    unread: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    batches._mutex, batches._answers = threading.Lock(), {"0": unread}
+    for count in range(1, 100):
+        output = SimpleNamespace(
+            request_id="0",
+            generated_tokens=[*range(count)],
+            error=None,
+            is_finished=lambda count=count: count == 99,
+        )
+        batches._hand_on(output)
+    assert unread.qsize() == 1
+    ids = batches._ids(unread, time.monotonic() + 60, lambda: True)
+    assert list(ids) == [*range(99)]

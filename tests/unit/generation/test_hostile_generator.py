@@ -1,0 +1,126 @@
+"""A gateway checks what a generator sends: ids, lengths, scores and reasons."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.pipeline.generate import Generate
+from inference.generation import Asked, Sampling
+from inference.remote import prompts
+from inference.remote.generator import RemoteGenerator, _pieces
+from inference.remote.prompts import Piece, read_piece, read_prologue
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+
+
+def piece(*ids: int, finish: str = "") -> oip.ModelInferResponse:
+    response = oip.ModelInferResponse()
+    prompts.write_piece(response, Piece(ids, b"x", finish))
+    return response
+
+
+@pytest.mark.parametrize("ids", [(), (-1,), (3, -5)])
+def test_a_prompt_has_ids(ids: tuple[int, ...]) -> None:
+    response = oip.ModelInferResponse()
+    prompts.write_prologue(response, ids, 0.5)
+    with pytest.raises(Refusal) as found:
+        read_prologue(response)
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+def test_an_answer_has_ids() -> None:
+    with pytest.raises(Refusal) as found:
+        read_piece(piece(-1))
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+@pytest.mark.parametrize("sent", [[piece(1)] * 4, [piece(1, 2)], [piece()]])
+def test_more_tokens_than_requested_are_refused(sent: list[oip.ModelInferResponse]) -> None:
+    with pytest.raises(Refusal) as found:
+        list(_pieces(iter(sent), 3))
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+    asked_for = [piece(1), piece(1), piece(1, finish="length")]
+    assert len(list(_pieces(iter(asked_for), 3))) == 3
+
+
+def test_the_text_of_an_answer_is_bounded() -> None:
+    long = oip.ModelInferResponse()
+    prompts.write_piece(long, Piece((1,), b"x" * 4096, "stop"))
+    with pytest.raises(Refusal) as found:
+        list(_pieces(iter([long]), 3))
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+def test_an_unknown_finish_reason_is_refused() -> None:
+    with pytest.raises(Refusal) as found:
+        read_piece(piece(1, finish="because"))
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+def begin(number: int, score: float | None = 0.5, screening: object = "a screen") -> None:
+    """Have a prompt of so many tokens answered, where eight are allowed."""
+
+    class Room:
+        @contextmanager
+        def streaming(self, *_: Any) -> Iterator[Iterator[oip.ModelInferResponse]]:
+            response = oip.ModelInferResponse()
+            prompts.write_prologue(response, range(number), score)
+            yield iter([response])
+
+    room: Any = Room()
+    cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
+    terms: Any = SimpleNamespace(prompt_tokens=8, screening=screening, check=lambda _: None)
+    generator = RemoteGenerator(room, cleared, terms)
+    with generator.begin(Asked(b"x", False, Sampling(1)), 0.0, "client", lambda _: None):
+        pass
+
+
+def test_a_prompt_is_no_longer_than_its_terms_allow() -> None:
+    begin(8)
+    with pytest.raises(Refusal) as found:
+        begin(9)
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+@pytest.mark.parametrize(("score", "screening"), [(None, "a screen"), (0.5, None)])
+def test_a_prompt_is_measured_as_its_terms_say(score: float | None, screening: object) -> None:
+    begin(8, None, None)
+    with pytest.raises(Refusal) as found:
+        begin(8, score, screening)
+    assert found.value.reason is Reason.ANSWER_MALFORMED
+
+
+def test_an_error_in_the_middle_has_an_end() -> None:
+    written: list[Any] = []
+
+    class Recorder:
+        def record(self, outcome: Any) -> Any:
+            written.append(outcome)
+            return SimpleNamespace(encode=lambda: b"")
+
+    class Breaking(Generate):
+        def _parts(self, request: Any, call: Any, work: Any) -> Any:
+            self._record(call, work, "opened")
+            yield oip.ModelInferResponse()
+            raise OverflowError("the prompt, say")
+
+    policy: Any = SimpleNamespace(digest="sha256:0")
+    unresolved: Any = SimpleNamespace(ended=lambda *_: None)
+    generate = Breaking(
+        *(SimpleNamespace(), Recorder(), lambda: policy, SimpleNamespace(), SimpleNamespace()),  # type: ignore[arg-type]
+        lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        60.0,
+        unresolved,
+    )
+    call: Any = SimpleNamespace(
+        principal=SimpleNamespace(name="client"), method="/x", is_active=lambda: True
+    )
+    *_, told = generate.stream(oip.ModelInferRequest(model_name="tiny"), call)
+    assert Counter(one.outcome for one in written) == Counter(["opened", Reason.INTERNAL.name])
+    assert told.error_message.startswith(Reason.INTERNAL.name)
+    assert "prompt" not in told.error_message

@@ -1,0 +1,85 @@
+"""A returning engine gets requests only after the gateway has shown it everything that is live."""
+
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+
+from inference.remote import sockets
+from inference.remote.door import SocketDoor
+from inference.remote.room import EngineRoom
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import (
+    GRPCInferenceServiceServicer,
+    add_GRPCInferenceServiceServicer_to_server,
+)
+from sealgate.reasons import Reason
+from sealgate.v1 import engine_pb2
+from sealgate.v1.engine_pb2_grpc import EngineServiceServicer, add_EngineServiceServicer_to_server
+from tests.support.engine_outcomes import promoted
+from tests.support.paper_registry import PaperRegistry
+from tests.support.people import refused
+
+
+class Loading(GRPCInferenceServiceServicer, EngineServiceServicer):
+    """An engine that answers nothing, and whose loads end when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+
+    def ServerLive(self, request, context):  # noqa: N802
+        return oip.ServerLiveResponse(live=True)
+
+    def RepositoryModelLoad(self, request, context):  # noqa: N802
+        self.begun.set()
+        assert self.may_end.wait(60)
+        return oip.RepositoryModelLoadResponse()
+
+    def GetCosts(self, request, context):  # noqa: N802
+        return engine_pb2.GetCostsResponse(
+            place="cpu", lanes=1, batches=[engine_pb2.BatchCost(rows=1, seconds=0.001)]
+        )
+
+    def ModelInfer(self, request, context):  # noqa: N802
+        context.abort(grpc.StatusCode.UNAVAILABLE, "it begins anew")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Loading]:
+    engine = Loading()
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    add_GRPCInferenceServiceServicer_to_server(engine, server)
+    add_EngineServiceServicer_to_server(engine, server)
+    with sockets.private_files():
+        server.add_insecure_port(f"unix:{tmp_path / 'engine.sock'}")
+    server.start()
+    yield engine
+    engine.may_end.set()
+    server.stop(None).wait()
+
+
+def test_a_returning_engine_waits_until_it_has_everything(engine: Loading, tmp_path: Path) -> None:
+    registry = PaperRegistry()
+    digest = promoted(registry).digest
+    room = EngineRoom(SocketDoor(tmp_path / "engine.sock"))
+    engine.may_end.set()
+    room.show(registry, registry)
+    assert list(room.measured) == [digest]
+    with refused(Reason.ENGINE_UNAVAILABLE):
+        room.infer(oip.ModelInferRequest(), None)
+
+    engine.begun.clear()
+    engine.may_end.clear()
+    showing = threading.Thread(target=room.show, args=(registry, registry))
+    showing.start()
+    assert engine.begun.wait(60)
+    # `EngineRooms` asks those first that have measured the version.
+    assert list(room.measured) == []
+    engine.may_end.set()
+    showing.join()
+    assert list(room.measured) == [digest]
+    room.close()

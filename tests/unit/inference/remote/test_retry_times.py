@@ -1,0 +1,46 @@
+"""A remote engine's retry time reaches the caller."""
+
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+
+from inference.remote import sockets
+from inference.remote.door import SocketDoor
+from inference.remote.room import EngineRoom
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import (
+    GRPCInferenceServiceServicer,
+    add_GRPCInferenceServiceServicer_to_server,
+)
+from sealgate.reasons import Reason, Refusal
+from sealgate.statuses import grpc_status
+
+
+class Full(GRPCInferenceServiceServicer):
+    """An engine whose queue has room in seven seconds."""
+
+    def ModelInfer(self, request, context):  # noqa: N802
+        context.abort_with_status(grpc_status(Refusal(Reason.QUEUE_FULL, "", 7.0)))
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[EngineRoom]:
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    add_GRPCInferenceServiceServicer_to_server(Full(), server)
+    with sockets.private_files():
+        server.add_insecure_port(f"unix:{tmp_path / 'engine.sock'}")
+    server.start()
+    room = EngineRoom(SocketDoor(tmp_path / "engine.sock"))
+    yield room
+    room.close()
+    server.stop(None).wait()
+
+
+def test_callers_hear_when_to_retry(room: EngineRoom) -> None:
+    with pytest.raises(Refusal) as refused:
+        room.infer(oip.ModelInferRequest(), None)
+    assert refused.value.reason is Reason.QUEUE_FULL
+    assert refused.value.retry == 7.0

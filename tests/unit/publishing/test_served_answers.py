@@ -1,0 +1,80 @@
+"""Attacks count where they change the served INT8 answer."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from publishing import red_team
+from publishing.calibrate import show
+from publishing.forward import Classifier, ResponseGraph
+from publishing.probe import Array, Probe
+from publishing.served import BORDER, ServedProber
+from publishing.tensor_frames import pack
+from sealgate.trust import canonical
+from tests.support.onnx_models import Perceptron
+from tests.support.version_files import VersionFiles, clean_rows, compared
+
+MODEL = Perceptron.random(seed=11)
+FILES = VersionFiles.of(MODEL)
+X = clean_rows(MODEL, 300, seed=5)
+
+
+@pytest.fixture(scope="module")
+def prober() -> ServedProber:
+    probe = Probe.of(ResponseGraph.of(MODEL.response()), FILES.config)
+    return ServedProber(probe, Classifier.of(MODEL.int8(), FILES.config), border=True)
+
+
+def attacks(prober: ServedProber) -> Iterator[tuple[str, Array, Array, Array]]:
+    """By name: the rows, and where they turned the served answer and the other."""
+    own, twin = prober.answers(X), prober.prober.answers(X)
+    for name, rows in prober.attacks(X, np.random.default_rng(0)):
+        if name.startswith("near"):
+            # How far these go is drawn by lot, behind what others draw.
+            continue
+        yield name, rows, prober.answers(rows) != own, prober.prober.answers(rows) != twin
+
+
+def report(counted: bool) -> dict[str, dict[str, float]]:
+    detector = compared(FILES.detector) if counted else FILES.detector
+    files = FILES.encode(detector_json=detector.encode())
+    plan = canonical.encode({"victims": 0, "queries": 0, "eps": 0.1})
+    needed = {path: files[path] for path in red_team.FILES}
+    sent: list[bytes] = []
+    red_team.run(pack({**needed, "plan": plan}, {"rows": X}), sent.append)
+    found: dict[str, dict[str, float]] = canonical.decode(sent[0])["attacks"]
+    return found
+
+
+def test_some_rows_change_the_served_answer_alone(prober: ServedProber) -> None:
+    *_, (name, rows, served, twin) = attacks(prober)
+    assert name == BORDER
+    assert served.mean() > 0.1
+    assert not twin[served].any()
+    assert np.array_equal(rows[~served], X[~served])
+    features = prober.measure(rows)[1]
+    assert (features[served, -1] == 1).all()
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_an_attack_counts_by_the_served_answer(prober: ServedProber, counted: bool) -> None:
+    told, apart = report(counted), 0
+    for name, _, served, twin in attacks(prober):
+        assert told[name]["succeeded"] == pytest.approx(served.mean(), abs=1e-4)
+        apart += served.sum() != twin.sum()
+    assert apart > 1
+    assert ("disagrees" in told[BORDER]) is counted
+    # A detector from before lets most of them pass.
+    assert (told[BORDER]["flagged"] == 1) if counted else (told[BORDER]["flagged"] < 0.5)
+
+
+def test_a_detector_is_fitted_to_served_answers(prober: ServedProber) -> None:
+    seen = show(replace(prober, border=False), X, np.random.default_rng(0), compared=True)
+    assert BORDER not in seen.harmful
+    for name, _, served, _ in attacks(prober):
+        if name in seen.harmful:
+            assert seen.harmful[name].places.tolist() == np.flatnonzero(served).tolist()
+    assert seen.disagreeing == np.mean(prober.measure(X)[1][:, -1])
+    assert seen.clean.features.shape == (len(X), 4)

@@ -1,0 +1,16 @@
+"""Every process that remembers times goes by the steady clock."""
+
+from types import ModuleType
+
+import pytest
+
+from gateway import app
+from gateway.backends import engine_process
+from generation import process
+from sealgate import steady_clock
+
+
+@pytest.mark.parametrize("builder", [app, engine_process, process])
+def test_each_process_uses_the_steady_clock(builder: ModuleType) -> None:
+    """What each builder hands on as the time, to whoever keeps what was seen."""
+    assert vars(builder)["now"] is steady_clock.now

@@ -1,0 +1,57 @@
+"""A prompt classifier learns from, is calibrated on and is shown the same kind of rows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gateway.screening.prompt_classifier import shown
+from inference.generation import Asked, Sampling
+from inference.screening.conformal import rank
+from inference.tokenizer import TextTokenizer
+from inference.tokens import resized
+from inference.windows import Windows
+from tests.support.text_models import RULES, sentences, tokenizer_json
+from training.alarms import settle
+from training.material import CALIBRATION, Material
+from training.recipe import Alarms, DataRows, Student
+from training.sources import read_rows
+from training.students import logits_of, make
+
+TEXTS = [" ".join(two) for two in zip(*(sentences(seed, 500)[0] for seed in (1, 2)), strict=True)]
+LABELS = ["offer" if number % 3 == 0 else "work" for number in range(500)]
+
+
+def data(folder: Path) -> DataRows:
+    path = folder / "texts.jsonl"
+    lines = [
+        json.dumps({"text": t, "label": label}) for t, label in zip(TEXTS, LABELS, strict=True)
+    ]
+    path.write_text("\n".join(lines))
+    return DataRows("texts", 60, 10, 400, path=path, tokens=RULES.most, windows=True)
+
+
+def test_training_rows_are_what_the_gateway_shows(tmp_path: Path) -> None:
+    read = read_rows(data(tmp_path), tokenizer_json())
+    tokenizer = TextTokenizer.open(tokenizer_json(), RULES)
+    assert len(read.x) > len(TEXTS)
+    for number, text in enumerate(TEXTS[:50]):
+        windows = shown(Asked(text.encode(), False, Sampling(1)), Windows(tokenizer))
+        rows = resized(tokenizer.rows([window.encode() for window in windows]), RULES.most)
+        assert np.array_equal(read.x[read.numbers == number], rows)
+
+
+def test_the_bound_counts_whole_prompts(tmp_path: Path) -> None:
+    asked, alarms = data(tmp_path), Alarms("offer", 0.05)
+    material = Material.cut(read_rows(asked, tokenizer_json()), asked, alarms.label)
+    torch.manual_seed(1)
+    student = make(Student("encoder", 16, 1), material.read)
+    found = settle(student, material, alarms)
+    x, y = material.slices[CALIBRATION]
+    called = logits_of(student, torch.from_numpy(x)).argmax(1).numpy() == 0
+    texts = material.texts[CALIBRATION]
+    clean = set(texts[y == 1])
+    assert found is not None
+    assert (found.texts, found.rank) == (len(clean), rank(len(clean), 0.05, 0.9))
+    assert len(clean & set(texts[called])) == found.rank - 1

@@ -1,0 +1,23 @@
+"""A run's provenance ties calibration and test slices to the run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from publishing.data import Dataset
+from publishing.origin import Origin
+from tests.support import recipes
+from tests.support.runs import make, without_graphs
+
+
+def test_the_provenance_has_the_digest_that_publishing_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_graphs(monkeypatch)
+    made = make(recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.TRAIN), tmp_path / "made")
+    data = (made.model / "provenance.json").read_bytes()
+    Origin.decode(data)
+    (slices,) = json.loads(data)["predicate"]["runDetails"]["byproducts"]
+    assert slices["name"] == made.data.name
+    assert f"sha256:{slices['digest']['sha256']}" == Dataset.read(made.data).digest
