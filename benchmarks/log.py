@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.long_log import ORIGIN, Row, as_of, large_log, row_of, timed
 from benchmarks.report import Target, write_report
-from gateway.recording.recorder import Outcome, Recorder
+from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.artifact_folder import FolderStore
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys
@@ -113,7 +113,7 @@ def _recording(kind: str, place: Path | str, at_a_time: int, seconds: float) -> 
     with TemporaryDirectory() as folder:
         subjects = SubjectKeys.open(Path(folder) / "subjects.db")
         log = AnswerLog.open(place, ORIGIN, PrivateKey.generate(), subjects)
-        recorder = Recorder(log, subjects)
+        recorder = AuditRecorder(log, subjects)
         outcome = sample_outcome()
         recorder.record(outcome)
         before, cpu, began = recorder.size, time.process_time(), time.perf_counter()
@@ -136,9 +136,9 @@ def _recording(kind: str, place: Path | str, at_a_time: int, seconds: float) -> 
     ]
 
 
-def sample_outcome() -> Outcome:
+def sample_outcome() -> AuditRecord:
     """An answered request, as the gateway records it."""
-    return Outcome(
+    return AuditRecord(
         subject="client",
         time=datetime.now(UTC),
         principal="client",

@@ -13,7 +13,7 @@ from typing import Any, Self
 from benchmarks.log import sample_outcome
 from benchmarks.long_log import ORIGIN
 from benchmarks.report import RESULTS
-from gateway.recording.recorder import Recorder
+from gateway.recording.recorder import AuditRecorder
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys
 from sealgate.trust.keys import PrivateKey
@@ -115,7 +115,7 @@ def _entry_bytes() -> float:
             closing(SubjectKeys.open(Path(folder) / "subjects.db")) as subjects,
             closing(AnswerLog.open(place, ORIGIN, PrivateKey.generate(), subjects)) as log,
         ):
-            recorder, outcome = Recorder(log, subjects), sample_outcome()
+            recorder, outcome = AuditRecorder(log, subjects), sample_outcome()
             with ThreadPoolExecutor(64) as pool:
                 list(pool.map(lambda _: recorder.record(outcome), range(_ENTRIES)))
             recorder.close(10)

@@ -17,8 +17,8 @@ from gateway.app import build, now
 from gateway.auth.authenticate import issuer
 from gateway.auth.tokens import TokenVerifier
 from gateway.config.document import GatewayConfig
-from gateway.pipeline.params import read_question
-from gateway.recording.recorder import Outcome
+from gateway.pipeline.params import read_params
+from gateway.recording.recorder import AuditRecord
 from inference.inputs import model_input
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.remote import Profile
@@ -65,7 +65,7 @@ def _steps(
     return {
         "verify the token (ES256)": _median(lambda: TokenVerifier(issuers).identity(token)),
         "know the token again": _median(lambda: verifier.identity(token)),
-        "parse the request": _median(lambda: read_question(oip.ModelInferRequest.FromString(wire))),
+        "parse the request": _median(lambda: read_params(oip.ModelInferRequest.FromString(wire))),
         "resolve the alias": _median(lambda: gateway.engine.resolve("digits", None, "production")),
         "read and check tensors": _median(lambda: model_input(live.config, read_inputs(request))),
         "digests of input and output": _median(
@@ -80,8 +80,8 @@ def _steps(
     }
 
 
-def _outcome(live: Any, answer: Any) -> Outcome:
-    return Outcome(
+def _outcome(live: Any, answer: Any) -> AuditRecord:
+    return AuditRecord(
         subject="client",
         time=now(),
         principal="client",

@@ -4,22 +4,22 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from gateway.admission.quotas import Quotas
-from gateway.admission.stream_limiter import Turnstile
+from gateway.admission.quotas import QuotaLimiter
+from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.authenticate import CallAuthenticator
-from gateway.auth.interceptor import FrontDoor
+from gateway.auth.interceptor import AuthInterceptor
 from gateway.auth.rights import Rights
-from gateway.backends.running import Running
+from gateway.backends.running import Backends
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_rollback_key
 from gateway.observability.listener import MetricsListener
 from gateway.observability.readiness import Phase
-from gateway.pipeline.enforcement import Release
-from gateway.pipeline.generate import Generate
-from gateway.pipeline.infer import Predict
+from gateway.pipeline.enforcement import Enforcement
+from gateway.pipeline.generate import GenerationPipeline
+from gateway.pipeline.infer import InferencePipeline
 from gateway.recording.own_answers import OwnAnswers
-from gateway.recording.recorder import Outcome, Recorder
-from gateway.recording.store import Store
+from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording.store import GatewayStore
 from gateway.rollout.rollout import Rollout
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
@@ -28,19 +28,18 @@ from gateway.services.credentials import CredentialService
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
 from gateway.services.logs import LogService
-from gateway.services.policy import PolicyService
-from gateway.services.registry import RegistryService
+from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions
-from gateway.sync.event_streams import Watches
-from gateway.sync.registry_sync import Watch
+from gateway.sync.event_streams import EventStreams
+from gateway.sync.registry_sync import RegistrySync
 from gateway.transport.call import Call
 from gateway.transport.connections import Bounds, room_for_unknown
 from gateway.transport.grpc_connections import GrpcConnections, NotingAuthenticator
 from gateway.transport.http.listeners import HttpListeners
 from gateway.transport.listeners import listen, new_server
 from gateway.transport.tls import ServerTls
-from gateway.witnesses.updates import Witnesses
+from gateway.witnesses.updates import WitnessUpdater
 from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.reasons import Reason, Refusal
@@ -80,44 +79,44 @@ class Gateway:
     def __init__(self, config: GatewayConfig) -> None:
         self._limits = config.limits
         self._authenticator = CallAuthenticator.of(config, now)
-        self._turnstile = Turnstile(config.limits)
-        self._quotas = Quotas.of(config.quotas, config.quota_store)
+        self._stream_limiter = StreamLimiter(config.limits)
+        self._quotas = QuotaLimiter.of(config.quotas, config.quota_store)
         bounds = Bounds.of(config.limits)
         self._connections = GrpcConnections(bounds, lambda: self._grpc_ports.values())
-        front_door = self._new_front_door(config)
+        interceptor = self._new_interceptor(config)
         room = room_for_unknown(bounds, _LISTENERS)
-        self._server = new_server(config.limits, front_door, room)
+        self._server = new_server(config.limits, interceptor, room)
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
         tls = ServerTls.of(config.tls)
-        http = self._http = HttpListeners(config, tls, front_door)
+        http = self._http = HttpListeners(config, tls, interceptor)
         self._grpc_ports = listen(self._server, config, tls)
         self.ports = self._grpc_ports | http.ports
         try:
-            self._store = store = Store.open(config, now)
+            self._store = store = GatewayStore.open(config, now)
         except BaseException:
             self._server.stop(None)
             http.finish()
             raise
-        self._running = Running.open(config, store.roots, now)
+        self._running = Backends.open(config, store.roots, now)
         self.engine = self._running.engine
-        self.recorder = Recorder(store.answers, store.subjects)
+        self.recorder = AuditRecorder(store.answers, store.subjects)
         self._drift = DriftWatch(store.registry.drifts, store.answers.origin)
-        self._watch = self._new_watch(front_door)
+        self._watch = self._new_watch(interceptor)
         guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
         self._rollout = Rollout(self.engine, self.recorder, store.registry.pointers, now, guard_key)
         self._sessions = open_sessions(config.sessions)
         self._features = FeatureKeeper(config.features, now)
         self._rights = Rights(self.policy, config.gateway.environment)
-        self._health = HealthService(self.engine, front_door.admit, self._rights)
-        self._watches = Watches.over(
-            store.registry, store.answers, front_door.admit, self._rights, config.limits
+        self._health = HealthService(self.engine, interceptor.admit, self._rights)
+        self._watches = EventStreams.over(
+            store.registry, store.answers, interceptor.admit, self._rights, config.limits
         )
         logs, often = list(store.logs().values()), config.limits.anchor_every
-        self._witnesses = Witnesses(config.witnesses, logs, store.witnessed, store.halt, often)
+        self._witnesses = WitnessUpdater(config.witnesses, logs, store.witnessed, store.halt, often)
         self._predict = self._new_predict()
         self._generate = self._new_generate()
         self._add_services()
-        self._metrics = self._new_metrics(config, front_door, tls)
+        self._metrics = self._new_metrics(config, interceptor, tls)
         self.ports |= self._metrics.ports
 
     def policy(self) -> Policy:
@@ -135,7 +134,7 @@ class Gateway:
         self._authenticator.start(self._store.registry)
         for service in ("", *(service.full_name for service in SERVICES)):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        self._turnstile.start()
+        self._stream_limiter.start()
         self._watches.start()
         self._witnesses.start()
         self._rollout.start()
@@ -156,7 +155,7 @@ class Gateway:
         self._connections.stop()
         self._http.stop()
         self._generate.wait(self._limits.drain)
-        self._turnstile.stop()
+        self._stream_limiter.stop()
         self._rollout.stop()
         self.engine.close(self._limits.drain)
         self.recorder.close(self._limits.drain)
@@ -168,36 +167,36 @@ class Gateway:
         self._metrics.stop()
         self._store.close()
 
-    def _new_front_door(self, config: GatewayConfig) -> FrontDoor:
-        return FrontDoor(
+    def _new_interceptor(self, config: GatewayConfig) -> AuthInterceptor:
+        return AuthInterceptor(
             NotingAuthenticator(self._authenticator, self._connections),
             self.policy,
             self._record_refusal,
             self._record_read,
-            self._turnstile,
+            self._stream_limiter,
             self._quotas,
             config.limits.message_bytes,
         )
 
-    def _new_watch(self, front_door: FrontDoor) -> Watch:
-        return Watch(
+    def _new_watch(self, interceptor: AuthInterceptor) -> RegistrySync:
+        return RegistrySync(
             self._store.registry,
             self.engine,
             self._store.answers,
-            front_door.counted_refusals,
+            interceptor.counted_refusals,
             self._limits.anchor_every,
             self._store.remember,
             self._running.shown,
             self._drift.report,
         )
 
-    def _new_predict(self) -> Predict:
-        return Predict(
+    def _new_predict(self) -> InferencePipeline:
+        return InferencePipeline(
             self.engine,
             self.recorder,
             self.policy,
             self._rights,
-            Release(self.policy, self._store.registry.allowances),
+            Enforcement(self.policy, self._store.registry.allowances),
             self._sessions,
             self._drift,
             self._features,
@@ -206,8 +205,8 @@ class Gateway:
             self._limits.deadline,
         )
 
-    def _new_generate(self) -> Generate:
-        return Generate(
+    def _new_generate(self) -> GenerationPipeline:
+        return GenerationPipeline(
             self.engine,
             self.recorder,
             self.policy,
@@ -219,7 +218,7 @@ class Gateway:
         )
 
     def _new_metrics(
-        self, config: GatewayConfig, front_door: FrontDoor, tls: ServerTls | None
+        self, config: GatewayConfig, interceptor: AuthInterceptor, tls: ServerTls | None
     ) -> MetricsListener:
         return MetricsListener(
             config,
@@ -227,7 +226,7 @@ class Gateway:
             self.recorder,
             self._store,
             self._predict,
-            front_door,
+            interceptor,
             tls,
             self._http.answers,
             self._drift,
@@ -282,7 +281,7 @@ class Gateway:
     ) -> None:
         principal = call.principal.name
         self.recorder.record(
-            Outcome(
+            AuditRecord(
                 subject=principal if subject is None else subject,
                 time=now(),
                 principal=principal,

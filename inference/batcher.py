@@ -161,7 +161,7 @@ class Batcher(Generic[Rows, Part]):
             raise Refusal(Reason.QUEUE_FULL, full, retry)
 
     def _wait(self, job: Job[Rows, Part], gate: "threading.Lock") -> bool:
-        """Wait for the result (false) or for being told to lead (true)."""
+        """WaitLimits for the result (false) or for being told to lead (true)."""
         left = -1.0 if job.deadline is None else max(0.0, job.deadline - time.monotonic())
         try:
             opened = gate.acquire(timeout=left)
@@ -232,7 +232,9 @@ class Batcher(Generic[Rows, Part]):
         return sizes[-1] if sizes else most
 
     def _await_more(self, head: Job[Rows, Part]) -> None:
-        """Wait for more rows where that pays. Whoever comes takes a free lane, if there is one."""
+        """WaitLimits for more rows where that pays. Whoever comes takes a free lane, if there is
+        one.
+        """
         if not self._limits.delay or self._awaited_rows or self._free_lanes:
             return
         rows = head.rows + self._queue.rows

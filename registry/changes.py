@@ -14,7 +14,9 @@ class Changes(Protocol):
     """Of one thread: `wait` and `close` are never called at once."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait until there is reason to look, at most about `seconds`; say whether there is."""
+        """WaitLimits until there is reason to look, at most about `seconds`; say whether there
+        is.
+        """
         ...
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Filters of lists: a strict part of AIP-160.
 
-Comparisons of fields with values, joined by AND, by OR, which binds closer, by NOT or `-`, and by
-parentheses. A value is a word or a quoted string. `field:*` asks whether the field is there. What
-is not of this form is refused, and so is what is unreasonably long.
+ShadowComparisons of fields with values, joined by AND, by OR, which binds closer, by NOT or `-`,
+and by parentheses. A value is a word or a quoted string. `field:*` asks whether the field is there.
+What is not of this form is refused, and so is what is unreasonably long.
 """
 
 import re

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.guard.margins import Floats, Margins
-from gateway.screening.prompt_classifier import OfTexts, PromptGuard
+from gateway.screening.prompt_classifier import PromptClassifier, TextVersion
 from inference.engine import Engine
 from inference.generation import Asked
 from inference.windows import Windows
@@ -32,10 +32,10 @@ class Published:
 
     def __init__(self, engine: Engine, label: str) -> None:
         (self._live,) = engine.live().values()
-        if not isinstance(self._live.ready, OfTexts) or self._live.ready.tokenizer is None:
+        if not isinstance(self._live.ready, TextVersion) or self._live.ready.tokenizer is None:
             raise SystemExit("it takes no texts")
         self._engine = engine
-        self._gateway = PromptGuard(engine)
+        self._gateway = PromptClassifier(engine)
         self._guard = Guard(self._live.digest, label, BLOCK)
         self._sought = self._live.config.labels.index(label)
         self._call: Any = SimpleNamespace(

@@ -3,7 +3,7 @@
 Without this, calls would queue for as long as their callers have patience, the work of those who
 lost it would be in vain, and gRPC's own refusal, at its bound on calls in flight, says neither why
 nor when to come again. Only inference is turned away so early, before anyone looks at who asks: an
-administrator's revocation gets through a crowd.
+administrator's revocation gets through under load.
 """
 
 from collections import Counter
@@ -34,8 +34,8 @@ class _AtOnce(ThreadPoolExecutor):
         return done
 
 
-class Crowd(grpc.ServerInterceptor):
-    """Stands before the front door."""
+class LoadShedder(grpc.ServerInterceptor):
+    """Stands before the auth interceptor."""
 
     def __init__(self, threads: Threads, most: int, counted: Counter[str]) -> None:
         """No more than `most` calls may wait; who is turned away is `counted`, by reason."""
@@ -56,7 +56,7 @@ class Crowd(grpc.ServerInterceptor):
     def _refuse(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> None:
         self._counted[Reason.QUEUE_FULL.name] += 1
         retry = max(self._threads.waited, 0.1)
-        context.abort_with_status(grpc_status(Refusal(Reason.QUEUE_FULL, "a crowd", retry)))
+        context.abort_with_status(grpc_status(Refusal(Reason.QUEUE_FULL, "load shedding", retry)))
 
 
 def _handler(refuse: Callable[[Iterator[bytes], grpc.ServicerContext], None]) -> Handler:

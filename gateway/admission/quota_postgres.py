@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 from gateway.admission.shared_postgres import open_shared
-from gateway.admission.token_counts import Counted
+from gateway.admission.token_counts import TokenReservation
 
 # One transaction, since it is sent as one. The rows that go are of callers and quotas that there
 # are no more.
@@ -101,17 +101,17 @@ class PostgresStorage(Storage):
         """When the window ends, by this machine's clock; how long that is, the server says."""
         return time.time() + float(self._scalar(_LEFT, {"key": key}) or 0.0)
 
-    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> Counted:
+    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> TokenReservation:
         """See `gateway.admission.token_counts.TokenCounts`; a place is a window's end."""
         values = {"key": key, "tokens": tokens, "most": _ANY if most is None else most}
         try:
             row = self._again(_TAKE, {**values, "seconds": seconds})
             if row is None:
                 left = self._again(_LEFT, values)
-                return Counted(0, left[0] if left else float(seconds), None)
+                return TokenReservation(0, left[0] if left else float(seconds), None)
         except SQLAlchemyError as error:
             raise StorageError(error) from error
-        return Counted(*row)
+        return TokenReservation(*row)
 
     def give_back(self, key: str, place: Any, tokens: int) -> None:
         """See `gateway.admission.token_counts.TokenCounts`. It is not asked twice: at worst they

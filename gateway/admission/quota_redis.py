@@ -11,7 +11,7 @@ from typing import Any
 from limits.errors import StorageError
 from limits.storage import RedisStorage
 
-from gateway.admission.token_counts import Counted
+from gateway.admission.token_counts import TokenReservation
 
 # KEYS: the window. ARGV: a name, how many, the most that there may be in all, the seconds of a new
 # window.
@@ -53,14 +53,14 @@ class RedisTokens:
         self._take, self._add = register(_TAKE), register(_ADD)
         self._give_back = register(_GIVE_BACK)
 
-    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> Counted:
+    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> TokenReservation:
         """See `TokenCounts`."""
         if most is None:
             tokens, left = self._run(self._add, key, tokens, seconds)
-            return Counted(tokens, left / 1000, "")
+            return TokenReservation(tokens, left / 1000, "")
         name = secrets.token_hex(8)
         tokens, left, counted = self._run(self._take, key, name, tokens, most, seconds)
-        return Counted(tokens, left / 1000, name if counted else None)
+        return TokenReservation(tokens, left / 1000, name if counted else None)
 
     def give_back(self, key: str, place: Any, tokens: int) -> None:
         """See `TokenCounts`."""

@@ -69,7 +69,7 @@ class _Share:
     running: int = 0
 
 
-class Quotas:
+class QuotaLimiter:
     """Counts what callers ask. `enter` begins a call and returns what must be called at its end."""
 
     def __init__(self, quotas: Iterable[Quota], store: Storage) -> None:
@@ -81,7 +81,7 @@ class Quotas:
         self._breaker = CircuitBreaker(Reason.QUOTA_UNKNOWN)
 
     @classmethod
-    def of(cls, quotas: Iterable[Quota], store: QuotaStore) -> "Quotas":
+    def of(cls, quotas: Iterable[Quota], store: QuotaStore) -> "QuotaLimiter":
         """Raises: ConfigError for a place that cannot be used."""
         return cls(quotas, open_store(store.url))
 

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from enum import Enum, auto
 from typing import Protocol
 
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from sealgate.reasons import Reason, Refusal
 
 _SWEEP_SECONDS = 0.25
@@ -29,7 +29,7 @@ _OVERTIME_SECONDS = 5.0
 _DOORKEEPERS = 8
 
 
-class Wait(Enum):
+class WaitLimits(Enum):
     """What a thread waits for: the one message of an anonymous or a known caller, a stream, or what
     happens next.
     """
@@ -44,29 +44,29 @@ class Cancellable(Protocol):
     def cancel(self) -> None: ...
 
 
-class Turnstile:
+class StreamLimiter:
     """Lets calls wait while there is room, and ends those that overstay."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: GatewayLimits) -> None:
         share = max(1, limits.threads // 4)
         self._room = {
-            Wait.ANONYMOUS: threading.BoundedSemaphore(share),
-            Wait.MESSAGE: threading.BoundedSemaphore(limits.threads),
-            Wait.STREAM: threading.BoundedSemaphore(share),
-            Wait.WATCH: threading.BoundedSemaphore(limits.watchers),
+            WaitLimits.ANONYMOUS: threading.BoundedSemaphore(share),
+            WaitLimits.MESSAGE: threading.BoundedSemaphore(limits.threads),
+            WaitLimits.STREAM: threading.BoundedSemaphore(share),
+            WaitLimits.WATCH: threading.BoundedSemaphore(limits.watchers),
         }
         self._most_of_one = {
-            Wait.MESSAGE: max(1, limits.threads - share),
-            Wait.STREAM: max(1, share - share // 4),
+            WaitLimits.MESSAGE: max(1, limits.threads - share),
+            WaitLimits.STREAM: max(1, share - share // 4),
         }
-        self._of_one: Counter[tuple[Wait, str]] = Counter()
+        self._of_one: Counter[tuple[WaitLimits, str]] = Counter()
         self._idle = limits.idle
         self._longest = {
-            Wait.ANONYMOUS: _ANONYMOUS_SECONDS,
-            Wait.MESSAGE: limits.deadline,
-            Wait.STREAM: limits.stream,
+            WaitLimits.ANONYMOUS: _ANONYMOUS_SECONDS,
+            WaitLimits.MESSAGE: limits.deadline,
+            WaitLimits.STREAM: limits.stream,
             # They end by themselves, unless the other end takes nothing.
-            Wait.WATCH: limits.stream + _OVERTIME_SECONDS,
+            WaitLimits.WATCH: limits.stream + _OVERTIME_SECONDS,
         }
         self.watchers = ThreadPoolExecutor(
             limits.watchers + _DOORKEEPERS, thread_name_prefix="watcher"
@@ -74,7 +74,7 @@ class Turnstile:
         self._ends: dict[Cancellable, float] = {}
         self._mutex = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="turnstile", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="stream-limiter", daemon=True)
 
     def start(self) -> None:
         """Begin to end what overstays."""
@@ -90,11 +90,11 @@ class Turnstile:
         """Hold a place for a known caller's call while its one message comes. Raises: QUEUE_FULL,
         also where too many of that caller's wait.
         """
-        return self._waiting_for(caller, call, Wait.MESSAGE)
+        return self._waiting_for(caller, call, WaitLimits.MESSAGE)
 
     def streaming(self, call: Cancellable, caller: str) -> AbstractContextManager[None]:
         """The same while a known caller's stream goes on."""
-        return self._waiting_for(caller, call, Wait.STREAM)
+        return self._waiting_for(caller, call, WaitLimits.STREAM)
 
     @contextmanager
     def idle(self, call: Cancellable) -> Iterator[None]:
@@ -110,7 +110,7 @@ class Turnstile:
                     self._ends[call] = end
 
     @contextmanager
-    def waiting(self, call: Cancellable, wait: Wait) -> Iterator[None]:
+    def waiting(self, call: Cancellable, wait: WaitLimits) -> Iterator[None]:
         """Hold a place for the call while the block runs. Raises: QUEUE_FULL."""
         room = self._room[wait]
         if not room.acquire(blocking=False):
@@ -125,7 +125,7 @@ class Turnstile:
             room.release()
 
     @contextmanager
-    def _waiting_for(self, caller: str, call: Cancellable, wait: Wait) -> Iterator[None]:
+    def _waiting_for(self, caller: str, call: Cancellable, wait: WaitLimits) -> Iterator[None]:
         key = wait, caller
         with self._mutex:
             if self._of_one[key] >= self._most_of_one[wait]:

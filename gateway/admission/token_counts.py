@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class TokenReservation:
     """How many tokens the window holds now, and in how many seconds it ends. `place` is where these
     were counted, None where they were too many and were not.
     """
@@ -27,7 +27,7 @@ class Counted:
 class TokenCounts(Protocol):
     """Raises StorageError of `limits` where the place of the counts does not answer."""
 
-    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> Counted:
+    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> TokenReservation:
         """Count tokens in the window of `key` that is open, or in a new one of so many seconds;
         none of them where there would be more than `most`. What is taken without a `most` is not
         given back.
@@ -56,7 +56,7 @@ class MemoryTokens:
     _windows: dict[str, _Window] = field(default_factory=dict)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> Counted:
+    def take(self, key: str, seconds: int, tokens: int, most: int | None) -> TokenReservation:
         """See `TokenCounts`."""
         with self._mutex:
             now = time.monotonic()
@@ -64,9 +64,9 @@ class MemoryTokens:
             if window is None or now >= window.end:
                 window = self._windows[key] = _Window(now + seconds)
             if most is not None and window.tokens + tokens > most:
-                return Counted(window.tokens, window.end - now, None)
+                return TokenReservation(window.tokens, window.end - now, None)
             window.tokens += tokens
-            return Counted(window.tokens, window.end - now, window)
+            return TokenReservation(window.tokens, window.end - now, window)
 
     def give_back(self, key: str, place: Any, tokens: int) -> None:
         """See `TokenCounts`. A window that is over is nobody's any more."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.auth.key_sets import KeySet
-from gateway.transport.http_client import Exchange
+from gateway.transport.http_client import HttpExchange
 from sealgate.reasons import Reason, Refusal
 
 _LARGEST_BYTES = 256 * 1024
@@ -57,7 +57,7 @@ class Fetcher:
         200; KEY_SET_REFUSED for another address than https, or a document that is too large.
         """
         parts = check_address(url, insecure_loopback=self.insecure_loopback)
-        exchange = Exchange(
+        exchange = HttpExchange(
             parts,
             self._context(parts),
             "GET",

@@ -20,8 +20,8 @@ from typing import Any, Protocol
 
 import grpc
 
-from gateway.admission.quotas import COUNTED, Quotas, nothing
-from gateway.admission.stream_limiter import Turnstile, Wait
+from gateway.admission.quotas import COUNTED, QuotaLimiter, nothing
+from gateway.admission.stream_limiter import StreamLimiter, WaitLimits
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES, WATCHES
 from gateway.services.request_fields import Handler, only, parsed
 from gateway.transport.call import Call, RecordedRefusal
@@ -39,7 +39,7 @@ class Authenticator(Protocol):
     def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal: ...
 
 
-class FrontDoor(grpc.ServerInterceptor):
+class AuthInterceptor(grpc.ServerInterceptor):
     """Guards every handler of a server.
 
     `counted_refusals` counts what was refused before a caller was known, and what a caller's quota
@@ -53,8 +53,8 @@ class FrontDoor(grpc.ServerInterceptor):
         policy: Callable[[], Policy],
         record: Callable[[Call, Refusal], None],
         record_read: Callable[[Call, Any], None],
-        turnstile: Turnstile,
-        quotas: Quotas,
+        stream_limiter: StreamLimiter,
+        quotas: QuotaLimiter,
         largest: int,
     ) -> None:
         """`largest` is the most bytes that a request's message may have. `record_read` is told of
@@ -64,7 +64,7 @@ class FrontDoor(grpc.ServerInterceptor):
         self._policy = policy
         self._record = record
         self._record_read = record_read
-        self._turnstile = turnstile
+        self._stream_limiter = stream_limiter
         self._quotas = quotas
         self._largest = largest
         self._guarded: dict[str, Handler] = {}
@@ -88,7 +88,7 @@ class FrontDoor(grpc.ServerInterceptor):
         return guarded
 
     def _guard(self, method: str, handler: Handler) -> Handler:
-        """The handler behind the door, which takes every request as a stream of bytes.
+        """The handler behind the interceptor, which takes every request as a stream of bytes.
 
         On the wire a single message is one too. Had the server read it, anyone could have held a
         thread by not sending it, and had it parsed.
@@ -113,7 +113,7 @@ class FrontDoor(grpc.ServerInterceptor):
                 self.admit(call, method)
                 leave = self.enter(call)
                 if streams:
-                    with self._streaming(call, Wait.STREAM):
+                    with self._streaming(call, WaitLimits.STREAM):
                         return behavior(self._awaited(call, requests), call)
                 with self._reading(call):
                     request = only(requests)
@@ -127,7 +127,7 @@ class FrontDoor(grpc.ServerInterceptor):
                 leave()
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
-            call = Call(context, method, self._turnstile)
+            call = Call(context, method, self._stream_limiter)
             with tracing.call(method, context.invocation_metadata), following(method, call):
                 return answered(messages, call)
 
@@ -137,7 +137,7 @@ class FrontDoor(grpc.ServerInterceptor):
         streams = handler.request_streaming
         behavior: Any = handler.stream_stream if streams else handler.unary_stream
         watches = method in WATCHES
-        wait = Wait.WATCH if watches else Wait.STREAM
+        wait = WaitLimits.WATCH if watches else WaitLimits.STREAM
         reads = method in AUDIT_READS
 
         def answered(messages: Iterator[bytes], call: Call) -> Iterator[Any]:
@@ -162,7 +162,7 @@ class FrontDoor(grpc.ServerInterceptor):
                 leave()
 
         def guarded(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
-            call = Call(context, method, self._turnstile)
+            call = Call(context, method, self._stream_limiter)
 
             def followed() -> Generator[Any, None, None]:
                 with following(method, call):
@@ -172,7 +172,7 @@ class FrontDoor(grpc.ServerInterceptor):
 
         if watches:
             # gRPC's own name for the threads on which a handler runs.
-            guarded.experimental_thread_pool = self._turnstile.watchers  # type: ignore[attr-defined]
+            guarded.experimental_thread_pool = self._stream_limiter.watchers  # type: ignore[attr-defined]
         return guarded
 
     def admit(self, call: Call, method: str) -> None:
@@ -194,13 +194,15 @@ class FrontDoor(grpc.ServerInterceptor):
             raise Refusal(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
 
     def enter(self, call: Call) -> Callable[[], None]:
-        """Step 5; returns what is to be called when the call ends. Raises like `Quotas.enter`."""
+        """Step 5; returns what is to be called when the call ends. Raises like
+        `QuotaLimiter.enter`.
+        """
         return nothing if call.is_anonymous else self._quotas.enter(call.principal)
 
     def _reading(self, call: Call) -> AbstractContextManager[None]:
         if call.is_anonymous:
-            return self._turnstile.waiting(call, Wait.ANONYMOUS)
-        return self._turnstile.reading(call, call.principal.name)
+            return self._stream_limiter.waiting(call, WaitLimits.ANONYMOUS)
+        return self._stream_limiter.reading(call, call.principal.name)
 
     def _recorded(self, call: Call, request: Any, answers: Iterator[Any]) -> Iterator[Any]:
         """Step 7 for a stream: one entry, before its first message. Raises: RECORD_FAILED."""
@@ -213,22 +215,22 @@ class FrontDoor(grpc.ServerInterceptor):
         """Step 8. Raises like `admit`."""
         for answer in answers:
             self.admit(call, call.method)
-            with self._turnstile.idle(call):
+            with self._stream_limiter.idle(call):
                 yield answer
 
     def _awaited(self, call: Call, messages: Iterator[Any]) -> Iterator[Any]:
         """A stream's messages, none of which is waited for without end."""
         while True:
-            with self._turnstile.idle(call):
+            with self._stream_limiter.idle(call):
                 message = next(messages, None)
             if message is None:
                 return
             yield message
 
-    def _streaming(self, call: Call, wait: Wait) -> AbstractContextManager[None]:
-        if wait is Wait.STREAM and not call.is_anonymous:
-            return self._turnstile.streaming(call, call.principal.name)
-        return self._turnstile.waiting(call, wait)
+    def _streaming(self, call: Call, wait: WaitLimits) -> AbstractContextManager[None]:
+        if wait is WaitLimits.STREAM and not call.is_anonymous:
+            return self._stream_limiter.streaming(call, call.principal.name)
+        return self._stream_limiter.waiting(call, wait)
 
     def _abort(self, call: Call, error: Exception) -> None:
         """Step 9: ends the call with the error's reason; the outermost boundary of a call."""

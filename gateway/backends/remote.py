@@ -1,4 +1,4 @@
-"""Opens the engine rooms that the configuration names; none where it is this process itself."""
+"""Opens the remote engines that the configuration names; none where it is this process itself."""
 
 from collections.abc import Sequence
 

@@ -28,7 +28,7 @@ class _Part:
     bundles: Mapping[Place, PointerBundle]
 
 
-class ByKind:
+class BackendRouter:
     """A `Loader`, and all processes in which versions run, as `gateway.sync.registry_sync` shows
     them.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.backends.remote import open_rooms
-from gateway.backends.router import ByKind, open_generators
+from gateway.backends.router import BackendRouter, open_generators
 from gateway.config.document import GatewayConfig
 from inference.batching import OperatorBounds
 from inference.cpu import CpuSettings
@@ -20,11 +20,11 @@ from sealgate.trust.keys import PublicKey
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class Backends:
     """The engine, and what is shown the registry's state before it: None where that is nothing."""
 
     engine: Engine
-    shown: ByKind | EngineRooms | None
+    shown: BackendRouter | EngineRooms | None
     foreign: ForeignLoader | None
 
     @classmethod
@@ -33,7 +33,7 @@ class Running:
         config: GatewayConfig,
         roots: Mapping[str, PublicKey],
         clock: Callable[[], datetime],
-    ) -> "Running":
+    ) -> "Backends":
         """Raises: ConfigError."""
         rooms = open_rooms(config.all_engines)
         cpu = CpuSettings.detect(config.runtime.threads_per_run)
@@ -41,7 +41,7 @@ class Running:
         foreign = open_foreign(config.foreign_engine, cpu, bounds)
         loader = rooms or foreign or LocalLoader(cpu, bounds, config.runtime)
         generators = open_generators(config.generator)
-        by_kind = ByKind(loader, rooms, generators) if generators is not None else None
+        by_kind = BackendRouter(loader, rooms, generators) if generators is not None else None
         anchor = TrustAnchor(roots, config.trust.threshold)
         seen = SeenFile.open(config.trust.seen)
         return cls(Engine(anchor, seen, clock, by_kind or loader), by_kind or rooms, foreign)

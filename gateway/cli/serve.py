@@ -52,7 +52,7 @@ Examples:
 @config_option
 @click.pass_context
 def serve(ctx: click.Context, config: Path | None) -> None:
-    """Start the gateway: door, registry and engine in one process."""
+    """Start the gateway: listeners, registry and engine in one process."""
     if ctx.invoked_subcommand is not None:
         if config is not None:
             raise click.UsageError(f"--config goes behind {ctx.invoked_subcommand}")
@@ -96,7 +96,7 @@ Examples:
 )
 @click.pass_context
 def engine(ctx: click.Context, config: Path | None, on: str | None) -> None:
-    """Start an engine room alone, for the gateways whose [engine] names it."""
+    """Start an inference engine as a process of its own, for gateways whose [engine] names it."""
     try:
         settings = EngineConfig.read(config or state_folder(ctx) / "engine.toml")
         configure(settings.log)

@@ -8,14 +8,14 @@ from gateway.config.quotas import Quota, QuotaStore
 from gateway.config.sections import (
     AnswerStore,
     ApiKeySettings,
-    Limits,
+    Environment,
+    GatewayLimits,
     Listeners,
     RegistryStore,
     RollbackKey,
-    Surroundings,
-    Tls,
+    TlsFiles,
     TokenIssuer,
-    Trust,
+    TrustSettings,
 )
 from gateway.config.sessions import SessionSettings
 from gateway.screening.features import FeatureSettings
@@ -33,14 +33,14 @@ from sealgate.settings import ConfigError, read_settings
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
     listen: Listeners
-    trust: Trust
+    trust: TrustSettings
     registry: RegistryStore
     answers: AnswerStore
-    gateway: Surroundings = field(default_factory=Surroundings)
-    tls: Tls = field(default_factory=Tls)
+    gateway: Environment = field(default_factory=Environment)
+    tls: TlsFiles = field(default_factory=TlsFiles)
     tokens: tuple[TokenIssuer, ...] = ()
     api_keys: ApiKeySettings = field(default_factory=ApiKeySettings)
-    limits: Limits = field(default_factory=Limits)
+    limits: GatewayLimits = field(default_factory=GatewayLimits)
     quotas: tuple[Quota, ...] = ()
     engine: EngineSettings = field(default_factory=EngineSettings)
     engines: tuple[EngineSettings, ...] = ()

@@ -38,7 +38,7 @@ class Listeners:
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class TlsFiles:
     certificate: Path | None = None
     """The gateway's certificate (PEM), with its chain."""
     key: Path | None = None
@@ -95,7 +95,7 @@ class ApiKeySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class TrustSettings:
     """What the engine believes without asking the database: root keys and what it saw last."""
 
     root_keys: tuple[Path, ...]
@@ -180,7 +180,7 @@ class RollbackKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """`environment`: what this gateway is for, such as "production". Rights of the policy that name
     environments hold only where it is one of them; without it, nowhere.
     """
@@ -199,7 +199,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GatewayLimits:
     """Bounds that hold before and after authentication. Times are in seconds.
 
     While `waiting_calls` wait for one of the `threads`, inference is refused at once.

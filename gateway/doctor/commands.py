@@ -11,7 +11,7 @@ from rich.progress import Progress, TaskID
 
 from gateway.cli.serve import config_option, read_config
 from gateway.doctor import fitting
-from gateway.doctor.database_checks import FAILED, DatabaseChecks, Found
+from gateway.doctor.database_checks import FAILED, CheckedDatabase, DatabaseChecks
 from gateway.doctor.fitting import Tier
 from inference.machine import Machine
 from registry.sandbox import probe
@@ -93,7 +93,7 @@ def doctor(
         ctx.exit(1)
 
 
-def _databases(ctx: click.Context, config: Path | None, quick: bool) -> list[Found]:
+def _databases(ctx: click.Context, config: Path | None, quick: bool) -> list[CheckedDatabase]:
     """What was found of the databases; nothing where there is no installation yet."""
     if config is None and not (state_folder(ctx) / "gateway.toml").exists():
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from gateway.config.document import GatewayConfig
-from gateway.recording.log_memory import SeenLog
+from gateway.recording.log_memory import LogMemory
 from registry import inspection
 from registry.anchors import newest_anchor
 from registry.log.tables import ANSWERS, LogTables
@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckedDatabase:
     """What one check of one database found: `state` is OK, WARNING or FAILED."""
 
     database: str
@@ -52,9 +52,9 @@ class DatabaseChecks:
         self._policy: Policy | None = None
         self._anchor: Checkpoint | None = None
         self._pruned = 0
-        self._found: list[Found] = []
+        self._found: list[CheckedDatabase] = []
 
-    def run(self) -> list[Found]:
+    def run(self) -> list[CheckedDatabase]:
         """Check each database:
 
         1. It opens, and its tables are of this release's revision.
@@ -140,7 +140,7 @@ class DatabaseChecks:
     def _look_at_log(self, name: str, connection: Connection, tables: LogTables, vkey: str) -> None:
         with self._failing(name, "log"):
             anchor = self._anchor if name == "answers" else None
-            seen = SeenLog.beside(self._config.trust.seen, name, vkey).checkpoint
+            seen = LogMemory.beside(self._config.trust.seen, name, vkey).checkpoint
             known = [checkpoint for checkpoint in (anchor, seen) if checkpoint is not None]
             size = inspection.check_log(connection, tables, vkey, known)
             sizes = ", ".join(str(checkpoint.size) for checkpoint in known) or "none"
@@ -148,7 +148,7 @@ class DatabaseChecks:
 
     def _is_remembered(self, name: str) -> bool:
         """Whether a file shows that a log was begun."""
-        return SeenLog.beside(self._config.trust.seen, name, "").path.exists()
+        return LogMemory.beside(self._config.trust.seen, name, "").path.exists()
 
     def _look_at_whole(self, name: str, verify: Callable[[], Verified]) -> None:
         if self._quick:
@@ -172,4 +172,4 @@ class DatabaseChecks:
         return lambda done, total: self._progress(name, done, total)
 
     def _add(self, *values: str) -> None:
-        self._found.append(Found(*values))
+        self._found.append(CheckedDatabase(*values))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from inference.machine import ADRIFT, Machine
 from inference.remote.settings import EngineLimits
 from inference.runtime_settings import CPU, CUDA
@@ -85,7 +85,7 @@ def gateway_part(machine: Machine, *, separate: bool) -> str:
     """The sections to append to `gateway.toml`. `separate`: the engine has a process of its own, as
     by `sealgate init --separate-engine`, which wrote `[engine]`; it then gets half of the memory.
     """
-    memory, plain = _share(machine, separate), Limits()
+    memory, plain = _share(machine, separate), GatewayLimits()
     calls = _calls(memory, plain.message_bytes, plain.concurrent_calls)
     limits = {
         "concurrent_calls": calls,

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from gateway.observability import families
 from gateway.observability.certificates import Certificates
-from gateway.observability.readiness import Readiness
+from gateway.observability.readiness import GatewayReadiness
 from gateway.observability.samples import (
     Labels,
     batch_times,
@@ -25,7 +25,7 @@ from gateway.observability.samples import (
     spread,
     timed,
 )
-from gateway.recording.recorder import Recorder
+from gateway.recording.recorder import AuditRecorder
 from inference.engine import Engine, Live
 from inference.statistics import Duration, Report, Statistics
 from sealgate.trust.times import parse_time
@@ -36,23 +36,23 @@ _SESSIONS = ("search", "extraction")
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where the numbers are. `unresolved` has the requests that came to no version, `refusals`
-    those of the front door by whether they were recorded, `http_answers` what the HTTP door
-    answered by status, `registry_size` the entries of the registry's log, from memory; `withdrawn`
-    says of a version's digest when its screening's bound was, and what sessions looked like and led
-    to is counted by model and kind, and by model and action.
+    those of the auth interceptor by whether they were recorded, `http_answers` what the HTTP
+    gateway answered by status, `registry_size` the entries of the registry's log, from memory;
+    `withdrawn` says of a version's digest when its screening's bound was, and what sessions looked
+    like and led to is counted by model and kind, and by model and action.
     """
 
     engine: Engine
     unresolved: Statistics
     refusals: Mapping[str, Counter[str]]
     http_answers: Counter[str]
-    recorder: Recorder
+    recorder: AuditRecorder
     registry_size: Callable[[], int]
     withdrawn: Callable[[str], str]
     session_findings: Counter[tuple[str, str]]
     session_actions: Counter[tuple[str, str]]
     certificates: Certificates
-    readiness: Readiness
+    readiness: GatewayReadiness
 
 
 class GatewayCollector(Collector):

@@ -172,7 +172,7 @@ HTTP_ANSWERS = Family(
     "sealgate_http_answers_total",
     COUNTER,
     ("status",),
-    "What the HTTP door answered, to inference and all else, by status; none without `[http]`",
+    "What the HTTP gateway answered, to inference and all else, by status; none without `[http]`",
 )
 LOG_ENTRIES = Family(
     "sealgate_log_entries",

@@ -2,15 +2,15 @@
 
 from collections import Counter
 
-from gateway.auth.interceptor import FrontDoor
+from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.document import GatewayConfig
 from gateway.observability.certificates import Certificates
 from gateway.observability.collector import GatewayCollector, Sources
-from gateway.observability.readiness import Readiness
+from gateway.observability.readiness import GatewayReadiness
 from gateway.observability.server import MetricsServer
-from gateway.pipeline.infer import Predict
-from gateway.recording.recorder import Recorder
-from gateway.recording.store import Store
+from gateway.pipeline.infer import InferencePipeline
+from gateway.recording.recorder import AuditRecorder
+from gateway.recording.store import GatewayStore
 from gateway.screening.drift import DriftWatch
 from gateway.sessions.watch import SessionWatch
 from gateway.transport.tls import ServerTls
@@ -27,17 +27,17 @@ class MetricsListener:
         self,
         config: GatewayConfig,
         engine: Engine,
-        recorder: Recorder,
-        store: Store,
-        predict: Predict,
-        door: FrontDoor,
+        recorder: AuditRecorder,
+        store: GatewayStore,
+        predict: InferencePipeline,
+        interceptor: AuthInterceptor,
         tls: ServerTls | None,
         http_answers: Counter[str],
         drift: DriftWatch,
         sessions: SessionWatch,
     ) -> None:
         """Raises: ConfigError where the address cannot be listened on."""
-        self.readiness = Readiness(engine, recorder.fenced)
+        self.readiness = GatewayReadiness(engine, recorder.fenced)
         self.ports: dict[str, int] = {}
         self._server: MetricsServer | None = None
         if not config.metrics.listen:
@@ -45,7 +45,7 @@ class MetricsListener:
         sources = Sources(
             engine,
             predict.unresolved,
-            {"yes": door.recorded_refusals, "no": door.counted_refusals},
+            {"yes": interceptor.recorded_refusals, "no": interceptor.counted_refusals},
             http_answers,
             recorder,
             store.registry_size,

@@ -13,7 +13,7 @@ class Phase(Enum):
     DRAINING = "draining"
 
 
-class Readiness:
+class GatewayReadiness:
     """Ready is who serves under a policy in force, or in its grace, and may still write its log.
 
     Which versions are live is not looked at: a gateway without any is ready for its first.

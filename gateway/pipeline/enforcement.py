@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.pipeline.params import Question
+from gateway.pipeline.params import InferenceParams
 from inference.answer import Answer
 from inference.live import Live
 from sealgate.reasons import Reason, Refusal
@@ -24,14 +24,14 @@ from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY, Principal
 from sealgate.trust.screens import STEP_UP
 
 
-class Allowances(Protocol):
+class AllowanceUse(Protocol):
     def use(self, envelope: Envelope, held: Held) -> Allowance:
         """Raises Refusal where it lets nothing pass, or has been used."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class EnforcedAnswer:
     """`labels_only`: the likeliest class of each row, and no more, leaves. `allowance` is the
     digest of the statement by which it passed; empty where none was needed. `policy` is the digest
     of the policy that decided.
@@ -42,25 +42,25 @@ class Released:
     policy: str
 
 
-class Release:
+class Enforcement:
     """Decides by the policy in force. `policy` may raise POLICY_INVALID."""
 
-    def __init__(self, policy: Callable[[], Policy], allowances: Allowances) -> None:
+    def __init__(self, policy: Callable[[], Policy], allowances: AllowanceUse) -> None:
         self._policy = policy
         self._allowances = allowances
 
     def decide(
         self,
         live: Live,
-        question: Question,
+        params: InferenceParams,
         caller: Principal,
         input_digest: str,
         answer: Answer,
         session: str | None = None,
-    ) -> Released:
+    ) -> EnforcedAnswer:
         """`session` is what the policy says of a session like this one, if it looks like an attack.
 
-        Raises Refusal: SESSION_BLOCKED, ADVERSARIAL_INPUT, STEP_UP, or as `Allowances.use` does.
+        Raises Refusal: SESSION_BLOCKED, ADVERSARIAL_INPUT, STEP_UP, or as `AllowanceUse.use` does.
         """
         policy = self._policy()
         screen = policy.screen(live.model)
@@ -75,13 +75,13 @@ class Release:
         allowance = ""
         if action == STEP_UP:
             held = Held(caller.name, live.model, live.digest, input_digest)
-            allowance = self._allowed(question, held, live.version)
+            allowance = self._allowed(params, held, live.version)
         # 4.
         labels_only = LABEL_ONLY in (action, session) or screen.labels_only(caller.roles)
-        return Released(labels_only, allowance, policy.digest)
+        return EnforcedAnswer(labels_only, allowance, policy.digest)
 
-    def _allowed(self, question: Question, held: Held, version: int) -> str:
-        if question.allowance is None:
+    def _allowed(self, params: InferenceParams, held: Held, version: int) -> str:
+        if params.allowance is None:
             facts = {
                 "caller": held.caller,
                 "model": held.model,
@@ -90,4 +90,4 @@ class Release:
                 "input": held.input,
             }
             raise Refusal(Reason.STEP_UP, facts=facts)
-        return self._allowances.use(question.allowance, held).payload_digest
+        return self._allowances.use(params.allowance, held).payload_digest

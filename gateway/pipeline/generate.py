@@ -1,6 +1,6 @@
 """The path of a generated answer, top to bottom.
 
-The front door has authenticated the caller and found that the policy lets them ask. Then:
+The auth interceptor has authenticated the caller and checked the method against the policy. Then:
 
 1. read what was asked: model, version or alias, prompt and sampling; the policy's rights must cover
    it;
@@ -18,7 +18,8 @@ The front door has authenticated the caller and found that the policy lets them 
 8. let the last part leave, with the receipt where it was asked for.
 
 What has left has left. But nothing leaves unrecorded, and who is not told of a receipt at the end
-knows that the end is not recorded. What a quota refuses is counted alone, as at the front door.
+knows that the end is not recorded. What a quota refuses is counted alone, as in the auth
+interceptor.
 """
 
 import logging
@@ -30,13 +31,13 @@ from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import partial
 
-from gateway.admission.quotas import COUNTED, Quotas
+from gateway.admission.quotas import COUNTED, QuotaLimiter
 from gateway.auth.rights import Rights
-from gateway.pipeline.generation_context import RECEIPT, Work, check_followed
-from gateway.pipeline.params import Question
-from gateway.recording.audit_record import actions_of, outcome_of
-from gateway.recording.recorder import Recorder
-from gateway.screening.prompt_classifier import PromptGuard
+from gateway.pipeline.generation_context import RECEIPT, GenerationContext, check_followed
+from gateway.pipeline.params import InferenceParams
+from gateway.recording.audit_record import actions_of, record_of
+from gateway.recording.recorder import AuditRecorder
+from gateway.screening.prompt_classifier import PromptClassifier
 from gateway.transport.call import Call, RecordedRefusal
 from inference.engine import Engine, Live
 from inference.generators import Generator
@@ -54,7 +55,7 @@ from sealgate.trust.shares import SHADOW
 _log = logging.getLogger(__name__)
 
 
-class Generate:
+class GenerationPipeline:
     """Answers what is asked of language models. `longest` is how many seconds an answer may take;
     `unresolved` counts requests that came to no version; `seed` draws one for those that need it
     and name none.
@@ -63,10 +64,10 @@ class Generate:
     def __init__(
         self,
         engine: Engine,
-        recorder: Recorder,
+        recorder: AuditRecorder,
         policy: Callable[[], Policy],
         rights: Rights,
-        quotas: Quotas,
+        quotas: QuotaLimiter,
         clock: Callable[[], datetime],
         longest: float,
         unresolved: Statistics,
@@ -80,7 +81,7 @@ class Generate:
         self._clock = clock
         self._longest = longest
         self._seed = seed
-        self._guard = PromptGuard(engine)
+        self._guard = PromptClassifier(engine)
         self._unresolved = unresolved
         self._ended = threading.Condition()
         self._running = 0
@@ -130,46 +131,46 @@ class Generate:
 
         Raises: RecordedRefusal; RECORD_FAILED unrecorded, TOKENS_SPENT, QUOTA_UNKNOWN.
         """
-        work = Work(self._clock(), time.monotonic(), streams, full)
+        context = GenerationContext(self._clock(), time.monotonic(), streams, full)
         with self._ended:
             self._running += 1
         # What an error is to the caller that is no refusal.
         reason = Reason.INTERNAL.name
         try:
             try:
-                yield from self._parts(request, call, work)
+                yield from self._parts(request, call, context)
             except Exception as error:
                 refusal = error if isinstance(error, Refusal) else _internal(call, error)
                 reason = refusal.reason.name
                 if refusal.reason in COUNTED:
                     raise
-                gone = work.has_begun and not call.is_active()
-                receipt = self._record(call, work, CUT if gone else reason)  # 7
-                shown = receipt.encode() if work.wants_receipt else None
+                gone = context.has_begun and not call.is_active()
+                receipt = self._record(call, context, CUT if gone else reason)  # 7
+                shown = receipt.encode() if context.wants_receipt else None
                 raise RecordedRefusal(refusal, shown) from error
             except GeneratorExit:
                 reason = CUT
-                self._record(call, work, CUT)  # 7
+                self._record(call, context, CUT)  # 7
                 raise
-            receipt = self._record(call, work, "answered")  # 7
+            receipt = self._record(call, context, "answered")  # 7
             reason = ""
-            yield work.end(request, receipt)  # 8
+            yield context.end(request, receipt)  # 8
         finally:
-            statistics = work.live.ready.statistics if work.live else self._unresolved
-            ns = round((time.monotonic() - work.began) * 1e9)
-            statistics.ended(Ending(work.verdict, reason), ns)
+            statistics = context.live.ready.statistics if context.live else self._unresolved
+            ns = round((time.monotonic() - context.began) * 1e9)
+            statistics.ended(Ending(context.verdict, reason), ns)
             with self._ended:
                 self._running -= 1
                 self._ended.notify_all()
 
     def _parts(
-        self, request: oip.ModelInferRequest, call: Call, work: Work
+        self, request: oip.ModelInferRequest, call: Call, context: GenerationContext
     ) -> Iterator[oip.ModelInferResponse]:
         """Steps 1 to 6: all parts but the last, which is left in `work`."""
-        question = work.read(request)  # 1
-        self._rights.check(call, "infer", question.model, question.alias)
-        live = work.live = self._engine.resolve(  # 2
-            question.model, question.version, question.alias
+        params = context.read(request)  # 1
+        self._rights.check(call, "infer", params.model, params.alias)
+        live = context.live = self._engine.resolve(  # 2
+            params.model, params.version, params.alias
         )
         ready = live.ready
         if live.alias == SHADOW:
@@ -177,29 +178,31 @@ class Generate:
         if not isinstance(ready, Generator):
             raise Refusal(Reason.METHOD_UNSUITED, "no language model")
         check_followed(request)
-        tokens = ready.terms.output_tokens if work.full else prompts.DEFAULT_TOKENS
-        asked = work.asked = prompts.read_asked(request, self._seed, tokens)
-        until = work.began + self._granted(question, call)
+        tokens = ready.terms.output_tokens if context.full else prompts.DEFAULT_TOKENS
+        asked = context.asked = prompts.read_asked(request, self._seed, tokens)
+        until = context.began + self._granted(params, call)
         caller = call.principal
         with ExitStack() as leaving:
-            self._set_aside(caller, work, asked.sampling.max_tokens, leaving)  # 3
+            self._set_aside(caller, context, asked.sampling.max_tokens, leaving)  # 3
             on_end = partial(_until_left, call, leaving)
             begun = leaving.enter_context(ready.begin(asked, until, caller.name, on_end))
             if begun.prompt_ids:
                 self._quotas.spend(caller, len(begun.prompt_ids))
-            work.begin(begun)
-            self._judge(call, work, ready, begun.score, until)  # 4
-            work.opening = self._record(call, work, OPENED) if work.streams else None  # 5
+            context.begin(begun)
+            self._judge(call, context, ready, begun.score, until)  # 4
+            context.opening = self._record(call, context, OPENED) if context.streams else None  # 5
             # No token is shorter than a byte.
-            work.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
+            context.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
             for piece in begun.pieces:  # 6
                 if self._engine.is_revoked(live.model, live.digest):
                     raise Refusal(Reason.VERSION_REVOKED, live.digest)
-                work.add(piece, live.statistics)
-                if work.streams and not piece.finish:
-                    yield work.part(request)
+                context.add(piece, live.statistics)
+                if context.streams and not piece.finish:
+                    yield context.part(request)
 
-    def _set_aside(self, caller: Principal, work: Work, tokens: int, leaving: ExitStack) -> None:
+    def _set_aside(
+        self, caller: Principal, context: GenerationContext, tokens: int, leaving: ExitStack
+    ) -> None:
         """Count the tokens that an answer may have, and once it is over those that it had.
 
         Raises: TOKENS_SPENT, QUOTA_UNKNOWN.
@@ -207,40 +210,45 @@ class Generate:
         settle = self._quotas.reserve(caller, tokens)
 
         def count(_: object, error: BaseException | None, __: object) -> None:
-            settle(min(work.spent, tokens))
-            if work.live is not None:
-                work.live.statistics.began(work.prompt_tokens)
+            settle(min(context.spent, tokens))
+            if context.live is not None:
+                context.live.statistics.began(context.prompt_tokens)
             # Who generates elsewhere tells it at the end alone, too late to refuse. Whoever does
             # not await that end has had the prompt read all the same.
-            had = work.spent or _is_callers(error)
-            prompt = work.prompt_tokens or (work.sent if had else 0)
-            if prompt and not work.prompt_ids:
+            had = context.spent or _is_callers(error)
+            prompt = context.prompt_tokens or (context.sent if had else 0)
+            if prompt and not context.prompt_ids:
                 with suppress(Refusal):
                     self._quotas.spend(caller, prompt)
 
         leaving.push(count)
 
     def _judge(
-        self, call: Call, work: Work, ready: Generator, score: float | None, until: float
+        self,
+        call: Call,
+        context: GenerationContext,
+        ready: Generator,
+        score: float | None,
+        until: float,
     ) -> None:
-        """Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptGuard`. No part of an
+        """Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptClassifier`. No part of an
         answer can be withheld later, so whatever does more than flag blocks.
         """
         screen, policy = ready.terms.screening, self._policy()
-        work.policy = policy.digest
-        work.screening = NONE if score is None else FULL
+        context.policy = policy.digest
+        context.screening = NONE if score is None else FULL
         if score is not None and screen is not None:
-            work.verdict = screen.verdict(score)
-            work.score, work.threshold = repr(score), repr(float(screen.threshold))
-        said = policy.screen(work.question.model if work.question else "")
+            context.verdict = screen.verdict(score)
+            context.score, context.threshold = repr(score), repr(float(screen.threshold))
+        said = policy.screen(context.params.model if context.params else "")
         # What nobody has measured is no better than what was found adversarial.
-        verdict = work.verdict or "adversarial"
+        verdict = context.verdict or "adversarial"
         action = said.action(verdict, call.principal.roles, policy.rules)
-        injected = self._guard.follows(said.guard, work.asked, until, call)
-        if injected in (BLOCK, FLAG) and work.verdict != "adversarial":
-            work.verdict = "suspect"
+        injected = self._guard.follows(said.guard, context.asked, until, call)
+        if injected in (BLOCK, FLAG) and context.verdict != "adversarial":
+            context.verdict = "suspect"
         # Its time must not tell what screening did.
-        time.sleep(max(0.0, said.hold_ms / 1000 - (time.monotonic() - work.began)))
+        time.sleep(max(0.0, said.hold_ms / 1000 - (time.monotonic() - context.began)))
         if action not in (FLAG, RECORD):
             if score is None:
                 raise Refusal(Reason.ENGINE_UNSUITABLE, "nobody measures prompts there")
@@ -248,34 +256,34 @@ class Generate:
         if injected == BLOCK:
             raise Refusal(Reason.PROMPT_INJECTION)
 
-    def _granted(self, question: Question, call: Call) -> float:
+    def _granted(self, params: InferenceParams, call: Call) -> float:
         """How many seconds the answer may take: neither wish may lengthen what is configured."""
-        wishes = (call.time_remaining(), question.timeout)
+        wishes = (call.time_remaining(), params.timeout)
         return min([self._longest, *(wish for wish in wishes if wish is not None)])
 
-    def _record(self, call: Call, work: Work, outcome: str) -> Receipt:
+    def _record(self, call: Call, context: GenerationContext, outcome: str) -> Receipt:
         """Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then."""
-        live = work.live
-        output = work.output if outcome != OPENED else ""
+        live = context.live
+        output = context.output if outcome != OPENED else ""
         return self._recorder.record(
-            outcome_of(
+            record_of(
                 call,
-                work.time,
-                work.question,
+                context.time,
+                context.params,
                 live,
-                work.policy,
+                context.policy,
                 self._policy,
-                input=work.asked.digest if work.asked else "",
+                input=context.asked.digest if context.asked else "",
                 output=output,
                 outcome=outcome,
-                verdict=work.verdict,
-                score=work.score,
-                threshold=work.threshold,
+                verdict=context.verdict,
+                score=context.score,
+                threshold=context.threshold,
                 # One entry of each run says that it was one.
                 engine=live.ready.engine if live and outcome != OPENED else "",
-                parameters=work.parameters,
-                request_id=work.request_id,
-                screening=work.screening,
+                parameters=context.parameters,
+                request_id=context.request_id,
+                screening=context.screening,
                 arithmetic=live.ready.arithmetic if live and output else "",
                 actions=actions_of(outcome),
             )

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway.pipeline.params import Question, read_id, read_question
+from gateway.pipeline.params import InferenceParams, read_id, read_params
 from inference.engine import Live
 from inference.generation import Asked, answer_digest
 from inference.generators import Begun
@@ -18,7 +18,7 @@ from sealgate.trust.receipt import Receipt
 
 RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
 _NOTHING = Piece((), b"")
-# Parameters of `Question` that mean nothing for an answer that is generated.
+# Parameters of `InferenceParams` that mean nothing for an answer that is generated.
 _OF_CLASSIFIERS = ("session", "priority", "allowance")
 
 
@@ -35,7 +35,7 @@ def check_followed(request: oip.ModelInferRequest) -> None:
 
 
 @dataclass(slots=True)
-class Work:
+class GenerationContext:
     """What is known of a request so far; each of its entries says whatever there is.
 
     `streams` says whether parts leave before the end, `full` whether who names no number of tokens
@@ -52,7 +52,7 @@ class Work:
     full: bool
     parameters: str = ""
     request_id: str = ""
-    question: Question | None = None
+    params: InferenceParams | None = None
     asked: Asked | None = None
     live: Live | None = None
     has_begun: bool = False
@@ -73,7 +73,7 @@ class Work:
 
     @property
     def wants_receipt(self) -> bool:
-        return self.question is not None and self.question.receipt
+        return self.params is not None and self.params.receipt
 
     @property
     def spent(self) -> int:
@@ -87,14 +87,14 @@ class Work:
         """The digest of what has come of the answer, empty where none has begun."""
         return answer_digest(self.prompt_ids, self.ids, bytes(self.text)) if self.has_begun else ""
 
-    def read(self, request: oip.ModelInferRequest) -> Question:
+    def read(self, request: oip.ModelInferRequest) -> InferenceParams:
         """What is asked, apart from prompt and sampling. Raises: PARAMETER_MALFORMED, and as
         `read_question`.
         """
         self.request_id = read_id(request)
         self.parameters = parameters_digest(request)
-        self.question = read_question(prompts.without_sampling(request))
-        return self.question
+        self.params = read_params(prompts.without_sampling(request))
+        return self.params
 
     def begin(self, begun: Begun) -> None:
         self.has_begun = True
@@ -124,7 +124,7 @@ class Work:
         response = oip.ModelInferResponse(
             model_name=request.model_name, model_version=version, id=request.id
         )
-        wanted = self.question.outputs if self.question else ()
+        wanted = self.params.outputs if self.params else ()
         prompts.write_piece(response, self.last, wanted or prompts.OUTPUTS)
         opening, self.opening = self.opening, None
         if opening is not None:

@@ -1,13 +1,13 @@
 """The path of a request, top to bottom.
 
-The front door has authenticated the caller and found that the policy lets them ask. Then:
+The auth interceptor has authenticated the caller and checked the method against the policy. Then:
 
 1. read what was asked: model, version or alias, parameters; the policy's rights must cover it;
 2. resolve it to the live version, which is not `shadow`'s alone;
 3. read the tensors, find whether `canary` answers in production's stead, refuse what has less time
    than it is held to (`gateway.pipeline.response_delay`), and hold the tensors against the
    version's signature;
-4. screen and infer, one batched trip to the engine room;
+4. screen and infer, one batched trip to the inference engine;
 5. decide by the policy whether the answer may leave, or of its rows the likeliest classes alone
    (`gateway.pipeline.enforcement`);
 6. record, durably, before anything is answered;
@@ -29,11 +29,11 @@ from typing import Any
 import numpy.typing as npt
 
 from gateway.auth.rights import Rights
-from gateway.pipeline.enforcement import Release
-from gateway.pipeline.params import Question, read_id, read_question
-from gateway.pipeline.response_delay import Holding
-from gateway.recording.audit_record import actions_of, outcome_of, screening_of
-from gateway.recording.recorder import Outcome, Recorder
+from gateway.pipeline.enforcement import Enforcement
+from gateway.pipeline.params import InferenceParams, read_id, read_params
+from gateway.pipeline.response_delay import ResponseDelay
+from gateway.recording.audit_record import actions_of, record_of, screening_of
+from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.rollout import Rollout
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
@@ -80,7 +80,7 @@ class _Findings:
     actions: set[str] = field(default_factory=set)
 
 
-class Predict:
+class InferencePipeline:
     """Answers ModelInfer. `longest` is the time in seconds a call without a deadline may take.
 
     Each version counts its requests; those that came to none are counted in `unresolved`, and what
@@ -90,10 +90,10 @@ class Predict:
     def __init__(
         self,
         engine: Engine,
-        recorder: Recorder,
+        recorder: AuditRecorder,
         policy: Callable[[], Policy],
         rights: Rights,
-        release: Release,
+        release: Enforcement,
         sessions: SessionWatch,
         drift: DriftWatch,
         features: FeatureKeeper,
@@ -110,7 +110,7 @@ class Predict:
         self._drift = drift
         self._features = features
         self._rollout = rollout
-        self._holding = Holding(policy)
+        self._response_delay = ResponseDelay(policy)
         self._clock = clock
         self.longest = longest
         self.unresolved = Statistics()
@@ -135,50 +135,50 @@ class Predict:
             self._count(findings, reason, time.monotonic_ns() - began)
             if findings.live is not None:
                 found, session, left = findings.answer, findings.session, call.time_remaining()
-                self._holding.wait(findings.live, found, session, began, left)
+                self._response_delay.wait(findings.live, found, session, began, left)
 
     def _respond(
         self, request: oip.ModelInferRequest, call: Call, findings: _Findings, began: int
     ) -> oip.ModelInferResponse:
         now = self._clock()
-        question = None
+        params = None
         try:
             findings.request_id = read_id(request)  # 1
             findings.parameters = parameters_digest(request)
-            question = read_question(request)
-            self._rights.check(call, "infer", question.model, question.alias)
-            outputs = self._answer(question, request, call, findings, began / 1e9)  # 2 to 5
+            params = read_params(request)
+            self._rights.check(call, "infer", params.model, params.alias)
+            outputs = self._answer(params, request, call, findings, began / 1e9)  # 2 to 5
         except Refusal as refusal:
-            outcome = self._outcome(now, call, question, findings, refusal.reason.name, "")
-            receipt = self._recorder.record(outcome)
-            wanted = question is not None and question.receipt
+            record = self._audit_record(now, call, params, findings, refusal.reason.name, "")
+            receipt = self._recorder.record(record)
+            wanted = params is not None and params.receipt
             raise RecordedRefusal(refusal, receipt.encode() if wanted else None) from refusal
         digest = tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in outputs)
-        outcome = self._outcome(now, call, question, findings, "answered", digest)
+        record = self._audit_record(now, call, params, findings, "answered", digest)
         for beside, output in findings.beside.items():
-            self._recorder.record(_beside(outcome, beside, output))
-        receipt = self._recorder.record(outcome)  # 6
+            self._recorder.record(_beside(record, beside, output))
+        receipt = self._recorder.record(record)  # 6
         if findings.live and findings.answer:
-            self._rollout.answered(findings.live, findings.tensors, findings.answer, outcome)
+            self._rollout.answered(findings.live, findings.tensors, findings.answer, record)
         response = oip.ModelInferResponse(  # 7
-            model_name=question.model,
+            model_name=params.model,
             model_version=str(findings.live.version) if findings.live else "",
             id=request.id,
         )
         write_outputs(response, outputs)
-        if question.receipt:
+        if params.receipt:
             response.parameters["receipt"].string_param = receipt.encode().decode()
         return response
 
     def _answer(
         self,
-        question: Question,
+        params: InferenceParams,
         request: oip.ModelInferRequest,
         call: Call,
         findings: _Findings,
         began: float,
     ) -> list[Tensor]:
-        live = self._engine.resolve(question.model, question.version, question.alias)  # 2
+        live = self._engine.resolve(params.model, params.version, params.alias)  # 2
         findings.live = live
         if live.alias == SHADOW:
             # Whom nobody may be answered by, fewer people may have approved.
@@ -188,20 +188,22 @@ class Predict:
             (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
         )
         caller = call.principal.name
-        live = findings.live = self._rollout.arm(live, question, caller, findings.input_digest)
-        if question.alias not in (None, live.alias):
+        live = findings.live = self._rollout.select_version(
+            live, params, caller, findings.input_digest
+        )
+        if params.alias not in (None, live.alias):
             findings.actions.add(BY_CANARY)
-        self._holding.admit(live, own := self._own(question, call))
+        self._response_delay.admit(live, own := self._own(params, call))
         array = model_input(live.config, tensors)
-        wanted = wanted_outputs(live.config, question.outputs)
+        wanted = wanted_outputs(live.config, params.outputs)
         until, active = self._granted(live, call, began, own)
-        run = partial(self._engine.infer, live, array, until, active, question.urgent, caller)
-        answer = findings.answer = self._rollout.vitals.run(live, run)  # 4
+        run = partial(self._engine.infer, live, array, until, active, params.urgent, caller)
+        answer = findings.answer = self._rollout.alias_health.run(live, run)  # 4
         live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
         self._features.keep(live.digest, answer.features)
         session = findings.session = self._observe(caller, live, array, answer)  # 5
         released = self._release.decide(
-            live, question, call.principal, findings.input_digest, answer, session
+            live, params, call.principal, findings.input_digest, answer, session
         )
         findings.policy = released.policy
         if released.allowance:
@@ -253,25 +255,25 @@ class Predict:
             return ends, call.is_active
         return longest, lambda: time.monotonic() < ends and call.is_active()
 
-    def _own(self, question: Question, call: Call) -> float | None:
+    def _own(self, params: InferenceParams, call: Call) -> float | None:
         """How many seconds the request gives itself, if it does: it may only shorten."""
-        wishes = (call.time_remaining(), question.timeout)
+        wishes = (call.time_remaining(), params.timeout)
         return min((wish for wish in wishes if wish is not None), default=None)
 
-    def _outcome(
+    def _audit_record(
         self,
         now: datetime,
         call: Call,
-        question: Question | None,
+        params: InferenceParams | None,
         findings: _Findings,
         outcome: str,
         output_digest: str,
-    ) -> Outcome:
+    ) -> AuditRecord:
         live, answer = findings.live, findings.answer
-        return outcome_of(
+        return record_of(
             call,
             now,
-            question,
+            params,
             live,
             findings.policy,
             self._policy,
@@ -290,8 +292,8 @@ class Predict:
         )
 
 
-def _beside(outcome: Outcome, beside: str, output: str) -> Outcome:
+def _beside(record: AuditRecord, beside: str, output: str) -> AuditRecord:
     """An entry of its own that goes before an answer's, and is no run of an engine's."""
-    passed = replace(outcome, outcome=beside, output=output, engine="", actions="")
+    passed = replace(record, outcome=beside, output=output, engine="", actions="")
     unjudged = replace(passed, verdict="", score="", threshold="")
     return replace(unjudged, screening="", arithmetic="")

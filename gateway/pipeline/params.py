@@ -36,7 +36,7 @@ ORDINARY = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class InferenceParams:
     """A request's addressee and parameters.
 
     Either `version` or `alias` is given, never both. `subject` is the opaque name of the person
@@ -60,7 +60,7 @@ class Question:
     allowance: Envelope | None = None
 
 
-def read_question(request: oip.ModelInferRequest) -> Question:
+def read_params(request: oip.ModelInferRequest) -> InferenceParams:
     """Raises: NAME_MALFORMED, VERSION_MALFORMED, PARAMETER_MALFORMED, TENSOR_DUPLICATE;
     DOCUMENT_MALFORMED for an allowance that is no envelope.
     """
@@ -83,7 +83,7 @@ def read_question(request: oip.ModelInferRequest) -> Question:
     timeout = _number(parameters, "timeout") / 1e6 or None
     named = version is not None or "alias" in parameters
     allowance = _allowance(str(parameters.get("allowance", "")))
-    return Question(
+    return InferenceParams(
         model, version, alias, outputs, receipt, subject, urgent, timeout, named, session, allowance
     )
 

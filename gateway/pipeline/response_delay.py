@@ -6,7 +6,7 @@ took that had a row for the response graph. That time follows the load and so te
 none of these requests which stage decided. Until one such request has come, nothing but `hold_ms`
 is known to hold to.
 
-A request that gives itself less time than it is held to is refused at the door, whatever its row:
+A request that gives itself less time than it is held to is refused on arrival, whatever its row:
 where its time ran out, only one that had a row for the response graph would not be answered. What
 such requests do not let be measured is forgotten: after KEPT of them in a row, none of which was
 let in, so is the clock that they could not reach.
@@ -32,7 +32,7 @@ _VERSIONS = 64
 @dataclass(slots=True)
 class _Clock:
     """Of a version: the seconds that its last requests took which had a row for the response graph,
-    and how many were refused at the door since.
+    and how many were refused on arrival since.
     """
 
     took: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
@@ -42,7 +42,7 @@ class _Clock:
         return max(self.took, default=0.0)
 
 
-class Holding:
+class ResponseDelay:
     """Waits. Safe for many threads. `now` is in nanoseconds, of a clock that only grows."""
 
     def __init__(
@@ -83,7 +83,8 @@ class Holding:
         began: int,
         remaining: float | None,
     ) -> None:
-        """Wait until the request that came at `began` may be answered, `remaining` seconds at most.
+        """WaitLimits until the request that came at `began` may be answered, `remaining` seconds at
+        most.
 
         `session` is what the policy says of a session like this one, if it looks like an attack.
         """

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection
 from datetime import datetime
 
-from gateway.pipeline.params import Question
-from gateway.recording.recorder import Outcome
+from gateway.pipeline.params import InferenceParams
+from gateway.recording.recorder import AuditRecord
 from gateway.transport.call import Call
 from inference.live import Live
 from sealgate.reasons import Reason
@@ -23,33 +23,33 @@ _WITHHELD = frozenset(
 )
 
 
-def outcome_of(
+def record_of(
     call: Call,
     time: datetime,
-    question: Question | None,
+    params: InferenceParams | None,
     live: Live | None,
     judged_by: str,
     current: Callable[[], Policy],
     **found: str,
-) -> Outcome:
-    """The outcome of a call that came as far as a question, a version and a policy (`judged_by`, a
-    digest), or not so far; `found` is all else that is known.
+) -> AuditRecord:
+    """The audit record of a call that came as far as a params, a version and a policy (`judged_by`,
+    a digest), or not so far; `found` is all else that is known.
 
     It is about the caller where no subject was named. What came to no policy of its own names the
     one that its version was looked up by, or else the `current` one.
     """
     principal = call.principal.name
-    return Outcome(
-        subject=question.subject if question and question.subject else principal,
+    return AuditRecord(
+        subject=params.subject if params and params.subject else principal,
         time=time,
         principal=principal,
         method=call.method,
-        model=question.model if question else "",
+        model=params.model if params else "",
         version=str(live.version) if live else "",
         version_digest=live.digest if live else "",
         pointer_sequence=str(live.sequence) if live else "",
         policy_digest=judged_by or (live.policy if live else current().digest),
-        alias=(question.alias or "") if question else "",
+        alias=(params.alias or "") if params else "",
         **found,
     )
 

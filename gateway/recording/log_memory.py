@@ -34,7 +34,7 @@ _LARGEST_FILE = 1 << 16
 _HEADER = re.compile(rb"sealgate/seen-log/v1 ([0-9]{1,5}) ([0-9a-f]{64})\n")
 
 
-class SeenLog:
+class LogMemory:
     """The newest checkpoint that was seen of the log of `vkey`, in the file `path`."""
 
     def __init__(self, path: Path, vkey: str) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from gateway.recording.recorder import Recorder, Search
-from gateway.recording.subjects import Erased, erase_subject
+from gateway.recording.recorder import AuditRecorder, SearchRecord
+from gateway.recording.subjects import SubjectErasure, erase_subject
 from registry.erasures import Erasures
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipt import Receipt
@@ -12,14 +12,14 @@ from sealgate.trust.receipt import Receipt
 class OwnAnswers:
     """Every method raises LOG_UNKNOWN for another origin."""
 
-    def __init__(self, origin: str, recorder: Recorder, erasures: Erasures) -> None:
+    def __init__(self, origin: str, recorder: AuditRecorder, erasures: Erasures) -> None:
         self._origin = origin
         self._recorder = recorder
         self._erasures = erasures
 
     def open(self, origin: str, index: int) -> Receipt:
-        """See `Recorder.open`. Raises ENTRY_ERASED instead of OPENING_MISSING where the erasures of
-        which the registry's log tells explain it.
+        """See `AuditRecorder.open`. Raises ENTRY_ERASED instead of OPENING_MISSING where the
+        erasures of which the registry's log tells explain it.
         """
         self._check(origin)
         try:
@@ -47,12 +47,12 @@ class OwnAnswers:
         end: int,
         values: Sequence[str],
         where: Mapping[str, str],
-    ) -> Iterator[Search]:
-        """See `Recorder.search`."""
+    ) -> Iterator[SearchRecord]:
+        """See `AuditRecorder.search`."""
         self._check(origin)
         return self._recorder.search(start, end, values, where)
 
-    def erase(self, principal: str, origin: str, subject: str, request_id: str) -> Erased:
+    def erase(self, principal: str, origin: str, subject: str, request_id: str) -> SubjectErasure:
         """See `erase_subject`."""
         self._check(origin)
         return erase_subject(self._erasures, self._recorder, principal, origin, subject, request_id)

@@ -32,7 +32,7 @@ _ERASURE_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AuditRecord:
     """A finished request in the words of `sealgate.trust.answer.FIELDS`, and whom it is about.
 
     `method` is the path of the gRPC method. What a request never came to is empty.
@@ -89,7 +89,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SearchRecord:
     """Receipts of entries before `next`, and the indices of those that cannot be opened."""
 
     next: int
@@ -97,7 +97,7 @@ class Search:
     unopened: tuple[int, ...]
 
 
-class Recorder:
+class AuditRecorder:
     """Writes outcomes to an answer log.
 
     `fenced` is set once another process has become the log's writer: this one can answer nothing
@@ -121,14 +121,14 @@ class Recorder:
         """How many outcomes are recorded."""
         return self._log.size
 
-    def record(self, outcome: Outcome) -> Receipt:
+    def record(self, record: AuditRecord) -> Receipt:
         """Returns once the outcome is on disk, with the receipt that proves it.
 
         Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then.
         """
         try:
             with tracing.span("record"):
-                return self._record(outcome)
+                return self._record(record)
         except Refusal as refusal:
             # To a caller it is the same whether the log's database is full or gone.
             if refusal.reason is Reason.LOG_FENCED:
@@ -137,14 +137,14 @@ class Recorder:
                 raise Refusal(Reason.RECORD_FAILED, refusal.detail) from refusal
             raise
 
-    def _record(self, outcome: Outcome) -> Receipt:
-        values = outcome.values()
+    def _record(self, record: AuditRecord) -> Receipt:
+        values = record.values()
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        with self._barrier.recording(outcome.subject):
-            key = self._subjects.key(outcome.subject)
+        with self._barrier.recording(record.subject):
+            key = self._subjects.key(record.subject)
             salts = answer.salts(key, nonce)
             leaf = answer.leaf(values, salts)
-            opening = Opening(values, nonce, outcome.subject, key)
+            opening = Opening(values, nonce, record.subject, key)
             proof = self._groups.submit([Answer(leaf, opening)])
         return Receipt.of(leaf, values, salts, proof)
 
@@ -171,7 +171,7 @@ class Recorder:
 
     def search(
         self, start: int, end: int, values: Sequence[str], where: Mapping[str, str] = ANYTHING
-    ) -> Iterator[Search]:
+    ) -> Iterator[SearchRecord]:
         """The receipts, with every field opened, of the entries that have each of `values`, and
         each value of `where` under its name.
 
@@ -182,7 +182,7 @@ class Recorder:
             receipts = self._receipts(dict(found.openings), note)
             closed = {index for index, _ in found.openings} - receipts.keys()
             unopened = tuple(sorted({*found.missing, *closed}))
-            yield Search(found.next, tuple(receipts.values()), unopened)
+            yield SearchRecord(found.next, tuple(receipts.values()), unopened)
 
     def _receipts(self, openings: Mapping[int, Opening], note: str) -> dict[int, Receipt]:
         """The receipts of entries, but of those that are pruned or whose opening has the fields of

@@ -12,8 +12,8 @@ from gateway.config.opening import (
     open_uploads,
     opening,
 )
-from gateway.recording.log_memory import SeenLog
-from gateway.witnesses.cosignatures import Witnessed
+from gateway.recording.log_memory import LogMemory
+from gateway.witnesses.cosignatures import CosignatureStore
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.log.reader import LogReader
@@ -29,7 +29,7 @@ from sealgate.trust.keys import PublicKey
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class GatewayStore:
     """What lies on disk, opened."""
 
     roots: Mapping[str, PublicKey]
@@ -37,12 +37,12 @@ class Store:
     uploads: OpenUploads
     answers: AnswerLog
     subjects: SubjectKeys
-    seen_registry: SeenLog
-    seen_answers: SeenLog
-    witnessed: Witnessed
+    seen_registry: LogMemory
+    seen_answers: LogMemory
+    witnessed: CosignatureStore
 
     @classmethod
-    def open(cls, config: GatewayConfig, clock: Clock) -> "Store":
+    def open(cls, config: GatewayConfig, clock: Clock) -> "GatewayStore":
         keys = [
             PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys
         ]
@@ -51,7 +51,7 @@ class Store:
             database = Database.open(config.registry.database, "registry")
         registry_key = open_log_signer(config.registry.log_key, config.registry.ml_dsa_key)
         line = log_vkey(config.registry.origin, registry_key)
-        seen_registry = SeenLog.beside(config.trust.seen, "registry", line)
+        seen_registry = LogMemory.beside(config.trust.seen, "registry", line)
         with extending("[registry] database", config.registry.database, seen_registry.path):
             registry = Registry.open(
                 database,
@@ -69,7 +69,7 @@ class Store:
         line = log_vkey(config.answers.origin, answers_key)
         check_certified(registry.policies.chain().newest, config.answers, line)
         uploads = open_uploads(config.registry, registry, clock)
-        seen_answers = SeenLog.beside(config.trust.seen, "answers", line)
+        seen_answers = LogMemory.beside(config.trust.seen, "answers", line)
         with opening("[answers] subjects", config.answers.subjects):
             subjects = SubjectKeys.open(config.answers.subjects, registry.erasures.destroyed_keys())
         with (
@@ -84,7 +84,7 @@ class Store:
                 known=registry.anchors.newest(config.answers.origin),
                 memory=seen_answers,
             )
-        witnessed = Witnessed.open(config.trust.seen, [w.witness for w in config.witnesses])
+        witnessed = CosignatureStore.open(config.trust.seen, [w.witness for w in config.witnesses])
         return cls(
             roots, registry, uploads, answers, subjects, seen_registry, seen_answers, witnessed
         )

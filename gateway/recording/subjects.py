@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 
 from gateway.recording.erasure import Erasure
-from gateway.recording.recorder import Recorder
+from gateway.recording.recorder import AuditRecorder
 from registry.erasures import Erasures, Told
 from registry.requests import Once
 from sealgate.trust.digest import sha256
@@ -13,7 +13,7 @@ from sealgate.trust.pseudonym import SALT_BYTES, pseudonym
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
+class SubjectErasure:
     """Under which pseudonym the registry's log tells of it, and how many entries can be opened no
     more.
     """
@@ -24,18 +24,18 @@ class Erased:
 
 def erase_subject(
     erasures: Erasures,
-    recorder: Recorder,
+    recorder: AuditRecorder,
     principal: str,
     origin: str,
     subject: str,
     request_id: str = "",
-) -> Erased:
+) -> SubjectErasure:
     """Erase a subject from this gateway's answer log `origin`, in the name of `principal`.
 
     The registry's log tells of it first, and how many entries it closes, so nothing is ever gone
     without its entry. A repeated request finishes what the first may have left undone; the log
     tells of it again only where there is more to close by now. Raises as `Once`, `Erasures.add` and
-    `Recorder.erase` do.
+    `AuditRecorder.erase` do.
     """
     once = _once(request_id, origin, subject) if request_id else None
     names = [pseudonym(subject, secrets.token_bytes(SALT_BYTES)) for _ in range(2)]
@@ -54,7 +54,7 @@ def erase_subject(
                 erasures.add(principal, origin, names[1], more)
 
     removed = recorder.erase(subject, tell)
-    return Erased(told[0].pseudonym, removed)
+    return SubjectErasure(told[0].pseudonym, removed)
 
 
 def _once(request_id: str, origin: str, subject: str) -> Once:

@@ -90,7 +90,7 @@ class _Watched:
     window: Window
 
 
-class Vitals:
+class AliasHealth:
     """Counts for each alias that the policy limits, from its newest pointer on. For many threads.
 
     `limits` are those of a model and alias in force, if any; `clock` is in seconds.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from gateway.rollout.alias_health import Breach, Vitals
+from gateway.rollout.alias_health import AliasHealth, Breach
 from registry.pointers import Pointers
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import Signer
@@ -30,26 +30,26 @@ _LOOK_SECONDS = 0.5
 _PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.RECORD_FAILED, Reason.KEY_UNAVAILABLE})
 
 
-class Guard:
+class AutoRollback:
     """A thread that acts on breaches. `held` are pointers of `canary` that get no share any more:
     they passed a limit, and there is nothing to return to.
     """
 
     def __init__(
         self,
-        vitals: Vitals,
+        alias_health: AliasHealth,
         pointers: Pointers,
         policy: Callable[[], Policy],
         clock: Callable[[], datetime],
         signer: Signer | None,
     ) -> None:
-        self._vitals = vitals
+        self._alias_health = alias_health
         self._pointers = pointers
         self._policy = policy
         self._clock = clock
         self._signer = signer
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="auto-rollback", daemon=True)
         self._done: dict[tuple[str, str], str] = {}
         self._rests_until: dict[tuple[str, str], float] = {}
         self.held: frozenset[str] = frozenset()
@@ -64,7 +64,7 @@ class Guard:
 
     def look(self) -> None:
         """Act on every breach once."""
-        for breach in self._vitals.breaches():
+        for breach in self._alias_health.breaches():
             place = (breach.model, breach.alias)
             rests = self._rests_until.get(place, 0.0) > time.monotonic()
             if not rests and self._done.get(place) != breach.pointer and self._act(breach):

@@ -16,8 +16,8 @@ from datetime import datetime
 import numpy as np
 
 from gateway.recording.audit_record import screening_of
-from gateway.recording.recorder import Outcome, Recorder
-from gateway.rollout.alias_health import FAULTS, Vitals
+from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.rollout.alias_health import FAULTS, AliasHealth
 from inference.answer import Answer
 from inference.engine import Engine, Live
 from inference.inputs import model_input
@@ -34,8 +34,8 @@ _REPORT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A request that `answered` has answered with `answer`, as recorded in `outcome`; `other` is
+class ShadowComparison:
+    """A request that `answered` has answered with `answer`, as recorded in `record`; `other` is
     to be asked the same.
     """
 
@@ -43,20 +43,24 @@ class Comparison:
     other: Live
     tensors: Mapping[str, Tensor]
     answer: Answer
-    outcome: Outcome
+    record: AuditRecord
 
 
-class Comparisons:
+class ShadowComparisons:
     """Compares in a thread of its own. `dropped` is how many were left out, of all `offered`."""
 
     def __init__(
-        self, engine: Engine, recorder: Recorder, vitals: Vitals, clock: Callable[[], datetime]
+        self,
+        engine: Engine,
+        recorder: AuditRecorder,
+        alias_health: AliasHealth,
+        clock: Callable[[], datetime],
     ) -> None:
         self._engine = engine
         self._recorder = recorder
-        self._vitals = vitals
+        self._alias_health = alias_health
         self._clock = clock
-        self._queue: queue.Queue[Comparison | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[ShadowComparison | None] = queue.Queue(_WAITING)
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
         self._reported = (time.monotonic(), 0)
@@ -76,7 +80,7 @@ class Comparisons:
         if self._thread.is_alive():
             self._thread.join(_RUN_SECONDS + 1)
 
-    def offer(self, comparison: Comparison) -> None:
+    def offer(self, comparison: ShadowComparison) -> None:
         """Compare soon, or never where too much is waiting. Returns at once."""
         with self._mutex:
             self.offered += 1
@@ -97,7 +101,7 @@ class Comparisons:
                 _log.exception("comparing an answer")
             self._report()
 
-    def _compare(self, comparison: Comparison) -> None:
+    def _compare(self, comparison: ShadowComparison) -> None:
         """Ask, compare, record, count. A version that fails the request differs.
 
         Raises Refusal where the other version could not be asked, or the outcome not be recorded.
@@ -105,25 +109,27 @@ class Comparisons:
         other = comparison.other
         found = None
         try:
-            found = self._vitals.run(other, lambda: self._ask(comparison))
+            found = self._alias_health.run(other, lambda: self._ask(comparison))
         except Refusal as refusal:
             if refusal.reason not in FAULTS:
                 raise
         agreed = found is not None and _same_labels(comparison.answer, found)
-        self._recorder.record(self._outcome(comparison, found, agreed))
+        self._recorder.record(self._audit_record(comparison, found, agreed))
         for live in (comparison.answered, other):
-            self._vitals.compared(live, agreed)
+            self._alias_health.compared(live, agreed)
 
-    def _ask(self, comparison: Comparison) -> Answer:
+    def _ask(self, comparison: ShadowComparison) -> Answer:
         array = model_input(comparison.other.config, comparison.tensors)
         until = time.monotonic() + _RUN_SECONDS
         return self._engine.infer(comparison.other, array, until, caller=SHADOW)
 
-    def _outcome(self, comparison: Comparison, found: Answer | None, agreed: bool) -> Outcome:
+    def _audit_record(
+        self, comparison: ShadowComparison, found: Answer | None, agreed: bool
+    ) -> AuditRecord:
         other = comparison.other
         tensors = [Tensor.of(name, data) for name, data in (found.outputs if found else {}).items()]
         return replace(
-            comparison.outcome,
+            comparison.record,
             time=self._clock(),
             version=str(other.version),
             version_digest=other.digest,

@@ -2,7 +2,7 @@
 
 A request that names neither alias nor version is production's. Of those, the share that the live
 pointer of `canary` has is answered by its version instead: by session, if the request names one,
-else by input, so that the same question is answered alike. The share of `shadow` is asked there
+else by input, so that the same input is answered alike. The share of `shadow` is asked there
 too, afterwards. An answer of `canary`'s is compared with production's where the policy limits how
 often they may disagree.
 """
@@ -10,11 +10,11 @@ often they may disagree.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from gateway.pipeline.params import Question
-from gateway.recording.recorder import Outcome, Recorder
-from gateway.rollout.alias_health import Vitals
-from gateway.rollout.auto_rollback import Guard
-from gateway.rollout.comparisons import Comparison, Comparisons
+from gateway.pipeline.params import InferenceParams
+from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.rollout.alias_health import AliasHealth
+from gateway.rollout.auto_rollback import AutoRollback
+from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from inference.answer import Answer
 from inference.engine import Engine, Live
 from registry.pointers import Pointers
@@ -28,55 +28,61 @@ from sealgate.trust.shares import CANARY, SHADOW, in_share
 
 
 class Rollout:
-    """What `Predict` asks; with two threads of its own."""
+    """What `InferencePipeline` asks; with two threads of its own."""
 
     def __init__(
         self,
         engine: Engine,
-        recorder: Recorder,
+        recorder: AuditRecorder,
         pointers: Pointers,
         clock: Callable[[], datetime],
         signer: Signer | None,
     ) -> None:
         """`signer` is the key of a service of the role `rollback`, if there is one."""
         self._engine = engine
-        self.vitals = Vitals(self._limits)
-        self.comparisons = Comparisons(engine, recorder, self.vitals, clock)
-        self.guard = Guard(self.vitals, pointers, self._policy, clock, signer)
+        self.alias_health = AliasHealth(self._limits)
+        self.comparisons = ShadowComparisons(engine, recorder, self.alias_health, clock)
+        self.auto_rollback = AutoRollback(self.alias_health, pointers, self._policy, clock, signer)
 
     def start(self) -> None:
         self.comparisons.start()
-        self.guard.start()
+        self.auto_rollback.start()
 
     def stop(self) -> None:
-        self.guard.stop()
+        self.auto_rollback.stop()
         self.comparisons.stop()
 
-    def arm(self, live: Live, question: Question, caller: str, input_digest: str) -> Live:
+    def select_version(
+        self, live: Live, params: InferenceParams, caller: str, input_digest: str
+    ) -> Live:
         """The version to answer a request that resolved to `live`: `canary`'s or itself.
 
         `canary` is left out while it cannot answer, takes other tensors than production, or has
         passed a limit and can return to nothing.
         """
-        if question.named or live.alias != DEFAULT_ALIAS:
+        if params.named or live.alias != DEFAULT_ALIAS:
             return live
         canary = self._engine.share(live.model, CANARY)
-        if canary is None or canary.digest == live.digest or canary.pointer in self.guard.held:
+        if (
+            canary is None
+            or canary.digest == live.digest
+            or canary.pointer in self.auto_rollback.held
+        ):
             return live
         here, there = live.config, canary.config
         if (here.input, here.output, here.labels) != (there.input, there.output, there.labels):
             return live
-        told_apart = question.session or input_digest
+        told_apart = params.session or input_digest
         place = (CANARY, live.model, caller, told_apart)
         return canary if in_share(canary.share, canary.digest, *place) else live
 
     def answered(
-        self, live: Live, tensors: Mapping[str, Tensor], answer: Answer, outcome: Outcome
+        self, live: Live, tensors: Mapping[str, Tensor], answer: Answer, record: AuditRecord
     ) -> None:
         """Have the answer compared where it is in the share of `shadow`, or `canary`'s own."""
         if live.alias == DEFAULT_ALIAS:
             other = self._engine.share(live.model, SHADOW)
-            place = (SHADOW, live.model, outcome.principal, outcome.input)
+            place = (SHADOW, live.model, record.principal, record.input)
             if other is None or not in_share(other.share, other.digest, *place):
                 return
         else:
@@ -84,7 +90,7 @@ class Rollout:
             other = self._engine.live().get((live.model, DEFAULT_ALIAS))
             if limits is None or limits.disagreement_percent is None or other is None:
                 return
-        self.comparisons.offer(Comparison(live, other, tensors, answer, outcome))
+        self.comparisons.offer(ShadowComparison(live, other, tensors, answer, record))
 
     def _limits(self, model: str, alias: str) -> Limits | None:
         policy = self._engine.policy

@@ -1,10 +1,11 @@
-"""Watches whether traffic is still like the rows that a version's screening was calibrated on.
+"""EventStreams whether traffic is still like the rows that a version's screening was calibrated on.
 
 The bound on false alarms holds while clean traffic is exchangeable with the calibration rows. Of
 each request's first row the score is ranked among the calibration scores and all scores before it
 (ties by lot): while traffic is exchangeable with calibration, these p-values are independent and
 uniform (Vovk, Nouretdinov and Gammerman, "Testing exchangeability on-line", 2003), and no betting
-on them gains. The bets are a Simple Jumper's: that scores grow, shrink, or crowd the uppermost 5%.
+on them gains. The bets are a Simple Jumper's: that scores grow, shrink, or gather at the uppermost
+5%.
 
 Two bet: one on every request, and one on those alone whose row has not come before
 (`inference.screening.repeats`). A version's bound is withdrawn once both have gained 1 / ALPHA. So
@@ -47,7 +48,7 @@ _CALLERS = 1024
 _SERVICE = "gateway"
 
 
-class Drifts(Protocol):
+class DriftReports(Protocol):
     def withdraw(
         self, principal: str, origin: str, model: str, version: int, finding: Mapping[str, object]
     ) -> bool: ...
@@ -161,7 +162,7 @@ class DriftWatch:
     """Takes the scores of answers, and withdraws bounds. Safe for many threads."""
 
     def __init__(
-        self, drifts: Drifts, origin: str, draw: Callable[[], float] | None = None
+        self, drifts: DriftReports, origin: str, draw: Callable[[], float] | None = None
     ) -> None:
         """`origin` is the gateway's answer log; `draw` draws from 0 to 1."""
         self._drifts = drifts

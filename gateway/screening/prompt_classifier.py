@@ -29,7 +29,7 @@ from sealgate.trust.shares import SHADOW
 
 
 @runtime_checkable
-class OfTexts(Protocol):
+class TextVersion(Protocol):
     """A version whose tokenizer is here, wherever it runs."""
 
     @property
@@ -38,7 +38,7 @@ class OfTexts(Protocol):
         ...
 
 
-class PromptGuard:
+class PromptClassifier:
     """Shows prompts to live versions. Safe for many threads."""
 
     def __init__(self, engine: Engine) -> None:
@@ -55,7 +55,7 @@ class PromptGuard:
             return ""
         live = self._live(guard)
         config = live.config
-        tokenizer = live.ready.tokenizer if isinstance(live.ready, OfTexts) else None
+        tokenizer = live.ready.tokenizer if isinstance(live.ready, TextVersion) else None
         if tokenizer is None or guard.label not in config.labels:
             raise Refusal(Reason.VERSION_NOT_LIVE, f"{guard.version} is no such guard")
         sought, most = config.labels.index(guard.label), config.batching.max_rows

@@ -6,7 +6,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from gateway.auth.rights import Rights
-from gateway.recording.recorder import Search
+from gateway.recording.recorder import SearchRecord
 from gateway.transport.call import Call
 from registry.audit_trail import AuditTrail, Proven
 from registry.log.openings import SEARCHABLE
@@ -26,11 +26,11 @@ _LONGEST_REQUEST = 1024
 # What one message holds must fit into one, whatever the documents weigh.
 _MESSAGE_BYTES = 1 << 20
 
-SearchAnswers = Callable[[str, int, int, Sequence[str], Mapping[str, str]], Iterator[Search]]
+SearchAnswers = Callable[[str, int, int, Sequence[str], Mapping[str, str]], Iterator[SearchRecord]]
 
 
 class AuditService(AuditServiceServicer):
-    """Each call has passed the front door, which records it before its answer leaves.
+    """`AuthInterceptor` has admitted each call, and records it before its answer leaves.
 
     `search` looks through an answer log by its origin.
     """

@@ -19,7 +19,7 @@ _NOT_RECORDED = frozenset(
 
 
 class CredentialService(CredentialServiceServicer):
-    """Each call has passed the front door, so its principal may do what the method is for."""
+    """`AuthInterceptor` has admitted each call: its principal may use the method."""
 
     def __init__(self, registry: Registry, table: KeyTable) -> None:
         self._registry = registry

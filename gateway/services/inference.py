@@ -5,8 +5,8 @@ from importlib.metadata import version
 
 from gateway.auth.rights import Rights
 from gateway.pipeline import describe
-from gateway.pipeline.generate import Generate
-from gateway.pipeline.infer import Predict
+from gateway.pipeline.generate import GenerationPipeline
+from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.params import read_version
 from gateway.transport.call import Call
 from gateway.transport.compression import choose_encoding
@@ -22,13 +22,13 @@ _EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")
 
 
 class InferenceService(GRPCInferenceServiceServicer):
-    """Answers from the engine's live versions. Each call has passed the front door."""
+    """Answers from the engine's live versions. `AuthInterceptor` has admitted each call."""
 
     def __init__(
         self,
         engine: Engine,
-        predict: Predict,
-        generate: Generate,
+        predict: InferencePipeline,
+        generate: GenerationPipeline,
         rights: Rights,
         withdrawn: Callable[[str], str],
     ) -> None:
@@ -85,7 +85,7 @@ class InferenceService(GRPCInferenceServiceServicer):
     def generate(
         self, request: oip.ModelInferRequest, call: Call, streams: bool
     ) -> Iterator[oip.ModelInferResponse]:
-        """A language model's answer, for doors of another form; see `Generate.parts`."""
+        """A language model's answer, for doors of another form; see `GenerationPipeline.parts`."""
         return self._generate.parts(request, call, streams, full=True)
 
     def generators(self, call: Call) -> list[str]:

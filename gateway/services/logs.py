@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from gateway.auth.rights import Rights
-from gateway.recording.subjects import Erased
+from gateway.recording.subjects import SubjectErasure
 from gateway.services.request_fields import asked
 from gateway.sync.event_streams import LogWatch
 from gateway.transport.call import Call
-from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.cosignatures import CosignatureStore
 from registry.log.reader import LogReader
 from registry.paging import list_page
 from sealgate.reasons import Reason, Refusal
@@ -26,8 +26,8 @@ class LogService(LogServiceServicer):
         logs: Mapping[str, LogReader],
         watches: Mapping[str, LogWatch],
         open_answer: Callable[[str, int], Receipt],
-        witnessed: Witnessed,
-        erase: Callable[[str, str, str, str], Erased],
+        witnessed: CosignatureStore,
+        erase: Callable[[str, str, str, str], SubjectErasure],
         rights: Rights,
     ) -> None:
         self._logs = logs

@@ -14,19 +14,22 @@ from gateway.services.request_fields import asked, once, parse_alias, parse_vers
 from gateway.services.uploads import UploadParts
 from gateway.sync.event_streams import ChangeWatch
 from gateway.transport.call import Call
+from registry.policies import Policies
 from registry.registry import Registry
 from sealgate.trust.manifest import check_path
 from sealgate.trust.names import check_name
 from sealgate.trust.rights import ALL
 from sealgate.trust.statements import Approval, Pointer, Proposal, Revocation
+from sealgate.v1 import policy_pb2 as policy_messages
 from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.policy_pb2_grpc import PolicyServiceServicer
 from sealgate.v1.registry_pb2_grpc import RegistryServiceServicer
 
 _CHUNK = 256 * 1024
 
 
 class RegistryService(RegistryServiceServicer):
-    """Each call has passed the front door, so its principal may do what the method is for.
+    """`AuthInterceptor` has admitted each call: its principal may use the method.
 
     On which model and alias, the policy's rights say, before the registry is asked.
     """
@@ -220,3 +223,20 @@ class RegistryService(RegistryServiceServicer):
     def _check_pointer(self, call: Call, action: str, envelope: bytes) -> None:
         pointer = unverified(Pointer, envelope)
         self._rights.check(call, action, pointer.model, pointer.alias)
+
+
+class PolicyService(PolicyServiceServicer):
+    """`AuthInterceptor` has admitted each call. The registry's chain decides; see
+    `Policies.accept`.
+    """
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def AcceptPolicy(
+        self, request: policy_messages.AcceptPolicyRequest, call: Call
+    ) -> policy_messages.AcceptPolicyResponse:
+        policy = self._policies.accept(
+            call.principal.name, request.envelope, once(request), request.etag
+        )
+        return policy_messages.AcceptPolicyResponse(version=policy.version, digest=policy.digest)

@@ -21,7 +21,9 @@ _PREFIX = "uploads/"
 
 
 class UploadService(UploadServiceServicer):
-    """Each call has passed the front door; the right to publish the model is asked anew by each."""
+    """`AuthInterceptor` has admitted each call; the right to publish the model is asked anew by
+    each.
+    """
 
     def __init__(self, uploads: OpenUploads, rights: Rights) -> None:
         self._uploads = uploads

@@ -2,7 +2,7 @@
 
 A stream holds no queue: it waits at its place in the log, reads a page from there, and goes on when
 the other end has taken it. So a slow reader costs a page of memory, and whoever was cut off goes on
-at their own place. Each wait holds a thread of the turnstile's own, which others cannot miss.
+at their own place. Each wait holds a thread of the stream limiter's own, which others cannot miss.
 
 Before each message the caller's credential, role and rights are looked at again; so is the
 credential every second while nothing happens.
@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from gateway.auth.rights import Rights
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from gateway.services.registry_messages import KINDS, change_message
-from gateway.sync.log_follower import Pages, Tail
+from gateway.sync.log_follower import LogFollower, Pages
 from gateway.transport.call import Call
 from registry.changes import Poll
 from registry.feed import Change
@@ -34,15 +34,17 @@ Admit = Callable[[Call, str], None]
 class _Watcher:
     """One stream's time: when there is more, when to give a sign of life, when it is over."""
 
-    def __init__(self, call: Call, tail: Tail, admit: Admit, limits: Limits) -> None:
+    def __init__(
+        self, call: Call, follower: LogFollower, admit: Admit, limits: GatewayLimits
+    ) -> None:
         self._call = call
-        self._tail = tail
+        self._follower = follower
         self._admit = admit
         self._heartbeat = limits.heartbeat
         self._ends = time.monotonic() + limits.stream
         self._beats = time.monotonic() + limits.heartbeat
         # Whoever has gone gives back their place at once.
-        call.add_callback(tail.wake)
+        call.add_callback(follower.wake)
 
     def check(self) -> None:
         """Raises: the reasons of a credential, and ROLE_TOO_LOW."""
@@ -57,7 +59,7 @@ class _Watcher:
             now = time.monotonic()
             if now >= self._ends or not self._call.is_active():
                 return None
-            size = self._tail.wait(
+            size = self._follower.wait(
                 known, min(_LOOK_SECONDS, max(0.0, min(self._ends, self._beats) - now))
             )
             self.check()
@@ -69,8 +71,10 @@ class _Watcher:
 class LogWatch:
     """Follows one log: leaves, and the checkpoint that covers them."""
 
-    def __init__(self, log: LogReader, tail: Tail, admit: Admit, limits: Limits) -> None:
-        self.tail = tail
+    def __init__(
+        self, log: LogReader, follower: LogFollower, admit: Admit, limits: GatewayLimits
+    ) -> None:
+        self.follower = follower
         self._log = log
         self._admit = admit
         self._limits = limits
@@ -80,7 +84,7 @@ class LogWatch:
         self, request: log_pb2.WatchLogRequest, call: Call
     ) -> Iterator[log_pb2.WatchLogResponse]:
         """Raises: ENTRY_UNKNOWN, DRAINING, and the reasons of a credential."""
-        watcher = _Watcher(call, self.tail, self._admit, self._limits)
+        watcher = _Watcher(call, self.follower, self._admit, self._limits)
         note, size = self._checkpoint()
         at = first_index(request, size)
         if at == size:
@@ -109,9 +113,14 @@ class ChangeWatch:
     """Follows the registry: changes, as far as the caller may read what they are about."""
 
     def __init__(
-        self, registry: Registry, tail: Tail, admit: Admit, rights: Rights, limits: Limits
+        self,
+        registry: Registry,
+        follower: LogFollower,
+        admit: Admit,
+        rights: Rights,
+        limits: GatewayLimits,
     ) -> None:
-        self.tail = tail
+        self.follower = follower
         self._log = registry.log
         self._admit = admit
         self._rights = rights
@@ -123,7 +132,7 @@ class ChangeWatch:
     ) -> Iterator[registry_pb2.WatchChangesResponse]:
         """Raises: NAME_MALFORMED, ENTRY_UNKNOWN, DRAINING, and the reasons of a credential."""
         wanted = _Wanted(request)
-        watcher = _Watcher(call, self.tail, self._admit, self._limits)
+        watcher = _Watcher(call, self.follower, self._admit, self._limits)
         at = first_index(request, self._log.size())
         yield registry_pb2.WatchChangesResponse(next=at)
         while (size := watcher.size(at)) is not None:
@@ -166,35 +175,40 @@ class _Wanted:
         )
 
 
-class Watches:
+class EventStreams:
     """What can be followed behind this gateway: the registry's changes, and logs by origin."""
 
     def __init__(self, changes: ChangeWatch, logs: Mapping[str, LogWatch]) -> None:
         self.changes = changes
         self.logs = logs
-        self._tails = {changes.tail, *(watch.tail for watch in logs.values())}
+        self._followers = {changes.follower, *(watch.follower for watch in logs.values())}
 
     @classmethod
     def over(
-        cls, registry: Registry, answers: AnswerLog, admit: Admit, rights: Rights, limits: Limits
-    ) -> "Watches":
-        moves = Tail(registry.changes(), registry.change_token, registry.log.size)
+        cls,
+        registry: Registry,
+        answers: AnswerLog,
+        admit: Admit,
+        rights: Rights,
+        limits: GatewayLimits,
+    ) -> "EventStreams":
+        moves = LogFollower(registry.changes(), registry.change_token, registry.log.size)
         # Nobody but this process appends to it.
-        recorded = Tail(Poll(), lambda: answers.size, lambda: answers.size)
+        recorded = LogFollower(Poll(), lambda: answers.size, lambda: answers.size)
         logs = ((registry.log, moves), (answers.reader, recorded))
         return cls(
             ChangeWatch(registry, moves, admit, rights, limits),
-            {log.origin: LogWatch(log, tail, admit, limits) for log, tail in logs},
+            {log.origin: LogWatch(log, follower, admit, limits) for log, follower in logs},
         )
 
     def start(self) -> None:
-        for tail in self._tails:
-            tail.start()
+        for follower in self._followers:
+            follower.start()
 
     def stop(self) -> None:
         """Ends every stream, with DRAINING."""
-        for tail in self._tails:
-            tail.stop()
+        for follower in self._followers:
+            follower.stop()
 
 
 def first_index(

@@ -23,7 +23,7 @@ _KEPT = 16
 T = TypeVar("T")
 
 
-class Tail:
+class LogFollower:
     """Wakes those who wait for a log to grow."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Tail:
         self._seen: object = None
         self._stopped = False
         self._condition = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="log-follower", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

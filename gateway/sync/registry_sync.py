@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from gateway.sync.snapshot import Handover
+from gateway.sync.snapshot import RegistrySnapshot
 from inference.engine import Engine, Snapshot, Source
 from registry.log.answer_log import AnswerLog
 from registry.registry import Registry
@@ -35,7 +35,7 @@ _PASSING = frozenset({Reason.REGISTRY_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE})
 _SERVICE = "gateway"
 
 
-class Rooms(Protocol):
+class RemoteEngines(Protocol):
     """Where versions run, if that is in other processes; see `EngineRooms`."""
 
     @property
@@ -48,7 +48,7 @@ class Rooms(Protocol):
     def counts(self) -> list[Envelope]: ...
 
 
-class Watch:
+class RegistrySync:
     """A thread that follows the registry for an engine."""
 
     def __init__(
@@ -59,17 +59,17 @@ class Watch:
         counted_refusals: Counter[str],
         anchor_every: float,
         remember: Callable[[], None],
-        rooms: Rooms | None = None,
+        remote_engines: RemoteEngines | None = None,
         report: Callable[[], None] = lambda: None,
     ) -> None:
-        """`remember` has on the disk what was seen of the logs, apart from them; `rooms` is where
-        versions run, if that is in other processes. `report` tells the registry what else was
-        found.
+        """`remember` has on the disk what was seen of the logs, apart from them; `remote_engines`
+        is where versions run, if that is in other processes. `report` tells the registry what else
+        was found.
         """
         self._registry = registry
         self._changes = registry.changes()
         self._engine = engine
-        self._rooms = rooms
+        self._remote_engines = remote_engines
         self._answers = answers
         self._counted_refusals = counted_refusals
         self._anchor_every = anchor_every
@@ -84,7 +84,7 @@ class Watch:
         # What was followed last; None where that must be tried again.
         self._token: object = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="registry-sync", daemon=True)
 
     def start(self) -> None:
         """Bring the engine up to date once, then go on in a thread of its own."""
@@ -95,7 +95,7 @@ class Watch:
                 raise
             _log.error("nothing answers until a new policy is accepted: %s", refusal)
         self._follow()
-        if self._rooms is None:
+        if self._remote_engines is None:
             self._cold = sorted(self._engine.live(), reverse=True)
         self._thread.start()
 
@@ -112,7 +112,9 @@ class Watch:
     @property
     def _behind(self) -> bool:
         """Whether the newest state must be followed again though nothing has changed."""
-        return self._token is None or (self._rooms is not None and self._rooms.behind)
+        return self._token is None or (
+            self._remote_engines is not None and self._remote_engines.behind
+        )
 
     def _run(self) -> None:
         upkeep_at = time.monotonic() + _UPKEEP_SECONDS
@@ -147,12 +149,12 @@ class Watch:
         token = self._registry.change_token()
         if token == self._token and not self._behind:
             return
-        handover = Handover.of(self._registry.snapshot(), self._registry.artifacts)
-        if self._rooms is not None:
+        snapshot = RegistrySnapshot.of(self._registry.snapshot(), self._registry.artifacts)
+        if self._remote_engines is not None:
             # What is revoked ends here first, however long the engine takes.
-            self._engine.update(handover, handover)
-            self._rooms.show(handover, handover)
-        update = self._engine.update(handover, handover)
+            self._engine.update(snapshot, snapshot)
+            self._remote_engines.show(snapshot, snapshot)
+        update = self._engine.update(snapshot, snapshot)
         reasons = {rejected.reason for rejected in update.rejected}
         passing = update.refused is not None or not reasons.isdisjoint(_PASSING)
         self._token = None if passing else token
@@ -176,7 +178,9 @@ class Watch:
     def _warm(self) -> None:
         """Loads what one of the aliases would return to, so that a rollback finds it loaded."""
         place = self._cold.pop()
-        before = Handover.of(self._registry.snapshot(earlier=True), self._registry.artifacts)
+        before = RegistrySnapshot.of(
+            self._registry.snapshot(earlier=True), self._registry.artifacts
+        )
         try:
             self._engine.warm(place, before, before)
         except Refusal as refusal:
@@ -186,9 +190,9 @@ class Watch:
         # Where its disk is full, statements are renewed all the same.
         self._guarded(self._remember)
         self._remind()
-        if self._rooms is not None:
+        if self._remote_engines is not None:
             # Statements are renewed and logs anchored, whatever engines answer.
-            self._guarded(self._rooms.probe)
+            self._guarded(self._remote_engines.probe)
         self._registry.refresh()
         self._guarded(self._report)
         if time.monotonic() - self._anchored_at >= self._anchor_every:
@@ -207,7 +211,7 @@ class Watch:
     def _count(self) -> None:
         """Keeps what engines of their own processes say that they ran."""
         add = self._registry.engine_counts.add
-        for counts in self._rooms.counts() if self._rooms is not None else ():
+        for counts in self._remote_engines.counts() if self._remote_engines is not None else ():
             # What one says may be refused; that is no reason not to keep the others'.
             self._guarded(partial(add, _SERVICE, counts))
 

@@ -14,7 +14,7 @@ from sealgate.trust.statements import PointerBundle
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
+class RegistrySnapshot:
     """One snapshot, and the files of the versions that it names. Nothing in it is trusted."""
 
     policies: tuple[Envelope, ...]
@@ -25,7 +25,7 @@ class Handover:
     artifacts: ArtifactStore
 
     @classmethod
-    def of(cls, snapshot: records.Snapshot, artifacts: ArtifactStore) -> "Handover":
+    def of(cls, snapshot: records.Snapshot, artifacts: ArtifactStore) -> "RegistrySnapshot":
         """Raises: DOCUMENT_MALFORMED where the database holds what nobody signed."""
         manifests, sizes = {}, {}
         for live in snapshot.live:

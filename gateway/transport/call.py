@@ -8,21 +8,21 @@ from typing import Any, Protocol
 
 import grpc
 
-from gateway.admission.stream_limiter import Turnstile
+from gateway.admission.stream_limiter import StreamLimiter
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Principal
 
 
-class Ending(Protocol):
+class CallState(Protocol):
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Have it called at the end; False where that has come."""
         ...
 
 
-class Endings:
+class CallCleanup:
     """Of one call. Safe for many threads."""
 
-    def __init__(self, context: Ending) -> None:
+    def __init__(self, context: CallState) -> None:
         self._context = context
         self._mutex = threading.Lock()
         self._ends: set[Callable[[], Any]] = set()
@@ -65,16 +65,18 @@ class RecordedRefusal(Refusal):
 
 class Call:
     """A gRPC context that knows its method, its verified caller, what its end puts an end to, and
-    the turnstile by which it came; all else is the context's.
+    the stream limiter by which it came; all else is the context's.
     """
 
-    __slots__ = ("_principal", "_turnstile", "context", "endings", "method")
+    __slots__ = ("_principal", "_stream_limiter", "context", "endings", "method")
 
-    def __init__(self, context: grpc.ServicerContext, method: str, turnstile: Turnstile) -> None:
+    def __init__(
+        self, context: grpc.ServicerContext, method: str, stream_limiter: StreamLimiter
+    ) -> None:
         self.context = context
         self.method = method
-        self.endings = Endings(context)
-        self._turnstile = turnstile
+        self.endings = CallCleanup(context)
+        self._stream_limiter = stream_limiter
         self._principal: Principal | None = None
 
     @property
@@ -92,7 +94,7 @@ class Call:
         """Hold one of the places of streams while the block runs, for an answer that takes as long
         as theirs. Raises: QUEUE_FULL.
         """
-        return self._turnstile.streaming(self, self.principal.name)
+        return self._stream_limiter.streaming(self, self.principal.name)
 
     def identify(self, principal: Principal) -> None:
         """Says who is calling, once that is verified."""

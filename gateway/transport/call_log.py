@@ -23,7 +23,7 @@ _UNCLEAN = re.compile(r"[^!-~]")
 
 
 @dataclass(slots=True)
-class RequestLine(RequestIds):
+class CallLog(RequestIds):
     """A call so far. What it never came to is empty; `outcome` is a reason, empty for none."""
 
     method: str = ""
@@ -37,7 +37,7 @@ class RequestLine(RequestIds):
         self.model, self.version, self.verdict = model, str(version), verdict
 
 
-class Caller(Protocol):
+class CallerIds(Protocol):
     @property
     def is_anonymous(self) -> bool: ...
 
@@ -46,11 +46,11 @@ class Caller(Protocol):
 
 
 @contextmanager
-def following(method: str, caller: Caller) -> Iterator[RequestLine]:
+def following(method: str, caller: CallerIds) -> Iterator[CallLog]:
     """The block's lines bear the call's ids; if the log is to tell of each call, it does when the
     block ends.
     """
-    line = RequestLine(f"{_OURS}-{next(_NUMBERS)}", method=method)
+    line = CallLog(f"{_OURS}-{next(_NUMBERS)}", method=method)
     current_request.set(line)
     began = time.perf_counter()
     try:
@@ -70,10 +70,10 @@ def following(method: str, caller: Caller) -> Iterator[RequestLine]:
         current_request.set(None)
 
 
-def line_of_call() -> RequestLine:
+def line_of_call() -> CallLog:
     """That of the call for which this thread works; one that nobody reads where there is none."""
     found = current_request.get()
-    return found if isinstance(found, RequestLine) else RequestLine("")
+    return found if isinstance(found, CallLog) else CallLog("")
 
 
 def cleaned(caller_id: str) -> str:
@@ -81,7 +81,7 @@ def cleaned(caller_id: str) -> str:
     return _UNCLEAN.sub("?", caller_id[:_LONGEST_ID])
 
 
-def _tell(line: RequestLine, caller: Caller, seconds: float) -> None:
+def _tell(line: CallLog, caller: CallerIds, seconds: float) -> None:
     told = {
         "principal": "" if caller.is_anonymous else caller.principal.name,
         "model": line.model,

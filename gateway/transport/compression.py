@@ -1,4 +1,4 @@
-"""Requests that come compressed, by either door: unpacked no further than they may be large."""
+"""Requests that come compressed, on either listener: unpacked no further than they may be large."""
 
 import zlib
 from typing import TypeAlias

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 
 _SPARED_SECONDS = 1.0
 # What one customer of a provider gets of IPv6 has at least so many addresses.
@@ -56,7 +56,7 @@ class Bounds:
     seconds: float
 
     @classmethod
-    def of(cls, limits: Limits) -> "Bounds":
+    def of(cls, limits: GatewayLimits) -> "Bounds":
         return cls(
             limits.connections, limits.unauthenticated_per_address, limits.authenticate_within
         )

@@ -18,7 +18,7 @@ _AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class HttpExchange:
     """What is asked of whom: `target` is the path with its query; http or https, as `parts` say.
 
     `context` says whose certificate is believed; all must be over after `seconds`, and of the body

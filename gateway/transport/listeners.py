@@ -7,11 +7,11 @@ import logging
 
 import grpc
 
-from gateway.admission.load_shedder import Crowd
+from gateway.admission.load_shedder import LoadShedder
 from gateway.admission.threads import Threads
-from gateway.auth.interceptor import FrontDoor
+from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.document import GatewayConfig
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from gateway.transport.tls import ServerTls
 from sealgate.settings import ConfigError
 
@@ -25,7 +25,7 @@ _IDLE_MS = 300_000
 _UNREAD = 2
 
 
-def new_server(limits: Limits, front_door: FrontDoor, room: int) -> grpc.Server:
+def new_server(limits: GatewayLimits, interceptor: AuthInterceptor, room: int) -> grpc.Server:
     """A server whose memory, connections and calls in flight are bounded. It does not listen yet.
 
     Connections beyond `connections` and `room` on a listener are closed at once, so that the
@@ -35,15 +35,15 @@ def new_server(limits: Limits, front_door: FrontDoor, room: int) -> grpc.Server:
     `gateway.admission.load_shedder`.
     """
     threads = Threads(limits.threads)
-    crowd = Crowd(threads, limits.waiting_calls, front_door.counted_refusals)
+    load_shedder = LoadShedder(threads, limits.waiting_calls, interceptor.counted_refusals)
     return grpc.server(
         # gRPC asks of it what `Threads` has, though not by its stated type.
         threads,  # type: ignore[arg-type]
-        interceptors=[crowd, front_door],
+        interceptors=[load_shedder, interceptor],
         maximum_concurrent_rpcs=limits.concurrent_calls,
         options=[
-            # The front door says why it refuses a message that is too large; a far larger one is
-            # not even read.
+            # The auth interceptor says why it refuses a message that is too large; a far larger one
+            # is not even read.
             ("grpc.max_receive_message_length", _UNREAD * limits.message_bytes),
             ("grpc.max_send_message_length", limits.message_bytes),
             # gRPC would unpack each of as many messages as come at once up to the limit (all of it,

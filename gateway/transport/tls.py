@@ -21,7 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
-from gateway.config.sections import Tls
+from gateway.config.sections import TlsFiles
 from sealgate.file_stamps import Stamps, stamps
 from sealgate.files import read_regular_file
 from sealgate.settings import ConfigError
@@ -32,7 +32,7 @@ TAKEN, REFUSED = "taken", "refused"
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedCertificate:
     """What is served: PEM, and when each certificate expires, of a chain the first of its own."""
 
     key: bytes
@@ -41,7 +41,7 @@ class Served:
     expiries: Mapping[str, datetime]
 
     @classmethod
-    def read(cls, tls: Tls) -> "Served":
+    def read(cls, tls: TlsFiles) -> "ServedCertificate":
         """Raises: ConfigError, with the file that cannot be used."""
         certificate, key = _content(tls.certificate), _content(tls.key)
         chain = _chain(tls.certificate, certificate)
@@ -66,21 +66,21 @@ class Served:
 class ServerTls:
     """What is served now, and how often it was `renewed`: TAKEN or REFUSED. Safe for threads."""
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: TlsFiles) -> None:
         """Raises: ConfigError where the files cannot be used."""
         self._tls = tls
         self._mutex = threading.Lock()
         self.renewed: Counter[str] = Counter({TAKEN: 0, REFUSED: 0})
         self._stamp = self._look()
-        self._served = Served.read(tls)
+        self._served = ServedCertificate.read(tls)
 
     @classmethod
-    def of(cls, tls: Tls) -> "ServerTls | None":
+    def of(cls, tls: TlsFiles) -> "ServerTls | None":
         """Raises like `ServerTls`; None where nothing is to be served with TLS."""
         return cls(tls) if tls.certificate is not None else None
 
     @property
-    def served(self) -> Served:
+    def served(self) -> ServedCertificate:
         """What the next handshake gets."""
         with self._mutex:
             stamp = self._look()
@@ -108,7 +108,7 @@ class ServerTls:
 
     def _renew(self) -> None:
         try:
-            read = Served.read(self._tls)
+            read = ServedCertificate.read(self._tls)
             read.check_unexpired(datetime.now(UTC))
         except ConfigError as error:
             self.renewed[REFUSED] += 1
@@ -145,7 +145,7 @@ def _first_end(chain: Sequence[Certificate]) -> datetime:
     return min(certificate.not_valid_after_utc for certificate in chain)
 
 
-def _check_pair(tls: Tls, certificate: Certificate, key: bytes) -> None:
+def _check_pair(tls: TlsFiles, certificate: Certificate, key: bytes) -> None:
     try:
         private = load_pem_private_key(key, password=None)
         pair = private.public_key() == certificate.public_key()

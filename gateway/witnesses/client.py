@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.transport.http_client import Exchange
+from gateway.transport.http_client import HttpExchange
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback
 from sealgate.trust.cosignature import WitnessKey
@@ -58,7 +58,7 @@ class WitnessSettings:
         return WitnessKey.from_vkey(self.key)
 
 
-class WitnessAway(Exception):
+class WitnessUnreachable(Exception):
     """The witness could not be reached, or did not keep to HTTP."""
 
 
@@ -67,11 +67,11 @@ def post(
 ) -> tuple[HTTPStatus, str]:
     """Send an `add-checkpoint`; return the status and the text of the answer.
 
-    Raises WitnessAway.
+    Raises WitnessUnreachable.
     """
     parts = urlsplit(settings.url)
     try:
-        exchange = Exchange(
+        exchange = HttpExchange(
             parts,
             _context(settings) if parts.scheme == "https" else None,
             "POST",
@@ -86,7 +86,7 @@ def post(
             raise ValueError("the answer is too large")
         return HTTPStatus(status), text.decode("utf-8")
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise WitnessAway(f"{parts.netloc}: {type(error).__name__}: {error}") from error
+        raise WitnessUnreachable(f"{parts.netloc}: {type(error).__name__}: {error}") from error
 
 
 def _context(settings: WitnessSettings) -> ssl.SSLContext:

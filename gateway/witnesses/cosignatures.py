@@ -24,7 +24,7 @@ _LARGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Cosigned:
+class CosignedLog:
     """A checkpoint of a log as one witness has cosigned it: the note of the log with its line."""
 
     note: str
@@ -33,17 +33,17 @@ class Cosigned:
 
 
 @dataclass(slots=True)
-class Witnessed:
+class CosignatureStore:
     """The file. Safe for many threads."""
 
     path: Path
     witnesses: Sequence[WitnessKey] = ()
-    _notes: dict[str, dict[str, Cosigned]] = field(default_factory=dict)
+    _notes: dict[str, dict[str, CosignedLog]] = field(default_factory=dict)
     _conflicts: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, seen: Path, witnesses: Sequence[WitnessKey]) -> "Witnessed":
+    def open(cls, seen: Path, witnesses: Sequence[WitnessKey]) -> "CosignatureStore":
         """Read the file beside the engine's memory. Raises: ConfigError where it is not ours."""
         path = seen.with_name(f"{seen.stem}-witnessed.json")
         witnessed = cls(path, witnesses)
@@ -55,7 +55,7 @@ class Witnessed:
             raise ConfigError(f"{path} cannot be read: {error}") from error
         return witnessed
 
-    def newest(self, origin: str, witness: WitnessKey) -> Cosigned | None:
+    def newest(self, origin: str, witness: WitnessKey) -> CosignedLog | None:
         """What a witness has cosigned last of a log."""
         with self._lock:
             return self._notes.get(origin, {}).get(witness.vkey)
@@ -121,11 +121,11 @@ class Witnessed:
                 self._notes.setdefault(origin, {})[vkey] = cosigned
 
 
-def _cosigned(signed: str, witness: WitnessKey) -> Cosigned:
+def _cosigned(signed: str, witness: WitnessKey) -> CosignedLog:
     checkpoint = Checkpoint.parse(note.split(signed)[0])
     (cosignature,) = cosignatures(signed, (witness,))
-    return Cosigned(signed, checkpoint, cosignature)
+    return CosignedLog(signed, checkpoint, cosignature)
 
 
-def _lines(found: Sequence[Cosigned], checkpoint: Checkpoint) -> str:
+def _lines(found: Sequence[CosignedLog], checkpoint: Checkpoint) -> str:
     return "".join(c.cosignature.line + "\n" for c in found if c.checkpoint == checkpoint)

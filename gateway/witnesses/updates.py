@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
-from gateway.witnesses.client import WitnessAway, WitnessSettings, post
-from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.client import WitnessSettings, WitnessUnreachable, post
+from gateway.witnesses.cosignatures import CosignatureStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import note as notes
 from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
@@ -40,14 +40,14 @@ class Contradiction(Exception):
     """A witness has cosigned what our log does not extend."""
 
 
-class Witnesses:
+class WitnessUpdater:
     """Threads that have checkpoints cosigned; `halt` stops the log of an origin for good."""
 
     def __init__(
         self,
         settings: Sequence[WitnessSettings],
         logs: Sequence[Log],
-        witnessed: Witnessed,
+        witnessed: CosignatureStore,
         halt: Callable[[str, str], None],
         every: float,
     ) -> None:
@@ -80,7 +80,7 @@ class Witnesses:
         for log in self._logs:
             try:
                 self._submit(log, settings)
-            except (WitnessAway, Refusal) as error:
+            except (WitnessUnreachable, Refusal) as error:
                 _log.error("%s does not cosign %s: %s", name, log.origin, error)
             except Exception:
                 _log.exception("having %s cosigned by %s", log.origin, name)
@@ -99,7 +99,7 @@ class Witnesses:
             self._witnessed.keep_conflict(origin, detail)
 
 
-def submit(log: Log, settings: WitnessSettings, witnessed: Witnessed) -> None:
+def submit(log: Log, settings: WitnessSettings, witnessed: CosignatureStore) -> None:
     """Have a log's newest checkpoint cosigned, unless it is already.
 
     1. It extends what the witness cosigned last, as far as we know.
@@ -110,7 +110,7 @@ def submit(log: Log, settings: WitnessSettings, witnessed: Witnessed) -> None:
        own, it has forgotten that, which is alarmed: what it says no longer covers what was before.
     5. It cannot see ours extend its own (422): likewise.
 
-    Raises Contradiction after 1, 4 and 5; WitnessAway; Refusal for what else it refuses.
+    Raises Contradiction after 1, 4 and 5; WitnessUnreachable; Refusal for what else it refuses.
     """
     kept = witnessed.newest(log.origin, settings.witness)
     old = kept.checkpoint.size if kept else 0

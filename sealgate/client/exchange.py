@@ -69,7 +69,7 @@ class Rpc:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait."""
+    """WaitLimits."""
 
     seconds: float
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from gateway.pipeline.params import read_question
+from gateway.pipeline.params import read_params
 from gateway.transport.compression import encoding_of, unpacked
 from gateway.transport.http.chat import read_chat
 from gateway.transport.http.infer import read_request
@@ -23,7 +23,7 @@ _LARGEST = 1 << 20
 
 def _parse_tensors(data: bytes) -> None:
     request = oip.ModelInferRequest.FromString(data)
-    read_question(request)
+    read_params(request)
     for tensor in read_inputs(request).values():
         assert Tensor.of(tensor.name, tensor.data).raw == tensor.raw
 
@@ -46,7 +46,7 @@ def _parse_json_tensors(data: bytes) -> None:
     length, rest = chosen(data, 128)
     stated = None if length == 0 else str(min(length * 8, len(rest)))
     request, _ = read_request("digits", "", rest, stated)
-    read_question(request)
+    read_params(request)
     read_inputs(request)
 
 

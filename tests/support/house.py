@@ -24,7 +24,7 @@ from demo.questions import question
 from demo.stage import free_ports
 from gateway.app import Gateway, build
 from gateway.config.document import GatewayConfig
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from sealgate.cli.main import main
 from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
@@ -167,7 +167,7 @@ def patient(config: GatewayConfig) -> GatewayConfig:
     """The same with more time for a call where nothing else is said: a loaded machine may stand
     still for longer than ten seconds.
     """
-    if config.limits.deadline != Limits().deadline:
+    if config.limits.deadline != GatewayLimits().deadline:
         return config
     return replace(config, limits=replace(config.limits, deadline=PATIENCE))
 

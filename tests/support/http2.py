@@ -60,7 +60,9 @@ class Http2:
         return _frame(_RESET, 0, stream, struct.pack(">I", _CANCEL))
 
     def await_end(self) -> None:
-        """Wait until the server has ended one of the streams. Raises: OSError where it does not."""
+        """WaitLimits until the server has ended one of the streams. Raises: OSError where it does
+        not.
+        """
         ended = False
         while not ended:
             kind, flags = self._frame()

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Table, delete, insert, select, text, update
 
-from gateway.sync.snapshot import Handover
+from gateway.sync.snapshot import RegistrySnapshot
 from inference.cpu import CpuSettings
 from inference.engine import Engine, TrustAnchor, Update
 from inference.loading import LocalLoader
@@ -161,5 +161,5 @@ def engine_of(bureau: Bureau) -> Engine:
 
 def follow(engine: Engine, bureau: Bureau) -> Update:
     """The engine looks at what the database holds."""
-    handover = Handover.of(bureau.registry.snapshot(), bureau.artifacts)
+    handover = RegistrySnapshot.of(bureau.registry.snapshot(), bureau.artifacts)
     return engine.update(handover, handover)

@@ -1,5 +1,5 @@
-"""Generation on paper: `Generate` with a language model that says what it is told to, before an
-engine, a policy and a log that let everything pass.
+"""Generation on paper: `GenerationPipeline` with a language model that says what it is told to,
+before an engine, a policy and a log that let everything pass.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from gateway.admission.quotas import Quotas
+from gateway.admission.quotas import QuotaLimiter
 from gateway.config.quotas import QuotaStore
-from gateway.pipeline.generate import Generate
-from gateway.transport.call import Endings
+from gateway.pipeline.generate import GenerationPipeline
+from gateway.transport.call import CallCleanup
 from inference.generators import Begun, Generator
 from inference.remote.prompts import Piece
 from inference.statistics import Statistics
@@ -53,7 +53,7 @@ class Saying(Generator):
         yield Begun((), None, iter(self._pieces))
 
 
-def generate(pieces: Sequence[Piece]) -> Generate:
+def generate(pieces: Sequence[Piece]) -> GenerationPipeline:
     """It is the model `tiny`, whatever is asked for."""
     saying = Saying(pieces)
     live = SimpleNamespace(model="tiny", alias="production", version=1, digest="", sequence=1)
@@ -65,12 +65,12 @@ def generate(pieces: Sequence[Piece]) -> Generate:
         SimpleNamespace(record=_receipt),
         lambda: policy,
         SimpleNamespace(check=lambda *_: None),
-        Quotas.of([], QuotaStore()),
+        QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),
         60,
         Statistics(),
     )
-    return Generate(*given)
+    return GenerationPipeline(*given)
 
 
 def call_on(stream: Stream) -> Any:
@@ -80,7 +80,7 @@ def call_on(stream: Stream) -> Any:
         time_remaining=lambda: None,
         is_active=lambda: True,
         add_callback=stream.add_callback,
-        endings=Endings(stream),
+        endings=CallCleanup(stream),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from demo.questions import question
-from gateway.pipeline.infer import Predict
-from gateway.recording.recorder import Outcome
+from gateway.pipeline.infer import InferencePipeline
+from gateway.recording.recorder import AuditRecord
 from gateway.transport.call import RecordedRefusal
 from inference.answer import Answer
 from inference.screening.detector import Verdict
@@ -100,10 +100,10 @@ class Desk:
     def __init__(self, screen: Screen) -> None:
         policy = make_policy(screens=Screens({CONFIG.name: screen}))
         self.engine, self.spy = Separate(), Spy()
-        self.recorded: list[Outcome] = []
+        self.recorded: list[AuditRecord] = []
         told = SimpleNamespace(encode=lambda: b"{}")
         free = SimpleNamespace(allowance="", labels_only=False, policy="")
-        self.predict = Predict(
+        self.predict = InferencePipeline(
             self.engine,
             SimpleNamespace(record=lambda outcome: self.recorded.append(outcome) or told),
             lambda: policy,
@@ -114,7 +114,7 @@ class Desk:
             SimpleNamespace(keep=lambda *kept: None),
             SimpleNamespace(
                 arm=lambda live, *asked: live,
-                vitals=SimpleNamespace(run=lambda live, run: run()),
+                alias_health=SimpleNamespace(run=lambda live, run: run()),
                 answered=lambda *told: None,
             ),
             lambda: None,

@@ -12,7 +12,7 @@ from gateway.transport.http.peer import HttpContext
 _LOOK_SECONDS = 0.1
 
 
-class Absence:
+class DisconnectWatch:
     """Looks after those who are watched, on a thread of its own. Safe for many threads."""
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""What the HTTP door answers: a status, a body, and few headers; refusals in the protocol's form or
-in OpenAI's.
+"""What the HTTP gateway answers: a status, a body, and few headers; refusals in the protocol's form
+or in OpenAI's.
 """
 
 import json
@@ -40,7 +40,7 @@ _OPENAI_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """`kind` is the body's media type, `headers` what goes beside it and its length. `is_sent` says
     that it has left already, in parts.
     """
@@ -52,7 +52,7 @@ class Answer:
     is_sent: bool = False
 
 
-class Outgoing(Protocol):
+class HttpStream(Protocol):
     """Takes an answer in parts. Each raises OSError where the caller takes them no more."""
 
     def begin(self, kind: str) -> None:
@@ -63,11 +63,11 @@ class Outgoing(Protocol):
     def end(self) -> None: ...
 
 
-def said(document: Any, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(document, separators=(",", ":")).encode())
+def said(document: Any, status: int = 200) -> HttpAnswer:
+    return HttpAnswer(status, json.dumps(document, separators=(",", ":")).encode())
 
 
-def refused(refusal: Refusal, receipt: bytes | None = None, openai: bool = False) -> Answer:
+def refused(refusal: Refusal, receipt: bytes | None = None, openai: bool = False) -> HttpAnswer:
     """The reason's sentence and name, its facts and the receipt where there are such."""
     reason = refusal.reason
     document = openai_error(refusal, receipt) if openai else _error(refusal, receipt)
@@ -79,7 +79,7 @@ def refused(refusal: Refusal, receipt: bytes | None = None, openai: bool = False
         # HTTP knows whole seconds only.
         headers.append(("retry-after", str(max(1, math.ceil(seconds)))))
     body = json.dumps(document, separators=(",", ":")).encode()
-    return Answer(STATUS[reason.kind], body, JSON, tuple(headers))
+    return HttpAnswer(STATUS[reason.kind], body, JSON, tuple(headers))
 
 
 def openai_error(refusal: Refusal, receipt: bytes | None) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import h11
 
-from gateway.transport.http.answer import MALFORMED, Answer
-from gateway.transport.http.door import HttpDoor
+from gateway.transport.http.answer import MALFORMED, HttpAnswer
+from gateway.transport.http.gateway import HttpGateway
 from gateway.transport.http.peer import Peer
 from gateway.transport.http.request import Request
 from gateway.transport.http.tls import HttpTls
@@ -31,17 +31,17 @@ _HEAD_BYTES = 16 * 1024
 _PIECE_BYTES = 64 * 1024
 
 
-class Connection:
+class HttpConnection:
     """Answers what comes on a socket, one request after another, until either end has enough."""
 
     def __init__(
-        self, plain: socket.socket, address: str, tls: HttpTls | None, door: HttpDoor
+        self, plain: socket.socket, address: str, tls: HttpTls | None, gateway: HttpGateway
     ) -> None:
         self.address = address
         self.since = time.monotonic()
         self._socket = plain
         self._tls = tls
-        self._door = door
+        self._gateway = gateway
         self._http = h11.Connection(h11.SERVER, _HEAD_BYTES)
         self._peer = Peer(plain, None)
         self._is_idle = False
@@ -96,12 +96,12 @@ class Connection:
         try:
             request = self._request()
         except h11.RemoteProtocolError:
-            self._door.count(MALFORMED)
+            self._gateway.count(MALFORMED)
             self._answer(MALFORMED)
             return self._part()
         if request is None:
             return False
-        answer = self._door.answer(request)
+        answer = self._gateway.answer(request)
         if not answer.is_sent:
             self._answer(answer)
         if self._is_unread:
@@ -147,18 +147,18 @@ class Connection:
         self._http.receive_data(self._socket.recv(most))
 
     def begin(self, kind: str) -> None:
-        """See `Outgoing`. However long the parts are, h11 frames them."""
+        """See `HttpStream`. However long the parts are, h11 frames them."""
         self._write(self._http.send(h11.Response(status_code=200, headers=self._headers(kind))))
 
     def send(self, data: bytes) -> None:
-        """See `Outgoing`. A part has as long to be taken as a whole answer."""
+        """See `HttpStream`. A part has as long to be taken as a whole answer."""
         self._write(self._http.send(h11.Data(data=data)))
 
     def end(self) -> None:
-        """See `Outgoing`."""
+        """See `HttpStream`."""
         self._write(self._http.send(h11.EndOfMessage()))
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: HttpAnswer) -> None:
         length = ("content-length", str(len(answer.body)))
         headers = [*self._headers(answer.kind), length, *answer.headers]
         parts = [self._http.send(h11.Response(status_code=answer.status, headers=headers))]

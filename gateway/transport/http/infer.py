@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.transport.compression import Body
-from gateway.transport.http.answer import BINARY, JSON, Answer
+from gateway.transport.http.answer import BINARY, JSON, HttpAnswer
 from gateway.transport.http.json_tensors import json_contents, raw_contents
 from gateway.transport.http.strict_json import any_members, items, members, parse, room_for, text
 from sealgate.oip import grpc_service_pb2 as oip
@@ -28,7 +28,7 @@ _PARAMETERS = frozenset({"parameters"})
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class OutputOptions:
     """Which outputs are to come raw: those named, and whether all others are."""
 
     raw: bool = False
@@ -61,7 +61,7 @@ class _Tail:
 
 def read_request(
     model: str, version: str, body: Body, header_length: str | None
-) -> tuple[oip.ModelInferRequest, Wishes]:
+) -> tuple[oip.ModelInferRequest, OutputOptions]:
     """The message for a body whose JSON is `header_length` bytes long, or all of it.
 
     Raises: MESSAGE_MALFORMED, PARAMETER_MALFORMED, RAW_CONTENTS_MISMATCH, TENSOR_DATATYPE,
@@ -73,7 +73,7 @@ def read_request(
         return _message(model, version, parse(whole[:length]), _Tail(whole[length:]))
 
 
-def write_response(response: oip.ModelInferResponse, wishes: Wishes) -> Answer:
+def write_response(response: oip.ModelInferResponse, wishes: OutputOptions) -> HttpAnswer:
     """The answer as JSON, with the outputs behind it that are to come raw.
 
     Raises: ANSWER_MALFORMED for what JSON cannot say: NaN, infinity, bytes that are no text.
@@ -106,14 +106,14 @@ def write_response(response: oip.ModelInferResponse, wishes: Wishes) -> Answer:
         outputs.append(said)
     head = json.dumps({**document, "outputs": outputs}, separators=(",", ":")).encode()
     if not tail:
-        return Answer(200, head, JSON)
+        return HttpAnswer(200, head, JSON)
     length = ((HEADER_LENGTH, str(len(head))),)
-    return Answer(200, b"".join((head, *tail)), BINARY, length)
+    return HttpAnswer(200, b"".join((head, *tail)), BINARY, length)
 
 
 def _message(
     model: str, version: str, document: Any, tail: _Tail
-) -> tuple[oip.ModelInferRequest, Wishes]:
+) -> tuple[oip.ModelInferRequest, OutputOptions]:
     document = members(document, frozenset({"inputs"}), _REQUEST)
     request = oip.ModelInferRequest(
         model_name=model, model_version=version, id=text(document.get("id", ""))
@@ -132,7 +132,7 @@ def _message(
         request.outputs.add(name=name)
         wish = members(output.get("parameters", {}), frozenset(), frozenset({"binary_data"}))
         by_name[name] = _flag(wish.get("binary_data", raw))
-    return request, Wishes(raw, by_name)
+    return request, OutputOptions(raw, by_name)
 
 
 def _length(stated: str | None, size: int) -> int:

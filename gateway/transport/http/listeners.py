@@ -1,16 +1,18 @@
-"""Joins what `[http]` asks for: the addresses, TLS as the gRPC listeners have it, and the door."""
+"""Joins what `[http]` asks for: the addresses, TLS as the gRPC listeners have it, and the
+gateway.
+"""
 
 import logging
 import time
 from collections import Counter
 
-from gateway.admission.stream_limiter import Turnstile
-from gateway.auth.interceptor import FrontDoor
+from gateway.admission.stream_limiter import StreamLimiter
+from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.document import GatewayConfig
 from gateway.services.inference import InferenceService
 from gateway.transport.connections import Bounds
-from gateway.transport.http.absence import Absence
-from gateway.transport.http.door import HttpDoor
+from gateway.transport.http.absence import DisconnectWatch
+from gateway.transport.http.gateway import HttpGateway
 from gateway.transport.http.server import HttpServer
 from gateway.transport.http.tls import HttpTls
 from gateway.transport.tls import ServerTls
@@ -24,14 +26,16 @@ class HttpListeners:
     `ports` has each listener's, `answers` counts by status.
     """
 
-    def __init__(self, config: GatewayConfig, tls: ServerTls | None, door: FrontDoor) -> None:
+    def __init__(
+        self, config: GatewayConfig, tls: ServerTls | None, interceptor: AuthInterceptor
+    ) -> None:
         """Raises: ConfigError where an address cannot be bound or a certificate not be used."""
         self._limits = config.limits
-        self._front_door = door
-        self._door: HttpDoor | None = None
-        # Of its own, so that neither door takes the other's places.
-        self._turnstile = Turnstile(config.limits)
-        self._absence = Absence()
+        self._interceptor = interceptor
+        self._gateway: HttpGateway | None = None
+        # Of its own, so that neither listener takes the other's places.
+        self._stream_limiter = StreamLimiter(config.limits)
+        self._absence = DisconnectWatch()
         self._servers: dict[str, HttpServer] = {}
         self._end = 0.0
         self.answers: Counter[str] = Counter()
@@ -45,22 +49,22 @@ class HttpListeners:
 
     def serve(self, service: InferenceService) -> None:
         """Says whom requests are for; before `start`."""
-        self._door = HttpDoor(
+        self._gateway = HttpGateway(
             service,
-            self._front_door,
-            self._turnstile,
+            self._interceptor,
+            self._stream_limiter,
             self._absence,
             self._limits,
             self.answers,
         )
 
     def start(self) -> None:
-        if not self._servers or self._door is None:
+        if not self._servers or self._gateway is None:
             return
-        self._turnstile.start()
+        self._stream_limiter.start()
         self._absence.start()
         for server in self._servers.values():
-            server.start(self._door)
+            server.start(self._gateway)
 
     def finish(self) -> None:
         """Begin to drain: no new request is taken, and what is being asked is answered."""
@@ -72,5 +76,5 @@ class HttpListeners:
         """End, after `finish`, once that has taken `[limits] drain` seconds at most."""
         for server in self._servers.values():
             server.stop(self._end)
-        self._turnstile.stop()
+        self._stream_limiter.stop()
         self._absence.stop()

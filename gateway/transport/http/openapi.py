@@ -1,4 +1,4 @@
-"""The OpenAPI document of the HTTP door, made of its own table of paths."""
+"""The OpenAPI document of the HTTP gateway, made of its own table of paths."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from gateway.services.inference import InferenceService
 from gateway.transport.call import Call
 from gateway.transport.compression import Body
-from gateway.transport.http.answer import EVENTS, Answer, Outgoing, openai_error, said
+from gateway.transport.http.answer import EVENTS, HttpAnswer, HttpStream, openai_error, said
 from gateway.transport.http.chat import DONE, Chat, event, read_chat
 from gateway.transport.http.infer import read_request, write_response
 from gateway.transport.http.json_tensors import plain
@@ -26,7 +26,7 @@ _UNREADY = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RestRequest:
     """A call, the names in its path, its body, and how long the JSON in it is, if that was said.
 
     Who answers in parts has `out` to send them, after a `check` of the call before each, and
@@ -37,7 +37,7 @@ class Asked:
     names: Mapping[str, str]
     body: Body
     header_length: str | None
-    out: Outgoing
+    out: HttpStream
     check: Callable[[], None]
     refused: Callable[[Exception], tuple[Refusal, bytes | None]]
 
@@ -50,43 +50,43 @@ class Asked:
         return self.names.get("version", "")
 
 
-def _live(service: InferenceService, asked: Asked) -> Answer:
+def _live(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     return said({"live": service.ServerLive(oip.ServerLiveRequest(), asked.call).live})
 
 
-def _ready(service: InferenceService, asked: Asked) -> Answer:
+def _ready(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     ready = service.ServerReady(oip.ServerReadyRequest(), asked.call).ready
     return said({"ready": ready}, 200 if ready else _UNREADY)
 
 
-def _model_ready(service: InferenceService, asked: Asked) -> Answer:
+def _model_ready(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     request = oip.ModelReadyRequest(name=asked.model, version=asked.version)
     ready = service.ModelReady(request, asked.call).ready
     return said({"name": asked.model, "ready": ready}, 200 if ready else _UNREADY)
 
 
-def _metadata(service: InferenceService, asked: Asked) -> Answer:
+def _metadata(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     found = service.ServerMetadata(oip.ServerMetadataRequest(), asked.call)
     found.extensions.append(_BINARY)
     return said(plain(found))
 
 
-def _model_metadata(service: InferenceService, asked: Asked) -> Answer:
+def _model_metadata(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     request = oip.ModelMetadataRequest(name=asked.model, version=asked.version)
     return said(plain(service.ModelMetadata(request, asked.call)))
 
 
-def _config(service: InferenceService, asked: Asked) -> Answer:
+def _config(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     request = oip.ModelConfigRequest(name=asked.model, version=asked.version)
     return said(plain(service.ModelConfig(request, asked.call).config))
 
 
-def _statistics(service: InferenceService, asked: Asked) -> Answer:
+def _statistics(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     request = oip.ModelStatisticsRequest(name=asked.model, version=asked.version)
     return said(plain(service.ModelStatistics(request, asked.call)))
 
 
-def _index(service: InferenceService, asked: Asked) -> Answer:
+def _index(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     with room_for(len(asked.body)):
         document = parse(asked.body) if asked.body else {}
         ready = members(document, frozenset(), frozenset({"ready"})).get("ready", False)
@@ -96,22 +96,22 @@ def _index(service: InferenceService, asked: Asked) -> Answer:
     return said(plain(service.RepositoryIndex(request, asked.call))["models"])
 
 
-def _load(service: InferenceService, asked: Asked) -> Answer:
+def _load(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     request = oip.RepositoryModelLoadRequest(model_name=asked.model)
     return said(plain(service.RepositoryModelLoad(request, asked.call)))
 
 
-def _unload(service: InferenceService, asked: Asked) -> Answer:
+def _unload(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     request = oip.RepositoryModelUnloadRequest(model_name=asked.model)
     return said(plain(service.RepositoryModelUnload(request, asked.call)))
 
 
-def _infer(service: InferenceService, asked: Asked) -> Answer:
+def _infer(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     request, wishes = read_request(asked.model, asked.version, asked.body, asked.header_length)
     return write_response(service.ModelInfer(request, asked.call), wishes)
 
 
-def _chat(service: InferenceService, asked: Asked) -> Answer:
+def _chat(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     chat = read_chat(asked.body)
     answers = service.generate(chat.request, asked.call, chat.streams)
     # Closed at once where it is not read to its end: its end is recorded.
@@ -121,10 +121,10 @@ def _chat(service: InferenceService, asked: Asked) -> Answer:
         if not chat.streams:
             return said(chat.completion(first))
         _send(asked.out, _events(chat, first, parts, asked))
-    return Answer(200, b"", EVENTS, is_sent=True)
+    return HttpAnswer(200, b"", EVENTS, is_sent=True)
 
 
-def _send(out: Outgoing, events: Iterator[bytes]) -> None:
+def _send(out: HttpStream, events: Iterator[bytes]) -> None:
     try:
         out.begin(EVENTS)
         for each in events:
@@ -136,7 +136,7 @@ def _send(out: Outgoing, events: Iterator[bytes]) -> None:
 
 
 def _events(
-    chat: Chat, first: oip.ModelInferResponse, parts: Generator[Any], asked: Asked
+    chat: Chat, first: oip.ModelInferResponse, parts: Generator[Any], asked: RestRequest
 ) -> Iterator[bytes]:
     try:
         for number, part in enumerate(chain((first,), parts)):
@@ -150,12 +150,12 @@ def _events(
         yield event(openai_error(*asked.refused(error)))
 
 
-def _models(service: InferenceService, asked: Asked) -> Answer:
+def _models(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     found = [_openai_model(name) for name in service.generators(asked.call)]
     return said({"object": "list", "data": found})
 
 
-def _model(service: InferenceService, asked: Asked) -> Answer:
+def _model(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     # Whether they may know of it, and why it does not answer.
     service.ModelMetadata(oip.ModelMetadataRequest(name=asked.model), asked.call)
     if asked.model not in service.generators(asked.call):
@@ -168,7 +168,7 @@ def _openai_model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "sealgate"}
 
 
-OPERATIONS: Mapping[str, Callable[[InferenceService, Asked], Answer]] = {
+OPERATIONS: Mapping[str, Callable[[InferenceService, RestRequest], HttpAnswer]] = {
     "ServerLive": _live,
     "ServerReady": _ready,
     "ModelReady": _model_ready,

@@ -6,7 +6,7 @@ from typing import Any
 
 import h11
 
-from gateway.transport.http.answer import Outgoing
+from gateway.transport.http.answer import HttpStream
 from gateway.transport.http.peer import HttpContext, Peer
 from inference.tracing import TRACEPARENT
 from sealgate.reasons import Reason, Refusal
@@ -22,7 +22,7 @@ class Request:
     """
 
     def __init__(
-        self, head: h11.Request, peer: Peer, event: Callable[[float], Any], out: Outgoing
+        self, head: h11.Request, peer: Peer, event: Callable[[float], Any], out: HttpStream
     ) -> None:
         # h11 admits nothing but ASCII here.
         self.verb = head.method.decode()

@@ -1,4 +1,4 @@
-"""The JSON schemas of what the HTTP door takes and answers, for its OpenAPI document."""
+"""The JSON schemas of what the HTTP gateway takes and answers, for its OpenAPI document."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias

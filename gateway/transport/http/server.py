@@ -7,8 +7,8 @@ import time
 from collections import Counter
 
 from gateway.transport.connections import Bounds, subnet_of
-from gateway.transport.http.connection import Connection
-from gateway.transport.http.door import HttpDoor
+from gateway.transport.http.connection import HttpConnection
+from gateway.transport.http.gateway import HttpGateway
 from gateway.transport.http.settings import place
 from gateway.transport.http.tls import HttpTls
 from sealgate.settings import ConfigError
@@ -43,7 +43,7 @@ class HttpServer:
         self._bounds = bounds
         self._looked = 0.0
         self._mutex = threading.Lock()
-        self._open: dict[Connection, threading.Thread] = {}
+        self._open: dict[HttpConnection, threading.Thread] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -51,8 +51,10 @@ class HttpServer:
     def port(self) -> int:
         return int(self._socket.getsockname()[1])
 
-    def start(self, door: HttpDoor) -> None:
-        self._thread = threading.Thread(target=self._accept, args=(door,), name="http", daemon=True)
+    def start(self, gateway: HttpGateway) -> None:
+        self._thread = threading.Thread(
+            target=self._accept, args=(gateway,), name="http", daemon=True
+        )
         self._thread.start()
 
     def finish(self) -> None:
@@ -78,7 +80,7 @@ class HttpServer:
         for thread in left.values():
             thread.join(max(0.0, last - time.monotonic()))
 
-    def _accept(self, door: HttpDoor) -> None:
+    def _accept(self, gateway: HttpGateway) -> None:
         while not self._stopping.is_set():
             self._end_surplus(time.monotonic())
             try:
@@ -90,7 +92,7 @@ class HttpServer:
                 _log.error("accepting HTTP connections: %s", error)
                 self._stopping.wait(_LOOK_SECONDS)
                 continue
-            self._take(Connection(accepted, place[0], self._tls, door), accepted)
+            self._take(HttpConnection(accepted, place[0], self._tls, gateway), accepted)
 
     def _end_surplus(self, now: float) -> None:
         if now - self._looked < _LOOK_SECONDS:
@@ -117,7 +119,7 @@ class HttpServer:
             max(left, key=lambda each: (counts[subnet_of(each.address)], -each.since)).cut()
         return True
 
-    def _take(self, connection: Connection, accepted: socket.socket) -> None:
+    def _take(self, connection: HttpConnection, accepted: socket.socket) -> None:
         thread = threading.Thread(
             target=self._run, args=(connection,), name="http-connection", daemon=True
         )
@@ -134,7 +136,7 @@ class HttpServer:
             with self._mutex:
                 del self._open[connection]
 
-    def _run(self, connection: Connection) -> None:
+    def _run(self, connection: HttpConnection) -> None:
         try:
             connection.run()
         finally:

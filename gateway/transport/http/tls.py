@@ -5,7 +5,7 @@ import os
 import ssl
 import threading
 
-from gateway.transport.tls import Served, ServerTls
+from gateway.transport.tls import ServedCertificate, ServerTls
 from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class HttpTls:
             return self._context
 
 
-def tls_context(served: Served) -> ssl.SSLContext:
+def tls_context(served: ServedCertificate) -> ssl.SSLContext:
     """TLS 1.2 and 1.3. Callers are asked for a certificate where there is an authority for them;
     one that it has not signed ends the handshake, none does not.
 
@@ -57,7 +57,7 @@ def tls_context(served: Served) -> ssl.SSLContext:
     return context
 
 
-def _load_pair(context: ssl.SSLContext, served: Served) -> None:
+def _load_pair(context: ssl.SSLContext, served: ServedCertificate) -> None:
     """OpenSSL's wrapper reads files alone, and this file is memory that nobody else can open: the
     bytes that were checked are those that are served.
     """

@@ -54,7 +54,7 @@ def test_a_change_of_state(
                 bureau.registry.models.create("paula", f"m{step}")  # noqa: B023
             act = change(bureau, step)  # noqa: B023
             Path(tmp_path / "before").write_text(str(bureau.registry.log.size()))
-            steps.arm()
+            steps.select_version()
             act()
 
         killed = killed_at(step, work)
@@ -77,7 +77,7 @@ def test_a_group_of_answers(database_url: str) -> None:
 
         def work(steps: Steps) -> None:
             log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
-            steps.arm()
+            steps.select_version()
             log.append([Answer(leaf, opening(nonce=b"nonce"))] * 256)
 
         killed = killed_at(step, work)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.recording.log_memory import SeenLog
+from gateway.recording.log_memory import LogMemory
 from registry import schema
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
@@ -21,11 +21,11 @@ from tests.support.records import SUBJECTS, an_answer
 SIGNER = key("answer-log")
 
 
-def memory(folder: Path, name: str = "answers") -> SeenLog:
+def memory(folder: Path, name: str = "answers") -> LogMemory:
     origin, signer = (ANSWER_LOG, SIGNER)
     if name == "registry":
         origin, signer = REGISTRY_LOG, key("registry-log")
-    return SeenLog.beside(folder / "seen.json", name, log_vkey(origin, signer))
+    return LogMemory.beside(folder / "seen.json", name, log_vkey(origin, signer))
 
 
 def remembered(folder: Path, name: str = "answers") -> int:
@@ -82,7 +82,7 @@ class TestAnswers:
 class _Broken:
     """A memory whose disk fails while `breaks`."""
 
-    def __init__(self, seen: SeenLog) -> None:
+    def __init__(self, seen: LogMemory) -> None:
         self.breaks = False
         self.checkpoint = seen.checkpoint
         self._seen = seen

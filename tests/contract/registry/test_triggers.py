@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, make_url
 
-from gateway.recording.recorder import Recorder
+from gateway.recording.recorder import AuditRecorder
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.log.pruning import prune_leaves
@@ -159,4 +159,4 @@ def test_openings_that_a_trigger_keeps_are_not_called_erased(
         closing(SubjectKeys.open(tmp_path / "subjects.db")) as keys,
         refused(Reason.LOG_INCONSISTENT),
     ):
-        Recorder(log, keys).erase(an_answer().opening.subject, lambda erasure: None)
+        AuditRecorder(log, keys).erase(an_answer().opening.subject, lambda erasure: None)

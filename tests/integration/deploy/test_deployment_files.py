@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click import Command
 
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from sealgate.cli.health import health
 from tests.support import helm
 from tests.support.house import ROOT
@@ -77,7 +77,7 @@ def test_a_pod_drains_before_it_ends() -> None:
     word, seconds = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert word == "sleep"
     # Calls, then runs, then entries that are being written.
-    assert pod["terminationGracePeriodSeconds"] >= int(seconds) + 3 * Limits().drain
+    assert pod["terminationGracePeriodSeconds"] >= int(seconds) + 3 * GatewayLimits().drain
 
 
 @pytest.mark.parametrize("name", ["Containerfile", "Containerfile.cuda"])

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.app import build
 from gateway.config.document import GatewayConfig
-from gateway.rollout.auto_rollback import Guard
+from gateway.rollout.auto_rollback import AutoRollback
 from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
@@ -99,7 +99,7 @@ def test_a_version_that_fails_goes_back_once(
     FAILING.add(digest(house))
     assert ask(house, 10) == ["failed"] * 10
     place = ("digits", "production")
-    await_true(lambda: house.gateway._rollout.guard._done.get(place) is not None)
+    await_true(lambda: house.gateway._rollout.auto_rollback._done.get(place) is not None)
     await_true(lambda: "is not rolled back" in caplog.text)
     assert moves(house)[0] == back
     # Until a person promotes.
@@ -115,7 +115,7 @@ def test_a_canary_that_can_return_to_nothing_gets_no_share(house: House) -> None
     canary = share(house, 2, 100)
     FAILING.add(canary.digest)
     assert ask(house, 6).count("failed") >= 5
-    guard = house.gateway._rollout.guard
+    guard = house.gateway._rollout.auto_rollback
     await_true(lambda: canary.pointer in guard.held)
     assert ask(house, 3) == ["1"] * 3
     # With another share it is another promotion, which people have approved.
@@ -128,8 +128,10 @@ def test_without_a_key_it_is_only_said(house: House, caplog: pytest.LogCaptureFi
     rollout = house.gateway._rollout
     pointers = house.gateway._store.registry.pointers
     live = house.gateway.engine.live()["digits", "production"]
-    vitals = SimpleNamespace(breaches=lambda: [breach(house, live)])
-    guard = Guard(vitals, pointers, house.gateway.policy, rollout.guard._clock, None)
+    alias_health = SimpleNamespace(breaches=lambda: [breach(house, live)])
+    guard = AutoRollback(
+        alias_health, pointers, house.gateway.policy, rollout.auto_rollback._clock, None
+    )
     before = moves(house)
     with caplog.at_level(logging.ERROR):
         guard.look()
@@ -174,17 +176,17 @@ def test_of_two_that_see_the_same_one_moves(house: House, caplog: pytest.LogCapt
     house.promote("digits", 2)
     registry = house.gateway._store.registry
     live = house.gateway.engine.live()["digits", "production"]
-    vitals = SimpleNamespace(breaches=lambda: [breach(house, live)])
+    alias_health = SimpleNamespace(breaches=lambda: [breach(house, live)])
     signer = open_signer(house.state / "keys" / "rollback.key")
 
     def clock() -> datetime:
         return datetime.now(UTC)
 
     late, sees = (
-        Guard(vitals, pointers, house.gateway.policy, clock, signer)
+        AutoRollback(alias_health, pointers, house.gateway.policy, clock, signer)
         for pointers in (Late(registry.pointers), registry.pointers)
     )
-    late_too = Guard(vitals, registry.pointers, house.gateway.policy, clock, signer)
+    late_too = AutoRollback(alias_health, registry.pointers, house.gateway.policy, clock, signer)
     sees.look()
     house.await_version("digits", 1)
     before = moves(house)
@@ -205,9 +207,11 @@ def test_a_registry_that_is_away_is_tried_again_later(house: House) -> None:
         raise Refusal(Reason.REGISTRY_UNAVAILABLE)
 
     live = house.gateway.engine.live()["digits", "production"]
-    vitals = SimpleNamespace(breaches=lambda: [breach(house, live)])
+    alias_health = SimpleNamespace(breaches=lambda: [breach(house, live)])
     signer = open_signer(house.state / "keys" / "rollback.key")
-    guard = Guard(vitals, SimpleNamespace(get=away), house.gateway.policy, datetime.now, signer)
+    guard = AutoRollback(
+        alias_health, SimpleNamespace(get=away), house.gateway.policy, datetime.now, signer
+    )
     guard.look()
     guard.look()
     assert len(tries) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select
 
-from gateway.recording.recorder import Outcome
+from gateway.recording.recorder import AuditRecord
 from registry.database import Database
 from registry.log.tables import OPENINGS
 from sealgate.reasons import Reason
@@ -28,7 +28,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def record(house: House, subject: str) -> int:
     values = {"method": "m", "policy_digest": "p", "outcome": "answered"}
-    outcome = Outcome(subject, datetime.now(UTC), "client", **values)
+    outcome = AuditRecord(subject, datetime.now(UTC), "client", **values)
     return house.gateway.recorder.record(outcome).proof.index
 
 

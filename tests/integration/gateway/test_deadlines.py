@@ -6,8 +6,8 @@ import pytest
 
 from gateway.app import now
 from gateway.auth.rights import Rights
-from gateway.pipeline.enforcement import Release
-from gateway.pipeline.infer import Predict
+from gateway.pipeline.enforcement import Enforcement
+from gateway.pipeline.infer import InferencePipeline
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper, FeatureSettings
 from gateway.sessions.watch import SessionWatch
@@ -33,8 +33,8 @@ def test_a_call_without_time_is_refused_and_recorded(house):
     gateway = house.gateway
     rights = Rights(gateway.policy)
     rollout = gateway._rollout
-    release = Release(gateway.policy, gateway._store.registry.allowances)
-    predict = Predict(
+    release = Enforcement(gateway.policy, gateway._store.registry.allowances)
+    predict = InferencePipeline(
         gateway.engine,
         gateway.recorder,
         gateway.policy,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.recording.recorder import Outcome
+from gateway.recording.recorder import AuditRecord
 from sealgate.reasons import Reason
 from sealgate.v1 import log_pb2 as messages
 from tests.support.house import House, refusal, running
@@ -27,7 +27,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 def record(house: House, subject: str = SUBJECT, text: str = TEXT) -> int:
     """Record an outcome about the subject; return its index."""
     values = {"method": "m", "policy_digest": "p", "outcome": "answered", "input": text}
-    outcome = Outcome(subject, datetime.now(UTC), "client", **values)
+    outcome = AuditRecord(subject, datetime.now(UTC), "client", **values)
     return house.gateway.recorder.record(outcome).proof.index
 
 

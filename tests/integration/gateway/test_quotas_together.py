@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.admission.quotas import Quotas, open_store
+from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.quotas import Quota, QuotaStore
 from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest
 from sealgate.reasons import Reason, Refusal
@@ -37,7 +37,7 @@ def url(server):
 
 def gateways(url, *quotas, count=2):
     """The quotas of several gateways."""
-    return [Quotas.of(quotas, QuotaStore(url)) for _ in range(count)]
+    return [QuotaLimiter.of(quotas, QuotaStore(url)) for _ in range(count)]
 
 
 def spend(counts, most=200):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.admission.quota_redis import RedisTokens
-from gateway.admission.quotas import Quotas, open_store
+from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.quotas import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
 from tests.support.redis_server import RedisServer
@@ -24,18 +24,18 @@ def server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def counts(server: RedisServer) -> Quotas:
+def counts(server: RedisServer) -> QuotaLimiter:
     """With 100 tokens a second, of which one is used as it begins."""
     open_store(server.url).reset()
     quota = Quota(role="client", tokens="100/hour")
     # No setting gives a second, for which alone a test can wait.
     object.__setattr__(quota, "tokens", "100/second")
-    counts = Quotas.of([quota], QuotaStore(server.url))
+    counts = QuotaLimiter.of([quota], QuotaStore(server.url))
     counts.spend(CLIENT, 1)
     return counts
 
 
-def test_tokens_given_back_late_do_not_raise_the_next_window(counts: Quotas) -> None:
+def test_tokens_given_back_late_do_not_raise_the_next_window(counts: QuotaLimiter) -> None:
     time.sleep(0.4)
     settle = counts.reserve(CLIENT, 60)
     time.sleep(0.7)
@@ -45,7 +45,7 @@ def test_tokens_given_back_late_do_not_raise_the_next_window(counts: Quotas) -> 
     assert caught.value.reason is Reason.TOKENS_SPENT
 
 
-def test_tokens_given_back_in_time_are_available(counts: Quotas) -> None:
+def test_tokens_given_back_in_time_are_available(counts: QuotaLimiter) -> None:
     time.sleep(0.6)
     counts.reserve(CLIENT, 60)(0)
     counts.reserve(CLIENT, 99)

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gateway.rollout.alias_health import Vitals
-from gateway.rollout.comparisons import Comparison, Comparisons
+from gateway.rollout.alias_health import AliasHealth
+from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs
@@ -154,12 +154,12 @@ def test_comparing_delays_nobody_and_drops_what_is_too_much() -> None:
         raise Refusal(Reason.DRAINING)
 
     engine = SimpleNamespace(infer=infer)
-    comparisons = Comparisons(
-        engine, None, Vitals(lambda model, alias: None), lambda: datetime.now(UTC)
+    comparisons = ShadowComparisons(
+        engine, None, AliasHealth(lambda model, alias: None), lambda: datetime.now(UTC)
     )
     comparisons._ask = lambda comparison: infer()
     live = SimpleNamespace(model="digits", alias="shadow")
-    item = Comparison(live, live, {}, None, None)
+    item = ShadowComparison(live, live, {}, None, None)
     comparisons.start()
     comparisons.offer(item)
     assert begun.wait(60)

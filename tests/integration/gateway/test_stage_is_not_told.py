@@ -7,8 +7,8 @@ import pytest
 
 from gateway.app import now
 from gateway.auth.rights import Rights
-from gateway.pipeline.enforcement import Release
-from gateway.pipeline.infer import Predict
+from gateway.pipeline.enforcement import Enforcement
+from gateway.pipeline.infer import InferencePipeline
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper, FeatureSettings
 from gateway.sessions.watch import SessionWatch
@@ -49,12 +49,12 @@ class Staged:
 
 def predict(house, **said):
     gateway = house.gateway
-    return Predict(
+    return InferencePipeline(
         Staged(gateway.engine, **said),
         gateway.recorder,
         gateway.policy,
         Rights(gateway.policy),
-        Release(gateway.policy, gateway._store.registry.allowances),
+        Enforcement(gateway.policy, gateway._store.registry.allowances),
         SessionWatch(),
         DriftWatch(gateway._store.registry.drifts, gateway._store.answers.origin),
         FeatureKeeper(FeatureSettings(), now),

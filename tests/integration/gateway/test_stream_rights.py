@@ -8,12 +8,12 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from gateway.admission.quotas import Quotas
-from gateway.admission.stream_limiter import Turnstile
-from gateway.auth.interceptor import FrontDoor
+from gateway.admission.quotas import QuotaLimiter
+from gateway.admission.stream_limiter import StreamLimiter
+from gateway.auth.interceptor import AuthInterceptor
 from gateway.auth.method_rules import RULES
 from gateway.config.quotas import QuotaStore
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from sealgate.reasons import Reason, Refusal
 from sealgate.uploads import Uploader
 from sealgate.v1 import registry_pb2 as messages
@@ -101,15 +101,15 @@ STREAMS = [
 @pytest.mark.parametrize("method", STREAMS)
 def test_the_caller_is_checked_before_each_message(method):
     assert method in RULES
-    limits = Limits()
+    limits = GatewayLimits()
     refused = []
-    door = FrontDoor(
+    door = AuthInterceptor(
         Forgetful(4),
         lambda: None,
         lambda call, refusal: refused.append(refusal.reason),
         lambda call, request: None,
-        Turnstile(limits),
-        Quotas.of((), QuotaStore()),
+        StreamLimiter(limits),
+        QuotaLimiter.of((), QuotaStore()),
         limits.message_bytes,
     )
     handler = grpc.unary_stream_rpc_method_handler(lambda request, call: iter(range(100)), bytes)

@@ -112,7 +112,7 @@ def test_a_reader_that_reads_nothing_is_ended(tmp_path: Path) -> None:
         request = log_pb2.WatchLogRequest(origin=answers.origin, start=0)
         stream = LogServiceStub(house.channel("auditor")).WatchLog(request)
         taken = len(next(stream).leaves)
-        while house.gateway._turnstile._ends:
+        while house.gateway._stream_limiter._ends:
             time.sleep(0.05)
         # What lies on the way, and no more: 8 MiB were there to be sent.
         assert 0 < taken < answers.size

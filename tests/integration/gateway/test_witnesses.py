@@ -11,7 +11,7 @@ import pytest
 from gateway.app import build
 from gateway.config.document import GatewayConfig
 from gateway.witnesses.client import WitnessSettings
-from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import submit
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
@@ -110,7 +110,7 @@ def test_a_fork_stops_the_answers_for_good(tmp_path: Path) -> None:
         *map(str, range(9)), origin=answers.origin, signer=open_signer(answers.log_key)
     )
     with serving_witness(tmp_path / "witness.db", logs) as settings:
-        submit(fork, settings, Witnessed(tmp_path / "elsewhere.json", [settings.witness]))
+        submit(fork, settings, CosignatureStore(tmp_path / "elsewhere.json", [settings.witness]))
         configure(house, settings)
         house.start()
         feed(house, settings)

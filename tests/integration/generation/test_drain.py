@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.pipeline.generation_context import Work
-from gateway.recording.recorder import Recorder
+from gateway.pipeline.generation_context import GenerationContext
+from gateway.recording.recorder import AuditRecorder
 from inference.remote.prompts import Piece
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
@@ -43,21 +43,21 @@ def house(tmp_path: Path) -> Iterator[GeneratorHouse]:
 def test_ends_of_streams_are_recorded_at_stop(
     house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, add = Recorder.record, Work.add
+    record, add = AuditRecorder.record, GenerationContext.add
 
-    def slowly(self: Work, *given: Any) -> None:
+    def slowly(self: GenerationContext, *given: Any) -> None:
         # So that none comes to its end.
         time.sleep(1.0)
         add(self, *given)
 
-    def late(self: Recorder, outcome: Any) -> Any:
+    def late(self: AuditRecorder, outcome: Any) -> Any:
         # As on a machine that has much to do.
         if outcome.outcome == CUT:
             time.sleep(1.0)
         return record(self, outcome)
 
-    monkeypatch.setattr(Work, "add", slowly)
-    monkeypatch.setattr(Recorder, "record", late)
+    monkeypatch.setattr(GenerationContext, "add", slowly)
+    monkeypatch.setattr(AuditRecorder, "record", late)
     before = house.gateway.recorder.size
     ask = house.inference()
     calls = [ask.ModelStreamInfer(iter([asked()]), timeout=240) for _ in range(3)]

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.auth.interceptor import FrontDoor
-from gateway.recording.recorder import Recorder
+from gateway.auth.interceptor import AuthInterceptor
+from gateway.recording.recorder import AuditRecorder
 from inference.generation import Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -68,15 +68,15 @@ def test_a_caller_who_goes_while_he_waits_leaves_the_queue(house: GeneratorHouse
 def test_what_goes_wrong_in_the_middle_is_the_last_event(
     house: GeneratorHouse, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admit, count = FrontDoor.admit, iter(range(100))
+    admit, count = AuthInterceptor.admit, iter(range(100))
 
-    def three_times(self: FrontDoor, *given: Any) -> None:
+    def three_times(self: AuthInterceptor, *given: Any) -> None:
         if next(count) == 3:
             raise Refusal(Reason.TOKEN_EXPIRED)
         admit(self, *given)
 
     before = house.gateway.recorder.size
-    monkeypatch.setattr(FrontDoor, "admit", three_times)
+    monkeypatch.setattr(AuthInterceptor, "admit", three_times)
     found = events(begun(client, max_tokens=OUTPUT_TOKENS))
     assert [("error" in each) for each in found] == [False, False, True]
     assert found[-1]["error"]["code"] == Reason.TOKEN_EXPIRED.name
@@ -94,7 +94,7 @@ def test_what_cannot_be_recorded_does_not_leave(
         raise Refusal(Reason.RECORD_FAILED)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Recorder, "_record", full)
+        patched.setattr(AuditRecorder, "_record", full)
         (only,) = stream(house, asked(max_tokens=4))
     assert only.error_message.startswith(Reason.RECORD_FAILED.name)
     assert not only.infer_response.outputs
@@ -103,15 +103,15 @@ def test_what_cannot_be_recorded_does_not_leave(
 def test_an_end_that_cannot_be_recorded_is_told(
     house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, before = Recorder._record, house.gateway.recorder.size
+    record, before = AuditRecorder._record, house.gateway.recorder.size
 
-    def opening_alone(self: Recorder, outcome: Any) -> Any:
+    def opening_alone(self: AuditRecorder, outcome: Any) -> Any:
         if outcome.outcome != "opened":
             raise Refusal(Reason.RECORD_FAILED)
         return record(self, outcome)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Recorder, "_record", opening_alone)
+        patched.setattr(AuditRecorder, "_record", opening_alone)
         found = stream(house, asked(max_tokens=4, receipt=True))
     assert found[-1].error_message.startswith(Reason.RECORD_FAILED.name)
     assert not any(is_last(one.infer_response) for one in found[:-1])
@@ -124,7 +124,7 @@ def test_a_stream_on_which_nobody_asks_ends(
 ) -> None:
     over = threading.Event()
     # What `[limits] idle` says; so short, it would end streams of other tests too.
-    monkeypatch.setattr(house.gateway._turnstile, "_idle", 0.5)
+    monkeypatch.setattr(house.gateway._stream_limiter, "_idle", 0.5)
 
     def silent() -> Iterator[oip.ModelInferRequest]:
         over.wait(60)
@@ -136,7 +136,7 @@ def test_a_stream_on_which_nobody_asks_ends(
     over.set()
     assert caught.value.code() is grpc.StatusCode.CANCELLED
     assert time.monotonic() - began < 50
-    until(lambda: not house.gateway._turnstile._ends)
+    until(lambda: not house.gateway._stream_limiter._ends)
     # It may be recorded yet, or never: gRPC says to a server either that the call was cancelled or
     # that no message comes any more. Other tests count entries.
     time.sleep(1)

@@ -61,7 +61,7 @@ def test_a_quota_of_tokens_counts_prompt_and_answer(
             assert reason_of(caught.value) is Reason.TOKENS_SPENT
     # Two answers, each in one part: what a quota refuses is counted alone.
     assert [entry["outcome"] for entry in house.entries(before)] == ["answered", "answered"]
-    assert house.gateway._http._front_door.counted_refusals[Reason.TOKENS_SPENT.name] >= 5
+    assert house.gateway._http._interceptor.counted_refusals[Reason.TOKENS_SPENT.name] >= 5
 
 
 def test_tokens_that_an_answer_did_not_get_are_given_back(

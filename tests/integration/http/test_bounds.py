@@ -221,7 +221,7 @@ def test_connections_of_known_callers_beyond_the_limit_are_closed(small_house: H
 
 def test_while_all_places_are_taken_inference_is_refused_at_once(small_house: House) -> None:
     asking = client_of(small_house, insecure=True)
-    counted = small_house.gateway._http._front_door.counted_refusals
+    counted = small_house.gateway._http._interceptor.counted_refusals
     before = counted["QUEUE_FULL"]
     with connected(small_house) as plain:
         plain.sendall(head(asking, "content-length: 9", "expect: 100-continue"))

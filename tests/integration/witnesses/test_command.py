@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.witnesses.client import WitnessSettings
-from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import submit
 from sealgate.cli.main import main
 from sealgate.settings import ConfigError
@@ -50,7 +50,7 @@ def test_it_serves_until_it_is_told_to_stop(config: Path, tmp_path: Path) -> Non
             key = process.stdout.readline().removeprefix("verifier key: ").strip()
             port = process.stdout.readline().strip().rpartition(":")[2]
             settings = WitnessSettings(f"http://127.0.0.1:{port}", key)
-            kept = Witnessed(tmp_path / "kept.json", [settings.witness])
+            kept = CosignatureStore(tmp_path / "kept.json", [settings.witness])
             log.grow("c")
             submit(log, settings, kept)
             assert len(cosignatures(kept.best(ANSWER_LOG), [settings.witness])) == 1

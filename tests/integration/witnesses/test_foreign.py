@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from demo.stage import free_ports
-from gateway.witnesses.client import WitnessAway, WitnessSettings, post
-from gateway.witnesses.cosignatures import Witnessed
+from gateway.witnesses.client import WitnessSettings, WitnessUnreachable, post
+from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import Contradiction, submit
 from sealgate.trust.cosignature import cosignatures
 from tests.support import oracles
@@ -65,12 +65,12 @@ def _await(settings: WitnessSettings, process: subprocess.Popen[str]) -> None:
         try:
             post(settings, b"")
             return
-        except WitnessAway:
+        except WitnessUnreachable:
             assert process.poll() is None
 
 
 def test_it_cosigns_and_we_verify(tmp_path: Path, witness: WitnessSettings) -> None:
-    log, kept = GrowingLog("a", "b", "c"), Witnessed(tmp_path / "w.json", [witness.witness])
+    log, kept = GrowingLog("a", "b", "c"), CosignatureStore(tmp_path / "w.json", [witness.witness])
     submit(log, witness, kept)
     log.grow(*map(str, range(300)))
     submit(log, witness, kept)
@@ -78,15 +78,15 @@ def test_it_cosigns_and_we_verify(tmp_path: Path, witness: WitnessSettings) -> N
     assert found.witness == "foreign.example"
     # A gateway that has forgotten is told where the witness is.
     log.grow("d")
-    forgetful = Witnessed(tmp_path / "x.json", [witness.witness])
+    forgetful = CosignatureStore(tmp_path / "x.json", [witness.witness])
     submit(log, witness, forgetful)
     assert cosignatures(forgetful.best(ANSWER_LOG), [witness.witness])
 
 
 def test_it_refuses_what_we_call_a_contradiction(tmp_path: Path, witness: WitnessSettings) -> None:
-    submit(GrowingLog("a", "b"), witness, Witnessed(tmp_path / "w.json", [witness.witness]))
+    submit(GrowingLog("a", "b"), witness, CosignatureStore(tmp_path / "w.json", [witness.witness]))
     for leaves in (("a",), ("a", "X"), ("a", "X", "c")):
-        kept = Witnessed(tmp_path / "forgot.json", [witness.witness])
+        kept = CosignatureStore(tmp_path / "forgot.json", [witness.witness])
         with pytest.raises(Contradiction):
             submit(GrowingLog(*leaves), witness, kept)
 
@@ -95,7 +95,7 @@ def test_its_verifier_accepts_our_witness(tmp_path: Path) -> None:
     python = oracles.own_python_with("aics_witness")
     log = GrowingLog("a", "b", "c")
     with serving_witness(tmp_path / "witness.db", {ANSWER_LOG: log.vkey}) as settings:
-        kept = Witnessed(tmp_path / "w.json", [settings.witness])
+        kept = CosignatureStore(tmp_path / "w.json", [settings.witness])
         submit(log, settings, kept)
     note = kept.best(ANSWER_LOG)
     for text, number in ((note, "1"), (note.replace("\n3\n", "\n4\n"), "0")):

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.witnesses.client import WitnessAway, WitnessSettings, post
-from gateway.witnesses.cosignatures import Witnessed
-from gateway.witnesses.updates import Contradiction, Witnesses, submit
+from gateway.witnesses.client import WitnessSettings, WitnessUnreachable, post
+from gateway.witnesses.cosignatures import CosignatureStore
+from gateway.witnesses.updates import Contradiction, WitnessUpdater, submit
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.cosignature import WitnessKey, cosignatures
@@ -32,8 +32,8 @@ def witness(tmp_path: Path) -> Iterator[WitnessSettings]:
         yield settings
 
 
-def memory(folder: Path, *settings: WitnessSettings) -> Witnessed:
-    return Witnessed.open(folder / "seen.json", [s.witness for s in settings])
+def memory(folder: Path, *settings: WitnessSettings) -> CosignatureStore:
+    return CosignatureStore.open(folder / "seen.json", [s.witness for s in settings])
 
 
 def test_cosignatures_are_kept_and_served(tmp_path: Path, witness: WitnessSettings) -> None:
@@ -90,11 +90,11 @@ def test_a_contradiction_halts_for_good(tmp_path: Path, witness: WitnessSettings
     kept, halted = memory(tmp_path, witness), dict[str, str]()
     submit(GrowingLog("a", "b"), witness, kept)
     fork = GrowingLog("a", "X", "c")
-    Witnesses([witness], [fork], kept, halted.__setitem__, 60).feed(witness)
+    WitnessUpdater([witness], [fork], kept, halted.__setitem__, 60).feed(witness)
     assert Reason.LOG_INCONSISTENT.name in halted[ANSWER_LOG]
     # A restart finds it again.
     again = dict[str, str]()
-    Witnesses([witness], [fork], memory(tmp_path, witness), again.__setitem__, 60)
+    WitnessUpdater([witness], [fork], memory(tmp_path, witness), again.__setitem__, 60)
     assert ANSWER_LOG in again
 
 
@@ -104,7 +104,9 @@ def test_an_advisory_witness_only_alarms(
     advisory = WitnessSettings(witness.url, witness.key, advisory=True)
     kept, halted = memory(tmp_path, witness), dict[str, str]()
     submit(GrowingLog("a", "b"), witness, kept)
-    Witnesses([advisory], [GrowingLog("a", "X", "c")], kept, halted.__setitem__, 60).feed(advisory)
+    WitnessUpdater([advisory], [GrowingLog("a", "X", "c")], kept, halted.__setitem__, 60).feed(
+        advisory
+    )
     assert halted == {}
     assert [r for r in caplog.records if r.levelno == logging.CRITICAL]
 
@@ -113,11 +115,11 @@ def test_a_witness_that_is_away_only_alarms(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = WitnessSettings("http://127.0.0.1:9", WitnessKey.of("w", key("w").public).vkey)
-    with pytest.raises(WitnessAway):
+    with pytest.raises(WitnessUnreachable):
         post(away, b"")
     halted = dict[str, str]()
     kept = memory(tmp_path, away)
-    Witnesses([away], [GrowingLog("a")], kept, halted.__setitem__, 60).feed(away)
+    WitnessUpdater([away], [GrowingLog("a")], kept, halted.__setitem__, 60).feed(away)
     assert halted == {}
     assert [r for r in caplog.records if r.levelno == logging.ERROR]
 
@@ -177,14 +179,14 @@ def test_a_witness_that_drips_is_away(begins: bytes, goes_on: bytes) -> None:
     """Each byte comes in time; all together do not."""
     with dripping(begins, goes_on) as address:
         settings = WitnessSettings(address, WitnessKey.of("w", key("w").public).vkey)
-        with ThreadPoolExecutor(1) as thread, pytest.raises(WitnessAway):
+        with ThreadPoolExecutor(1) as thread, pytest.raises(WitnessUnreachable):
             thread.submit(post, settings, b"", 0.5).result(60)
 
 
 def test_a_huge_answer_is_no_answer() -> None:
     with dripping(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (1 << 17), b"") as address:
         settings = WitnessSettings(address, WitnessKey.of("w", key("w").public).vkey)
-        with pytest.raises(WitnessAway, match="too large"):
+        with pytest.raises(WitnessUnreachable, match="too large"):
             post(settings, b"", 60)
 
 
@@ -237,7 +239,7 @@ def test_a_conflict_that_cannot_be_kept_halts_all_the_same(
     (folder / "seen-witnessed.json").unlink()
     folder.rmdir()
     fork, other = GrowingLog("a", "X", "c"), GrowingLog("a", signer="mallory")
-    Witnesses([witness], [fork, other], kept, halted.__setitem__, 60).feed(witness)
+    WitnessUpdater([witness], [fork, other], kept, halted.__setitem__, 60).feed(witness)
     assert ANSWER_LOG in halted
 
 

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from gateway.sync.snapshot import Handover
+from gateway.sync.snapshot import RegistrySnapshot
 from registry.records import Live, Snapshot
 from tests.support.promotion.alterations import Alterations
 from tests.support.promotion.observed import ObservedEngine
@@ -52,12 +52,12 @@ class Bench:
         for engine in self.engines:
             engine.forget()
 
-    def registry_shows(self) -> Handover:
+    def registry_shows(self) -> RegistrySnapshot:
         """What the registry hands to a gateway's engine. Raises Refusal."""
         registry = self.organisation.registry
-        return Handover.of(registry.snapshot(), registry.artifacts)
+        return RegistrySnapshot.of(registry.snapshot(), registry.artifacts)
 
-    def database_shows(self) -> Handover:
+    def database_shows(self) -> RegistrySnapshot:
         """What the tables hold, past all checks of the registry: its process belongs to the
         intruder. Raises Refusal, and anything else where the tables hold no such thing.
         """
@@ -73,7 +73,7 @@ class Bench:
         snapshot = Snapshot(
             tuple(row[0] for row in policies), tuple(Live(*row) for row in live), freshness[0]
         )
-        return Handover.of(snapshot, self.lying)
+        return RegistrySnapshot.of(snapshot, self.lying)
 
     def newest_state(self) -> tuple[Pointers, tuple[str, ...], int] | None:
         """What the tables name as newest, what as revoked, and the stored statement's number; None

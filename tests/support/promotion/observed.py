@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.sync.snapshot import Handover
+from gateway.sync.snapshot import RegistrySnapshot
 from inference.admission import Cleared, FileSource, read_files
 from inference.engine import Engine, TrustAnchor, Update
 from inference.seen import SeenFile
@@ -98,7 +98,7 @@ class ObservedEngine:
         self.engine.close(0)
         self.engine = self._open()
 
-    def show(self, handover: Handover) -> Update:
+    def show(self, handover: RegistrySnapshot) -> Update:
         """Show the engine a state, and hold what it believed of it against what was signed."""
         before = {place: live.until for place, live in self.engine.live().items()}
         update = self.engine.update(handover, handover)
@@ -171,7 +171,7 @@ class ObservedEngine:
         self._shown.policy = rulebook.version
         self._shown.floor = max(self._shown.floor, rulebook.issued)
 
-    def _check_statement(self, handover: Handover) -> None:
+    def _check_statement(self, handover: RegistrySnapshot) -> None:
         """Hold a statement of freshness that was believed against the rules."""
         digest = sha256(handover.freshness.payload)
         statement = json.loads(handover.freshness.payload)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gateway.transport.call import Endings
+from gateway.transport.call import CallCleanup
 from gateway.transport.http.chat import read_chat
 from inference.remote.prompts import Piece
 from tests.support.paper_generator import Stream, call_on, generate
@@ -22,7 +22,7 @@ def test_a_thousand_requests_leave_one_callback() -> None:
 
 def test_a_finished_request_is_released() -> None:
     stream, one, other = Stream(), threading.Event(), threading.Event()
-    endings = Endings(stream)
+    endings = CallCleanup(stream)
     forget = endings.add(one.set)
     endings.add(other.set)
     forget()
@@ -33,7 +33,7 @@ def test_a_finished_request_is_released() -> None:
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_request_after_the_end_is_ended_at_once(is_known: bool) -> None:
     stream, ended = Stream(), threading.Event()
-    endings = Endings(stream)
+    endings = CallCleanup(stream)
     if is_known:
         endings.add(lambda: None)
     stream.end()

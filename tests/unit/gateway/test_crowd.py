@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.admission.load_shedder import Crowd
+from gateway.admission.load_shedder import LoadShedder
 from gateway.admission.threads import Threads
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
@@ -49,7 +49,7 @@ def counted() -> Counter[str]:
 def channel(slow: Slow, counted: Counter[str]) -> Iterator[grpc.Channel]:
     """To a server of one thread, for which two calls may wait."""
     threads = Threads(1)
-    server = grpc.server(threads, handlers=[slow], interceptors=[Crowd(threads, 2, counted)])
+    server = grpc.server(threads, handlers=[slow], interceptors=[LoadShedder(threads, 2, counted)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.recording.erasure import Erasure, ErasureBarrier
-from gateway.recording.recorder import Outcome, Recorder
+from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys
@@ -48,16 +48,16 @@ def log(tmp_path: Path, keys: Interrupted) -> Iterator[AnswerLog]:
 
 
 @pytest.fixture
-def recorder(log: AnswerLog, keys: Interrupted) -> Recorder:
-    return Recorder(log, keys)
+def recorder(log: AnswerLog, keys: Interrupted) -> AuditRecorder:
+    return AuditRecorder(log, keys)
 
 
-def outcome(subject: str) -> Outcome:
-    return Outcome(subject, NOW, "carla", method="m", policy_digest="p", outcome="answered")
+def outcome(subject: str) -> AuditRecord:
+    return AuditRecord(subject, NOW, "carla", method="m", policy_digest="p", outcome="answered")
 
 
 def test_an_erasure_waits_for_a_record_that_has_its_key(
-    recorder: Recorder, keys: Interrupted, log: AnswerLog
+    recorder: AuditRecorder, keys: Interrupted, log: AnswerLog
 ) -> None:
     told, removed = threading.Event(), []
     erasing = threading.Thread(
@@ -93,7 +93,7 @@ def test_an_erasure_that_waits_in_vain_is_refused_and_lets_go() -> None:
 
 
 def test_two_hundred_erasures_under_load(
-    recorder: Recorder, keys: Interrupted, log: AnswerLog
+    recorder: AuditRecorder, keys: Interrupted, log: AnswerLog
 ) -> None:
     stop, counted, removed = threading.Event(), list[int](), list[int]()
 

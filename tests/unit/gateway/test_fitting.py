@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.document import GatewayConfig
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from gateway.doctor.fitting import (
     Tier,
     engine_part,
@@ -82,7 +82,7 @@ class TestReaders:
         assert runtime.is_on_gpu == (Tier.of(machine) is not Tier.CPU_SERVER)
 
 
-def limits(tmp_path: Path, machine: Machine) -> Limits:
+def limits(tmp_path: Path, machine: Machine) -> GatewayLimits:
     path = tmp_path / "gateway.toml"
     path.write_text(GOOD + gateway_part(machine, separate=False))
     return GatewayConfig.read(path).limits
@@ -96,7 +96,7 @@ def test_callers_hold_a_quarter_of_memory_at_most(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("machine", [SERVER, SILENT])
 def test_where_memory_is_no_bound_limits_stay_as_they_are(tmp_path: Path, machine: Machine) -> None:
-    assert limits(tmp_path, machine) == Limits()
+    assert limits(tmp_path, machine) == GatewayLimits()
 
 
 def test_what_fits() -> None:

@@ -9,11 +9,11 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-from gateway.admission.quotas import Quotas
-from gateway.admission.stream_limiter import Turnstile
-from gateway.auth.interceptor import FrontDoor
+from gateway.admission.quotas import QuotaLimiter
+from gateway.admission.stream_limiter import StreamLimiter
+from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.quotas import QuotaStore
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from gateway.transport.call import Call
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
@@ -28,14 +28,14 @@ class Everyone:
 
 @pytest.fixture
 def door():
-    limits = Limits()
-    return FrontDoor(
+    limits = GatewayLimits()
+    return AuthInterceptor(
         Everyone(),
         lambda: None,
         lambda call, refusal: None,
         lambda call, request: None,
-        Turnstile(limits),
-        Quotas.of((), QuotaStore()),
+        StreamLimiter(limits),
+        QuotaLimiter.of((), QuotaStore()),
         limits.message_bytes,
     )
 
@@ -52,7 +52,7 @@ def door():
 )
 def test_a_method_without_a_rule_is_refused(door, method):
     with pytest.raises(Refusal) as caught:
-        door.admit(Call(SimpleNamespace(), method, Turnstile(Limits())), method)
+        door.admit(Call(SimpleNamespace(), method, StreamLimiter(GatewayLimits())), method)
     assert caught.value.reason is Reason.RULE_MISSING
 
 
@@ -60,7 +60,7 @@ INHERITED = "/grpc.health.v1.Health/Check"
 
 
 @pytest.fixture
-def inheriting(door: FrontDoor) -> Iterator[grpc.Channel]:
+def inheriting(door: AuthInterceptor) -> Iterator[grpc.Channel]:
     """To a server with a method that its servicer only inherits from the generated one."""
     server = grpc.server(futures.ThreadPoolExecutor(2), interceptors=[door])
     unary = grpc.unary_unary_rpc_method_handler(HealthServicer().Check, bytes)

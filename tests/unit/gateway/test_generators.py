@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.backends.router import ByKind, open_generators
+from gateway.backends.router import BackendRouter, open_generators
 from gateway.config.engines import GeneratorSettings
 from inference.generation import TERMS
 from sealgate.settings import ConfigError
@@ -43,13 +43,13 @@ def registry() -> PaperRegistry:
 
 def test_each_process_is_shown_its_own_kind(registry: PaperRegistry) -> None:
     rooms, generators = Noting(), Noting()
-    ByKind(rooms, rooms, generators).show(registry, registry)
+    BackendRouter(rooms, rooms, generators).show(registry, registry)
     assert (rooms.shown, generators.shown) == ({"digits"}, {"tiny"})
 
 
 def test_each_version_is_loaded_by_its_own_kind() -> None:
     loader, generators = Noting(), Noting()
-    kinds = ByKind(loader, None, generators)
+    kinds = BackendRouter(loader, None, generators)
     for name in ("model.json", TERMS):
         kinds.load(SimpleNamespace(manifest=Manifest.of({name: b"{}"})), None, None)
     assert [manifest.files[0].path for manifest in loader.loaded] == ["model.json"]
@@ -58,11 +58,11 @@ def test_each_version_is_loaded_by_its_own_kind() -> None:
 
 def test_one_that_is_behind_is_enough() -> None:
     ahead, behind = Noting(), Noting(behind=True)
-    assert ByKind(ahead, ahead, behind).behind
-    assert ByKind(ahead, behind, ahead).behind
-    assert not ByKind(ahead, None, ahead).behind
-    assert ByKind(ahead, behind, ahead).counts() == [behind, ahead]
-    assert ByKind(ahead, None, ahead).counts() == [ahead]
+    assert BackendRouter(ahead, ahead, behind).behind
+    assert BackendRouter(ahead, behind, ahead).behind
+    assert not BackendRouter(ahead, None, ahead).behind
+    assert BackendRouter(ahead, behind, ahead).counts() == [behind, ahead]
+    assert BackendRouter(ahead, None, ahead).counts() == [ahead]
 
 
 def test_without_a_place_there_is_no_generator() -> None:
@@ -91,6 +91,6 @@ def test_an_unreadable_manifest_does_not_block_other_models() -> None:
     rooms: Any = NotingEngine()
     generators: Any = NotingEngine()
     del registry.signed[lost]
-    ByKind(rooms, rooms, generators).show(registry, registry)
+    BackendRouter(rooms, rooms, generators).show(registry, registry)
     assert generators.shown == {"tiny"}
     assert "digits" in rooms.shown

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.sync.snapshot import Handover
+from gateway.sync.snapshot import RegistrySnapshot
 from registry.records import Live, Snapshot
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
@@ -25,7 +25,7 @@ class NoFiles:
 
 
 def test_rows_as_they_were_written_are_read() -> None:
-    shown = Handover.of(SNAPSHOT, NoFiles())
+    shown = RegistrySnapshot.of(SNAPSHOT, NoFiles())
     assert set(shown.bundles) == {("digits", "production")}
 
 
@@ -35,10 +35,10 @@ def test_rows_as_they_were_written_are_read() -> None:
 )
 def test_rows_of_other_types_are_refused(change: dict[str, Any]) -> None:
     with refused(Reason.DOCUMENT_MALFORMED):
-        Handover.of(replace(SNAPSHOT, live=(replace(LIVE, **change),)), NoFiles())
+        RegistrySnapshot.of(replace(SNAPSHOT, live=(replace(LIVE, **change),)), NoFiles())
 
 
 def test_statements_of_other_types_are_refused() -> None:
     for change in ({"freshness": "{}"}, {"policies": (5,)}):
         with refused(Reason.DOCUMENT_MALFORMED):
-            Handover.of(replace(SNAPSHOT, **change), NoFiles())
+            RegistrySnapshot.of(replace(SNAPSHOT, **change), NoFiles())

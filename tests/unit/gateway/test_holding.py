@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.pipeline.response_delay import KEPT, Holding
+from gateway.pipeline.response_delay import KEPT, ResponseDelay
 from inference.answer import Answer
 from inference.live import Live
 from inference.screening.detector import Verdict
@@ -42,7 +42,7 @@ class Desk:
     def __init__(self, screen: Screen, **live: Any) -> None:
         policy = make_policy(screens=Screens({"digits": screen}))
         self.clock = Clock()
-        self.holding = Holding(lambda: policy, self.clock.read, self.clock.sleep)
+        self.holding = ResponseDelay(lambda: policy, self.clock.read, self.clock.sleep)
         self.live = _live(**live)
 
     def takes(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.screening.prompt_classifier import PromptGuard, shown
+from gateway.screening.prompt_classifier import PromptClassifier, shown
 from inference.generation import Asked, Sampling
 from inference.tokenizer import TextTokenizer
 from inference.windows import Windows
@@ -57,7 +57,7 @@ def chat(*said: tuple[str, str]) -> Asked:
 
 def follows(asked: Asked) -> str:
     room: Any = Room()
-    return PromptGuard(room).follows(GUARD, asked, time.monotonic() + 60, CALL)
+    return PromptClassifier(room).follows(GUARD, asked, time.monotonic() + 60, CALL)
 
 
 @pytest.mark.parametrize("at", range(1, len(WORDS)))

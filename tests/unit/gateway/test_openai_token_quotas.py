@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.admission.quotas import Quotas
+from gateway.admission.quotas import QuotaLimiter
 from gateway.config.quotas import Quota, QuotaStore
-from gateway.pipeline.generate import Generate
-from gateway.screening.prompt_classifier import PromptGuard
+from gateway.pipeline.generate import GenerationPipeline
+from gateway.screening.prompt_classifier import PromptClassifier
 from gateway.transport.http.chat import read_chat
 from inference.generators import Begun, Generator
 from inference.remote.prompts import Piece
@@ -57,7 +57,7 @@ class Elsewhere(Generator):
 
 def left(elsewhere: Elsewhere, parts: int) -> int:
     """How many of 100 tokens are left after so many parts of an answer are taken."""
-    quotas = Quotas.of([Quota(role="client", tokens="100/hour")], QuotaStore())
+    quotas = QuotaLimiter.of([Quota(role="client", tokens="100/hour")], QuotaStore())
     live = SimpleNamespace(alias="production", ready=elsewhere, digest="", version=1, sequence=1)
     live.policy, live.statistics = "", elsewhere.statistics
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
@@ -66,7 +66,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
     receipt = SimpleNamespace(encode=lambda: b"")
     recorder: Any = SimpleNamespace(record=lambda _: receipt)
     rights: Any = SimpleNamespace(check=lambda *_: None)
-    generate = Generate(
+    generate = GenerationPipeline(
         engine,
         recorder,
         lambda: policy,
@@ -84,7 +84,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
     return next(n for n in range(100, -1, -1) if n == 0 or _are_left(quotas, n))
 
 
-def _are_left(quotas: Quotas, tokens: int) -> bool:
+def _are_left(quotas: QuotaLimiter, tokens: int) -> bool:
     try:
         quotas.reserve(CLIENT, tokens)
     except Refusal:
@@ -120,7 +120,7 @@ class Unmeasured(Generator):
 def test_a_flagged_prompt_is_recorded_without_screening(
     monkeypatch: pytest.MonkeyPatch, found: str, verdict: str
 ) -> None:
-    monkeypatch.setattr(PromptGuard, "follows", lambda *_: found)
+    monkeypatch.setattr(PromptClassifier, "follows", lambda *_: found)
     live = SimpleNamespace(alias="production", digest="", version=1, sequence=1, policy="")
     live.ready, live.statistics = Unmeasured(CLEARED, TERMS, "elsewhere"), Statistics()
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
@@ -129,12 +129,12 @@ def test_a_flagged_prompt_is_recorded_without_screening(
     entries: list[Any] = []
     receipt = SimpleNamespace(encode=lambda: b"")
     recorder: Any = SimpleNamespace(record=lambda entry: entries.append(entry) or receipt)
-    generate = Generate(
+    generate = GenerationPipeline(
         engine,
         recorder,
         lambda: policy,
         SimpleNamespace(check=lambda *_: None),  # type: ignore[arg-type]
-        Quotas.of([], QuotaStore()),
+        QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),
         60,
         Statistics(),

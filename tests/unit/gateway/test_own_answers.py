@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from gateway.recording.own_answers import OwnAnswers
-from gateway.recording.recorder import Outcome, Recorder
+from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.log.tables import OPENINGS
@@ -25,10 +25,10 @@ def answers(tmp_path: Path) -> Iterator[OwnAnswers]:
     keys = SubjectKeys.open(tmp_path / "subjects.db")
     log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), keys)
     with closing(bureau.registry), closing(keys), closing(log):
-        recorder = Recorder(log, keys)
+        recorder = AuditRecorder(log, keys)
         for subject in ("patient-1", "patient-2", "patient-1", "patient-3"):
             values = {"method": "m", "policy_digest": "p", "outcome": "answered"}
-            recorder.record(Outcome(subject, NOW, "carla", **values))
+            recorder.record(AuditRecord(subject, NOW, "carla", **values))
         yield OwnAnswers(ANSWER_LOG, recorder, bureau.registry.erasures)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.screening.prompt_classifier import PromptGuard, said_in, shown
+from gateway.screening.prompt_classifier import PromptClassifier, said_in, shown
 from inference.generation import Asked, Sampling
 from inference.windows import Windows
 from sealgate.reasons import Reason, Refusal
@@ -67,5 +67,5 @@ def test_what_takes_no_texts_is_no_guard(ready: object) -> None:
     )
     call: Any = SimpleNamespace(is_active=lambda: True)
     with pytest.raises(Refusal) as found:
-        PromptGuard(engine).follows(guard, asked(b"three"), 0.0, call)
+        PromptClassifier(engine).follows(guard, asked(b"three"), 0.0, call)
     assert found.value.reason is Reason.VERSION_NOT_LIVE

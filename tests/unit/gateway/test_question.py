@@ -2,13 +2,13 @@
 
 import pytest
 
-from gateway.pipeline.params import Question, read_id, read_question
+from gateway.pipeline.params import InferenceParams, read_id, read_params
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 
 
-def asked(**parameters: oip.InferParameter) -> Question:
-    return read_question(oip.ModelInferRequest(model_name="m", parameters=parameters))
+def asked(**parameters: oip.InferParameter) -> InferenceParams:
+    return read_params(oip.ModelInferRequest(model_name="m", parameters=parameters))
 
 
 @pytest.mark.parametrize("kind", ["int64_param", "uint64_param"])

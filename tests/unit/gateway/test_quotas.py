@@ -1,4 +1,4 @@
-"""Quotas by themselves: each kind of refusal, whom it meets, and when to try again."""
+"""QuotaLimiter by themselves: each kind of refusal, whom it meets, and when to try again."""
 
 import time
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from limits.storage import MemoryStorage
 
-from gateway.admission.quotas import Quotas, open_store
+from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.quotas import Quota, QuotaStore
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.settings import ConfigError
@@ -20,7 +20,7 @@ ADMIN = SimpleNamespace(name="admin", roles=("admin",))
 
 
 def quotas(*entries):
-    return Quotas.of(entries, QuotaStore())
+    return QuotaLimiter.of(entries, QuotaStore())
 
 
 def refused(counts, principal, reason):
@@ -121,7 +121,7 @@ class Broken(MemoryStorage):
 
 
 def test_where_the_counts_are_away_nobody_passes():
-    counts = Quotas([Quota(role="client", rate="9/second")], Broken(wrap_exceptions=True))
+    counts = QuotaLimiter([Quota(role="client", rate="9/second")], Broken(wrap_exceptions=True))
     for _ in range(2):
         refused(counts, CLIENT, Reason.QUOTA_UNKNOWN)
     assert Reason.QUOTA_UNKNOWN.kind is Kind.UNAVAILABLE
@@ -130,7 +130,7 @@ def test_where_the_counts_are_away_nobody_passes():
 def test_while_the_counts_are_away_few_calls_wait_for_them(monkeypatch):
     monkeypatch.setattr("gateway.admission.circuit_breaker.PAUSE_SECONDS", 3.0)
     store = Broken(wrap_exceptions=True)
-    counts = Quotas([Quota(role="client", rate="9/second")], store)
+    counts = QuotaLimiter([Quota(role="client", rate="9/second")], store)
     for _ in range(50):
         assert 0 <= refused(counts, CLIENT, Reason.QUOTA_UNKNOWN).retry <= 3
     assert store.asked == 1
@@ -141,7 +141,7 @@ def test_while_the_counts_are_away_few_calls_wait_for_them(monkeypatch):
 
 def test_once_they_are_back_everybody_passes():
     store = Broken(wrap_exceptions=True)
-    counts = Quotas([Quota(role="client", rate="9/hour")], store)
+    counts = QuotaLimiter([Quota(role="client", rate="9/hour")], store)
     time.sleep(refused(counts, CLIENT, Reason.QUOTA_UNKNOWN).retry + 0.05)
     store.broken = False
     for _ in range(9):

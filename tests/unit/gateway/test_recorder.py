@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.recording.recorder import Outcome, Recorder
+from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.log.answer_log import Answer, AnswerLog
 from sealgate.reasons import Reason
 from sealgate.trust import answer
@@ -26,14 +26,14 @@ def log(tmp_path: Path) -> Iterator[AnswerLog]:
 
 
 @pytest.fixture
-def recorder(log: AnswerLog) -> Iterator[Recorder]:
-    recorder = Recorder(log, SUBJECTS)
+def recorder(log: AnswerLog) -> Iterator[AuditRecorder]:
+    recorder = AuditRecorder(log, SUBJECTS)
     yield recorder
     assert recorder.close(10)
 
 
-def outcome() -> Outcome:
-    return Outcome(
+def outcome() -> AuditRecord:
+    return AuditRecord(
         subject=SUBJECT,
         time=NOW,
         principal="carla",
@@ -49,7 +49,7 @@ def outcome() -> Outcome:
     )
 
 
-def test_a_new_entry_is_of_v2_and_opens_all_but_the_score(recorder: Recorder) -> None:
+def test_a_new_entry_is_of_v2_and_opens_all_but_the_score(recorder: AuditRecorder) -> None:
     fields = verify_receipt(recorder.record(outcome()), make_policy()).fields
     assert fields.keys() == set(FIELDS) - {"score", "threshold"}
     told = {name: fields[name] for name in FIELDS[len(V1_FIELDS) :]}
@@ -64,7 +64,7 @@ def test_a_new_entry_is_of_v2_and_opens_all_but_the_score(recorder: Recorder) ->
     assert recorder.open(0).names == FIELDS
 
 
-def test_an_entry_of_v1_is_opened_beside_one_of_v2(log: AnswerLog, recorder: Recorder) -> None:
+def test_an_entry_of_v1_is_opened_beside_one_of_v2(log: AnswerLog, recorder: AuditRecorder) -> None:
     opened = opening(V1_VALUES, NONCE, SUBJECT)
     salts = answer.salts(opened.key, NONCE, len(V1_VALUES))
     log.append([Answer(answer.leaf(V1_VALUES, salts), opened)])
@@ -77,7 +77,7 @@ def test_an_entry_of_v1_is_opened_beside_one_of_v2(log: AnswerLog, recorder: Rec
 
 
 def test_an_opening_with_the_fields_of_another_format_opens_nothing(
-    log: AnswerLog, recorder: Recorder
+    log: AnswerLog, recorder: AuditRecorder
 ) -> None:
     log.append([Answer(an_answer().leaf, opening(V1_VALUES, NONCE, SUBJECT))])
     (found,) = recorder.search(0, 1, [])

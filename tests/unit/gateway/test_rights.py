@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from grpc_health.v1 import health_pb2
 
-from gateway.admission.stream_limiter import Turnstile
+from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.method_rules import RULES
 from gateway.auth.rights import Rights
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
 from gateway.services.registry import RegistryService
@@ -107,7 +107,7 @@ def registry_service(*allowed):
 
 
 def ask(service, name, request):
-    call = Call(SimpleNamespace(), name, Turnstile(Limits()))
+    call = Call(SimpleNamespace(), name, StreamLimiter(GatewayLimits()))
     call.identify(SimpleNamespace(name="anna", roles=("approver",)))
     answer = getattr(service, name)(iter([request]) if name == "UploadVersion" else request, call)
     return list(answer) if name == "DownloadFile" else answer

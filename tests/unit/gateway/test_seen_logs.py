@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.recording.log_memory import SLOT_BYTES, SeenLog
+from gateway.recording.log_memory import SLOT_BYTES, LogMemory
 from sealgate.settings import ConfigError
 from sealgate.trust.checkpoint import Checkpoint, log_vkey, sign_checkpoint
 from sealgate.trust.keys import PrivateKey
@@ -19,28 +19,28 @@ def note(size: int, origin: str = ANSWER_LOG, signer: PrivateKey = SIGNER) -> st
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> SeenLog:
-    return SeenLog.beside(tmp_path / "seen.json", "answers", VKEY)
+def seen(tmp_path: Path) -> LogMemory:
+    return LogMemory.beside(tmp_path / "seen.json", "answers", VKEY)
 
 
-def again(seen: SeenLog) -> SeenLog:
+def again(seen: LogMemory) -> LogMemory:
     """What another process finds, while the first has not closed anything."""
-    return SeenLog(seen.path, VKEY)
+    return LogMemory(seen.path, VKEY)
 
 
-def size(seen: SeenLog) -> int:
+def size(seen: LogMemory) -> int:
     checkpoint = again(seen).checkpoint
     assert checkpoint is not None
     return checkpoint.size
 
 
-def test_nothing_was_seen_yet(seen: SeenLog) -> None:
+def test_nothing_was_seen_yet(seen: LogMemory) -> None:
     assert seen.checkpoint is None
     seen.sync()
     assert not seen.path.exists()
 
 
-def test_each_checkpoint_is_in_the_file_at_once(seen: SeenLog) -> None:
+def test_each_checkpoint_is_in_the_file_at_once(seen: LogMemory) -> None:
     for number in range(1, 12):
         seen.keep(note(number))
         assert size(seen) == number
@@ -52,7 +52,9 @@ def test_each_checkpoint_is_in_the_file_at_once(seen: SeenLog) -> None:
 
 
 @pytest.mark.parametrize("slot", range(4))
-def test_a_write_that_was_cut_short_costs_one_checkpoint_at_most(seen: SeenLog, slot: int) -> None:
+def test_a_write_that_was_cut_short_costs_one_checkpoint_at_most(
+    seen: LogMemory, slot: int
+) -> None:
     for number in range(1, 10):
         seen.keep(note(number))
         if number % 4 == 0:
@@ -63,7 +65,7 @@ def test_a_write_that_was_cut_short_costs_one_checkpoint_at_most(seen: SeenLog, 
     assert size(seen) >= 8
 
 
-def test_a_file_without_a_whole_slot_is_refused(seen: SeenLog) -> None:
+def test_a_file_without_a_whole_slot_is_refused(seen: LogMemory) -> None:
     seen.keep(note(1))
     data = bytearray(seen.path.read_bytes())
     for slot in range(4):
@@ -75,25 +77,25 @@ def test_a_file_without_a_whole_slot_is_refused(seen: SeenLog) -> None:
             _ = again(seen).checkpoint
 
 
-def test_a_file_by_an_earlier_release_is_read_and_replaced(seen: SeenLog) -> None:
+def test_a_file_by_an_earlier_release_is_read_and_replaced(seen: LogMemory) -> None:
     seen.path.write_text(note(7))
     assert size(seen) == 7
     seen.keep(note(8))
     assert size(seen) == 8
 
 
-def test_another_key_of_the_same_log_is_refused(seen: SeenLog) -> None:
+def test_another_key_of_the_same_log_is_refused(seen: LogMemory) -> None:
     seen.keep(note(1, signer=key("other")))
     with pytest.raises(ConfigError, match="SIGNATURE_INVALID"):
         _ = again(seen).checkpoint
 
 
-def test_another_log_was_not_seen_yet(seen: SeenLog) -> None:
+def test_another_log_was_not_seen_yet(seen: LogMemory) -> None:
     seen.keep(note(5, "example.org/other"))
     assert again(seen).checkpoint is None
 
 
-def test_a_file_that_was_removed_meanwhile_comes_back(seen: SeenLog) -> None:
+def test_a_file_that_was_removed_meanwhile_comes_back(seen: LogMemory) -> None:
     seen.keep(note(1))
     seen.path.unlink()
     seen.keep(note(2))
@@ -103,7 +105,7 @@ def test_a_file_that_was_removed_meanwhile_comes_back(seen: SeenLog) -> None:
     assert size(seen) == 3
 
 
-def test_a_process_that_ends_late_overwrites_nothing_of_the_next(seen: SeenLog) -> None:
+def test_a_process_that_ends_late_overwrites_nothing_of_the_next(seen: LogMemory) -> None:
     seen.keep(note(1))
     following = again(seen)
     following.keep(note(9))
@@ -112,6 +114,6 @@ def test_a_process_that_ends_late_overwrites_nothing_of_the_next(seen: SeenLog) 
     assert size(seen) == 9
 
 
-def test_the_file_is_for_its_owner_alone(seen: SeenLog) -> None:
+def test_the_file_is_for_its_owner_alone(seen: LogMemory) -> None:
     seen.keep(note(1))
     assert seen.path.stat().st_mode & 0o777 == 0o600

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.sections import Tls
+from gateway.config.sections import TlsFiles
 from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority, Certificate
@@ -32,20 +32,20 @@ def write(path: Path, data: bytes) -> None:
     other.replace(path)
 
 
-def put(tls: Tls, certificate: Certificate) -> None:
+def put(tls: TlsFiles, certificate: Certificate) -> None:
     write(tls.certificate, certificate.certificate)
     write(tls.key, certificate.key)
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> Tls:
-    found = Tls(tmp_path / "gateway.pem", tmp_path / "gateway.key", tmp_path / "callers.pem")
+def tls(tmp_path: Path) -> TlsFiles:
+    found = TlsFiles(tmp_path / "gateway.pem", tmp_path / "gateway.key", tmp_path / "callers.pem")
     put(found, made())
     write(found.client_authority, AUTHORITY.pem)
     return found
 
 
-def test_what_stands_is_read_once(tls: Tls) -> None:
+def test_what_stands_is_read_once(tls: TlsFiles) -> None:
     server = ServerTls(tls)
     assert server.served is server.served
     assert server.renewed == {TAKEN: 0, REFUSED: 0}
@@ -53,7 +53,7 @@ def test_what_stands_is_read_once(tls: Tls) -> None:
     assert server.served.expiries == ends
 
 
-def test_what_is_new_is_served(tls: Tls) -> None:
+def test_what_is_new_is_served(tls: TlsFiles) -> None:
     server, new = ServerTls(tls), made(60)
     put(tls, new)
     assert (server.served.certificate, server.served.key) == (new.certificate, new.key)
@@ -63,7 +63,7 @@ def test_what_is_new_is_served(tls: Tls) -> None:
     assert server.renewed == {TAKEN: 2, REFUSED: 0}
 
 
-def test_the_same_again_is_nothing_new(tls: Tls) -> None:
+def test_the_same_again_is_nothing_new(tls: TlsFiles) -> None:
     server = ServerTls(tls)
     before = server.served
     write(tls.key, tls.key.read_bytes())
@@ -71,7 +71,7 @@ def test_the_same_again_is_nothing_new(tls: Tls) -> None:
     assert server.renewed == {TAKEN: 0, REFUSED: 0}
 
 
-SPOILT: dict[str, Callable[[Tls], object]] = {
+SPOILT: dict[str, Callable[[TlsFiles], object]] = {
     "no certificate": lambda tls: write(tls.certificate, b"hello"),
     "an empty one": lambda tls: write(tls.certificate, b""),
     "none at all": lambda tls: tls.certificate.unlink(),
@@ -85,7 +85,7 @@ SPOILT: dict[str, Callable[[Tls], object]] = {
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 def test_what_cannot_be_used_leaves_what_is_served(
-    tls: Tls, spoil: Callable[[Tls], object], caplog: pytest.LogCaptureFixture
+    tls: TlsFiles, spoil: Callable[[TlsFiles], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = ServerTls(tls)
     before = server.served
@@ -101,7 +101,7 @@ def test_what_cannot_be_used_leaves_what_is_served(
     assert server.served.certificate == new.certificate
 
 
-def test_files_may_change_one_after_another(tls: Tls) -> None:
+def test_files_may_change_one_after_another(tls: TlsFiles) -> None:
     server, new = ServerTls(tls), made(60)
     before = server.served
     write(tls.certificate, new.certificate)
@@ -112,7 +112,7 @@ def test_files_may_change_one_after_another(tls: Tls) -> None:
 
 @pytest.mark.parametrize("spoil", [SPOILT[name] for name in ("no pair", "none at all", "no key")])
 def test_a_gateway_does_not_start_on_what_cannot_be_used(
-    tls: Tls, spoil: Callable[[Tls], object]
+    tls: TlsFiles, spoil: Callable[[TlsFiles], object]
 ) -> None:
     spoil(tls)
     with pytest.raises(ConfigError, match=r"gateway\."):
@@ -120,4 +120,4 @@ def test_a_gateway_does_not_start_on_what_cannot_be_used(
 
 
 def test_without_a_certificate_there_is_nothing_to_serve() -> None:
-    assert ServerTls.of(Tls()) is None
+    assert ServerTls.of(TlsFiles()) is None

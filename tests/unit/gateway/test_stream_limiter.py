@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import gateway.admission.stream_limiter
-from gateway.admission.stream_limiter import _SWEEP_SECONDS, Turnstile
-from gateway.config.sections import Limits
+from gateway.admission.stream_limiter import _SWEEP_SECONDS, StreamLimiter
+from gateway.config.sections import GatewayLimits
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
 
@@ -24,18 +24,18 @@ class Open:
 
 
 def test_one_caller_leaves_places_for_others() -> None:
-    turnstile = Turnstile(Limits(threads=16))
+    stream_limiter = StreamLimiter(GatewayLimits(threads=16))
     with ExitStack() as held:
         for _ in range(3):
-            held.enter_context(turnstile.streaming(Open(), "greedy"))
-        with pytest.raises(Refusal) as caught, turnstile.streaming(Open(), "greedy"):
+            held.enter_context(stream_limiter.streaming(Open(), "greedy"))
+        with pytest.raises(Refusal) as caught, stream_limiter.streaming(Open(), "greedy"):
             raise AssertionError("it was let in")
         assert caught.value.reason is Reason.QUEUE_FULL
-        held.enter_context(turnstile.streaming(Open(), "modest"))
+        held.enter_context(stream_limiter.streaming(Open(), "modest"))
     # What they held is there again.
     with ExitStack() as held:
         for _ in range(3):
-            held.enter_context(turnstile.streaming(Open(), "greedy"))
+            held.enter_context(stream_limiter.streaming(Open(), "greedy"))
 
 
 def test_an_idle_stream_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,18 +44,18 @@ def test_an_idle_stream_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         gateway.admission.stream_limiter, "time", SimpleNamespace(monotonic=lambda: clock.now)
     )
-    turnstile = Turnstile(Limits(threads=16, idle=3.0))
-    turnstile.start()
+    stream_limiter = StreamLimiter(GatewayLimits(threads=16, idle=3.0))
+    stream_limiter.start()
     try:
         busy, silent = Open(), Open()
-        with turnstile.streaming(busy, "a"), turnstile.streaming(silent, "b"):
+        with stream_limiter.streaming(busy, "a"), stream_limiter.streaming(silent, "b"):
             for _ in range(4):
-                with turnstile.idle(busy):
+                with stream_limiter.idle(busy):
                     clock.now += 2.0
                     # Time enough for the thread that ends them to look.
                     time.sleep(2 * _SWEEP_SECONDS)
             assert not busy.ended
-            with turnstile.idle(silent):
+            with stream_limiter.idle(silent):
                 clock.now += 2.0
                 time.sleep(2 * _SWEEP_SECONDS)
                 assert not silent.ended
@@ -63,4 +63,4 @@ def test_an_idle_stream_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
                 until(lambda: bool(silent.ended))
         assert not busy.ended
     finally:
-        turnstile.stop()
+        stream_limiter.stop()

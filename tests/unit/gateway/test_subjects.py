@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from gateway.recording.recorder import Outcome, Recorder
-from gateway.recording.subjects import Erased, erase_subject
+from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording.subjects import SubjectErasure, erase_subject
 from gateway.services.request_fields import once
 from registry.database import Database
 from registry.log.answer_log import AnswerLog
@@ -43,14 +43,14 @@ class Desk:
         self.bureau = Bureau(folder, f"sqlite:///{folder}/registry.db").found()
         self.keys = BreaksOff(Database.open_file(folder / "subjects.db", "subjects"))
         self.log = AnswerLog.open(folder / "answers.db", ANSWER_LOG, key("answer-log"), self.keys)
-        self.recorder = Recorder(self.log, self.keys)
+        self.recorder = AuditRecorder(self.log, self.keys)
 
     def record(self, *subjects: str) -> None:
         for subject in subjects:
             values = {"policy_digest": "p", "outcome": "answered", "method": "m"}
-            self.recorder.record(Outcome(subject, NOW, "carla", **values))
+            self.recorder.record(AuditRecord(subject, NOW, "carla", **values))
 
-    def erase(self, subject: str = "patient-4711", request_id: str = "") -> Erased:
+    def erase(self, subject: str = "patient-4711", request_id: str = "") -> SubjectErasure:
         erasures = self.bureau.registry.erasures
         return erase_subject(erasures, self.recorder, "otto", ANSWER_LOG, subject, request_id)
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.sync.log_follower import PAGE, Pages, Tail
+from gateway.sync.log_follower import PAGE, LogFollower, Pages
 from registry.changes import Poll
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
@@ -36,7 +36,7 @@ def log():
 
 @pytest.fixture
 def tail(log):
-    tail = Tail(Poll(), log.token, log.size)
+    tail = LogFollower(Poll(), log.token, log.size)
     tail.start()
     yield tail
     tail.stop()

@@ -1,4 +1,4 @@
-"""Quotas of tokens: what may be used is set aside, and what was not is given back."""
+"""QuotaLimiter of tokens: what may be used is set aside, and what was not is given back."""
 
 import time
 from types import SimpleNamespace
@@ -8,8 +8,8 @@ import pytest
 from limits.errors import StorageError
 from limits.storage import Storage
 
-from gateway.admission.quotas import Quotas
-from gateway.admission.token_counts import Counted, MemoryTokens
+from gateway.admission.quotas import QuotaLimiter
+from gateway.admission.token_counts import MemoryTokens, TokenReservation
 from gateway.config.quotas import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
@@ -18,11 +18,11 @@ CLIENT: Any = SimpleNamespace(name="client", roles=("client",))
 OTHER: Any = SimpleNamespace(name="other", roles=("client",))
 
 
-def quotas(*entries: Quota) -> Quotas:
-    return Quotas.of(entries, QuotaStore())
+def quotas(*entries: Quota) -> QuotaLimiter:
+    return QuotaLimiter.of(entries, QuotaStore())
 
 
-def refused(counts: Quotas, tokens: int, reason: Reason = Reason.TOKENS_SPENT) -> Refusal:
+def refused(counts: QuotaLimiter, tokens: int, reason: Reason = Reason.TOKENS_SPENT) -> Refusal:
     with pytest.raises(Refusal) as caught:
         counts.reserve(CLIENT, tokens)
     assert caught.value.reason is reason
@@ -95,7 +95,7 @@ def test_what_a_window_had_left_is_not_given_to_the_next(monkeypatch: pytest.Mon
 class Away(MemoryTokens):
     """A place that does not answer."""
 
-    def take(self, *_: Any) -> Counted:
+    def take(self, *_: Any) -> TokenReservation:
         raise StorageError(ConnectionError("nobody there"))
 
 
@@ -112,7 +112,7 @@ def test_a_store_without_room_for_tokens_is_told() -> None:
     rest = dict.fromkeys(Storage.__abstractmethods__, lambda *_: None)
     other: Any = type("Other", (Storage,), {"STORAGE_SCHEME": None, **rest})
     with pytest.raises(ConfigError, match="quota_store"):
-        Quotas([], other())
+        QuotaLimiter([], other())
 
 
 @pytest.mark.parametrize("tokens", ["100", "0/hour", "100/second", "-1/hour", "1e3/day", "x"])

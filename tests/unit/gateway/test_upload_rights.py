@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.admission.stream_limiter import Turnstile
+from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.method_rules import RULES
 from gateway.auth.rights import Rights
-from gateway.config.sections import Limits
+from gateway.config.sections import GatewayLimits
 from gateway.services.uploads import UploadService
 from gateway.transport.call import Call
 from registry.open_uploads import OpenUpload
@@ -60,7 +60,7 @@ class OneUpload:
 
 def ask(name: str, *rights: Right, principal: str = "anna", registered: object = None) -> object:
     service = UploadService(OneUpload(registered), Rights(lambda: make_policy(rights=rights), ""))
-    call = Call(SimpleNamespace(), name, Turnstile(Limits()))
+    call = Call(SimpleNamespace(), name, StreamLimiter(GatewayLimits()))
     call.identify(SimpleNamespace(name=principal, roles=("publisher",)))
     request = ASKED[name]
     return getattr(service, name)(iter([request]) if name == "UploadFile" else request, call)

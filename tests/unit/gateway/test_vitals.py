@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.rollout.alias_health import Vitals, Window, finding
+from gateway.rollout.alias_health import AliasHealth, Window, finding
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.health import Limits
 
@@ -27,18 +27,20 @@ def live(sequence: int = 1, alias: str = "production") -> SimpleNamespace:
     )
 
 
-def run(vitals: Vitals, of: SimpleNamespace, verdict: str = "clean", count: int = 1) -> None:
+def run(
+    alias_health: AliasHealth, of: SimpleNamespace, verdict: str = "clean", count: int = 1
+) -> None:
     for _ in range(count):
-        vitals.run(of, lambda: SimpleNamespace(verdict=verdict))
+        alias_health.run(of, lambda: SimpleNamespace(verdict=verdict))
 
 
-def fail(vitals: Vitals, of: SimpleNamespace, reason: Reason, count: int = 1) -> None:
+def fail(alias_health: AliasHealth, of: SimpleNamespace, reason: Reason, count: int = 1) -> None:
     def work() -> None:
         raise Refusal(reason)
 
     for _ in range(count):
         with pytest.raises(Refusal):
-            vitals.run(of, work)
+            alias_health.run(of, work)
 
 
 def test_limits_are_reached_without_being_passed() -> None:
@@ -77,11 +79,11 @@ def test_a_window_forgets() -> None:
 
 
 def test_what_the_version_does_counts() -> None:
-    vitals = Vitals(lambda model, alias: LIMITS, Clock())
-    run(vitals, live(), count=8)
-    assert vitals.breaches() == []
-    fail(vitals, live(), Reason.INTERNAL, 2)
-    (breach,) = vitals.breaches()
+    alias_health = AliasHealth(lambda model, alias: LIMITS, Clock())
+    run(alias_health, live(), count=8)
+    assert alias_health.breaches() == []
+    fail(alias_health, live(), Reason.INTERNAL, 2)
+    (breach,) = alias_health.breaches()
     assert (breach.model, breach.alias, breach.pointer) == ("digits", "production", "sha256:1")
     assert breach.finding.startswith("errors: 20.0 % of 10")
 
@@ -91,53 +93,53 @@ def test_what_the_version_does_counts() -> None:
     [Reason.QUEUE_FULL, Reason.DEADLINE_TOO_SHORT, Reason.BATCH_TOO_LARGE, Reason.DRAINING],
 )
 def test_what_others_do_does_not(reason: Reason) -> None:
-    vitals = Vitals(lambda model, alias: LIMITS, Clock())
-    fail(vitals, live(), reason, 20)
-    assert vitals.breaches() == []
+    alias_health = AliasHealth(lambda model, alias: LIMITS, Clock())
+    fail(alias_health, live(), reason, 20)
+    assert alias_health.breaches() == []
 
 
 def test_slow_runs_count_whatever_they_come_to() -> None:
     clock = Clock()
-    vitals = Vitals(lambda model, alias: LIMITS, clock)
+    alias_health = AliasHealth(lambda model, alias: LIMITS, clock)
 
     def late() -> None:
         clock.now += 0.6
         raise Refusal(Reason.DEADLINE_TOO_SHORT)
 
-    run(vitals, live(), count=10)
+    run(alias_health, live(), count=10)
     with pytest.raises(Refusal):
-        vitals.run(live(), late)
-    (breach,) = vitals.breaches()
+        alias_health.run(live(), late)
+    (breach,) = alias_health.breaches()
     assert breach.finding.startswith("slower than 500 ms: 9.1 %")
 
 
 def test_verdicts_and_comparisons_count() -> None:
-    vitals = Vitals(lambda model, alias: LIMITS, Clock())
-    run(vitals, live(), "suspect", 10)
-    assert vitals.breaches()[0].finding.startswith("suspect or adversarial")
-    vitals = Vitals(lambda model, alias: LIMITS, Clock())
+    alias_health = AliasHealth(lambda model, alias: LIMITS, Clock())
+    run(alias_health, live(), "suspect", 10)
+    assert alias_health.breaches()[0].finding.startswith("suspect or adversarial")
+    alias_health = AliasHealth(lambda model, alias: LIMITS, Clock())
     for number in range(10):
-        vitals.compared(live(), agreed=number > 3)
-    assert vitals.breaches()[0].finding.startswith("answered differently: 40.0 %")
+        alias_health.compared(live(), agreed=number > 3)
+    assert alias_health.breaches()[0].finding.startswith("answered differently: 40.0 %")
 
 
 def test_a_new_pointer_begins_anew_and_the_old_one_counts_no_more() -> None:
-    vitals = Vitals(lambda model, alias: LIMITS, Clock())
-    fail(vitals, live(1), Reason.INTERNAL, 10)
-    assert vitals.breaches()
-    run(vitals, live(2))
-    assert vitals.breaches() == []
-    fail(vitals, live(1), Reason.INTERNAL, 10)
-    assert vitals.breaches() == []
+    alias_health = AliasHealth(lambda model, alias: LIMITS, Clock())
+    fail(alias_health, live(1), Reason.INTERNAL, 10)
+    assert alias_health.breaches()
+    run(alias_health, live(2))
+    assert alias_health.breaches() == []
+    fail(alias_health, live(1), Reason.INTERNAL, 10)
+    assert alias_health.breaches() == []
 
 
 def test_an_alias_without_limits_is_not_counted() -> None:
     limits: dict[str, Limits] = {"production": LIMITS}
-    vitals = Vitals(lambda model, alias: limits.get(alias), Clock())
-    fail(vitals, live(alias="canary"), Reason.INTERNAL, 20)
-    assert vitals.breaches() == []
-    fail(vitals, live(), Reason.INTERNAL, 20)
-    assert len(vitals.breaches()) == 1
+    alias_health = AliasHealth(lambda model, alias: limits.get(alias), Clock())
+    fail(alias_health, live(alias="canary"), Reason.INTERNAL, 20)
+    assert alias_health.breaches() == []
+    fail(alias_health, live(), Reason.INTERNAL, 20)
+    assert len(alias_health.breaches()) == 1
     # A policy without these limits ends the breach as well.
     limits.clear()
-    assert vitals.breaches() == []
+    assert alias_health.breaches() == []

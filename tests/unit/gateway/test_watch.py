@@ -4,7 +4,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-from gateway.sync.registry_sync import Watch
+from gateway.sync.registry_sync import RegistrySync
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
 
@@ -38,7 +38,7 @@ def test_statements_are_renewed_whatever_an_engine_answers() -> None:
     engine: Any = SimpleNamespace(expired="")
     answers: Any = SimpleNamespace(size=0)
     rooms: Any = Room()
-    watch = Watch(registry, engine, answers, Counter(), 60.0, lambda: None, rooms)
+    watch = RegistrySync(registry, engine, answers, Counter(), 60.0, lambda: None, rooms)
     with refused(Reason.REGISTRY_UNAVAILABLE):
         watch.start()
     assert registry.renewed == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.pipeline.generate import Generate
+from gateway.pipeline.generate import GenerationPipeline
 from inference.generation import Asked, Sampling
 from inference.remote import prompts
 from inference.remote.generator import RemoteGenerator, _pieces
@@ -103,7 +103,7 @@ def test_an_error_in_the_middle_has_an_end() -> None:
             written.append(outcome)
             return SimpleNamespace(encode=lambda: b"")
 
-    class Breaking(Generate):
+    class Breaking(GenerationPipeline):
         def _parts(self, request: Any, call: Any, work: Any) -> Any:
             self._record(call, work, "opened")
             yield oip.ModelInferResponse()

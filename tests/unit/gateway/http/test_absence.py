@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.transport.call import Endings
-from gateway.transport.http.absence import Absence
+from gateway.transport.call import CallCleanup
+from gateway.transport.http.absence import DisconnectWatch
 from gateway.transport.http.peer import HttpContext, Peer
 from tests.support.kitchen import until
 
@@ -21,19 +21,19 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @pytest.fixture
-def absence() -> Iterator[Absence]:
-    absence = Absence()
+def absence() -> Iterator[DisconnectWatch]:
+    absence = DisconnectWatch()
     absence.start()
     yield absence
     absence.stop()
 
 
 def test_a_call_is_told_when_its_caller_leaves(
-    ends: tuple[socket.socket, socket.socket], absence: Absence
+    ends: tuple[socket.socket, socket.socket], absence: DisconnectWatch
 ) -> None:
     ours, theirs = ends
     context, told = HttpContext(Peer(ours, None), ()), threading.Event()
-    endings = Endings(context)
+    endings = CallCleanup(context)
     with absence.noticed(context):
         endings.add(told.set)
         assert not told.wait(0.3)

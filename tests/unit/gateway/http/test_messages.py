@@ -8,7 +8,7 @@ import pytest
 
 from gateway.transport.compression import unpacked
 from gateway.transport.http.answer import STATUS, refused
-from gateway.transport.http.infer import Wishes, read_request, write_response
+from gateway.transport.http.infer import OutputOptions, read_request, write_response
 from sealgate import statuses
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason, Refusal
@@ -31,7 +31,7 @@ CANONICAL = {
 }
 
 
-def read(document: object, tail: bytes = b"") -> tuple[oip.ModelInferRequest, Wishes]:
+def read(document: object, tail: bytes = b"") -> tuple[oip.ModelInferRequest, OutputOptions]:
     head = json.dumps(document).encode()
     return read_request("m", "", head + tail, str(len(head)))
 
@@ -148,7 +148,7 @@ def response(data: np.ndarray) -> oip.ModelInferResponse:
 
 def test_float32_survives_json() -> None:
     data = np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32)
-    answer = json.loads(write_response(response(data), Wishes()).body)
+    answer = json.loads(write_response(response(data), OutputOptions()).body)
     found = np.array(answer["outputs"][0]["data"], np.float32)
     assert found.tobytes() == data.tobytes()
 
@@ -156,9 +156,9 @@ def test_float32_survives_json() -> None:
 def test_what_json_cannot_say_is_refused_and_raw_it_can_be_said() -> None:
     message = response(np.array([np.nan], np.float32))
     with pytest.raises(Refusal) as caught:
-        write_response(message, Wishes())
+        write_response(message, OutputOptions())
     assert caught.value.reason is Reason.ANSWER_MALFORMED
-    assert write_response(message, Wishes(raw=True)).body.endswith(b"\xc0\x7f")
+    assert write_response(message, OutputOptions(raw=True)).body.endswith(b"\xc0\x7f")
 
 
 def test_every_kind_has_the_status_of_its_grpc_code() -> None:

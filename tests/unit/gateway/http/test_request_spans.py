@@ -9,11 +9,11 @@ from typing import Any
 import h11
 import pytest
 
-from gateway.admission.stream_limiter import Turnstile
-from gateway.config.sections import Limits
+from gateway.admission.stream_limiter import StreamLimiter
+from gateway.config.sections import GatewayLimits
 from gateway.transport.call import Call
-from gateway.transport.http.absence import Absence
-from gateway.transport.http.door import HttpDoor
+from gateway.transport.http.absence import DisconnectWatch
+from gateway.transport.http.gateway import HttpGateway
 from gateway.transport.http.request import Request
 from inference import tracing
 from inference.tracing import Parent
@@ -75,8 +75,8 @@ def test_a_request_follows_the_callers_trace(
     peer: Any = SimpleNamespace(properties={})
     headers = [("host", "a"), *(("traceparent", value) for value in values)]
     head = h11.Request(method="GET", target="/v2", headers=headers)
-    limits = Limits()
-    door = HttpDoor(nobody, refuses, Turnstile(limits), Absence(), limits, Counter())
+    limits = GatewayLimits()
+    door = HttpGateway(nobody, refuses, StreamLimiter(limits), DisconnectWatch(), limits, Counter())
     assert door.answer(Request(head, peer, nobody, nobody)).status == 401
     assert spans.calls == [("/inference.GRPCInferenceService/ServerMetadata", parent)]
     assert spans.said == ["ok"]

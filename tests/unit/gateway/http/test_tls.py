@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from gateway.config.sections import Tls
+from gateway.config.sections import TlsFiles
 from gateway.transport.http.tls import HttpTls, tls_context
-from gateway.transport.tls import Served, ServerTls
+from gateway.transport.tls import ServedCertificate, ServerTls
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority
 
 
-def written(folder: Path) -> Tls:
+def written(folder: Path) -> TlsFiles:
     authority = Authority("servers", datetime.now(UTC), timedelta(days=1))
     pair = authority.server("gateway", ("localhost",))
     for name, content in (
@@ -26,13 +26,13 @@ def written(folder: Path) -> Tls:
         # As whoever renews a file: another takes its place.
         (folder / "new").write_bytes(content)
         (folder / "new").replace(folder / name)
-    return Tls(folder / "server.pem", folder / "server.key", folder / "callers.pem")
+    return TlsFiles(folder / "server.pem", folder / "server.key", folder / "callers.pem")
 
 
 def test_callers_are_asked_only_where_there_is_an_authority(tmp_path: Path) -> None:
-    served = Served.read(written(tmp_path))
+    served = ServedCertificate.read(written(tmp_path))
     assert tls_context(served).verify_mode is ssl.CERT_OPTIONAL
-    alone = Served(served.key, served.certificate, None, served.expiries)
+    alone = ServedCertificate(served.key, served.certificate, None, served.expiries)
     assert tls_context(alone).verify_mode is ssl.CERT_NONE
 
 
@@ -45,18 +45,18 @@ def test_new_files_are_served_at_the_next_handshake(tmp_path: Path) -> None:
 
 
 def test_what_openssl_does_not_take(tmp_path: Path) -> None:
-    served = Served.read(written(tmp_path))
+    served = ServedCertificate.read(written(tmp_path))
     with pytest.raises(ConfigError, match=r"\[http\]"):
-        tls_context(Served(b"", served.certificate, None, served.expiries))
+        tls_context(ServedCertificate(b"", served.certificate, None, served.expiries))
 
 
-def write_pair(folder: Path) -> Tls:
+def write_pair(folder: Path) -> TlsFiles:
     authority = Authority("servers", datetime.now(UTC), timedelta(days=1))
     pair = authority.server("gateway", ("localhost",))
     for name, content in (("server.pem", pair.certificate), ("server.key", pair.key)):
         (folder / "new").write_bytes(content)
         (folder / "new").replace(folder / name)
-    return Tls(folder / "server.pem", folder / "server.key")
+    return TlsFiles(folder / "server.pem", folder / "server.key")
 
 
 def test_a_certificate_that_could_not_be_loaded_is_tried_again(

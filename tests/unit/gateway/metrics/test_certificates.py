@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config.engines import EngineSettings, GeneratorSettings
-from gateway.config.sections import Tls
+from gateway.config.sections import TlsFiles
 from gateway.observability.certificates import Certificates
 from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
@@ -38,7 +38,7 @@ def test_a_chain_ends_with_the_first_of_its_certificates(tmp_path: Path) -> None
     ended = pem(tmp_path / "chain.pem", 30).read_bytes()
     (tmp_path / "chain.pem").write_bytes(made.certificate + ended)
     (tmp_path / "key.pem").write_bytes(made.key)
-    tls = ServerTls(Tls(tmp_path / "chain.pem", tmp_path / "key.pem"))
+    tls = ServerTls(TlsFiles(tmp_path / "chain.pem", tmp_path / "key.pem"))
     certificates = Certificates(tls, configuration())
     assert certificates.expiries() == {"tls": NOW + timedelta(days=30)}
     assert certificates.renewed() == {TAKEN: 0, REFUSED: 0}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gateway.screening.prompt_classifier import OfTexts
+from gateway.screening.prompt_classifier import TextVersion
 from inference.remote.service import FEATURES_OUTPUT
 from inference.remote.version import RemoteVersion, Terms
 from inference.screening.detector import Verdict
@@ -161,7 +161,7 @@ def test_what_cuts_texts_over_there_is_known_here() -> None:
     files |= {DETECTOR: FILES[DETECTOR]}
     terms = Terms.read(Manifest.of(files), Store(files))
     ready = RemoteVersion(Engine(response()), "letters", 1, VERSION_DIGEST, terms)
-    assert isinstance(ready, OfTexts)
+    assert isinstance(ready, TextVersion)
     assert ready.tokenizer is not None
     assert ready.tokenizer.spans("plan it") == [(0, 4), (5, 7)]
     assert version(Engine(response())).tokenizer is None

@@ -1,4 +1,5 @@
-"""The HTTP door: the front door's own steps, taken for a request that did not come by gRPC.
+"""The HTTP gateway: the auth interceptor's own steps, taken for a request that did not come by
+gRPC.
 
 1. The path is one of the protocol's; its gRPC method's rule is the rule here.
 2. There is room for one more inference.
@@ -15,18 +16,18 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Protocol
 
-from gateway.admission.stream_limiter import Turnstile
-from gateway.auth.interceptor import FrontDoor
-from gateway.config.sections import Limits
+from gateway.admission.stream_limiter import StreamLimiter
+from gateway.auth.interceptor import AuthInterceptor
+from gateway.config.sections import GatewayLimits
 from gateway.services.inference import InferenceService
 from gateway.transport.call import Call
 from gateway.transport.call_log import following
 from gateway.transport.compression import Body, unpacked
-from gateway.transport.http.absence import Absence
-from gateway.transport.http.answer import Answer, Outgoing, refused, said
+from gateway.transport.http.absence import DisconnectWatch
+from gateway.transport.http.answer import HttpAnswer, HttpStream, refused, said
 from gateway.transport.http.infer import HEADER_LENGTH
 from gateway.transport.http.openapi import document
-from gateway.transport.http.operations import OPERATIONS, READS_BODY, Asked
+from gateway.transport.http.operations import OPERATIONS, READS_BODY, RestRequest
 from gateway.transport.http.peer import HttpContext
 from gateway.transport.http.routes import CHAT, OPENAI, OPENAPI, Route, find
 from inference import tracing
@@ -37,13 +38,13 @@ _INFER = "ModelInfer"
 _ARE_AWAITED = frozenset({_INFER, CHAT})
 
 
-class Exchange(Protocol):
+class HttpCall(Protocol):
     """A request whose head has come, on its connection."""
 
     verb: str
     target: str
     context: HttpContext
-    out: Outgoing
+    out: HttpStream
 
     def header(self, name: str) -> str | None:
         """Raises: MESSAGE_MALFORMED where it comes twice."""
@@ -52,43 +53,43 @@ class Exchange(Protocol):
         """Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED, DEADLINE_TOO_SHORT."""
 
 
-class HttpDoor:
+class HttpGateway:
     """Answers requests; `answers` counts them by their status."""
 
     def __init__(
         self,
         service: InferenceService,
-        door: FrontDoor,
-        turnstile: Turnstile,
-        absence: Absence,
-        limits: Limits,
+        interceptor: AuthInterceptor,
+        stream_limiter: StreamLimiter,
+        absence: DisconnectWatch,
+        limits: GatewayLimits,
         answers: Counter[str],
     ) -> None:
         self._service = service
-        self._door = door
-        self._turnstile = turnstile
+        self._interceptor = interceptor
+        self._stream_limiter = stream_limiter
         self._absence = absence
         self._limits = limits
         self._answers = answers
         self._room = threading.BoundedSemaphore(limits.threads)
         self._openapi = said(document())
 
-    def answer(self, exchange: Exchange) -> Answer:
+    def answer(self, exchange: HttpCall) -> HttpAnswer:
         answer = self._answer(exchange)
         self.count(answer)
         return answer
 
-    def count(self, answer: Answer) -> None:
+    def count(self, answer: HttpAnswer) -> None:
         self._answers[str(answer.status)] += 1
 
-    def _answer(self, exchange: Exchange) -> Answer:
+    def _answer(self, exchange: HttpCall) -> HttpAnswer:
         if exchange.target == OPENAPI and exchange.verb in ("GET", "HEAD"):
             return self._openapi
         found = find(exchange.verb, exchange.target)
         method = found[0].method if found else ""
         name = method or "unknown path"
         # It has what a call needs of gRPC's context, though not its type.
-        call = Call(exchange.context, method, self._turnstile)  # type: ignore[arg-type]
+        call = Call(exchange.context, method, self._stream_limiter)  # type: ignore[arg-type]
         span = tracing.call(name, exchange.context.invocation_metadata)
         with span, following(name, call), ExitStack() as leaving:
             try:
@@ -98,36 +99,36 @@ class HttpDoor:
                 return self._admitted(exchange, *found, call, leaving)
             except Exception as error:  # 6: the outermost boundary of a call
                 openai = exchange.target.startswith(OPENAI)
-                return refused(*self._door.refused(call, error), openai)
+                return refused(*self._interceptor.refused(call, error), openai)
 
     def _admitted(
         self,
-        exchange: Exchange,
+        exchange: HttpCall,
         route: Route,
         names: Mapping[str, str],
         call: Call,
         leaving: ExitStack,
-    ) -> Answer:
+    ) -> HttpAnswer:
         # 2.
         if route.rpc == _INFER:
             leaving.callback(self._enter_room())
         # 3.
-        self._door.admit(call, route.method)
-        leaving.callback(self._door.enter(call))
+        self._interceptor.admit(call, route.method)
+        leaving.callback(self._interceptor.enter(call))
         # 4.
         body: Body = b""
         if route.operation in READS_BODY:
-            with self._turnstile.reading(call, call.principal.name):
+            with self._stream_limiter.reading(call, call.principal.name):
                 body = self._read(exchange)
         # 5.
-        asked = Asked(
+        asked = RestRequest(
             call,
             names,
             body,
             exchange.header(HEADER_LENGTH),
             exchange.out,
-            lambda: self._door.admit(call, route.method),
-            lambda error: self._door.refused(call, error),
+            lambda: self._interceptor.admit(call, route.method),
+            lambda error: self._interceptor.refused(call, error),
         )
         if route.operation in _ARE_AWAITED:
             leaving.enter_context(self._absence.noticed(exchange.context))
@@ -140,10 +141,10 @@ class HttpDoor:
         (`gateway.admission.load_shedder`).
         """
         if not self._room.acquire(blocking=False):
-            raise Refusal(Reason.QUEUE_FULL, "a crowd")
+            raise Refusal(Reason.QUEUE_FULL, "load shedding")
         return self._room.release
 
-    def _read(self, exchange: Exchange) -> Body:
+    def _read(self, exchange: HttpCall) -> Body:
         largest = self._limits.message_bytes
         packed = exchange.body(largest, self._limits.deadline)
         return unpacked(packed, exchange.header("content-encoding"), largest)
