@@ -16,7 +16,7 @@ from transformers import GenerationConfig
 
 from benchmarks.processes import Cores, pinned
 from generation.decoder import Decoder
-from inference.generation import FLOAT32, INT8, Asked, Sampling
+from inference.llm.request import FLOAT32, INT8, Asked, Sampling
 
 TOKENS = 48
 _MOST = 512

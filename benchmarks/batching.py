@@ -32,13 +32,12 @@ from benchmarks.arrivals import arrivals
 from benchmarks.batching_plot import draw
 from benchmarks.report import RESULTS, Target, write_report
 from demo.materials import DATA, test_rows
-from inference import version
-from inference.answer import Answer
-from inference.batcher import Batcher
-from inference.batching import Batching, BatchingBounds, OperatorBounds
-from inference.cpu import CpuSettings
-from inference.limits import Limits
-from inference.version import ReadyVersion
+from inference.batching.batcher import Batcher
+from inference.batching.limits import Batching, BatchingBounds, Limits, OperatorBounds
+from inference.engine import ready_version
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.result import Answer
+from inference.runtime.cpu import CpuSettings
 from publishing import trial
 from publishing.data import Dataset
 from publishing.source import SourceFolder
@@ -110,11 +109,11 @@ def wide_files(folder: Path) -> dict[str, bytes]:
     request = trial.Request(config, serving, serving, response, *slices, seed=1)
     made: list[bytes] = []
     trial.run(request.encode(), made.append)
-    names = (version.INT8, version.GOLDEN, version.DETECTOR)
+    names = (ready_version.INT8, ready_version.GOLDEN, ready_version.DETECTOR)
     return {
-        version.MODEL: config.encode(),
-        version.FP32: serving,
-        version.RESPONSE: response,
+        ready_version.MODEL: config.encode(),
+        ready_version.FP32: serving,
+        ready_version.RESPONSE: response,
         **dict(zip(names, made, strict=False)),
     }
 

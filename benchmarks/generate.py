@@ -34,7 +34,7 @@ from benchmarks.processes import Cores, Server, cpu_seconds, pinned
 from benchmarks.report import Target, write_report
 from generation.decoder import Decoder
 from generation.surprise import WINDOW, score
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.tensors import Tensor, write_inputs

@@ -15,7 +15,7 @@ from benchmarks.processes import Cores, Server
 from benchmarks.served import Served
 from demo.stage import Stage, free_ports
 from demo.story import promote_approved
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
 from publishing.source import CONFIG
 from sealgate.cli.review import SCREENING_REPORT
 from sealgate.remote import connect

@@ -26,14 +26,12 @@ from rich.table import Table
 from benchmarks.batching import wide_files
 from benchmarks.report import Target, write_report
 from demo.materials import test_rows
-from inference import version
-from inference.bound import BoundRuns
-from inference.cores import Running
-from inference.cpu import CpuSettings
-from inference.providers import check_provider
-from inference.runtime import Session
-from inference.runtime_settings import CPU, CUDA, TENSORRT, RuntimeSettings
-from inference.version import ReadyVersion
+from inference.engine import ready_version
+from inference.engine.ready_version import ReadyVersion
+from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.providers import check_provider
+from inference.runtime.session import BoundRuns, Session
+from inference.runtime.settings import CPU, CUDA, TENSORRT, RuntimeSettings
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 
@@ -108,7 +106,7 @@ def _ways(
 
 def _alone(files: dict[str, bytes], provider: str) -> tuple[Callable[[Any], object], ...]:
     """The INT8 graph by itself: run as it comes, and on buffers that stay where they are."""
-    session = Session.open(files[version.INT8], ("logits",), 1, RuntimeSettings(provider))
+    session = Session.open(files[ready_version.INT8], ("logits",), 1, RuntimeSettings(provider))
     bound = BoundRuns(session._session, "cpu" if provider == CPU else "cuda")
 
     def plain(x: Any) -> object:

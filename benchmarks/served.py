@@ -12,7 +12,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from demo.materials import DATA
-from inference import tokens
+from inference.text import tokens
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 

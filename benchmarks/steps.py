@@ -19,7 +19,7 @@ from gateway.auth.tokens import TokenVerifier
 from gateway.config.document import GatewayConfig
 from gateway.pipeline.params import read_params
 from gateway.recording.recorder import AuditRecord
-from inference.inputs import model_input
+from inference.model.inputs import model_input
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.remote import Profile
 from sealgate.tensors import Tensor, read_inputs, write_outputs

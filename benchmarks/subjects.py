@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from gateway.sessions.bets import verdict_payoff
 from gateway.sessions.prints import Printer
 from gateway.sessions.watch import measured_alike
-from inference.model_config import Domain, ModelConfig
+from inference.model.config import Domain, ModelConfig
 from inference.screening.detector import Detector
 from publishing.calibrate import fit_detector
 from publishing.probe import Probe

@@ -25,11 +25,12 @@ from rich.table import Table
 
 from benchmarks.figures import Spread
 from benchmarks.report import Target, write_report
-from inference import tokens, version
-from inference.cpu import CpuSettings
-from inference.forms import form_of
-from inference.golden import Golden
-from inference.model_config import ModelConfig
+from inference.engine import ready_version
+from inference.model.config import ModelConfig
+from inference.model.forms import form_of
+from inference.model.golden import Golden
+from inference.runtime.cpu import CpuSettings
+from inference.text import tokens
 from publishing.data import Dataset
 from publishing.making import Confinement, Steps, make_files
 from publishing.source import SourceFolder
@@ -63,8 +64,8 @@ def main() -> None:
     files = version_files(arguments.folder)
     asked = texts(files, Dataset.read(arguments.folder / "spam.safetensors"))
     ways = {
-        BUCKETS: version.ReadyVersion.build("", files, CpuSettings(1)),
-        ONE_WIDTH: version.ReadyVersion.build("", one_width(files), CpuSettings(1)),
+        BUCKETS: ready_version.ReadyVersion.build("", files, CpuSettings(1)),
+        ONE_WIDTH: ready_version.ReadyVersion.build("", one_width(files), CpuSettings(1)),
     }
     cells: dict[str, list[Cell]] = {way: [] for way in ways}
     for _ in range(arguments.rounds):
@@ -76,7 +77,7 @@ def main() -> None:
 def version_files(folder: Path) -> dict[str, bytes]:
     """The version that publishing makes of what `training.spam` wrote, kept for the next time."""
     kept = folder / "version"
-    if not (kept / version.GOLDEN).exists():
+    if not (kept / ready_version.GOLDEN).exists():
         source = SourceFolder.read(folder / "spam")
         steps = Steps(lambda: datetime.now(UTC), lambda step, detail: print(step, detail))
         made, _ = make_files(
@@ -95,25 +96,25 @@ def version_files(folder: Path) -> dict[str, bytes]:
 
 def one_width(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The same version with its last bucket alone, and that one's golden answers."""
-    config = ModelConfig.decode(files[version.MODEL])
+    config = ModelConfig.decode(files[ready_version.MODEL])
     if config.tokens is None:
         raise ValueError("the version takes no texts")
     rules = replace(config.tokens, buckets=config.tokens.buckets[-1:])
     widened = replace(config, tokens=rules)
-    golden = Golden.decode(files[version.GOLDEN], config)
+    golden = Golden.decode(files[ready_version.GOLDEN], config)
     form = form_of(widened)
-    session = version.open_classifier(files[version.INT8], config, 1)
+    session = ready_version.open_classifier(files[ready_version.INT8], config, 1)
     (logits,) = form.run(golden.x, lambda rows: tuple(session.run(form.serving(rows))))
     return {
         **files,
-        version.MODEL: widened.encode(),
-        version.GOLDEN: replace(golden, logits=logits).encode(),
+        ready_version.MODEL: widened.encode(),
+        ready_version.GOLDEN: replace(golden, logits=logits).encode(),
     }
 
 
 def texts(files: Mapping[str, bytes], data: Dataset) -> dict[str, list[bytes]]:
     """Short and long texts, from rows that are as long as any."""
-    tokenizer = tokenizers.Tokenizer.from_str(files[version.TOKENIZER].decode())
+    tokenizer = tokenizers.Tokenizer.from_str(files[ready_version.TOKENIZER].decode())
     full = data.test.x[tokens.lengths(data.test.x) == data.test.x.shape[1]]
     return {
         kind: [
@@ -125,7 +126,10 @@ def texts(files: Mapping[str, bytes], data: Dataset) -> dict[str, list[bytes]]:
 
 
 def measure(
-    ready: version.ReadyVersion, asked: Mapping[str, list[bytes]], callers: int, seconds: float
+    ready: ready_version.ReadyVersion,
+    asked: Mapping[str, list[bytes]],
+    callers: int,
+    seconds: float,
 ) -> Cell:
     """Callers in a closed loop, half of each kind."""
     waits: dict[str, list[float]] = {kind: [] for kind in asked}

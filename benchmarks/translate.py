@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from benchmarks.report import Target, write_report
 from generation.decoder import Decoder
 from generation.settings import GenerationSettings
-from inference.generation import FLOAT32, INT8, Asked, Sampling
+from inference.llm.request import FLOAT32, INT8, Asked, Sampling
 from tests.support.tiny_translator import END, PAD, UNKNOWN, train, with_end
 
 _WIDTH, _LAYERS, _ROWS, _RATE = 96, 2, 128, 3e-3

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from demo.materials import DATA, MODELS, Array, test_rows
 from demo.questions import ask_each, share_refused
 from demo.stage import Stage
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, feeds, fgsm, pgd
 from sealgate.client.blocking import Client
 

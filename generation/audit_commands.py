@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 import generation.commands  # noqa: F401  # says at once what is not installed
-from inference.generation import Asked, Sampling
-from inference.remote.prompts import DEFAULT_TOKENS
+from inference.llm.messages import DEFAULT_TOKENS
+from inference.llm.request import Asked, Sampling
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history

@@ -21,7 +21,7 @@ from transformers.generation.continuous_batching import ContinuousBatchingManage
 from generation.choosing import chooser
 from generation.room import Room
 from generation.settings import GenerationSettings
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 from sealgate.reasons import Reason, Refusal
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from inference.generation import Terms
+from inference.llm.request import Terms
 from publishing.bom import DATASET_REF, bill
 from sealgate.trust import digest
 from sealgate.trust.manifest import Manifest

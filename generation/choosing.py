@@ -17,7 +17,7 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
 from transformers.generation.continuous_batching.requests import FutureRequestState
 from transformers.generation.logits_process import LogitsProcessorList
 
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 
 _HEADER = b"sealgate/draw/v1\n"
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inference import tracing
-from inference.model_config import Data
+from inference.model.config import Data
+from inference.observability import tracing
 from publishing.commands import RegistryCommitments
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
 from sealgate.cli.output import ask_secret, json_option, show_fields

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from inference.admission import FileSource, read_file
-from inference.generation import check_paths
+from inference.engine.admission import FileSource, read_file
+from inference.llm.request import check_paths
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import write_private_file
 from sealgate.trust.manifest import FileEntry, Manifest

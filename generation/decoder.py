@@ -27,8 +27,7 @@ from generation.family import Answers, Family, Said
 from generation.int8 import round_weights
 from generation.settings import GenerationSettings
 from generation.translator import Translator
-from inference.chat_marks import marks_of
-from inference.generation import (
+from inference.llm.request import (
     ARCHITECTURES,
     CONFIG,
     FLOAT32,
@@ -40,6 +39,7 @@ from inference.generation import (
     WEIGHTS,
     Asked,
     is_text,
+    marks_of,
 )
 from sealgate.reasons import Reason, Refusal
 

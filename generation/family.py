@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from generation.room import Room
 from generation.settings import GenerationSettings
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 
 Said: TypeAlias = tuple[Sequence[int], Sequence[int]]
 """Ids that a model is given, and ids of which it is asked how likely they are behind these."""

@@ -9,7 +9,7 @@ from generation.bom import ml_bom, provenance
 from generation.golden import GoldenAnswers
 from generation.marking import MarkedWeights
 from generation.surprise import MEASURE
-from inference.generation import PromptScreen, Terms
+from inference.llm.request import PromptScreen, Terms
 from publishing import evidence
 from publishing.watermark.detection import THRESHOLD
 from sealgate.trust.manifest import Manifest

@@ -7,9 +7,9 @@ from pathlib import Path
 from generation.copies import copy_verified
 from generation.settings import GenerationSettings
 from generation.version import GeneratorVersion
-from inference.admission import Cleared, FileSource
-from inference.live import Ready
-from inference.remote.generator import read_terms
+from inference.backends.remote.generator import read_terms
+from inference.engine.admission import Cleared, FileSource
+from inference.engine.table import Ready
 
 _log = logging.getLogger(__name__)
 

@@ -6,11 +6,10 @@ from pathlib import Path
 from generation.loader import GeneratorLoader
 from generation.service import GenerationService
 from generation.settings import GeneratorConfig
-from inference.engine import Engine, TrustAnchor
-from inference.remote.host import Host
-from inference.remote.server import Server
-from inference.remote.tally import Tally
-from inference.seen import SeenFile
+from inference.engine.engine import Engine, TrustAnchor
+from inference.engine.rollback_guard import SeenFile
+from inference.server.host import Host, Tally
+from inference.server.server import Server
 from registry.artifact_folder import FolderStore
 from registry.artifacts import ArtifactStore
 from sealgate.reasons import Refusal

@@ -26,7 +26,7 @@ from generation.marking import (
     unmarked_digest,
 )
 from generation.surprise import WINDOW, calibrate, height, tail_of
-from inference.generation import (
+from inference.llm.request import (
     CONFIG,
     FLOAT32,
     GOLDEN,
@@ -41,7 +41,7 @@ from inference.generation import (
     Terms,
     check_paths,
 )
-from inference.model_config import Data
+from inference.model.config import Data
 from publishing.evidence import sign_evidence
 from publishing.watermark.records import MarkRecord
 from sealgate.reasons import Reason, Refusal

@@ -16,10 +16,10 @@ from pathlib import Path
 from generation.copies import copy_verified
 from generation.settings import GenerationSettings
 from generation.version import GeneratorVersion, Prompt
-from inference.admission import FileSource
-from inference.generation import TERMS, Asked, Terms, answer_digest
-from inference.openai.generator import UNCHECKED
-from inference.remote.prompts import Piece
+from inference.backends.openai.generator import UNCHECKED
+from inference.engine.admission import FileSource
+from inference.llm.messages import Piece
+from inference.llm.request import TERMS, Asked, Terms, answer_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from sealgate.trust.manifest import Manifest

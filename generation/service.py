@@ -7,13 +7,13 @@ from typing import Any
 import grpc
 
 from generation.version import GeneratorVersion
-from inference.engine import Live
-from inference.generation import Asked
-from inference.remote import prompts
-from inference.remote.calls import error_message
-from inference.remote.host import Host
-from inference.remote.prompts import Piece
-from inference.remote.service import CALLER, DIGEST, InferenceService, read_version
+from inference.backends.remote.calls import error_message
+from inference.engine.engine import Live
+from inference.llm import messages
+from inference.llm.messages import Piece
+from inference.llm.request import Asked
+from inference.server.host import Host
+from inference.server.services import CALLER, DIGEST, InferenceService, read_version
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.names import check_name
@@ -38,11 +38,11 @@ class GenerationService(InferenceService):
         # The prologue.
         next(responses)
         for response in responses:
-            piece = prompts.read_piece(response)
+            piece = messages.read_piece(response)
             ids.extend(piece.ids)
             text, finish = text + piece.text, piece.finish
         whole = _response(request)
-        prompts.write_piece(whole, Piece(tuple(ids), text, finish))
+        messages.write_piece(whole, Piece(tuple(ids), text, finish))
         return whole
 
     def ModelStreamInfer(
@@ -74,22 +74,22 @@ class GenerationService(InferenceService):
             # Before anyone hears of it.
             self._host.ran(live, 1)
             first = _response(request)
-            prompts.write_prologue(first, prompt.ids, prompt.score)
+            messages.write_prologue(first, prompt.ids, prompt.score)
             yield first
             for piece in pieces:
                 response = _response(request)
-                prompts.write_piece(response, piece)
+                messages.write_piece(response, piece)
                 yield response
 
     def _read(self, request: oip.ModelInferRequest) -> tuple[Live, Asked]:
         model = check_name(request.model_name, Reason.NAME_MALFORMED)
-        rest = prompts.without_sampling(request).parameters
+        rest = messages.without_sampling(request).parameters
         for name, value in rest.items():
             if value.WhichOneof("parameter_choice") != _KINDS.get(name):
                 raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
         digest = rest[DIGEST].string_param if DIGEST in rest else ""
         live = self._host.resolve(model, read_version(request.model_version), digest)
-        return live, prompts.read_asked(request, self._seed)
+        return live, messages.read_asked(request, self._seed)
 
 
 def _response(request: oip.ModelInferRequest) -> oip.ModelInferResponse:

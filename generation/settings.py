@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inference.remote.settings import (
+from inference.observability.tracing import TraceSettings
+from inference.server.config import (
     Artifacts,
     EngineConfig,
     EngineLimits,
@@ -12,7 +13,6 @@ from inference.remote.settings import (
     Tls,
     Trust,
 )
-from inference.tracing import TraceSettings
 from sealgate.logs import LogSettings
 from sealgate.settings import ConfigError, read_settings
 

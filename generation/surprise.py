@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from inference.generation import PromptScreen
-from inference.screening.conformal import rank
+from inference.llm.request import PromptScreen
+from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, Refusal
 
 WINDOW = 16
@@ -156,10 +156,11 @@ def calibrate(
     """The screen whose false alarms `bound` limits, from the scores of held-out clean prompts, for
     which `tail` was taken off.
 
-    Raises Refusal(CALIBRATION_TOO_SMALL) for too few of them; see `inference.screening.conformal`.
+    Raises Refusal(CALIBRATION_TOO_SMALL) for too few of them; see
+    `inference.screening.calibration`.
     """
     clean = sorted(scores, reverse=True)
-    place = rank(len(clean), bound, confidence) if clean else 0
+    place = conformal_rank(len(clean), bound, confidence) if clean else 0
     if place == 0:
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, f"{len(clean)} prompts cannot back {bound}")
     return PromptScreen(window, clean[place - 1], bound, confidence, len(clean), tail)

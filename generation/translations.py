@@ -21,7 +21,7 @@ from generation.choosing import draw
 from generation.room import Room
 from generation.rows import Rows
 from generation.settings import GenerationSettings
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 from sealgate.reasons import Reason, Refusal
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from generation.greedy import generated
 from generation.rows import Rows
 from generation.settings import GenerationSettings
 from generation.translations import Translations
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 
 # So many tokens of each answer are measured, and of all of them together.
 _ANSWER, _MEASURED = 64, 2048

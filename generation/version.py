@@ -16,10 +16,10 @@ from generation.golden import GoldenAnswers
 from generation.settings import GenerationSettings
 from generation.surprise import score, twin
 from generation.texts import Text
-from inference.generation import GOLDEN, TERMS, Asked, NoClassifier, Sampling, Terms
-from inference.limits import Counts
-from inference.remote.prompts import Piece
-from inference.statistics import Statistics
+from inference.batching.limits import Counts
+from inference.engine.statistics import Statistics
+from inference.llm.messages import Piece
+from inference.llm.request import GOLDEN, TERMS, Asked, NoClassifier, Sampling, Terms
 from sealgate.reasons import Reason, Refusal
 
 _GOLDEN_SECONDS = 100.0

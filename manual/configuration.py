@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin
 
 from gateway.config.document import GatewayConfig
 from generation.settings import GeneratorConfig
-from inference.remote.settings import EngineConfig
+from inference.server.config import EngineConfig
 from sealgate.remote import Profile
 from sealgate.witnessing.settings import WitnessConfig
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from inference import version as version_files
-from inference.model_config import ModelConfig
+from inference.engine import ready_version as version_files
+from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from publishing import derive as derivation
 from publishing import evidence

@@ -11,8 +11,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from inference.columns import described
-from inference.model_config import ModelConfig
+from inference.model.columns import described
+from inference.model.config import ModelConfig
 from sealgate.trust import digest
 from sealgate.trust.manifest import FileEntry, Manifest
 from sealgate.trust.times import format_time

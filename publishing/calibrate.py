@@ -7,7 +7,7 @@
 3. Fit a distance to the clean rows, which has seen no attack, and a logistic score, quadratic in
    the scaled features, with each class weighing as much.
 4. Set both thresholds on the calibration slice, which took no part in the fit, by
-   `inference.screening.conformal`; the upper one so high that it holds under each benign change.
+   `inference.screening.calibration`; the upper one so high that it holds under each benign change.
 
 Where answers are compared with the float32 model's, the fit slice says what disagreement is to
 count for: `adversarial`, or else `suspect`, where at most half of what the bound allows disagrees;
@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from inference.model_config import Domain
-from inference.screening import conformal
+from inference.model.config import Domain
+from inference.screening import calibration
 from inference.screening.attack import Rows, Session
 from inference.screening.calibration import SHIFT_BOUND, Calibration, Floats, Limit, Shift
 from inference.screening.detector import DISAGREEING, Detector, Verdict
@@ -222,7 +222,7 @@ def calibrate(scores: Floats, shifted: Mapping[str, Floats], least: float = -np.
     if n == 0 or not all(np.isfinite(each).all() for each in (scores, *shifted.values())):
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, "not every calibration row has a score")
     upper, lower = (_limit(scores, bound) for bound in bounds(n))
-    rank = conformal.rank(n, SHIFT_BOUND, CONFIDENCE)
+    rank = calibration.conformal_rank(n, SHIFT_BOUND, CONFIDENCE)
     shifts = [Shift(name, rank, _ranked(each, rank)) for name, each in shifted.items()]
     threshold = max(upper.threshold, *(shift.score for shift in shifts), least)
     return Calibration(
@@ -240,7 +240,7 @@ def bounds(n: int) -> tuple[float, float]:
 
 
 def _limit(scores: Floats, bound: float) -> Limit:
-    rank = conformal.rank(len(scores), bound, CONFIDENCE)
+    rank = calibration.conformal_rank(len(scores), bound, CONFIDENCE)
     if rank == 0:
         raise Refusal(
             Reason.CALIBRATION_TOO_SMALL, f"{len(scores)} clean rows back no bound of {bound:g}"

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from inference.columns import described
+from inference.model.columns import described
 from publishing import evidence
 from publishing.bom import DataFile, ml_bom
 from publishing.build_provenance import Making, build_provenance

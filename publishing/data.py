@@ -14,7 +14,7 @@ import numpy.typing as npt
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from publishing.source import read_plain_file
 from sealgate.reasons import Reason, Refusal
@@ -26,7 +26,7 @@ SLICES = ("fit", "calibration", "test")
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
     """Rows `x` with their classes `y` int64 [n]; n is at least 1. The rows are float32 [n, ...], or
-    tokens int64 [n, s] (`inference.tokens`), s being the most that the model takes.
+    tokens int64 [n, s] (`inference.text.tokens`), s being the most that the model takes.
     """
 
     x: npt.NDArray[Any]

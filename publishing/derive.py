@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import onnx
 
-from inference import version
-from inference.golden import Golden
-from inference.model_config import ModelConfig
+from inference.engine import ready_version
+from inference.model.config import ModelConfig
+from inference.model.golden import Golden
 from publishing.data import Dataset
 from publishing.graphs import parse_model
 from publishing.making import Confinement
@@ -25,7 +25,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 
 TASK = f"{__name__}:run"
-FILES = (version.MODEL, version.FP32, version.INT8, version.GOLDEN)
+FILES = (ready_version.MODEL, ready_version.FP32, ready_version.INT8, ready_version.GOLDEN)
 _MODEL, _FP32, _INT8, _ROWS = "model", "fp32", "int8", "rows"
 _HEADER = 1 << 20
 
@@ -50,8 +50,8 @@ def derive(
 
     Raises Refusal, also: FORMAT_REFUSED, and the reasons of a worker.
     """
-    config = ModelConfig.decode(files[version.MODEL])
-    texts = {_MODEL: files[version.MODEL], _FP32: files[version.FP32]}
+    config = ModelConfig.decode(files[ready_version.MODEL])
+    texts = {_MODEL: files[ready_version.MODEL], _FP32: files[ready_version.FP32]}
     # 1.
     if data is not None:
         if data.digest != data_digest:
@@ -59,15 +59,15 @@ def derive(
         rows, ranges = data.fit.x, "recorded on the data again"
     else:
         # The quantizer wants rows to run the model on, though their ranges are not used.
-        rows = Golden.decode(files[version.GOLDEN], config).x
-        texts[_INT8] = files[version.INT8]
+        rows = Golden.decode(files[ready_version.GOLDEN], config).x
+        texts[_INT8] = files[ready_version.INT8]
         ranges = "as the INT8 graph states them"
     # 2.
-    int8 = files[version.INT8]
+    int8 = files[ready_version.INT8]
     with process.start(
         TASK, pack(texts, {_ROWS: rows}), confinement.limits, unsafe=confinement.unsafe
     ) as worker:
-        made = worker.receive(2 * len(files[version.FP32]) + _HEADER)
+        made = worker.receive(2 * len(files[ready_version.FP32]) + _HEADER)
         worker.finish()
     if made != int8:
         raise Refusal(Reason.DERIVATION_MISMATCH, _difference(made, int8))

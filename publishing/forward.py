@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.forms import Form, form_of
-from inference.graphs import open_classifier
-from inference.model_config import ModelConfig
-from inference.runtime import Session
-from inference.screening import contract
+from inference.engine.graphs import open_classifier
+from inference.model.config import ModelConfig
+from inference.model.forms import Form, form_of
+from inference.runtime import response_contract
+from inference.runtime.session import Session
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -45,7 +45,7 @@ class ResponseGraph:
     @classmethod
     def of(cls, graph: bytes) -> "ResponseGraph":
         """Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH."""
-        return cls(Session.open(graph, contract.OUTPUTS))
+        return cls(Session.open(graph, response_contract.OUTPUTS))
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Array]
@@ -55,7 +55,9 @@ class ResponseGraph:
     def logits(self, rows: Array, config: ModelConfig) -> Floats:
         """Its own forward: from rows [n, ...] to logits [n, classes]."""
         form = form_of(config)
-        return _logits(rows, form, lambda part: self.run([contract.LOGITS], form.screening(part)))
+        return _logits(
+            rows, form, lambda part: self.run([response_contract.LOGITS], form.screening(part))
+        )
 
 
 def accuracy(logits: Floats, y: npt.NDArray[np.int64]) -> float:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
 from sealgate.reasons import Reason, Refusal
 
 Rows = npt.NDArray[np.float32]

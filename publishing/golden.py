@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.golden import Golden
+from inference.model.golden import Golden
 from publishing.data import Slice
 from publishing.forward import Array, Floats, accuracy
 from sealgate.reasons import Reason, Refusal

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from inference.golden import Golden
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
+from inference.model.golden import Golden
 from inference.screening.detector import Detector
 from publishing import trial
 from publishing.data import Dataset

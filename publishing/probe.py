@@ -3,7 +3,7 @@
 All of it is made by the response graph, with no torch. FGSM and PGD are those of
 `inference.screening.attack`. A near attack stops where the answer changes, or a little
 behind, as attacks that look for the smallest change do. Of a table no row is made that its columns
-rule out (`inference.screening.columns`).
+rule out (`inference.model.row_rules`).
 """
 
 from collections.abc import Callable, Iterator
@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.model_config import Domain, ModelConfig
-from inference.screening import attack, contract
+from inference.model.config import Domain, ModelConfig
+from inference.model.row_rules import Columns
+from inference.runtime import response_contract
+from inference.screening import attack
 from inference.screening.attack import Labels, Rows, Session
-from inference.screening.columns import Columns
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -84,13 +85,15 @@ class Probe:
     def measure(self, x: Rows) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""
         given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
-        logits, features = self.session.run([contract.LOGITS, contract.FEATURES], given)
+        logits, features = self.session.run(
+            [response_contract.LOGITS, response_contract.FEATURES], given
+        )
         return logits, features
 
     def answers(self, x: Rows) -> Labels:
         """Return the model's own classes [n] of rows x."""
         given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
-        (logits,) = self.session.run([contract.LOGITS], given)
+        (logits,) = self.session.run([response_contract.LOGITS], given)
         return np.asarray(logits.argmax(axis=1), np.int64)
 
     def shifts(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:

@@ -5,7 +5,7 @@ use 7 of their 8 bits: where a processor multiplies bytes pairwise into 16 bits 
 a full-range product saturates, and the same version would answer differently there.
 """
 
-import inference.telemetry  # noqa: F401
+import inference.runtime  # noqa: F401
 
 # isort: split
 import tempfile
@@ -22,7 +22,7 @@ from onnxruntime import quantization
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from inference import tokens
+from inference.text import tokens
 from publishing.graphs import parse_model, serialize_model
 from sealgate.reasons import Reason, Refusal
 
@@ -65,10 +65,9 @@ def quantize(
 ) -> bytes:
     """The QDQ INT8 form of an fp32 model; the same model and rows give the same bytes.
 
-    `rows` [n, ...], numbers or tokens (`inference.tokens`), are what the ranges of the activations
-    are recorded on, but for those in `ranges`: with the ones that `stated_ranges` finds in its
-    result, other rows give it again.
-    Raises: FORMAT_REFUSED, EXTERNAL_DATA.
+    `rows` [n, ...], numbers or tokens (`inference.text.tokens`), are what the ranges of the
+    activations are recorded on, but for those in `ranges`: with the ones that `stated_ranges` finds
+    in its result, other rows give it again. Raises: FORMAT_REFUSED, EXTERNAL_DATA.
     """
     of_text = rows.dtype == np.int64
     parse_model(model)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from inference import version as version_files
+from inference.engine import ready_version as version_files
 from inference.screening.detector import Detector
-from inference.screening.repeats import distinct
-from inference.screening.traffic import TrafficFolder
+from inference.screening.traffic import TrafficFolder, distinct
 from publishing.commands import Wishes, release
 from publishing.data import Dataset
 from publishing.making import Confinement

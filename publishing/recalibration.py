@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from inference import version
+from inference.engine import ready_version
 from inference.screening.calibration import Floats as Scores
 from inference.screening.detector import Detector
 from publishing.calibrate import Seen
@@ -62,7 +62,10 @@ def with_traffic(report: Report, data: Dataset, files: Mapping[str, bytes]) -> R
     traffic, earlier = data.traffic, data.earlier
     if traffic is None or earlier is None:
         return report
-    scores, limits = earlier.scores(traffic), Detector.decode(files[version.DETECTOR]).calibration
+    scores, limits = (
+        earlier.scores(traffic),
+        Detector.decode(files[ready_version.DETECTOR]).calibration,
+    )
     flagged = _above(scores, earlier.threshold)
     told = {
         "vectors": data.vectors,

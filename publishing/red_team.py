@@ -5,7 +5,7 @@ What is attacked are the version's signed bytes, in a worker. Attacks with its g
 report says of each how often it turned the INT8 answer, which is what callers get, and how often
 screening's verdict then caught it; one looks for rows that turn that answer and not the float32
 model's, which screening measures (`publishing.served`). Of a table none sends what no caller could
-(`inference.screening.columns`). The report says nothing of an attacker who knows the detector and
+(`inference.model.row_rules`). The report says nothing of an attacker who knows the detector and
 works around it: see `make bench-screening`.
 """
 
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference import version
-from inference.graphs import counted
-from inference.model_config import Domain, ModelConfig
-from inference.numbers import number
-from inference.screening.columns import Columns
+from inference.engine import ready_version
+from inference.engine.graphs import counted
+from inference.model.columns import number
+from inference.model.config import Domain, ModelConfig
+from inference.model.row_rules import Columns
 from inference.screening.detector import Detector
 from publishing import query_attacks
 from publishing.forward import Classifier, ResponseGraph
@@ -38,7 +38,13 @@ from sealgate.trust import canonical, fields
 
 Rows = npt.NDArray[np.float32]
 TASK = f"{__name__}:run"
-FILES = (version.MODEL, version.INT8, version.FP32, version.RESPONSE, version.DETECTOR)
+FILES = (
+    ready_version.MODEL,
+    ready_version.INT8,
+    ready_version.FP32,
+    ready_version.RESPONSE,
+    ready_version.DETECTOR,
+)
 _ROWS, _PLAN = "rows", "plan"
 _LARGEST_REPORT = 64 << 10
 _CAUTIOUS = 0.1
@@ -91,14 +97,14 @@ def attack(
 def run(request: bytes, send: Callable[[bytes], None]) -> None:
     """In the worker: sends the report. Raises as `ResponseGraph.of` does."""
     asked = unpack(request)
-    config = ModelConfig.decode(asked[version.MODEL].tobytes())
-    detector = Detector.decode(asked[version.DETECTOR].tobytes())
+    config = ModelConfig.decode(asked[ready_version.MODEL].tobytes())
+    detector = Detector.decode(asked[ready_version.DETECTOR].tobytes())
     plan = Plan(**canonical.decode(asked[_PLAN].tobytes()))
-    walker: Walker = Probe.of(ResponseGraph.of(asked[version.RESPONSE].tobytes()), config)
-    int8 = asked[version.INT8].tobytes()
+    walker: Walker = Probe.of(ResponseGraph.of(asked[ready_version.RESPONSE].tobytes()), config)
+    int8 = asked[ready_version.INT8].tobytes()
     if detector.first is not None:
-        words = counted(asked[version.RESPONSE].tobytes(), config, detector.first)
-        vectors = Vectors.of(int8, asked[version.FP32].tobytes(), config, words)
+        words = counted(asked[ready_version.RESPONSE].tobytes(), config, detector.first)
+        vectors = Vectors.of(int8, asked[ready_version.FP32].tobytes(), config, words)
         walker = StagedProber(walker, vectors, detector.first)
     compared = detector.disagreement is not None
     probe = ServedProber(walker, Classifier.of(int8, config), compared, border=True)

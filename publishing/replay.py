@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inference import version
-from inference.cpu import CpuSettings
-from inference.inputs import labels
-from inference.model_config import ModelConfig
+from inference.engine import ready_version
+from inference.model.config import ModelConfig
+from inference.model.inputs import labels
+from inference.runtime.cpu import CpuSettings
 from publishing.given_rows import in_shape
 from publishing.making import Confinement
 from publishing.tensor_frames import pack, unpack
@@ -68,7 +68,7 @@ def replay(files: Mapping[str, bytes], rows: Floats, confinement: Confinement) -
 
     Raises Refusal: BATCH_TOO_LARGE, reasons of `ReadyVersion.build`, and those of a worker.
     """
-    config = ModelConfig.decode(files[version.MODEL])
+    config = ModelConfig.decode(files[ready_version.MODEL])
     if len(rows) > config.batching.max_rows:
         raise Refusal(Reason.BATCH_TOO_LARGE, f"{len(rows)} rows")
     request = pack(files, {_ROWS: rows})
@@ -92,7 +92,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     asked = unpack(request)
     rows = asked.pop(_ROWS)
     files = {path: data.tobytes() for path, data in asked.items()}
-    ready = version.ReadyVersion.build("", files, CpuSettings(1))
+    ready = ready_version.ReadyVersion.build("", files, CpuSettings(1))
     answer = ready.submit(rows)
     told = {_VERDICT: answer.verdict.value.encode(), _SCORE: repr(answer.score).encode()}
     send(pack(told, {_LOGITS: answer.outputs[ready.config.output.name]}))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.golden import Golden
-from inference.numbers import number
+from inference.model.columns import number
+from inference.model.golden import Golden
 from inference.screening.detector import Verdict
 from publishing import probe, text_probe
 from publishing.served import BORDER

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from inference import version as version_files
-from inference.model_config import ModelConfig
-from inference.screening import conformal
+from inference.engine import ready_version as version_files
+from inference.model.config import ModelConfig
+from inference.screening import calibration
 from inference.screening.detector import Detector
 from publishing import evidence, red_team
 from publishing.making import Confinement
@@ -177,4 +177,4 @@ def fetch(person: Profile, model: str, version: int) -> tuple[SignedVersion, dic
 
 def _holds(share: float, rows: int, bound: float) -> bool:
     """Whether so many of so many are not too many for the bound, at 95% confidence."""
-    return round(share * rows) <= rows - conformal.rank(rows, 1 - bound, _CONFIDENCE)
+    return round(share * rows) <= rows - calibration.conformal_rank(rows, 1 - bound, _CONFIDENCE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.model_config import Domain
+from inference.model.config import Domain
 from inference.screening.attack import Rows, Session
 from inference.screening.calibration import Floats
 from inference.screening.detector import Detector

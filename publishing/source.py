@@ -7,11 +7,10 @@ from pathlib import Path
 
 import onnx
 
-from inference.forms import check_tokenizer, form_of
-from inference.graphs import check_response
-from inference.model_config import ModelConfig
-from inference.screening.contract import IDS, MASK, check_same_parameters
-from inference.tensor_spec import TensorSpec
+from inference.engine.graphs import check_response
+from inference.model.config import ModelConfig, TensorSpec
+from inference.model.forms import check_tokenizer, form_of
+from inference.runtime.response_contract import IDS, MASK, check_same_parameters
 from publishing.graphs import parse_model
 from publishing.origin import Origin
 from registry.byte_sources import MemoryBytes

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from inference import tokens
-from inference.costs import Costs
-from inference.forms import Form
-from inference.runtime import Session
+from inference.batching.cost_model import Costs
+from inference.model.forms import Form
+from inference.runtime.session import Session
 from inference.screening.first_stage import FirstStage
+from inference.text import tokens
 from publishing.calibrate import Seen
 from publishing.probe import Array
 from publishing.stage_scores import Crossed, Scores

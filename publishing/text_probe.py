@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference import tokens
-from inference.model_config import ModelConfig
-from inference.pruning import keep_outputs
-from inference.runtime import Session, scalar
-from inference.screening import contract
-from inference.tokens import NO_TOKEN, Ids, TokenRules
+from inference.model.config import ModelConfig
+from inference.runtime import response_contract
+from inference.runtime.graph_rewrites import keep_outputs
+from inference.runtime.session import Session, scalar
+from inference.text import tokens
+from inference.text.tokens import NO_TOKEN, Ids, TokenRules
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ _NONE = -np.inf
 
 
 class Graph(Protocol):
-    """What is needed of a response graph: `inference.runtime.Session` is one."""
+    """What is needed of a response graph: `inference.runtime.session.Session` is one."""
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]: ...
 
@@ -66,7 +66,10 @@ class TextProbe:
         # Each cut to what it is asked for: one gradient less.
         stepped, measured = (
             Session.open(keep_outputs(graph, outputs), outputs)
-            for outputs in ((contract.X_ADV,), (contract.LOGITS, contract.FEATURES))
+            for outputs in (
+                (response_contract.X_ADV,),
+                (response_contract.LOGITS, response_contract.FEATURES),
+            )
         )
         return cls.over(measured, stepped, rules, config.eps, rows)
 
@@ -93,7 +96,7 @@ class TextProbe:
         """Return logits [n, C] and features [n, F] of rows x."""
 
         def work(rows: Ids) -> tuple[Array, ...]:
-            own = np.full(len(rows), contract.OWN_PREDICTION, np.int64)
+            own = np.full(len(rows), response_contract.OWN_PREDICTION, np.int64)
             return tuple(self.measured.run(self._feeds(rows, own, self.eps)))
 
         parts = [self.rules.run(x[rows], work) for rows in _batches(x)]
@@ -182,7 +185,11 @@ class TextProbe:
         return embeddings
 
     def _feeds(self, rows: Ids, labels: Ids, eps: float) -> dict[str, Array]:
-        return {**tokens.feeds(rows), contract.LABEL: labels, contract.EPS: scalar(eps)}
+        return {
+            **tokens.feeds(rows),
+            response_contract.LABEL: labels,
+            response_contract.EPS: scalar(eps),
+        }
 
 
 def _exchanged(x: Ids, moved: Ids, counts: Ids) -> Ids:

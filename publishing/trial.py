@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import numpy as safetensors_numpy
 
-from inference import version
-from inference.cpu import CpuSettings
-from inference.forms import form_of
-from inference.golden import Golden
-from inference.graphs import counted, open_response
-from inference.model_config import ModelConfig
-from inference.screening.contract import check_same_forward
+from inference.engine import ready_version
+from inference.engine.graphs import counted, open_response
+from inference.model.config import ModelConfig
+from inference.model.forms import form_of
+from inference.model.golden import Golden
+from inference.runtime.cpu import CpuSettings
+from inference.runtime.response_contract import check_same_forward
 from inference.screening.detector import Detector
 from publishing.calibrate import drafted, limited, recalibrated, show
 from publishing.data import SLICES, Slice
@@ -163,7 +163,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     send(measured.encode())
     both = int8, asked.serving, asked.response
     files = version_files(config, both, detector, golden, asked.tokenizer)
-    version.ReadyVersion.build("", files, CpuSettings(1))
+    ready_version.ReadyVersion.build("", files, CpuSettings(1))
 
 
 def _golden(asked: Request, served: Classifier, draw: np.random.Generator) -> Golden:
@@ -228,13 +228,13 @@ def version_files(
     """By name; of the graphs, the INT8 one comes first, then float32 and response graph."""
     int8, serving, response = graphs
     files = {
-        version.MODEL: config.encode(),
-        version.INT8: int8,
-        version.FP32: serving,
-        version.RESPONSE: response,
-        version.DETECTOR: detector.encode(),
-        version.GOLDEN: golden.encode(),
+        ready_version.MODEL: config.encode(),
+        ready_version.INT8: int8,
+        ready_version.FP32: serving,
+        ready_version.RESPONSE: response,
+        ready_version.DETECTOR: detector.encode(),
+        ready_version.GOLDEN: golden.encode(),
     }
     if tokenizer is not None:
-        files[version.TOKENIZER] = tokenizer
+        files[ready_version.TOKENIZER] = tokenizer
     return files

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.forms import Form, form_of
-from inference.graphs import Tapped, open_tapped
-from inference.model_config import ModelConfig
+from inference.engine.graphs import Tapped, open_tapped
+from inference.model.config import ModelConfig
+from inference.model.forms import Form, form_of
 from inference.screening.attack import Labels
-from inference.screening.first_stage import FirstStage, Reading, Readings, Shown
-from inference.screening.words import Words
+from inference.screening.first_stage import FirstStage, Reading, Readings, Shown, Words
 from publishing.probe import Answers, Array, Floats
 from publishing.served import Walker
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from inference import version as version_files
+from inference.engine import ready_version as version_files
 from publishing.evidence import WATERMARK_CHECK, sign_evidence
 from publishing.new_file import NEW_FILE, write_new
 from publishing.watermark.detection import THRESHOLD

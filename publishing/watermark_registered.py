@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import grpc
 
-from inference import version as version_files
-from inference.generation import is_generator
+from inference.engine import ready_version as version_files
+from inference.llm.request import is_generator
 from publishing.graphs import parse_model
 from publishing.watermark.finding import FetchCopy
 from publishing.watermark.key import load_watermark_key

@@ -2,7 +2,7 @@
 
 The recipe's section `[alarms]` names the class. After training, that class's bias is moved so that
 it wins against the others in no more texts of another class of the calibration slice than back the
-bound (`inference.screening.conformal`): of texts like those, at most `bound` are called it, with
+bound (`inference.screening.calibration`): of texts like those, at most `bound` are called it, with
 `confidence`. A text that is read in windows is called it where one of them is, so what counts is
 the highest. So the version answers at its calibrated threshold, and whoever uses it needs none.
 Marking and rounding to INT8 move logits a little afterwards: the report of a version says how far.
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from inference.screening.conformal import rank
+from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, Refusal
 from training.material import CALIBRATION, Classes, Material
 from training.recipe import Alarms
@@ -31,7 +31,7 @@ class Settled:
     bound: float
     confidence: float
     texts: int
-    rank: int
+    conformal_rank: int
     threshold: float
 
 
@@ -57,7 +57,7 @@ def _texts(material: Material) -> Classes:
 
 
 def _rank(texts: int, asked: Alarms) -> int:
-    place = rank(texts, asked.bound, asked.confidence) if texts else 0
+    place = conformal_rank(texts, asked.bound, asked.confidence) if texts else 0
     if place == 0:
         detail = f"{texts} texts of other classes cannot back {asked.bound}"
         raise Refusal(Reason.CALIBRATION_TOO_SMALL, detail)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from inference.model_config import Data
+from inference.model.config import Data
 from sealgate.cli.output import json_option, show_fields
 
 # Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.

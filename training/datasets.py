@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import datasets
 
-from inference.columns import Column
+from inference.model.columns import Column
 
 PUBLISHED = ("fit", "calibration", "test")
 _ORDER_SEED = 20261125

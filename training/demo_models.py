@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
-from inference.model_config import (
+from inference.model.config import (
     Batching,
     Data,
     Domain,

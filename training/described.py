@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from inference.model_config import UNBOUNDED, Batching, Data, ModelConfig, TensorSpec
-from inference.screening.contract import IDS
-from inference.tokens import TokenRules
+from inference.model.config import UNBOUNDED, Batching, Data, ModelConfig, TensorSpec
+from inference.runtime.response_contract import IDS
+from inference.text.tokens import TokenRules
 from sealgate.reasons import Reason, Refusal
 from training.federated.recipe import FederatedRecipe
 from training.material import Read

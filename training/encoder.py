@@ -79,7 +79,9 @@ class TextClassifier(nn.Module):
         self.checkpointed = False
 
     def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """From rows of tokens int64 [n, s] (`inference.tokens`) to vectors and logits [n, C]."""
+        """From rows of tokens int64 [n, s] (`inference.text.tokens`) to vectors and logits [n,
+        C].
+        """
         vectors = self.vectors(x)
         return vectors, self.head(vectors)
 

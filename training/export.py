@@ -14,7 +14,7 @@ import onnx
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from inference.screening import contract
+from inference.runtime import response_contract
 from training import decompositions, initializers
 from training.reference import Reference, watched
 from training.response import Watch, respond
@@ -37,14 +37,16 @@ def export_serving(module: torch.nn.Module, row: Sequence[int]) -> bytes:
     def forward(call: Call, _: State, x: torch.Tensor) -> tuple[Any, ...]:
         return (call(x),)
 
-    return export(module, forward, (_example(row),), (contract.X,), (contract.LOGITS,))
+    return export(
+        module, forward, (_example(row),), (response_contract.X,), (response_contract.LOGITS,)
+    )
 
 
 def export_response(
     module: torch.nn.Module, row: Sequence[int], reference: Reference | None = None
 ) -> bytes:
-    """Return the response graph of `inference.screening.contract` for the same module; where there
-    is a reference, its features are among the graph's.
+    """Return the response graph of `inference.runtime.response_contract` for the same module; where
+    there is a reference, its features are among the graph's.
     """
 
     def forward(call: Call, state: State, *given: Any) -> tuple[Any, ...]:
@@ -54,14 +56,16 @@ def export_response(
 
     example = (
         _example(row),
-        torch.full((TRACED_ROWS,), contract.OWN_PREDICTION),
+        torch.full((TRACED_ROWS,), response_contract.OWN_PREDICTION),
         torch.tensor(0.1),
         torch.tensor(0.0),
         torch.tensor(1.0),
     )
     state = {} if reference is None else reference.state()
-    data = export(module, forward, example, contract.INPUTS, contract.OUTPUTS, state=state)
-    contract.check_response_graph(data, row)
+    data = export(
+        module, forward, example, response_contract.INPUTS, response_contract.OUTPUTS, state=state
+    )
+    response_contract.check_response_graph(data, row)
     return data
 
 

@@ -1,7 +1,7 @@
 """From an imported checkpoint to a folder of graphs that anyone can check.
 
     classifier, decoder  serving.onnx   input_ids, attention_mask int64 [n, s] -> logits [n, C]
-                         response.onnx  see `inference.screening.contract`
+                         response.onnx  see `inference.runtime.response_contract`
     translator           encoder.onnx   input_ids, attention_mask int64 [n, s] -> states [n, s, W]
                          decoder.onnx   decoder_input_ids int64 [n, t], states, attention_mask
                                         -> logits [n, t, V]
@@ -30,9 +30,9 @@ import onnxruntime
 import torch
 from safetensors.torch import save
 
-from inference.forms import form_of
-from inference.model_config import ModelConfig
-from inference.screening import contract
+from inference.model.config import ModelConfig
+from inference.model.forms import form_of
+from inference.runtime import response_contract
 from publishing.source import (
     CONFIG,
     LARGEST_FILE,
@@ -56,7 +56,7 @@ from training.text_response import respond
 TOLERANCE = 1e-4
 ENCODER, DECODER, GOLDEN = "encoder.onnx", "decoder.onnx", "golden.safetensors"
 SAID, STATES = "decoder_input_ids", "states"
-_TEXT = (contract.IDS, contract.MASK)
+_TEXT = (response_contract.IDS, response_contract.MASK)
 # A size that no other size of a model should have; see `training.export`.
 _TRACED_SAID = 31
 _GOLDEN_ROWS, _GOLDEN_TOKENS, _GOLDEN_SAID = 3, 12, 5
@@ -132,8 +132,12 @@ def _text(module: TextModel) -> Graphs:
     module.eval()
     serving, response = serving_graph(module), response_graph(module)
     ids, mask = _rows(module, _GOLDEN_ROWS, _GOLDEN_TOKENS)
-    golden = {contract.IDS: ids, contract.MASK: mask, contract.LOGITS: module(module(ids), mask)}
-    check(SERVING, serving, golden, (contract.LOGITS,))
+    golden = {
+        response_contract.IDS: ids,
+        response_contract.MASK: mask,
+        response_contract.LOGITS: module(module(ids), mask),
+    }
+    check(SERVING, serving, golden, (response_contract.LOGITS,))
     check_response(serving, response, golden)
     return Graphs({SERVING: serving, RESPONSE: response}, golden)
 
@@ -145,18 +149,22 @@ def serving_graph(module: TextModel) -> bytes:
         return (call(call(ids), mask),)
 
     example = _rows(module, TRACED_ROWS, TRACED_TOKENS)
-    return export(module, serve, example, _TEXT, (contract.LOGITS,), _free(module), within=WITHIN)
+    return export(
+        module, serve, example, _TEXT, (response_contract.LOGITS,), _free(module), within=WITHIN
+    )
 
 
 def response_graph(module: TextModel) -> bytes:
-    """That of `inference.screening.contract`, without a reference: there are no labelled rows."""
+    """That of `inference.runtime.response_contract`, without a reference: there are no labelled
+    rows.
+    """
 
     def answer(call: Call, _: State, *given: Any) -> tuple[Any, ...]:
         return respond(call, *given)
 
-    label = torch.full((TRACED_ROWS,), contract.OWN_PREDICTION)
+    label = torch.full((TRACED_ROWS,), response_contract.OWN_PREDICTION)
     example = (*_rows(module, TRACED_ROWS, TRACED_TOKENS), label, torch.tensor(_EPS))
-    names = contract.TEXT_INPUTS, contract.OUTPUTS
+    names = response_contract.TEXT_INPUTS, response_contract.OUTPUTS
     return export(module, answer, example, *names, _free(module), within=WITHIN)
 
 
@@ -166,18 +174,23 @@ def _free(module: TextModel) -> dict[str, torch.export.Dim]:
 
 def check_response(serving: bytes, response: bytes, golden: Tensors) -> None:
     """Raises GRAPH_MISMATCH where the response graph is not one, or not the serving graph's."""
-    contract.check_text_response_graph(response)
-    contract.check_same_parameters(serving, response)
-    label = torch.full((_GOLDEN_ROWS,), contract.OWN_PREDICTION)
-    given = {**golden, contract.LABEL: label, contract.EPS: torch.tensor(_EPS)}
-    check(RESPONSE, response, given, (contract.LOGITS,))
+    response_contract.check_text_response_graph(response)
+    response_contract.check_same_parameters(serving, response)
+    label = torch.full((_GOLDEN_ROWS,), response_contract.OWN_PREDICTION)
+    given = {**golden, response_contract.LABEL: label, response_contract.EPS: torch.tensor(_EPS)}
+    check(RESPONSE, response, given, (response_contract.LOGITS,))
 
 
 def _translator(model: Any) -> Graphs:
     encoder, decoder = States(model).eval(), Translation(model).eval()
     tokens = torch.export.Dim("tokens", min=2, max=encoder.positions)
     said = torch.export.Dim("said", min=2, max=encoder.positions)
-    free = {contract.IDS: tokens, contract.MASK: tokens, STATES: tokens, SAID: said}
+    free = {
+        response_contract.IDS: tokens,
+        response_contract.MASK: tokens,
+        STATES: tokens,
+        SAID: said,
+    }
 
     def run(call: Call, _: State, *given: torch.Tensor) -> tuple[Any, ...]:
         return (call(*given),)
@@ -186,16 +199,21 @@ def _translator(model: Any) -> Graphs:
     spoken, _ = _rows(encoder, TRACED_ROWS, _TRACED_SAID)
     put_out = partial(export, columns=free, within=WITHIN)
     read = put_out(encoder, run, (ids, mask), _TEXT, (STATES,))
-    names = (SAID, STATES, contract.MASK)
+    names = (SAID, STATES, response_contract.MASK)
     given = (spoken, encoder(ids, mask), mask)
-    spoken_by = put_out(decoder, run, given, names, (contract.LOGITS,))
+    spoken_by = put_out(decoder, run, given, names, (response_contract.LOGITS,))
     ids, mask = _rows(encoder, _GOLDEN_ROWS, _GOLDEN_TOKENS)
     spoken, _ = _rows(encoder, _GOLDEN_ROWS, _GOLDEN_SAID)
     states = encoder(ids, mask)
-    golden = {contract.IDS: ids, contract.MASK: mask, SAID: spoken, STATES: states}
-    golden[contract.LOGITS] = decoder(spoken, states, mask)
+    golden = {
+        response_contract.IDS: ids,
+        response_contract.MASK: mask,
+        SAID: spoken,
+        STATES: states,
+    }
+    golden[response_contract.LOGITS] = decoder(spoken, states, mask)
     check(ENCODER, read, golden, (STATES,))
-    check(DECODER, spoken_by, golden, (contract.LOGITS,))
+    check(DECODER, spoken_by, golden, (response_contract.LOGITS,))
     return Graphs({ENCODER: read, DECODER: spoken_by}, golden)
 
 
@@ -222,7 +240,7 @@ def check(name: str, graph: bytes, golden: Tensors, outputs: tuple[str, ...]) ->
     for output, found in zip(outputs, session.run(list(outputs), feeds), strict=True):
         expected = golden[output].numpy()
         if output == STATES:
-            held = golden[contract.MASK].numpy()[:, :, np.newaxis] > 0
+            held = golden[response_contract.MASK].numpy()[:, :, np.newaxis] > 0
             expected, found = np.where(held, expected, 0), np.where(held, found, 0)
         most = TOLERANCE * max(1.0, float(np.abs(expected).max()))
         # Written so that NaN, too, refuses.

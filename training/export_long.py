@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import TensorProto, helper
 
-from inference.screening import contract
+from inference.runtime import response_contract
 from training.encoder import NO_ATTENTION
 from training.export import OPSET
 from training.long_encoder import LongTextClassifier
@@ -33,13 +33,15 @@ def export_long_serving(module: LongTextClassifier) -> bytes:
     for at in range(len(module.layers)):
         x = writer.layer(f"layers.{at}.", x)
     pooled = writer.pooled(x)
-    nodes("Gemm", pooled, "head.weight", "head.bias", transB=1, name=contract.LOGITS)
+    nodes("Gemm", pooled, "head.weight", "head.bias", transB=1, name=response_contract.LOGITS)
     classes = module.head.out_features
     texts = [
         helper.make_tensor_value_info(name, TensorProto.INT64, [_ROWS, "tokens"])
-        for name in (contract.IDS, contract.MASK)
+        for name in (response_contract.IDS, response_contract.MASK)
     ]
-    logits = helper.make_tensor_value_info(contract.LOGITS, TensorProto.FLOAT, [_ROWS, classes])
+    logits = helper.make_tensor_value_info(
+        response_contract.LOGITS, TensorProto.FLOAT, [_ROWS, classes]
+    )
     held = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     parameters = {name: value.detach().numpy() for name, value in held.items()}
     return as_model(nodes, parameters, texts, [logits], {"": OPSET})
@@ -55,7 +57,7 @@ class _Writer:
         self._epsilon = module.norm.eps
         self._few_words = isinstance(module.words, FewWords)
         # Sizes, int64 [1]: of a text, of a block, of the text in whole blocks; and int64 [].
-        self._tokens = nodes("Shape", contract.IDS, start=1, end=2)
+        self._tokens = nodes("Shape", response_contract.IDS, start=1, end=2)
         self._block = nodes("Min", self._tokens, nodes.ints(module.reach.block))
         most = nodes("Sub", nodes("Add", self._tokens, self._block), nodes.ints(1))
         self._blocks = nodes("Div", most, self._block)
@@ -69,7 +71,7 @@ class _Writer:
     def enter(self) -> str:
         """From ids and mask to what enters the first layer [blocks, n, block, width]."""
         nodes = self._nodes
-        self._held = nodes("Cast", self._in_blocks(contract.MASK), to=TensorProto.FLOAT)
+        self._held = nodes("Cast", self._in_blocks(response_contract.MASK), to=TensorProto.FLOAT)
         absent = nodes("Sub", nodes.number(1.0), self._held)
         self._bias = nodes("Mul", absent, nodes.number(NO_ATTENTION))
         places = nodes("Range", nodes.index(0), nodes("Squeeze", self._filled), nodes.index(1))
@@ -79,7 +81,11 @@ class _Writer:
         self._near = nodes("Where", first, nodes.number(NO_ATTENTION), self._bias)
         known = nodes("Slice", "positions.weight", nodes.ints(0), self._filled, nodes.ints(0))
         known = nodes("Reshape", known, nodes("Concat", shape, nodes.ints(-1), axis=0))
-        ids = nodes("Gather", "words.place", contract.IDS) if self._few_words else contract.IDS
+        ids = (
+            nodes("Gather", "words.place", response_contract.IDS)
+            if self._few_words
+            else response_contract.IDS
+        )
         # Before blocks are made of them, as screening's first stage looks for them.
         words = self._in_blocks(nodes("Gather", "words.weight", ids), self._width)
         return self._norm(nodes, nodes("Add", words, known), "norm")

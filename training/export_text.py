@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from inference.screening import contract
+from inference.runtime import response_contract
 from training.encoder import TextClassifier
 from training.export import TRACED_ROWS, TRACED_TOKENS, Call, State, export
 from training.export_long import export_long_serving
@@ -15,7 +15,7 @@ from training.response import Watch
 from training.text_response import respond
 from training.wording import Wording
 
-_INPUTS = (contract.IDS, contract.MASK)
+_INPUTS = (response_contract.IDS, response_contract.MASK)
 
 
 def export_text_serving(module: TextClassifier) -> bytes:
@@ -30,14 +30,17 @@ def export_text_serving(module: TextClassifier) -> bytes:
     def forward(call: Call, _: State, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, ...]:
         return (call(call(ids), mask),)
 
-    return export(module, forward, _example(module), _INPUTS, (contract.LOGITS,), _columns(module))
+    return export(
+        module, forward, _example(module), _INPUTS, (response_contract.LOGITS,), _columns(module)
+    )
 
 
 def export_text_response(
     module: TextClassifier, reference: Reference | None = None, wording: Wording | None = None
 ) -> bytes:
-    """Return the response graph of `inference.screening.contract` for the same module; a reference
-    is one of the vectors that enter its head. Of windows too it holds the square of all scores.
+    """Return the response graph of `inference.runtime.response_contract` for the same module; a
+    reference is one of the vectors that enter its head. Of windows too it holds the square of all
+    scores.
     """
     described = {} if reference is None else reference.state()
 
@@ -48,13 +51,13 @@ def export_text_response(
             words = Wording.of(state)
             return partial(respond, watch=watch, depth=depth(module), wording=words)(call, *given)
 
-    label = torch.full((TRACED_ROWS,), contract.OWN_PREDICTION)
+    label = torch.full((TRACED_ROWS,), response_contract.OWN_PREDICTION)
     example = (*_example(module), label, torch.tensor(0.1))
     state = described | ({} if wording is None else wording.state())
-    names = contract.TEXT_INPUTS, contract.OUTPUTS
+    names = response_contract.TEXT_INPUTS, response_contract.OUTPUTS
     with in_square(module):
         data = export(module, forward, example, *names, _columns(module), state)
-    contract.check_text_response_graph(data)
+    response_contract.check_text_response_graph(data)
     return data
 
 

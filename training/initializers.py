@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from inference.pruning import drop_unread
+from inference.runtime.graph_rewrites import drop_unread
 
 
 def bind(model: onnx.ModelProto, parameters: dict[str, np.ndarray]) -> None:

@@ -9,9 +9,9 @@ that one stands whole.
 import numpy as np
 import torch
 
-from inference import tokens
-from inference.tokenizer import TextTokenizer
-from inference.tokens import Ids
+from inference.text import tokens
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids
 from sealgate.reasons import Reason, Refusal
 from training.descent import Corpus
 from training.distillation import Batch

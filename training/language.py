@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer
 
-from inference.generation import CONFIG, TOKENIZER
+from inference.llm.request import CONFIG, TOKENIZER
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 from training import checkpoints, families, recipe

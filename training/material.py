@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.columns import Column
-from inference.model_config import UNBOUNDED, Domain, InputScaling
-from inference.tokens import TokenRules
+from inference.model.columns import Column
+from inference.model.config import UNBOUNDED, Domain, InputScaling
+from inference.text.tokens import TokenRules
 from sealgate.reasons import Reason, Refusal
 from training.recipe import DataRows
 

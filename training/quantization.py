@@ -18,7 +18,7 @@ from torchao.quantization import pt2e
 from torchao.quantization.pt2e import quantize_pt2e
 from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-from inference.screening import contract
+from inference.runtime import response_contract
 from training.encoder import TextClassifier
 
 # The first with INT8 zero points a channel.
@@ -92,8 +92,10 @@ def to_onnx(rounded: Rounded, student: nn.Module, rows: torch.Tensor) -> bytes:
             dynamo=True,
             dynamic_shapes=_free(student),
             opset_version=_OPSET,
-            input_names=[contract.IDS, contract.MASK] if of_text else [contract.X],
-            output_names=[contract.LOGITS],
+            input_names=[response_contract.IDS, response_contract.MASK]
+            if of_text
+            else [response_contract.X],
+            output_names=[response_contract.LOGITS],
             external_data=False,
             verbose=False,
         )

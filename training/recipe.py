@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from inference.tokens import doubled
+from inference.text.tokens import doubled
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, read_settings
 from training.devices import Devices
@@ -76,8 +76,8 @@ class DataRows:
     file whose column `label` is the class; `columns` are those that are read, if not all. Where
     some are `whole`, of whole numbers, or `immutable` to callers, `model.json` states what all of
     them hold. Texts are cut by `tokenizer`, into at most `tokens`; prose is a text file, in rows of
-    so many. With `windows` a long text is several rows, as `inference.windows` cuts it, and slices
-    have texts.
+    so many. With `windows` a long text is several rows, as `inference.text.windows` cuts it, and
+    slices have texts.
     """
 
     source: str

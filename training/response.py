@@ -1,4 +1,5 @@
-"""A model's response as a torch function: what `inference.screening.contract` asks of the graph.
+"""A model's response as a torch function: what `inference.runtime.response_contract` asks of the
+graph.
 
 The step is that of FGSM (Goodfellow et al., arXiv 1412.6572), with the model's own prediction as
 label unless one is given, so that the label does not leak (Kurakin et al., arXiv 1611.01236).

@@ -26,8 +26,8 @@ import onnxruntime
 import torch
 from torch import nn
 
-from inference import tokens
-from inference.screening import contract
+from inference.runtime import response_contract
+from inference.text import tokens
 from sealgate.reasons import Reason, Refusal
 from training import recipe, students
 from training.descent import Corpus
@@ -208,7 +208,9 @@ def milliseconds(graph: bytes, rows: Rows) -> float:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     feeds = [
-        tokens.feeds(row[row >= 0][None]) if row.dtype == np.int64 else {contract.X: row[None]}
+        tokens.feeds(row[row >= 0][None])
+        if row.dtype == np.int64
+        else {response_contract.X: row[None]}
         for row in rows[:_MEASURED]
     ]
     rounds = []

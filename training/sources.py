@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 from sklearn import datasets
 
-from inference import tokens
-from inference.columns import Column
-from inference.model_config import Domain, InputScaling
-from inference.tokenizer import TextTokenizer
-from inference.tokens import Ids, TokenRules
-from inference.windows import Windows
+from inference.model.columns import Column
+from inference.model.config import Domain, InputScaling
+from inference.text import tokens
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids, TokenRules
+from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import raw, sha256
 from training import recipe

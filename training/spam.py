@@ -23,11 +23,11 @@ import torch
 from safetensors.numpy import save
 from safetensors.torch import load_file
 
-from inference import tokens
-from inference.model_config import UNBOUNDED, Batching, Data, ModelConfig, TensorSpec
-from inference.screening import contract
-from inference.tokenizer import TextTokenizer
-from inference.tokens import Ids, TokenRules
+from inference.model.config import UNBOUNDED, Batching, Data, ModelConfig, TensorSpec
+from inference.runtime import response_contract
+from inference.text import tokens
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids, TokenRules
 from training.encoder import MINILM, TextClassifier, load_bert
 from training.export_text import export_text_response, export_text_serving
 from training.head import fit_head
@@ -42,7 +42,7 @@ _TEXT_BYTES = 1 << 14
 _EPS = 0.03
 _BATCH = 32
 TEXTS = TensorSpec("text", "BYTES", (-1,))
-TOKENS = TensorSpec(contract.IDS, "INT64", (-1, -1))
+TOKENS = TensorSpec(response_contract.IDS, "INT64", (-1, -1))
 _TAGS = re.compile(r"<[^>]{0,500}>")
 
 

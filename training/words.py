@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from inference.tokens import Ids
+from inference.text.tokens import Ids
 
 
 class FewWords(nn.Embedding):

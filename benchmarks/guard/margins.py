@@ -10,8 +10,8 @@ from scipy.stats import binomtest
 
 from benchmarks.guard.prompts import Prompts
 from gateway.screening.prompt_classifier import shown
-from inference.generation import Asked
-from inference.windows import Windows
+from inference.llm.request import Asked
+from inference.text.windows import Windows
 
 Floats = npt.NDArray[np.float32]
 Judge = Callable[[Sequence[str]], Floats]

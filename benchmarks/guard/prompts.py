@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.report import RESULTS
 from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from training.spam import body
 
 _ROOT = RESULTS.parent.parent

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from benchmarks.guard.margins import Floats, Margins
 from gateway.screening.prompt_classifier import PromptClassifier, TextVersion
-from inference.engine import Engine
-from inference.generation import Asked
-from inference.windows import Windows
+from inference.engine.engine import Engine
+from inference.llm.request import Asked
+from inference.text.windows import Windows
 from sealgate.trust.policy_parts import BLOCK
 from sealgate.trust.screens import Guard
 from tests.support.house import House, running

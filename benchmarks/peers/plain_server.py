@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from graph import arguments
 
-from inference.batcher import Batcher
-from inference.limits import Limits
-from inference.runtime import Session
+from inference.batching.batcher import Batcher
+from inference.batching.limits import Limits
+from inference.runtime.session import Session
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,

@@ -6,9 +6,9 @@ They are quantized, and nothing is marked: a mark moves no figure here.
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.forms import form_of
-from inference.graphs import counted, open_response
-from inference.model_config import ModelConfig
+from inference.engine.graphs import counted, open_response
+from inference.model.config import ModelConfig
+from inference.model.forms import form_of
 from publishing.data import Dataset
 from publishing.forward import Classifier, ResponseGraph
 from publishing.probe import Array, Probe

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.screening.sources import Labels, Rows
 from benchmarks.screening.subjects import STEP, Subject, TorchSession
-from inference.screening.columns import Columns
+from inference.model.row_rules import Columns
 from inference.screening.detector import Detector
 from inference.screening.scoring import CLEAN_WEIGHT, Scoring, Weights
 from training.reference import behind, watched

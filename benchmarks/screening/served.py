@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from inference.runtime import Session
-from inference.screening import contract
+from inference.runtime import response_contract
+from inference.runtime.session import Session
 from publishing.quantize import quantize
 from training.export import export_serving
 
@@ -49,4 +49,6 @@ class Served:
 def served(module: torch.nn.Module, rows: Floats) -> Served:
     """As a version is quantized: on rows [n, D] of the fit slice."""
     graph = export_serving(module, rows.shape[1:])
-    return Served(Session.open(quantize(graph, contract.X, rows), [contract.LOGITS]))
+    return Served(
+        Session.open(quantize(graph, response_contract.X, rows), [response_contract.LOGITS])
+    )

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from sklearn import datasets
 
 from benchmarks.subjects import fashion_rows
-from inference.columns import Column
-from inference.screening.columns import Columns
+from inference.model.columns import Column
+from inference.model.row_rules import Columns
 from training.mlp import Recipe
 from training.recipe import PERCEPTRON, Student
 from training.recipe_step import HARDEN, Step

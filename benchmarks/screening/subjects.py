@@ -17,9 +17,9 @@ from torch import nn
 
 from benchmarks.screening.served import Served, served
 from benchmarks.screening.sources import Hardening, Labels, Rows, Source, cut
-from inference.model_config import Domain
-from inference.screening import contract
-from inference.screening.columns import Columns
+from inference.model.config import Domain
+from inference.model.row_rules import Columns
+from inference.runtime import response_contract
 from inference.screening.detector import Detector
 from publishing.calibrate import fit
 from publishing.probe import Probe
@@ -49,17 +49,19 @@ class TorchSession:
         self.module, self.reference = module, reference
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> Any:
-        x, label, eps, low, high = (torch.as_tensor(input_feed[each]) for each in contract.INPUTS)
-        if output_names == [contract.LOGITS]:
+        x, label, eps, low, high = (
+            torch.as_tensor(input_feed[each]) for each in response_contract.INPUTS
+        )
+        if output_names == [response_contract.LOGITS]:
             with torch.no_grad():
                 return [self.module(x).numpy()]
         with watched(self.module) as entered:
             # An attack takes steps and asks for no feature.
-            step_alone = output_names == [contract.X_ADV]
+            step_alone = output_names == [response_contract.X_ADV]
             watch = None if step_alone else Watch(self.reference, entered)
             found = respond(self.module, x, label, eps, low, high, watch)
-        named = dict(zip(contract.OUTPUTS, found, strict=True))
-        return [named[name].numpy() for name in output_names or contract.OUTPUTS]
+        named = dict(zip(response_contract.OUTPUTS, found, strict=True))
+        return [named[name].numpy() for name in output_names or response_contract.OUTPUTS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.report import RESULTS
 from demo.prompts import CLEAN, S_LABS
 from generation.decoder import Cut, Decoder
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from tests.support import tiny_decoder
 from tests.support.gcg import Aim, Attack, Effort, Found, printable
 

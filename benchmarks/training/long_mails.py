@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.training.rows import EMAILS, minilm
-from inference import tokens
-from inference.tokenizer import TextTokenizer
-from inference.tokens import Ids, TokenRules
+from inference.text import tokens
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids, TokenRules
 from training.encoder import MINILM
 from training.spam import body
 from training.teachers import tokenizer_in

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from inference import tokens
-from inference.tokens import Ids
+from inference.text import tokens
+from inference.text.tokens import Ids
 
 Read = Callable[[Ids], np.ndarray]
 # The first, short text makes what is made once.

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from benchmarks.training.peak import Read
-from inference.screening import contract
-from inference.tokens import Ids
+from inference.runtime import response_contract
+from inference.text.tokens import Ids
 from training.encoder import MINILM, Layer, Size, TextClassifier
 from training.export import OPSET
 from training.export_long import export_long_serving
@@ -123,9 +123,9 @@ def _fused(module: TextClassifier) -> bytes:
         scale = f"{name}.weight", f"{name}.bias"
         return nodes("LayerNormalization", x, *scale, axis=-1, epsilon=module.norm.eps)
 
-    size = nodes("Shape", contract.IDS, start=1, end=2)
+    size = nodes("Shape", response_contract.IDS, start=1, end=2)
     known = nodes("Slice", "positions.weight", nodes.ints(0), size, nodes.ints(0))
-    x = norm(nodes("Add", nodes("Gather", "words.weight", contract.IDS), known), "norm")
+    x = norm(nodes("Add", nodes("Gather", "words.weight", response_contract.IDS), known), "norm")
     for at in range(len(module.layers)):
         name = f"layers.{at}."
         parts = [linear(x, f"{name}{part}") for part in ("query", "key", "value")]
@@ -134,19 +134,19 @@ def _fused(module: TextClassifier) -> bytes:
         outer = linear(nodes("Gelu", linear(x, f"{name}inner")), f"{name}outer")
         x = norm(nodes("Add", x, outer), f"{name}outer_norm")
     # Read, so that the graph takes what the others take.
-    held = nodes("Cast", contract.MASK, to=TensorProto.FLOAT)
+    held = nodes("Cast", response_contract.MASK, to=TensorProto.FLOAT)
     total = nodes("MatMul", nodes("Unsqueeze", held, nodes.ints(1)), x)
     mean = nodes(
         "Div",
         nodes("Squeeze", total, nodes.ints(1)),
         nodes("ReduceSum", held, nodes.ints(1), keepdims=1),
     )
-    nodes("Gemm", mean, "head.weight", "head.bias", transB=1, name=contract.LOGITS)
+    nodes("Gemm", mean, "head.weight", "head.bias", transB=1, name=response_contract.LOGITS)
     rows = [
         helper.make_tensor_value_info(name, TensorProto.INT64, ["rows", "tokens"])
-        for name in (contract.IDS, contract.MASK)
+        for name in (response_contract.IDS, response_contract.MASK)
     ]
     sizes = ["rows", module.head.out_features]
-    logits = helper.make_tensor_value_info(contract.LOGITS, TensorProto.FLOAT, sizes)
+    logits = helper.make_tensor_value_info(response_contract.LOGITS, TensorProto.FLOAT, sizes)
     parameters = {name: value.detach().numpy() for name, value in module.named_parameters()}
     return as_model(nodes, parameters, rows, [logits], {"": OPSET, "com.microsoft": 1})

@@ -24,7 +24,7 @@ from benchmarks.training import long_mails, reading
 from benchmarks.training.intervals import Interval
 from benchmarks.training.long_mails import LONGEST, SHORTEST, Mails
 from benchmarks.training.rows import KEPT, minilm
-from inference import tokens
+from inference.text import tokens
 from training.descent import Corpus, descend
 from training.distillation import Batch, Labels
 from training.encoder import TextClassifier

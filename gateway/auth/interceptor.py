@@ -26,7 +26,7 @@ from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES, WATCHES
 from gateway.services.request_fields import Handler, only, parsed
 from gateway.transport.call import Call, RecordedRefusal
 from gateway.transport.call_log import following, line_of_call
-from inference import tracing
+from inference.observability import tracing
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.statuses import grpc_status, refusal_for

@@ -6,15 +6,14 @@ from contextlib import contextmanager
 
 from gateway.config.opening import open_store
 from gateway.observability.engine import EngineMetrics
-from inference.batching import OperatorBounds
-from inference.cpu import CpuSettings
-from inference.engine import Engine, Loader, TrustAnchor
-from inference.loading import LocalLoader
-from inference.remote.host import Host
-from inference.remote.server import Server
-from inference.remote.settings import EngineConfig
-from inference.remote.tally import Tally
-from inference.seen import SeenFile
+from inference.backends.local import LocalLoader
+from inference.batching.limits import OperatorBounds
+from inference.engine.engine import Engine, Loader, TrustAnchor
+from inference.engine.rollback_guard import SeenFile
+from inference.runtime.cpu import CpuSettings
+from inference.server.config import EngineConfig
+from inference.server.host import Host, Tally
+from inference.server.server import Server
 from registry.artifacts import ArtifactStore
 from sealgate.files import read_regular_file
 from sealgate.reasons import Refusal

@@ -11,14 +11,13 @@ from gateway.backends.engine_process import (
     open_tally,
     reading,
 )
-from inference.batching import OperatorBounds
-from inference.remote.host import Host
-from inference.remote.settings import EngineConfig
-from inference.replicas.board import Board
-from inference.replicas.front import Crew, Front
-from inference.replicas.replica import Replica
-from inference.replicas.surroundings import Surroundings
-from inference.seen import SeenFile
+from inference.backends.ray.environment import Board, Surroundings
+from inference.backends.ray.front import Crew, Front
+from inference.backends.ray.replica import Replica
+from inference.batching.limits import OperatorBounds
+from inference.engine.rollback_guard import SeenFile
+from inference.server.config import EngineConfig
+from inference.server.host import Host
 from sealgate.logs import configure
 from sealgate.settings import ConfigError
 
@@ -32,7 +31,7 @@ def build(config: EngineConfig) -> EngineProcess:
         raise ConfigError("--on ray is for the processor: give each GPU an engine of its own")
     surroundings = Surroundings.make()
     try:
-        from inference.replicas.fleet import RayFleet
+        from inference.backends.ray.fleet import RayFleet
     except ModuleNotFoundError as error:
         surroundings.remove()
         raise ConfigError(f"--on ray needs {error.name}: pip install '.[ray]'") from error

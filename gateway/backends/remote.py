@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from gateway.config.engines import EngineSettings
-from inference.remote.door import Door, SocketDoor, TlsDoor
-from inference.remote.room import EngineRoom
-from inference.remote.rooms import EngineRooms
+from inference.backends.remote.endpoint import Door, SocketDoor, TlsDoor
+from inference.backends.remote.engine_pool import EngineRooms
+from inference.backends.remote.remote_engine import EngineRoom
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from gateway.backends.remote import open_room
 from gateway.config.engines import GeneratorSettings
-from inference.admission import Cleared, FileSource, Source
-from inference.engine import Loader, Ready, Snapshot
-from inference.generation import is_generator
-from inference.openai.generator import OpenAiRoom
-from inference.remote.generator import GeneratorRoom
-from inference.remote.rooms import EngineRooms
-from inference.standing import Place
+from inference.backends.openai.generator import OpenAiRoom
+from inference.backends.remote.engine_pool import EngineRooms
+from inference.backends.remote.generator import GeneratorRoom
+from inference.engine.admission import Cleared, FileSource, Source
+from inference.engine.engine import Loader, Ready, Snapshot
+from inference.engine.trust_state import Place
+from inference.llm.request import is_generator
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.dsse import Envelope

@@ -9,13 +9,13 @@ from datetime import datetime
 from gateway.backends.remote import open_rooms
 from gateway.backends.router import BackendRouter, open_generators
 from gateway.config.document import GatewayConfig
-from inference.batching import OperatorBounds
-from inference.cpu import CpuSettings
-from inference.engine import Engine, TrustAnchor
-from inference.foreign.loading import ForeignLoader, open_foreign
-from inference.loading import LocalLoader
-from inference.remote.rooms import EngineRooms
-from inference.seen import SeenFile
+from inference.backends.local import LocalLoader
+from inference.backends.oip.loader import ForeignLoader, open_foreign
+from inference.backends.remote.engine_pool import EngineRooms
+from inference.batching.limits import OperatorBounds
+from inference.engine.engine import Engine, TrustAnchor
+from inference.engine.rollback_guard import SeenFile
+from inference.runtime.cpu import CpuSettings
 from sealgate.trust.keys import PublicKey
 
 

@@ -11,8 +11,8 @@ from gateway import app
 from gateway.backends import engine_process, ray_process
 from gateway.config.document import GatewayConfig
 from gateway.transport.connections import raise_file_limit
-from inference import tracing
-from inference.remote.settings import EngineConfig
+from inference.observability import tracing
+from inference.server.config import EngineConfig
 from sealgate.cli.main import JoinedGroup
 from sealgate.cli.people import state_folder
 from sealgate.logs import configure

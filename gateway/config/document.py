@@ -21,10 +21,10 @@ from gateway.config.sessions import SessionSettings
 from gateway.screening.features import FeatureSettings
 from gateway.transport.http.settings import HttpSettings
 from gateway.witnesses.client import WitnessSettings
-from inference.batching import BatchingBounds, OperatorBounds
-from inference.foreign.settings import ForeignSettings
-from inference.runtime_settings import ON_CPU, RuntimeSettings
-from inference.tracing import TraceSettings
+from inference.backends.oip.server import ForeignSettings
+from inference.batching.limits import BatchingBounds, OperatorBounds
+from inference.observability.tracing import TraceSettings
+from inference.runtime.settings import ON_CPU, RuntimeSettings
 from sealgate.logs import LogSettings
 from sealgate.metrics_settings import MetricsSettings
 from sealgate.settings import ConfigError, read_settings

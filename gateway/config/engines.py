@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.auth.fetch import check_address
-from inference.openai.server import OpenAiServer
-from inference.remote.settings import check_length
+from inference.backends.openai.server import OpenAiServer
+from inference.server.config import check_length
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import read_private_file

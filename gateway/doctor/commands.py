@@ -13,7 +13,7 @@ from gateway.cli.serve import config_option, read_config
 from gateway.doctor import fitting
 from gateway.doctor.database_checks import FAILED, CheckedDatabase, DatabaseChecks
 from gateway.doctor.fitting import Tier
-from inference.machine import Machine
+from inference.runtime.machine import Machine
 from registry.sandbox import probe
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import state_folder

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from gateway.config.sections import GatewayLimits
-from inference.machine import ADRIFT, Machine
-from inference.remote.settings import EngineLimits
-from inference.runtime_settings import CPU, CUDA
+from inference.runtime.machine import ADRIFT, Machine
+from inference.runtime.settings import CPU, CUDA
+from inference.server.config import EngineLimits
 
 # NVIDIA's names of cards for desks; those for servers have others (A100, H100, L4, Tesla T4).
 _FOR_DESKS = re.compile(r"\b(GeForce|GTX|RTX|TITAN|Quadro)\b", re.IGNORECASE)

@@ -41,8 +41,8 @@ class Certificates:
 
 
 class _File:
-    """A file that whoever goes by it follows, as `inference.remote.way` does: what cannot be read
-    changes nothing.
+    """A file that whoever goes by it follows, as `inference.backends.remote.endpoint` does: what
+    cannot be read changes nothing.
     """
 
     def __init__(self, path: Path) -> None:

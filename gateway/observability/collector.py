@@ -26,8 +26,8 @@ from gateway.observability.samples import (
     timed,
 )
 from gateway.recording.recorder import AuditRecorder
-from inference.engine import Engine, Live
-from inference.statistics import Duration, Report, Statistics
+from inference.engine.engine import Engine, Live
+from inference.engine.statistics import Duration, Report, Statistics
 from sealgate.trust.times import parse_time
 
 _SESSIONS = ("search", "extraction")

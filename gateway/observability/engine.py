@@ -9,9 +9,9 @@ from gateway.observability import engine_families as families
 from gateway.observability.readiness import Phase
 from gateway.observability.samples import Labels, batch_times, faults, filled, ready, sized, timed
 from gateway.observability.server import MetricsServer
-from inference.engine import Engine
-from inference.limits import Counts
-from inference.statistics import Report
+from inference.batching.limits import Counts
+from inference.engine.engine import Engine
+from inference.engine.statistics import Report
 from sealgate.metrics_settings import MetricsSettings
 
 

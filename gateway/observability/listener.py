@@ -14,7 +14,7 @@ from gateway.recording.store import GatewayStore
 from gateway.screening.drift import DriftWatch
 from gateway.sessions.watch import SessionWatch
 from gateway.transport.tls import ServerTls
-from inference.engine import Engine
+from inference.engine.engine import Engine
 
 
 class MetricsListener:

@@ -3,7 +3,7 @@
 import threading
 from enum import Enum
 
-from inference.engine import Engine
+from inference.engine.engine import Engine
 from sealgate.reasons import Reason
 
 

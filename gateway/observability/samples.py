@@ -7,8 +7,8 @@ from typing import TypeAlias, TypeVar
 from prometheus_client import Metric
 
 from gateway.observability.families import Family
-from inference.engine import Engine
-from inference.statistics import BOUNDS, Duration, Fault, Report, Spread
+from inference.engine.engine import Engine
+from inference.engine.statistics import BOUNDS, Duration, Fault, Report, Spread
 
 Labels: TypeAlias = tuple[str, ...]
 L = TypeVar("L", bound=Labels)

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.pipeline.params import ORDINARY
-from inference.engine import Indexed, Live
-from inference.generators import Generator
-from inference.remote import prompts
-from inference.statistics import Duration, Executions
-from inference.tensor_spec import TensorSpec
+from inference.backends.remote.generator import Generator
+from inference.engine.engine import Indexed, Live
+from inference.engine.statistics import Duration, Executions
+from inference.llm import messages
+from inference.model.config import TensorSpec
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.trust.times import format_time
 
@@ -18,8 +18,8 @@ PLATFORM = "onnxruntime_onnx"
 _BACKEND = "onnxruntime"
 _GENERATES = "transformers"
 # What language models take, one of the two, and give.
-_PROMPTS = (prompts.TEXT_INPUT, prompts.MESSAGES)
-_ANSWERS = ((prompts.TEXT_OUTPUT, "BYTES"), (prompts.TOKEN_IDS, "INT64"))
+_PROMPTS = (messages.TEXT_INPUT, messages.MESSAGES)
+_ANSWERS = ((messages.TEXT_OUTPUT, "BYTES"), (messages.TOKEN_IDS, "INT64"))
 _READY, _UNAVAILABLE = "READY", "UNAVAILABLE"
 _LAST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 # The data types that a model's configuration admits.

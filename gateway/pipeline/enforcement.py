@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.pipeline.params import InferenceParams
-from inference.answer import Answer
-from inference.live import Live
+from inference.engine.result import Answer
+from inference.engine.table import Live
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.allowances import Allowance, Held
 from sealgate.trust.dsse import Envelope

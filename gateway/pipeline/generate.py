@@ -39,11 +39,11 @@ from gateway.recording.audit_record import actions_of, record_of
 from gateway.recording.recorder import AuditRecorder
 from gateway.screening.prompt_classifier import PromptClassifier
 from gateway.transport.call import Call, RecordedRefusal
-from inference.engine import Engine, Live
-from inference.generators import Generator
-from inference.remote import prompts
-from inference.remote.calls import error_message
-from inference.statistics import Ending, Statistics
+from inference.backends.remote.calls import error_message
+from inference.backends.remote.generator import Generator
+from inference.engine.engine import Engine, Live
+from inference.engine.statistics import Ending, Statistics
+from inference.llm import messages
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.answer import CUT, FULL, NONE, OPENED
@@ -111,13 +111,13 @@ class GenerationPipeline:
         Raises: TOKENS_SPENT, QUOTA_UNKNOWN, as do other quotas on a stream.
         """
         try:
-            for response in self.parts(request, call, prompts.wants_pieces(request)):
+            for response in self.parts(request, call, messages.wants_pieces(request)):
                 yield oip.ModelStreamInferResponse(infer_response=response)
         except Refusal as refusal:
             if refusal.reason in COUNTED:
                 raise
             told = oip.ModelInferResponse(id=request.id)
-            told.parameters[prompts.FINAL].bool_param = True
+            told.parameters[messages.FINAL].bool_param = True
             if isinstance(refusal, RecordedRefusal) and refusal.receipt is not None:
                 told.parameters[RECEIPT].string_param = refusal.receipt.decode()
             message = error_message(refusal)
@@ -178,8 +178,8 @@ class GenerationPipeline:
         if not isinstance(ready, Generator):
             raise Refusal(Reason.METHOD_UNSUITED, "no language model")
         check_followed(request)
-        tokens = ready.terms.output_tokens if context.full else prompts.DEFAULT_TOKENS
-        asked = context.asked = prompts.read_asked(request, self._seed, tokens)
+        tokens = ready.terms.output_tokens if context.full else messages.DEFAULT_TOKENS
+        asked = context.asked = messages.read_asked(request, self._seed, tokens)
         until = context.began + self._granted(params, call)
         caller = call.principal
         with ExitStack() as leaving:

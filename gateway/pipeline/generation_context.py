@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.pipeline.params import InferenceParams, read_id, read_params
-from inference.engine import Live
-from inference.generation import Asked, answer_digest
-from inference.generators import Begun
-from inference.remote import prompts
-from inference.remote.prompts import Piece
-from inference.statistics import Statistics
+from inference.backends.remote.generator import Begun
+from inference.engine.engine import Live
+from inference.engine.statistics import Statistics
+from inference.llm import messages
+from inference.llm.messages import Piece
+from inference.llm.request import Asked, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
@@ -30,7 +30,7 @@ def check_followed(request: oip.ModelInferRequest) -> None:
     for name in _OF_CLASSIFIERS:
         if name in request.parameters:
             raise Refusal(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
-    if any(output.name not in prompts.OUTPUTS for output in request.outputs):
+    if any(output.name not in messages.OUTPUTS for output in request.outputs):
         raise Refusal(Reason.OUTPUT_UNKNOWN)
 
 
@@ -93,7 +93,7 @@ class GenerationContext:
         """
         self.request_id = read_id(request)
         self.parameters = parameters_digest(request)
-        self.params = read_params(prompts.without_sampling(request))
+        self.params = read_params(messages.without_sampling(request))
         return self.params
 
     def begin(self, begun: Begun) -> None:
@@ -125,7 +125,7 @@ class GenerationContext:
             model_name=request.model_name, model_version=version, id=request.id
         )
         wanted = self.params.outputs if self.params else ()
-        prompts.write_piece(response, self.last, wanted or prompts.OUTPUTS)
+        messages.write_piece(response, self.last, wanted or messages.OUTPUTS)
         opening, self.opening = self.opening, None
         if opening is not None:
             self._tell_seed(response)

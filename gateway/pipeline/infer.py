@@ -40,9 +40,9 @@ from gateway.screening.features import FeatureKeeper
 from gateway.sessions.watch import SessionWatch
 from gateway.transport.call import Call, RecordedRefusal
 from gateway.transport.call_log import cleaned, line_of_call
-from inference.engine import Answer, Engine, Live
-from inference.inputs import labels, model_input, wanted_outputs
-from inference.statistics import Ending, Statistics
+from inference.engine.engine import Answer, Engine, Live
+from inference.engine.statistics import Ending, Statistics
+from inference.model.inputs import labels, model_input, wanted_outputs
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal

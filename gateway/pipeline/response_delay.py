@@ -18,8 +18,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from inference.answer import Answer
-from inference.live import Live
+from inference.engine.result import Answer
+from inference.engine.table import Live
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
 from sealgate.trust.screens import SLOW, Screen

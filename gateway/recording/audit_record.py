@@ -6,7 +6,7 @@ from datetime import datetime
 from gateway.pipeline.params import InferenceParams
 from gateway.recording.recorder import AuditRecord
 from gateway.transport.call import Call
-from inference.live import Live
+from inference.engine.table import Live
 from sealgate.reasons import Reason
 from sealgate.trust.answer import BLOCKED, FULL, TWO_STAGE
 from sealgate.trust.policy import Policy

@@ -1,7 +1,7 @@
 """Records what was asked and answered, durably, before anything leaves.
 
 Requests that finish together are committed together: one signature and one write to disk for all
-of them, and for each its own proof. See `inference.batcher` for how they come together.
+of them, and for each its own proof. See `inference.batching.batcher` for how they come together.
 """
 
 import secrets
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.recording.erasure import Erasure, ErasureBarrier
-from inference import tracing
-from inference.batcher import Batcher, Limits
-from inference.statistics import Duration
+from inference.batching.batcher import Batcher, Limits
+from inference.engine.statistics import Duration
+from inference.observability import tracing
 from registry.log.answer_log import Answer, AnswerLog, Opening
 from registry.log.openings import ANYTHING
 from registry.subjects import SubjectKeys

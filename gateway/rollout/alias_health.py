@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from inference.answer import Answer
-from inference.live import Live
+from inference.engine.result import Answer
+from inference.engine.table import Live
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.health import Limits
 

@@ -18,9 +18,9 @@ import numpy as np
 from gateway.recording.audit_record import screening_of
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import FAULTS, AliasHealth
-from inference.answer import Answer
-from inference.engine import Engine, Live
-from inference.inputs import model_input
+from inference.engine.engine import Engine, Live
+from inference.engine.result import Answer
+from inference.model.inputs import model_input
 from sealgate.reasons import Refusal
 from sealgate.tensors import Tensor
 from sealgate.trust.answer import AGREED, DIFFERED, tensors_digest

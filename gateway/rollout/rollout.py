@@ -15,8 +15,8 @@ from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import AliasHealth
 from gateway.rollout.auto_rollback import AutoRollback
 from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
-from inference.answer import Answer
-from inference.engine import Engine, Live
+from inference.engine.engine import Engine, Live
+from inference.engine.result import Answer
 from registry.pointers import Pointers
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor

@@ -8,7 +8,7 @@ on them gains. The bets are a Simple Jumper's: that scores grow, shrink, or gath
 5%.
 
 Two bet: one on every request, and one on those alone whose row has not come before
-(`inference.screening.repeats`). A version's bound is withdrawn once both have gained 1 / ALPHA. So
+(`inference.screening.traffic`). A version's bound is withdrawn once both have gained 1 / ALPHA. So
 who sends a row again and again moves nothing. The first bettor stays for rows that come again by
 their nature, the common ones: those that come once are then no longer like the calibration rows,
 but all together they are. While traffic is exchangeable with calibration, with its repeats or
@@ -32,9 +32,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.answer import Answer
-from inference.live import Live
-from inference.screening.repeats import places, steps
+from inference.engine.result import Answer
+from inference.engine.table import Live
+from inference.screening.traffic import places, steps
 
 _log = logging.getLogger(__name__)
 

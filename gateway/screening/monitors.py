@@ -7,14 +7,14 @@ of thresholds. One threshold is in a file that they read all the same: a languag
 that of its prompts.
 """
 
-from inference import generation
-from inference.version import GOLDEN, MODEL
+from inference.engine.ready_version import GOLDEN, MODEL
+from inference.llm import request
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Principal
 from sealgate.trust.rights import STAFF
 from sealgate.v1.registry_pb2 import Version
 
-_FILES = frozenset({MODEL, GOLDEN, generation.TERMS, generation.GOLDEN})
+_FILES = frozenset({MODEL, GOLDEN, request.TERMS, request.GOLDEN})
 
 
 def check_file(caller: Principal, path: str) -> None:

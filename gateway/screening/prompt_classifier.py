@@ -5,7 +5,7 @@ digest: so each record, which binds the policy, says which bytes judged the prom
 version is not live, nothing is answered.
 
 A classifier reads so many tokens of a text and no more. So a prompt is shown to it in windows, cut
-by its own tokenizer (`inference.windows`), on which it was trained and calibrated as well.
+by its own tokenizer (`inference.text.windows`), on which it was trained and calibrated as well.
 
 A model reads a chat as one text. So beside each message by itself the guard is shown what reaches
 from one into another: of all messages in a row, and of those of one role, between which others'
@@ -19,10 +19,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from gateway.transport.call import Call
-from inference.engine import Engine, Live
-from inference.generation import Asked
-from inference.tokenizer import TextTokenizer
-from inference.windows import Windows
+from inference.engine.engine import Engine, Live
+from inference.llm.request import Asked
+from inference.text.tokenizer import TextTokenizer
+from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.screens import Guard
 from sealgate.trust.shares import SHADOW

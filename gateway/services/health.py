@@ -15,7 +15,7 @@ from grpc_health.v1 import health, health_pb2
 
 from gateway.auth.rights import Rights
 from gateway.transport.call import Call
-from inference.engine import Engine
+from inference.engine.engine import Engine
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.names import check_name
 from sealgate.trust.rights import DEFAULT_ALIAS

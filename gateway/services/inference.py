@@ -10,7 +10,7 @@ from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.params import read_version
 from gateway.transport.call import Call
 from gateway.transport.compression import choose_encoding
-from inference.engine import Engine, Live
+from inference.engine.engine import Engine, Live
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, Refusal

@@ -21,9 +21,9 @@ from gateway.sessions.bets import verdict_payoff
 from gateway.sessions.evidence import Session
 from gateway.sessions.prints import Print, Printer
 from gateway.sessions.store import START, OwnStore, Store
-from inference.answer import Answer
-from inference.live import Live
-from inference.model_config import ModelConfig
+from inference.engine.result import Answer
+from inference.engine.table import Live
+from inference.model.config import ModelConfig
 from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY
 from sealgate.trust.screens import ALERT, SLOW
 from sealgate.trust.screens import Sessions as SessionRules

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.sync.snapshot import RegistrySnapshot
-from inference.engine import Engine, Snapshot, Source
+from inference.engine.engine import Engine, Snapshot, Source
 from registry.log.answer_log import AnswerLog
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inference.admission import SignedManifest
+from inference.engine.admission import SignedManifest
 from registry import records
 from registry.artifacts import ArtifactStore
 from sealgate.reasons import Reason, Refusal

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from inference import tracing
+from inference.observability import tracing
 from sealgate.logs import REQUESTS, RequestIds, current_request
 
 _log = logging.getLogger(REQUESTS)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.screening import contract
+from inference.runtime import response_contract
 
 Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -30,13 +30,13 @@ def feeds(
 ) -> dict[str, npt.NDArray[Any]]:
     """The inputs of a response graph; without labels the model's own predictions are used."""
     if labels is None:
-        labels = np.full(len(x), contract.OWN_PREDICTION, np.int64)
+        labels = np.full(len(x), response_contract.OWN_PREDICTION, np.int64)
     return {
-        contract.X: x,
-        contract.LABEL: labels,
-        contract.EPS: np.array(eps, np.float32),
-        contract.CLIP_MIN: np.array(clip_min, np.float32),
-        contract.CLIP_MAX: np.array(clip_max, np.float32),
+        response_contract.X: x,
+        response_contract.LABEL: labels,
+        response_contract.EPS: np.array(eps, np.float32),
+        response_contract.CLIP_MIN: np.array(clip_min, np.float32),
+        response_contract.CLIP_MAX: np.array(clip_max, np.float32),
     }
 
 
@@ -49,7 +49,7 @@ def fgsm(
     labels: Labels | None = None,
 ) -> Rows:
     """One step of size eps away from the labels; rows x [n, ...], labels [n]."""
-    (moved,) = session.run([contract.X_ADV], feeds(x, eps, clip_min, clip_max, labels))
+    (moved,) = session.run([response_contract.X_ADV], feeds(x, eps, clip_min, clip_max, labels))
     return np.asarray(moved, np.float32)
 
 

@@ -1,20 +1,43 @@
 """What a detector's thresholds promise, and the clean scores on which they stand.
 
-Two promises, each with the same confidence (see `inference.screening.conformal`): of clean rows at
-most `bound` exceed a threshold, and of rows that a named, benign shift has moved at most
+Two promises, each with the same confidence (see `inference.screening.calibration`): of clean rows
+at most `bound` exceed a threshold, and of rows that a named, benign shift has moved at most
 `SHIFT_BOUND` exceed the upper one. The first holds while traffic is exchangeable with the
 calibration rows; the second for the shifts that are named, and no others.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from inference.numbers import number, numbers
-from inference.screening import conformal
+from inference.model.columns import number, numbers
 from sealgate.trust import fields
+
+
+def conformal_rank(n: int, bound: float, confidence: float) -> int:
+    """Which of n clean scores, counted from the largest, to use as threshold: 1 is the largest.
+
+    0 means that even the largest cannot back the bound: there are too few scores.
+    """
+    if n < 1 or not 0 < bound < 1 or not 0 < confidence < 1:
+        raise ValueError("n must be positive, bound and confidence between 0 and 1")
+    allowed, cumulated, found = 1 - confidence, 0.0, 0
+    while found < n:
+        cumulated += _binomial(n, bound, found)
+        if cumulated > allowed:
+            break
+        found += 1
+    return found
+
+
+def _binomial(n: int, p: float, k: int) -> float:
+    """P(Binomial(n, p) = k), by logarithms so that large n does not underflow on the way."""
+    choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(choose + k * math.log(p) + (n - k) * math.log1p(-p))
+
 
 SHIFT_BOUND = 0.05
 Floats = npt.NDArray[np.float64]
@@ -107,7 +130,7 @@ class Calibration:
         )
 
     def _check_rank(self, rank: int, bound: float) -> None:
-        if not 1 <= rank <= conformal.rank(self.rows, bound, self.confidence):
+        if not 1 <= rank <= conformal_rank(self.rows, bound, self.confidence):
             raise fields.malformed("a threshold claims a bound that its rank does not back")
 
 

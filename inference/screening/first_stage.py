@@ -6,8 +6,8 @@ its weights, so FGSM needs no run at all: the step along the gradient's sign tha
 is the margin over the sum of the gradient's sizes. Beside it stand how far input and vector lie
 from clean ones of the answer's class and of the next (Lee et al., arXiv 1807.03888): an attack that
 goes deep into another class is told by the input, which does not look like that class. Of a text
-the input is what its words say by themselves (`inference.screening.words`), or else, where nothing
-counted them, the mean of their embeddings.
+the input is what its words say by themselves (`inference.screening.first_stage`), or else, where
+nothing counted them, the mean of their embeddings.
 
 A row whose score is at most `cut` is taken for clean by this stage alone; every other goes on to
 the response graph. So this stage never makes a row suspect.
@@ -18,11 +18,14 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
 
-from inference.numbers import number, numbers
+from inference.model.columns import number, numbers
 from inference.screening import scoring
 from inference.screening.calibration import Floats
 from inference.screening.scoring import Scoring
+from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
 
 Rows = npt.NDArray[np.float32]
@@ -185,3 +188,52 @@ class FirstStage:
         """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
         item = fields.record(value, ("readings", *scoring.NAMES, "cut"))
         return cls(Readings.read(item["readings"]), Scoring.read(item), number(item["cut"]))
+
+
+Ids = npt.NDArray[np.int64]
+VOTES, PLACES = "wording.votes", "wording.places"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """The tables `votes` [V, C] and `places` [V, W] of a response graph."""
+
+    votes: Rows
+    places: Rows
+
+    @classmethod
+    def of(cls, response: bytes, vocabulary: int, classes: int) -> Self | None:
+        """From a checked response graph; None from one that has no counts.
+
+        Raises GRAPH_MISMATCH where they are not of as many tokens and classes.
+        """
+        graph = onnx.load_model_from_string(response).graph
+        held = {each.name: each for each in graph.initializer if each.name in (VOTES, PLACES)}
+        if len(held) < len((VOTES, PLACES)):
+            return None
+        votes, places = (numpy_helper.to_array(held[name]) for name in (VOTES, PLACES))
+        sizes = votes.shape, places.shape[:1], places.ndim
+        if sizes != ((vocabulary, classes), (vocabulary,), 2):
+            raise Refusal(Reason.GRAPH_MISMATCH, "counts of other tokens or classes")
+        return cls(votes.astype(np.float32), places.astype(np.float32))
+
+    @property
+    def size(self) -> int:
+        """How many numbers it says of a text."""
+        return self.votes.shape[1] + self.places.shape[1] + 1
+
+    def read(self, ids: Ids, mask: Ids) -> Rows:
+        """Of texts, ids and mask [n, s]: their tokens' mean votes and mean place, and how well
+        tokens agree with the rest of the text; float32 [n, size].
+        """
+        held = mask.astype(np.float32)
+        count = held.sum(axis=1, keepdims=True)
+        weights = (held / count)[:, np.newaxis]
+        places = self.places[ids] * held[:, :, np.newaxis]
+        total = places.sum(axis=1, keepdims=True)
+        rest = total - places
+        lengths = np.sqrt((places * places).sum(axis=2) * (rest * rest).sum(axis=2))
+        agreed = (places * rest).sum(axis=2) / (lengths + _TINY)
+        votes = (weights @ self.votes[ids])[:, 0]
+        agreement = (agreed * held).sum(axis=1, keepdims=True) / count
+        return np.concatenate([votes, total[:, 0] / count, agreement], axis=1)

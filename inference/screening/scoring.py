@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from inference.numbers import number, numbers
+from inference.model.columns import number, numbers
 from inference.screening.calibration import Floats
 from sealgate.trust import fields
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from inference.pruning import drop_unread
+from inference.runtime.graph_rewrites import drop_unread
 from publishing.graphs import serialize_model
 from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_blocks
 from sealgate.reasons import Reason, Refusal

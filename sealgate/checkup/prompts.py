@@ -28,7 +28,7 @@ Tokens = tuple[int, ...]
 @dataclass(frozen=True, slots=True)
 class Prompt(Question):
     """A prompt of these tokens; its receipt binds prompt and sampling, and of the answer the tokens
-    of both and the text (`inference.generation`).
+    of both and the text (`inference.llm.request`).
     """
 
     ids: Tokens

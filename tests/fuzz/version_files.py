@@ -13,13 +13,13 @@ import safetensors.numpy
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
-from inference.generation import INT8, PromptScreen, Terms
-from inference.golden import Golden
-from inference.model_config import Data, ModelConfig
+from inference.llm.request import INT8, PromptScreen, Terms
+from inference.model.config import Data, ModelConfig
+from inference.model.golden import Golden
 from inference.screening.calibration import Calibration, Limit, Shift
 from inference.screening.detector import Detector, Verdict
 from inference.screening.scoring import Scaling, Tail, Weights
-from inference.tokenizer import TextTokenizer
+from inference.text.tokenizer import TextTokenizer
 from registry.byte_sources import MemoryBytes
 from registry.formats import check_file
 from registry.tensor_headers import check_header
@@ -163,7 +163,7 @@ HARNESSES = (
         "model-json",
         _parse_model,
         _models,
-        ("inference.model_config", "inference.batching", "inference.columns"),
+        ("inference.model.config", "inference.batching.limits", "inference.model.columns"),
     ),
     Harness(
         "detector-json",
@@ -171,7 +171,7 @@ HARNESSES = (
         _detectors,
         ("inference.screening.detector", "inference.screening.scoring"),
     ),
-    Harness("generator-json", _parse_terms, _terms, ("inference.generation",)),
+    Harness("generator-json", _parse_terms, _terms, ("inference.llm.request",)),
     Harness(
         "safetensors",
         _parse_safetensors,
@@ -179,10 +179,10 @@ HARNESSES = (
         ("registry.tensor_headers",),
         (ValueError,),
     ),
-    Harness("golden", _parse_golden, _golden, ("inference.golden", "sealgate.checkup.rows")),
+    Harness("golden", _parse_golden, _golden, ("inference.model.golden", "sealgate.checkup.rows")),
     Harness("onnx", _parse_onnx, _onnx, ("registry.onnx_file", "registry.protobuf_limits")),
     Harness(
         "json", _parse_json, lambda: (b'{"a":[1,2.5,"x",null,true]}',), ("registry.json_text",)
     ),
-    Harness("tokenizers", _parse_tokenizer, _tokenizers, ("inference.tokenizer",), (), 16_384),
+    Harness("tokenizers", _parse_tokenizer, _tokenizers, ("inference.text.tokenizer",), (), 16_384),
 )

@@ -5,8 +5,8 @@ make of a text.
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from inference.tokenizer import TextTokenizer
-from inference.tokens import TRUNCATE, TokenRules
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import TRUNCATE, TokenRules
 
 
 def opened(most: int, text_bytes: int = 4096) -> TextTokenizer:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from inference.screening.words import PLACES, VOTES
+from inference.screening.first_stage import PLACES, VOTES
 from tests.support.text_models import RULES
 
 _WIDTH = 3

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from inference.cpu import CpuSettings
-from inference.runtime import Session
-from inference.statistics import Duration
-from inference.version import ReadyVersion
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.statistics import Duration
+from inference.runtime.cpu import CpuSettings
+from inference.runtime.session import Session
 from sealgate.reasons import Refusal
 from tests.support.hard_graphs import ROW_BYTES, hungry
 from tests.support.onnx_models import Perceptron

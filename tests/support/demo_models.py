@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 from safetensors.numpy import load_file
 
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
 from training.mlp import Mlp, rebuild
 
 DEMO = Path(__file__).parents[2] / "demo"

@@ -1,6 +1,6 @@
 """What an engine in front of a registry on paper came to."""
 
-from inference.engine import Engine, Update
+from inference.engine.engine import Engine, Update
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron
 from tests.support.paper_registry import PaperRegistry, PaperVersion

@@ -11,7 +11,7 @@ import pytest
 
 from generation import process
 from generation.settings import GeneratorConfig
-from inference.remote.server import Server
+from inference.server.server import Server
 from sealgate.setup.engine import EnginePlace
 from sealgate.trust.answer import FIELDS
 from tests.support.house import House

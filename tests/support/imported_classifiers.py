@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from inference.model_config import Data
-from inference.tokens import Ids, feeds
+from inference.model.config import Data
+from inference.text.tokens import Ids, feeds
 from tests.support import tiny_checkpoints
 from tests.support.text_models import RULES, rows_of, sentences, tokenizer_json
 from training.checkpoints import take_in

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import Table, delete, insert, select, text, update
 
 from gateway.sync.snapshot import RegistrySnapshot
-from inference.cpu import CpuSettings
-from inference.engine import Engine, TrustAnchor, Update
-from inference.loading import LocalLoader
-from inference.seen import SeenFile
+from inference.backends.local import LocalLoader
+from inference.engine.engine import Engine, TrustAnchor, Update
+from inference.engine.rollback_guard import SeenFile
+from inference.runtime.cpu import CpuSettings
 from registry import schema
 from registry.database import Database
 from registry.freshness import newest_state, stored_envelope

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import numpy as np
 import numpy.typing as npt
 
-from inference.batcher import Batcher
+from inference.batching.batcher import Batcher
 from sealgate.reasons import Reason, Refusal
 
 Rows = npt.NDArray[np.float32]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
 
 DOCUMENT: dict[str, Any] = {
     "type": "sealgate/model/v1",

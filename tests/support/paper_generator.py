@@ -12,9 +12,9 @@ from gateway.admission.quotas import QuotaLimiter
 from gateway.config.quotas import QuotaStore
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.transport.call import CallCleanup
-from inference.generators import Begun, Generator
-from inference.remote.prompts import Piece
-from inference.statistics import Statistics
+from inference.backends.remote.generator import Begun, Generator
+from inference.engine.statistics import Statistics
+from inference.llm.messages import Piece
 from sealgate.trust.policy_parts import FLAG
 from sealgate.trust.screens import Screen, Verdicts
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from inference.admission import SignedManifest
-from inference.standing import Place, TrustAnchor
+from inference.engine.admission import SignedManifest
+from inference.engine.trust_state import Place, TrustAnchor
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import dsse, oms
 from sealgate.trust.digest import sha256

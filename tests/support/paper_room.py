@@ -9,17 +9,16 @@ from typing import Any
 import grpc
 import numpy as np
 
-from inference.cpu import CpuSettings
-from inference.engine import Engine, Loader
-from inference.loading import LocalLoader
-from inference.remote.host import Host
-from inference.remote.load import Load
-from inference.remote.server import Server
-from inference.remote.service import write_load
-from inference.remote.settings import Artifacts, EngineConfig, EngineLimits, Identity, Listen, Trust
-from inference.remote.tally import Tally
-from inference.seen import SeenFile
-from inference.standing import Place
+from inference.backends.local import LocalLoader
+from inference.engine.engine import Engine, Loader
+from inference.engine.rollback_guard import SeenFile
+from inference.engine.trust_state import Place
+from inference.runtime.cpu import CpuSettings
+from inference.server.config import Artifacts, EngineConfig, EngineLimits, Identity, Listen, Trust
+from inference.server.host import Host, Tally
+from inference.server.load import Load
+from inference.server.server import Server
+from inference.server.services import write_load
 from registry.artifact_folder import FolderStore
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from inference.answer import Answer
-from inference.batching import NO_BOUNDS
-from inference.costs import Costs
-from inference.cpu import CpuSettings
-from inference.loading import LocalLoader
-from inference.remote.host import Host
-from inference.replicas.board import Board
-from inference.replicas.front import Crew, Front
-from inference.replicas.replica import Address, Refused, Replica, heard
+from inference.backends.local import LocalLoader
+from inference.backends.ray.environment import Board
+from inference.backends.ray.front import Crew, Front
+from inference.backends.ray.replica import Address, Refused, Replica, heard
+from inference.batching.cost_model import Costs
+from inference.batching.limits import NO_BOUNDS
+from inference.engine.result import Answer
+from inference.runtime.cpu import CpuSettings
+from inference.server.host import Host
 from sealgate.reasons import Reason, Refusal
 from tests.support.paper_registry import PaperRegistry
 from tests.support.paper_room import PaperRoom

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from inference.engine import Live
+from inference.engine.engine import Live
 from sealgate.trust.keys import PrivateKey, write_private_file
 from tests.support.house import House
 from tests.support.succession import change

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from inference.columns import Column
-from inference.model_config import ModelConfig
-from inference.screening.columns import Columns
+from inference.model.columns import Column
+from inference.model.config import ModelConfig
+from inference.model.row_rules import Columns
 from publishing.source import CONFIG, RESPONSE, SERVING
 
 DEMO = Path(__file__).parents[2] / "demo"

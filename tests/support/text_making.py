@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
-from inference.tokens import NO_TOKEN
+from inference.text.tokens import NO_TOKEN
 from tests.support.text_models import DATA, FOLDER, config, rows_of, sentences, tokenizer_json
 from training.encoder import Size, TextClassifier
 from training.export_text import export_text_response, export_text_serving

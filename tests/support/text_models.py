@@ -11,12 +11,12 @@ import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from inference import version
-from inference.cpu import CpuSettings
-from inference.model_config import UNBOUNDED as DOMAIN
-from inference.model_config import Batching, Data, ModelConfig, TensorSpec
-from inference.tokenizer import TextTokenizer
-from inference.tokens import Ids, TokenRules, resized
+from inference.engine import ready_version
+from inference.model.config import UNBOUNDED as DOMAIN
+from inference.model.config import Batching, Data, ModelConfig, TensorSpec
+from inference.runtime.cpu import CpuSettings
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids, TokenRules, resized
 from publishing import trial
 from publishing.data import Dataset
 from publishing.source import SourceFolder
@@ -129,20 +129,20 @@ def version_files() -> Mapping[str, bytes]:
     trial.run(request.encode(), sent.append)
     int8, golden, detector, _ = sent
     return {
-        version.MODEL: source().config.encode(),
-        version.INT8: int8,
-        version.FP32: marked.serving,
-        version.RESPONSE: marked.response,
-        version.DETECTOR: detector,
-        version.GOLDEN: golden,
-        version.TOKENIZER: source().tokenizer or b"",
+        ready_version.MODEL: source().config.encode(),
+        ready_version.INT8: int8,
+        ready_version.FP32: marked.serving,
+        ready_version.RESPONSE: marked.response,
+        ready_version.DETECTOR: detector,
+        ready_version.GOLDEN: golden,
+        ready_version.TOKENIZER: source().tokenizer or b"",
     }
 
 
-def ready(**replaced: bytes) -> version.ReadyVersion:
+def ready(**replaced: bytes) -> ready_version.ReadyVersion:
     """The version, loaded; `replaced` gives other bytes, by the path with `_` for each dot."""
     other = {name.replace("_", "."): data for name, data in replaced.items()}
-    return version.ReadyVersion.build("", {**version_files(), **other}, CpuSettings(1))
+    return ready_version.ReadyVersion.build("", {**version_files(), **other}, CpuSettings(1))
 
 
 def asked(*texts: str) -> np.ndarray:

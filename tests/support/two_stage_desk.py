@@ -10,9 +10,9 @@ from demo.questions import question
 from gateway.pipeline.infer import InferencePipeline
 from gateway.recording.recorder import AuditRecord
 from gateway.transport.call import RecordedRefusal
-from inference.answer import Answer
+from inference.engine.result import Answer
+from inference.engine.statistics import Statistics
 from inference.screening.detector import Verdict
-from inference.statistics import Statistics
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.screens import Screen, Screens
 from tests.support.onnx_models import Perceptron

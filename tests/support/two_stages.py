@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from inference import version
-from inference.graphs import open_tapped
+from inference.engine import ready_version
+from inference.engine.graphs import open_tapped
 from inference.screening.calibration import Calibration, Limit
 from inference.screening.detector import Detector
 from inference.screening.first_stage import FEATURES, FirstStage, Readings
@@ -54,4 +54,4 @@ def two_stage_files(
         zeros = (0.0,) * size
         read = replace(read, vectors=replace(read.vectors, mean=zeros, basis=zeros * count))
     detector = staged(files.detector, by_margin(read, cut))
-    return files.encode() | {version.DETECTOR: detector.encode()}, detector
+    return files.encode() | {ready_version.DETECTOR: detector.encode()}, detector

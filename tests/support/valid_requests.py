@@ -1,7 +1,7 @@
 """Requests that are valid on each gRPC listener: a path, and the bytes of its message."""
 
-from inference.remote.load import Load
-from inference.remote.service import write_load
+from inference.server.load import Load
+from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.manifest import Manifest

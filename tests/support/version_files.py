@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from inference import version
-from inference.golden import Golden
-from inference.model_config import Batching, Data, Domain, ModelConfig, TensorSpec
-from inference.screening import conformal
+from inference.engine import ready_version
+from inference.model.config import Batching, Data, Domain, ModelConfig, TensorSpec
+from inference.model.golden import Golden
+from inference.screening import calibration
 from inference.screening.calibration import Calibration, Limit
 from inference.screening.detector import Detector, Verdict
 from inference.screening.scoring import Scaling, Tail, Weights
@@ -53,12 +53,12 @@ class VersionFiles:
     def encode(self, **replaced: bytes) -> dict[str, bytes]:
         """The files by path; `replaced` gives other bytes, by the path with `_` for each dot."""
         files = {
-            version.MODEL: self.config.encode(),
-            version.INT8: self.perceptron.int8(),
-            version.FP32: self.perceptron.serving(),
-            version.RESPONSE: self.perceptron.response(),
-            version.DETECTOR: self.detector.encode(),
-            version.GOLDEN: self.golden.encode(),
+            ready_version.MODEL: self.config.encode(),
+            ready_version.INT8: self.perceptron.int8(),
+            ready_version.FP32: self.perceptron.serving(),
+            ready_version.RESPONSE: self.perceptron.response(),
+            ready_version.DETECTOR: self.detector.encode(),
+            ready_version.GOLDEN: self.golden.encode(),
         }
         other = {name.replace("_", "."): data for name, data in replaced.items()}
         assert other.keys() <= files.keys()
@@ -105,7 +105,7 @@ def margin(logits: Floats) -> npt.NDArray[np.float32]:
 
 
 def _limit(scores: npt.NDArray[np.floating[Any]], bound: float) -> Limit:
-    rank = conformal.rank(len(scores), bound, _CONFIDENCE)
+    rank = calibration.conformal_rank(len(scores), bound, _CONFIDENCE)
     return Limit(bound, rank, float(scores[-rank]))
 
 

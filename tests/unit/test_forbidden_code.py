@@ -29,7 +29,7 @@ _FETCHES = {
     "gateway/auth/fetch.py",
     "gateway/transport/http_client.py",
     "gateway/witnesses/client.py",
-    "inference/openai/server.py",
+    "inference/backends/openai/server.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.
 _SQL = {"registry/postgres.py", "registry/sqlite.py"}

@@ -19,7 +19,7 @@ from benchmarks.screening.texts import synonyms
 from benchmarks.screening.texts.corpora import Labels
 from benchmarks.screening.texts.mistyping import KINDS, mistakable, mistake
 from benchmarks.screening.texts.subjects import Floats, TextSubject
-from inference.tokens import Ids
+from inference.text.tokens import Ids
 from publishing.text_probe import SHARES, TextProbe, inner
 
 MOST_WORDS = 0.4

@@ -16,7 +16,7 @@ from benchmarks.screening.measures import share, tell
 from benchmarks.screening.texts.attacks import MOST_TEXTS
 from benchmarks.screening.texts.subjects import Floats, Measured, TextSubject
 from inference.screening.detector import Detector
-from inference.tokens import Ids
+from inference.text.tokens import Ids
 from publishing.text_probe import TextProbe
 
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)

@@ -14,7 +14,7 @@ from benchmarks.screening.texts import knowing
 from benchmarks.screening.texts.attacks import TEXT_ATTACKS, made
 from benchmarks.screening.texts.subjects import Floats, TextSubject
 from inference.screening.detector import Detector
-from inference.tokens import Ids
+from inference.text.tokens import Ids
 from publishing.screening_report import auroc
 from publishing.text_probe import SHARES
 

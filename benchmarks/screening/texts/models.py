@@ -15,9 +15,9 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from torch.nn import functional
 
 from benchmarks.screening.texts.corpora import Labels, Texts
-from inference import tokens
-from inference.tokenizer import TextTokenizer
-from inference.tokens import Ids, TokenRules
+from inference.text import tokens
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids, TokenRules
 from training.encoder import Size, TextClassifier
 from training.spam import encoded
 

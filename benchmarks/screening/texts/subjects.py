@@ -20,10 +20,10 @@ from benchmarks.screening.texts import models
 from benchmarks.screening.texts.corpora import Corpus, Labels, Texts, cut
 from benchmarks.screening.texts.mistyping import mistyped
 from benchmarks.screening.texts.models import Cutter
-from inference import tokens
-from inference.screening import contract
+from inference.runtime import response_contract
 from inference.screening.detector import Detector
-from inference.tokens import Ids
+from inference.text import tokens
+from inference.text.tokens import Ids
 from publishing.calibrate import fit
 from publishing.text_probe import TextProbe
 from training.encoder import TextClassifier
@@ -49,7 +49,9 @@ class Measured:
     wording: Wording
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        ids, mask, label, eps = (torch.as_tensor(feeds[name]) for name in contract.TEXT_INPUTS)
+        ids, mask, label, eps = (
+            torch.as_tensor(feeds[name]) for name in response_contract.TEXT_INPUTS
+        )
         with watched(self.module) as entered:
             watch, begins = Watch(self.reference, entered), depth(self.module)
             given = ids, mask, label, eps, watch, begins, self.wording
@@ -64,7 +66,9 @@ class Stepped:
     module: TextClassifier
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        ids, mask, label, eps = (torch.as_tensor(feeds[name]) for name in contract.TEXT_INPUTS)
+        ids, mask, label, eps = (
+            torch.as_tensor(feeds[name]) for name in response_contract.TEXT_INPUTS
+        )
         words = self.module(ids).detach().requires_grad_(True)
         logits = self.module(words, mask)
         attacked = torch.arange(logits.shape[1]) == label[:, None]

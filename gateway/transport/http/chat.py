@@ -19,8 +19,8 @@ import numpy as np
 from gateway.pipeline.generation_context import OPENING, RECEIPT, SEED
 from gateway.transport.compression import Body
 from gateway.transport.http.strict_json import any_members, items, members, parse, room_for, text
-from inference.generation import is_text
-from inference.remote.prompts import FINAL, FINISH, MESSAGES, TEXT_OUTPUT
+from inference.llm.messages import FINAL, FINISH, MESSAGES, TEXT_OUTPUT
+from inference.llm.request import is_text
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_outputs, write_inputs

@@ -30,7 +30,7 @@ from gateway.transport.http.openapi import document
 from gateway.transport.http.operations import OPERATIONS, READS_BODY, RestRequest
 from gateway.transport.http.peer import HttpContext
 from gateway.transport.http.routes import CHAT, OPENAI, OPENAPI, Route, find
-from inference import tracing
+from inference.observability import tracing
 from sealgate.reasons import Reason, Refusal
 
 _INFER = "ModelInfer"

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from gateway.auth.certificates import PEM_PROPERTY
-from inference.tracing import TRACEPARENT
+from inference.observability.tracing import TRACEPARENT
 
 Properties: TypeAlias = Mapping[str, Sequence[bytes]]
 

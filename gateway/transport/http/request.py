@@ -8,7 +8,7 @@ import h11
 
 from gateway.transport.http.answer import HttpStream
 from gateway.transport.http.peer import HttpContext, Peer
-from inference.tracing import TRACEPARENT
+from inference.observability.tracing import TRACEPARENT
 from sealgate.reasons import Reason, Refusal
 
 # Smaller parts than this on average, once there are many, cost more than they bring.

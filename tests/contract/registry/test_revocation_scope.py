@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from inference.engine import Engine
+from inference.engine.engine import Engine
 from registry.records import VersionRecord
 from sealgate.auditing.as_of import standings
 from sealgate.reasons import Reason

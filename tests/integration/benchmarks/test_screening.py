@@ -13,7 +13,7 @@ from benchmarks.screening.attacks import ATTACKS, BOUNDED, made
 from benchmarks.screening.served import FEATURES
 from benchmarks.screening.sources import CANCER, DIGITS, Hardening
 from benchmarks.screening.subjects import HARDENED, PLAIN, Subject, TorchSession
-from inference.screening import contract
+from inference.runtime import response_contract
 from inference.screening.attack import feeds
 from tests.support.demo_models import DemoModel
 from training import datasets
@@ -51,7 +51,9 @@ def test_what_is_measured_is_what_versions_compute() -> None:
     session = TorchSession(demo.module, Reference.of_rows(demo.module, train.x, train.y))
     given = feeds(demo.data["x_test"][:50], 0.03, 0.0, 1.0)
     for ours, graph_s in zip(
-        session.run(None, given), demo.session.run(list(contract.OUTPUTS), given), strict=True
+        session.run(None, given),
+        demo.session.run(list(response_contract.OUTPUTS), given),
+        strict=True,
     ):
         assert np.allclose(ours, graph_s, atol=2e-3, rtol=1e-3)
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.config.document import GatewayConfig
-from inference.remote.settings import EngineConfig
+from inference.server.config import EngineConfig
 from sealgate.cli.main import main
 from tests.support import namespaces
 

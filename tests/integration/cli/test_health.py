@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from inference.version import GOLDEN, INT8, MODEL, ReadyVersion
+from inference.engine.ready_version import GOLDEN, INT8, MODEL, ReadyVersion
 from sealgate.checkup import answers
 from sealgate.reasons import Reason
 from sealgate.signed_version import SignedVersion, policy_history

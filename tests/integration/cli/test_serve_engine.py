@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from demo.stage import free_ports
 from gateway.config.document import GatewayConfig
-from inference.remote.settings import EngineConfig
+from inference.server.config import EngineConfig
 from sealgate.cli.main import main
 from sealgate.setup.engine import EnginePlace
 from tests.support.engine_process import EngineProcess

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from gateway.config.document import GatewayConfig
-from inference.remote.settings import EngineConfig
+from inference.server.config import EngineConfig
 from sealgate.setup.engine import EnginePlace
 from sealgate.trust.keys import read_private_file
 from tests.support import helm

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.document import GatewayConfig
-from inference.remote.settings import EngineConfig
+from inference.server.config import EngineConfig
 from sealgate.setup.engine import EnginePlace
 from tests.support.house import ROOT, House
 from tests.support.oracles import program, run

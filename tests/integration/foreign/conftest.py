@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from inference.cpu import CpuSettings
-from inference.engine import Engine
-from inference.foreign.loading import ForeignLoader
-from inference.foreign.settings import ForeignSettings
-from inference.seen import SeenFile
+from inference.backends.oip.loader import ForeignLoader
+from inference.backends.oip.server import ForeignSettings
+from inference.engine.engine import Engine
+from inference.engine.rollback_guard import SeenFile
+from inference.runtime.cpu import CpuSettings
 from tests.support.foreign_servers import Foreign, SmallServer, ml_server, small_server
 from tests.support.paper_registry import PaperRegistry
 

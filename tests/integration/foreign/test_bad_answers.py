@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
-from inference.version import INT8
+from inference.engine.ready_version import INT8
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from tests.support.engine_outcomes import FILES, MODEL, PLACE, only, promoted

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
+from inference.engine.ready_version import INT8
 from inference.screening.detector import Verdict
-from inference.version import INT8
 from sealgate.reasons import Reason, Refusal
 from tests.support.engine_outcomes import BETTER, FILES, MODEL, PLACE, only, promoted
 from tests.support.foreign_servers import Foreign, SmallServer

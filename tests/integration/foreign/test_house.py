@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from demo.questions import reason_for
+from inference.engine.ready_version import INT8, RESPONSE
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
-from inference.version import INT8, RESPONSE
 from publishing.forward import ResponseGraph
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason

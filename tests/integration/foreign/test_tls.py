@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.version import INT8
+from inference.engine.ready_version import INT8
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority

@@ -12,7 +12,7 @@ import pytest
 from gateway.app import build
 from gateway.config.document import GatewayConfig
 from gateway.rollout.auto_rollback import AutoRollback
-from inference.version import ReadyVersion
+from inference.engine.ready_version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.signing_keys import open_signer

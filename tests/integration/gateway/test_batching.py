@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.document import GatewayConfig
-from inference.version import ReadyVersion
+from inference.engine.ready_version import ReadyVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError

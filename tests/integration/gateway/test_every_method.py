@@ -17,7 +17,7 @@ import sealgate.oip
 import sealgate.v1
 from gateway.app import SERVICES
 from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES
-from inference.remote.server import SERVICES as ENGINES
+from inference.server.server import SERVICES as ENGINES
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
 from sealgate.trust.times import format_time

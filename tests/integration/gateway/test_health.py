@@ -4,7 +4,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from inference.engine import Engine
+from inference.engine.engine import Engine
 from sealgate.reasons import Reason, Refusal
 from tests.support.house import refusal
 

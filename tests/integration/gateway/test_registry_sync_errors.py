@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.engine import Engine, Update
-from inference.seen import Seen, SeenFile
+from inference.engine.engine import Engine, Update
+from inference.engine.rollback_guard import Seen, SeenFile
 from sealgate.reasons import Reason
 from tests.support.house import House, question, refusal, rows, running
 

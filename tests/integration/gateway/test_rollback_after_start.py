@@ -22,7 +22,7 @@ def test_the_previous_version_is_loaded_at_start(
         house.stop()
         house.start()
         await_both_loaded(house)
-        monkeypatch.setattr("inference.loading.read_files", unwilling)
+        monkeypatch.setattr("inference.backends.local.read_files", unwilling)
         house.governance("admin").rollback("digits", "production", 1, "test")
         house.await_version("digits", 1)
 

@@ -13,8 +13,8 @@ from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper, FeatureSettings
 from gateway.sessions.watch import SessionWatch
 from gateway.transport.call import RecordedRefusal
+from inference.engine.statistics import Duration
 from inference.screening.detector import Verdict
-from inference.statistics import Duration
 from sealgate.reasons import Reason
 from sealgate.trust.receipt import Receipt, verify_receipt
 from tests.support.house import question, rows

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 from generation.batches import Batches
 from generation.choosing import draw
 from generation.decoder import Decoder
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
 from tests.support.tiny_decoder import prompts

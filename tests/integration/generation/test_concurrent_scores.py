@@ -7,7 +7,7 @@ from generation.batches import Batches
 from generation.decoder import Decoder
 from generation.settings import GenerationSettings
 from generation.surprise import WINDOW, score, twin
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 from tests.support import tiny_decoder
 
 

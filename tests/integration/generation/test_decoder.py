@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from generation.decoder import Decoder, check_config
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from sealgate.reasons import Reason, Refusal
 
 

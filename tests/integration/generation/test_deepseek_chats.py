@@ -10,9 +10,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 
 from generation.decoder import Decoder
-from inference.chat_marks import marks_of
-from inference.generation import CONFIG, TOKENIZER, TOKENIZER_CONFIG, Asked, Sampling
-from inference.openai.generator import _marks
+from inference.backends.openai.generator import _marks
+from inference.llm.request import CONFIG, TOKENIZER, TOKENIZER_CONFIG, Asked, Sampling, marks_of
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_decoder
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.pipeline.generation_context import GenerationContext
 from gateway.recording.recorder import AuditRecorder
-from inference.remote.prompts import Piece
+from inference.llm.messages import Piece
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust.answer import CUT, OPENED

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.recording.recorder import AuditRecorder
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from tests.support.chats import MESSAGES, begun, events

@@ -11,7 +11,7 @@ import pytest
 from generation.batches import Batches
 from generation.decoder import Decoder
 from generation.settings import GenerationSettings
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_decoder
 from tests.support.kitchen import until

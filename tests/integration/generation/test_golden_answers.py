@@ -6,7 +6,7 @@ from pathlib import Path
 
 from generation.decoder import Decoder
 from generation.settings import GenerationSettings
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from tests.support import tiny_decoder
 
 

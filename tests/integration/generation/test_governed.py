@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from generation.decoder import Decoder
-from inference.generation import Asked, Sampling, answer_digest
+from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from generation.version import GeneratorVersion
-from inference.generation import Asked, Sampling, answer_digest
-from inference.remote.prompts import Piece, write_piece
+from inference.llm.messages import Piece, write_piece
+from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.checkup.answers import GoldenCheck, Live
 from sealgate.checkup.finding import State
 from sealgate.checkup.prompts import GoldenPrompts, Prompt

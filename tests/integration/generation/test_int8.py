@@ -13,7 +13,7 @@ from generation.batches import Batches
 from generation.decoder import Decoder
 from generation.int8 import Int8Embedding, Int8Linear, as_rounded
 from generation.settings import GenerationSettings
-from inference.generation import INT8, Asked, Sampling
+from inference.llm.request import INT8, Asked, Sampling
 from tests.support import tiny_decoder
 
 

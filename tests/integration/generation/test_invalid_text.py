@@ -5,8 +5,8 @@ import json
 import pytest
 
 from generation.decoder import Decoder
-from inference.generation import Asked, Sampling
-from inference.remote.prompts import read_asked
+from inference.llm.messages import read_asked
+from inference.llm.request import Asked, Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_decoder

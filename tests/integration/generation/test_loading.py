@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generation.decoder import Decoder, check_config
-from inference.generation import INDEX
+from inference.llm.request import INDEX
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_decoder
 from tests.support.people import refused

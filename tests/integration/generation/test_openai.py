@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from generation.decoder import Decoder
-from inference.generation import Asked, Sampling, answer_digest
+from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.receipt import Receipt, verify_receipt

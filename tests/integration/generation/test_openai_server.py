@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from inference.generation import answer_digest
-from inference.openai.server import OpenAiServer
+from inference.backends.openai.server import OpenAiServer
+from inference.llm.request import answer_digest
 from sealgate.reasons import Reason
 from sealgate.trust.keys import write_private_file
 from sealgate.trust.receipt import Receipt, verify_receipt

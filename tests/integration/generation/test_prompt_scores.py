@@ -10,8 +10,8 @@ import pytest
 from generation.decoder import Decoder
 from generation.publishing import About, _calibrated
 from generation.surprise import WINDOW, score
-from inference.generation import Asked, Sampling
-from inference.model_config import Data
+from inference.llm.request import Asked, Sampling
+from inference.model.config import Data
 from tests.support import tiny_decoder
 
 ABOUT = About("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 64)

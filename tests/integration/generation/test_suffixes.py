@@ -6,7 +6,7 @@ import pytest
 
 from generation.decoder import Decoder
 from generation.surprise import WINDOW, calibrate, score, surprises
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from tests.support.gcg import Aim, Attack, Effort, Found, printable
 from tests.support.tiny_decoder import prompts
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from generation.batches import Batches
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_inputs

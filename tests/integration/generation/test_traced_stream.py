@@ -6,8 +6,8 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from inference import tracing
-from inference.otel import OtlpTracer
+from inference.observability import tracing
+from inference.observability.otlp import OtlpTracer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 from tests.support.generator_house import generating

@@ -14,7 +14,7 @@ from generation.decoder import Decoder
 from generation.rows import Rows
 from generation.settings import GenerationSettings
 from generation.translations import Translations
-from inference.generation import INT8, Asked, Sampling
+from inference.llm.request import INT8, Asked, Sampling
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
 from tests.support.tiny_translator import prompts

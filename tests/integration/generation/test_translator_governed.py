@@ -10,7 +10,7 @@ import torch
 
 from generation.decoder import Decoder
 from generation.rows import Rows
-from inference.generation import Asked, Sampling, answer_digest
+from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.trust.receipt import Receipt, verify_receipt

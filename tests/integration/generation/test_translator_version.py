@@ -15,7 +15,7 @@ from generation.int8 import Int8Embedding, Int8Linear
 from generation.publishing import Built
 from generation.settings import GenerationSettings
 from generation.version import GeneratorVersion
-from inference.generation import GOLDEN, INT8, TERMS, Asked, PromptScreen, Sampling, Terms
+from inference.llm.request import GOLDEN, INT8, TERMS, Asked, PromptScreen, Sampling, Terms
 from publishing.watermark.detection import THRESHOLD
 from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, Refusal

@@ -21,8 +21,8 @@ from generation.publishing import About, Built, Signing, hash_file
 from generation.settings import GenerationSettings
 from generation.surprise import WINDOW, calibrate, score
 from generation.version import GeneratorVersion
-from inference.generation import GOLDEN, INT8, TERMS, Asked, Sampling, Terms
-from inference.model_config import Data
+from inference.llm.request import GOLDEN, INT8, TERMS, Asked, Sampling, Terms
+from inference.model.config import Data
 from publishing.watermark.detection import THRESHOLD
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import read_code, weights_of

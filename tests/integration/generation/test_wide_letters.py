@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from generation.causal import Causal
 from generation.decoder import Decoder
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from sealgate.reasons import Reason, Refusal
 from tests.support.tiny_decoder import END, START, TEMPLATE
 

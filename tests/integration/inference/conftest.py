@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from inference.cpu import CpuSettings
-from inference.engine import Engine
-from inference.loading import LocalLoader
-from inference.seen import SeenFile
+from inference.backends.local import LocalLoader
+from inference.engine.engine import Engine
+from inference.engine.rollback_guard import SeenFile
+from inference.runtime.cpu import CpuSettings
 from tests.support.paper_registry import PaperRegistry
 
 Start = Callable[[], Engine]

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from inference import version
-from inference.admission import SignedManifest
-from inference.engine import Engine, Update
+from inference.engine import ready_version
+from inference.engine.admission import SignedManifest
+from inference.engine.engine import Engine, Update
 from sealgate.reasons import Reason
 from sealgate.trust import oms
 from sealgate.trust.digest import sha256
@@ -25,7 +25,7 @@ from tests.support.paper_registry import PaperRegistry
 
 
 class TestFiles:
-    @pytest.mark.parametrize("path", sorted(version.FILES))
+    @pytest.mark.parametrize("path", sorted(ready_version.FILES))
     def test_one_altered_bit(self, registry: PaperRegistry, engine: Engine, path: str) -> None:
         promoted(registry)
         data = bytearray(FILES[path])
@@ -36,16 +36,16 @@ class TestFiles:
 
     def test_two_files_exchanged(self, registry: PaperRegistry, engine: Engine) -> None:
         promoted(registry)
-        one, two = sha256(FILES[version.INT8]), sha256(FILES[version.FP32])
+        one, two = sha256(FILES[ready_version.INT8]), sha256(FILES[ready_version.FP32])
         registry.files[one], registry.files[two] = registry.files[two], registry.files[one]
         assert only(engine.update(registry, registry)) is Reason.VERSION_ALTERED
 
     def test_a_file_that_is_gone(self, registry: PaperRegistry, engine: Engine) -> None:
         promoted(registry)
-        del registry.files[sha256(FILES[version.DETECTOR])]
+        del registry.files[sha256(FILES[ready_version.DETECTOR])]
         assert only(engine.update(registry, registry)) is Reason.FILE_MISSING
 
-    @pytest.mark.parametrize("path", sorted(version.FILES))
+    @pytest.mark.parametrize("path", sorted(ready_version.FILES))
     def test_a_version_without_a_file(
         self, registry: PaperRegistry, engine: Engine, path: str
     ) -> None:
@@ -67,7 +67,9 @@ def zipped(data: bytes) -> bytes:
 class TestFormats:
     """All of these were signed and approved; they are refused all the same."""
 
-    @pytest.mark.parametrize("path", [version.INT8, version.FP32, version.RESPONSE])
+    @pytest.mark.parametrize(
+        "path", [ready_version.INT8, ready_version.FP32, ready_version.RESPONSE]
+    )
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
@@ -89,13 +91,13 @@ class TestFormats:
         assert only(engine.update(registry, registry)) is reason
 
     def test_wrong_golden_answers(self, registry: PaperRegistry, engine: Engine) -> None:
-        promoted(registry, FILES | {version.GOLDEN: BETTER[version.GOLDEN]})
+        promoted(registry, FILES | {ready_version.GOLDEN: BETTER[ready_version.GOLDEN]})
         assert only(engine.update(registry, registry)) is Reason.GOLDEN_MISMATCH
 
     def test_a_response_graph_of_another_model(
         self, registry: PaperRegistry, engine: Engine
     ) -> None:
-        promoted(registry, FILES | {version.RESPONSE: BETTER[version.RESPONSE]})
+        promoted(registry, FILES | {ready_version.RESPONSE: BETTER[ready_version.RESPONSE]})
         assert only(engine.update(registry, registry)) is Reason.GRAPH_MISMATCH
 
 

@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import helper
 
-from inference.cpu import CpuSettings
-from inference.engine import Engine, Update
-from inference.loading import LocalLoader
-from inference.seen import SeenFile
-from inference.version import ReadyVersion
+from inference.backends.local import LocalLoader
+from inference.engine.engine import Engine, Update
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.rollback_guard import SeenFile
+from inference.runtime.cpu import CpuSettings
 from sealgate.reasons import Reason
 from tests.support.onnx_models import Perceptron
 from tests.support.paper_registry import PaperRegistry

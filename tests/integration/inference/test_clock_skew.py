@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from inference.engine import Engine
+from inference.engine.engine import Engine
 from sealgate.reasons import Reason
 from tests.support.engine_outcomes import BETTER, PLACE, promoted, resolved, whole
 from tests.support.paper_registry import FRESH, GRACE, PaperRegistry

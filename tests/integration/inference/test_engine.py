@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.cpu import CpuSettings
-from inference.engine import Engine
-from inference.loading import LocalLoader
-from inference.model_config import Batching
+from inference.backends.local import LocalLoader
+from inference.engine.engine import Engine
+from inference.engine.rollback_guard import SeenFile
+from inference.model.config import Batching
+from inference.runtime.cpu import CpuSettings
 from inference.screening.detector import Verdict
-from inference.seen import SeenFile
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron
 from tests.support.paper_registry import PaperRegistry

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
-from inference.engine import Engine, Update
+from inference.engine.engine import Engine, Update
 from sealgate.reasons import Reason
 from sealgate.trust.statements import PointerBundle
 from tests.support.onnx_models import Perceptron

@@ -6,8 +6,8 @@ Class 13 of the flaws that other registries had (the rollback and freeze attacks
 from collections.abc import Callable
 from datetime import timedelta
 
-from inference import version
-from inference.engine import Engine, Update
+from inference.engine import ready_version
+from inference.engine.engine import Engine, Update
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.keys import PrivateKey
@@ -136,7 +136,7 @@ class TestTime:
         promoted(registry)
         engine.update(registry, registry)
         registry.now += FRESH - MINUTE
-        promoted(registry, BETTER | {version.GOLDEN: FILES[version.GOLDEN]})
+        promoted(registry, BETTER | {ready_version.GOLDEN: FILES[ready_version.GOLDEN]})
         assert only(engine.update(registry, registry)) is Reason.GOLDEN_MISMATCH
         assert resolved(engine) == 1
         registry.now += GRACE + MINUTE

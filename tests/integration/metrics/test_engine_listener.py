@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.backends.engine_process import EngineProcess, build
 from gateway.observability.engine import EngineMetrics
 from gateway.observability.engine_families import ENGINE_FAMILIES
-from inference.remote.settings import EngineConfig
+from inference.server.config import EngineConfig
 from sealgate.metrics_settings import MetricsSettings
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError

@@ -10,8 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from inference.screening.detector import Detector
-from inference.screening.repeats import distinct
-from inference.screening.traffic import TrafficFolder
+from inference.screening.traffic import TrafficFolder, distinct
 from publishing.calibrate import recalibrated
 from publishing.source import NAMES
 from sealgate.reasons import Reason

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from demo.questions import question, reason_for
-from inference.model_config import ModelConfig
-from inference.version import RESPONSE
+from inference.engine.ready_version import RESPONSE
+from inference.model.config import ModelConfig
 from publishing.data import Dataset
 from publishing.forward import ResponseGraph
 from publishing.probe import Probe

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.remote.version import RemoteVersion, Terms
+from inference.backends.remote.remote_version import RemoteVersion, Terms
+from inference.engine.ready_version import DETECTOR
 from inference.screening.detector import Verdict
-from inference.version import DETECTOR
 from sealgate.oip import grpc_service_pb2 as oip
 from tests.support.onnx_models import Perceptron
 from tests.support.paper_registry import PaperRegistry

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from inference import version
+from inference.engine import ready_version
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
@@ -115,7 +115,9 @@ class TestStatements:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("name", [version.INT8, version.RESPONSE, version.DETECTOR])
+    @pytest.mark.parametrize(
+        "name", [ready_version.INT8, ready_version.RESPONSE, ready_version.DETECTOR]
+    )
     def test_one_altered_in_the_store(self, room: PaperRoom, name: str) -> None:
         room.registry.promote(room.publish(FILES))
         path = room.path(FILES[name])
@@ -126,7 +128,7 @@ class TestFiles:
 
     def test_one_that_is_gone(self, room: PaperRoom) -> None:
         room.registry.promote(room.publish(FILES))
-        room.path(FILES[version.GOLDEN]).unlink()
+        room.path(FILES[ready_version.GOLDEN]).unlink()
         assert refusal(room.show) is Reason.VERSION_ALTERED
 
     def test_another_versions_manifest(self, room: PaperRoom) -> None:

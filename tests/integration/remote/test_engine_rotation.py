@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from inference.remote.door import TlsDoor
-from inference.remote.room import EngineRoom
-from inference.remote.server import Server
-from inference.remote.settings import Artifacts, EngineConfig, Identity, Listen, Tls, Trust
+from inference.backends.remote.endpoint import TlsDoor
+from inference.backends.remote.remote_engine import EngineRoom
+from inference.server.config import Artifacts, EngineConfig, Identity, Listen, Tls, Trust
+from inference.server.server import Server
 from sealgate.reasons import Refusal
 from sealgate.setup.certificates import Authority, Certificate
 from tests.support.house import now
@@ -60,7 +60,7 @@ class Pair:
 
 @pytest.fixture
 def pair(room: PaperRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    monkeypatch.setattr("inference.remote.room._ASK_SECONDS", 60.0)
+    monkeypatch.setattr("inference.backends.remote.remote_engine._ASK_SECONDS", 60.0)
     engine, gateway = engine_certificate(), AUTHORITY.caller("gateway")
     own(tmp_path, "engine", engine)
     own(tmp_path, "gateway", gateway)

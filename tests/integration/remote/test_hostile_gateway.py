@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inference.remote.load import PARTS
-from inference.remote.server import ALLOWED, SERVICES
-from inference.remote.service import write_load
-from inference.remote.settings import EngineLimits
+from inference.server.config import EngineLimits
+from inference.server.load import PARTS
+from inference.server.server import ALLOWED, SERVICES
+from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason
 from sealgate.remote import reason_of

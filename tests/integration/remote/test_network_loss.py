@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from inference.remote import door
-from inference.remote.door import TlsDoor
-from inference.remote.room import EngineRoom
+from inference.backends.remote import endpoint
+from inference.backends.remote.endpoint import TlsDoor
+from inference.backends.remote.remote_engine import EngineRoom
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,
@@ -56,8 +56,8 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 def test_lost_packets_are_noticed_before_the_deadline(
     relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = [(name, min(value, 3_000)) for name, value in door._PINGS]
-    monkeypatch.setattr(door, "_PINGS", quick)
+    quick = [(name, min(value, 3_000)) for name, value in endpoint._PINGS]
+    monkeypatch.setattr(endpoint, "_PINGS", quick)
     files = (tmp_path / name for name in ("engine.pem", "gateway.pem", "gateway.key"))
     room = EngineRoom(TlsDoor(f"127.0.0.1:{relay.port}", *files))
     try:

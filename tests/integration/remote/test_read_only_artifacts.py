@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.backends import engine_process
-from inference.remote.settings import EngineConfig
+from inference.server.config import EngineConfig
 from registry.artifact_folder import FolderStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.engine import EnginePlace

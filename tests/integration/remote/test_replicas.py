@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from inference.batcher import Batcher
-from inference.remote.service import write_load
-from inference.replicas.replica import Address, Refused
-from inference.replicas.version import ReplicatedVersion
+from inference.backends.ray.front import ReplicatedVersion
+from inference.backends.ray.replica import Address, Refused
+from inference.batching.batcher import Batcher
+from inference.engine.ready_version import DETECTOR, INT8
 from inference.screening.detector import Detector
-from inference.version import DETECTOR, INT8
+from inference.server.services import write_load
 from sealgate.reasons import Reason
 from sealgate.trust.digest import sha256
 from sealgate.trust.dsse import Envelope

@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     add_TraceServiceServicer_to_server,
 )
 
-from inference import tracing
-from inference.tracing import TraceSettings
+from inference.observability import tracing
+from inference.observability.tracing import TraceSettings
 from sealgate.reasons import Reason
 from sealgate.setup.engine import EnginePlace
 from tests.support.engine_process import EngineProcess

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from demo.questions import Load
-from inference.answer import Answer
-from inference.inputs import tensors_of
-from inference.remote.room import EngineRoom
-from inference.remote.rooms import EngineRooms
+from inference.backends.remote.engine_pool import EngineRooms
+from inference.backends.remote.remote_engine import EngineRoom
+from inference.engine.result import Answer
+from inference.model.inputs import tensors_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import write_inputs
 from sealgate.trust.engine_counts import EngineCounts

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from inference.screening import attack, contract
+from inference.runtime import response_contract
+from inference.screening import attack
 from publishing.graphs import parse_model
 from publishing.quantize import quantize
 from publishing.watermark.embedding import CAPACITY
@@ -77,7 +78,7 @@ def test_a_convolutional_model_s_graphs_agree_with_torch(
         expected = module(torch.from_numpy(x)).numpy()
     (served,) = opened(serving).run(None, {"x": x})
     feeds = attack.feeds(x, 0.07, 0, 1)
-    logits, moved, features = opened(response).run(list(contract.OUTPUTS), feeds)
+    logits, moved, features = opened(response).run(list(response_contract.OUTPUTS), feeds)
     assert np.abs(served - expected).max() <= 1e-5
     assert np.abs(logits - expected).max() <= 1e-5
     step, sure = gradient_step(module, x, 0.07)
@@ -127,11 +128,11 @@ def test_each_parameter_is_there_once_under_its_own_name(
     # The response graph has one constant of its own besides: the numbers of the classes.
     for graph in (serving, response):
         assert set(floats(graph)) == set(state)
-    contract.check_same_parameters(serving, response)
+    response_contract.check_same_parameters(serving, response)
 
 
 def test_the_demo_s_weights_can_carry_a_mark(demo: DemoModel) -> None:
-    contract.check_same_parameters(demo.serving, demo.response)
+    response_contract.check_same_parameters(demo.serving, demo.response)
     of_serving, of_response = (
         {each.name: each for each in read_carriers(parse_model(graph))}
         for graph in (demo.serving, demo.response)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from inference import tokens
-from inference.pruning import keep_outputs
-from inference.screening import contract
-from inference.tokens import NO_TOKEN
+from inference.runtime import response_contract
+from inference.runtime.graph_rewrites import keep_outputs
+from inference.text import tokens
+from inference.text.tokens import NO_TOKEN
 from tests.support.demo_models import opened
 from training.encoder import Size, TextClassifier, load_bert
 from training.export_text import export_text_response, export_text_serving
@@ -49,9 +49,13 @@ def rows(count: int, width: int, seed: int = 1) -> np.ndarray:
 
 
 def screened(graph: bytes, x: np.ndarray, eps: float = 0.05) -> list[np.ndarray]:
-    own = np.full(len(x), contract.OWN_PREDICTION, np.int64)
-    feeds = {**tokens.feeds(x), contract.LABEL: own, contract.EPS: np.array(eps, np.float32)}
-    return opened(graph).run(list(contract.OUTPUTS), feeds)
+    own = np.full(len(x), response_contract.OWN_PREDICTION, np.int64)
+    feeds = {
+        **tokens.feeds(x),
+        response_contract.LABEL: own,
+        response_contract.EPS: np.array(eps, np.float32),
+    }
+    return opened(graph).run(list(response_contract.OUTPUTS), feeds)
 
 
 @pytest.mark.parametrize(("count", "width"), [(1, 2), (3, 12), (8, 7)])
@@ -90,7 +94,7 @@ def test_what_fills_a_row_up_changes_nothing(pair: tuple[TextClassifier, bytes, 
 
 def test_each_parameter_is_there_once(pair: tuple[TextClassifier, bytes, bytes]) -> None:
     made, serving, response = pair
-    contract.check_same_parameters(serving, response)
+    response_contract.check_same_parameters(serving, response)
     names = {name for name, value in made.named_parameters() if value.dim() >= 2}
     for graph in (serving, response):
         matrices = {
@@ -117,15 +121,17 @@ def test_features_begin_behind_the_first_layer_of_two(
     begins among the embeddings.
     """
     made, _, response = pair
-    features = onnx.load_model_from_string(keep_outputs(response, (contract.FEATURES,))).graph
+    features = onnx.load_model_from_string(
+        keep_outputs(response, (response_contract.FEATURES,))
+    ).graph
     counts = [readers(features, f"layers.{at}.inner.weight") for at in range(2)]
     # Forward, backward, and the steps, which stand side by side.
     assert counts == [1, 3]
-    step = onnx.load_model_from_string(keep_outputs(response, (contract.X_ADV,))).graph
+    step = onnx.load_model_from_string(keep_outputs(response, (response_contract.X_ADV,))).graph
     assert [readers(step, f"layers.{at}.inner.weight") for at in range(2)] == [2, 2]
     x = rows(5, 9)
     feeds = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
-    own = torch.full((5,), contract.OWN_PREDICTION)
+    own = torch.full((5,), response_contract.OWN_PREDICTION)
     expected = respond(made, *feeds, own, torch.tensor(0.05), depth=1)
     for found, value in zip(screened(response, x), expected, strict=True):
         assert np.abs(found - value.detach().numpy()).max() <= 1e-3
@@ -141,9 +147,9 @@ def test_what_describes_training_texts_stands_in_the_graph(
     reference = Reference.fit([vectors], y, 3)
     wording = Wording.fit(seen, y, SIZE.vocabulary, 3)
     graph = export_text_response(made, reference, wording)
-    contract.check_same_parameters(serving, graph)
+    response_contract.check_same_parameters(serving, graph)
     feeds = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
-    given = *feeds, torch.full((6,), contract.OWN_PREDICTION), torch.tensor(0.05)
+    given = *feeds, torch.full((6,), response_contract.OWN_PREDICTION), torch.tensor(0.05)
     with watched(made) as entered:
         expected = respond(made, *given, Watch(reference, entered), 1, wording)[2].numpy()
     assert expected.shape == (6, FEATURES + OF_LAYER + OF_WORDING)

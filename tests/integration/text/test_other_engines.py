@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.cpu import CpuSettings
-from inference.engine import Engine
-from inference.foreign.loading import ForeignLoader
-from inference.foreign.settings import ForeignSettings
-from inference.seen import SeenFile
-from inference.version import INT8
+from inference.backends.oip.loader import ForeignLoader
+from inference.backends.oip.server import ForeignSettings
+from inference.engine.engine import Engine
+from inference.engine.ready_version import INT8
+from inference.engine.rollback_guard import SeenFile
+from inference.runtime.cpu import CpuSettings
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs
 from tests.support.engine_outcomes import FILES, only, promoted

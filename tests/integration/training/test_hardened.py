@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.screening import attack, contract
+from inference.runtime import response_contract
+from inference.screening import attack
 from publishing.calibrate import fit_detector
 from publishing.data import Dataset
 from publishing.graphs import parse_model
@@ -42,7 +43,7 @@ def test_its_int8_form_answers_alike(made: tuple[SourceFolder, Dataset]) -> None
 
 def test_its_weights_can_carry_a_mark(made: tuple[SourceFolder, Dataset]) -> None:
     source, _ = made
-    contract.check_same_parameters(source.serving, source.response)
+    response_contract.check_same_parameters(source.serving, source.response)
     carriers = read_carriers(parse_model(source.serving))
     assert sum(each.values.size for each in carriers) >= CAPACITY
 
@@ -53,7 +54,7 @@ def test_it_is_screened(made: tuple[SourceFolder, Dataset]) -> None:
     generator = np.random.default_rng(0)
     detector = fit_detector(session, data.fit.x, data.calibration.x, domain, eps, generator)
     feeds = attack.feeds(data.test.x, eps, domain.min, domain.max)
-    logits, features = session.run([contract.LOGITS, contract.FEATURES], feeds)
+    logits, features = session.run([response_contract.LOGITS, response_contract.FEATURES], feeds)
     served = opened(source.serving).run(None, {"x": data.test.x})[0]
     assert np.abs(logits - served).max() < 1e-4
     flagged = np.mean(detector.scores(features) > detector.threshold)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from inference.model_config import Data
+from inference.model.config import Data
 from publishing.data import Dataset
 from publishing.source import SourceFolder
 from sealgate.cli.main import main

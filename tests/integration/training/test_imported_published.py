@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from inference.model_config import ModelConfig
-from inference.tokenizer import TextTokenizer
-from inference.tokens import Ids, resized
+from inference.model.config import ModelConfig
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids, resized
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import read_outputs, write_inputs
 from tests.support.house import House

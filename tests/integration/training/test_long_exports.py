@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from inference.screening import contract
+from inference.runtime import response_contract
 from tests.support import tiny_checkpoints
 from tests.support.demo_models import opened
 from tests.support.imported_graphs import (
@@ -55,7 +55,7 @@ def test_both_graphs_are_torchs(made: Path, count: int, width: int) -> None:
     model, (ids, mask) = tiny_checkpoints.model(kind), rows(count, width)
     expected = logits_of(kind, model, ids, mask)
     (served,) = run(folder / "serving.onnx", input_ids=ids, attention_mask=mask)
-    own = torch.full((count,), contract.OWN_PREDICTION)
+    own = torch.full((count,), response_contract.OWN_PREDICTION)
     fed = {"input_ids": ids, "attention_mask": mask, "label": own, "eps": torch.tensor(_EPS)}
     logits, moved, features = run(folder / "response.onnx", **fed)
     assert near(served, expected)

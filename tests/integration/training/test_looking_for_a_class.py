@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.screening.conformal import rank
+from inference.screening.calibration import conformal_rank
 from tests.support import recipes
 from tests.support.runs import make
 
@@ -19,7 +19,7 @@ def test_what_its_alarms_were_bounded_on_is_told(tmp_path: Path) -> None:
     made = make(path, tmp_path / "made")
     told = made.report["alarms"]
     assert 30 < told["texts"] < 70
-    assert told["rank"] == rank(told["texts"], 0.1, 0.9)
+    assert told["rank"] == conformal_rank(told["texts"], 0.1, 0.9)
     assert (told["label"], told["bound"], told["confidence"]) == ("offer", 0.1, 0.9)
     statement = json.loads((made.model / "provenance.json").read_bytes())
     definition = statement["predicate"]["buildDefinition"]

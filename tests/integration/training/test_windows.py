@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 
-from inference import tokens
-from inference.tokens import NO_TOKEN, Ids
+from inference.text import tokens
+from inference.text.tokens import NO_TOKEN, Ids
 from publishing.quantize import quantize
 from publishing.watermark.embedding import embed
 from publishing.watermark.reading import read_code, weights_of

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from inference import version
-from inference.cpu import CpuSettings
+from inference.engine import ready_version
+from inference.runtime.cpu import CpuSettings
 from publishing.chain import Signers, build_version
 from publishing.data import Dataset
 from publishing.source import SourceFolder
@@ -56,6 +56,6 @@ def test_windows_are_trained_exported_and_published(tmp_path: Path) -> None:
     # Each text reaches as far in the graph as it did in training.
     assert shares.source == pytest.approx(made.report["accuracy"])
     assert min(shares.fp32, shares.int8) > shares.source - 0.03 > 0.8
-    ready = version.ReadyVersion.build("", built.files, CpuSettings(1))
+    ready = ready_version.ReadyVersion.build("", built.files, CpuSettings(1))
     assert np.isfinite(ready.config.eps)
     assert "first_stage" in built.report.measured.screening["stages"]

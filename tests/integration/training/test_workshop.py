@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from torch import nn
 
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
 from publishing.data import Dataset
 from publishing.origin import Origin
 from publishing.source import SourceFolder

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.sync.snapshot import RegistrySnapshot
-from inference.admission import Cleared, FileSource, read_files
-from inference.engine import Engine, TrustAnchor, Update
-from inference.seen import SeenFile
+from inference.engine.admission import Cleared, FileSource, read_files
+from inference.engine.engine import Engine, TrustAnchor, Update
+from inference.engine.rollback_guard import SeenFile
 from sealgate.reasons import Refusal
 from sealgate.trust.digest import sha256
 from sealgate.trust.times import parse_time

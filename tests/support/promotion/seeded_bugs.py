@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from inference import admission, engine, live, moves, seen, standing
+from inference.engine import admission, engine, rollback_guard, table, table_update, trust_state
 from registry import pointers
 from sealgate.trust import dsse, promotion
 from tests.support.promotion import observed
@@ -65,43 +65,47 @@ BUGS = {
         "if (pointer.model, pointer.alias) != place:",
         "if False:",
         "clear",
-        (moves,),
+        (table_update,),
     ),
     "a pointer need not be the newest": Bug(
         admission,
         "if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):",
         "if False:",
         "clear",
-        (moves,),
+        (table_update,),
     ),
     "files are not held against the manifest": Bug(
         admission, "manifest.check(files)", "pass", "read_files", (observed,)
     ),
     "sequences are not remembered": Bug(
-        seen,
+        rollback_guard,
         "after = before.then(mark, Reason.SEQUENCE_STALE) if before else mark",
         "after = mark",
         "with_pointer",
-        (seen.Seen,),
+        (rollback_guard.Seen,),
     ),
     "revocations are not remembered": Bug(
-        seen, "revoked=self.revoked | revoked", "revoked=revoked", "with_freshness", (seen.Seen,)
+        rollback_guard,
+        "revoked=self.revoked | revoked",
+        "revoked=revoked",
+        "with_freshness",
+        (rollback_guard.Seen,),
     ),
     "statements of freshness are not remembered": Bug(
-        seen,
+        rollback_guard,
         "after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark",
         "after = mark",
         "with_freshness",
-        (seen.Seen,),
+        (rollback_guard.Seen,),
     ),
     "an expired statement is fresh": Bug(
-        promotion, "if now >= expires:", "if False:", "verify_freshness", (standing,)
+        promotion, "if now >= expires:", "if False:", "verify_freshness", (trust_state,)
     ),
     "a statement lives as long as it says": Bug(
-        promotion, "if expires - issued > longest or", "if", "verify_freshness", (standing,)
+        promotion, "if expires - issued > longest or", "if", "verify_freshness", (trust_state,)
     ),
     "what is no longer covered answers": Bug(
-        live, "if now >= live.until:", "if False:", "resolve", (live.Table,)
+        table, "if now >= live.until:", "if False:", "resolve", (table.Table,)
     ),
     "a revoked version is loaded": Bug(
         admission,
@@ -111,7 +115,7 @@ BUGS = {
         (admission.Cleared,),
     ),
     "a live version stays when it is revoked": Bug(
-        moves, "if p not in ended}", "}", "Moves", (engine,)
+        table_update, "if p not in ended}", "}", "Moves", (engine,)
     ),
     "one signature is enough": Bug(
         dsse, "if len(signed) < threshold:", "if False:", "verify", (dsse,)

@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks.guard.margins import Margins, found_at
 from benchmarks.guard.prompts import Prompts
-from inference.generation import Asked, Sampling
-from inference.windows import Windows
+from inference.llm.request import Asked, Sampling
+from inference.text.windows import Windows
 from tests.support import byte_tokens
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.transport.call import CallCleanup
 from gateway.transport.http.chat import read_chat
-from inference.remote.prompts import Piece
+from inference.llm.messages import Piece
 from tests.support.paper_generator import Stream, call_on, generate
 
 CHAT = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}]}'

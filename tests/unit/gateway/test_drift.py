@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Traffic
-from inference.answer import Answer
+from inference.engine.result import Answer
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import ANSWER_LOG, refused

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Followed
-from inference.answer import Answer
+from inference.engine.result import Answer
 from inference.screening.detector import Verdict
 from tests.support.people import ANSWER_LOG
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.document import GatewayConfig
-from inference.runtime_settings import ON_CPU
+from inference.runtime.settings import ON_CPU
 from sealgate.settings import ConfigError
 from tests.unit.gateway.test_config import GOOD
 

@@ -14,8 +14,8 @@ from gateway.doctor.fitting import (
     gateway_part,
     parameters_that_fit,
 )
-from inference.machine import ADRIFT, SYNCHRONIZED, Gpu, Machine
-from inference.remote.settings import EngineConfig
+from inference.runtime.machine import ADRIFT, SYNCHRONIZED, Gpu, Machine
+from inference.server.config import EngineConfig
 from sealgate.setup.engine import EnginePlace
 from tests.unit.gateway.test_config import GOOD
 

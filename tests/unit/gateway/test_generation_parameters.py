@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.transport.call import RecordedRefusal
-from inference.remote.prompts import Piece
+from inference.llm.messages import Piece
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs, write_inputs

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.backends.router import open_generators
 from gateway.config.engines import GeneratorSettings
-from inference.openai.generator import OpenAiRoom
+from inference.backends.openai.generator import OpenAiRoom
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file
 

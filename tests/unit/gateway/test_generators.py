@@ -7,7 +7,7 @@ import pytest
 
 from gateway.backends.router import BackendRouter, open_generators
 from gateway.config.engines import GeneratorSettings
-from inference.generation import TERMS
+from inference.llm.request import TERMS
 from sealgate.settings import ConfigError
 from sealgate.trust.manifest import Manifest
 from sealgate.trust.statements import Pointer

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gateway.pipeline.response_delay import KEPT, ResponseDelay
-from inference.answer import Answer
-from inference.live import Live
+from inference.engine.result import Answer
+from inference.engine.table import Live
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.trust.screens import Screen, Screens, Sessions

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, shown
-from inference.generation import Asked, Sampling
-from inference.tokenizer import TextTokenizer
-from inference.windows import Windows
+from inference.llm.request import Asked, Sampling
+from inference.text.tokenizer import TextTokenizer
+from inference.text.windows import Windows
 from sealgate.trust.screens import Guard
 from tests.support.text_models import RULES, tokenizer_json
 

@@ -14,9 +14,9 @@ from gateway.config.quotas import Quota, QuotaStore
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.screening.prompt_classifier import PromptClassifier
 from gateway.transport.http.chat import read_chat
-from inference.generators import Begun, Generator
-from inference.remote.prompts import Piece
-from inference.statistics import Duration, Statistics
+from inference.backends.remote.generator import Begun, Generator
+from inference.engine.statistics import Duration, Statistics
+from inference.llm.messages import Piece
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy_parts import FLAG
 from sealgate.trust.screens import Screen, Verdicts

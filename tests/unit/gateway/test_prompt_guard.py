@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, said_in, shown
-from inference.generation import Asked, Sampling
-from inference.windows import Windows
+from inference.llm.request import Asked, Sampling
+from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.screens import Guard
 from tests.support import byte_tokens

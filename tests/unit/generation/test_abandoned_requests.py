@@ -12,7 +12,7 @@ from generation import version as versions
 from generation.batches import Batches
 from generation.decoder import Cut
 from generation.version import GeneratorVersion
-from inference.generation import Asked, Sampling
+from inference.llm.request import Asked, Sampling
 from sealgate.reasons import Reason, Refusal
 
 ASKED = Asked(b"x", False, Sampling(1))

@@ -9,8 +9,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from generation.bom import ml_bom
 from generation.decoder import _FAMILIES
-from inference.generation import ARCHITECTURES, Terms
-from inference.model_config import Data
+from inference.llm.request import ARCHITECTURES, Terms
+from inference.model.config import Data
 from sealgate.trust import canonical
 from sealgate.trust.manifest import Manifest
 

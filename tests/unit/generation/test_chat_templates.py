@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from generation.publishing import _copy
-from inference.generation import CONFIG, TOKENIZER, TOKENIZER_CONFIG
+from inference.llm.request import CONFIG, TOKENIZER, TOKENIZER_CONFIG
 from sealgate.reasons import Reason, Refusal
 
 TEMPLATE = "chat_template.jinja"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from generation.choosing import draw
-from inference.generation import Sampling
+from inference.llm.request import Sampling
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.5])

@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 
 from gateway.pipeline.generate import GenerationPipeline
-from inference.generation import Asked, Sampling
-from inference.remote import prompts
-from inference.remote.generator import RemoteGenerator, _pieces
-from inference.remote.prompts import Piece, read_piece, read_prologue
+from inference.backends.remote.generator import RemoteGenerator, _pieces
+from inference.llm import messages
+from inference.llm.messages import Piece, read_piece, read_prologue
+from inference.llm.request import Asked, Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 
 
 def piece(*ids: int, finish: str = "") -> oip.ModelInferResponse:
     response = oip.ModelInferResponse()
-    prompts.write_piece(response, Piece(ids, b"x", finish))
+    messages.write_piece(response, Piece(ids, b"x", finish))
     return response
 
 
 @pytest.mark.parametrize("ids", [(), (-1,), (3, -5)])
 def test_a_prompt_has_ids(ids: tuple[int, ...]) -> None:
     response = oip.ModelInferResponse()
-    prompts.write_prologue(response, ids, 0.5)
+    messages.write_prologue(response, ids, 0.5)
     with pytest.raises(Refusal) as found:
         read_prologue(response)
     assert found.value.reason is Reason.ANSWER_MALFORMED
@@ -50,7 +50,7 @@ def test_more_tokens_than_requested_are_refused(sent: list[oip.ModelInferRespons
 
 def test_the_text_of_an_answer_is_bounded() -> None:
     long = oip.ModelInferResponse()
-    prompts.write_piece(long, Piece((1,), b"x" * 4096, "stop"))
+    messages.write_piece(long, Piece((1,), b"x" * 4096, "stop"))
     with pytest.raises(Refusal) as found:
         list(_pieces(iter([long]), 3))
     assert found.value.reason is Reason.ANSWER_MALFORMED
@@ -69,7 +69,7 @@ def begin(number: int, score: float | None = 0.5, screening: object = "a screen"
         @contextmanager
         def streaming(self, *_: Any) -> Iterator[Iterator[oip.ModelInferResponse]]:
             response = oip.ModelInferResponse()
-            prompts.write_prologue(response, range(number), score)
+            messages.write_prologue(response, range(number), score)
             yield iter([response])
 
     room: Any = Room()

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.generation import Asked, Sampling, answer_digest
-from inference.remote import prompts
-from inference.remote.prompts import Piece, read_asked, read_piece, read_prologue
+from inference.llm import messages
+from inference.llm.messages import Piece, read_asked, read_piece, read_prologue
+from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, write_inputs
@@ -118,20 +118,20 @@ def test_inputs_that_are_refused(tensors: list[Tensor], reason: Reason) -> None:
 def test_what_is_written_is_read_again() -> None:
     asked = Asked("Grüße".encode(), False, Sampling(7, 0.25, 0.5, ("a", "[b"), 12))
     made = oip.ModelInferRequest(model_name="tiny")
-    prompts.write_asked(made, asked)
+    messages.write_asked(made, asked)
     assert read_asked(made, seed) == asked
 
 
 def test_answers_are_read_again() -> None:
     first, piece = oip.ModelInferResponse(), oip.ModelInferResponse()
-    prompts.write_prologue(first, (1, 2), 3.5)
+    messages.write_prologue(first, (1, 2), 3.5)
     assert read_prologue(first) == ((1, 2), 3.5)
     unmeasured = oip.ModelInferResponse()
-    prompts.write_prologue(unmeasured, (1, 2), None)
+    messages.write_prologue(unmeasured, (1, 2), None)
     assert read_prologue(unmeasured) == ((1, 2), None)
     for said in (Piece((4,), b"x"), Piece((4, 5), b"", "stop")):
         piece = oip.ModelInferResponse()
-        prompts.write_piece(piece, said)
+        messages.write_piece(piece, said)
         assert read_piece(piece) == said
 
 
@@ -144,8 +144,8 @@ def test_answers_of_another_form_are_refused(read: Any) -> None:
 
 def test_a_score_is_a_number() -> None:
     first = oip.ModelInferResponse()
-    prompts.write_prologue(first, (1, 2), None)
-    first.parameters[prompts.SCORE].string_param = "low"
+    messages.write_prologue(first, (1, 2), None)
+    first.parameters[messages.SCORE].string_param = "low"
     with pytest.raises(Refusal) as found:
         read_prologue(first)
     assert found.value.reason is Reason.ANSWER_MALFORMED

@@ -9,10 +9,10 @@ import pytest
 
 from generation.replay import answer_again, check_asked, check_told
 from generation.version import Prompt
-from inference.generation import Asked, PromptScreen, Sampling, answer_digest
-from inference.openai.generator import OpenAiRoom
-from inference.remote.prompts import Piece
-from inference.remote.version import SEPARATE
+from inference.backends.openai.generator import OpenAiRoom
+from inference.backends.remote.remote_version import SEPARATE
+from inference.llm.messages import Piece
+from inference.llm.request import Asked, PromptScreen, Sampling, answer_digest
 from sealgate.reasons import Reason, Refusal
 
 ASKED = Asked(b"a prompt", False, Sampling(3))

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gateway.transport.http.chat import read_chat
-from inference.generation import LONGEST_STOP, MOST_STOPS, Asked, Sampling
-from inference.remote.prompts import read_asked, write_asked
+from inference.llm.messages import read_asked, write_asked
+from inference.llm.request import LONGEST_STOP, MOST_STOPS, Asked, Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inference.generation import (
+from inference.llm.request import (
     FILES,
     INT8,
     NoClassifier,
@@ -15,7 +15,7 @@ from inference.generation import (
     Terms,
     check_paths,
 )
-from inference.model_config import Data
+from inference.model.config import Data
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 

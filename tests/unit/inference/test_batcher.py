@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from inference.batcher import Batcher, Limits
-from inference.limits import Limits as QueueLimits
+from inference.batching.batcher import Batcher, Limits
+from inference.batching.limits import Limits as QueueLimits
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
 
@@ -210,7 +210,7 @@ def test_an_interrupted_waiter_does_not_keep_the_lane(
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
         with monkeypatch.context() as patch:
-            patch.setattr("inference.batcher.Gate", Interrupted)
+            patch.setattr("inference.batching.batcher.Gate", Interrupted)
             broken = pool.submit(batcher.submit, rows())
             queued(batcher, 1)
         behind = pool.submit(batcher.submit, rows(2))

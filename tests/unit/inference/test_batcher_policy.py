@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from inference.batcher import Batcher
-from inference.capacity import Capacity
-from inference.limits import Limits
-from inference.pace import Pace
+from inference.batching.batcher import Batcher
+from inference.batching.capacity import Capacity
+from inference.batching.cost_model import Pace
+from inference.batching.limits import Limits
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows, until
 
@@ -219,7 +219,7 @@ def test_a_leader_yields_to_those_who_join_it(
             if seen[-1]:
                 futures.append(add(pool, batcher))
 
-        monkeypatch.setattr("inference.batcher.os.sched_yield", come)
+        monkeypatch.setattr("inference.batching.batcher.os.sched_yield", come)
         batcher.submit(rows())
         for future in futures:
             future.result(60)

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.batching import Batching, BatchingBounds, OperatorBounds
-from inference.limits import Limits
+from inference.batching.limits import Batching, BatchingBounds, Limits, OperatorBounds
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, read_settings
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from inference.batcher import Batcher, Limits
+from inference.batching.batcher import Batcher, Limits
 from tests.support.kitchen import Kitchen, queued, rows
 
 

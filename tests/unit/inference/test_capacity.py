@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.capacity import Capacity
+from inference.batching.capacity import Capacity
 from sealgate.reasons import Reason, Refusal
 
 

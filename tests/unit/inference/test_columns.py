@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from inference.columns import Column, described
-from inference.model_config import ModelConfig
+from inference.model.columns import Column, described
+from inference.model.config import ModelConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from tests.support.model_documents import DOCUMENT, written

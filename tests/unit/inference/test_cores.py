@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.cores import Cores, Running
-from inference.cpu import SMALL_GRAPH, CpuSettings
-from inference.version import ReadyVersion
+from inference.engine.ready_version import ReadyVersion
+from inference.runtime.cpu import SMALL_GRAPH, Cores, CpuSettings, Running
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, clean_rows
 

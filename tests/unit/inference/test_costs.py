@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.costs import Costs
+from inference.batching.cost_model import Costs
 
 COSTS = Costs(((1, 2.0), (4, 5.0), (8, 6.0)), lanes=2)
 

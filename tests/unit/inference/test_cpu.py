@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inference import cpu
-from inference.cpu import SMALL_GRAPH, CpuSettings, Spread, available_cores
+from inference.runtime import cpu
+from inference.runtime.cpu import SMALL_GRAPH, CpuSettings, Spread, available_cores
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_run_has_no_more_threads_than_cores(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cpu, "available_cores", lambda: 2)
-    with caplog.at_level(logging.WARNING, "inference.cpu"):
+    with caplog.at_level(logging.WARNING, "inference.runtime.cpu"):
         assert CpuSettings.detect(8) == CpuSettings(2, threads_per_run=2)
     assert "threads_per_run = 8, but 2 cores" in caplog.text
     assert CpuSettings.detect(2) == CpuSettings(2, threads_per_run=2)

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import version
-from inference.answer import Answer
-from inference.cores import Running
-from inference.cpu import CpuSettings
-from inference.runtime_settings import RuntimeSettings
+from inference.engine import ready_version
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.result import Answer
+from inference.engine.stages import Serving
+from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.settings import RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
 from inference.screening.scoring import Scaling, Tail, Weights
-from inference.serving import Serving
-from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron
 from tests.support.two_stages import two_stage_files
@@ -39,7 +38,7 @@ SURE = _NEAR[np.argsort(-margin(MODEL.logits(_NEAR)))[:12]]
 def build(
     detector: Detector, files: Mapping[str, bytes] | None = None, **more: Any
 ) -> ReadyVersion:
-    files = dict(files or FILES.encode()) | {version.DETECTOR: detector.encode()}
+    files = dict(files or FILES.encode()) | {ready_version.DETECTOR: detector.encode()}
     return ReadyVersion.build("sha256:" + "0" * 64, files, CPU, **more)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inference.foreign.settings import ForeignSettings
+from inference.backends.oip.server import ForeignSettings
 from sealgate.settings import ConfigError
 
 LOCAL = "127.0.0.1:8081"

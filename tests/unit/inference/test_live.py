@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inference.live import EMPTY, Closed, Indexed, Live, Table
+from inference.engine.table import EMPTY, Closed, Indexed, Live, Table
 from sealgate.reasons import Reason
 
 UNTIL = 100.0

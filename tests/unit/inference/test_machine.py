@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from inference import machine
-from inference.machine import Gpu, Machine, find_gpus, instructions
+from inference.runtime import machine
+from inference.runtime.machine import Gpu, Machine, find_gpus, instructions
 
 X86 = "processor\t: 0\nflags\t\t: fpu sse avx2 avx512f avx512_vnni avx512vl\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.memory import available_memory
+from inference.runtime.machine import available_memory
 
 MIB = 1 << 20
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from inference.generation import PromptScreen, Terms
-from inference.model_config import Data, ModelConfig
+from inference.llm.request import PromptScreen, Terms
+from inference.model.config import Data, ModelConfig
 from inference.screening.detector import Detector
-from inference.tokenizer import TextTokenizer
+from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from tests.support.onnx_models import Perceptron

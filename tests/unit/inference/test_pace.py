@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.pace import Pace
+from inference.batching.cost_model import Pace
 
 
 def measured(fixed: float, per_row: float, gap: float, lanes: int = 1) -> Pace:

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inference.batcher import Batcher, Limits
-from inference.waiting import OVERTAKEN
+from inference.batching.batcher import Batcher, Limits
+from inference.batching.queue import OVERTAKEN
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
 

@@ -14,13 +14,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inference import providers
-from inference.cores import Running
-from inference.cpu import CpuSettings
-from inference.loading import LocalLoader
-from inference.runtime import Session
-from inference.runtime_settings import CUDA, PROVIDERS, TENSORRT, RuntimeSettings
-from inference.version import ReadyVersion
+from inference.backends.local import LocalLoader
+from inference.engine.ready_version import ReadyVersion
+from inference.runtime import providers
+from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.session import Session
+from inference.runtime.settings import CUDA, PROVIDERS, TENSORRT, RuntimeSettings
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from tests.support.onnx_models import Perceptron
@@ -157,10 +156,10 @@ def test_a_run_that_fails_is_not_tried_elsewhere(monkeypatch: pytest.MonkeyPatch
 _ARENA = """
 import sys
 import numpy as np
-from inference.cpu import CpuSettings
-from inference.loading import LocalLoader
-from inference.runtime import Session
-from inference.runtime_settings import RuntimeSettings
+from inference.runtime.cpu import CpuSettings
+from inference.backends.local import LocalLoader
+from inference.runtime.session import Session
+from inference.runtime.settings import RuntimeSettings
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from tests.support.hard_graphs import hungry

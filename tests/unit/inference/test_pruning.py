@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 from onnx import parser
 
-from inference.pruning import drop_unread, keep_outputs, keep_read_inputs
-from inference.runtime import Session, scalar
+from inference.runtime.graph_rewrites import drop_unread, keep_outputs, keep_read_inputs
+from inference.runtime.session import Session, scalar
 from tests.support.onnx_models import Perceptron
 
 MODEL = Perceptron.random()

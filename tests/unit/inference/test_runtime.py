@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from inference.runtime import Session, scalar
+from inference.runtime.session import Session, scalar
 from registry.formats import check_file
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron, constant_model, with_external_data
@@ -82,7 +82,7 @@ def test_a_missing_output_is_refused() -> None:
 
 
 def test_what_onnxruntime_cannot_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.runtime.check_file", lambda path, data: None)
+    monkeypatch.setattr("inference.runtime.session.check_file", lambda path, data: None)
     with pytest.raises(Refusal) as refused:
         Session.open(b"\x00\x01 no graph", ("logits",))
     assert refused.value.reason is Reason.FORMAT_REFUSED
@@ -156,7 +156,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
-@pytest.mark.parametrize("module", ["inference.runtime", "publishing.quantize"])
+@pytest.mark.parametrize("module", ["inference.runtime.session", "publishing.quantize"])
 def test_loading_onnxruntime_starts_no_telemetry_thread(module: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     command = [sys.executable, "-c", _COUNT.format(module=module)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.seen import Mark, Seen, SeenFile
+from inference.engine.rollback_guard import Mark, Seen, SeenFile
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.digest import sha256
 

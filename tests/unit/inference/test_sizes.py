@@ -9,15 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inference import version
-from inference.bound import BoundRuns
-from inference.cores import Running
-from inference.cpu import CpuSettings
-from inference.golden import Golden
-from inference.runtime import Session
-from inference.runtime_settings import RuntimeSettings
-from inference.sizes import Sizes, Work
-from inference.version import ReadyVersion
+from inference.batching.capacity import Sizes, Work
+from inference.engine import ready_version
+from inference.engine.ready_version import ReadyVersion
+from inference.model.golden import Golden
+from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.session import BoundRuns, Session
+from inference.runtime.settings import RuntimeSettings
 from sealgate.reasons import Reason
 from tests.support.onnx_models import Perceptron
 from tests.support.people import refused
@@ -158,18 +156,18 @@ class Drifting:
 @pytest.mark.parametrize(
     ("graph", "settings", "loads"),
     [
-        (version.INT8, RuntimeSettings(), False),
-        (version.INT8, RuntimeSettings(tolerance=1e-3), True),
+        (ready_version.INT8, RuntimeSettings(), False),
+        (ready_version.INT8, RuntimeSettings(tolerance=1e-3), True),
         # One row at a time, whose answers are off by as much in all company.
-        (version.INT8, RuntimeSettings(tolerance=1e-3, deterministic=True), True),
-        (version.INT8, RuntimeSettings(deterministic=True), True),
-        (version.RESPONSE, RuntimeSettings(), True),
+        (ready_version.INT8, RuntimeSettings(tolerance=1e-3, deterministic=True), True),
+        (ready_version.INT8, RuntimeSettings(deterministic=True), True),
+        (ready_version.RESPONSE, RuntimeSettings(), True),
     ],
 )
 def test_how_far_answers_may_be_off_is_stated_and_checked(
     graph: str, settings: RuntimeSettings, loads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = version.open_classifier, version.open_response
+    opened = ready_version.open_classifier, ready_version.open_response
 
     def classifier(data: bytes, *rest: Any) -> Any:
         session = opened[0](data, *rest)
@@ -177,11 +175,11 @@ def test_how_far_answers_may_be_off_is_stated_and_checked(
 
     def response(data: bytes, *rest: Any, **named: Any) -> Any:
         whole, pruned = opened[1](data, *rest, **named)
-        return whole, Drifting(pruned, 1e-6) if graph == version.RESPONSE else pruned
+        return whole, Drifting(pruned, 1e-6) if graph == ready_version.RESPONSE else pruned
 
     files = VersionFiles.of(MODEL).encode()
-    monkeypatch.setattr(version, "open_classifier", classifier)
-    monkeypatch.setattr(version, "open_response", response)
+    monkeypatch.setattr(ready_version, "open_classifier", classifier)
+    monkeypatch.setattr(ready_version, "open_response", response)
 
     def build() -> ReadyVersion:
         return ReadyVersion.build("", files, CpuSettings(1), running=Running(settings))
@@ -197,15 +195,15 @@ def test_screening_that_changes_with_its_company_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = VersionFiles.of(MODEL).encode()
-    opened = version.open_response
+    opened = ready_version.open_response
 
     def response(*given: Any, **named: Any) -> Any:
         whole, pruned = opened(*given, **named)
-        return whole, Drifting(pruned, 5e-3 if given[0] == files[version.RESPONSE] else 0.0)
+        return whole, Drifting(pruned, 5e-3 if given[0] == files[ready_version.RESPONSE] else 0.0)
 
     # Golden inputs in batches of 16 show nothing: they are what the graphs are compared by.
-    files[version.GOLDEN] = _first(files[version.GOLDEN], 16)
-    monkeypatch.setattr(version, "open_response", response)
+    files[ready_version.GOLDEN] = _first(files[ready_version.GOLDEN], 16)
+    monkeypatch.setattr(ready_version, "open_response", response)
     with refused(Reason.GOLDEN_MISMATCH):
         ReadyVersion.build("", files, CpuSettings(1))
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import version
-from inference.cpu import CpuSettings
+from inference.engine import ready_version
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.stages import Serving
+from inference.runtime.cpu import CpuSettings
 from inference.screening.scoring import Scaling, Tail, Weights
-from inference.serving import Serving
-from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron, constant_model
 from tests.support.two_stages import two_stage_files
@@ -123,11 +123,11 @@ def test_the_features_of_both_stages_are_counted() -> None:
     scaling = Scaling((0.0,) * 3, (1.0,) * 3, 6.0)
     narrow = replace(DETECTOR, scaling=scaling, clean=weights, trained=weights)
     with pytest.raises(Refusal) as refused:
-        build({**FILES, version.DETECTOR: narrow.encode()})
+        build({**FILES, ready_version.DETECTOR: narrow.encode()})
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
 def test_a_graph_that_ends_in_no_layer_takes_no_first_stage() -> None:
     with pytest.raises(Refusal) as refused:
-        build({**FILES, version.FP32: constant_model()})
+        build({**FILES, ready_version.FP32: constant_model()})
     assert refused.value.reason is Reason.GRAPH_MISMATCH

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from inference.statistics import Duration, Ending, Executions, Phases, Statistics
+from inference.engine.statistics import Duration, Ending, Executions, Phases, Statistics
 
 
 def test_a_version_that_has_done_nothing_says_so() -> None:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import tokens, version
-from inference.cores import Running
-from inference.cpu import CpuSettings
-from inference.forms import form_of
-from inference.golden import Golden
-from inference.inputs import model_input, tensors_of
-from inference.model_config import ModelConfig, TensorSpec
-from inference.runtime_settings import RuntimeSettings
-from inference.version import ReadyVersion
+from inference.engine import ready_version
+from inference.engine.ready_version import ReadyVersion
+from inference.model.config import ModelConfig, TensorSpec
+from inference.model.forms import form_of
+from inference.model.golden import Golden
+from inference.model.inputs import model_input, tensors_of
+from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.settings import RuntimeSettings
+from inference.text import tokens
 from publishing.forward import Classifier
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
@@ -28,7 +28,7 @@ from tests.support.text_models import asked, ready, sentences, source, version_f
 
 
 @pytest.fixture(scope="module")
-def loaded() -> version.ReadyVersion:
+def loaded() -> ready_version.ReadyVersion:
     return ready()
 
 
@@ -38,7 +38,7 @@ def refusal(**replaced: bytes) -> Reason:
     return refused.value.reason
 
 
-def test_texts_are_answered(loaded: version.ReadyVersion) -> None:
+def test_texts_are_answered(loaded: ready_version.ReadyVersion) -> None:
     texts, labels = sentences(20, 16)
     answer = loaded.submit(asked(*texts))
     assert np.mean(answer.outputs["logits"].argmax(axis=1) == labels) >= 0.75
@@ -46,7 +46,7 @@ def test_texts_are_answered(loaded: version.ReadyVersion) -> None:
     assert np.isfinite(answer.score)
 
 
-def test_answers_do_not_change_with_company(loaded: version.ReadyVersion) -> None:
+def test_answers_do_not_change_with_company(loaded: ready_version.ReadyVersion) -> None:
     """Bit for bit, among texts of other lengths, in one request and in one batch."""
     texts, _ = sentences(21, 16)
     alone = [loaded.submit(asked(text)).outputs["logits"] for text in texts]
@@ -63,7 +63,7 @@ def test_answers_do_not_change_with_company(loaded: version.ReadyVersion) -> Non
     assert np.array_equal(np.concatenate(at_once), np.concatenate(alone))
 
 
-def test_features_hold_in_company_within_rounding(loaded: version.ReadyVersion) -> None:
+def test_features_hold_in_company_within_rounding(loaded: ready_version.ReadyVersion) -> None:
     texts, _ = sentences(22, 16)
     together = loaded.submit(asked(*texts)).features
     alone = np.concatenate([loaded.submit(asked(text)).features for text in texts])
@@ -89,7 +89,7 @@ def test_a_tokenizer_belongs_to_a_text_model_and_to_no_other() -> None:
     files = dict(version_files())
     del files["tokenizer.json"]
     with pytest.raises(Refusal) as refused:
-        version.ReadyVersion.build("", files, CpuSettings(1))
+        ready_version.ReadyVersion.build("", files, CpuSettings(1))
     assert refused.value.reason is Reason.FILE_MISSING
     tokens = text_models.config(input=TensorSpec("input_ids", "INT64", (-1, -1)))
     golden = Golden.decode(files["golden.safetensors"], source().config)
@@ -127,7 +127,7 @@ def test_tokens_are_a_model_s_input_too() -> None:
     golden = Golden.decode(files["golden.safetensors"], source().config)
     files["golden.safetensors"] = Golden(golden.x, golden.logits).encode()
     files["model.json"] = config.encode()
-    loaded = version.ReadyVersion.build("", files, CpuSettings(1))
+    loaded = ready_version.ReadyVersion.build("", files, CpuSettings(1))
     texts, _ = sentences(23, 4)
     rows, _ = form_of(source().config, source().tokenizer).taken(asked(*texts))
     tensors = {tensor.name: tensor for tensor in tensors_of(config, rows)}
@@ -186,11 +186,11 @@ def test_long_texts_are_run_a_few_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     # Two rows of 32 tokens, and eight of 16.
     monkeypatch.setattr(tokens, "_MOST_PAIRS", 2 * 32**2)
     running = Running(RuntimeSettings(deterministic=True))
-    version = ReadyVersion.build("", version_files(), CpuSettings(1), running=running)
-    version._response = response = Counted(version._response)
+    ready_version = ReadyVersion.build("", version_files(), CpuSettings(1), running=running)
+    ready_version._response = response = Counted(ready_version._response)
     texts, _ = sentences(31, 16)
-    together = version.submit(asked(*texts))
+    together = ready_version.submit(asked(*texts))
     assert {width for _, width in response.shapes} >= {16, 32}
     assert all(rows <= tokens.at_once(width) for rows, width in response.shapes)
-    alone = [version.submit(asked(text)) for text in texts]
+    alone = [ready_version.submit(asked(text)) for text in texts]
     assert np.array_equal(together.features, np.concatenate([each.features for each in alone]))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import tokenizer
-from inference.tokenizer import LARGEST, TextTokenizer
-from inference.tokens import NO_TOKEN, REFUSE, TokenRules, lengths
+from inference.text import tokenizer
+from inference.text.tokenizer import LARGEST, TextTokenizer
+from inference.text.tokens import NO_TOKEN, REFUSE, TokenRules, lengths
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason, Refusal
 from tests.support.text_models import RULES, sentences, tokenizer_json

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inference.tokenizer import TextTokenizer
+from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
 from tests.support.text_models import RULES, tokenizer_json
 

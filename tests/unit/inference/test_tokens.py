@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from inference.tokens import NO_TOKEN, Ids, TokenRules, at_once, doubled, feeds, joined, lengths
+from inference.text.tokens import (
+    NO_TOKEN,
+    Ids,
+    TokenRules,
+    at_once,
+    doubled,
+    feeds,
+    joined,
+    lengths,
+)
 from sealgate.reasons import Reason, Refusal
 
 RULES = TokenRules(vocabulary=10, buckets=(4, 8), overlong="truncate", text_bytes=100)

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from inference import tracing
-from inference.tracing import Parent, TraceSettings, parent_in
+from inference.observability import tracing
+from inference.observability.tracing import Parent, TraceSettings, parent_in
 from sealgate.settings import ConfigError
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -59,7 +59,7 @@ def test_what_is_no_setting_is_refused(settings: dict[str, object]) -> None:
 
 
 def test_without_its_extra_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "inference.otel", None)
+    monkeypatch.setitem(sys.modules, "inference.observability.otlp", None)
     with pytest.raises(ConfigError, match="pip install"):
         tracing.start(TraceSettings("http://127.0.0.1:1"), "gateway")
     assert not tracing.is_on()

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from inference.cpu import CpuSettings
-from inference.model_config import Batching
-from inference.runtime import Session
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.statistics import Duration
+from inference.model.config import Batching
+from inference.runtime.cpu import CpuSettings
+from inference.runtime.session import Session
 from inference.screening.detector import Verdict
 from inference.screening.scoring import Tail, Weights
-from inference.statistics import Duration
-from inference.version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron, constant_model
 from tests.support.version_files import VersionFiles, clean_rows, int8_logits, margin

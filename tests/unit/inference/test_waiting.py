@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.waiting import OVERTAKEN, WaitingLine
+from inference.batching.queue import OVERTAKEN, WaitingLine
 
 
 @dataclass(eq=False)

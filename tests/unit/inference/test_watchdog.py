@@ -10,11 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from inference.cpu import CpuSettings
-from inference.runtime import Session
-from inference.statistics import Duration, Fault
-from inference.version import Answer, ReadyVersion
-from inference.watchdog import Watchdog
+from inference.engine.ready_version import Answer, ReadyVersion
+from inference.engine.statistics import Duration, Fault
+from inference.engine.watchdog import Watchdog
+from inference.runtime.cpu import CpuSettings
+from inference.runtime.session import Session
 from sealgate.reasons import Reason, Refusal
 from tests.support.hard_graphs import endless
 from tests.support.kitchen import until

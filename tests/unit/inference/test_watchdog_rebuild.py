@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from inference.cpu import CpuSettings
-from inference.runtime import Session
-from inference.statistics import Duration, Fault
-from inference.version import ReadyVersion
-from inference.watchdog import Watchdog
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.statistics import Duration, Fault
+from inference.engine.watchdog import Watchdog
+from inference.runtime.cpu import CpuSettings
+from inference.runtime.session import Session
 from sealgate.reasons import Reason, Refusal
 from tests.support.hard_graphs import endless
 from tests.support.kitchen import until

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from inference.cpu import CpuSettings
-from inference.statistics import Duration, Fault
-from inference.version import ReadyVersion
-from inference.watchdog import Watchdog, _Terms
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.statistics import Duration, Fault
+from inference.engine.watchdog import Watchdog, _Terms
+from inference.runtime.cpu import CpuSettings
 from tests.support.kitchen import until
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from inference.tokenizer import TextTokenizer
-from inference.windows import Windows, plain
+from inference.text.tokenizer import TextTokenizer
+from inference.text.windows import Windows, plain
 from tests.support import byte_tokens
 from tests.support.text_models import RULES, tokenizer_json
 

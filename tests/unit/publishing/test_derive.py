@@ -6,8 +6,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from inference import version
-from inference.golden import Golden
+from inference.engine import ready_version
+from inference.model.golden import Golden
 from publishing.derive import derive
 from publishing.graphs import parse_model, serialize_model
 from publishing.making import Confinement
@@ -27,8 +27,8 @@ CONFINEMENT = Confinement(Limits(memory=4 << 30, seconds=60))
 def files(int8: bytes = INT8, fp32: bytes | None = None) -> dict[str, bytes]:
     made = VersionFiles.of(PERCEPTRON)
     golden = Golden(ROWS[:8], int8_logits(PERCEPTRON, ROWS[:8]))
-    found = {**made.encode(), version.INT8: int8, version.GOLDEN: golden.encode()}
-    return found if fp32 is None else {**found, version.FP32: fp32}
+    found = {**made.encode(), ready_version.INT8: int8, ready_version.GOLDEN: golden.encode()}
+    return found if fp32 is None else {**found, ready_version.FP32: fp32}
 
 
 def reason(of: dict[str, bytes]) -> Refusal:

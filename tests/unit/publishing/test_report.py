@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.golden import Golden
+from inference.model.golden import Golden
 from inference.screening.detector import Verdict
 from publishing.probe import ATTACKS, SHIFTS
 from publishing.report import CHANGED, RECALIBRATION, UNSEEN, Accuracies, Measured

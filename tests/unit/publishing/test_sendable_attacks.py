@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference import version
-from inference.columns import Column
-from inference.model_config import ModelConfig
-from inference.screening.columns import Columns
+from inference.engine import ready_version
+from inference.model.columns import Column
+from inference.model.config import ModelConfig
+from inference.model.row_rules import Columns
 from publishing import red_team
 from publishing.forward import ResponseGraph
 from publishing.probe import ATTACKS, Probe
@@ -98,7 +98,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, x: np.ndarray, config: ModelConfig) -
         return measure(self, rows)
 
     monkeypatch.setattr(Probe, "measure", watched)
-    files = {**FILES.encode(), version.MODEL: config.encode()}
+    files = {**FILES.encode(), ready_version.MODEL: config.encode()}
     plan = canonical.encode({"victims": VICTIMS, "queries": 400, "eps": 0.1})
     needed = {path: files[path] for path in red_team.FILES}
     red_team.run(pack({**needed, "plan": plan}, {"rows": x}), reports.append)

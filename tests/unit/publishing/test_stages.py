@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.graphs import open_classifier, open_response
-from inference.model_config import Domain
-from inference.screening.first_stage import FEATURES
-from inference.screening.words import Words
+from inference.engine.graphs import open_classifier, open_response
+from inference.model.config import Domain
+from inference.screening.first_stage import FEATURES, Words
 from publishing import stages, trial
 from publishing.calibrate import Seen, drafted, limited, show
 from publishing.forward import ResponseGraph

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.tokens import NO_TOKEN, lengths
+from inference.text.tokens import NO_TOKEN, lengths
 from publishing.served import BORDER, ServedProber
 from publishing.text_probe import LEAST, SHARES, TextProbe
 from tests.support.text_models import RULES, dataset, source

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.golden import Golden
+from inference.model.golden import Golden
 from inference.screening.detector import Detector, Verdict
 from publishing import trial
 from publishing.data import Slice

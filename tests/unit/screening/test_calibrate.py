@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inference.model_config import Domain
+from inference.model.config import Domain
 from inference.screening.detector import Detector
 from publishing.calibrate import calibrate, fit_detector
 from publishing.probe import SHIFTS

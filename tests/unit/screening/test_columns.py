@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.columns import Column
-from inference.screening.columns import Columns
+from inference.model.columns import Column
+from inference.model.row_rules import Columns
 from sealgate.reasons import Reason, Refusal
 
 # A measurement, a whole number from 0 to 20, one to 10 that stays, and a word of two; as sent.

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from inference.screening.contract import (
+from inference.runtime.response_contract import (
     FORWARD_TOLERANCE,
     ResponseShape,
     check_response_graph,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inference.model_config import InputScaling, ModelConfig
+from inference.model.config import InputScaling, ModelConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from tests.support.model_documents import DOCUMENT, model_config, written

@@ -6,9 +6,9 @@ from typing import Any
 import onnx
 import pytest
 
-from inference.model_config import ModelConfig
-from inference.screening import contract
-from inference.screening.contract import ResponseShape, check_text_response_graph
+from inference.model.config import ModelConfig
+from inference.runtime import response_contract
+from inference.runtime.response_contract import ResponseShape, check_text_response_graph
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from tests.support.text_models import FOLDER, config, source
@@ -64,7 +64,7 @@ def test_a_graph_of_other_classes_or_of_numbers_is_refused() -> None:
     for check in (
         lambda: check_text_response_graph(RESPONSE, 3),
         lambda: check_text_response_graph(source().serving),
-        lambda: contract.check_response_graph(RESPONSE),
+        lambda: response_contract.check_response_graph(RESPONSE),
     ):
         with pytest.raises(Refusal) as refused:
             check()

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from gateway.screening.prompt_classifier import shown
-from inference.generation import Asked, Sampling
-from inference.screening.conformal import rank
-from inference.tokenizer import TextTokenizer
-from inference.tokens import resized
-from inference.windows import Windows
+from inference.llm.request import Asked, Sampling
+from inference.screening.calibration import conformal_rank
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import resized
+from inference.text.windows import Windows
 from tests.support.text_models import RULES, sentences, tokenizer_json
 from training.alarms import settle
 from training.material import CALIBRATION, Material
@@ -53,5 +53,5 @@ def test_the_bound_counts_whole_prompts(tmp_path: Path) -> None:
     texts = material.texts[CALIBRATION]
     clean = set(texts[y == 1])
     assert found is not None
-    assert (found.texts, found.rank) == (len(clean), rank(len(clean), 0.05, 0.9))
+    assert (found.texts, found.rank) == (len(clean), conformal_rank(len(clean), 0.05, 0.9))
     assert len(clean & set(texts[called])) == found.rank - 1

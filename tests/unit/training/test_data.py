@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.columns import Column
+from inference.model.columns import Column
 from sealgate.reasons import Reason, Refusal
 from tests.support import recipes
 from tests.support.text_models import tokenizer_json

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.tokenizer import TextTokenizer
+from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
 from tests.support.text_models import RULES, TELLING, rows_of, tokenizer_json
 from training.joining import with_joined

@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from inference.screening.last_layer import find_embeddings, with_outputs
+from inference.runtime.last_layer import find_embeddings, with_outputs
 from training.encoder import Size, TextClassifier
 from training.export_long import export_long_serving
 from training.long_encoder import LongTextClassifier, Reach, by_blocks, in_square, lengthened

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.tokens import NO_TOKEN
+from inference.text.tokens import NO_TOKEN
 from training.wording import FEATURES, Wording
 
 # Tokens: 0 to 7 stand in texts of class 0, 8 to 15 in texts of class 1, 16 to 21 in both; 22 and 23

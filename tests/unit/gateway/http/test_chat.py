@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.transport.http.chat import NEUTRAL, Chat, read_chat
-from inference.remote.prompts import read_asked, without_sampling
+from inference.llm.messages import read_asked, without_sampling
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 

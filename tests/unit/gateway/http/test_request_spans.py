@@ -15,8 +15,8 @@ from gateway.transport.call import Call
 from gateway.transport.http.absence import DisconnectWatch
 from gateway.transport.http.gateway import HttpGateway
 from gateway.transport.http.request import Request
-from inference import tracing
-from inference.tracing import Parent
+from inference.observability import tracing
+from inference.observability.tracing import Parent
 from sealgate.reasons import Reason, Refusal
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -7,7 +7,7 @@ import pytest
 from gateway.observability import engine_families, families
 from gateway.observability.families import Family
 from gateway.observability.samples import faults
-from inference.statistics import Duration, Fault, Statistics
+from inference.engine.statistics import Duration, Fault, Statistics
 from tests.support.house import ROOT
 from tests.support.oracles import program, run
 

@@ -15,8 +15,8 @@ from gateway.sessions.prints import Printer
 from gateway.sessions.sealed import SealedStore, open_sessions
 from gateway.sessions.store import START, OwnStore
 from gateway.sessions.watch import _HEAD, SessionWatch, measured_alike
-from inference.answer import Answer
-from inference.model_config import InputScaling
+from inference.engine.result import Answer
+from inference.model.config import InputScaling
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError

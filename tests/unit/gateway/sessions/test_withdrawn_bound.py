@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.sessions.watch import SessionWatch
-from inference.answer import Answer
+from inference.engine.result import Answer
 from inference.screening.detector import Verdict
 from sealgate.trust.screens import Screen, Sessions
 from tests.support.two_stage_desk import CONFIG, PASSES, Desk

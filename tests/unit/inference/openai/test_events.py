@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from inference.generation import Sampling
-from inference.openai.generator import _pieces
-from inference.openai.server import OpenAiServer
-from inference.remote.prompts import Piece
+from inference.backends.openai.generator import _pieces
+from inference.backends.openai.server import OpenAiServer
+from inference.llm.messages import Piece
+from inference.llm.request import Sampling
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from inference.generation import Asked, Sampling
-from inference.openai.generator import OpenAiGenerator
+from inference.backends.openai.generator import OpenAiGenerator
+from inference.llm.request import Asked, Sampling
 from sealgate.reasons import Reason, Refusal
 
 CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.backends.engine_process import build
 from gateway.config.engines import EngineSettings
-from inference.remote.settings import EngineConfig
+from inference.server.config import EngineConfig
 from sealgate.settings import ConfigError
 from tests.support.people import key
 

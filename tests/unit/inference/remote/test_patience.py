@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from inference.remote.patience import Patience
+from inference.server.patience import Patience
 from sealgate.reasons import Reason
 from tests.support.people import refused
 

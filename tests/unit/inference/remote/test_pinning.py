@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from inference.remote import pinning
-from inference.remote.patience import Patience
-from inference.remote.server import Guard
+from inference.server import tls
+from inference.server.patience import Patience
+from inference.server.server import Guard
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority
@@ -22,19 +22,19 @@ LIVE = "/inference.GRPCInferenceService/ServerLive"
 
 def pinned(path: Path, data: bytes) -> x509.Certificate:
     path.write_bytes(data)
-    return pinning.read_pinned("[tls] gateways", [path])[0]
+    return tls.read_pinned("[tls] gateways", [path])[0]
 
 
 def test_the_peers_own_certificate(tmp_path: Path) -> None:
     found = pinned(tmp_path / "engine.pem", ENGINE.certificate)
-    assert pinning.name_of(found) == "engine.example"
-    assert pinning.pem([found]) == ENGINE.certificate
+    assert tls.name_of(found) == "engine.example"
+    assert tls.pem([found]) == ENGINE.certificate
 
 
 def test_the_peers_next_certificate_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "engine.pem"
     path.write_bytes(ENGINE.certificate + GATEWAY.certificate)
-    assert len(pinning.read_pinned("[tls] gateways", [path])) == 2
+    assert len(tls.read_pinned("[tls] gateways", [path])) == 2
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_what_may_not_be_pinned(tmp_path: Path, data: bytes, words: str) -> None
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
-        pinning.read_pinned("[tls] gateways", [tmp_path / "missing.pem"])
+        tls.read_pinned("[tls] gateways", [tmp_path / "missing.pem"])
 
 
 def test_an_engine_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="subjectAltName"):
-        pinning.name_of(pinned(tmp_path / "peer.pem", GATEWAY.certificate))
+        tls.name_of(pinned(tmp_path / "peer.pem", GATEWAY.certificate))
 
 
 class TestGuard:

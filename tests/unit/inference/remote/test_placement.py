@@ -5,8 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from inference.costs import Costs
-from inference.remote.placement import Measured, Placement, finish
+from inference.backends.remote.placement import Measured, Placement, finish
+from inference.batching.cost_model import Costs
 
 A, B = "sha256:a", "sha256:b"
 # A batch of 8 costs the fast engine 2, and the slow one 8.

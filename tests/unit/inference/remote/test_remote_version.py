@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gateway.screening.prompt_classifier import TextVersion
-from inference.remote.service import FEATURES_OUTPUT
-from inference.remote.version import RemoteVersion, Terms
+from inference.backends.remote.remote_version import RemoteVersion, Terms
+from inference.engine.ready_version import DETECTOR, MODEL, TOKENIZER
 from inference.screening.detector import Verdict
-from inference.version import DETECTOR, MODEL, TOKENIZER
+from inference.server.services import FEATURES_OUTPUT
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_outputs

@@ -10,9 +10,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from inference.remote import sockets
-from inference.remote.door import SocketDoor
-from inference.remote.room import EngineRoom
+from inference.backends.remote.endpoint import SocketDoor
+from inference.backends.remote.remote_engine import EngineRoom
+from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,
@@ -79,7 +79,7 @@ def engine(tmp_path: Path) -> Iterator[Refusing]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     add_GRPCInferenceServiceServicer_to_server(engine, server)
     add_EngineServiceServicer_to_server(engine, server)
-    with sockets.private_files():
+    with unix_sockets.private_files():
         server.add_insecure_port(f"unix:{tmp_path / 'engine.sock'}")
     server.start()
     yield engine

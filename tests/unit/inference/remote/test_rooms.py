@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from inference.costs import Costs
-from inference.remote.placement import Measured
-from inference.remote.rooms import EngineRooms
-from inference.remote.version import SEPARATE
+from inference.backends.remote.engine_pool import EngineRooms
+from inference.backends.remote.placement import Measured
+from inference.backends.remote.remote_version import SEPARATE
+from inference.batching.cost_model import Costs
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
@@ -167,7 +167,7 @@ def test_one_that_cannot_run_it_keeps_no_other_from_it(
     def read(*_: object) -> None:
         raise Reached
 
-    monkeypatch.setattr("inference.remote.rooms.Terms.read", read)
+    monkeypatch.setattr("inference.backends.remote.engine_pool.Terms.read", read)
     monkeypatch.setattr(Cleared, "manifest", None, raising=False)
     fast.against = reason
     with pytest.raises(Reached):

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.backends.remote import open_room
 from gateway.config.engines import EngineSettings
-from inference.remote import sockets
-from inference.remote.door import SocketDoor
-from inference.remote.room import EngineRoom
+from inference.backends.remote.endpoint import SocketDoor
+from inference.backends.remote.remote_engine import EngineRoom
+from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def listening(path: Path) -> Iterator[Path]:
     """A socket of mode 0600 that somebody listens on."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server, sockets.private_files():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server, unix_sockets.private_files():
         server.bind(str(path))
         server.listen()
         yield path
@@ -38,7 +38,7 @@ def listening(path: Path) -> Iterator[Path]:
 
 def test_what_is_made_is_its_owners_alone(listening: Path) -> None:
     assert stat.S_IMODE(listening.lstat().st_mode) == 0o600
-    sockets.check_socket(listening)
+    unix_sockets.check_socket(listening)
 
 
 @pytest.mark.parametrize("mode", [0o660, 0o606, 0o640, 0o602])
@@ -52,9 +52,9 @@ def test_a_socket_of_another_mode(listening: Path, mode: int) -> None:
 def test_a_folder_that_others_may_write_to(listening: Path, mode: int) -> None:
     listening.parent.chmod(mode)
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.check_socket(listening)
+        unix_sockets.check_socket(listening)
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.clear_way(listening)
+        unix_sockets.clear_way(listening)
 
 
 def test_a_socket_or_folder_of_another_user(
@@ -62,52 +62,52 @@ def test_a_socket_or_folder_of_another_user(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.check_folder(listening)
+        unix_sockets.check_folder(listening)
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.check_socket(listening)
+        unix_sockets.check_socket(listening)
 
 
 def test_a_socket_of_another_user_in_a_folder_of_ours(
     listening: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "check_folder", lambda path: None)
+    monkeypatch.setattr(unix_sockets, "check_folder", lambda path: None)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.check_socket(listening)
+        unix_sockets.check_socket(listening)
 
 
 def test_what_is_no_socket(path: Path) -> None:
     path.write_bytes(b"")
     path.chmod(0o600)
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.check_socket(path)
+        unix_sockets.check_socket(path)
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.clear_way(path)
+        unix_sockets.clear_way(path)
     path.unlink()
     path.symlink_to("/dev/null")
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.clear_way(path)
+        unix_sockets.clear_way(path)
 
 
 def test_what_is_not_there(path: Path) -> None:
     with refused(Reason.ENGINE_UNAVAILABLE):
-        sockets.check_socket(path)
+        unix_sockets.check_socket(path)
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.check_folder(path.parent / "missing" / "engine.sock")
+        unix_sockets.check_folder(path.parent / "missing" / "engine.sock")
 
 
 def test_a_socket_in_use_is_left_alone(listening: Path) -> None:
     with refused(Reason.SOCKET_EXPOSED):
-        sockets.clear_way(listening)
+        unix_sockets.clear_way(listening)
     assert listening.exists()
 
 
 def test_what_a_killed_engine_left_is_cleared(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server, sockets.private_files():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server, unix_sockets.private_files():
         server.bind(str(path))
-    sockets.clear_way(path)
+    unix_sockets.clear_way(path)
     assert not path.exists()
-    sockets.clear_way(path)
+    unix_sockets.clear_way(path)
 
 
 def test_a_gateway_does_not_start_with_an_exposed_socket(listening: Path) -> None:

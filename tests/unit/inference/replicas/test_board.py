@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.replicas.board import Board
+from inference.backends.ray.environment import Board
 
 
 @pytest.fixture

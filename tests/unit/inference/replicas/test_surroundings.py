@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from gateway.backends import ray_process
-from inference.remote.settings import EngineConfig
-from inference.replicas.settings import RaySettings
-from inference.replicas.surroundings import Surroundings
-from inference.runtime_settings import RuntimeSettings
+from inference.backends.ray.environment import Surroundings
+from inference.runtime.settings import RuntimeSettings
+from inference.server.config import EngineConfig, RaySettings
 from sealgate.settings import ConfigError
 from sealgate.setup.engine import EnginePlace
 from tests.support.house import House

@@ -1,0 +1,55 @@
+"""The loader of this process: reads a version's verified bytes, and runs its graphs right here."""
+
+import logging
+
+from inference.batching.limits import NO_BOUNDS, OperatorBounds
+from inference.engine.admission import Cleared, FileSource, read_files
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.table import Ready
+from inference.engine.watchdog import Watchdog
+from inference.runtime.cpu import Cores, CpuSettings, Running
+from inference.runtime.providers import bound_arena, check_provider
+from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
+
+_log = logging.getLogger(__name__)
+
+
+class LocalLoader:
+    """Builds a version from the very bytes that were hashed. A `Loader`."""
+
+    def __init__(
+        self,
+        cpu: CpuSettings,
+        bounds: OperatorBounds = NO_BOUNDS,
+        settings: RuntimeSettings = ON_CPU,
+    ) -> None:
+        """`bounds` tighten how versions are batched; `settings` say what runs their graphs.
+
+        Raises: ConfigError where that is not here.
+        """
+        check_provider(settings)
+        if settings.arena_mb and not settings.is_on_gpu:
+            bound_arena(settings.arena_mb)
+        self._cpu = cpu
+        self._bounds = bounds
+        self._running = Running(settings, Cores(cpu.cores // cpu.threads_per_run))
+        self._watchdog = Watchdog()
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """See `Loader`. Raises Refusal as `read_files` and `ReadyVersion.build` do."""
+        if loaded is not None:
+            return loaded
+
+        def build() -> ReadyVersion:
+            files = read_files(cleared.manifest, source)
+            digest = cleared.pointer.digest
+            return ReadyVersion.build(
+                digest, files, self._cpu, bounds=self._bounds, running=self._running
+            )
+
+        version = build()
+        if self._running.settings.provider != CPU:
+            _log.info("%s runs %s", version.digest, version.engine)
+        seconds = self._bounds.run_seconds(version.config.name)
+        self._watchdog.watch(version, seconds, build)
+        return version

@@ -1,0 +1,167 @@
+"""The loader of versions that a foreign server runs.
+
+All of a version's files are read and verified here. Screening runs here too, from the version's own
+response graph and detector; only the model's answers come from the server. They must be the
+version's golden answers before it serves: that, and no digest, is what ties the server's model to
+the signed bytes.
+"""
+
+import itertools
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.backends.oip.server import ForeignServer, ForeignSettings
+from inference.batching.limits import NO_BOUNDS, OperatorBounds
+from inference.engine.admission import Cleared, FileSource, read_files
+from inference.engine.ready_version import GOLDEN, MODEL, ReadyVersion
+from inference.engine.stages import Serving
+from inference.engine.table import Ready
+from inference.model.config import ModelConfig
+from inference.model.golden import Golden
+from inference.runtime.cpu import CpuSettings
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor, write_inputs
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+
+class Line(Protocol):
+    """How a model asks its server."""
+
+    def infer(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
+        """Raises: ENGINE_UNAVAILABLE."""
+        ...
+
+
+class ForeignModel:
+    """Answers as the INT8 graph would. Safe for many threads."""
+
+    def __init__(
+        self,
+        line: Line,
+        named: tuple[str, str],
+        config: ModelConfig,
+        golden: Golden,
+        tolerance: float,
+    ) -> None:
+        """`named` is the server's name for the model, and for its version or nothing."""
+        self._line = line
+        self._name, self._version = named
+        self._config = config
+        self._golden = golden
+        self._tolerance = tolerance
+        self._turn = itertools.count()
+
+    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """The logits [n, C] of the rows [n, …] in `feeds`.
+
+        Raises: ENGINE_UNAVAILABLE; ANSWER_MALFORMED for another name, type or shape, or where a
+        logit is not finite; GOLDEN_MISMATCH.
+        """
+        x = feeds[self._config.input.name]
+        if len(x) >= self._config.batching.max_rows:
+            return [self._ask(x)]
+        turn = next(self._turn) % len(self._golden.x)
+        expected = Golden(self._golden.x[turn : turn + 1], self._golden.logits[turn : turn + 1])
+        logits = self._ask(np.concatenate([x, expected.x]))
+        expected.check(logits[len(x) :], self._tolerance)
+        return [logits[: len(x)]]
+
+    def _ask(self, x: Array) -> Floats:
+        request = oip.ModelInferRequest(model_name=self._name, model_version=self._version)
+        write_inputs(request, [Tensor.of(self._config.input.name, x)])
+        request.outputs.add(name=self._config.output.name)
+        response = self._line.infer(request)
+        told = response.model_version
+        if response.model_name != self._name or (told and self._version not in ("", told)):
+            raise _malformed("it is of another model or version")
+        return _read(response, self._config.output.name, (len(x), *self._config.output.row))
+
+
+def _read(response: oip.ModelInferResponse, name: str, shape: tuple[int, ...]) -> Floats:
+    """The one output of that name, raw or typed; further outputs are left where they are."""
+    places = [at for at, output in enumerate(response.outputs) if output.name == name]
+    if len(places) != 1:
+        raise _malformed("it has not one output of the model's name")
+    output, raws = response.outputs[places[0]], response.raw_output_contents
+    if output.datatype != "FP32" or tuple(output.shape) != shape:
+        raise _malformed("its output has another type or shape")
+    if raws:
+        raw = raws[places[0]] if len(raws) == len(response.outputs) else b""
+    else:
+        raw = np.array(output.contents.fp32_contents, "<f4").tobytes()
+    if len(raw) != 4 * shape[0] * shape[1]:
+        raise _malformed("its output has another size")
+    logits = np.frombuffer(raw, "<f4").reshape(shape)
+    if not np.isfinite(logits).all():
+        raise _malformed("a logit is not finite")
+    return logits
+
+
+def _malformed(detail: str) -> Refusal:
+    return Refusal(Reason.ANSWER_MALFORMED, detail)
+
+
+_log = logging.getLogger(__name__)
+
+
+class ForeignLoader:
+    """A `Loader`."""
+
+    def __init__(
+        self, settings: ForeignSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
+    ) -> None:
+        """`bounds` tighten how versions are batched. Raises: ConfigError."""
+        self._bounds = bounds
+        self._settings = settings
+        self._cpu = cpu
+        self._server = ForeignServer(settings)
+        self._place = f'foreign "{settings.name}", digest not checked there'
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """See `Loader`. Raises Refusal as `read_files` and `ReadyVersion.build` do, and:
+        ENGINE_UNAVAILABLE where the server is away or does not serve the version yet;
+        ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
+        """
+        if loaded is not None:
+            return loaded
+        pointer, settings = cleared.pointer, self._settings
+        named = settings.named(pointer.model, pointer.version)
+        # Asked each second while the server is away: before anything is read.
+        self._server.check_ready(*named)
+        files = read_files(cleared.manifest, source)
+        signed = ModelConfig.decode(files[MODEL])
+        config = replace(signed, batching=self._bounds.tighten(signed.name, signed.batching))
+        if config.tokens is not None:
+            # Which texts share a batch there, and how they are filled up, cannot be seen from here.
+            raise Refusal(Reason.ENGINE_UNSUITABLE, "a foreign server runs no text models")
+        golden = Golden.decode(files[GOLDEN], config)
+        model = ForeignModel(self._server, named, config, golden, settings.tolerance)
+        off = settings.tolerance
+        serving = Serving(
+            model, settings.lanes, self._place, tolerance=off, company=off, arithmetic=""
+        )
+        ready = ReadyVersion.build(pointer.digest, files, self._cpu, serving, self._bounds)
+        _log.warning(
+            "%s version %d, %s, runs as %r %r in %s: its golden answers come out within %g",
+            *(pointer.model, pointer.version, pointer.digest, *named),
+            *(self._place, settings.tolerance),
+        )
+        return ready
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def open_foreign(
+    settings: ForeignSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
+) -> ForeignLoader | None:
+    """The loader that the configuration names, if it names one. Raises: ConfigError."""
+    return ForeignLoader(settings, cpu, bounds) if settings.address else None

@@ -1,0 +1,255 @@
+"""A language model that a server of OpenAI's protocol runs.
+
+Which bytes it runs cannot be seen from here, nor can token ids, and what becomes of a seed is the
+server's affair: entries bind the text alone, and say so. Nobody here measures a prompt, so a policy
+must let what was found adversarial pass, or none does.
+"""
+
+import json
+import logging
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Generator as Generating
+from contextlib import contextmanager
+from typing import Any
+
+from inference.backends.openai.server import OpenAiServer
+from inference.backends.remote.calls import OnEnd
+from inference.backends.remote.generator import Begun, Generator, read_terms
+from inference.engine.admission import Cleared, FileSource, Source, read_file
+from inference.engine.table import Ready
+from inference.engine.trust_state import Snapshot
+from inference.llm.messages import ENDS, Piece
+from inference.llm.request import (
+    LONGEST_STOP,
+    ROLES,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Asked,
+    Sampling,
+    Terms,
+    is_text,
+    marks_of,
+)
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+
+_log = logging.getLogger(__name__)
+
+UNCHECKED = "neither digest nor tokens checked there"
+"""How the field `engine` ends in entries of what such a server generated."""
+
+# A token has no more bytes than this on average, nor comes in more parts.
+_BYTES, _PARTS = 64, 4
+# Categories of Unicode: marks on letters, control characters, and what only formats.
+_UNSEEN = frozenset({"Mn", "Me", "Cc", "Cf"})
+
+
+class OpenAiGenerator(Generator):
+    """Asked under the name `called`; `marks` are the texts of the tokens that part messages."""
+
+    def __init__(
+        self,
+        server: OpenAiServer,
+        cleared: Cleared,
+        terms: Terms,
+        engine: str,
+        called: str,
+        marks: Collection[str],
+    ) -> None:
+        super().__init__(cleared, terms, engine)
+        self._server = server
+        self._called = called
+        self._marks = marks
+
+    @contextmanager
+    def _begin(self, asked: Asked, deadline: float, caller: str, on_end: OnEnd) -> Iterator[Begun]:
+        """Nothing is sent before the first piece is wanted: until then the prompt may be refused.
+
+        Raises: TENSOR_NAME for a prompt that is no chat, CHAT_MALFORMED, PROMPT_TOO_LONG.
+        """
+        sampling = asked.sampling
+        document: dict[str, Any] = {
+            "model": self._called,
+            "messages": self._messages(asked),
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if sampling.stop:
+            document["stop"] = list(sampling.stop)
+        events = self._server.chat(document, deadline, on_end)
+        pieces = _pieces(events, sampling, self.terms.prompt_tokens)
+        try:
+            yield Begun((), None, pieces)
+        finally:
+            pieces.close()
+            events.close()
+
+    def _messages(self, asked: Asked) -> Any:
+        if not asked.is_chat:
+            raise Refusal(Reason.TENSOR_NAME, "an OpenAI server takes chats")
+        if len(asked.prompt) > _BYTES * self.terms.prompt_tokens:
+            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
+        try:
+            messages = json.loads(asked.prompt.decode())
+            contents = [message["content"] for message in messages]
+            sound = all(
+                message.keys() == {"role", "content"} and message["role"] in ROLES
+                for message in messages
+            ) and all(type(text) is str and is_text(text) and "\0" not in text for text in contents)
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            sound = False
+        if not sound or not messages:
+            raise Refusal(Reason.CHAT_MALFORMED)
+        if any(mark in form for form in _forms(messages) for mark in self._marks):
+            # The server may read it as the end of the message and the beginning of another.
+            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a token that parts messages")
+        return messages
+
+
+class OpenAiRoom:
+    """A server of OpenAI's protocol in the place of a process that generates. A `Loader`."""
+
+    # It cannot be shown anything.
+    behind = False
+
+    def __init__(self, server: OpenAiServer, name: str, model: str) -> None:
+        """`name` is ours for it; `model` is what it calls a version: text in which `{model}` and
+        `{version}` stand for ours.
+        """
+        self._server = server
+        self._engine = f'openai "{name}", {UNCHECKED}'
+        self._called = model
+
+    def show(self, snapshot: Snapshot, source: Source) -> None:
+        """See `GeneratorRoom`."""
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """See `Loader`. Raises: as `read_terms`; CHECKPOINT_REFUSED for a tokenizer that cannot be
+        read.
+        """
+        if isinstance(loaded, OpenAiGenerator) and loaded.is_of(cleared):
+            return loaded
+        terms = read_terms(cleared, source)
+        _log.warning("%s %s: %s", terms.name, cleared.pointer.version, self._engine)
+        return OpenAiGenerator(
+            self._server,
+            cleared,
+            terms,
+            self._engine,
+            self._called.format(model=terms.name, version=cleared.pointer.version),
+            _marks(cleared, source),
+        )
+
+    def probe(self) -> None:
+        """See `GeneratorRoom`."""
+
+    def counts(self) -> list[Envelope]:
+        """None: nobody there signs any."""
+        return []
+
+    def close(self) -> None:
+        """See `GeneratorRoom`."""
+
+
+def _marks(cleared: Cleared, source: FileSource) -> frozenset[str]:
+    """Of which tokens no message may hold the text. Neither the tokenizer itself, which may hold
+    regular expressions of others, nor the template is run in a gateway.
+    """
+    try:
+        added = json.loads(_verified(TOKENIZER, cleared, source))["added_tokens"]
+        tokens = [(str(token["content"]), bool(token["special"])) for token in added]
+        described = json.loads(_verified(TOKENIZER_CONFIG, cleared, source) or b"{}")
+        return marks_of(tokens, str(described.get("chat_template", "")))
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{TOKENIZER}: {error}") from error
+
+
+def _verified(path: str, cleared: Cleared, source: FileSource) -> bytes:
+    """A file's verified bytes, none where the version lacks it. Raises: VERSION_ALTERED."""
+    for entry in cleared.manifest.files:
+        if entry.path == path:
+            return read_file(entry, source)
+    return b""
+
+
+def _forms(messages: Sequence[dict[str, str]]) -> Iterator[str]:
+    """What a template may write in one, which is all contents in a row, and those of one role; as
+    it is, and as a tokenizer that normalizes may read it.
+    """
+    roles = sorted({message["role"] for message in messages})
+    groups = [[each for each in messages if each["role"] == role] for role in roles]
+    for group in (messages, *(groups if len(groups) > 1 else ())):
+        text = "".join(message["content"] for message in group)
+        yield text
+        yield unicodedata.normalize("NFKC", text)
+        yield _seen(text)
+
+
+def _seen(text: str) -> str:
+    """Without accents and what is not seen, which some tokenizers leave out."""
+    parts = unicodedata.normalize("NFKD", text)
+    unseen = (each for each in set(parts) if unicodedata.category(each) in _UNSEEN)
+    return parts.translate(dict.fromkeys(map(ord, unseen)))
+
+
+def _pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generating[Piece]:
+    """The last one once it is known how many tokens there were.
+
+    Raises: ANSWER_MALFORMED, also for more tokens than were asked for, or a text that should have
+    stopped it; PROMPT_TOO_LONG for a prompt of more than `longest`, which is told with the end;
+    ENGINE_UNAVAILABLE where that does not come; as `events`.
+    """
+    finish, ending, usage, size, parts = "", "", None, 0, 0
+    most, said = sampling.max_tokens, ""
+    for event in events:
+        text, end = _choice(event)
+        usage = event.get("usage") or usage
+        size, parts = size + len(text.encode()), parts + 1
+        said = said[-LONGEST_STOP:] + text
+        if (finish and (text or end)) or size > _BYTES * most or parts > _PARTS * (most + 4):
+            raise Refusal(Reason.ANSWER_MALFORMED, "more than was asked for")
+        if any(stop in said for stop in sampling.stop):
+            raise Refusal(Reason.ANSWER_MALFORMED, "it does not stop where it should")
+        if end:
+            finish, ending = end, text
+        elif text:
+            yield Piece((), text.encode())
+    if not finish:
+        raise Refusal(Reason.ENGINE_UNAVAILABLE, "a stream ends without its end")
+    yield Piece((), ending.encode(), finish, _tokens(usage, most, longest))
+
+
+def _choice(event: dict[str, Any]) -> tuple[str, str]:
+    """The text of an event, and why it is the last one with any. Raises: ANSWER_MALFORMED."""
+    choices: Any = event.get("choices")
+    if choices == []:
+        return "", ""
+    try:
+        (choice,) = choices
+        text, end = choice.get("delta", {}).get("content") or "", choice.get("finish_reason") or ""
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Refusal(Reason.ANSWER_MALFORMED, "an event of another form") from error
+    if type(text) is not str or not is_text(text) or end not in ("", *ENDS):
+        raise Refusal(Reason.ANSWER_MALFORMED, "an event that says something else")
+    return text, end
+
+
+def _tokens(usage: Any, most: int, longest: int) -> tuple[int, int]:
+    """How many tokens prompt and answer had, by which quotas count.
+
+    Raises: ANSWER_MALFORMED, PROMPT_TOO_LONG.
+    """
+    found = usage if isinstance(usage, dict) else {}
+    prompt, output = found.get("prompt_tokens"), found.get("completion_tokens")
+    if type(prompt) is not int or type(output) is not int:
+        raise Refusal(Reason.ANSWER_MALFORMED, "it does not say how many tokens there were")
+    if prompt < 1 or not 0 <= output <= most:
+        raise Refusal(Reason.ANSWER_MALFORMED, "it tells of tokens that there cannot have been")
+    if prompt > longest:
+        raise Refusal(Reason.PROMPT_TOO_LONG, f"{prompt} tokens")
+    return prompt, output

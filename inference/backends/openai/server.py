@@ -1,0 +1,154 @@
+"""A server of OpenAI's protocol, asked for one chat at a time, streamed.
+
+https, or http on this machine alone; no redirects, no proxies of the environment; every read is
+bounded in size and time.
+"""
+
+import json
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import SplitResult
+
+from inference.backends.remote.calls import OnEnd
+from sealgate.reasons import Reason, Refusal
+
+_log = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 5.0
+_LONGEST_LINE = 1 << 20
+# Lines in a row that say nothing. To read them without end would keep other threads from theirs.
+_MOST_SILENT = 10_000
+_PATH = "/chat/completions"
+_DONE = "[DONE]"
+_OK = 200
+# It has too much to do, or says when to come again.
+_BUSY = (429, 503)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAiServer:
+    """Where it is: `base` is its base URL, such as https://models.example/v1. `key`, where there is
+    one, is sent as bearer; `context` says whose certificate is believed.
+    """
+
+    base: SplitResult
+    key: str = field(repr=False)
+    context: ssl.SSLContext | None
+
+    def chat(self, document: Mapping[str, Any], deadline: float, on_end: OnEnd) -> Generator[Any]:
+        """The events of a chat that is streamed; `on_end` is given what ends it from another
+        thread, and `deadline` is in seconds of `time.monotonic`.
+
+        Raises: ENGINE_UNAVAILABLE where it is away, refuses, breaks off or reports an error;
+        QUEUE_FULL where it says that it has too much to do; DEADLINE_TOO_SHORT.
+        """
+        connection, ended = self._connection(deadline), False
+
+        def end() -> None:
+            nonlocal ended
+            ended = True
+            with suppress(OSError):
+                # As a plain one: a TLS socket would forget its state while it is read.
+                socket.socket.shutdown(plain, socket.SHUT_RDWR)
+
+        try:
+            connection.connect()
+            # A connection lets go of its socket once it has the head of a last answer.
+            plain = connection.sock
+            on_end(end)
+            with _ended_at(deadline, end):
+                yield from self._events(connection, plain, document, deadline)
+            if ended:
+                raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle")
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            if ended or time.monotonic() >= deadline:
+                raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle") from error
+            _log.warning("%s: %s", self.base.netloc, error)
+            raise Refusal(Reason.ENGINE_UNAVAILABLE, type(error).__name__) from error
+        finally:
+            connection.close()
+
+    def _connection(self, deadline: float) -> HTTPConnection:
+        seconds = min(_CONNECT_SECONDS, deadline - time.monotonic())
+        if seconds <= 0:
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+        host, port = self.base.hostname or "", self.base.port
+        if self.context is None:
+            return HTTPConnection(host, port, timeout=seconds)
+        return HTTPSConnection(host, port, timeout=seconds, context=self.context)
+
+    def _events(
+        self,
+        connection: HTTPConnection,
+        plain: socket.socket,
+        document: Mapping[str, Any],
+        deadline: float,
+    ) -> Generator[Any]:
+        headers = {"content-type": "application/json", "accept": "text/event-stream"}
+        if self.key:
+            headers["authorization"] = f"Bearer {self.key}"
+        _patience(plain, deadline)
+        connection.request("POST", self.base.path + _PATH, json.dumps(document), headers)
+        response = connection.getresponse()
+        if response.status != _OK:
+            reason = Reason.QUEUE_FULL if response.status in _BUSY else Reason.ENGINE_UNAVAILABLE
+            _log.warning("%s answers with status %s", self.base.netloc, response.status)
+            raise Refusal(reason, f"status {response.status}")
+        silent = 0
+        while (line := _line(response, plain, deadline)) is not None:
+            # Of server-sent events, comments and names of fields say nothing here.
+            silent += 1
+            if silent > _MOST_SILENT:
+                raise ValueError("lines without end that say nothing")
+            if line.startswith("data:"):
+                silent = 0
+                data = line.removeprefix("data:").strip()
+                if data == _DONE:
+                    return
+                yield _event(data)
+
+
+@contextmanager
+def _ended_at(deadline: float, end: Callable[[], None]) -> Iterator[None]:
+    """A socket's own patience begins anew with each byte, and a server may drip."""
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _line(response: HTTPResponse, plain: socket.socket, deadline: float) -> str | None:
+    """The next one, None after the last. Raises: OSError, ValueError."""
+    _patience(plain, deadline)
+    line = response.readline(_LONGEST_LINE)
+    if len(line) == _LONGEST_LINE:
+        raise ValueError("an event without end")
+    return line.decode() if line else None
+
+
+def _patience(plain: socket.socket, deadline: float) -> None:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    plain.settimeout(left)
+
+
+def _event(data: str) -> Any:
+    """Raises: ValueError; ENGINE_UNAVAILABLE for an error that the server tells."""
+    event = json.loads(data)
+    if not isinstance(event, dict):
+        raise ValueError("an event that is no object")
+    if event.get("error"):
+        raise Refusal(Reason.ENGINE_UNAVAILABLE, "it tells of an error")
+    return event

@@ -1,0 +1,187 @@
+"""Replicas on Ray Serve: the one module that knows Ray, imported when its surroundings are made.
+
+One instance of Ray on this machine's loopback, without dashboard and without Serve's own listeners:
+replicas are asked through this process alone. Nothing that callers send is written to a disk: large
+tensors pass through shared memory, which Ray may not spill.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+import ray
+from ray import serve
+from ray.exceptions import RayActorError, RayError
+from ray.serve._private import replica as serve_replica
+from ray.serve.config import AutoscalingConfig
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import LoggingConfig
+
+from inference.backends.ray.environment import Surroundings
+from inference.backends.ray.replica import Address, Refused, Replica, heard
+from inference.batching.cost_model import Costs
+from inference.engine.result import Answer
+from inference.server.config import RaySettings
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
+
+_NAME = "engine"
+_LOOPBACK = "127.0.0.1"
+# The least that Ray takes is 75 MiB.
+_SHARED_BYTES = 100 * 1024 * 1024
+# In this time a version is loaded, held against its golden answers and warmed.
+_LOAD_SECONDS = 100.0
+_LOOK_SECONDS = 0.1
+_WAYS = 3
+# More than a replica is ever handed at once.
+_AT_ONCE = 64
+
+
+class Deployed:
+    """A replica in a process of its own, as Serve builds and asks it."""
+
+    def __init__(self, make: Callable[[], Replica]) -> None:
+        _keep_to_loopback()
+        self._replica = make()
+
+    def follow(self, number: int) -> Refused | None:
+        return self._replica.follow(number)
+
+    def infer(
+        self, number: int, to: Address, x: npt.NDArray[Any], seconds: float
+    ) -> Answer | Refused:
+        return self._replica.infer(number, to, x, seconds)
+
+    def costs(self, to: Address) -> Costs | Refused:
+        return self._replica.costs(to)
+
+
+class RayFleet:
+    """Starts Ray and the replicas; see `front.Fleet`. Safe for many threads."""
+
+    def __init__(
+        self,
+        settings: RaySettings,
+        surroundings: Surroundings,
+        make: Callable[[], Replica],
+        seconds: float,
+    ) -> None:
+        """`make` builds a replica in its own process; a batch may take `seconds`.
+
+        Raises: ConfigError where Ray does not start, or no replica does.
+        """
+        self._surroundings = surroundings
+        self._seconds = seconds
+        try:
+            _start_ray(settings, surroundings)
+            target = _deployment(settings).bind(make)
+            self._handle = serve.run(target, name=_NAME, route_prefix=None)
+        # Ray raises Exception itself where its processes are not there in time.
+        except Exception as error:
+            self.close()
+            raise ConfigError(f"replicas do not start on Ray: {error}") from error
+
+    def follow(self, number: int) -> list[Refused | None]:
+        end = time.monotonic() + self._seconds
+        while True:
+            response = self._handle.broadcast("follow", number)
+            try:
+                found = response.results(timeout_s=_LOAD_SECONDS, return_exceptions=True)
+            except (RayError, RayServeException, TimeoutError):
+                found = []
+            said = [each for each in found if not isinstance(each, Exception)]
+            # Where none is there, one is on its way.
+            if said or time.monotonic() > end:
+                return said
+            time.sleep(_LOOK_SECONDS)
+
+    def infer(self, number: int, to: Address, x: npt.NDArray[Any]) -> Answer:
+        end = time.monotonic() + self._seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                response = self._handle.infer.remote(number, to, x, left)
+                said: Answer | Refused = response.result(timeout_s=left)
+                return heard(said)
+            except RayActorError:
+                # Its replica is gone, and nobody has heard of what it had run: another runs it.
+                time.sleep(_LOOK_SECONDS)
+            except TimeoutError:
+                break
+            except (RayError, RayServeException) as error:
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error
+        raise Refusal(Reason.ENGINE_UNAVAILABLE, "no replica answers in time")
+
+    def costs(self, to: Address) -> Costs:
+        try:
+            found = heard(self._handle.costs.remote(to).result(timeout_s=_LOAD_SECONDS))
+            ways = [self._way() for _ in range(_WAYS)]
+        except (RayError, RayServeException, TimeoutError) as error:
+            raise Refusal(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error
+        there = min(ways)
+        return Costs(tuple((rows, seconds + there) for rows, seconds in found.batches), found.lanes)
+
+    def replicas(self) -> int:
+        """How many there are that answer."""
+        deployments = serve.status().applications[_NAME].deployments.values()
+        return sum(each.replica_states.get("RUNNING", 0) for each in deployments)
+
+    def close(self) -> None:
+        serve.shutdown()
+        ray.shutdown()
+        self._surroundings.remove()
+
+    def _way(self) -> float:
+        """The seconds of a call that does nothing."""
+        begun = time.monotonic()
+        self._handle.follow.remote(0).result(timeout_s=self._seconds)
+        return time.monotonic() - begun
+
+
+def _keep_to_loopback() -> None:
+    """Serve has each replica listen on all of the machine's addresses, for calls from deployments
+    that we do not have, and has no setting for it. It asks for the port once this is set.
+    """
+    listen = serve_replica.add_port_to_grpc_server
+    serve_replica.add_port_to_grpc_server = lambda server, _: listen(server, f"{_LOOPBACK}:0")
+
+
+def _start_ray(settings: RaySettings, surroundings: Surroundings) -> None:
+    ray.init(
+        address="local",
+        num_cpus=settings.most,
+        num_gpus=0,
+        object_store_memory=_SHARED_BYTES,
+        include_dashboard=False,
+        configure_logging=False,
+        _node_ip_address=_LOOPBACK,
+        _temp_dir=str(surroundings.folder / "ray"),
+        # Ray would have whatever else the machine does go before a replica.
+        _system_config={"automatic_object_spilling_enabled": False, "worker_niceness": 0},
+    )
+    serve.start(proxy_location="Disabled", logging_config=_logging())
+
+
+def _deployment(settings: RaySettings) -> Any:
+    scaling = AutoscalingConfig(
+        min_replicas=settings.least,
+        initial_replicas=settings.least,
+        max_replicas=settings.most,
+        target_ongoing_requests=settings.batches,
+        metrics_interval_s=0.5,
+        look_back_period_s=2.0,
+        upscale_delay_s=settings.grow_after,
+        downscale_delay_s=settings.shrink_after,
+    )
+    return serve.deployment(
+        name="replica",
+        autoscaling_config=scaling,
+        max_ongoing_requests=_AT_ONCE,
+        ray_actor_options={"num_cpus": 1},
+        health_check_period_s=2.0,
+        logging_config=_logging(),
+    )(Deployed)
+
+
+def _logging() -> LoggingConfig:
+    return LoggingConfig(log_level="WARNING", enable_access_log=False)

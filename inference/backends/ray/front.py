@@ -1,0 +1,236 @@
+"""The engine in front of its replicas: checks everything itself, counts, and runs no graph.
+
+Each load is first shown to the replicas, which check it each from the root keys, and then checked
+here. A version is followed where a replica follows it and none has anything against it. What is
+revoked ends here at once, and replicas are reached through here alone.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from time import perf_counter_ns
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.backends.ray.environment import Board
+from inference.backends.ray.replica import Address, Refused, heard
+from inference.backends.remote.remote_version import Terms
+from inference.batching.batcher import Batcher
+from inference.batching.cost_model import Costs
+from inference.batching.limits import Counts, Limits, OperatorBounds
+from inference.engine.admission import Cleared, FileSource
+from inference.engine.result import Answer, parted
+from inference.engine.statistics import Phases, Statistics
+from inference.engine.table import Ready
+from inference.engine.trust_state import Place
+from inference.model.config import ModelConfig
+from inference.screening.detector import Detector
+from inference.server.host import Host
+from inference.server.load import Load
+from inference.server.services import write_load
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.answer import INT8
+
+Array = npt.NDArray[Any]
+
+PLACE = "replicas on ray, digest checked there"
+# A batch is on its way to a replica while it runs the one before.
+_BATCHES_EACH = 2
+_TEXTS_EACH = 8
+
+
+class Line(Protocol):
+    """How a version has its batches run."""
+
+    def infer(self, to: Address, x: Array) -> Answer:
+        """Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what a replica may refuse."""
+        ...
+
+    def costs(self, to: Address) -> Costs:
+        """What batches cost at one replica, the way there and back included; raises the same."""
+        ...
+
+
+class ReplicatedVersion:
+    """A `Ready` version behind a `Line`."""
+
+    def __init__(
+        self, line: Line, to: Address, config: ModelConfig, detector: Detector, replicas: int
+    ) -> None:
+        """There are at most so many `replicas`."""
+        self._line = line
+        self._to = to
+        self._text = config.tokens is not None
+        self._turn = itertools.count()
+        each = _TEXTS_EACH if self._text else _BATCHES_EACH
+        self._batcher: Batcher[Array, Answer] = Batcher(
+            self._run, Limits.of(config.batching, each * replicas)
+        )
+        self.digest = to.digest
+        self.config = config
+        self.detector = detector
+        self.engine = PLACE
+        self.arithmetic = INT8
+        self.place = "ray"
+        self.statistics = Statistics()
+
+    def counts(self) -> Counts:
+        """What has been run since it was loaded."""
+        return self._batcher.counts()
+
+    def submit(
+        self,
+        x: Array,
+        deadline: float | None = None,
+        active: Callable[[], bool] | None = None,
+        urgent: bool = False,
+        caller: str = "",
+    ) -> Answer:
+        """See `Batcher.submit`; raises what `Line.infer` does as well."""
+        bucket = next(self._turn) if self._text else 0
+        return self._batcher.submit(x, deadline, active, urgent, caller, bucket)
+
+    def costs(self) -> Costs:
+        """See `Line.costs`."""
+        return self._line.costs(self._to)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """See `Batcher.close`."""
+        return self._batcher.close(timeout)
+
+    def _run(self, requests: list[Array]) -> list[Answer]:
+        begun = perf_counter_ns()
+        x = requests[0] if len(requests) == 1 else np.concatenate(requests)
+        gathered = perf_counter_ns()
+        answer = self._line.infer(self._to, x)
+        inferred = perf_counter_ns()
+        answers = [answer] if len(requests) == 1 else self._parted(requests, answer)
+        phases = Phases(gathered - begun, inferred - gathered, perf_counter_ns() - inferred)
+        self.statistics.executed(len(requests), len(x), phases)
+        return answers
+
+    def _parted(self, requests: list[Array], answer: Answer) -> list[Answer]:
+        name, features = self.config.output.name, answer.features
+        lengths, scores = [len(rows) for rows in requests], self.detector.scores(features)
+        return parted(lengths, name, answer.outputs[name], features, scores, self.detector)
+
+
+class Fleet(Protocol):
+    """Replicas that come and go."""
+
+    def follow(self, number: int) -> list[Refused | None]:
+        """What each replica says of what was shown under `number`, of those that say something."""
+        ...
+
+    def infer(self, number: int, to: Address, x: npt.NDArray[Any]) -> Answer:
+        """See `Replica.infer`. Raises: what a replica refused; ENGINE_UNAVAILABLE, RUN_HUNG."""
+        ...
+
+    def costs(self, to: Address) -> Costs:
+        """See `Replica.costs`, with the way there and back. Raises: as `infer`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Crew:
+    """What the replicas were shown, and what they said of it. A `Line`, and a `Loader`."""
+
+    def __init__(self, fleet: Fleet, board: Board, bounds: OperatorBounds, most: int) -> None:
+        """`bounds` tighten how versions are batched; there are at most `most` replicas."""
+        self._fleet = fleet
+        self._board = board
+        self._bounds = bounds
+        self._most = most
+        self._number = 0
+        self._newest = 0
+        self._numbers: dict[Place, int] = {}
+        self._said: dict[Place, tuple[str, Refusal | None]] = {}
+
+    @contextmanager
+    def showing(self, load: Load) -> Iterator[None]:
+        """Have the replicas follow a load, while this process does in the block.
+
+        Raises: INTERNAL where nothing can be shown; what the block raises: then it is shown to no
+        further replica.
+        """
+        self._newest += 1
+        number = self._newest
+        try:
+            self._board.put(number, write_load(load).SerializeToString())
+        except OSError as error:
+            raise Refusal(Reason.INTERNAL, f"cannot show replicas anything: {error}") from error
+        refusal = _against(self._fleet.follow(number))
+        self._said = {**self._said, load.place: (load.digest, refusal)}
+        # Whoever resolves the new version is answered by a replica that has read of it.
+        before, self._number = self._number, number
+        try:
+            yield
+        except BaseException:
+            self._number = before
+            self._board.remove(number)
+            raise
+        replaced = self._numbers.get(load.place)
+        self._numbers[load.place] = number
+        if replaced is not None:
+            self._board.remove(replaced)
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """See `Loader`. Raises: ENGINE_UNAVAILABLE, and what a replica has against it; as
+        `Terms.read` does.
+        """
+        pointer = cleared.pointer
+        digest, refusal = self._said.get((pointer.model, pointer.alias), ("", None))
+        if digest != cleared.pointer_digest:
+            raise Refusal(Reason.ENGINE_UNAVAILABLE, "replicas were not shown this pointer")
+        if refusal is not None:
+            raise Refusal(refusal.reason, refusal.detail)
+        if loaded is not None:
+            return loaded
+        terms = Terms.read(cleared.manifest, source)
+        signed = terms.config
+        config = replace(signed, batching=self._bounds.tighten(signed.name, signed.batching))
+        to = Address(pointer.model, pointer.version, pointer.digest)
+        return ReplicatedVersion(self, to, config, terms.detector, self._most)
+
+    def infer(self, to: Address, x: npt.NDArray[Any]) -> Answer:
+        """See `Line`."""
+        return self._fleet.infer(self._number, to, x)
+
+    def costs(self, to: Address) -> Costs:
+        """See `Line`."""
+        return self._fleet.costs(to)
+
+    def close(self) -> None:
+        self._fleet.close()
+
+
+class Front(Host):
+    """A `Host` whose versions run in replicas."""
+
+    def __init__(self, crew: Crew, *parts: Any) -> None:
+        """`parts` are a `Host`'s; its engine's loader is `crew`."""
+        super().__init__(*parts)
+        self._crew = crew
+
+    def close(self, timeout: float) -> bool:
+        """See `Engine.close`; the replicas end afterwards."""
+        drained = super().close(timeout)
+        self._crew.close()
+        return drained
+
+    def _showing(self, load: Load) -> AbstractContextManager[None]:
+        return self._crew.showing(load)
+
+
+def _against(said: Sequence[Refused | None]) -> Refusal | None:
+    """Why a load is not followed by replicas that said this; None where it is."""
+    try:
+        for each in said:
+            heard(each)
+    except Refusal as refusal:
+        return refusal
+    return None if said else Refusal(Reason.ENGINE_UNAVAILABLE, "no replica answers")

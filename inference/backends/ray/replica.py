@@ -1,0 +1,102 @@
+"""One replica: an engine room that believes nothing, and runs the batches that it is handed.
+
+It reads what was shown from the board and checks all of it from root keys of its own, as an engine
+does that a gateway shows it; so whoever can write to the board can have nothing run that was not
+approved. A batch comes with the number up to which the board must have been read before it is run,
+so a replica that missed something reads it first.
+"""
+
+import logging
+import threading
+import time
+from typing import Any, NamedTuple, TypeVar
+
+import numpy.typing as npt
+
+from inference.backends.ray.environment import Board
+from inference.batching.cost_model import Costs
+from inference.engine.result import Answer
+from inference.server.host import Host
+from inference.server.services import read_load
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Address(NamedTuple):
+    """Of a version: it is answered by these bytes or not at all."""
+
+    model: str
+    version: int
+    digest: str
+
+
+class Refused(NamedTuple):
+    """A refusal, as it travels between processes: the reason's name, and the detail for our log."""
+
+    reason: str
+    detail: str
+
+
+def heard(said: T | Refused) -> T:
+    """What a replica said, or the refusal that it was, raised."""
+    if isinstance(said, Refused):
+        raise Refusal(Reason.named(said.reason), f"at a replica: {said.detail}")
+    return said
+
+
+class Replica:
+    """Safe for many threads."""
+
+    def __init__(self, host: Host, board: Board) -> None:
+        """Follows everything that was shown so far before it returns."""
+        self._host = host
+        self._board = board
+        self._catching_up = threading.Lock()
+        self._number = 0
+        self._refused: dict[int, Refused] = {}
+        self._reach()
+
+    def follow(self, number: int) -> Refused | None:
+        """Why it does not follow what was shown under `number`; None where it does."""
+        self._reach()
+        return self._refused.get(number)
+
+    def infer(
+        self, number: int, to: Address, x: npt.NDArray[Any], seconds: float
+    ) -> Answer | Refused:
+        """The answer to the rows of `x` [n, …] within `seconds`, or why there is none."""
+        until = time.monotonic() + seconds
+        try:
+            if self._number < number:
+                self._reach()
+            live = self._host.resolve(*to)
+            return self._host.engine.infer(live, x, until)
+        except Refusal as refusal:
+            return _told(refusal)
+
+    def costs(self, to: Address) -> Costs | Refused:
+        """What batches cost here; see `Host.costs`."""
+        try:
+            return self._host.costs(*to)[1]
+        except Refusal as refusal:
+            return _told(refusal)
+
+    def _reach(self) -> None:
+        """Read and follow what the board has more."""
+        with self._catching_up:
+            for number, shown in self._board.after(self._number):
+                try:
+                    request = oip.RepositoryModelLoadRequest.FromString(shown)
+                    self._host.load(read_load(request))
+                except Refusal as refusal:
+                    _log.warning("what was shown as %d is not followed: %s", number, refusal)
+                    self._refused = {number: _told(refusal)}
+                self._number = number
+
+
+def _told(refusal: Refusal) -> Refused:
+    return Refused(refusal.reason.name, refusal.detail)

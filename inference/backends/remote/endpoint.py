@@ -1,0 +1,153 @@
+"""How a gateway reaches an engine: by a unix socket that is its own, or by TLS with pinned ends."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+
+from inference.observability import tracing
+from inference.server import tls, unix_sockets
+from sealgate.call_details import CallDetails
+from sealgate.file_stamps import Stamps, stamps
+from sealgate.settings import ConfigError
+
+
+def traced(channel: grpc.Channel) -> grpc.Channel:
+    """The channel itself where nothing is traced; or one whose calls name the caller's span."""
+    return grpc.intercept_channel(channel, _HandingOn()) if tracing.is_on() else channel
+
+
+class _HandingOn(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    def intercept_unary_unary(
+        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
+    ) -> Any:
+        return continuation(_with_trace(client_call_details), request)
+
+    def intercept_stream_stream(
+        self, continuation: Callable[..., Any], client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        return continuation(_with_trace(client_call_details), request_iterator)
+
+
+def _with_trace(details: Any) -> CallDetails:
+    metadata = (*(details.metadata or ()), *tracing.outgoing())
+    return CallDetails.of(details, metadata=metadata)
+
+
+_LARGEST_MESSAGE = 64 * 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+    ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+    ("grpc.enable_http_proxy", 0),
+    # An engine that is back is found at once.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+# A network that is cut tells neither end: pings do, while a call is in progress.
+_PINGS = (
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # One by which gRPC measures the way may be out already; no other is sent before its end.
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+
+class Door(Protocol):
+    def check(self) -> None:
+        """Check what is there before it is connected to. Raises Refusal."""
+        ...
+
+    def open(self) -> grpc.Channel:
+        """A channel, which connects when it is used."""
+        ...
+
+    def stamps(self) -> Stamps:
+        """Another value where what it is opened with has changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SocketDoor:
+    """A unix socket."""
+
+    path: Path
+
+    def check(self) -> None:
+        """Raises: ENGINE_UNAVAILABLE, SOCKET_EXPOSED."""
+        unix_sockets.check_socket(self.path)
+
+    def stamps(self) -> Stamps:
+        return ()
+
+    def open(self) -> grpc.Channel:
+        return traced(grpc.insecure_channel(f"unix:{self.path.absolute()}", _OPTIONS))
+
+
+@dataclass(frozen=True, slots=True)
+class TlsDoor:
+    """An `address`, host:port, at which the engine shows the very certificate of the file
+    `engine`; `certificate` and `key` are this gateway's own, which the engine has pinned.
+    """
+
+    address: str
+    engine: Path
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Nothing: TLS itself looks at each connection."""
+
+    def stamps(self) -> Stamps:
+        return stamps((self.engine, self.certificate, self.key))
+
+    def open(self) -> grpc.Channel:
+        """Raises: ConfigError for files that cannot be used."""
+        pinned = tls.read_pinned("[engine] certificate", [self.engine])
+        own = tls.read_pair("[engine]", self.key, self.certificate)
+        credentials = grpc.ssl_channel_credentials(tls.pem(pinned), *own)
+        # Which certificate it is matters, not under which of its names the engine is reached.
+        name = ("grpc.ssl_target_name_override", tls.name_of(pinned[0]))
+        return traced(grpc.secure_channel(self.address, credentials, (*_OPTIONS, *_PINGS, name)))
+
+
+_log = logging.getLogger(__name__)
+
+
+class Way:
+    """`channel` connects when it is used. For one thread to renew."""
+
+    def __init__(self, door: Door) -> None:
+        """Raises: ConfigError where the door's files cannot be used."""
+        self._door = door
+        self._stamps = door.stamps()
+        self.channel = door.open()
+        self._before: grpc.Channel | None = None
+
+    def renew(self) -> bool:
+        """Open it anew where its files have changed; whether it was. What cannot be used changes
+        nothing. Calls on the one before go on, until there is a third.
+        """
+        found = self._door.stamps()
+        if found == self._stamps:
+            return False
+        self._stamps = found
+        try:
+            channel = self._door.open()
+        except ConfigError as error:
+            _log.error("the certificates of before stay: %s", error)
+            return False
+        if self._before is not None:
+            self._before.close()
+        self._before, self.channel = self.channel, channel
+        _log.info("the way to an engine has new certificates")
+        return True
+
+    def close(self) -> None:
+        for channel in (self.channel, self._before):
+            if channel is not None:
+                channel.close()

@@ -1,0 +1,145 @@
+"""All engines of other processes as one: a `Loader` whose versions run where they are done first.
+
+Each engine is shown everything, and checks it for itself. A pointer is followed where one engine or
+more follow it and none has anything against it; one that is away, or that cannot run the version
+where it is, is left out and comes back by itself.
+
+What an engine did not answer, another is asked. It may have run it all the same and have counted
+it, so the entry says how many were asked: see `sealgate.auditing.completeness`.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from inference.backends.remote.placement import Measured, Placement
+from inference.backends.remote.remote_engine import EngineRoom
+from inference.backends.remote.remote_version import SEPARATE, RemoteVersion, Terms
+from inference.engine.admission import Cleared, FileSource, Source
+from inference.engine.table import Ready
+from inference.engine.trust_state import Place, Snapshot
+from inference.runtime.settings import CPU
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+
+_log = logging.getLogger(__name__)
+
+# What an engine says of itself, rather than of a pointer or a version.
+_OF_ITSELF = frozenset(
+    {
+        Reason.ENGINE_UNAVAILABLE,
+        Reason.ENGINE_UNSUITABLE,
+        Reason.GOLDEN_MISMATCH,
+        Reason.OUT_OF_MEMORY,
+    }
+)
+# What another engine may have an answer for.
+_ELSEWHERE = frozenset({Reason.ENGINE_UNAVAILABLE, Reason.QUEUE_FULL})
+
+
+class EngineRooms:
+    """Shows engines what is live, and asks them. Safe for many threads."""
+
+    def __init__(self, rooms: Sequence[EngineRoom]) -> None:
+        """`rooms` are one or more, of a name each."""
+        self._rooms = {room.name: room for room in rooms}
+        self._placement = Placement(self._rooms)
+        # So that one that hangs does not keep the others from being shown.
+        self._pool = ThreadPoolExecutor(len(rooms), thread_name_prefix="show")
+        self._told: dict[str, dict[Place, str]] = {}
+
+    @property
+    def behind(self) -> bool:
+        """Whether an engine must be shown everything again."""
+        return any(room.behind for room in self._rooms.values())
+
+    def show(self, snapshot: Snapshot, source: Source) -> None:
+        """See `EngineRoom.show`."""
+        list(self._pool.map(lambda room: room.show(snapshot, source), self._rooms.values()))
+        for name, room in self._rooms.items():
+            refused = {place: str(refusal) for place, refusal in room.refused().items()}
+            if refused != self._told.get(name, {}):
+                _log.warning("%s does not follow: %s", name, refused or "nothing more")
+            self._told[name] = refused
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """See `Loader`. Raises: ENGINE_UNAVAILABLE; why an engine does not follow; as
+        `Terms.read`.
+        """
+        pointer, refusals = cleared.pointer, []
+        for room in self._rooms.values():
+            try:
+                room.check_follows(pointer, cleared.pointer_digest)
+            except Refusal as refusal:
+                refusals.append(refusal)
+        against = [each for each in refusals if each.reason not in _OF_ITSELF]
+        if against or len(refusals) == len(self._rooms):
+            raise (against or refusals)[0]
+        if isinstance(loaded, RemoteVersion) and loaded.is_of(pointer.model, pointer.version):
+            return loaded
+        terms = Terms.read(cleared.manifest, source)
+        return RemoteVersion(self, pointer.model, pointer.version, pointer.digest, terms)
+
+    def engine(self, digest: str) -> str:
+        """See `Line`."""
+        places = [self._place(name, digest) for name in self._rooms]
+        if len(places) > 1:
+            return f"{SEPARATE}; up to {len(places)} asked: {', '.join(places)}"
+        return self._heard(next(iter(self._rooms)), digest, 1)
+
+    def ask(
+        self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
+    ) -> tuple[oip.ModelInferResponse, str]:
+        """See `Line`."""
+        candidates = {
+            name: room.measured
+            for name, room in self._rooms.items()
+            if not room.behind and digest in room.measured
+        } or {name: room.measured for name, room in self._rooms.items()}
+        asked, full = 1, None
+        while True:
+            with self._placement.placed(digest, rows, candidates) as name:
+                try:
+                    response = self._rooms[name].infer(request, deadline)
+                    return response, self._heard(name, digest, asked)
+                except Refusal as refusal:
+                    if refusal.reason is Reason.QUEUE_FULL:
+                        full = refusal
+                    if refusal.reason not in _ELSEWHERE or len(candidates) == 1:
+                        # A full queue says when to come again.
+                        raise full or refusal from None
+                    asked += refusal.reason is Reason.ENGINE_UNAVAILABLE
+            candidates = {other: item for other, item in candidates.items() if other != name}
+
+    def probe(self) -> None:
+        """See `EngineRoom.probe`."""
+        for room in self._rooms.values():
+            room.probe()
+
+    def counts(self) -> list[Envelope]:
+        """What each engine that is there says that it ran, signed; nothing is checked here."""
+        found = []
+        for name, room in self._rooms.items():
+            try:
+                if not room.behind:
+                    found.append(room.counts())
+            except Refusal as refusal:
+                _log.error("%s does not say what it ran: %s", name, refusal)
+        return found
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        for room in self._rooms.values():
+            room.close()
+
+    def _place(self, name: str, digest: str) -> str:
+        measured: Measured | None = self._rooms[name].measured.get(digest)
+        return f"{name} on {measured.place}" if measured is not None else name
+
+    def _heard(self, name: str, digest: str, asked: int) -> str:
+        """What is said of an answer of that engine's."""
+        place = self._place(name, digest)
+        if len(self._rooms) == 1 and place in (name, f"{name} on {CPU}"):
+            return SEPARATE
+        return f"{SEPARATE}; {place}" if asked == 1 else f"{SEPARATE}; {asked} asked: {place}"

@@ -1,0 +1,198 @@
+"""A language model in a process of its own, which measures and generates."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from inference.backends.remote.calls import OnEnd
+from inference.backends.remote.remote_engine import EngineRoom
+from inference.backends.remote.remote_version import SEPARATE
+from inference.batching.limits import Counts
+from inference.engine.admission import Cleared, FileSource, Source, read_file
+from inference.engine.statistics import Statistics
+from inference.engine.table import Ready
+from inference.engine.trust_state import Snapshot
+from inference.llm.messages import Piece, read_piece, read_prologue, write_asked
+from inference.llm.request import TERMS, Asked, NoClassifier, Terms, check_paths, is_generator
+from inference.server.services import CALLER, DIGEST
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An answer that has begun: the prompt's tokens, what screening measured, and the pieces.
+
+    Where tokens are not told there are none, and where nobody measures prompts no score.
+    """
+
+    prompt_ids: tuple[int, ...]
+    score: float | None
+    pieces: Iterator[Piece]
+
+
+class Generator(NoClassifier, ABC):
+    """A `Ready` version that generates elsewhere; `engine` says where."""
+
+    def __init__(self, cleared: Cleared, terms: Terms, engine: str) -> None:
+        self._model, self._number = cleared.pointer.model, cleared.pointer.version
+        self._mutex = threading.Lock()
+        self._closed = False
+        self._requests = self._dropped = 0
+        self.digest = cleared.pointer.digest
+        self.engine = engine
+        self.statistics = Statistics()
+        self.terms = terms
+
+    @property
+    def arithmetic(self) -> str:
+        """What it computes with; empty where that is not known here."""
+        return ""
+
+    def is_of(self, cleared: Cleared) -> bool:
+        """Whether it is the version of that pointer."""
+        return (self._model, self._number) == (cleared.pointer.model, cleared.pointer.version)
+
+    def counts(self) -> Counts:
+        """What was asked from here; a request is a row and a batch of its own."""
+        with self._mutex:
+            return Counts(self._requests, self._requests, self._requests, self._dropped, 0)
+
+    def begin(
+        self, asked: Asked, deadline: float, caller: str, on_end: OnEnd
+    ) -> AbstractContextManager[Begun]:
+        """Have an answer generated; leaving the block frees what it takes there.
+
+        `on_end` is given what ends it from another thread, when nobody listens any more.
+        Raises: DRAINING, ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, ANSWER_MALFORMED, and what a
+        generator may say of a request; so do the pieces.
+        """
+        self.terms.check(asked.sampling)
+        if self._closed:
+            raise Refusal(Reason.DRAINING)
+        return self._counted(self._begin(asked, deadline, caller, on_end))
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests. Those on their way are the caller's to wait for."""
+        self._closed = True
+        return True
+
+    @abstractmethod
+    def _begin(
+        self, asked: Asked, deadline: float, caller: str, on_end: OnEnd
+    ) -> AbstractContextManager[Begun]: ...
+
+    @contextmanager
+    def _counted(self, answer: AbstractContextManager[Begun]) -> Iterator[Begun]:
+        try:
+            with answer as begun:
+                yield begun
+        except Refusal:
+            with self._mutex:
+                self._dropped += 1
+            raise
+        with self._mutex:
+            self._requests += 1
+
+
+# No vocabulary has tokens that are so long on average.
+_BYTES = 1024
+
+
+class RemoteGenerator(Generator):
+    """One in the process behind a room."""
+
+    def __init__(self, room: EngineRoom, cleared: Cleared, terms: Terms) -> None:
+        super().__init__(cleared, terms, SEPARATE)
+        self._room = room
+
+    @property
+    def arithmetic(self) -> str:
+        return self.terms.precision
+
+    @contextmanager
+    def _begin(self, asked: Asked, deadline: float, caller: str, on_end: OnEnd) -> Iterator[Begun]:
+        request = oip.ModelInferRequest(model_name=self._model, model_version=str(self._number))
+        request.parameters[DIGEST].string_param = self.digest
+        request.parameters[CALLER].string_param = caller
+        write_asked(request, asked)
+        with self._room.streaming(request, deadline, on_end) as responses:
+            first = next(responses, None)
+            if first is None:
+                raise Refusal(Reason.ANSWER_MALFORMED, "an empty stream")
+            ids, score = read_prologue(first)
+            if len(ids) > self.terms.prompt_tokens:
+                raise Refusal(Reason.ANSWER_MALFORMED, "a prompt longer than its terms allow")
+            if (score is None) != (self.terms.screening is None):
+                raise Refusal(Reason.ANSWER_MALFORMED, "a prompt is not measured as its terms say")
+            yield Begun(ids, score, _pieces(responses, asked.sampling.max_tokens))
+
+
+class GeneratorRoom:
+    """The process that generates: shown what is a language model's, and asked. A `Loader`."""
+
+    def __init__(self, room: EngineRoom) -> None:
+        self._room = room
+
+    @property
+    def behind(self) -> bool:
+        return self._room.behind
+
+    def show(self, snapshot: Snapshot, source: Source) -> None:
+        """See `EngineRoom.show`."""
+        self._room.show(snapshot, source)
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """See `Loader`. Raises: ENGINE_UNAVAILABLE; why the process does not follow; FILE_MISSING,
+        FILE_SURPLUS, VERSION_ALTERED, DOCUMENT_MALFORMED.
+        """
+        self._room.check_follows(cleared.pointer, cleared.pointer_digest)
+        if isinstance(loaded, RemoteGenerator) and loaded.is_of(cleared):
+            return loaded
+        return RemoteGenerator(self._room, cleared, read_terms(cleared, source))
+
+    def probe(self) -> None:
+        """See `EngineRoom.probe`."""
+        self._room.probe()
+
+    def counts(self) -> list[Envelope]:
+        """See `EngineRooms.counts`."""
+        return [] if self.behind else [self._room.counts()]
+
+    def close(self) -> None:
+        self._room.close()
+
+
+def read_terms(cleared: Cleared, source: FileSource) -> Terms:
+    """A generator's terms, from verified bytes, once its files are found to be one's.
+
+    Raises: ENGINE_UNSUITABLE for another kind of version, FILE_MISSING, FILE_SURPLUS,
+    VERSION_ALTERED, DOCUMENT_MALFORMED.
+    """
+    manifest = cleared.manifest
+    if not is_generator(manifest):
+        raise Refusal(Reason.ENGINE_UNSUITABLE, "it is no language model")
+    check_paths(entry.path for entry in manifest.files)
+    terms = Terms.decode(read_file(manifest.entry(TERMS), source))
+    if terms.name != cleared.pointer.model:
+        raise Refusal(Reason.VERSION_ALTERED, "its terms are another model's")
+    return terms
+
+
+def _pieces(responses: Iterator[oip.ModelInferResponse], most: int) -> Iterator[Piece]:
+    """Until the last one. Raises: ANSWER_MALFORMED where that does not come, or not within `most`
+    tokens, each in a piece of its own.
+    """
+    size = 0
+    for number, response in enumerate(responses, 1):
+        piece = read_piece(response)
+        size += len(piece.text)
+        if number > most or len(piece.ids) != 1 or size > _BYTES * most:
+            raise Refusal(Reason.ANSWER_MALFORMED, "more tokens than were asked for")
+        yield piece
+        if piece.finish:
+            return
+    raise Refusal(Reason.ANSWER_MALFORMED, "a stream ends without its last response")

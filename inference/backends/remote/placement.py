@@ -1,0 +1,82 @@
+"""Which of several engines a request goes to: the one that would be done with it first.
+
+Each engine has measured what batches of each version cost it (`inference.batching.cost_model`).
+What this gateway has asked an engine and not heard of yet is that engine's queue: with W(v) rows of
+version v there, a request of n rows of version r is expected to be done after
+
+    way + max(cost(r, n), (cost(r, W(r) + n) + the sum over the others of cost(v, W(v))) / lanes)
+
+seconds, where `way` is what a call takes that does nothing. Rows that wait together run together,
+so cost(r, W + n) is that of as few batches as hold them. An engine that is slower than it was when
+it was measured keeps its rows for longer, has more of them waiting, and so gets fewer.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from inference.batching.cost_model import Costs
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a version's batches cost at an engine, what runs them, and how long the way is."""
+
+    costs: Costs
+    place: str
+    way: float = 0.0
+
+
+def finish(
+    digest: str, rows: int, measured: Mapping[str, Measured], waiting: Mapping[str, int]
+) -> float:
+    """In how many seconds an engine would be done with `rows` rows of the version `digest`, which
+    is one of those `measured` there, while so many rows of each version are `waiting`.
+    """
+    own = measured[digest]
+    total = own.costs.seconds(waiting.get(digest, 0) + rows)
+    total += sum(
+        measured[other].costs.seconds(count)
+        for other, count in waiting.items()
+        if count and other != digest and other in measured
+    )
+    return own.way + max(own.costs.seconds(rows), total / own.costs.lanes)
+
+
+class Placement:
+    """What engines are at, by name. Safe for many threads."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._mutex = threading.Lock()
+        self._waiting: dict[str, Counter[str]] = {name: Counter() for name in names}
+
+    def waiting(self, name: str) -> int:
+        """How many rows an engine was asked for and has not answered."""
+        with self._mutex:
+            return self._waiting[name].total()
+
+    @contextmanager
+    def placed(
+        self, digest: str, rows: int, candidates: Mapping[str, Mapping[str, Measured]]
+    ) -> Iterator[str]:
+        """The engine to ask, of one `candidates` or more, each with what it has measured; its rows
+        wait there while the block runs. Who has not measured the version comes last.
+        """
+        with self._mutex:
+            name = min(candidates, key=lambda name: self._rank(digest, rows, name, candidates))
+            self._waiting[name][digest] += rows
+        try:
+            yield name
+        finally:
+            with self._mutex:
+                self._waiting[name][digest] -= rows
+
+    def _rank(
+        self, digest: str, rows: int, name: str, candidates: Mapping[str, Mapping[str, Measured]]
+    ) -> tuple[bool, float, int]:
+        measured, waiting = candidates[name], self._waiting[name]
+        known = digest in measured
+        seconds = finish(digest, rows, measured, waiting) if known else 0.0
+        return not known, seconds, waiting.total()

@@ -1,0 +1,297 @@
+"""The gateway's end of one engine in another process; `inference.backends.remote.engine_pool` has
+all of them.
+
+The gateway checks every pointer itself and shows it to the engine, which checks it again. An engine
+that was away, or began anew, is `behind` until it has been shown everything once more.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from inference.backends.remote.calls import OnEnd, call, one_stream
+from inference.backends.remote.endpoint import Door, Way
+from inference.backends.remote.placement import Measured
+from inference.batching.cost_model import Costs
+from inference.engine.admission import Source
+from inference.engine.trust_state import Place, Snapshot
+from inference.server.load import Load
+from inference.server.services import write_load
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Pointer, PointerBundle
+from sealgate.v1 import engine_pb2
+from sealgate.v1.engine_pb2_grpc import EngineServiceStub
+
+_log = logging.getLogger(__name__)
+
+# In this time a version is loaded, held against its golden answers and warmed.
+_LOAD_SECONDS = 120.0
+_ASK_SECONDS = 5.0
+# The way to an engine is the shortest of so many calls that do nothing.
+_WAYS = 3
+_LONGEST_PLACE = 100
+# What an engine may say of a request, and callers of the gateway may then hear.
+_OF_A_REQUEST = frozenset(
+    {
+        Reason.BATCH_TOO_LARGE,
+        Reason.TENSOR_TEXT,
+        Reason.PROMPT_TOO_LONG,
+        Reason.CHAT_MALFORMED,
+        Reason.QUEUE_FULL,
+        Reason.DEADLINE_TOO_SHORT,
+        Reason.VERSION_REVOKED,
+        Reason.POLICY_EXPIRED,
+        Reason.POINTER_STALE,
+        Reason.GRAPH_MISMATCH,
+        Reason.OUT_OF_MEMORY,
+        Reason.RUN_HUNG,
+        Reason.INTERNAL,
+    }
+)
+# What an engine may say of a load, and will not say of the same one when it has recovered.
+_PASSING = frozenset(
+    {
+        Reason.QUEUE_FULL,
+        Reason.DEADLINE_TOO_SHORT,
+        Reason.DRAINING,
+        Reason.ENGINE_UNAVAILABLE,
+        Reason.SOCKET_EXPOSED,
+        Reason.CERTIFICATE_UNPINNED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A pointer that the engine was shown, with what covers it, and why it does not follow it."""
+
+    pointer: str
+    freshness: str
+    policy: str
+    refusal: Refusal | None = None
+
+
+class EngineRoom:
+    """Shows an engine what is live, and asks it. Safe for many threads."""
+
+    def __init__(self, door: Door, name: str = "engine", *, costs: bool = True) -> None:
+        """`name` is ours for it; `costs`: whether it is asked what batches of a version cost.
+
+        Raises: ConfigError where the door's files cannot be used.
+        """
+        self.name = name
+        self._costs = costs
+        self._door = door
+        self._way = Way(door)
+        self._inference = GRPCInferenceServiceStub(self._way.channel)
+        self._engine = EngineServiceStub(self._way.channel)
+        self._shown: dict[Place, _Shown] = {}
+        self._measured: dict[str, Measured] = {}
+        self._behind = threading.Event()
+        self._behind.set()
+
+    @property
+    def behind(self) -> bool:
+        """Whether the engine must be shown everything again."""
+        return self._behind.is_set()
+
+    @property
+    def measured(self) -> Mapping[str, Measured]:
+        """What it has measured of the versions that it follows or followed last, by digest."""
+        return self._measured
+
+    def refused(self) -> dict[Place, Refusal]:
+        """What it does not follow of what it was shown last, and why."""
+        shown = self._shown.items()
+        return {place: item.refusal for place, item in shown if item.refusal is not None}
+
+    def show(self, snapshot: Snapshot, source: Source) -> None:
+        """Show the engine every pointer of the registry's state, before it is followed here.
+
+        Raises nothing for an engine that is away or refuses: `refused` says so, and `behind`.
+        """
+        before = {} if self.behind else self._shown
+        if self.behind:
+            # Until it has been shown everything it is not asked while another is there: what it
+            # does not have yet would make it behind again.
+            self._measured = {}
+        measured = dict(self._measured)
+        self._behind.clear()
+        freshness = snapshot.freshness.payload_digest if snapshot.freshness else ""
+        away = self._away()
+        shown = {}
+        for place, bundle in sorted(snapshot.bundles.items()):
+            policy = snapshot.policies[-1].payload_digest
+            item = _Shown(bundle.pointer.payload_digest, freshness, policy)
+            if before.get(place) != item:
+                refusal = away or self._show(place, bundle, snapshot, source)
+                item = replace(item, refusal=refusal)
+                if refusal is None and self._costs:
+                    self._measure(Pointer.decode(bundle.pointer.payload), measured)
+            shown[place] = item
+        self._shown, self._measured = shown, measured
+
+    def check_follows(self, pointer: Pointer, digest: str) -> None:
+        """Refuse unless the engine follows the pointer of that digest: ENGINE_UNAVAILABLE, or why
+        it does not.
+        """
+        shown = self._shown.get((pointer.model, pointer.alias))
+        if shown is None or shown.pointer != digest:
+            raise Refusal(Reason.ENGINE_UNAVAILABLE, "it was not shown this pointer")
+        if shown.refusal is not None:
+            raise Refusal(shown.refusal.reason, f"at {self.name}: {shown.refusal.detail}")
+
+    def infer(
+        self, request: oip.ModelInferRequest, deadline: float | None
+    ) -> oip.ModelInferResponse:
+        """The engine's answer; `deadline` is in seconds of `time.monotonic`.
+
+        Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what an engine may say of a request.
+        """
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+        try:
+            if self.behind:
+                self._door.check()
+            return call(self._inference.ModelInfer, request, left)
+        except Refusal as refusal:
+            raise self._told(refusal) from refusal
+
+    @contextmanager
+    def streaming(
+        self, request: oip.ModelInferRequest, deadline: float, on_end: OnEnd
+    ) -> Iterator[Iterator[oip.ModelInferResponse]]:
+        """The engine's answer piece by piece; see `infer` and `streams.one_stream`."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+        try:
+            if self.behind:
+                self._door.check()
+        except Refusal as refusal:
+            raise self._told(refusal) from refusal
+        with one_stream(self._inference.ModelStreamInfer, request, left, on_end) as responses:
+            yield self._heard(responses)
+
+    def probe(self) -> None:
+        """Notice an engine that went, or began anew, while nobody asked it anything; and whether
+        certificates have changed.
+        """
+        self._renew()
+        try:
+            request = oip.ServerReadyRequest()
+            self._door.check()
+            ready = call(self._inference.ServerReady, request, _ASK_SECONDS).ready
+        except Refusal:
+            ready = False
+        if not ready and any(item.refusal is None for item in self._shown.values()):
+            self._behind.set()
+
+    def counts(self) -> Envelope:
+        """What the engine says that it ran, signed; nothing is checked here.
+
+        Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, QUEUE_FULL, DOCUMENT_MALFORMED.
+        """
+        self._door.check()
+        request = engine_pb2.GetCountsRequest()
+        return Envelope.decode(call(self._engine.GetCounts, request, _ASK_SECONDS).envelope)
+
+    def close(self) -> None:
+        self._way.close()
+
+    def _heard(
+        self, responses: Iterator[oip.ModelInferResponse]
+    ) -> Iterator[oip.ModelInferResponse]:
+        try:
+            yield from responses
+        except Refusal as refusal:
+            raise self._told(refusal) from refusal
+
+    def _told(self, refusal: Refusal) -> Refusal:
+        """What a caller hears of what the engine said of a request."""
+        if refusal.reason in _OF_A_REQUEST:
+            return refusal
+        # It is away, is draining, or does not have what it was shown.
+        self._behind.set()
+        return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
+
+    def _renew(self) -> None:
+        if self._way.renew():
+            self._inference = GRPCInferenceServiceStub(self._way.channel)
+            self._engine = EngineServiceStub(self._way.channel)
+
+    def _away(self) -> Refusal | None:
+        """Why nothing can be shown, if so. An engine that hangs must not be waited for at length,
+        pointer by pointer.
+        """
+        self._renew()
+        try:
+            self._door.check()
+            call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
+        except Refusal as refusal:
+            self._behind.set()
+            return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
+        return None
+
+    def _measure(self, pointer: Pointer, measured: dict[str, Measured]) -> None:
+        """Ask what batches of the version cost there, unless that is known. An engine that does not
+        say is asked for an answer all the same, after the others.
+        """
+        if pointer.digest in measured:
+            return
+        request = engine_pb2.GetCostsRequest(
+            model=pointer.model, version=str(pointer.version), digest=pointer.digest
+        )
+        ways = []
+        try:
+            found = call(self._engine.GetCosts, request, _LOAD_SECONDS)
+            costs = Costs(tuple((each.rows, each.seconds) for each in found.batches), found.lanes)
+            if not found.place.isprintable():
+                # Entries will say it, and people read them.
+                raise ValueError("what runs it there is not text that can be shown")
+            for _ in range(_WAYS):
+                begun = time.monotonic()
+                call(self._inference.ServerLive, oip.ServerLiveRequest(), _ASK_SECONDS)
+                ways.append(time.monotonic() - begun)
+        except (Refusal, ValueError) as error:
+            _log.warning("%s does not say what %s costs: %s", self.name, pointer.model, error)
+            return
+        measured[pointer.digest] = Measured(costs, found.place[:_LONGEST_PLACE], min(ways))
+
+    def _show(
+        self, place: Place, bundle: PointerBundle, snapshot: Snapshot, source: Source
+    ) -> Refusal | None:
+        """Show one pointer; why it is not followed, if so."""
+        try:
+            request = write_load(_load(place, bundle, snapshot, source))
+            call(self._inference.RepositoryModelLoad, request, _LOAD_SECONDS)
+        except Refusal as refusal:
+            if refusal.reason is Reason.REGISTRY_UNAVAILABLE:
+                self._behind.set()
+            if refusal.reason not in _PASSING:
+                return refusal
+            self._behind.set()
+            return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
+        return None
+
+
+def _load(place: Place, bundle: PointerBundle, snapshot: Snapshot, source: Source) -> Load:
+    if snapshot.freshness is None:
+        raise Refusal(Reason.POINTER_STALE, "there is no statement of freshness")
+    signed = source.signed_manifest(Pointer.decode(bundle.pointer.payload).digest)
+    return Load(
+        place=place,
+        policies=tuple(snapshot.policies),
+        freshness=snapshot.freshness,
+        pointer=bundle,
+        manifest=Manifest.decode(signed.manifest),
+        signature=signed.signature,
+    )

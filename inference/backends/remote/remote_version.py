@@ -1,0 +1,204 @@
+"""A version that runs in engines of other processes, as the gateway sees it.
+
+Its signed configuration and detector are read here, from verified bytes, so the verdict is the
+gateway's: the engine's answer is held against the shapes that they say before it is judged.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.batching.batcher import Counts
+from inference.engine.admission import FileSource, read_file
+from inference.engine.ready_version import DETECTOR, MODEL, TOKENIZER
+from inference.engine.result import Answer
+from inference.engine.statistics import Phases, Statistics
+from inference.model.config import ModelConfig
+from inference.model.inputs import tensors_of
+from inference.screening.detector import Detector
+from inference.server.services import CALLER, DIGEST, FEATURES_OUTPUT, URGENT
+from inference.text.tokenizer import TextTokenizer
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import write_inputs
+from sealgate.trust.answer import INT8
+from sealgate.trust.manifest import Manifest
+
+Array = npt.NDArray[Any]
+
+SEPARATE = "separate, digest checked there"
+
+
+class Line(Protocol):
+    """How a version asks its engines."""
+
+    def engine(self, digest: str) -> str:
+        """What is said of where the version of that digest runs, before anyone has answered."""
+        ...
+
+    def ask(
+        self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
+    ) -> tuple[oip.ModelInferResponse, str]:
+        """The answer, and what its entry says of who gave it.
+
+        Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what an engine may refuse.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the gateway itself reads of a version."""
+
+    config: ModelConfig
+    detector: Detector
+    tokenizer: TextTokenizer | None = None
+
+    @classmethod
+    def read(cls, manifest: Manifest, source: FileSource) -> "Terms":
+        """Raises: VERSION_ALTERED, DOCUMENT_MALFORMED, FILE_MISSING, and as `TextTokenizer.open`
+        and the source do.
+        """
+        model, detector = (_verified(manifest, name, source) for name in (MODEL, DETECTOR))
+        config, tokenizer = ModelConfig.decode(model), None
+        if config.tokens is not None and config.is_text:
+            data = _verified(manifest, TOKENIZER, source)
+            tokenizer = TextTokenizer.open(data, config.tokens)
+        return cls(config, Detector.decode(detector), tokenizer)
+
+
+class RemoteVersion:
+    """A `Ready` version behind a `Line`."""
+
+    # An engine of ours runs the INT8 graph.
+    arithmetic = INT8
+
+    def __init__(self, line: Line, model: str, number: int, digest: str, terms: Terms) -> None:
+        self._line = line
+        self._number = number
+        self._terms = terms
+        self._mutex = threading.Lock()
+        self._closed = False
+        self._requests = self._rows = self._dropped = 0
+        self.model = model
+        self.digest = digest
+        self.statistics = Statistics()
+
+    @property
+    def config(self) -> ModelConfig:
+        return self._terms.config
+
+    @property
+    def tokenizer(self) -> TextTokenizer | None:
+        """What cuts its texts over there, where it takes texts."""
+        return self._terms.tokenizer
+
+    @property
+    def engine(self) -> str:
+        return self._line.engine(self.digest)
+
+    @property
+    def detector(self) -> Detector:
+        return self._terms.detector
+
+    def is_of(self, model: str, number: int) -> bool:
+        """Whether the engine knows it as the version of that model and number."""
+        return (self.model, self._number) == (model, number)
+
+    def counts(self) -> Counts:
+        """What was asked from here. How long requests queued, the engine keeps to itself."""
+        with self._mutex:
+            return Counts(self._requests, self._requests, self._rows, self._dropped, 0)
+
+    def submit(
+        self,
+        x: Array,
+        deadline: float | None = None,
+        active: Callable[[], bool] | None = None,
+        urgent: bool = False,
+        caller: str = "",
+    ) -> Answer:
+        """Have the engine run the rows of `x`, and judge what it measured.
+
+        Raises: BATCH_TOO_LARGE, DRAINING, DEADLINE_TOO_SHORT, ANSWER_MALFORMED for an answer of
+        another form, and as `Line.ask`.
+        """
+        if not 1 <= len(x) <= self.config.batching.max_rows:
+            raise Refusal(Reason.BATCH_TOO_LARGE, f"{len(x)} rows")
+        if self._closed:
+            raise Refusal(Reason.DRAINING)
+        if active is not None and not active():
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+        begun = time.perf_counter_ns()
+        try:
+            request = self._request(x, urgent, caller)
+            response, engine = self._line.ask(self.digest, len(x), request, deadline)
+            answer = self._judged(response, len(x), engine)
+        except Refusal:
+            with self._mutex:
+                self._dropped += 1
+            raise
+        with self._mutex:
+            self._requests += 1
+            self._rows += len(x)
+        self.statistics.executed(1, len(x), Phases(0, time.perf_counter_ns() - begun, 0))
+        return answer
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests. Those on their way are the caller's to wait for."""
+        self._closed = True
+        return True
+
+    def _request(self, x: Array, urgent: bool, caller: str) -> oip.ModelInferRequest:
+        request = oip.ModelInferRequest(model_name=self.model, model_version=str(self._number))
+        request.parameters[DIGEST].string_param = self.digest
+        if urgent:
+            request.parameters[URGENT].bool_param = True
+        if caller:
+            request.parameters[CALLER].string_param = caller
+        write_inputs(request, tensors_of(self.config, x))
+        return request
+
+    def _judged(self, response: oip.ModelInferResponse, rows: int, engine: str) -> Answer:
+        output, detector = self.config.output, self._terms.detector
+        arrays = read_arrays(response)
+        expected = {
+            output.name: (rows, *output.row),
+            FEATURES_OUTPUT: (rows, detector.width),
+        }
+        if {name: array.shape for name, array in arrays.items()} != expected:
+            raise Refusal(Reason.ANSWER_MALFORMED, "the engine answers in another shape")
+        features = arrays.pop(FEATURES_OUTPUT)
+        return Answer.judged(arrays, features, detector, engine)
+
+
+def read_arrays(response: oip.ModelInferResponse) -> dict[str, Array]:
+    """The float32 outputs of an engine's answer by name, finite or not.
+
+    Raises Refusal(ANSWER_MALFORMED).
+    """
+    raws = response.raw_output_contents
+    names = [tensor.name for tensor in response.outputs]
+    if len(raws) != len(names) or len(set(names)) != len(names):
+        raise Refusal(Reason.ANSWER_MALFORMED, "the engine's outputs are not one raw entry each")
+    arrays = {}
+    for tensor, raw in zip(response.outputs, raws, strict=True):
+        if tensor.datatype != "FP32" or len(tensor.shape) != 2 or min(tensor.shape) < 1:
+            raise Refusal(Reason.ANSWER_MALFORMED, "an engine's output is not float32 of two axes")
+        shape = tuple(tensor.shape)
+        if len(raw) != 4 * shape[0] * shape[1]:
+            raise Refusal(Reason.ANSWER_MALFORMED, "an engine's output has another size")
+        arrays[tensor.name] = np.frombuffer(raw, "<f4").reshape(shape)
+    return arrays
+
+
+def _verified(manifest: Manifest, name: str, source: FileSource) -> bytes:
+    for entry in manifest.files:
+        if entry.path == name:
+            return read_file(entry, source)
+    raise Refusal(Reason.FILE_MISSING, name)

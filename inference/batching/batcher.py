@@ -1,0 +1,308 @@
+"""Requests of many threads run together: a bounded queue, and batches with no thread of their own.
+
+Who comes while a lane is free leads: it runs a batch on its own thread. Who comes meanwhile queues.
+When a run ends, its thread wakes the first in the queue, which leads next (a form of flat
+combining: Hendler et al., SPAA 2010). So batches grow with the load by themselves, a lone request
+pays for no switch between threads, there is no worker that could die, and a batcher that nobody
+refers to any more needs no shutting down. Urgent requests go first in the queue, and callers share
+it evenly: see `inference.batching.queue`.
+
+Before it runs, a leader yields the processor. Where other requests are ready to join, they get as
+far as the queue and are taken along, even on a single core; where none is, it costs a microsecond.
+While they come it yields again, for no longer than the fixed cost of a batch, which each of them
+saves. A leader waits for more, at most `delay` seconds, only where by the measured pace that is
+expected to pay: see `inference.batching.cost_model`.
+"""
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+from inference.batching.capacity import Capacity
+from inference.batching.cost_model import Pace
+from inference.batching.limits import Counts, Limits
+from inference.batching.queue import Job, Part, Rows, State, WaitingLine
+from sealgate.reasons import Reason, Refusal
+
+Gate = threading.Lock
+# Who is ready to join may not be the next to get the processor.
+_FRUITLESS = 3
+
+
+class Batcher(Generic[Rows, Part]):
+    """Runs `work`, which takes the rows of each request and returns a part for each, in order."""
+
+    def __init__(
+        self,
+        work: Callable[[list[Rows]], Sequence[Part]],
+        limits: Limits,
+        capacity: Capacity | None = None,
+    ) -> None:
+        """`capacity` keeps batches, but not single requests, below what memory has room for."""
+        self._work = work
+        self._limits = limits
+        self._capacity = capacity
+        self._mutex = threading.Lock()
+        self._arrived = threading.Condition(self._mutex)
+        self._drained = threading.Condition(self._mutex)
+        self._queue: WaitingLine[Job[Rows, Part]] = WaitingLine(limits.queue_rows)
+        self._pace = Pace(limits.lanes)
+        self._free_lanes = limits.lanes
+        self._awaited_rows = 0
+        self._running: dict[int, tuple[float, list[Job[Rows, Part]]]] = {}
+        self._closed: Reason | None = None
+        self._requests = self._batches = self._rows = self._dropped = self._waited_ns = 0
+
+    def submit(
+        self,
+        x: Rows,
+        deadline: float | None = None,
+        active: Callable[[], bool] | None = None,
+        urgent: bool = False,
+        caller: str = "",
+        bucket: int = 0,
+    ) -> Part:
+        """Run the rows of `x` [n, …] in some batch and return this request's part of the result.
+
+        `deadline` is in seconds of `time.monotonic`. `active` is asked once, just before the run.
+        `urgent` requests overtake the others in the queue, within bounds; each `caller` has an
+        equal share of it. Only requests of the same `bucket` share a batch.
+        Raises: BATCH_TOO_LARGE, QUEUE_FULL, DRAINING; DEADLINE_TOO_SHORT where the deadline passes
+        first, or by the measured pace surely would, or `active` denies; where the run fails, its
+        reason or else INTERNAL; RUN_HUNG where it was given up.
+        """
+        limits = self._limits
+        urgent = urgent and limits.levels > 1
+        job: Job[Rows, Part] = Job(x, deadline, active, urgent, caller, bucket)
+        if limits.timeout is not None:
+            end = job.entered / 1e9 + limits.timeout
+            job.deadline = end if deadline is None else min(deadline, end)
+        if not 1 <= job.rows <= limits.max_rows:
+            raise Refusal(Reason.BATCH_TOO_LARGE, f"{job.rows} rows")
+        gate = self._enter(job)
+        if gate is None or self._wait(job, gate):
+            self._lead(job)
+        return job.result()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests with DRAINING; wait for the others. False where time ran out."""
+        with self._drained:
+            self._closed = self._closed or Reason.DRAINING
+            return self._drained.wait_for(self._is_idle, timeout)
+
+    @property
+    def is_given_up(self) -> bool:
+        return self._closed is Reason.RUN_HUNG
+
+    def is_running_since(self, moment: float) -> bool:
+        """Whether a batch that began before `moment`, of `time.monotonic`, still runs."""
+        with self._mutex:
+            return any(began < moment for began, _ in self._running.values())
+
+    def give_up(self) -> None:
+        """Refuse with RUN_HUNG who comes, who queues and who is in a batch that runs.
+
+        Only the threads that lead a batch must stay until their run ends.
+        """
+        with self._mutex:
+            self._closed = Reason.RUN_HUNG
+            running = [job for _, batch in self._running.values() for job in batch]
+            self._running.clear()
+            queued = [self._queue.take() for _ in range(len(self._queue))]
+            self._dropped += len(running) + len(queued)
+            self._free_lanes = self._limits.lanes
+            for job in (*running, *queued):
+                job.refuse(Refusal(Reason.RUN_HUNG, "its batch was given up"))
+            self._drained.notify_all()
+
+    def counts(self) -> Counts:
+        with self._mutex:
+            done = self._requests, self._batches, self._rows, self._dropped, self._waited_ns
+            return Counts(*done, self._queue.rows)
+
+    def _is_idle(self) -> bool:
+        return self._free_lanes == self._limits.lanes
+
+    def _enter(self, job: Job[Rows, Part]) -> "threading.Lock | None":
+        """Take a free lane (None) or a place in the queue, to wait at the returned gate.
+
+        A lane is only free while nobody queues.
+        """
+        with self._mutex:
+            if self._closed:
+                raise Refusal(self._closed)
+            self._pace.came(job.entered / 1e9, job.rows)
+            if self._free_lanes:
+                self._free_lanes -= 1
+                return None
+            if not self._queue.has_room(job):
+                self._clear_room(job)
+            job.gate = gate = Gate()
+            gate.acquire()
+            job.state = State.QUEUED
+            self._queue.append(job)
+            if self._awaited_rows and self._queue.rows >= self._awaited_rows:
+                self._awaited_rows = 0
+                self._arrived.notify()
+            return gate
+
+    def _clear_room(self, job: Job[Rows, Part]) -> None:
+        """Turn away what a greedier caller sent last, or raise QUEUE_FULL."""
+        retry = self._pace.until_gone(self._queue.rows, self._limits.max_rows) or None
+        full = f"{self._queue.rows} rows wait"
+        for other in self._queue.make_room(job):
+            self._dropped += 1
+            other.refuse(Refusal(Reason.QUEUE_FULL, full, retry))
+        if not self._queue.has_room(job):
+            raise Refusal(Reason.QUEUE_FULL, full, retry)
+
+    def _wait(self, job: Job[Rows, Part], gate: "threading.Lock") -> bool:
+        """WaitLimits for the result (false) or for being told to lead (true)."""
+        left = -1.0 if job.deadline is None else max(0.0, job.deadline - time.monotonic())
+        try:
+            opened = gate.acquire(timeout=left)
+        except BaseException:  # an interrupted thread must neither be waited for nor keep the lane
+            if self._withdraw(job):
+                self._pass_on([])
+            raise
+        # Who has run out of time but was just told to lead must, for the sake of those behind.
+        if not opened and not self._withdraw(job):
+            raise job.failure or Refusal(Reason.DEADLINE_TOO_SHORT, "in the queue")
+        return job.state is State.LEADING
+
+    def _withdraw(self, job: Job[Rows, Part]) -> bool:
+        """Take `job` out of the queue if it is still there; whether it was told to lead."""
+        with self._mutex:
+            if job.state is State.QUEUED:
+                self._queue.remove(job)
+                self._dropped += 1
+            return job.state is State.LEADING
+
+    def _lead(self, job: Job[Rows, Part]) -> None:
+        """Run one batch, with `job` at its head, and pass the lane on whatever happens."""
+        batch, seconds = [job], 0.0
+        try:
+            self._let_others_join(job.rows)
+            self._take_along(batch)
+            seconds = self._run(batch)
+        except Exception as error:  # whatever it was, it must reach each of the batch's threads
+            reason = error.reason if isinstance(error, Refusal) else Reason.INTERNAL
+            for member in batch:
+                # Each its own: an exception is not to be raised in two threads.
+                member.failure = Refusal(reason, f"a batch failed: {error!r}")
+        finally:
+            self._pass_on(batch, seconds)
+
+    def _let_others_join(self, rows: int) -> None:
+        """Yield until nobody comes any more, or a batch would be full."""
+        end = time.monotonic() + self._pace.fixed
+        most, waiting, fruitless = self._limits.max_rows - rows, 0, 0
+        while fruitless < _FRUITLESS:
+            os.sched_yield()
+            before, waiting = waiting, self._queue.rows
+            fruitless = 0 if waiting > before else fruitless + 1
+            if not 0 < waiting < most or time.monotonic() >= end:
+                return
+
+    def _take_along(self, batch: list[Job[Rows, Part]]) -> None:
+        rows = batch[0].rows
+        with self._mutex:
+            self._await_more(batch[0])
+            if self.is_given_up:
+                raise Refusal(Reason.RUN_HUNG)
+            most = self._most(rows)
+            for member in self._queue.take_along(batch[0].bucket, most - rows):
+                member.state = State.RUNNING
+                rows += member.rows
+                batch.append(member)
+            self._running[id(batch)] = time.monotonic(), batch
+
+    def _most(self, rows: int) -> int:
+        """How many rows the batch may have whose head has `rows`."""
+        limits = self._limits
+        most = self._capacity.rows() if self._capacity is not None else limits.max_rows
+        if not limits.preferred:
+            return most
+        available = min(most, rows + self._queue.rows)
+        sizes = [size for size in limits.preferred if rows <= size <= available]
+        return sizes[-1] if sizes else most
+
+    def _await_more(self, head: Job[Rows, Part]) -> None:
+        """WaitLimits for more rows where that pays. Whoever comes takes a free lane, if there is
+        one.
+        """
+        if not self._limits.delay or self._awaited_rows or self._free_lanes:
+            return
+        rows = head.rows + self._queue.rows
+        missing, patience = self._patience(rows)
+        if missing > 0:
+            patience = min(patience, self._spare(head, rows + missing))
+        if missing > 0 and patience > 0:
+            self._awaited_rows = self._queue.rows + missing
+            self._arrived.wait_for(lambda: not self._awaited_rows, patience)
+            self._awaited_rows = 0
+
+    def _patience(self, rows: int) -> tuple[int, float]:
+        """For how many more rows than the `rows` at hand to wait, and how many seconds."""
+        missing = min(self._pace.worth_waiting_for(), self._limits.max_rows) - rows
+        return missing, min(self._limits.delay, missing * self._pace.gap)
+
+    def _spare(self, head: Job[Rows, Part], rows: int) -> float:
+        """How many seconds a batch of `rows` rows can wait without making anyone late by it."""
+        ends = [job.deadline for job in (head, *self._queue) if job.deadline is not None]
+        return min(ends, default=math.inf) - time.monotonic() - self._pace.seconds(rows)
+
+    def _run(self, batch: list[Job[Rows, Part]]) -> float:
+        """Run what is still wanted; how many seconds that took."""
+        ran = time.monotonic_ns()
+        now = ran / 1e9
+        least = self._pace.least(sum(job.rows for job in batch))
+        wanted = []
+        for job in batch:
+            if not job.is_wanted(now):
+                job.failure = Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+            elif job.deadline is not None and job.deadline - now < least:
+                job.failure = Refusal(Reason.DEADLINE_TOO_SHORT, "its run would take longer")
+                with self._mutex:
+                    self._pace.doubt()
+            else:
+                wanted.append(job)
+        if not wanted:
+            return 0.0
+        parts = self._work([job.x for job in wanted])
+        for job, part in zip(wanted, parts, strict=True):
+            job.part = part
+            job.waited = ran - job.entered
+        return (time.monotonic_ns() - ran) / 1e9
+
+    def _pass_on(self, batch: list[Job[Rows, Part]], seconds: float = 0.0) -> None:
+        """Give the lane to the first in the queue, or free it; then let the batch's threads go."""
+        done = [job for job in batch if job.part is not None]
+        rows = sum(job.rows for job in done)
+        heir = None
+        with self._mutex:
+            if self.is_given_up:  # the lane is gone, and the others have been told
+                return
+            self._running.pop(id(batch), None)
+            self._requests += len(done)
+            self._dropped += len(batch) - len(done)
+            self._batches += bool(done)
+            self._rows += rows
+            if seconds:
+                self._pace.ran(rows, seconds)
+            self._waited_ns += sum(job.waited for job in done)
+            if self._queue:
+                heir = self._queue.take()
+                heir.state = State.LEADING
+            else:
+                self._free_lanes += 1
+                if self._closed and self._is_idle():
+                    self._drained.notify_all()
+        if heir is not None and heir.gate is not None:
+            heir.gate.release()
+        for job in batch[1:]:
+            if job.gate is not None:
+                job.gate.release()

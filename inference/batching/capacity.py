@@ -1,0 +1,146 @@
+"""How many rows memory has room for: halved when it did not, and tried again after a while."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sealgate.reasons import Reason, Refusal
+
+Array = npt.NDArray[Any]
+
+RECOVERY_SECONDS = 60.0
+
+
+class Capacity:
+    """A limit below `most` rows, remembered. Safe for many threads."""
+
+    def __init__(
+        self,
+        most: int,
+        recovery: float = RECOVERY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """After each `recovery` seconds without running out of memory, the limit doubles."""
+        self._most = most
+        self._recovery = recovery
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._rows = most
+        self._until = 0.0
+
+    def rows(self) -> int:
+        """How many rows to run at once."""
+        if self._rows == self._most:
+            return self._most
+        with self._mutex:
+            now = self._clock()
+            if now >= self._until:
+                self._rows = min(self._most, 2 * self._rows)
+                self._until = now + self._recovery
+            return self._rows
+
+    def halve(self, rows: int) -> int:
+        """There was no memory for `rows` rows, two or more; how many to try instead."""
+        with self._mutex:
+            self._rows = max(1, min(self._rows, rows // 2))
+            self._until = self._clock() + self._recovery
+            return self._rows
+
+    def run(
+        self, x: Array, work: Callable[[Array], tuple[Array, ...]], halved: Callable[[], None]
+    ) -> tuple[Array, ...]:
+        """What `work` gives for the rows of `x`, of as many at once as memory has room for.
+
+        Where it raises OUT_OF_MEMORY for two rows or more it is asked again for half of them, and
+        `halved` is told.
+        """
+        size = min(len(x), self.rows())
+        if size == len(x):
+            try:
+                return work(x)
+            except Refusal as refusal:
+                if refusal.reason is not Reason.OUT_OF_MEMORY or size == 1:
+                    raise
+            size = self.halve(size)
+            halved()
+        parts = [self.run(x[at : at + size], work, halved) for at in range(0, len(x), size)]
+        return tuple(np.concatenate(results) for results in zip(*parts, strict=True))
+
+
+Work: TypeAlias = Callable[[Array], tuple[Array, ...]]
+
+# Full tiles of the processor's kernels are of 4, 6, 8, 12 or 16 rows.
+_LEAST = 16
+_SPACINGS = (1, 2, 4)
+# What rows show does not depend on their numbers; some more are tried all the same.
+_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes, ascending, and how many places lie from one row to the next; without sizes batches
+    run as they come.
+    """
+
+    sizes: tuple[int, ...] = ()
+    spacing: int = 1
+
+    @classmethod
+    def upto(cls, most: int, spacing: int = 1) -> Self:
+        """The powers of two from 16 to `most` places, and `most` itself."""
+        sizes = [size for power in range(most.bit_length()) if (size := 1 << power) >= _LEAST]
+        return cls(tuple(sorted({*sizes, most})), spacing)
+
+    @classmethod
+    def steady(cls, most: int, x: Array, work: Work) -> Self:
+        """The closest rows, of batches up to `most` places, for which `work` gives the same bits at
+        any place of any size, as the first rows of `x` show; one row at a time where none do.
+        """
+        for spacing in _SPACINGS:
+            found = cls.upto(most, spacing)
+            if spacing <= most and all(
+                found._is_steady(row[np.newaxis], work) for row in x[:_SHOWN]
+            ):
+                return found
+        return cls((1,))
+
+    def run(self, x: Array, work: Work, room: int = sys.maxsize) -> tuple[Array, ...]:
+        """What `work` gives for the rows of `x`, with others between and behind them. No size has
+        more places than there is `room` for; where none is so small, rows are run one by one.
+        """
+        if not self.sizes:
+            return work(x)
+        if room < self.sizes[-1]:
+            fitting = tuple(size for size in self.sizes if size <= room)
+            sizes = replace(self, sizes=fitting) if fitting else Sizes((1,))
+            return sizes.run(x, work)
+        most = max(1, self.sizes[-1] // self.spacing)
+        parts = [self._filled(x[at : at + most], work) for at in range(0, len(x), most)]
+        if len(parts) == 1:
+            return parts[0]
+        return tuple(np.concatenate(results) for results in zip(*parts, strict=True))
+
+    def _filled(self, x: Array, work: Work) -> tuple[Array, ...]:
+        rows = np.repeat(x, self.spacing, axis=0) if self.spacing > 1 else x
+        size = next(size for size in self.sizes if size >= len(rows))
+        if size > len(rows):
+            rows = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
+        places = slice(0, len(x) * self.spacing, self.spacing)
+        return tuple(part[places] for part in work(rows))
+
+    def _is_steady(self, row: Array, work: Work) -> bool:
+        """Whether a row alone in batches is answered alike, bit for bit."""
+        seen = set()
+        for size in self.sizes:
+            parts = work(np.repeat(row, size, axis=0))
+            seen |= {
+                tuple(part[place].tobytes() for part in parts)
+                for place in range(0, size, self.spacing)
+            }
+        return len(seen) == 1

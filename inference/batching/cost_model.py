@@ -1,0 +1,160 @@
+"""What batches of a version cost where it runs, measured when it was made ready."""
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_REPEATS = 3
+# Sizes beyond what this allows for are taken to cost as much a row as the largest that was run.
+_BUDGET_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds by rows, both ascending; `lanes` such batches run at once."""
+
+    batches: tuple[tuple[int, float], ...]
+    lanes: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = [rows for rows, _ in self.batches]
+        if not sizes or sizes[0] < 1 or sizes != sorted(set(sizes)) or self.lanes < 1:
+            raise ValueError("sizes of batches ascend from 1, and lanes are positive")
+        if not all(0 < seconds < float("inf") for _, seconds in self.batches):
+            raise ValueError("a batch takes some time")
+
+    @classmethod
+    def measured(
+        cls,
+        work: Callable[[Array], object],
+        x: Array,
+        most: int,
+        lanes: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> Self:
+        """Run `work` for 1, 2, 4, … and `most` of the rows `x`, and keep the best time of each:
+        what else the machine does only ever adds.
+        """
+        begun, found, slowest = clock(), [], 0.0
+        for rows in sorted({*(1 << power for power in range(most.bit_length())), most}):
+            part = np.resize(x, (rows, *x.shape[1:]))
+            times = []
+            for _ in range(_REPEATS):
+                start = clock()
+                work(part)
+                times.append(clock() - start)
+            # A larger batch is not cheaper, whatever the clock says.
+            slowest = max(slowest, min(times), 1e-9)
+            found.append((rows, slowest))
+            if clock() - begun > _BUDGET_SECONDS:
+                break
+        return cls(tuple(found), lanes)
+
+    def seconds(self, rows: int) -> float:
+        """What `rows` rows take, in as few batches as they need, one after the other."""
+        most, dearest = self.batches[-1]
+        whole, rest = divmod(rows, most)
+        return whole * dearest + self._batch(rest)
+
+    def _batch(self, rows: int) -> float:
+        """A batch no larger than the largest; between sizes, in proportion."""
+        if not rows:
+            return 0.0
+        place = bisect_left(self.batches, rows, key=lambda batch: batch[0])
+        above, dear = self.batches[place]
+        if above == rows or not place:
+            return dear
+        below, cheap = self.batches[place - 1]
+        return cheap + (dear - cheap) * (rows - below) / (above - below)
+
+
+_FADING = 0.95
+# Runs that must have been seen before an estimate counts for anything.
+_ENOUGH = 8
+# The weight of the newest gap: a burst shows within a few requests.
+_NEWEST = 0.25
+_DOUBT = 0.9
+
+
+class Pace:
+    """Estimates for one batcher, in seconds. Not safe for threads by itself."""
+
+    __slots__ = (
+        "_came",
+        "_lanes",
+        "_n",
+        "_runs",
+        "_x",
+        "_xx",
+        "_xy",
+        "_y",
+        "fixed",
+        "gap",
+        "per_row",
+    )
+
+    def __init__(self, lanes: int = 1) -> None:
+        self._lanes = lanes
+        self._came = 0.0
+        self._runs = 0
+        self._n = self._x = self._xx = self._y = self._xy = 0.0
+        self.fixed = self.per_row = 0.0
+        self.gap = float("inf")
+
+    def came(self, now: float, rows: int) -> None:
+        """`rows` rows came at `now`. A gap counts for no more than twice what a batch costs: it
+        says that the burst is over, and longer ones say no more.
+        """
+        gap = min((now - self._came) / rows, 2 * (self.fixed + self.per_row))
+        self._came = now
+        self.gap = gap if self.gap == float("inf") else self.gap + _NEWEST * (gap - self.gap)
+
+    def ran(self, rows: int, seconds: float) -> None:
+        """A batch of `rows` rows took `seconds`."""
+        self._runs += 1
+        self._n = n = _FADING * self._n + 1
+        self._x = x = _FADING * self._x + rows
+        self._y = y = _FADING * self._y + seconds
+        self._xx = xx = _FADING * self._xx + rows * rows
+        self._xy = xy = _FADING * self._xy + rows * seconds
+        spread = n * xx - x * x
+        # Of one size alone nobody can tell what is fixed: then nothing is, and nobody waits.
+        slope = (n * xy - x * y) / spread if spread > 1e-3 * x * x else y / x
+        self.per_row = min(max(slope, 0.0), y / x)
+        self.fixed = (y - self.per_row * x) / n
+
+    def worth_waiting_for(self) -> int:
+        """How many rows a batch should have before waiting for more ceases to pay; 0 for none."""
+        if self._runs < _ENOUGH:
+            return 0
+        lanes = self._lanes
+        saved = self.fixed / lanes - self.gap
+        return int(saved / (self.gap + self.per_row * (2 - 1 / lanes) + 1e-9)) if saved > 0 else 0
+
+    def seconds(self, rows: int) -> float:
+        """What a batch of `rows` rows is expected to take; 0 while that is not known."""
+        return self.fixed + self.per_row * rows if self._runs >= _ENOUGH else 0.0
+
+    def until_gone(self, rows: int, most: int) -> float:
+        """How long `rows` rows that wait are expected to take, in batches of `most` on all lanes; 0
+        while that is not known.
+        """
+        if self._runs < _ENOUGH:
+            return 0.0
+        return (-(-rows // most) * self.fixed + rows * self.per_row) / self._lanes
+
+    def least(self, rows: int) -> float:
+        """What a batch of `rows` rows surely takes: half of what is expected."""
+        return self.seconds(rows) / 2
+
+    def doubt(self) -> None:
+        """A request was refused by this estimate, which no run corrects then: lower it."""
+        for name in ("fixed", "per_row", "_y", "_xy"):
+            setattr(self, name, _DOUBT * getattr(self, name))

@@ -1,0 +1,234 @@
+"""How a version's requests are run together: as it was signed, and as the operator tightens it.
+
+    {"max_rows", "delay_us", "queue_rows",
+     "preferred_rows": [...], "timeout_us", "priority_levels", "instances"}
+
+The last four may be absent: no size is preferred, a request may take as long as its caller grants,
+urgent requests overtake, and as many batches run at once as the cores allow.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from sealgate.reasons import Refusal
+from sealgate.settings import ConfigError
+from sealgate.trust import fields
+from sealgate.trust.names import check_name
+
+_REQUIRED = ("max_rows", "delay_us", "queue_rows")
+_OPTIONAL = ("preferred_rows", "timeout_us", "priority_levels", "instances")
+# Names of the last three alone: each a number, 0 where it is absent.
+_NUMBERS = _OPTIONAL[1:]
+_LONGEST_US = 3600 * 10**6
+_MOST_INSTANCES = 1024
+RUN_SECONDS = 30.0
+"""How long a run may take, unless the operator says otherwise."""
+LEVELS = 2
+"""Levels of priority that a queue has: urgent and ordinary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """At most `max_rows` to a batch, which waits at most `delay_us` for more; a bounded queue.
+
+    A batch that could have one of `preferred_rows` rows, ascending, takes no more than the largest
+    such. `timeout_us` bounds a request, in queue and run. With one of `priority_levels` nobody
+    overtakes. At most `instances` batches run at once. 0 and () stand for what is not stated.
+    """
+
+    max_rows: int
+    delay_us: int
+    queue_rows: int
+    preferred_rows: tuple[int, ...] = ()
+    timeout_us: int = 0
+    priority_levels: int = 0
+    instances: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_rows <= self.queue_rows <= 2**20 or not 0 <= self.delay_us <= 10**6:
+            raise fields.malformed("a batch must be positive, fit its queue and not wait a second")
+        ascending = sorted(set(self.preferred_rows))
+        if list(self.preferred_rows) != ascending or len(ascending) > 64:
+            raise fields.malformed("preferred sizes ascend, and are 64 at most")
+        if ascending and not 1 <= ascending[0] <= ascending[-1] <= self.max_rows:
+            raise fields.malformed("a preferred size is that of a batch")
+        if not 0 <= self.timeout_us <= _LONGEST_US or not 0 <= self.instances <= _MOST_INSTANCES:
+            raise fields.malformed("a timeout is an hour at most, and instances are 1024 at most")
+        if not 0 <= self.priority_levels <= LEVELS:
+            raise fields.malformed(f"there are {LEVELS} levels of priority at most")
+
+    def encode(self) -> dict[str, Any]:
+        """The section of `model.json`; what is not stated is absent."""
+        stated = [name for name in _OPTIONAL if getattr(self, name)]
+        value = {name: getattr(self, name) for name in (*_REQUIRED, *stated)}
+        if self.preferred_rows:
+            value["preferred_rows"] = list(self.preferred_rows)
+        return value
+
+    @classmethod
+    def decode(cls, value: Any) -> "Batching":
+        """Read what `encode` wrote. Raises Refusal(DOCUMENT_MALFORMED)."""
+        stated = [name for name in _OPTIONAL if isinstance(value, dict) and name in value]
+        item = fields.record(value, (*_REQUIRED, *stated))
+        preferred: tuple[int, ...] = ()
+        if "preferred_rows" in stated:
+            preferred = tuple(fields.integer(size) for size in fields.items(item["preferred_rows"]))
+        numbers = {name: fields.integer(item[name], least=1) for name in stated if name in _NUMBERS}
+        batching = cls(
+            max_rows=fields.integer(item["max_rows"]),
+            delay_us=fields.integer(item["delay_us"]),
+            queue_rows=fields.integer(item["queue_rows"]),
+            preferred_rows=preferred,
+            **numbers,
+        )
+        if batching.encode().keys() != item.keys():
+            raise fields.malformed("what is stated of batching is not nothing")
+        return batching
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingBounds:
+    """A section `[[batching]]`: bounds of the operator's for one model, or without `model` for all.
+
+    Each holds beside the version's own and those of other sections: the lowest does. 0 stands for
+    what is not stated; `delay_us = 1` is as good as no delay. A run of more than `run_seconds` is
+    taken to hang, and is ended.
+    """
+
+    model: str = ""
+    max_rows: int = 0
+    """Rows to a batch."""
+    delay_us: int = 0
+    """How long a batch may wait for more, in microseconds."""
+    queue_rows: int = 0
+    """Rows that may wait, to each level of priority."""
+    timeout_us: int = 0
+    """What a request may take, in microseconds, in queue and run."""
+    priority_levels: int = 0
+    """With 1, nobody overtakes."""
+    instances: int = 0
+    """Batches that run at once."""
+    run_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        most = {"priority_levels": LEVELS, "timeout_us": _LONGEST_US, "instances": _MOST_INSTANCES}
+        for name, limit in most.items():
+            if getattr(self, name) > limit:
+                raise ConfigError(f"[[batching]] {name} is {limit} at most")
+        try:
+            check_name(self.model or "all")
+        except Refusal:
+            raise ConfigError(
+                f"[[batching]] model = {self.model!r} is not of the form [a-z][a-z0-9-]{{0,62}}"
+            ) from None
+
+    def tighten(self, batching: Batching) -> Batching:
+        """The lower of each bound; sizes that no longer fit are not preferred any more."""
+        queue = _lower(batching.queue_rows, self.queue_rows)
+        most = min(queue, _lower(batching.max_rows, self.max_rows))
+        return replace(
+            batching,
+            max_rows=most,
+            queue_rows=queue,
+            # No delay is the least of all.
+            delay_us=batching.delay_us and _lower(batching.delay_us, self.delay_us),
+            preferred_rows=tuple(size for size in batching.preferred_rows if size <= most),
+            timeout_us=_lower(batching.timeout_us, self.timeout_us),
+            priority_levels=_lower(batching.priority_levels, self.priority_levels),
+            instances=_lower(batching.instances, self.instances),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorBounds:
+    """All sections `[[batching]]`. Raises: ConfigError where two are for the same model."""
+
+    sections: tuple[BatchingBounds, ...] = ()
+
+    def __post_init__(self) -> None:
+        models = [section.model for section in self.sections]
+        if len(set(models)) != len(models):
+            raise ConfigError("[[batching]] names a model twice; join the two sections")
+
+    def tighten(self, model: str, batching: Batching) -> Batching:
+        """What `model` may do at most by its own configuration and by every section for it."""
+        for section in self._of(model):
+            batching = section.tighten(batching)
+        return batching
+
+    def run_seconds(self, model: str) -> float:
+        """How long a run of `model` may take."""
+        stated = [section.run_seconds for section in self._of(model) if section.run_seconds]
+        return min(stated, default=RUN_SECONDS)
+
+    def _of(self, model: str) -> list[BatchingBounds]:
+        return [section for section in self.sections if section.model in ("", model)]
+
+
+NO_BOUNDS = OperatorBounds()
+
+
+def _lower(own: int, bound: int) -> int:
+    """The lower of two where 0 stands for none."""
+    return min(own, bound) if own and bound else own or bound
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Rows to a batch and to each level of the queue; seconds that a run may wait; runs at once.
+
+    `preferred` are sizes, ascending: a batch that could have one takes no more than the largest
+    such. A request may take `timeout` seconds in all, and at `levels` 1 none overtakes.
+    """
+
+    max_rows: int
+    queue_rows: int
+    delay: float = 0.0
+    lanes: int = 1
+    preferred: tuple[int, ...] = ()
+    timeout: float | None = None
+    levels: int = LEVELS
+
+    def __post_init__(self) -> None:
+        if self.max_rows < 1 or self.queue_rows < 1 or self.lanes < 1 or self.delay < 0:
+            raise ValueError("limits must be positive")
+
+    @classmethod
+    def of(cls, batching: Batching, lanes: int) -> Self:
+        """What `batching` says, on a machine that has room for `lanes` runs at once."""
+        return cls(
+            batching.max_rows,
+            batching.queue_rows,
+            batching.delay_us / 1e6,
+            min(lanes, batching.instances or lanes),
+            batching.preferred_rows,
+            batching.timeout_us / 1e6 or None,
+            batching.priority_levels or LEVELS,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a batcher has done so far.
+
+    `dropped` requests ran out of time, lost their caller, made room, or were in a batch that
+    failed. `waited_ns` is how long the others took, together, from their arrival until they ran.
+    `waiting` rows wait at this moment.
+    """
+
+    requests: int = 0
+    batches: int = 0
+    rows: int = 0
+    dropped: int = 0
+    waited_ns: int = 0
+    waiting: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.requests + other.requests,
+            self.batches + other.batches,
+            self.rows + other.rows,
+            self.dropped + other.dropped,
+            self.waited_ns + other.waited_ns,
+            self.waiting + other.waiting,
+        )

@@ -1,0 +1,302 @@
+"""Who waits for a batch, in two levels: the urgent go first, but not for ever.
+
+Within a level callers have equal shares, counted in rows (start-time fair queuing: Goyal, Vin and
+Cheng, SIGCOMM 1996): each request is due at a virtual time, that of its caller's request before it
+plus the rows of that one, and whoever comes new begins at the present virtual time. One who floods
+waits behind their own requests, and others pass. A caller's requests keep their order. What a
+caller was given counts until nobody waits any more, whether or not they wait themselves meanwhile:
+else one large request at a time would be due at once, each time. Who left unserved was given
+nothing.
+
+Of `OVERTAKEN + 1` requests taken one after another, at least one is ordinary while any ordinary one
+waits: so a request with k others due before it is overtaken by at most `OVERTAKEN * (k + 1)` urgent
+ones. Each level has room of its own, so neither can shut the other out by filling the queue. Nor
+can a caller: where a level is full, whoever holds more than the newcomer would must make room, with
+what they sent last.
+"""
+
+import heapq
+import threading
+import time
+from collections.abc import Callable, Iterator, Sized
+from enum import Enum, auto
+from typing import Generic, Protocol, TypeVar
+
+from inference.observability import tracing
+from sealgate.reasons import Reason, Refusal
+
+OVERTAKEN = 8
+
+
+class Waiting(Protocol):
+    """What may wait: a request of a caller's with this many rows, urgent or not. Those of one
+    bucket can be run together.
+    """
+
+    rows: int
+    urgent: bool
+    caller: str
+    bucket: int
+
+
+Item = TypeVar("Item", bound=Waiting)
+
+
+class _Share:
+    """A caller's requests in one level: when the next is due, and how many rows wait."""
+
+    __slots__ = ("due", "rows")
+
+    def __init__(self, due: int) -> None:
+        self.due = due
+        self.rows = 0
+
+
+class _Level(Generic[Item]):
+    """The requests of one level, by virtual time and then by arrival."""
+
+    __slots__ = ("_arrivals", "_now", "_shares", "heap", "rows")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, int, Item]] = []
+        self.rows = 0
+        self._now = 0
+        self._arrivals = 0
+        self._shares: dict[str, _Share] = {}
+
+    def append(self, item: Item) -> None:
+        share = self._shares.get(item.caller)
+        if share is None:
+            share = self._shares[item.caller] = _Share(self._now)
+        due = share.due if share.due > self._now else self._now
+        share.due = due + item.rows
+        share.rows += item.rows
+        self.rows += item.rows
+        self._arrivals += 1
+        heapq.heappush(self.heap, (due, self._arrivals, item))
+
+    def take(self) -> Item:
+        self._now, _, item = heapq.heappop(self.heap)
+        self._count_off(item)
+        return item
+
+    def take_out(self, *items: Item) -> None:
+        """Take these, wherever they stand."""
+        gone = set(map(id, items))
+        self.heap = [entry for entry in self.heap if id(entry[2]) not in gone]
+        heapq.heapify(self.heap)
+        self._count_off(*items)
+
+    def remove(self, item: Item) -> None:
+        """Let one go that nobody serves."""
+        self._shares[item.caller].due -= item.rows
+        self.take_out(item)
+
+    def of(self, bucket: int, room: int) -> list[Item]:
+        """The first of the bucket, in order, as long as `room` rows hold them."""
+        found: list[Item] = []
+        ordered = sorted(
+            (entry for entry in self.heap if entry[2].bucket == bucket), key=lambda entry: entry[:2]
+        )
+        for _, _, item in ordered:
+            room -= item.rows
+            if room < 0:
+                break
+            found.append(item)
+        return found
+
+    def surplus(self, newcomer: Item, needed: int) -> list[Item]:
+        """The requests of the greediest caller that free `needed` rows and leave them no fewer
+        than `newcomer`'s caller would have then; none where there are no such.
+        """
+        if not self._shares:
+            return []
+        greediest, share = max(self._shares.items(), key=lambda entry: entry[1].rows)
+        own = self._shares.get(newcomer.caller)
+        least = newcomer.rows + (own.rows if own else 0)
+        found: list[Item] = []
+        if greediest == newcomer.caller:
+            return found
+        spare = share.rows - least
+        for _, _, item in sorted(self.heap, reverse=True, key=lambda entry: entry[:2]):
+            if item.caller != greediest:
+                continue
+            spare -= item.rows
+            if spare < 0:
+                return []
+            found.append(item)
+            needed -= item.rows
+            if needed <= 0:
+                return found
+        return []
+
+    def _count_off(self, *items: Item) -> None:
+        """Of items that are no longer in the heap."""
+        for item in items:
+            self.rows -= item.rows
+            self._shares[item.caller].rows -= item.rows
+        if not self.heap:
+            self._shares.clear()
+
+
+class WaitingLine(Generic[Item]):
+    """A bounded queue of two levels. Not safe for threads by itself."""
+
+    __slots__ = ("_ordinary", "_overtaken", "_room", "_urgent")
+
+    def __init__(self, room: int) -> None:
+        """`room` is how many rows each level holds at most."""
+        self._room = room
+        self._urgent: _Level[Item] = _Level()
+        self._ordinary: _Level[Item] = _Level()
+        # How often in a row the head of the ordinary ones has been overtaken.
+        self._overtaken = 0
+
+    def __len__(self) -> int:
+        return len(self._urgent.heap) + len(self._ordinary.heap)
+
+    def __iter__(self) -> Iterator[Item]:
+        """In no order."""
+        for level in (self._urgent, self._ordinary):
+            yield from (item for _, _, item in level.heap)
+
+    @property
+    def rows(self) -> int:
+        return self._urgent.rows + self._ordinary.rows
+
+    def has_room(self, item: Item) -> bool:
+        return self._level(item).rows + item.rows <= self._room
+
+    def make_room(self, item: Item) -> list[Item]:
+        """Takes out what must give way to `item` where its level is full: see the module. What is
+        returned is empty where nothing needs to, or nothing may: `has_room` tells.
+        """
+        level = self._level(item)
+        needed = level.rows + item.rows - self._room
+        if needed <= 0:
+            return []
+        found = level.surplus(item, needed)
+        for other in found:
+            level.remove(other)
+        return found
+
+    def append(self, item: Item) -> None:
+        self._level(item).append(item)
+
+    def remove(self, item: Item) -> None:
+        self._level(item).remove(item)
+
+    def head(self) -> Item:
+        """Who is next. The line must not be empty."""
+        return self._next().heap[0][2]
+
+    def take(self) -> Item:
+        """Takes who is next out of the line, which must not be empty."""
+        level = self._next()
+        passes = level is self._urgent and self._ordinary.heap
+        self._overtaken = self._overtaken + 1 if passes else 0
+        return level.take()
+
+    def take_along(self, bucket: int, room: int) -> list[Item]:
+        """Takes those who come next, one after another, as long as `room` rows hold them. Where one
+        is of another bucket, the others of this one pass it: it comes next in any case, and then
+        they are out of its way.
+        """
+        found: list[Item] = []
+        while len(self) and self.head().bucket == bucket and self.head().rows <= room:
+            found.append(self.take())
+            room -= found[-1].rows
+        if not len(self) or self.head().bucket == bucket:
+            return found
+        for level in (self._urgent, self._ordinary):
+            passing = level.of(bucket, room)
+            level.take_out(*passing)
+            found += passing
+            room -= sum(item.rows for item in passing)
+        return found
+
+    def _level(self, item: Item) -> _Level[Item]:
+        return self._urgent if item.urgent else self._ordinary
+
+    def _next(self) -> _Level[Item]:
+        patient = self._overtaken < OVERTAKEN or not self._ordinary.heap
+        return self._urgent if self._urgent.heap and patient else self._ordinary
+
+
+# A request brings rows, whatever they are, and gets its part of the result.
+Rows = TypeVar("Rows", bound=Sized)
+Part = TypeVar("Part")
+
+
+class State(Enum):
+    """Where a request is. RUNNING: in a batch, or refused; its thread need only be let go."""
+
+    QUEUED = auto()
+    LEADING = auto()
+    RUNNING = auto()
+
+
+class Job(Generic[Rows, Part]):
+    """One request; `gate` opens when its thread is to go on. `entered` is in nanoseconds."""
+
+    __slots__ = (
+        "active",
+        "bucket",
+        "caller",
+        "deadline",
+        "entered",
+        "failure",
+        "gate",
+        "part",
+        "rows",
+        "state",
+        "urgent",
+        "waited",
+        "x",
+    )
+
+    def __init__(
+        self,
+        x: Rows,
+        deadline: float | None,
+        active: Callable[[], bool] | None,
+        urgent: bool,
+        caller: str,
+        bucket: int = 0,
+    ) -> None:
+        self.x = x
+        self.rows = len(x)
+        self.urgent = urgent
+        self.caller = caller
+        self.bucket = bucket
+        self.entered = time.monotonic_ns()
+        self.waited = 0
+        self.deadline = deadline
+        self.active = active
+        self.state = State.RUNNING
+        self.gate: threading.Lock | None = None
+        self.part: Part | None = None
+        self.failure: Refusal | None = None
+
+    def is_wanted(self, now: float) -> bool:
+        """Whether anyone still waits for the result."""
+        if self.deadline is not None and now >= self.deadline:
+            return False
+        return self.active is None or self.active()
+
+    def result(self) -> Part:
+        """Its part, once its thread goes on. Raises Refusal: why it has none, or else INTERNAL."""
+        if self.part is None:
+            raise self.failure or Refusal(Reason.INTERNAL, "its batch was abandoned")
+        if tracing.is_on():
+            ran = self.entered + self.waited
+            tracing.past("queue", self.entered, ran)
+            tracing.past("run", ran, time.monotonic_ns())
+        return self.part
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Let its thread, which waits at the gate, go on with a refusal."""
+        self.failure = refusal
+        self.state = State.RUNNING
+        if self.gate is not None:
+            self.gate.release()

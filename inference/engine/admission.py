@@ -1,0 +1,150 @@
+"""The engine's own check of a version before it may answer. The database is not trusted.
+
+The steps, which the code carries (the first two are in `inference.engine.trust_state`):
+
+ 1. The policy chain holds from the pinned root keys, and is not older than what was seen.
+ 2. A freshness service states what is live, now; nothing older than what was seen.
+ 3. The pointer is the one that this statement names for the model and alias (POINTER_STALE).
+ 4. The manifest is the one whose digest the pointer bears (VERSION_ALTERED).
+ 5. The OMS signature over it is by a publisher's key that the policy still lists (SIGNER_MISMATCH,
+    SIGNATURE_INVALID). Whose key it is says who published the version.
+ 6. The pointer follows from its proposal and approvals, and none of them is by that publisher
+    alone (`verify_pointer`), and is for this model and alias (POINTER_INVALID).
+ 7. Its sequence is not lower than one seen before (SEQUENCE_STALE).
+ 8. The version is not revoked, and never was (VERSION_REVOKED).
+ 9. The manifest names a version's files, no more and no fewer (FILE_MISSING, FILE_SURPLUS). Whether
+    a tokenizer belongs to them, what loads them sees.
+10. Each file's bytes, in memory, are those of the manifest (VERSION_ALTERED). These very bytes are
+    what is loaded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from inference.engine.ready_version import FILES, TOKENIZER
+from inference.engine.rollback_guard import Mark, Seen
+from inference.engine.trust_state import Place, PolicyStanding, Standing
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import oms
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.promotion import verify_pointer
+from sealgate.trust.statements import Pointer, PointerBundle
+
+
+@dataclass(frozen=True, slots=True)
+class SignedManifest:
+    """A version's manifest and the OMS bundle over it, both as stored."""
+
+    manifest: bytes
+    signature: bytes
+
+
+class FileSource(Protocol):
+    def read(self, digest: str) -> bytes:
+        """The bytes of one file. Raises Refusal where there are none."""
+        ...
+
+
+class Source(FileSource, Protocol):
+    def signed_manifest(self, digest: str) -> SignedManifest:
+        """The manifest of the version of that digest. Raises Refusal where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A pointer that is proved (steps 3 to 7), and the memory that it leaves behind."""
+
+    pointer: Pointer
+    pointer_digest: str
+    manifest: Manifest
+    publisher: str
+    seen: Seen
+
+    def check_not_revoked(self) -> None:
+        """Step 8. Raises Refusal(VERSION_REVOKED)."""
+        # 8.
+        if self.seen.is_revoked(self.pointer.model, self.pointer.digest):
+            raise Refusal(Reason.VERSION_REVOKED, self.pointer.digest)
+
+
+def clear(
+    place: Place, bundle: PointerBundle, standing: Standing, seen: Seen, source: Source
+) -> Cleared:
+    """Steps 3 to 7, which read no file of the version. Raises Refusal as the module says."""
+    # 3.
+    pointer_digest = bundle.pointer.payload_digest
+    claimed = Pointer.decode(bundle.pointer.payload)
+    if standing.freshness.pointer(*place) != (claimed.sequence, pointer_digest):
+        raise Refusal(Reason.POINTER_STALE, "the statement names another pointer")
+    cleared = prove(place, bundle, standing, seen, source)
+    # 7.
+    mark = Mark(cleared.pointer.sequence, pointer_digest)
+    return replace(cleared, seen=seen.with_pointer("/".join(place), mark))
+
+
+def prove(
+    place: Place, bundle: PointerBundle, standing: Standing, seen: Seen, source: Source
+) -> Cleared:
+    """Steps 4 to 6: that the pointer was right once, whether or not it still is the newest."""
+    claimed = Pointer.decode(bundle.pointer.payload)
+    # 4.
+    signed = source.signed_manifest(claimed.digest)
+    manifest = Manifest.decode(signed.manifest)
+    if manifest.digest != claimed.digest:
+        raise Refusal(Reason.VERSION_ALTERED, "the manifest is another version's")
+    # 5.
+    publishers = _publishers(standing.policies, manifest.digest)
+    keys = [key for key, _ in publishers.values()]
+    publisher = publishers[oms.verify(signed.signature, manifest, keys).keyid][1]
+    # 6.
+    policies = standing.policies
+    pointer = verify_pointer(bundle, policies.by_digest, policies.current, publisher, standing.now)
+    if (pointer.model, pointer.alias) != place:
+        raise Refusal(Reason.POINTER_INVALID, "the pointer is for another model or alias")
+    return Cleared(pointer, bundle.pointer.payload_digest, manifest, publisher, seen)
+
+
+def read_files(manifest: Manifest, source: FileSource) -> Mapping[str, bytes]:
+    """Steps 9 and 10. Raises Refusal as the module says, or as the source does."""
+    # 9.
+    paths = {entry.path for entry in manifest.files}
+    if FILES - paths:
+        raise Refusal(Reason.FILE_MISSING, f"{sorted(FILES - paths)}")
+    if surplus := paths - FILES - {TOKENIZER}:
+        raise Refusal(Reason.FILE_SURPLUS, f"{sorted(surplus)}")
+    # 10.
+    files = {entry.path: source.read(entry.digest) for entry in manifest.files}
+    try:
+        manifest.check(files)
+    except Refusal as refusal:
+        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
+    return files
+
+
+def read_file(entry: FileEntry, source: FileSource) -> bytes:
+    """Step 10 for one file. Raises Refusal(VERSION_ALTERED), or as the source does."""
+    data = source.read(entry.digest)
+    try:
+        entry.check(data)
+    except Refusal as refusal:
+        raise Refusal(Reason.VERSION_ALTERED, refusal.detail) from refusal
+    return data
+
+
+def _publishers(policies: PolicyStanding, version: str) -> dict[str, tuple[PublicKey, str]]:
+    """The publishers' keys that vouch for a version (a digest), by key id, with their holder.
+
+    Who has left is in earlier policies only; what they signed holds while the current one lists
+    their key, or names the version as one that stands though the key is withdrawn.
+    """
+    listed = policies.current.keys
+    return {
+        keyid: (listed[keyid], principal.name)
+        for policy in policies.history
+        for principal in policy.with_role("publisher")
+        for keyid in principal.keys
+        if policies.current.vouches(keyid, version)
+    }

@@ -1,0 +1,229 @@
+"""The engine room: admits verified versions, keeps them warm, and answers.
+
+`update` takes the registry's state, checks it from the pinned root keys, loads what is new and
+then publishes an immutable table in one assignment. Requests read that table and never wait for an
+update. A request that resolved a version before the table changed is answered by that version: it
+holds it, and nothing shuts a version down but that nobody holds it any more. The version that an
+alias named before stays loaded, so that returning to it is a matter of the next table; an engine
+that started after the move loads it by `warm`.
+
+What fails to load is reported and what was live goes on, until the last statement of freshness
+that covered it, and the policy's grace, have run out. A revoked version stops at once.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy.typing as npt
+
+from inference.engine.admission import Source
+from inference.engine.result import Answer
+from inference.engine.rollback_guard import Seen, SeenFile
+from inference.engine.table import EMPTY, Closed, Indexed, Live, Ready, Table
+from inference.engine.table_update import Loader, Moves, Rejected
+from inference.engine.trust_state import (
+    Place,
+    PolicyStanding,
+    Snapshot,
+    TrustAnchor,
+    establish,
+    establish_policies,
+)
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.policy import Policy
+from sealgate.trust.times import parse_time
+
+__all__ = [
+    "Answer",
+    "Engine",
+    "Indexed",
+    "Live",
+    "Loader",
+    "Ready",
+    "Rejected",
+    "Snapshot",
+    "Source",
+    "TrustAnchor",
+    "Update",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an update came to.
+
+    `loaded` are the (model, alias) that now answer with another pointer. `refused` is why the
+    state as a whole was not believed, if it was not.
+    """
+
+    loaded: tuple[Place, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    refused: Refusal | None = None
+
+
+class Engine:
+    """Answers with the versions that the registry's pointers prove. Safe for many threads."""
+
+    def __init__(
+        self,
+        anchor: TrustAnchor,
+        seen: SeenFile,
+        clock: Callable[[], datetime],
+        loader: Loader,
+    ) -> None:
+        """`clock` returns aware datetimes; `seen` is this engine's own file; `loader` makes what
+        has been cleared ready to answer, in this process or behind another.
+        """
+        self._anchor = anchor
+        self._seen = seen
+        self._clock = clock
+        self._loader = loader
+        self._updating = threading.Lock()
+        self._table = EMPTY
+        self._ready: dict[str, Ready] = {}
+        self._previous: dict[Place, str] = {}
+        self._closed = False
+
+    @property
+    def policy(self) -> Policy | None:
+        """The newest policy that was established, if any; it may have expired since."""
+        return self._table.policy
+
+    @property
+    def expired(self) -> str:
+        """When the newest policy expired, where it has; empty before. It may stand in its grace."""
+        policy = self._table.policy
+        if policy is None:
+            return ""
+        now = self._seen.seen.now(self._clock())
+        return policy.expires if now >= parse_time(policy.expires) else ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is answered, for want of a policy: its grace, if any, has run out too."""
+        table = self._table
+        return max(self._clock().timestamp(), table.floor) >= table.policy_until
+
+    def live(self) -> Mapping[Place, Live]:
+        """What every (model, alias) answers with."""
+        return self._table.lives
+
+    def resolve(self, model: str, version: int | None = None, alias: str | None = None) -> Live:
+        """The version to answer a request, `production`'s where neither is given.
+
+        Raises: MODEL_UNKNOWN, ALIAS_UNKNOWN, VERSION_NOT_LIVE, VERSION_REVOKED, POLICY_EXPIRED,
+        POINTER_STALE.
+        """
+        return self._table.resolve(model, version, alias, self._clock().timestamp())
+
+    def is_revoked(self, model: str, digest: str) -> bool:
+        """Whether a model's version was revoked, as far as this engine has seen."""
+        return self._seen.seen.is_revoked(model, digest)
+
+    def share(self, model: str, alias: str) -> Live | None:
+        """What an alias answers that has a share of production's requests; None where it cannot."""
+        live = self._table.lives.get((model, alias))
+        if live is None or not live.share:
+            return None
+        try:
+            return self.resolve(model, None, alias)
+        except Refusal:
+            return None
+
+    def index(self) -> list[Indexed]:
+        """Every version that a pointer names, and whether it answers."""
+        return self._table.index(self._clock().timestamp())
+
+    def infer(
+        self,
+        live: Live,
+        x: npt.NDArray[Any],
+        deadline: float | None = None,
+        active: Callable[[], bool] | None = None,
+        urgent: bool = False,
+        caller: str = "",
+    ) -> Answer:
+        """Screen and run the rows of `x` [n, …], float32, finite and of the model's row shape.
+
+        `deadline` is in seconds of `time.monotonic`; `active` says whether the caller is there;
+        `urgent` requests go first in the queue, within bounds; each `caller` has an equal share.
+        Raises: BATCH_TOO_LARGE, QUEUE_FULL, DEADLINE_TOO_SHORT, DRAINING, INTERNAL; what a loader
+        of another process adds is for it to say.
+        """
+        return live.ready.submit(x, deadline, active, urgent, caller)
+
+    def update(self, snapshot: Snapshot, source: Source) -> Update:
+        """Bring what is live up to the registry's state. Refuses what it will not believe.
+
+        1. Establish the policies; they are in force even where the rest is refused.
+        2. Establish what is live now.
+        3. Clear each pointer and load its version, unless it is loaded.
+        4. Remember what was seen, on the disk, before anyone is answered by it.
+        5. Publish the table, and let go of what no alias needs.
+        """
+        with self._updating:
+            if self._closed:
+                return Update(refused=Refusal(Reason.DRAINING))
+            seen, now = self._seen.seen, self._clock()
+            try:
+                # 1.
+                policies = establish_policies(self._anchor, snapshot.policies, seen)
+                self._remember(policies.seen)
+                self._publish(policies, self._table.lives, self._table.closed)
+                # 2.
+                standing = establish(policies, snapshot.freshness, now)
+                # 3.
+                moves = Moves(standing, self._table, self._previous, self._ready, self._loader)
+                for place in sorted({*snapshot.bundles, *moves.named()}):
+                    moves.follow(place, snapshot.bundles.get(place), source)
+                # 4.
+                self._remember(moves.seen)
+            except Refusal as refusal:
+                return Update(refused=refusal)
+            # 5.
+            self._publish(policies, moves.lives, moves.closed)
+            self._previous, self._ready = moves.previous, moves.kept()
+            return Update(tuple(moves.loaded), tuple(moves.rejected))
+
+    def warm(self, place: Place, snapshot: Snapshot, source: Source) -> None:
+        """Load the version that an alias named before, where this engine has not seen it go.
+
+        `snapshot.bundles` has the alias's pointer to it, if there is one. Nobody is answered by it.
+        Raises Refusal as `update` refuses.
+        """
+        with self._updating:
+            if self._closed or place not in snapshot.bundles:
+                return
+            policies = establish_policies(self._anchor, snapshot.policies, self._seen.seen)
+            standing = establish(policies, snapshot.freshness, self._clock())
+            moves = Moves(standing, self._table, self._previous, self._ready, self._loader)
+            moves.warm(place, snapshot.bundles[place], source)
+            self._previous, self._ready = moves.previous, moves.kept()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests with DRAINING and wait for those queued. False if time ran out."""
+        with self._updating:
+            self._closed = True
+            end = None if timeout is None else time.monotonic() + timeout
+            drained = True
+            for ready in self._ready.values():
+                left = None if end is None else max(0.0, end - time.monotonic())
+                drained &= ready.close(left)
+            return drained
+
+    def _remember(self, seen: Seen) -> None:
+        try:
+            self._seen.save(seen)
+        except OSError as error:
+            raise Refusal(Reason.INTERNAL, f"cannot remember what was seen: {error}") from error
+
+    def _publish(
+        self, policies: PolicyStanding, lives: Mapping[Place, Live], closed: Mapping[Place, Closed]
+    ) -> None:
+        policy = policies.current
+        ends = parse_time(policy.expires).timestamp() + policy.grace.seconds
+        self._table = Table.of(policy, ends, self._seen.seen.time.timestamp(), lives, closed)

@@ -1,0 +1,304 @@
+"""A version made ready to answer: its graphs loaded, held against one another, and warmed.
+
+The files of a version, all of them in its manifest:
+
+    model.json           what it is and how it wants to be run (inference.model_config)
+    model.int8.onnx      what answers
+    model.fp32.onnx      the marked float32 model that the INT8 one was made from
+    response.onnx        the screening graph of the same weights (inference.screening.contract)
+    detector.json        what reads that graph's features (inference.screening.detector)
+    golden.safetensors   `x` [n, …] and the `logits` [n, C] that the INT8 graph gave for them; the
+                         same of `sealgate.probes` where it takes texts
+    tokenizer.json       what cuts texts into tokens, where the model takes texts
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from time import perf_counter_ns
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.batching.batcher import Batcher
+from inference.batching.capacity import Capacity, Sizes
+from inference.batching.cost_model import Costs
+from inference.batching.limits import NO_BOUNDS, Counts, Limits, OperatorBounds
+from inference.engine.checks import check_answers, check_forward
+from inference.engine.graphs import check_response, open_classifier, open_response
+from inference.engine.result import Answer, parted
+from inference.engine.stages import Screening, Serving, Staged, Whole
+from inference.engine.statistics import Fault, Phases, Statistics
+from inference.model.config import ModelConfig
+from inference.model.forms import Form, check_tokenizer, form_of
+from inference.model.golden import Golden
+from inference.runtime.cpu import ALONE, CpuSettings, Running
+from inference.runtime.session import Session
+from inference.runtime.settings import RuntimeSettings
+from inference.screening.detector import Detector
+from inference.text.tokenizer import TextTokenizer
+from sealgate.reasons import Reason, Refusal
+
+_log = logging.getLogger(__name__)
+
+MODEL = "model.json"
+INT8 = "model.int8.onnx"
+FP32 = "model.fp32.onnx"
+RESPONSE = "response.onnx"
+DETECTOR = "detector.json"
+GOLDEN = "golden.safetensors"
+TOKENIZER = "tokenizer.json"
+"""Of a text model alone; the others are every version's."""
+FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
+
+Array = npt.NDArray[Any]
+
+
+class ReadyVersion:
+    """A loaded version. It answers as long as anyone refers to it, and holds no thread."""
+
+    __slots__ = (
+        "__weakref__",
+        "_capacity",
+        "_cores",
+        "_earlier",
+        "_form",
+        "_golden",
+        "_limits",
+        "_response",
+        "_screening",
+        "_served",
+        "_sizes",
+        "arithmetic",
+        "batcher",
+        "config",
+        "detector",
+        "digest",
+        "engine",
+        "statistics",
+    )
+
+    def __init__(
+        self,
+        digest: str,
+        config: ModelConfig,
+        detector: Detector,
+        form: Form,
+        serving: Serving,
+        response: Session,
+        screening: Screening,
+        running: Running,
+        golden: Golden,
+    ) -> None:
+        self.digest = digest
+        self.engine = serving.place
+        self.arithmetic = serving.arithmetic
+        self.config = config
+        self.detector = detector
+        self._served = serving.served
+        self._response = response
+        self._screening = screening
+        self._form = form
+        self._limits = Limits.of(config.batching, serving.lanes)
+        self._capacity = Capacity(config.batching.max_rows)
+        self._sizes = Sizes()
+        # What takes one core for microseconds does not wait for what takes milliseconds.
+        self._cores = running.cores if serving.lanes > 1 else None
+        self._golden = golden
+        self._earlier = Counts()
+        self.batcher = self._new_batcher()
+        self.statistics = Statistics()
+
+    @classmethod
+    def build(
+        cls,
+        digest: str,
+        files: Mapping[str, bytes],
+        cpu: CpuSettings,
+        serving: Serving | None = None,
+        bounds: OperatorBounds = NO_BOUNDS,
+        running: Running = ALONE,
+    ) -> Self:
+        """Make the version of `digest` ready from its files, which have been admitted; where
+        `serving` is given, that answers in the place of the INT8 graph. `bounds` tighten how it is
+        batched, `running` says how its graphs are run.
+
+        1. `model.json` and `detector.json` are well-formed (DOCUMENT_MALFORMED), and a text model
+           has a tokenizer, which cuts texts as the publisher's did (see `check_tokenizer`,
+           `TextTokenizer.open`; GOLDEN_MISMATCH).
+        2. The graphs are plain ONNX that loads (FORMAT_REFUSED, EXTERNAL_DATA), where it is to run
+           (ENGINE_UNSUITABLE).
+        3. The response graph is one, of this model's sizes and this detector's (GRAPH_MISMATCH).
+        4. Its forward is the float32 model's on the golden inputs (GRAPH_MISMATCH).
+        5. The INT8 graph gives the golden answers, and both theirs in any company, as near as
+           `serving` says (GOLDEN_MISMATCH).
+        6. Screening scores golden inputs, and whatever else callers send is taken (GRAPH_MISMATCH).
+
+        The runs of steps 4 to 6 warm the graphs as well.
+        """
+        # 1.
+        signed = ModelConfig.decode(files[MODEL])
+        config = replace(signed, batching=bounds.tighten(signed.name, signed.batching))
+        detector = Detector.decode(files[DETECTOR])
+        golden = Golden.decode(files[GOLDEN], config)
+        tokenizer = files.get(TOKENIZER)
+        check_tokenizer(config, tokenizer)
+        form = form_of(config, tokenizer)
+        golden.check_probe(form.probe())
+        # 2.
+        spread, settings = cpu.spread(len(files[INT8])), running.settings
+        compared = detector.disagreement is not None
+        threads = spread.threads
+        whole, response = open_response(files[RESPONSE], threads, settings, compared=compared)
+        graphs = files[INT8], files[FP32], files[RESPONSE]
+        staged = Staged.open(graphs, config, detector, threads, settings)
+        if serving is None:
+            tapped = staged.tapped.session if staged else None
+            served = tapped or open_classifier(files[INT8], config, threads, settings)
+            serving = Serving.here(served, response, spread.lanes, settings)
+        float32 = open_classifier(files[FP32], config, threads)
+        # 3.
+        shape = check_response(files[RESPONSE], config)
+        if shape.features != detector.width - detector.first_width - int(compared):
+            raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
+        screening = staged or Whole()
+        version = cls(digest, config, detector, form, serving, response, screening, running, golden)
+        version._sizes = version._sizes_for(settings)
+        most = config.batching.max_rows
+        # 4.
+        check_forward(form, float32, whole, response, golden, most)
+        # 5. and 6.
+        check_answers(form, version._answer, config.output.name, serving, golden, most)
+        return version
+
+    @property
+    def place(self) -> str:
+        """What runs its graphs, as its sessions say."""
+        return " and ".join(sorted({run.place for run in self._sessions()}))
+
+    @property
+    def tokenizer(self) -> TextTokenizer | None:
+        """What cuts its texts into tokens, where it takes texts."""
+        return self._form.tokenizer
+
+    def counts(self) -> Counts:
+        """What has been run since it was loaded."""
+        return self._earlier + self.batcher.counts()
+
+    def submit(
+        self,
+        x: Array,
+        deadline: float | None = None,
+        active: Callable[[], bool] | None = None,
+        urgent: bool = False,
+        caller: str = "",
+    ) -> Answer:
+        """See `Batcher.submit`. Texts become tokens first, each request's by itself: while it does,
+        others run. Raises TENSOR_TEXT as well.
+        """
+        rows, bucket = self._form.taken(x)
+        return self.batcher.submit(rows, deadline, active, urgent, caller, bucket)
+
+    def costs(self) -> Costs:
+        """What batches cost now, nobody waiting for them: it runs golden inputs of each size."""
+        most = self.config.batching.max_rows
+        return Costs.measured(self._infer, self._golden.x, most, self._limits.lanes)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """See `Batcher.close`."""
+        return self.batcher.close(timeout)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its sessions hang, so that it refuses everything."""
+        return self.batcher.is_given_up
+
+    def is_running_since(self, moment: float) -> bool:
+        """See `Batcher.is_running_since`."""
+        return self.batcher.is_running_since(moment)
+
+    def end_runs(self, before: float) -> int:
+        """See `Session.end_runs`; what runs elsewhere has its own limits."""
+        return sum(each.end_runs(before) for each in self._sessions())
+
+    def give_up(self) -> None:
+        """See `Batcher.give_up`; the cores that its runs had are for others."""
+        self.batcher.give_up()
+        if self._cores is not None:
+            self._cores.take_back(self)
+
+    def take_over(self, fresh: "ReadyVersion") -> None:
+        """Answer with the sessions of `fresh`, which was built of the same files, from now on."""
+        self._served, self._response = fresh._served, fresh._response
+        self._screening = fresh._screening
+        self._earlier = self.counts()
+        self.batcher = self._new_batcher()
+
+    def _sizes_for(self, settings: RuntimeSettings) -> Sizes:
+        """What its batches are filled up to, where its graphs are run so."""
+        most = self.config.batching.max_rows
+        if settings.deterministic:
+            return Sizes.steady(most, self._golden.x, partial(self._form.run, work=self._run))
+        return Sizes.upto(most) if settings.cuda_graphs else Sizes()
+
+    def _sessions(self) -> set[Session]:
+        runs = (self._served, self._response, *self._screening.sessions)
+        return {run for run in runs if isinstance(run, Session)}
+
+    def _new_batcher(self) -> Batcher[Array, Answer]:
+        return Batcher(self._answer_measured, self._limits, self._capacity)
+
+    def _answer(self, requests: list[Array]) -> list[Answer]:
+        """One batch: screen and infer all rows together, then part them by request again."""
+        return self._parted(requests, *self._infer(_gathered(requests)))
+
+    def _answer_measured(self, requests: list[Array]) -> list[Answer]:
+        """The same for requests from outside, whose batch counts in the statistics."""
+        begun = perf_counter_ns()
+        x = _gathered(requests)
+        gathered = perf_counter_ns()
+        found = self._infer(x)
+        inferred = perf_counter_ns()
+        answers = self._parted(requests, *found)
+        phases = Phases(gathered - begun, inferred - gathered, perf_counter_ns() - inferred)
+        self.statistics.executed(len(requests), len(x), phases)
+        return answers
+
+    def _infer(self, x: Array) -> tuple[Array, ...]:
+        """The same as `_run`, in parts where memory has no room for all."""
+        return self._form.run(x, self._within_capacity)
+
+    def _within_capacity(self, x: Array) -> tuple[Array, ...]:
+        with self._cores.taken(self) if self._cores is not None else nullcontext():
+            room = self._form.at_once(x)
+            sized = partial(self._sizes.run, work=self._run, room=room)
+            return self._capacity.run(x, sized, self._note_halved)
+
+    def _note_halved(self) -> None:
+        self.statistics.happened(Fault.OUT_OF_MEMORY)
+        _log.warning("%s: no memory for a batch; now up to %d", self.digest, self._capacity.rows())
+
+    def _run(self, x: Array) -> tuple[Array, Array, Array]:
+        """The logits, the features and the score of each row."""
+        ran = self._screening.run(x, self._served, self._response, self._form)
+        self.statistics.ran(ran.screening, ran.answering)
+        self._check_shapes(len(x), ran.features, ran.logits)
+        return ran.logits, ran.features, self.detector.scores(ran.features)
+
+    def _check_shapes(self, rows: int, features: Array, logits: Array) -> None:
+        """A graph may declare one shape and answer in another, which no loading finds out."""
+        expected = (rows, self.detector.width), (rows, *self.config.output.row)
+        if (features.shape, logits.shape) != expected:
+            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+
+    def _parted(self, requests: list[Array], *found: Array) -> list[Answer]:
+        logits, features, scores = found
+        lengths = [len(rows) for rows in requests]
+        return parted(lengths, self.config.output.name, logits, features, scores, self.detector)
+
+
+def _gathered(requests: list[Array]) -> Array:
+    return requests[0] if len(requests) == 1 else np.concatenate(requests)

@@ -1,0 +1,211 @@
+"""A version's graphs at work on one batch: what answers, and the stages that screen.
+
+Without a first stage the response graph screens every row. With one, the INT8 graph is run so that
+it shows what enters its last layer as well, the first stage reads that, and the response graph runs
+for those rows alone that go on. Where a foreign server answers, the INT8 graph runs here for the
+first stage alone.
+
+Where the response graph gives its logits too, the last feature of each row that it measured says
+whether they are of another class than the answer, whatever gave that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.engine.graphs import Tapped, counted, open_tapped
+from inference.model.config import ModelConfig
+from inference.model.forms import Form
+from inference.observability import tracing
+from inference.runtime.session import Session
+from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
+from inference.screening.detector import Detector, disagreeing
+from inference.screening.first_stage import FirstStage, Shown
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.answer import INT8
+
+Array = npt.NDArray[Any]
+
+IN_PROCESS = "in-process, digest checked"
+# INT8 answers repeat bit for bit on one machine. Another machine may round the float operations
+# around the integer kernels differently, by no more than this (absolute and relative).
+GOLDEN_TOLERANCE = 1e-5
+# What screening measures, in float32, may be off by this much in other company: kernels sum in
+# another order for a single row than for a full tile.
+SCREENING_TOLERANCE = 1e-3
+
+
+class Served(Protocol):
+    """Computes the logits of rows."""
+
+    def run(self, feeds: Mapping[str, Array]) -> list[Array]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What answers. `place` says where it runs, and whether its digest is checked there;
+    `arithmetic` what it computes with, empty where that is not known here.
+
+    It takes `lanes` batches at once. Golden answers may be off by `tolerance`; with the batch that
+    they sit in, by `company`, and what screening measures by `screening` (absolute and relative).
+    """
+
+    served: Served
+    lanes: int
+    place: str = IN_PROCESS
+    tolerance: float = GOLDEN_TOLERANCE
+    company: float = 0.0
+    screening: float = SCREENING_TOLERANCE
+    arithmetic: str = INT8
+
+    @classmethod
+    def here(
+        cls, served: Session, response: Session, lanes: int, settings: RuntimeSettings
+    ) -> "Serving":
+        """Graphs of this process: `served` answers, and `response` is what screens."""
+        place = "" if settings.provider == CPU else f", on {served.place}"
+        if response.place != served.place:
+            place += f", screened on {response.place}"
+        stated = settings.tolerance
+        return cls(
+            served,
+            # A captured graph has one set of buffers.
+            1 if settings.cuda_graphs else lanes,
+            IN_PROCESS + place,
+            tolerance=stated or GOLDEN_TOLERANCE,
+            company=0.0 if settings.deterministic else stated,
+            screening=0.0 if settings.deterministic else max(stated, SCREENING_TOLERANCE),
+        )
+
+
+class Ran(NamedTuple):
+    """The logits and the features of each row, and how many nanoseconds the answer took, and the
+    screening.
+    """
+
+    logits: Array
+    features: Array
+    answering: int
+    screening: int
+
+
+class Screening(Protocol):
+    """How the rows of a batch are answered and screened. `response` gives features; `sessions` are
+    those that it runs beside the two that it is given.
+    """
+
+    @property
+    def sessions(self) -> Sequence[Session]: ...
+
+    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran: ...
+
+
+class Whole:
+    """The response graph on every row."""
+
+    sessions: Sequence[Session] = ()
+
+    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran:
+        begun = perf_counter_ns()
+        measured = response.run(form.screening(x))
+        screened = perf_counter_ns()
+        tracing.past("screen", begun, screened)
+        (logits,) = served.run(form.serving(x))
+        answered = perf_counter_ns()
+        return Ran(logits, _compared(measured, logits), answered - screened, screened - begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A first stage, and the response graph behind it. Where it `spares` no run, the graph runs on
+    every row all the same: verdicts are those of the stages, and batches keep their sizes.
+    """
+
+    stage: FirstStage
+    tapped: Tapped
+    width: int
+    spares: bool = True
+
+    @classmethod
+    def open(
+        cls,
+        graphs: tuple[bytes, bytes, bytes],
+        config: ModelConfig,
+        detector: Detector,
+        threads: int,
+        settings: RuntimeSettings = ON_CPU,
+    ) -> "Staged | None":
+        """That of a detector which has a first stage; `graphs` are the INT8, the float32 and the
+        checked response graph.
+
+        Raises GRAPH_MISMATCH where they do not end in a layer of the size that the stage reads, and
+        as `open_tapped` does.
+        """
+        stage = detector.first
+        if stage is None:
+            return None
+        int8, float32, response = graphs
+        words = counted(response, config, stage)
+        tapped = open_tapped(int8, float32, config, threads, settings, words)
+        vectors = stage.readings.vectors
+        if (vectors.classes, vectors.size) != tapped.weight.shape:
+            raise Refusal(Reason.GRAPH_MISMATCH, "the first stage reads another last layer")
+        spares = not (settings.deterministic or settings.cuda_graphs)
+        return cls(stage, tapped, detector.width, spares)
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        return (self.tapped.session,)
+
+    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran:
+        begun = perf_counter_ns()
+        feeds = form.serving(x)
+        outputs = served.run(feeds)
+        answered = perf_counter_ns()
+        # Where the INT8 graph does not answer, it runs for what it shows alone.
+        own = len(outputs) > 1
+        shown = self.tapped.shown(feeds, outputs) if own else self.tapped.run(feeds)
+        logits, first = outputs[0], self._first(shown, len(x))
+        features = np.full((len(x), self.width), np.nan, np.float32)
+        width = first.shape[1]
+        features[:, :width] = first
+        goes_on = self.stage.goes_on(first)
+        if goes_on.all() or not self.spares:
+            features[:, width:] = self._measured(x, logits, response, form)
+        elif goes_on.any():
+            measured = self._measured(x[goes_on], logits[goes_on], response, form)
+            features[goes_on, width:] = measured
+        ended = perf_counter_ns()
+        tracing.past("screen", answered, ended)
+        return Ran(logits, features, answered - begun, ended - answered)
+
+    def _first(self, shown: Shown, rows: int) -> Array:
+        """The first stage's features of rows."""
+        readings, classes = self.stage.readings, len(self.tapped.weight)
+        expected = ((rows, readings.inputs.size), (rows, readings.vectors.size), (rows, classes))
+        if tuple(each.shape for each in shown) != expected:
+            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+        return readings.features(shown, self.tapped.weight)
+
+    def _measured(self, x: Array, logits: Array, response: Served, form: Form) -> Array:
+        features = _compared(response.run(form.screening(x)), logits)
+        if features.shape != (len(x), self.width - self.stage.scoring.width):
+            raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+        return features
+
+
+def _compared(measured: Sequence[Array], logits: Array) -> Array:
+    """The features that the response graph gave; behind them, where it gave logits of its own, how
+    those compare with the answer's.
+    """
+    features, *twin = measured
+    if not twin:
+        return features
+    if twin[0].shape != logits.shape or len(features) != len(logits):
+        raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
+    column = disagreeing(logits, twin[0])[:, np.newaxis]
+    return np.concatenate([features, column], axis=1)

@@ -1,0 +1,224 @@
+"""What is live: an immutable table that requests read while the engine prepares the next one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol, Self
+
+import numpy.typing as npt
+
+from inference.batching.batcher import Counts
+from inference.engine.result import Answer
+from inference.engine.statistics import Duration, Report, Statistics
+from inference.engine.trust_state import Place
+from inference.model.config import ModelConfig
+from inference.screening.detector import Detector
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.policy import Policy
+from sealgate.trust.shares import SHADOW
+from sealgate.trust.statements import PointerBundle
+
+DEFAULT_ALIAS = "production"
+
+
+class Ready(Protocol):
+    """A version that has been made ready, in this process or in another."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def engine(self) -> str:
+        """Where it runs, and whether its digest is checked there."""
+        ...
+
+    @property
+    def arithmetic(self) -> str:
+        """What it computes with, one of `sealgate.trust.answer.ARITHMETICS`; empty where that is
+        not known here.
+        """
+        ...
+
+    @property
+    def detector(self) -> Detector:
+        """What judges its rows, and what that promises of clean ones."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """Where requests of this version are counted."""
+        ...
+
+    def counts(self) -> Counts:
+        """What has been run since it was loaded."""
+        ...
+
+    def submit(
+        self,
+        x: npt.NDArray[Any],
+        deadline: float | None = None,
+        active: Callable[[], bool] | None = None,
+        urgent: bool = False,
+        caller: str = "",
+    ) -> Answer:
+        """Screen and run the rows of `x`; see `Engine.infer`, which this does the work of."""
+        ...
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests with DRAINING; wait for the others. False where time ran out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A version that an alias names, and what an entry of the answer log says of it.
+
+    `digest` is the version's, `pointer` the pointer's, `policy` that of the policy under which the
+    pointer was proved last, from the signed documents in `bundle`.
+    `until` is when it ceases to be covered, in seconds of the epoch. `share` is what the alias gets
+    of production's requests, in percent (`sealgate.trust.shares`). Whoever holds a Live can
+    still be answered by it, though the alias has moved on.
+    """
+
+    model: str
+    alias: str
+    version: int
+    digest: str
+    sequence: int
+    pointer: str
+    policy: str
+    until: float
+    ready: Ready
+    bundle: PointerBundle
+    share: int = 0
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.ready.config
+
+    @property
+    def threshold(self) -> float:
+        """Above this score a row is adversarial."""
+        return self.ready.detector.threshold
+
+    @property
+    def statistics(self) -> Statistics:
+        """Where requests of this version are counted."""
+        return self.ready.statistics
+
+    def report(self) -> Report:
+        """What the version has done since it was loaded."""
+        counts = self.ready.counts()
+        return self.statistics.report(Duration(counts.requests, counts.waited_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """An alias that answers nothing, and why. `version` is 0 where it is not known."""
+
+    version: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A version that a pointer names: it answers, or `reason` says why not. 0: not known."""
+
+    model: str
+    version: int
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Aliases and versions by name. `floor` and `policy_until` are in seconds of the epoch.
+
+    `floor` is the latest time that a signed document bore: it is not earlier than that, whatever
+    the clock says.
+    """
+
+    policy: Policy | None
+    policy_until: float
+    floor: float
+    lives: Mapping[Place, Live]
+    closed: Mapping[Place, Closed]
+    models: frozenset[str]
+    versions: Mapping[tuple[str, int], Live]
+
+    @classmethod
+    def of(
+        cls,
+        policy: Policy | None,
+        policy_until: float,
+        floor: float,
+        lives: Mapping[Place, Live],
+        closed: Mapping[Place, Closed],
+    ) -> Self:
+        """The table of these aliases; one that is live is not closed."""
+        closed = {place: item for place, item in closed.items() if place not in lives}
+        # Where several aliases name a version, the longest covered speaks for it, or the default;
+        # `shadow` only where no other does.
+        ordered = sorted(
+            lives.values(),
+            key=lambda live: (live.alias != SHADOW, live.until, live.alias == DEFAULT_ALIAS),
+        )
+        return cls(
+            policy=policy,
+            policy_until=policy_until,
+            floor=floor,
+            lives=MappingProxyType(dict(lives)),
+            closed=MappingProxyType(closed),
+            models=frozenset(model for model, _ in (*lives, *closed)),
+            versions=MappingProxyType({(live.model, live.version): live for live in ordered}),
+        )
+
+    def resolve(self, model: str, version: int | None, alias: str | None, clock: float) -> Live:
+        """The version to answer; by default that of the alias `production`.
+
+        Where both a version and an alias are given, the alias must name the version.
+        Raises: MODEL_UNKNOWN, ALIAS_UNKNOWN, VERSION_NOT_LIVE, VERSION_REVOKED, POLICY_EXPIRED,
+        POINTER_STALE.
+        """
+        if version is not None and alias is None:
+            live = self.versions.get((model, version))
+        else:
+            live = self.lives.get((model, alias or DEFAULT_ALIAS))
+        if live is None:
+            raise self._absent(model, version, alias)
+        if version is not None and live.version != version:
+            raise Refusal(Reason.VERSION_NOT_LIVE)
+        now = max(clock, self.floor)
+        if now >= self.policy_until:
+            raise Refusal(Reason.POLICY_EXPIRED)
+        if now >= live.until:
+            raise Refusal(Reason.POINTER_STALE)
+        return live
+
+    def index(self, clock: float) -> list[Indexed]:
+        """Every version that a pointer names, once, in order."""
+        found: dict[tuple[str, int], Reason | None] = {
+            (model, item.version): item.reason for (model, _), item in self.closed.items()
+        }
+        for model, version in self.versions:
+            try:
+                self.resolve(model, version, None, clock)
+                found[model, version] = None
+            except Refusal as refusal:
+                found[model, version] = refusal.reason
+        return [Indexed(*place, found[place]) for place in sorted(found)]
+
+    def _absent(self, model: str, version: int | None, alias: str | None) -> Refusal:
+        if model not in self.models:
+            return Refusal(Reason.MODEL_UNKNOWN)
+        if version is not None and alias is None:
+            named = [item for place, item in self.closed.items() if place[0] == model]
+            reasons = [item.reason for item in named if item.version == version]
+            return Refusal(reasons[0] if reasons else Reason.VERSION_NOT_LIVE)
+        closed = self.closed.get((model, alias or DEFAULT_ALIAS))
+        return Refusal(closed.reason if closed else Reason.ALIAS_UNKNOWN)
+
+
+EMPTY = Table.of(None, 0.0, 0.0, {}, {})

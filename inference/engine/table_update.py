@@ -1,0 +1,176 @@
+"""One update's work on the table, and the port through which it has versions loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from inference.engine.admission import Cleared, FileSource, Source, clear, prove
+from inference.engine.table import Closed, Live, Ready, Table
+from inference.engine.trust_state import Place, Standing
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.statements import PointerBundle, Proposal
+
+# What may keep an engine from following a pointer though nothing is wrong with the one it follows.
+_NOT_AGAINST_THE_POINTER = frozenset(
+    {Reason.POINTER_STALE, Reason.REGISTRY_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An alias whose newest pointer is not followed."""
+
+    model: str
+    alias: str
+    reason: Reason
+    detail: str
+
+
+class Loader(Protocol):
+    """Makes versions ready to answer."""
+
+    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+        """The version of a pointer that has been cleared and is not revoked.
+
+        `loaded` is that version, where an alias names or named it before; a loader may return it
+        as it is. None of the version's files has been read yet: whoever reads one from `source`
+        must hold it against `cleared.manifest`, as `read_files` does. Raises Refusal.
+        """
+        ...
+
+
+class Moves:
+    """One update's work on the table: what each alias answers with after it."""
+
+    def __init__(
+        self,
+        standing: Standing,
+        table: Table,
+        previous: Mapping[Place, str],
+        ready: Mapping[str, Ready],
+        loader: Loader,
+    ) -> None:
+        self._standing = standing
+        self._until = standing.until
+        self._before = table
+        self._ready = dict(ready)
+        self._loader = loader
+        self.seen = standing.seen
+        self.previous = dict(previous)
+        is_revoked = standing.seen.is_revoked
+        ended = {p for p, live in table.lives.items() if is_revoked(live.model, live.digest)}
+        self.lives = {p: live for p, live in table.lives.items() if p not in ended}
+        self.closed = dict(table.closed) | {
+            place: Closed(table.lives[place].version, Reason.VERSION_REVOKED) for place in ended
+        }
+        self.loaded: list[Place] = []
+        self.rejected: list[Rejected] = []
+
+    def named(self) -> list[Place]:
+        """The places that the statement of freshness names."""
+        places = (name.partition("/") for name, _, _ in self._standing.freshness.pointers)
+        return [(model, alias) for model, _, alias in places]
+
+    def follow(self, place: Place, bundle: PointerBundle | None, source: Source) -> None:
+        """Follow the place's newest pointer, or say why not."""
+        try:
+            if bundle is None:
+                raise Refusal(Reason.POINTER_STALE, "a pointer that the statement names is missing")
+            if not self._extend(place, bundle):
+                self._move(place, bundle, source)
+        except Exception as error:  # whatever a version's files do, the other aliases go on
+            refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, repr(error))
+            self.rejected.append(Rejected(*place, refusal.reason, refusal.detail))
+            live = self.lives.get(place)
+            if live and not self._still_holds(live, bundle, refusal.reason, source):
+                del self.lives[place]
+            before = self.closed.get(place)
+            if before is None or before.reason is Reason.ENGINE_UNAVAILABLE:
+                away = refusal.reason is Reason.ENGINE_UNAVAILABLE
+                self.closed[place] = Closed(0, refusal.reason if away else Reason.VERSION_NOT_LIVE)
+
+    def warm(self, place: Place, earlier: PointerBundle, source: Source) -> None:
+        """Load the version of a pointer before the newest; nobody is answered by it. Raises
+        Refusal.
+        """
+        if place not in self.lives or place in self.previous:
+            return
+        cleared = prove(place, earlier, self._standing, self.seen, source)
+        cleared.check_not_revoked()
+        digest = cleared.pointer.digest
+        self._ready[digest] = self._loader.load(cleared, source, self._ready.get(digest))
+        self.previous[place] = digest
+
+    def kept(self) -> dict[str, Ready]:
+        """The loaded versions that an alias names or named last."""
+        named = [((live.model, live.alias), live.digest) for live in self.lives.values()]
+        needed = {
+            digest
+            for (model, _), digest in (*named, *self.previous.items())
+            if not self.seen.is_revoked(model, digest)
+        }
+        return {digest: ready for digest, ready in self._ready.items() if digest in needed}
+
+    def _extend(self, place: Place, bundle: PointerBundle) -> bool:
+        """Cover an unmoved pointer for longer. What cleared it once holds while the policy does."""
+        live, digest = self.lives.get(place), bundle.pointer.payload_digest
+        policy = self._standing.current.digest
+        named = self._standing.freshness.pointer(*place)
+        if live is None or live.pointer != digest or live.policy != policy or named is None:
+            return False
+        if named[1] != digest:
+            return False
+        self.lives[place] = replace(live, until=self._until)
+        return True
+
+    def _still_holds(
+        self, live: Live, newest: PointerBundle | None, reason: Reason, source: Source
+    ) -> bool:
+        """Whether what is live may go on, though the newest pointer is refused for `reason`.
+
+        Under a newer policy the pointer that is live may no longer hold, newest or not.
+        """
+        if newest and live.pointer == newest.pointer.payload_digest:
+            return reason in _NOT_AGAINST_THE_POINTER
+        current = self._standing.current.digest
+        if live.policy == current:
+            return True
+        place = live.model, live.alias
+        try:
+            prove(place, live.bundle, self._standing, self.seen, source)
+        except Refusal as refusal:
+            return refusal.reason in _NOT_AGAINST_THE_POINTER
+        self.lives[place] = replace(live, policy=current)
+        return True
+
+    def _move(self, place: Place, bundle: PointerBundle, source: Source) -> None:
+        cleared = clear(place, bundle, self._standing, self.seen, source)
+        # An authentic pointer is remembered although its version may fail to load.
+        self.seen = cleared.seen
+        pointer = cleared.pointer
+        try:
+            cleared.check_not_revoked()
+        except Refusal as refusal:
+            self.lives.pop(place, None)
+            self.closed[place] = Closed(pointer.version, refusal.reason)
+            raise
+        ready = self._loader.load(cleared, source, self._ready.get(pointer.digest))
+        self._ready[pointer.digest] = ready
+        before = self.lives.get(place)
+        if before is not None and before.digest != pointer.digest:
+            self.previous[place] = before.digest
+        self.lives[place] = Live(
+            model=pointer.model,
+            alias=pointer.alias,
+            version=pointer.version,
+            digest=pointer.digest,
+            sequence=pointer.sequence,
+            pointer=cleared.pointer_digest,
+            policy=self._standing.current.digest,
+            until=self._until,
+            ready=ready,
+            bundle=bundle,
+            share=Proposal.decode(bundle.proposal.payload).share,
+        )
+        if before is None or before.pointer != cleared.pointer_digest:
+            self.loaded.append(place)

@@ -1,0 +1,136 @@
+"""What the engine holds true at a moment: the policies, and the statement of what is live.
+
+Both are established from the root keys in the process' own configuration. The database that hands
+the documents over is not trusted: it can withhold them, which freshness and grace bound in time,
+but it can neither make nor replay them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from inference.engine.rollback_guard import Mark, Seen
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.policy import Policy, open_policy_history
+from sealgate.trust.promotion import verify_freshness
+from sealgate.trust.statements import Freshness, PointerBundle
+from sealgate.trust.times import parse_time
+
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustAnchor:
+    """The root keys by key id, `threshold` of which sign the first policy."""
+
+    root_keys: Mapping[str, PublicKey]
+    threshold: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= len(self.root_keys):
+            raise ValueError("the threshold must lie between 1 and the number of root keys")
+
+
+class Snapshot(Protocol):
+    """The registry's state at a moment, as handed over by a database that nobody trusts."""
+
+    @property
+    def policies(self) -> Sequence[Envelope]:
+        """The whole chain, the first version first."""
+        ...
+
+    @property
+    def bundles(self) -> Mapping[Place, PointerBundle]:
+        """The newest pointer of each (model, alias), with all that proves it."""
+        ...
+
+    @property
+    def freshness(self) -> Envelope | None:
+        """The newest statement of what is live and what is revoked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStanding:
+    """Every policy of the chain, the first first, and the memory that follows from the newest."""
+
+    history: tuple[Policy, ...]
+    seen: Seen
+
+    @property
+    def current(self) -> Policy:
+        return self.history[-1]
+
+    @property
+    def by_digest(self) -> dict[str, Policy]:
+        return {policy.digest: policy for policy in self.history}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The policies and the statement of what is live under them; `now` was fixed once."""
+
+    policies: PolicyStanding
+    freshness: Freshness
+    seen: Seen
+    now: datetime
+
+    @property
+    def current(self) -> Policy:
+        return self.policies.current
+
+    @property
+    def until(self) -> float:
+        """When what the statement covers is to be served no longer: its end, and the grace.
+
+        In seconds of the epoch, which no policy's number can overflow.
+        """
+        return parse_time(self.freshness.expires).timestamp() + self.current.rules.grace_seconds
+
+
+def establish_policies(
+    anchor: TrustAnchor, envelopes: Sequence[Envelope], seen: Seen
+) -> PolicyStanding:
+    """Follow the chain of policies from the root keys.
+
+    1. Each policy is signed by the root before it and by its own, the first by the anchor's
+       (SIGNATURE_INVALID, THRESHOLD_NOT_MET, POLICY_INVALID).
+    2. The newest is not older than the newest seen, and the one seen is in the chain
+       (POLICY_ROLLED_BACK).
+
+    The newest may have expired: nothing is live under it, but those whom it names may still bring
+    its successor.
+    """
+    # 1.
+    history = open_policy_history(envelopes, anchor.root_keys, anchor.threshold)
+    newest = history[-1]
+    # 2.
+    after = seen.with_policy(Mark(newest.version, newest.digest), parse_time(newest.issued))
+    if seen.policy and seen.policy.digest not in {policy.digest for policy in history}:
+        raise Refusal(Reason.POLICY_ROLLED_BACK, "the chain is not the one seen before")
+    return PolicyStanding(history, after)
+
+
+def establish(policies: PolicyStanding, statement: Envelope | None, now: datetime) -> Standing:
+    """Add the statement of freshness.
+
+    1. There is one, signed by a freshness service of the current policy; neither has expired.
+    2. It is not older than the newest seen.
+
+    Raises Refusal: POINTER_STALE, or as `verify_freshness` does.
+    """
+    # 1.
+    if statement is None:
+        raise Refusal(Reason.POINTER_STALE, "there is no statement of freshness")
+    now = policies.seen.now(now)
+    freshness = verify_freshness(statement, policies.current, now)
+    # 2.
+    seen = policies.seen.with_freshness(
+        Mark(freshness.sequence, statement.payload_digest),
+        parse_time(freshness.issued),
+        frozenset(freshness.revoked),
+    )
+    return Standing(policies, freshness, seen, seen.now(now))

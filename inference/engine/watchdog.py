@@ -1,0 +1,114 @@
+"""Looks now and then whether a version's runs hang: one thread for all versions, and one more for
+each that is made anew, since what hung may hang again.
+
+A run that takes longer than it may is ended, and its requests are refused with RUN_HUNG: ONNX
+Runtime looks at a flag between operators. One that does not end, because an operator itself hangs,
+is given up: whoever waits for it or behind it is refused, the version's files are read and checked
+again, and new sessions take the place of the old. Only the thread that led it is lost until the
+operator returns.
+"""
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inference.engine.ready_version import ReadyVersion
+from inference.engine.statistics import Fault
+
+_log = logging.getLogger(__name__)
+
+# How often it looks: a hang is found this much later than it might be.
+_EVERY_SECONDS = 1.0
+# How long a run that was told to end may take to do so.
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How many seconds a run may take, and where a version comes from anew."""
+
+    seconds: float
+    build: Callable[[], ReadyVersion]
+
+
+class Watchdog:
+    """Looks after versions for as long as anyone else refers to them."""
+
+    def __init__(self, every: float = _EVERY_SECONDS, grace: float = _GRACE_SECONDS) -> None:
+        self._every = every
+        self._grace = grace
+        self._mutex = threading.Lock()
+        self._watched: weakref.WeakKeyDictionary[ReadyVersion, _Terms]
+        self._watched = weakref.WeakKeyDictionary()
+        self._replaced: weakref.WeakSet[ReadyVersion] = weakref.WeakSet()
+        self._thread: threading.Thread | None = None
+
+    def watch(
+        self, version: ReadyVersion, seconds: float, build: Callable[[], ReadyVersion]
+    ) -> None:
+        """Look after `version`, whose runs may take `seconds`; `build` makes another of its files.
+
+        The thread ends when there is nothing left to look after.
+        """
+        with self._mutex:
+            self._watched[version] = _Terms(seconds, build)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while self._patrol():
+            time.sleep(self._every)
+
+    def _patrol(self) -> bool:
+        """Look once; whether there was anything to look after."""
+        with self._mutex:
+            watched = list(self._watched.items())
+            if not watched:
+                self._thread = None
+                return False
+        for version, terms in watched:
+            try:
+                self._look(version, terms, time.monotonic())
+            except Exception:  # whatever is wrong with one version, the others go on
+                _log.exception("version %s cannot be looked after", version.digest)
+        return True
+
+    def _look(self, version: ReadyVersion, terms: _Terms, now: float) -> None:
+        if version in self._replaced:
+            # Its old runs may hang on: to give up now could be to give up its new sessions.
+            return
+        began = now - terms.seconds
+        if version.end_runs(began):
+            version.statistics.happened(Fault.RUN_ENDED)
+            _log.error("a run of %s took over %s s: ended", version.digest, terms.seconds)
+        if version.is_running_since(began - self._grace):
+            version.give_up()
+            _log.error("a run of %s does not end: given up", version.digest)
+        if version.is_given_up:
+            self._begin_anew(version, terms)
+
+    def _begin_anew(self, version: ReadyVersion, terms: _Terms) -> None:
+        again = threading.Thread(
+            target=self._replace, args=(version, terms), name="replace", daemon=True
+        )
+        self._replaced.add(version)
+        try:
+            again.start()
+        except RuntimeError:
+            # There is no room for a thread; there may be when it is looked at next.
+            self._replaced.discard(version)
+            raise
+
+    def _replace(self, version: ReadyVersion, terms: _Terms) -> None:
+        try:
+            version.take_over(terms.build())
+            version.statistics.happened(Fault.SESSIONS_REPLACED)
+            _log.error("version %s has new sessions", version.digest)
+        except Exception:  # whatever keeps it from coming back, it is tried again
+            _log.exception("version %s hangs and cannot be replaced", version.digest)
+        finally:
+            self._replaced.discard(version)

@@ -1,0 +1,222 @@
+"""Messages of the protocol to what is asked of a language model, and answers to messages.
+
+Between gateway and generator a stream carries one request. Its first response holds `prompt_ids`
+and the parameter `score`, what screening measured, unless the model measures no prompts; then comes
+one for each token, and the last one says `triton_final_response` and the `finish_reason`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inference.llm.request import LONGEST_STOP, MOST_STOPS, Asked, Sampling
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor, read_inputs, read_outputs, write_inputs, write_outputs
+
+TEXT_INPUT, MESSAGES = "text_input", "messages"
+TEXT_OUTPUT, TOKEN_IDS, PROMPT_IDS = "text_output", "token_ids", "prompt_ids"
+OUTPUTS = (TEXT_OUTPUT, TOKEN_IDS)
+FINAL, FINISH, SCORE, STREAM = "triton_final_response", "finish_reason", "score", "stream"
+# tritonclient adds it where an empty last response is welcome; here there is always a last one.
+_EMPTY_FINAL = "triton_enable_empty_final_response"
+DEFAULT_TOKENS = 16
+ENDS = ("stop", "length")
+"""Why an answer ends."""
+# JSON in ASCII has up to twelve letters for one.
+_LONGEST_STOPS = 2 + MOST_STOPS * (12 * LONGEST_STOP + 4)
+_DECIMAL = re.compile(r"[0-9]{1,4}(\.[0-9]{1,17})?")
+_WHOLE = ("int64_param", "uint64_param")
+_NUMBER = ("double_param", *_WHOLE, "string_param")
+_KINDS = {
+    "max_tokens": _WHOLE,
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "stop": ("string_param",),
+    "seed": _WHOLE,
+    STREAM: ("bool_param",),
+    _EMPTY_FINAL: ("bool_param",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an answer: new `ids` and the text that they complete. `finish`, of the last one,
+    says why it ends: `stop` or `length`; and `usage`, where ids are not told, how many tokens
+    prompt and answer had.
+    """
+
+    ids: tuple[int, ...]
+    text: bytes
+    finish: str = ""
+    usage: tuple[int, int] | None = None
+
+
+def read_asked(
+    request: oip.ModelInferRequest, seed: Callable[[], int], tokens: int = DEFAULT_TOKENS
+) -> Asked:
+    """What a request asks; where tokens are drawn and it names no seed, `seed` gives one. Where it
+    names no `max_tokens`, they are so many `tokens`.
+
+    Raises Refusal: PARAMETER_MALFORMED for a parameter of ours of another type or value,
+    TENSOR_NAME unless there is one input, and as `read_inputs`; of its bytes nothing is known yet.
+    """
+    found = {name: _value(name, request) for name in _KINDS if name in request.parameters}
+    temperature, top_p = (_decimal(name, found.get(name)) for name in ("temperature", "top_p"))
+    heat = 0.0 if temperature is None else temperature
+    number = found.get("seed")
+    sampling = Sampling(
+        max_tokens=int(found.get("max_tokens", tokens)),
+        temperature=heat,
+        top_p=1.0 if top_p is None else top_p,
+        stop=_stops(found.get("stop", "[]")),
+        seed=int(number) if number is not None else (seed() if heat else 0),
+    )
+    tensors = read_inputs(request)
+    if len(tensors) != 1 or not tensors.keys() <= {TEXT_INPUT, MESSAGES}:
+        raise Refusal(Reason.TENSOR_NAME, f"one of {TEXT_INPUT} and {MESSAGES}")
+    ((name, tensor),) = tensors.items()
+    return Asked(_one(tensor), name == MESSAGES, sampling)
+
+
+def wants_pieces(request: oip.ModelInferRequest) -> bool:
+    """Whether a request on a stream is to be answered piece by piece, as it is by default."""
+    return STREAM not in request.parameters or request.parameters[STREAM].bool_param
+
+
+def without_sampling(request: oip.ModelInferRequest) -> oip.ModelInferRequest:
+    """The request's addressee, its other parameters and which outputs it wants, without tensors."""
+    rest = oip.ModelInferRequest(
+        model_name=request.model_name, model_version=request.model_version, id=request.id
+    )
+    for name, value in request.parameters.items():
+        if name not in _KINDS:
+            rest.parameters[name].CopyFrom(value)
+    rest.outputs.extend(request.outputs)
+    return rest
+
+
+def write_asked(request: oip.ModelInferRequest, asked: Asked) -> None:
+    """What `read_asked` reads again, for a generator."""
+    sampling = asked.sampling
+    request.parameters["max_tokens"].int64_param = sampling.max_tokens
+    request.parameters["temperature"].double_param = sampling.temperature
+    request.parameters["top_p"].double_param = sampling.top_p
+    request.parameters["stop"].string_param = json.dumps(sampling.stop)
+    request.parameters["seed"].int64_param = sampling.seed
+    name = MESSAGES if asked.is_chat else TEXT_INPUT
+    write_inputs(request, [_texts(name, asked.prompt)])
+
+
+def write_prologue(
+    response: oip.ModelInferResponse, ids: Sequence[int], score: float | None
+) -> None:
+    """The prompt's tokens and what screening measured of them."""
+    if score is not None:
+        response.parameters[SCORE].double_param = score
+    write_outputs(response, [_numbers(PROMPT_IDS, ids)])
+
+
+def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], float | None]:
+    """What `write_prologue` wrote. Raises Refusal(ANSWER_MALFORMED)."""
+    score = None
+    if SCORE in response.parameters:
+        if not response.parameters[SCORE].HasField("double_param"):
+            raise Refusal(Reason.ANSWER_MALFORMED, "a score is no number")
+        score = response.parameters[SCORE].double_param
+    tensors = _outputs(response, PROMPT_IDS)
+    ids = _ids(tensors[PROMPT_IDS])
+    if not ids:
+        raise Refusal(Reason.ANSWER_MALFORMED, "a prompt has no tokens")
+    return ids, score
+
+
+def write_piece(
+    response: oip.ModelInferResponse, piece: Piece, wanted: Sequence[str] = OUTPUTS
+) -> None:
+    """A piece as the protocol carries it, with the outputs that are wanted."""
+    response.parameters[FINAL].bool_param = bool(piece.finish)
+    if piece.finish:
+        response.parameters[FINISH].string_param = piece.finish
+    outputs = (_texts(TEXT_OUTPUT, piece.text), _numbers(TOKEN_IDS, piece.ids))
+    write_outputs(response, [each for each in outputs if each.name in wanted])
+
+
+def read_piece(response: oip.ModelInferResponse) -> Piece:
+    """What `write_piece` wrote. Raises Refusal(ANSWER_MALFORMED)."""
+    tensors = _outputs(response, TEXT_OUTPUT, TOKEN_IDS)
+    finish = response.parameters[FINISH].string_param if FINISH in response.parameters else ""
+    if finish not in ("", *ENDS):
+        raise Refusal(Reason.ANSWER_MALFORMED, "a piece ends for another reason")
+    if FINAL not in response.parameters or response.parameters[FINAL].bool_param != bool(finish):
+        raise Refusal(Reason.ANSWER_MALFORMED, "a piece does not say whether it is the last")
+    return Piece(_ids(tensors[TOKEN_IDS]), _one(tensors[TEXT_OUTPUT]), finish)
+
+
+def _outputs(response: oip.ModelInferResponse, *names: str) -> dict[str, Tensor]:
+    try:
+        tensors = read_outputs(response)
+    except Refusal as refusal:
+        raise Refusal(Reason.ANSWER_MALFORMED, str(refusal)) from refusal
+    if tensors.keys() != set(names):
+        raise Refusal(Reason.ANSWER_MALFORMED, f"the generator's outputs are not {names}")
+    return tensors
+
+
+def _value(name: str, request: oip.ModelInferRequest) -> Any:
+    value = request.parameters[name]
+    kind = value.WhichOneof("parameter_choice")
+    if kind not in _KINDS[name]:
+        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+    return getattr(value, kind)
+
+
+def _decimal(name: str, value: Any) -> float | None:
+    """Some clients have no floating point parameters, and send text."""
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+        raise Refusal(Reason.PARAMETER_MALFORMED, name)
+    return None if value is None else float(value)
+
+
+def _stops(text: str) -> tuple[str, ...]:
+    """One text, or a JSON list of them where it begins as one."""
+    if not text.startswith("["):
+        return (text,)
+    try:
+        found = json.loads(text) if len(text) <= _LONGEST_STOPS else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise Refusal(Reason.PARAMETER_MALFORMED, "stop", facts={"param": "stop"})
+    return tuple(found)
+
+
+def _one(tensor: Tensor) -> bytes:
+    if tensor.datatype != "BYTES":
+        raise Refusal(Reason.TENSOR_DATATYPE, tensor.name)
+    if tensor.data.size != 1 or len(tensor.shape) > 2:
+        raise Refusal(Reason.TENSOR_SHAPE, tensor.name)
+    text: bytes = tensor.data.item()
+    return text
+
+
+def _ids(tensor: Tensor) -> tuple[int, ...]:
+    if tensor.datatype != "INT64" or len(tensor.shape) != 1:
+        raise Refusal(Reason.ANSWER_MALFORMED, f"{tensor.name} are not INT64 of one axis")
+    if (tensor.data < 0).any():
+        raise Refusal(Reason.ANSWER_MALFORMED, f"{tensor.name} are no ids")
+    return tuple(tensor.data.tolist())
+
+
+def _texts(name: str, text: bytes) -> Tensor:
+    array = np.empty(1, object)
+    array[0] = text
+    return Tensor.of(name, array)
+
+
+def _numbers(name: str, ids: Sequence[int]) -> Tensor:
+    return Tensor.of(name, np.array(ids, np.int64))

@@ -1,0 +1,296 @@
+"""What is asked of a language model and what it is, in words that gateway and generator share.
+
+A generator's version holds what Hugging Face's layout has, and two files of ours:
+
+    generator.json       what it is, how much may be asked of it, how prompts are screened
+    golden.json          prompts with the token ids that greedy generation gave for them
+    config.json          the architecture, one of ARCHITECTURES
+    tokenizer.json, tokenizer_config.json, generation_config.json
+    model.safetensors, or shards of it with model.safetensors.index.json
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
+
+from inference.model.config import Data, ModelConfig
+from inference.screening.detector import Detector
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, fields
+from sealgate.trust.answer import tensors_digest
+from sealgate.trust.manifest import Manifest
+from sealgate.trust.names import check_name
+
+TERMS, GOLDEN, CONFIG, TOKENIZER = "generator.json", "golden.json", "config.json", "tokenizer.json"
+INDEX, TOKENIZER_CONFIG = "model.safetensors.index.json", "tokenizer_config.json"
+OPTIONAL = frozenset({INDEX, TOKENIZER_CONFIG, "generation_config.json"})
+FILES = frozenset({TERMS, GOLDEN, CONFIG, TOKENIZER})
+WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+ARCHITECTURES = {
+    "LlamaForCausalLM": "llama",
+    "Qwen2ForCausalLM": "qwen2",
+    "T5ForConditionalGeneration": "t5",
+}
+"""Each with the `model_type` by which the library chooses its code."""
+
+TYPE = "sealgate/generator/v2"
+FLOAT32, INT8 = PRECISIONS = ("float32", "int8")
+ROLES = ("system", "user", "assistant")
+"""In which a chat may speak. A template writes the word as it is, so no other is let in."""
+MOST_STOPS, LONGEST_STOP = 8, 128
+_LONGEST_PROMPT, _MOST_OUTPUT = 1 << 20, 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen. `temperature` 0 takes the likeliest; else `seed` decides, so that the
+    same seed gives the same tokens. A text of `stop` ends the answer and is not part of it.
+
+    Raises Refusal(PARAMETER_MALFORMED).
+    """
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check("max_tokens", 1 <= self.max_tokens <= _MOST_OUTPUT)
+        _check("temperature", 0.0 <= self.temperature <= 10.0)
+        _check("top_p", 0.0 < self.top_p <= 1.0)
+        _check("seed", 0 <= self.seed < 2**53)
+        _check("stop", len(self.stop) <= MOST_STOPS)
+        for text in self.stop:
+            _check("stop", 1 <= len(text) <= LONGEST_STOP and is_text(text))
+
+    def encode(self) -> bytes:
+        """The canonical JSON that the record binds."""
+        return canonical.encode(
+            {
+                "max_tokens": self.max_tokens,
+                "temperature": self.temperature,
+                "top_p": self.top_p,
+                "stop": list(self.stop),
+                "seed": self.seed,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: a prompt as it came, text or the JSON of chat messages, and the sampling."""
+
+    prompt: bytes
+    is_chat: bool
+    sampling: Sampling
+
+    @property
+    def digest(self) -> str:
+        """What the record says of it: the digest of the prompt, under the name of the input that
+        it came in, with `sampling` beside it, as BYTES tensors of one element.
+        """
+        name = "messages" if self.is_chat else "text_input"
+        return tensors_digest(
+            [_bytes(name, self.prompt), _bytes("sampling", self.sampling.encode())]
+        )
+
+
+def answer_digest(prompt_ids: Iterable[int], ids: Iterable[int], text: bytes) -> str:
+    """What the record says of an answer: the digest of the tensors `prompt_ids` and `token_ids`,
+    INT64, and of `text_output`, BYTES of one element.
+    """
+    numbers = (("prompt_ids", list(prompt_ids)), ("token_ids", list(ids)))
+    tensors = [
+        (name, "INT64", (len(found),), b"".join(i.to_bytes(8, "little") for i in found))
+        for name, found in numbers
+    ]
+    return tensors_digest([*tensors, _bytes("text_output", text)])
+
+
+@dataclass(frozen=True, slots=True)
+class PromptScreen:
+    """A prompt is scored by how much `window` tokens in a row surprise the model more than it
+    expects to be, a mean in nats, less `tail` for each e times that the prompt is longer than that.
+    Above `threshold` it is adversarial; of clean prompts no more than `bound` are, with
+    `confidence`, as far as they are like the `prompts` that this was calibrated on.
+    """
+
+    window: int
+    threshold: float
+    bound: float
+    confidence: float
+    prompts: int
+    tail: float
+
+    def __post_init__(self) -> None:
+        fields.integer(self.window, 2)
+        fields.integer(self.prompts, 1)
+        for share in (self.bound, self.confidence):
+            if not 0 < _number(share) < 1:
+                raise fields.malformed("a bound and a confidence lie between 0 and 1")
+        _number(self.threshold)
+        if not 0 <= _number(self.tail) < math.inf:
+            raise fields.malformed("a tail is not negative")
+
+    def verdict(self, score: float) -> str:
+        """`clean` or `adversarial`; what is no number is adversarial."""
+        return "clean" if score <= self.threshold else "adversarial"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`generator.json`, checked. `prompt_tokens` and `output_tokens` are the most that a request
+    may have and may ask for. With the `precision` INT8 the stored matrices are rounded to eight
+    bits as they are loaded; the file says nothing of FLOAT32, nor of `screening` where the model
+    measures no prompts. Raises Refusal(DOCUMENT_MALFORMED).
+    """
+
+    name: str
+    description: str
+    intended_use: str
+    data: Data
+    prompt_tokens: int
+    output_tokens: int
+    screening: PromptScreen | None
+    precision: str = FLOAT32
+
+    def __post_init__(self) -> None:
+        check_name(self.name, Reason.DOCUMENT_MALFORMED)
+        if self.precision not in PRECISIONS:
+            raise fields.malformed("a precision that does not exist")
+        if not fields.integer(self.prompt_tokens, 1) <= _LONGEST_PROMPT:
+            raise fields.malformed("a prompt has at most 2**20 tokens")
+        if not fields.integer(self.output_tokens, 1) <= _MOST_OUTPUT:
+            raise fields.malformed("an answer has at most 2**16 tokens")
+
+    def encode(self) -> bytes:
+        said: dict[str, Any] = {}
+        if self.precision != FLOAT32:
+            said["precision"] = self.precision
+        if self.screening is not None:
+            screen = self.screening
+            said["screening"] = {name: getattr(screen, name) for name in PromptScreen.__slots__}
+        return canonical.encode(
+            {
+                "type": TYPE,
+                "name": self.name,
+                "description": self.description,
+                "intended_use": self.intended_use,
+                "data": {"name": self.data.name, "license": self.data.license},
+                "prompt_tokens": self.prompt_tokens,
+                "output_tokens": self.output_tokens,
+                **said,
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read what `encode` writes."""
+        document = fields.mapping(canonical.decode(data))
+        unsaid = {"precision", "screening"} - document.keys()
+        names = [name for name in cls.__slots__ if name not in unsaid]
+        top = fields.record(document, names, TYPE)
+        if top.get("precision") == FLOAT32:
+            raise fields.malformed("float32 is not said")
+        source = fields.record(top["data"], ("name", "license"))
+        screening = None
+        if "screening" in top:
+            screening = PromptScreen(**fields.record(top["screening"], PromptScreen.__slots__))
+        return cls(
+            name=fields.text(top["name"]),
+            description=fields.text(top["description"]),
+            intended_use=fields.text(top["intended_use"]),
+            data=Data(fields.text(source["name"]), fields.text(source["license"])),
+            prompt_tokens=top["prompt_tokens"],
+            output_tokens=top["output_tokens"],
+            screening=screening,
+            precision=top.get("precision", FLOAT32),
+        )
+
+    def check(self, sampling: Sampling) -> None:
+        """Raises Refusal(PARAMETER_MALFORMED) for more tokens than may be asked for."""
+        _check("max_tokens", sampling.max_tokens <= self.output_tokens)
+
+
+class NoClassifier:
+    """What a version lacks that generates: whoever asks it as a classifier is refused."""
+
+    @property
+    def config(self) -> ModelConfig:
+        self._refuse()
+
+    @property
+    def detector(self) -> Detector:
+        self._refuse()
+
+    def submit(self, *_: Any, **__: Any) -> NoReturn:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise Refusal(Reason.METHOD_UNSUITED, "a language model")
+
+
+def is_generator(manifest: Manifest) -> bool:
+    """Whether the files are a language model's."""
+    return any(entry.path == TERMS for entry in manifest.files)
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Check that files are a generator's, no more and no fewer, whatever is in them.
+
+    Raises Refusal: FILE_MISSING, FILE_SURPLUS.
+    """
+    present = set(paths)
+    weights = {path for path in present if WEIGHTS.fullmatch(path)}
+    if missing := sorted(FILES - present) or ([] if weights else ["model.safetensors"]):
+        raise Refusal(Reason.FILE_MISSING, missing[0])
+    if surplus := sorted(present - FILES - OPTIONAL - weights):
+        raise Refusal(Reason.FILE_SURPLUS, surplus[0])
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can say it: JSON can spell half a surrogate pair, which nothing can record."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _check(name: str, holds: bool) -> None:
+    if not holds:
+        raise Refusal(Reason.PARAMETER_MALFORMED, name, facts={"param": name})
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise fields.malformed("a number is expected")
+    return float(value)
+
+
+def _bytes(name: str, data: bytes) -> tuple[str, str, tuple[int], bytes]:
+    return name, "BYTES", (1,), len(data).to_bytes(4, "little") + data
+
+
+# Shorter ones may stand in any text.
+_SHORTEST = 3
+
+
+def marks_of(added: Iterable[tuple[str, bool]], template: str) -> frozenset[str]:
+    """Of a tokenizer's added tokens, each a text and whether it is called special, those that no
+    message may hold: the special ones, and all others that stand in the text of the template.
+
+    Blanks and words are none, nor are pairs such as `<think>` and `</think>`, which models write
+    into their answers and templates look for there.
+    """
+    tokens = dict(added)
+    return frozenset(
+        text
+        for text, is_special in tokens.items()
+        if text and (is_special or (text in template and _parts(text, tokens.keys())))
+    )
+
+
+def _parts(text: str, others: Iterable[str]) -> bool:
+    bare = text.strip()
+    is_word = len(bare) < _SHORTEST or bare.isalnum()
+    return not (is_word or bare.startswith("</") or f"</{bare[1:]}" in others)

@@ -1,0 +1,141 @@
+"""The columns of a table, as `model.json` states them: a section `columns`, one object for each
+place of a row, in order. It may be absent.
+
+    {"name": "duration", "step": 1, "min": 4, "max": 72}     a number
+    {"name": "age", "immutable": true}                       one that a caller cannot change
+    {"name": "purpose", "word": "car"}                       a word's place: 1 where it is the word
+
+`step`, `min` and `max` are in the units of what was measured, before `scaling`, or, without one, as
+rows are sent. `step` says how far apart values lie: they are its multiples, and so are `min` and
+`max`; absent, or 0, any value will do. A range is narrower than the domain, or as wide. A place of
+a word holds 0 or 1, and of one column's words at most one is 1. `immutable` is what a caller is
+held to elsewhere, such as an age on record; nobody can see it in a request.
+
+What follows from it is `inference.model.row_rules`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sealgate.trust import fields
+
+
+def number(value: Any) -> float:
+    """Return `value` as a float if it is a finite number."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise fields.malformed("a finite number is expected")
+    return float(value)
+
+
+def numbers(value: Any) -> tuple[float, ...]:
+    """Return a list of finite numbers as a tuple."""
+    return tuple(number(item) for item in fields.items(value))
+
+
+_OPTIONAL = ("word", "immutable", "step", "min", "max")
+_LONGEST = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one place of a row holds: a number of the column `name`, or its `word`, one-hot.
+
+    A `step` of 0 and bounds of None stand for what is not stated.
+    """
+
+    name: str
+    word: str | None = None
+    immutable: bool = False
+    step: float = 0.0
+    min: float | None = None
+    max: float | None = None
+
+    def __post_init__(self) -> None:
+        for text in (self.name, self.word or ""):
+            if len(text) > _LONGEST or not text.isprintable():
+                raise fields.malformed("a column's name or word is long or unprintable")
+        if not self.name:
+            raise fields.malformed("a column has a name")
+        stated = self.step or self.min is not None or self.max is not None
+        if self.word is not None and stated:
+            raise fields.malformed("a word has neither step nor range")
+        if self.step < 0:
+            raise fields.malformed("a column's step is negative")
+        if self.min is not None and self.max is not None and not self.min < self.max:
+            raise fields.malformed("a column's range must have a size")
+
+    @property
+    def is_number(self) -> bool:
+        return self.word is None
+
+    def encode(self) -> dict[str, Any]:
+        """The object of the section; what is not stated is absent."""
+        value: dict[str, Any] = {"name": self.name}
+        if self.word is not None:
+            value["word"] = self.word
+        if self.immutable:
+            value["immutable"] = True
+        if self.step:
+            value["step"] = self.step
+        bounds = {"min": self.min, "max": self.max}
+        return value | {name: bound for name, bound in bounds.items() if bound is not None}
+
+    @classmethod
+    def decode(cls, value: Any) -> "Column":
+        """Read such an object. Raises Refusal(DOCUMENT_MALFORMED)."""
+        stated = [name for name in _OPTIONAL if isinstance(value, dict) and name in value]
+        item = fields.record(value, ("name", *stated))
+        if type(item.get("immutable", False)) is not bool:
+            raise fields.malformed("a column is immutable or not")
+        return cls(
+            fields.text(item["name"]),
+            fields.text(item["word"]) if "word" in item else None,
+            item.get("immutable", False),
+            number(item.get("step", 0)),
+            *(number(item[name]) if name in item else None for name in ("min", "max")),
+        )
+
+    def said(self) -> str:
+        """For people: what a number may be."""
+        parts = [] if self.min is None else [f"from {self.min:.10g}"]
+        parts += [] if self.max is None else [f"to {self.max:.10g}"]
+        parts += [f"in steps of {self.step:.10g}"] if self.step else []
+        return " ".join(parts) or "any number"
+
+
+def decode_columns(value: Any) -> tuple[Column, ...]:
+    """Read the section. Raises Refusal(DOCUMENT_MALFORMED), also as `check_names` does."""
+    columns = tuple(Column.decode(item) for item in fields.items(value))
+    check_names(columns)
+    return columns
+
+
+def check_names(columns: Sequence[Column]) -> None:
+    """Refuses what is not, by its name, one number or words that differ, all of them immutable or
+    none; and a table of which a caller can change no number, since nothing could attack it.
+    """
+    numbers = fields.unique([column.name for column in columns if column.is_number])
+    words = [column for column in columns if not column.is_number]
+    if set(numbers) & {column.name for column in words}:
+        raise fields.malformed("a column holds a number or words")
+    if len({(column.name, column.word) for column in words}) < len(words):
+        raise fields.malformed("a word of a column has two places")
+    if len({(c.name, c.immutable) for c in words}) != len({c.name for c in words}):
+        raise fields.malformed("some words of a column are immutable")
+    if all(column.immutable for column in columns if column.is_number):
+        raise fields.malformed("a caller can change no number")
+
+
+def described(columns: Sequence[Column]) -> dict[str, str]:
+    """For people: by its name what a column holds, in the order of the rows."""
+    words: dict[str, list[str]] = {}
+    for column in columns:
+        if column.word is not None:
+            words.setdefault(column.name, []).append(column.word)
+    told = {}
+    for column in columns:
+        holds = column.said() if column.is_number else f"one of {', '.join(words[column.name])}"
+        told[column.name] = f"{holds}; immutable" if column.immutable else holds
+    return told

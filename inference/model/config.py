@@ -1,0 +1,308 @@
+"""`model.json`: what a version says of itself, and how it wants to be run.
+
+    {"type": "sealgate/model/v1", "name", "description", "intended_use",
+     "data": {"name", "license"},
+     "input": {"name", "datatype": "FP32", "shape": [-1, ...]},
+     "output": {"name", "datatype": "FP32", "shape": [-1, C]},
+     "labels": [C texts], "domain": {"min", "max"}, "screening": {"eps"},
+     "batching": {...} (inference.batching),
+     "scaling": {"offset": [...], "scale": [...]},
+     "columns": [...] (inference.model.columns)}
+
+A text model takes tokens, by one of two inputs, and has no `domain`; `tokens` says how texts are
+held (inference.text.tokens), and `screening.eps` is in units of the word embeddings:
+
+    "input": {"name": "input_ids", "datatype": "INT64", "shape": [-1, -1]}, with `attention_mask`
+             beside it; or {"name", "datatype": "BYTES", "shape": [-1] or [-1, 1]}: UTF-8, which
+             the version's tokenizer.json cuts into tokens
+    "tokens": {"vocabulary", "buckets": [...], "overlong": "truncate" or "refuse", "text_bytes"}
+
+Its verdicts flag and do not block, unless `screening` says "blocks": true: see docs/adr/0023.
+
+`screening.eps` is the small step by which the model's response is measured, not an attack's size.
+`scaling` may be absent; it says how a raw measurement became an input: (raw - offset) / scale,
+clipped to the domain, with one number for all elements of a row or one for each. The gateway does
+not apply it. `columns` may be absent too, and is for rows of one dimension: what a table holds.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference.batching.limits import Batching
+from inference.model.columns import Column, decode_columns, number, numbers
+from inference.model.row_rules import Columns
+from inference.runtime import response_contract
+from inference.text.tokens import TokenRules
+from sealgate.reasons import Reason
+from sealgate.trust import canonical, fields
+from sealgate.trust.names import check_name
+
+FP32, INT64, BYTES = "FP32", "INT64", "BYTES"
+TOKENS_SHAPE = (-1, -1)
+_TEXT_SHAPES = ((-1,), (-1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor's name, Open Inference Protocol data type, and shape with -1 for its rows."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name) > 128 or not self.name.isprintable():
+            raise fields.malformed("a tensor's name is empty, long or unprintable")
+        if self.datatype == INT64 or self.datatype == BYTES:
+            shapes = (TOKENS_SHAPE,) if self.datatype == INT64 else _TEXT_SHAPES
+            if self.shape not in shapes:
+                raise fields.malformed(f"a tensor of {self.datatype} is {shapes}")
+            return
+        if self.datatype != FP32:
+            raise fields.malformed("a tensor's data type is not FP32, INT64 or BYTES")
+        if len(self.shape) < 2 or self.shape[0] != -1 or min(self.shape[1:]) < 1:
+            raise fields.malformed("a shape must be -1 followed by positive sizes")
+        if math.prod(self.shape[1:]) >= 2**31:
+            raise fields.malformed("a row has too many elements")
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return self.shape[1:]
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape is one or more such rows."""
+        row = shape[1:]
+        free = self.datatype == INT64 and len(row) == 1 and row[0] > 0
+        return (free or row == self.row) and len(shape) > 0 and shape[0] > 0
+
+    def encode(self) -> dict[str, Any]:
+        """The object that `model.json` holds."""
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+    @classmethod
+    def decode(cls, value: Any) -> "TensorSpec":
+        """Read what `encode` made. Raises Refusal(DOCUMENT_MALFORMED)."""
+        item = fields.record(value, ("name", "datatype", "shape"))
+        shape = tuple(fields.integer(size, least=-1) for size in fields.items(item["shape"]))
+        return cls(fields.text(item["name"]), fields.text(item["datatype"]), shape)
+
+
+TYPE = "sealgate/model/v1"
+_REQUIRED = (
+    "name",
+    "description",
+    "intended_use",
+    "data",
+    "input",
+    "output",
+    "labels",
+    "screening",
+    "batching",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What the model was trained on, and under which licence that is."""
+
+    name: str
+    license: str
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The range of every element of an input."""
+
+    min: float
+    max: float
+
+    def __post_init__(self) -> None:
+        if not self.min < self.max:
+            raise fields.malformed("a domain must have a size")
+
+
+# Embeddings have no bounds; float32 ends somewhere.
+UNBOUNDED = Domain(-3e38, 3e38)
+
+
+@dataclass(frozen=True, slots=True)
+class InputScaling:
+    """How raw measurements became inputs: (raw - offset) / scale, clipped to the domain."""
+
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.scale or len(self.offset) != len(self.scale) or 0.0 in self.scale:
+            raise fields.malformed("a scaling needs as many offsets as scales, none of them zero")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The whole document, checked; `table` is what its columns come to, where it states any."""
+
+    name: str
+    description: str
+    intended_use: str
+    data: Data
+    input: TensorSpec
+    output: TensorSpec
+    labels: tuple[str, ...]
+    domain: Domain
+    eps: float
+    batching: Batching
+    scaling: InputScaling | None = None
+    tokens: TokenRules | None = None
+    blocks: bool = True
+    columns: tuple[Column, ...] = ()
+    table: Columns | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, Reason.DOCUMENT_MALFORMED)
+        if (self.input.datatype == FP32) is not (self.tokens is None):
+            raise fields.malformed("a text model, and no other, has a section tokens")
+        if self.tokens is None:
+            self._check_numbers()
+        elif self.scaling is not None or self.domain != UNBOUNDED or self.columns:
+            raise fields.malformed("a text model has neither scaling, domain nor columns")
+        elif self.input.datatype == INT64 and self.input.name != response_contract.IDS:
+            raise fields.malformed(f"tokens come in {response_contract.IDS}")
+        if self.output.datatype != FP32 or self.output.row != (len(self.labels),):
+            raise fields.malformed("there must be a label for each element of an output's row")
+        if len(self.labels) < 2 or len(fields.unique(self.labels)) != len(self.labels):
+            raise fields.malformed("there must be two labels or more")
+        if not 0 < self.eps <= self.domain.max - self.domain.min:
+            raise fields.malformed("screening's step must be positive and fit the domain")
+
+    def _check_numbers(self) -> None:
+        if not self.blocks:
+            raise fields.malformed("only a text model may say that its verdicts do not block")
+        elements = math.prod(self.input.row)
+        if self.scaling is not None and len(self.scaling.scale) not in (1, elements):
+            raise fields.malformed("a scaling has one number, or one for each element")
+        if self.columns:
+            if self.input.row != (len(self.columns),):
+                raise fields.malformed("there is a column for each place of a row")
+            scaling = self.scaling or InputScaling((0.0,), (1.0,))
+            domain = self.domain.min, self.domain.max
+            table = Columns.of(self.columns, domain, scaling.offset, scaling.scale)
+            object.__setattr__(self, "table", table)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it takes texts, and so has a tokenizer."""
+        return self.input.datatype == BYTES
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What a request brings: the input, and beside ids their mask."""
+        if self.input.datatype != INT64:
+            return (self.input,)
+        return (self.input, TensorSpec(response_contract.MASK, INT64, TOKENS_SHAPE))
+
+    def encode(self) -> bytes:
+        """Return the canonical JSON document."""
+        value: dict[str, Any] = {
+            "type": TYPE,
+            "name": self.name,
+            "description": self.description,
+            "intended_use": self.intended_use,
+            "data": {"name": self.data.name, "license": self.data.license},
+            "input": self.input.encode(),
+            "output": self.output.encode(),
+            "labels": list(self.labels),
+            "screening": {"eps": self.eps},
+            "batching": self.batching.encode(),
+        }
+        if self.tokens is None:
+            value["domain"] = {"min": self.domain.min, "max": self.domain.max}
+        else:
+            value["tokens"] = self.tokens.encode()
+            if self.blocks:
+                value["screening"]["blocks"] = True
+        if self.scaling is not None:
+            value["scaling"] = {
+                "offset": list(self.scaling.offset),
+                "scale": list(self.scaling.scale),
+            }
+        if self.columns:
+            value["columns"] = [column.encode() for column in self.columns]
+        return canonical.encode(value)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "ModelConfig":
+        """Read what `encode` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
+        config = _config(canonical.decode(data))
+        if config.columns and config.encode() != data:
+            raise fields.malformed("what is not stated of a column is absent")
+        return config
+
+    @classmethod
+    def read(cls, data: bytes) -> "ModelConfig":
+        """Read a document that a person wrote: any layout of JSON, the same fields.
+
+        For a source folder only: a version's file is what `encode` makes of it.
+        Raises Refusal(DOCUMENT_MALFORMED).
+        """
+        try:
+            value = json.loads(data.decode("utf-8"), object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            raise fields.malformed(f"not JSON: {type(error).__name__}") from error
+        return _config(value)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields.unique([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _config(value: Any) -> ModelConfig:
+    given = value if isinstance(value, dict) else {}
+    text = "tokens" in given
+    kind = "tokens" if text else "domain"
+    stated = [name for name in ("scaling", "columns") if name in given]
+    top = fields.record(value, (*_REQUIRED, kind, *stated), TYPE)
+    eps, blocks = _screening(top["screening"], text)
+    return ModelConfig(
+        name=fields.text(top["name"]),
+        description=fields.text(top["description"]),
+        intended_use=fields.text(top["intended_use"]),
+        data=_data(top["data"]),
+        input=TensorSpec.decode(top["input"]),
+        output=TensorSpec.decode(top["output"]),
+        labels=fields.texts(top["labels"]),
+        domain=UNBOUNDED if text else _domain(top["domain"]),
+        eps=eps,
+        batching=Batching.decode(top["batching"]),
+        scaling=_input_scaling(top["scaling"]) if "scaling" in stated else None,
+        tokens=TokenRules.decode(top["tokens"]) if text else None,
+        blocks=blocks,
+        columns=decode_columns(top["columns"]) if "columns" in stated else (),
+    )
+
+
+def _screening(value: Any, text: bool) -> tuple[float, bool]:
+    """The step, and whether verdicts may block; of a text model only where it says so."""
+    stated = text and isinstance(value, dict) and "blocks" in value
+    item = fields.record(value, ("eps", "blocks") if stated else ("eps",))
+    if stated and item["blocks"] is not True:
+        raise fields.malformed("what does not block says nothing")
+    return number(item["eps"]), stated or not text
+
+
+def _data(value: Any) -> Data:
+    item = fields.record(value, ("name", "license"))
+    return Data(fields.text(item["name"]), fields.text(item["license"]))
+
+
+def _domain(value: Any) -> Domain:
+    item = fields.record(value, ("min", "max"))
+    return Domain(number(item["min"]), number(item["max"]))
+
+
+def _input_scaling(value: Any) -> InputScaling:
+    item = fields.record(value, ("offset", "scale"))
+    return InputScaling(numbers(item["offset"]), numbers(item["scale"]))

@@ -1,0 +1,98 @@
+"""A request's tensors held against what the version's signed configuration says it takes, and what
+leaves in the place of its output where the likeliest classes alone may.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.model.config import BYTES, INT64, ModelConfig
+from inference.runtime import response_contract
+from inference.text.tokens import TokenRules, feeds, joined
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor
+
+Array = npt.NDArray[Any]
+
+
+def model_input(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Array:
+    """The rows [n, …] of the model's inputs, of its names, data types and shapes.
+
+    Numbers [n, …] inside its domain, since screening measures responses nowhere else, and of a
+    table such as its columns hold, since its attacks make no others; tokens [n, s] as
+    `inference.text.tokens` holds them; or texts [n], as bytes.
+    Raises: TENSOR_NAME, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE, TENSOR_TEXT, BATCH_TOO_LARGE.
+    """
+    if len(tensors) != len(config.inputs):
+        raise Refusal(Reason.TENSOR_NAME)
+    for spec in config.inputs:
+        tensor = tensors.get(spec.name)
+        if tensor is None:
+            raise Refusal(Reason.TENSOR_NAME)
+        if tensor.datatype != spec.datatype:
+            raise Refusal(Reason.TENSOR_DATATYPE)
+        if not spec.admits(tensor.shape):
+            raise Refusal(Reason.TENSOR_SHAPE)
+        if tensor.shape[0] > config.batching.max_rows:
+            raise Refusal(Reason.BATCH_TOO_LARGE)
+    data = tensors[config.input.name].data
+    if config.tokens is None:
+        return _numbers(config, data)
+    if config.input.datatype == INT64:
+        return _tokens(config.tokens, data, tensors[response_contract.MASK].data)
+    return _texts(config, data)
+
+
+def tensors_of(config: ModelConfig, rows: Array) -> list[Tensor]:
+    """The tensors that `model_input` read `rows` from."""
+    if config.input.datatype == INT64:
+        return [Tensor.of(name, data) for name, data in feeds(rows).items()]
+    if config.input.datatype == BYTES:
+        rows = rows.reshape(-1, *config.input.row)
+    return [Tensor.of(config.input.name, rows)]
+
+
+def labels(logits: npt.NDArray[np.float32]) -> Tensor:
+    """The likeliest class of each row of [n, classes], as the tensor `label`, INT64 [n].
+
+    It says where the answer lies and not how near the border: what an attacker steers by.
+    """
+    return Tensor.of("label", np.argmax(logits, axis=-1).astype(np.int64))
+
+
+def _numbers(config: ModelConfig, data: Array) -> Array:
+    domain = config.domain
+    # float32 cannot hold every bound exactly, so the bounds are compared as it would hold them.
+    if data.min() < np.float32(domain.min) or data.max() > np.float32(domain.max):
+        raise Refusal(Reason.TENSOR_RANGE)
+    if config.table is not None:
+        config.table.check(data)
+    return data
+
+
+def _tokens(rules: TokenRules, ids: Array, mask: Array) -> Array:
+    if ids.shape != mask.shape or ids.shape[1] > rules.most:
+        raise Refusal(Reason.TENSOR_SHAPE)
+    return rules.fitted(rules.checked(joined(ids, mask)))
+
+
+def _texts(config: ModelConfig, data: Array) -> Array:
+    texts = data.ravel()
+    longest = config.tokens.text_bytes if config.tokens else 0
+    for text in texts:
+        if len(text) > longest or b"\0" in text:
+            raise Refusal(Reason.TENSOR_TEXT)
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            raise Refusal(Reason.TENSOR_TEXT, "not UTF-8") from None
+    return texts
+
+
+def wanted_outputs(config: ModelConfig, asked: Sequence[str]) -> tuple[str, ...]:
+    """The outputs to answer with: those asked for, else all. Raises: OUTPUT_UNKNOWN."""
+    if any(name != config.output.name for name in asked):
+        raise Refusal(Reason.OUTPUT_UNKNOWN)
+    return (config.output.name,)

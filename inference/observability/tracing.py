@@ -1,0 +1,123 @@
+"""Traces: how long the parts of a request took, in gateway and engine (OpenTelemetry).
+
+Off unless `[traces]` names where they go; then nothing here does anything, and OpenTelemetry is not
+even loaded. A caller's W3C `traceparent` is followed if it has that form, and handed on to engines;
+nothing else that a caller sent gets into a trace.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from inference.observability.trace_context import TRACEPARENT, Metadata, Parent, parent_in
+from sealgate.settings import ConfigError
+
+_OFF: AbstractContextManager[None] = nullcontext()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSettings:
+    """Where traces go. It needs the extra `otel`."""
+
+    endpoint: str = ""
+    """Where traces go by OTLP over gRPC, as http://host:port or https://host:port; without it there
+    are none.
+    """
+    share: float = 1.0
+    """Which share of the requests is traced, up to 1."""
+
+    def __post_init__(self) -> None:
+        if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
+            raise ConfigError(f"[traces] endpoint = {self.endpoint!r} is no http(s) address")
+        if self.share > 1:
+            raise ConfigError("[traces] share must not be greater than 1")
+
+
+class Tracer(Protocol):
+    """What makes spans. Times are in nanoseconds of the monotonic clock."""
+
+    def call(self, name: str, parent: Parent | None) -> AbstractContextManager[Any]: ...
+
+    def stream(
+        self, name: str, parent: Parent | None, items: Generator[T, None, None]
+    ) -> Iterator[T]: ...
+
+    def span(self, name: str) -> AbstractContextManager[Any]: ...
+
+    def past(self, name: str, began: int, ended: int) -> None: ...
+
+    def say(self, **attributes: str) -> None: ...
+
+    def traceparent(self) -> str: ...
+
+    def close(self) -> None: ...
+
+
+_tracer: Tracer | None = None
+
+
+def start(settings: TraceSettings, service: str) -> None:
+    """Trace from now on, as the settings say; `service` is this process's name in traces.
+
+    Raises: ConfigError where OpenTelemetry is not installed.
+    """
+    global _tracer
+    if not settings.endpoint:
+        return
+    try:
+        from inference.observability.otlp import OtlpTracer
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"[traces] needs {error.name}: pip install '.[otel]'") from error
+    _tracer = OtlpTracer.sending(settings.endpoint, settings.share, service)
+
+
+def stop() -> None:
+    """Send what is left, and trace no more."""
+    global _tracer
+    tracer, _tracer = _tracer, None
+    if tracer is not None:
+        tracer.close()
+
+
+def is_on() -> bool:
+    """Whether anything is traced."""
+    return _tracer is not None
+
+
+def call(name: str, metadata: Callable[[], Metadata]) -> AbstractContextManager[Any]:
+    """The span of a call that has come with this metadata; what is in the block is part of it."""
+    return _OFF if _tracer is None else _tracer.call(name, parent_in(metadata()))
+
+
+def stream(
+    name: str, metadata: Callable[[], Metadata], items: Generator[T, None, None]
+) -> Iterator[T]:
+    """The same items. What makes them is part of the span of a call that has come with this
+    metadata, which ends with them; whoever takes them may be another thread each time.
+    """
+    return items if _tracer is None else _tracer.stream(name, parent_in(metadata()), items)
+
+
+def span(name: str) -> AbstractContextManager[Any]:
+    """A span of what this thread does in the block."""
+    return _OFF if _tracer is None else _tracer.span(name)
+
+
+def past(name: str, began: int, ended: int) -> None:
+    """A span of what is over; times are in nanoseconds of the monotonic clock."""
+    if _tracer is not None:
+        _tracer.past(name, began, ended)
+
+
+def say(**attributes: str) -> None:
+    """Adds to what the span of this thread tells; what is empty is left out."""
+    if _tracer is not None:
+        _tracer.say(**{name: value for name, value in attributes.items() if value})
+
+
+def outgoing() -> tuple[tuple[str, str], ...]:
+    """The metadata that hands the trace on."""
+    return () if _tracer is None else ((TRACEPARENT, _tracer.traceparent()),)

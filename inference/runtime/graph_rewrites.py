@@ -1,0 +1,187 @@
+"""A graph without what its wanted outputs do not need.
+
+onnxruntime computes every node of a graph, whatever is asked of it. A response graph also holds
+the cross-entropy's gradient, which an auditor wants and a request does not, so the graph is cut
+before it is loaded.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def keep_outputs(graph: bytes, wanted: Collection[str]) -> bytes:
+    """Return the ONNX model with the wanted outputs alone, and what they need.
+
+    Inputs stay declared, read or not, so the cut graph is fed as the whole one is. `graph` has been
+    checked before; an output that it does not have is ignored.
+    """
+    model = onnx.load_model_from_string(graph)
+    kept = [value for value in model.graph.output if value.name in wanted]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    drop_unread(model.graph)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def keep_read_inputs(graph: bytes) -> bytes:
+    """Return the ONNX model without the inputs that nothing reads."""
+    model = onnx.load_model_from_string(graph)
+    read = {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        read |= _inputs(node)
+    kept = [value for value in model.graph.input if value.name in read]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Remove nodes and initializers that nothing reads, in place."""
+    read = {value.name for value in graph.output}
+    kept = []
+    # Last node first: nodes stand in the order of their dependence, so whole chains go.
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            kept.append(node)
+            read.update(_inputs(node))
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    initializers = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(initializers)
+
+
+def _inputs(node: onnx.NodeProto) -> set[str]:
+    """What a node reads, the bodies of its branches and loops included."""
+    found = set(node.input)
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            for inner in body.node:
+                found |= _inputs(inner)
+            found.update(value.name for value in body.output)
+    return found
+
+
+_SUMS = ("ReduceSum", "ReduceMean")
+# Of constants with more elements, shapes alone are looked at.
+_MOST_ELEMENTS = 64
+_PLACES = 1
+# That of the operators in which there is one that makes ones.
+_LEAST_RELEASE = 9
+
+
+def steady_sums(model: bytes) -> bytes:
+    """Return the ONNX model with each float32 [n, s, w] summed, or averaged, over s alone in that
+    way; the very bytes where there is none, or where nothing can be told of it. `model` has been
+    checked before.
+    """
+    found = onnx.load_model_from_string(model)
+    graph = found.graph
+    if not any(node.op_type in _SUMS for node in graph.node) or _release(found) < _LEAST_RELEASE:
+        return model
+    try:
+        sums = _sums(found)
+    except (onnx.shape_inference.InferenceError, ValueError, TypeError):
+        # What is wrong with it, the runtime says.
+        return model
+    if not sums:
+        return model
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        is_one = node.op_type in _SUMS and node.output[0] in sums
+        graph.node.extend(_product(node) if is_one else [node])
+    return bytes(found.SerializeToString(deterministic=True))
+
+
+def _release(model: onnx.ModelProto) -> int:
+    """Of ONNX's own operators."""
+    return max((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=0)
+
+
+def _sums(model: onnx.ModelProto) -> set[str]:
+    """The results of those sums."""
+    constants, rows = _constants(model.graph), _three_axes(model)
+    return {
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type in _SUMS
+        and node.input[0] in rows
+        and _axes(node, constants) in ([_PLACES], [_PLACES - 3])
+    }
+
+
+def _product(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """What takes the place of a sum over the axis 1 of [n, s, w]."""
+    x, result = node.input[0], node.output[0]
+
+    def named(part: str) -> str:
+        return f"{result}/steady/{part}"
+
+    def constant(part: str, *values: int) -> onnx.NodeProto:
+        value = numpy_helper.from_array(np.array(values, np.int64))
+        return helper.make_node("Constant", [], [named(part)], value=value)
+
+    one = helper.make_tensor("", TensorProto.FLOAT, [1], [1.0])
+    keeps = next((each.i for each in node.attribute if each.name == "keepdims"), 1)
+    means = node.op_type == "ReduceMean"
+    total = result if keeps and not means else named("total")
+    yield helper.make_node("Shape", [x], [named("shape")])
+    yield constant("axis", _PLACES)
+    yield helper.make_node("Gather", [named("shape"), named("axis")], [named("places")], axis=0)
+    yield constant("row", 1)
+    yield helper.make_node("Concat", [named("row"), named("places")], [named("side")], axis=0)
+    yield helper.make_node("ConstantOfShape", [named("side")], [named("ones")], value=one)
+    yield helper.make_node("MatMul", [named("ones"), x], [total])
+    if means:
+        mean = result if keeps else named("mean")
+        yield helper.make_node("Cast", [named("places")], [named("count")], to=TensorProto.FLOAT)
+        yield helper.make_node("Div", [total, named("count")], [mean])
+        total = mean
+    if not keeps:
+        yield constant("flat", 0, -1)
+        yield helper.make_node("Reshape", [total, named("flat")], [result])
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.name == "value":
+                found[node.output[0]] = attribute.t
+    return found
+
+
+def _axes(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> list[int]:
+    """The axes that a sum is over; none where they are not constant."""
+    for attribute in node.attribute:
+        if attribute.name == "axes":
+            return list(attribute.ints)
+    if len(node.input) < 2 or node.input[1] not in constants:
+        return []
+    axes: list[int] = numpy_helper.to_array(constants[node.input[1]]).ravel().tolist()
+    return axes
+
+
+def _three_axes(model: onnx.ModelProto) -> set[str]:
+    """The tensors of float32 that are known to have three axes."""
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    light.graph.node.extend(model.graph.node)
+    light.graph.input.extend(model.graph.input)
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= _MOST_ELEMENTS:
+            light.graph.initializer.append(tensor)
+        else:
+            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            light.graph.input.append(value)
+    inferred = onnx.shape_inference.infer_shapes(light)
+    return {
+        value.name
+        for value in (*inferred.graph.input, *inferred.graph.value_info)
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+        and len(value.type.tensor_type.shape.dim) == 3
+    }

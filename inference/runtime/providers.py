@@ -1,0 +1,204 @@
+"""Sessions on the provider that is configured, and on no other unless that is configured too.
+
+onnxruntime falls back in silence: to the processor where a provider's library does not load, node
+by node where it has no kernel, and for good where a run fails. None of that happens here. A graph
+runs on the provider, but for arithmetic on shapes, which CUDA leaves to the processor on purpose.
+If it cannot, it is refused, or runs on the processor where the settings allow that. A session's
+`place` says which.
+"""
+
+import functools
+import logging
+from typing import Any
+
+import onnxruntime
+from onnx import parser
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+from inference.runtime.graph_rewrites import keep_read_inputs
+from inference.runtime.settings import CPU, CUDA, OPENVINO, PROVIDERS, TENSORRT, RuntimeSettings
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
+
+_log = logging.getLogger(__name__)
+
+# onnxruntime's exceptions have no base of their own; its Python layer adds the last three.
+ERRORS = (
+    errors.EPFail,
+    errors.EngineError,
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.ModelLoadCanceled,
+    errors.ModelLoaded,
+    errors.ModelRequiresCompilation,
+    errors.NoModel,
+    errors.NoSuchFile,
+    errors.NotFound,
+    errors.NotImplemented,
+    errors.RuntimeException,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_CPU_NAME = PROVIDERS[CPU][0]
+_SHAPE_OPS = frozenset(
+    {"Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Constant"}
+)
+_QUIET = 4
+_PROBE = """<ir_version: 9, opset_import: ["" : 20]>
+probe (float[n, 2] x) => (float[n, 2] y) { y = Add(x, x) }"""
+
+
+def open_session(
+    graph: bytes, threads: int, settings: RuntimeSettings
+) -> tuple[onnxruntime.InferenceSession, str]:
+    """A session of the graph, and where it runs, in words.
+
+    Raises: FORMAT_REFUSED for what onnxruntime cannot load on the processor; ENGINE_UNSUITABLE
+    where another provider is configured and cannot run all of it.
+    """
+    if settings.provider == CPU:
+        session = _on_cpu(graph, threads, settings)
+        # Asking is not enough: see above.
+        if session.get_providers() != [_CPU_NAME]:
+            raise Refusal(Reason.FORMAT_REFUSED, f"providers are {session.get_providers()}")
+        return session, CPU
+    why = ""
+    for strict in (True, False):
+        try:
+            session = _create(graph, _options(threads, settings, strict), settings, threads)
+        except ERRORS as error:
+            why = why or f"onnxruntime: {error}"
+            continue
+        given = tuple(session.get_providers())
+        if given != (*PROVIDERS[settings.provider], _CPU_NAME):
+            why = f"providers are {list(given)}"
+        elif strict:
+            return session, settings.provider
+        elif (ops := _left_to_cpu(session)) <= _SHAPE_OPS:
+            return session, f"{settings.provider}, shapes on {CPU}"
+        else:
+            why = f"it has no kernel for {', '.join(sorted(ops - _SHAPE_OPS))}"
+    if not settings.fallback:
+        raise Refusal(Reason.ENGINE_UNSUITABLE, f"on {settings.provider}: {why}")
+    _log.warning("a graph falls back from %s to the processor: %s", settings.provider, why)
+    return _on_cpu(graph, threads, settings), f"{CPU} for want of {settings.provider}"
+
+
+def check_provider(settings: RuntimeSettings) -> None:
+    """Find out at the start whether the provider is there at all.
+
+    Raises: ConfigError where it is not, and `fallback` is not set either.
+    """
+    try:
+        _, place = open_session(parser.parse_model(_PROBE).SerializeToString(), 1, settings)
+    except Refusal as refusal:
+        raise ConfigError(
+            f"[runtime] provider = {settings.provider!r} cannot be used here ({refusal.detail}); "
+            "install what it needs, or allow the processor with fallback = true"
+        ) from refusal
+    if place != settings.provider:
+        _log.warning("[runtime] graphs run on %s", place)
+
+
+@functools.cache
+def bound_arena(mebibytes: int) -> None:
+    """From now on sessions that ask for it share one arena of at most that size. Once a process.
+
+    Raises: ConfigError where another bound was set before.
+    """
+    if bound_arena.cache_info().currsize:
+        raise ConfigError("[runtime] arena_mb was set to another value in this process")
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    # 1: the arena grows by what is asked for, not by powers of two that pass the bound.
+    bounds = {"max_mem": mebibytes << 20, "arena_extend_strategy": 1}
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(bounds))
+
+
+def _left_to_cpu(session: onnxruntime.InferenceSession) -> set[str]:
+    """The operators that are not the provider's; an onnxruntime that cannot tell names all."""
+    assignment = getattr(session, "get_provider_graph_assignment_info", lambda: None)()
+    if assignment is None:
+        return {"anything"}
+    parts = [part for part in assignment if part.ep_name == _CPU_NAME]
+    return {node.op_type for part in parts for node in part.get_nodes()}
+
+
+def _on_cpu(graph: bytes, threads: int, settings: RuntimeSettings) -> onnxruntime.InferenceSession:
+    try:
+        options = _options(threads, settings, strict=False)
+        return onnxruntime.InferenceSession(graph, options, providers=[_CPU_NAME])
+    except ERRORS as error:
+        raise Refusal(Reason.FORMAT_REFUSED, f"onnxruntime: {error}") from error
+
+
+def _create(
+    graph: bytes,
+    options: onnxruntime.SessionOptions,
+    settings: RuntimeSettings,
+    threads: int,
+) -> onnxruntime.InferenceSession:
+    if settings.provider == OPENVINO:
+        # It takes inputs by their place, and forgets those that nothing reads.
+        graph = keep_read_inputs(graph)
+    details = _details(settings, threads)
+    providers = [(name, details[name]) for name in PROVIDERS[settings.provider]]
+    # Else a provider that fails, now or in a later run, is exchanged in silence.
+    return onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=False)
+
+
+def _details(settings: RuntimeSettings, threads: int) -> dict[str, dict[str, str]]:
+    """The options of each provider."""
+    graphs = "1" if settings.cuda_graphs else "0"
+    cuda = {
+        "arena_extend_strategy": "kSameAsRequested",
+        # The default search times kernels, so that two processes may round in two ways.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        # Products of 10 bits of mantissa are not what was calibrated.
+        "use_tf32": "0",
+        "enable_cuda_graph": graphs if settings.provider == CUDA else "0",
+    }
+    if settings.arena_mb:
+        cuda["gpu_mem_limit"] = str(settings.arena_mb << 20)
+    return {
+        PROVIDERS[CUDA][0]: cuda,
+        PROVIDERS[TENSORRT][0]: {"trt_cuda_graph_enable": graphs},
+        # It would take a thread for every core of the host.
+        PROVIDERS[OPENVINO][0]: {
+            "device_type": "CPU",
+            "num_of_threads": str(threads),
+            "num_streams": "1",
+            "precision": "ACCURACY",
+        },
+    }
+
+
+def _options(threads: int, settings: RuntimeSettings, strict: bool) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = _QUIET
+    entries: dict[str, Any] = {
+        # The bytes are ONNX, whatever they look like; onnxruntime's own format is never guessed.
+        "session.load_model_format": "ONNX",
+        # Threads that spin between runs take the cores on which callers prepare the next batch.
+        "session.intra_op.allow_spinning": "0",
+        "session.inter_op.allow_spinning": "0",
+    }
+    if strict:
+        entries["session.disable_cpu_ep_fallback"] = "1"
+    elif settings.provider != CPU:
+        entries["session.record_ep_graph_assignment_info"] = "1"
+    if settings.arena_mb and not settings.is_on_gpu:
+        entries["session.use_env_allocators"] = "1"
+        # Weights stay as long as their version does: they are not what the bound is for.
+        entries["session.use_device_allocator_for_initializers"] = "1"
+    for name, value in entries.items():
+        options.add_session_config_entry(name, value)
+    return options

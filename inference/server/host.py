@@ -1,0 +1,292 @@
+"""The engine room of a process of its own: follows what it is shown as far as it can prove it.
+
+A gateway shows one pointer at a time, with every policy and the newest statement of freshness. All
+that was shown and believed is kept, so that each statement renews every pointer that it names. A
+revocation stops a version at once, whichever pointer it came with.
+
+A gateway follows a pointer only when the engine has. So for a while requests arrive that resolved
+the version before: it goes on answering those for `_LEAVING_SECONDS`, and a request names the
+digest of the version that must answer it. None is answered by another.
+"""
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy.typing as npt
+
+from inference.batching.cost_model import Costs
+from inference.engine.admission import SignedManifest
+from inference.engine.engine import Answer, Engine, Live
+from inference.engine.rollback_guard import SeenFile
+from inference.engine.trust_state import Place
+from inference.server.load import Load
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.engine_counts import EngineCounts
+from sealgate.trust.keys import Signer
+from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import PointerBundle
+from sealgate.trust.times import format_time
+
+
+class Tally:
+    """Counts requests and rows. Safe for many threads."""
+
+    def __init__(
+        self, engine: str, instance: str, signer: Signer, clock: Callable[[], datetime]
+    ) -> None:
+        """`instance` is new and random with each process, 32 hexadecimal digits."""
+        self._engine = engine
+        self._instance = instance
+        self._signer = signer
+        self._clock = clock
+        self._since = format_time(clock())
+        self._sequence = 0
+        self._counts: dict[str, tuple[int, int]] = {}
+        self._mutex = threading.Lock()
+
+    def ran(self, digest: str, rows: int) -> None:
+        """A request of so many rows was run by the version of that digest."""
+        with self._mutex:
+            requests, before = self._counts.get(digest, (0, 0))
+            self._counts[digest] = requests + 1, before + rows
+
+    def statement(self) -> Envelope:
+        """The counts at this moment, signed."""
+        with self._mutex:
+            self._sequence += 1
+            sequence, counts = self._sequence, sorted(self._counts.items())
+        statement = EngineCounts(
+            engine=self._engine,
+            instance=self._instance,
+            sequence=sequence,
+            since=self._since,
+            time=format_time(self._clock()),
+            counts=tuple((digest, *numbers) for digest, numbers in counts),
+        )
+        return sign_statement(statement, self._signer)
+
+
+_LEAVING_SECONDS = 60.0
+# By model and number: a version, and until when it is answered for, in seconds of `monotonic`.
+Leaving: TypeAlias = Mapping[tuple[str, int], tuple[Live, float]]
+
+
+class Files(Protocol):
+    def read(self, digest: str, size: int) -> bytes:
+        """See `registry.artifacts.ArtifactStore.read`."""
+        ...
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """A version whose batches' costs can be found out."""
+
+    @property
+    def place(self) -> str:
+        """What runs its graphs."""
+        ...
+
+    def costs(self) -> Costs:
+        """Runs golden inputs of each size; raises Refusal where that cannot be."""
+        ...
+
+
+class Host:
+    """An engine, what it was shown, and what it ran. Safe for many threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        seen: SeenFile,
+        files: Files,
+        tally: Tally | None,
+        clock: Callable[[], datetime],
+        patience: float,
+    ) -> None:
+        """`seen` is the engine's; a load waits `patience` seconds at most for the one before.
+
+        Without a `tally`, whoever hands on the answers counts them.
+        """
+        self._engine = engine
+        self._seen = seen
+        self._files = files
+        self._tally = tally
+        self._clock = clock
+        self._patience = patience
+        self._loading = threading.Lock()
+        self._shown: dict[Place, Load] = {}
+        self._leaving: Leaving = {}
+        self._measuring = threading.Lock()
+        self._costs: weakref.WeakKeyDictionary[Measurable, Costs] = weakref.WeakKeyDictionary()
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    def load(self, load: Load) -> None:
+        """Follow the pointer, and what comes with it.
+
+        Raises: QUEUE_FULL while another load takes too long; whatever keeps the engine from
+        believing the state, or from following this pointer.
+        """
+        if not self._loading.acquire(timeout=self._patience):
+            raise Refusal(Reason.QUEUE_FULL, "another load goes on")
+        try:
+            known = self._shown.get(load.place)
+            # What proved a pointer once is kept, rather than what comes with it again.
+            same = known is not None and known.digest == load.digest
+            shown = self._shown if same else {**self._shown, load.place: load}
+            before = self._engine.live()
+            # Whatever the next table leaves out, requests that resolved it may be on their way.
+            self._leaving = {**self._leaving, **_leaving(before.values())}
+            with self._showing(load):
+                self._follow(load, _Shown(load, shown, self._files), before)
+            self._shown = shown
+        finally:
+            self._loading.release()
+
+    def resolve(self, model: str, version: int, digest: str) -> Live:
+        """The version of that number and digest, while it is live or was until a moment ago.
+
+        Raises: as `Engine.resolve`; VERSION_NOT_LIVE where the number stands for other bytes.
+        """
+        try:
+            live = self._engine.resolve(model, version)
+        except Refusal as refusal:
+            left = self._leaving.get((model, version))
+            if refusal.reason is not Reason.VERSION_NOT_LIVE or left is None:
+                raise
+            live, end = left
+            now = self._clock()
+            if time.monotonic() >= end or now.timestamp() >= live.until:
+                raise
+            if self._engine.policy is not None:
+                self._engine.policy.check_standing(now)
+        if live.digest != digest:
+            raise Refusal(Reason.VERSION_NOT_LIVE, f"{model}/{version} is {live.digest}")
+        return live
+
+    def infer(
+        self,
+        live: Live,
+        x: npt.NDArray[Any],
+        deadline: float,
+        active: Callable[[], bool],
+        urgent: bool,
+        caller: str,
+    ) -> Answer:
+        """See `Engine.infer`; what was run is counted before anyone hears of it."""
+        answer = self._engine.infer(live, x, deadline, active, urgent, caller)
+        self.ran(live, len(x))
+        return answer
+
+    def ran(self, live: Live, rows: int) -> None:
+        """Count a request of so many rows that a version has run."""
+        if self._tally is not None:
+            self._tally.ran(live.digest, rows)
+
+    def costs(self, model: str, version: int, digest: str) -> tuple[str, Costs]:
+        """What runs the version's graphs here, and what its batches cost, measured once.
+
+        Nothing of it is counted: nobody was answered. Raises: as `resolve`; ENGINE_UNSUITABLE.
+        """
+        ready = self.resolve(model, version, digest).ready
+        if not isinstance(ready, Measurable):
+            raise Refusal(Reason.ENGINE_UNSUITABLE, "it runs elsewhere still")
+        with self._measuring:
+            costs = self._costs.get(ready)
+            if costs is None:
+                costs = self._costs[ready] = ready.costs()
+        return ready.place, costs
+
+    def counts(self) -> Envelope:
+        """What was run, signed. Raises: METHOD_UNSUITED where it is counted elsewhere."""
+        if self._tally is None:
+            raise Refusal(Reason.METHOD_UNSUITED, "counts are kept elsewhere")
+        return self._tally.statement()
+
+    def close(self, timeout: float) -> bool:
+        """See `Engine.close`."""
+        return self._engine.close(timeout)
+
+    def _showing(self, load: Load) -> AbstractContextManager[None]:
+        """What goes on around a load's being followed: nothing, where graphs are run right here."""
+        return nullcontext()
+
+    def _follow(self, load: Load, state: "_Shown", before: Mapping[Place, Live]) -> None:
+        update = self._engine.update(state, state)
+        self._leaving = self._left_behind(before)
+        refusals = [item for item in update.rejected if (item.model, item.alias) == load.place]
+        if update.refused is not None:
+            raise Refusal(update.refused.reason, update.refused.detail)
+        if refusals:
+            raise Refusal(refusals[0].reason, refusals[0].detail)
+
+    def _left_behind(self, before: Mapping[Place, Live]) -> Leaving:
+        """The versions that an alias has just moved away from, and those of a moment ago."""
+        after, now = self._engine.live(), time.monotonic()
+        moved = [
+            live
+            for place, live in before.items()
+            if place in after and after[place].digest != live.digest
+        ]
+        stayed = {(live.model, live.version) for live in before.values()}
+        earlier = {
+            place: left
+            for place, left in self._leaving.items()
+            if place not in stayed and left[1] > now
+        }
+        seen, found = self._seen.seen, {**earlier, **_leaving(moved)}
+        return {
+            place: left
+            for place, left in found.items()
+            if not seen.is_revoked(left[0].model, left[0].digest)
+        }
+
+
+def _leaving(lives: Iterable[Live]) -> dict[tuple[str, int], tuple[Live, float]]:
+    end = time.monotonic() + _LEAVING_SECONDS
+    return {(live.model, live.version): (live, end) for live in lives}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The newest load's policies and freshness with every pointer shown: a Snapshot and Source."""
+
+    newest: Load
+    loads: Mapping[Place, Load]
+    files: Files
+
+    @property
+    def policies(self) -> tuple[Envelope, ...]:
+        return self.newest.policies
+
+    @property
+    def freshness(self) -> Envelope:
+        return self.newest.freshness
+
+    @property
+    def bundles(self) -> Mapping[Place, PointerBundle]:
+        return {place: load.pointer for place, load in self.loads.items()}
+
+    def signed_manifest(self, digest: str) -> SignedManifest:
+        """Raises: VERSION_ALTERED."""
+        for load in self.loads.values():
+            if load.manifest.digest == digest:
+                return load.signed
+        raise Refusal(Reason.VERSION_ALTERED, f"no manifest has the digest {digest}")
+
+    def read(self, digest: str) -> bytes:
+        """Raises: VERSION_ALTERED, REGISTRY_UNAVAILABLE."""
+        for load in self.loads.values():
+            for entry in load.manifest.files:
+                if entry.digest == digest:
+                    return self.files.read(digest, entry.size)
+        raise Refusal(Reason.VERSION_ALTERED, f"no manifest names {digest}")

@@ -1,0 +1,187 @@
+"""The engine's services: messages in, messages out; the work is the host's.
+
+An answer has one output more than the model's, `FEATURES_OUTPUT`: what screening measured of each
+row, for the gateway to judge and to take out.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import grpc
+
+from inference.model.inputs import model_input
+from inference.server.host import Host
+from inference.server.load import ALIAS, Load
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from sealgate.reasons import Reason, Refusal
+from sealgate.tensors import Tensor, read_inputs, write_outputs
+from sealgate.trust.names import check_name
+from sealgate.v1 import engine_pb2
+from sealgate.v1.engine_pb2_grpc import EngineServiceServicer
+
+FEATURES_OUTPUT = "sealgate_features"
+DIGEST, URGENT, CALLER = "digest", "urgent", "caller"
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+class InferenceService(GRPCInferenceServiceServicer):
+    """What of the Open Inference Protocol a gateway needs; the server refuses the rest."""
+
+    def __init__(self, host: Host, longest: float) -> None:
+        """`longest` is how many seconds a request may take."""
+        self._host = host
+        self._longest = longest
+
+    def ServerLive(
+        self, request: oip.ServerLiveRequest, context: grpc.ServicerContext
+    ) -> oip.ServerLiveResponse:
+        return oip.ServerLiveResponse(live=True)
+
+    def ServerReady(
+        self, request: oip.ServerReadyRequest, context: grpc.ServicerContext
+    ) -> oip.ServerReadyResponse:
+        ready = any(item.reason is None for item in self._host.engine.index())
+        return oip.ServerReadyResponse(ready=ready)
+
+    def ServerMetadata(
+        self, request: oip.ServerMetadataRequest, context: grpc.ServicerContext
+    ) -> oip.ServerMetadataResponse:
+        return oip.ServerMetadataResponse(name="sealgate-engine", version=version("sealgate"))
+
+    def ModelReady(
+        self, request: oip.ModelReadyRequest, context: grpc.ServicerContext
+    ) -> oip.ModelReadyResponse:
+        model = check_name(request.name, Reason.NAME_MALFORMED)
+        number = read_version(request.version) if request.version else None
+        try:
+            self._host.engine.resolve(model, number)
+        except Refusal:
+            return oip.ModelReadyResponse(ready=False)
+        return oip.ModelReadyResponse(ready=True)
+
+    def ModelInfer(
+        self, request: oip.ModelInferRequest, context: grpc.ServicerContext
+    ) -> oip.ModelInferResponse:
+        model = check_name(request.model_name, Reason.NAME_MALFORMED)
+        kinds = {DIGEST: "string_param", URGENT: "bool_param", CALLER: "string_param"}
+        parameters = _parameters(request.parameters, kinds)
+        digest, urgent = str(parameters.get(DIGEST, "")), bool(parameters.get(URGENT, False))
+        caller = str(parameters.get(CALLER, ""))
+        live = self._host.resolve(model, read_version(request.model_version), digest)
+        x = model_input(live.config, read_inputs(request))
+        left = context.time_remaining()
+        granted = self._longest if left is None else min(left, self._longest)
+        until = time.monotonic() + granted
+        answer = self._host.infer(live, x, until, context.is_active, urgent, caller)
+        response = oip.ModelInferResponse(
+            model_name=model, model_version=request.model_version, id=request.id
+        )
+        outputs = [Tensor.of(name, data) for name, data in answer.outputs.items()]
+        write_outputs(response, [*outputs, Tensor.of(FEATURES_OUTPUT, answer.features)])
+        return response
+
+    def ModelStreamInfer(
+        self, requests: Iterator[oip.ModelInferRequest], context: grpc.ServicerContext
+    ) -> Iterator[oip.ModelStreamInferResponse]:
+        raise Refusal(Reason.METHOD_UNSUITED, "graphs are run here")
+
+    def RepositoryIndex(
+        self, request: oip.RepositoryIndexRequest, context: grpc.ServicerContext
+    ) -> oip.RepositoryIndexResponse:
+        return oip.RepositoryIndexResponse(
+            models=[
+                oip.RepositoryIndexResponse.ModelIndex(
+                    name=item.model,
+                    version=str(item.version) if item.version else "",
+                    state="READY" if item.reason is None else "UNAVAILABLE",
+                    reason="" if item.reason is None else item.reason.name,
+                )
+                for item in self._host.engine.index()
+                if item.reason is None or not request.ready
+            ]
+        )
+
+    def RepositoryModelLoad(
+        self, request: oip.RepositoryModelLoadRequest, context: grpc.ServicerContext
+    ) -> oip.RepositoryModelLoadResponse:
+        self._host.load(read_load(request))
+        return oip.RepositoryModelLoadResponse()
+
+    def RepositoryModelUnload(
+        self, request: oip.RepositoryModelUnloadRequest, context: grpc.ServicerContext
+    ) -> oip.RepositoryModelUnloadResponse:
+        # What is signed says what is loaded: a version ends by a move or by its revocation.
+        raise Refusal(Reason.PROMOTION_ONLY, "unload")
+
+
+class OwnService(EngineServiceServicer):
+    """What the protocol has no words for: signed counts, and what batches cost."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def GetCounts(
+        self, request: engine_pb2.GetCountsRequest, context: grpc.ServicerContext
+    ) -> engine_pb2.GetCountsResponse:
+        return engine_pb2.GetCountsResponse(envelope=self._host.counts().encode())
+
+    def GetCosts(
+        self, request: engine_pb2.GetCostsRequest, context: grpc.ServicerContext
+    ) -> engine_pb2.GetCostsResponse:
+        model = check_name(request.model, Reason.NAME_MALFORMED)
+        place, costs = self._host.costs(model, read_version(request.version), request.digest)
+        return engine_pb2.GetCostsResponse(
+            batches=[
+                engine_pb2.BatchCost(rows=rows, seconds=seconds) for rows, seconds in costs.batches
+            ],
+            lanes=costs.lanes,
+            place=place,
+        )
+
+
+def read_load(request: oip.RepositoryModelLoadRequest) -> Load:
+    """Raises: PARAMETER_MALFORMED, NAME_MALFORMED, DOCUMENT_MALFORMED."""
+    if request.repository_name:
+        raise Refusal(Reason.PARAMETER_MALFORMED, "repository_name")
+    parts: dict[str, bytes] = {}
+    alias = ""
+    for name, value in request.parameters.items():
+        kind = value.WhichOneof("parameter_choice")
+        if kind != ("string_param" if name == ALIAS else "bytes_param"):
+            raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
+        if name == ALIAS:
+            alias = value.string_param
+        else:
+            parts[name] = value.bytes_param
+    return Load.read(request.model_name, alias, parts)
+
+
+def write_load(load: Load) -> oip.RepositoryModelLoadRequest:
+    """What `read_load` reads."""
+    model, alias = load.place
+    request = oip.RepositoryModelLoadRequest(model_name=model)
+    request.parameters[ALIAS].string_param = alias
+    for name, data in load.parts().items():
+        request.parameters[name].bytes_param = data
+    return request
+
+
+def _parameters(given: Any, kinds: dict[str, str]) -> dict[str, Any]:
+    found = {}
+    for name, value in given.items():
+        kind = value.WhichOneof("parameter_choice")
+        if kind is None or kinds.get(name) != kind:
+            raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
+        found[name] = getattr(value, kind)
+    return found
+
+
+def read_version(text: str) -> int:
+    """A version's number. Raises: VERSION_MALFORMED."""
+    if not _VERSION.fullmatch(text):
+        raise Refusal(Reason.VERSION_MALFORMED)
+    return int(text)

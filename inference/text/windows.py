@@ -1,0 +1,114 @@
+"""The windows in which a text is shown to a classifier that reads so much of one and no more.
+
+1. A text is made plain: each character becomes the letters that it stands for (NFKC; tags are
+   letters too), and what is not seen is left out; white space is one space; and words are broken
+   that are so long that a tokenizer may know them as a whole or not at all.
+2. It is cut by the classifier's own tokenizer into as many tokens as are read at once. Each window
+   but the first begins half of that behind the one before, or a word earlier. So what takes up half
+   a window, less two words, stands whole in one, wherever it stands in the text.
+
+A guard is trained, calibrated and asked on these alone: what is measured of it holds of nothing
+else.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import accumulate
+
+from inference.text.tokenizer import TextTokenizer
+
+# A WordPiece knows words of a hundred letters, and a letter of Korean is three to it.
+_BROKEN = re.compile(r"\S{32}(?=\S)")
+_TAGS = range(0xE0020, 0xE007F)
+# Characters that are given at first for each token.
+_LETTERS = 8
+
+
+class Windows:
+    """Safe for many threads."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._room = tokenizer.room
+
+    def of(self, text: str) -> list[str]:
+        """Of one text, in order; none of one in which there is nothing to read."""
+        text, found, start = plain(text), [], 0
+        while start < len(text):
+            window, start = self._at(text, start)
+            found.append(window)
+        return [window for window in found if window]
+
+    def over(self, texts: Iterable[str]) -> list[str]:
+        """Of texts in a row, one over each place where two meet: half of it stands before that."""
+        said = [text for text in map(plain, texts) if text]
+        row = " ".join(said)
+        seams = list(accumulate(len(text) + 1 for text in said[:-1]))
+        found = (self._at(row, self._before(row, seam))[0] for seam in seams)
+        return list(dict.fromkeys(window for window in found if window))
+
+    def _at(self, text: str, start: int) -> tuple[str, int]:
+        """The window that begins at `start`, and where the next one does."""
+        piece, spans = self._read(text, start)
+        if not spans:
+            return "", start + len(piece)
+        if len(spans) > self._room:
+            middle, end = spans[self._room // 2][0], spans[self._room - 1][1]
+        elif start + len(piece) == len(text):
+            return piece, len(text)
+        else:
+            middle, end = len(piece) // 2, len(piece)
+        space = piece.rfind(" ", middle + 1, end + 1)
+        end = space if space > 0 else self._fitting(piece, middle, end)
+        following = piece.rfind(" ", 0, middle + 1) + 1
+        return piece[:end], start + (following or max(middle, 1))
+
+    def _read(self, text: str, start: int) -> tuple[str, Sequence[tuple[int, int]]]:
+        """What there is to read from `start` on, more than a window where there is, and where its
+        tokens stand.
+        """
+        most = self._tokenizer.text_bytes
+        for letters in (_LETTERS * self._room, most):
+            # No window has more bytes than the model takes of a text.
+            cut = text[start : start + letters].encode()[:most]
+            piece = cut.decode(errors="ignore") or text[start]
+            spans = self._tokenizer.spans(piece)
+            if len(spans) > self._room or start + len(piece) == len(text):
+                break
+        return piece, spans
+
+    def _fitting(self, piece: str, middle: int, end: int) -> int:
+        """An end in the middle of a word, which may be cut otherwise now that it ends there."""
+        while end > middle + 1 and len(self._tokenizer.spans(piece[:end])) > self._room:
+            end -= 1
+        return end
+
+    def _before(self, row: str, seam: int) -> int:
+        """Where the window over a seam begins."""
+        first = max(0, seam - _LETTERS * self._room)
+        piece, half = row[first:seam], max(1, self._room // 2)
+        spans = self._tokenizer.spans(piece)
+        begin = spans[-half][0] if len(spans) > half else 0
+        if first + begin and row[first + begin - 1] != " ":
+            # With the next word, if there is one before the seam.
+            begin = (piece.find(" ", begin, -1) + 1) or begin
+        return first + begin
+
+
+def plain(text: str) -> str:
+    """What a text says, however it is written."""
+    if not text.isascii():
+        text = "".join(map(_letters, text))
+    return _BROKEN.sub(r"\g<0> ", " ".join(text.replace("\0", " ").split()))
+
+
+@lru_cache(maxsize=1 << 14)
+def _letters(character: str) -> str:
+    """What a character stands for, by itself: to sort a row of marks takes the square of time."""
+    if ord(character) in _TAGS:
+        return chr(ord(character) - _TAGS.start + ord(" "))
+    if unicodedata.category(character) == "Cf":
+        return ""
+    return unicodedata.normalize("NFKC", character)
