@@ -36,9 +36,9 @@ from sealgate.audit import Auditor
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
 from sealgate.signed_version import policy_history
-from sealgate.trust.answer import HEADER
-from sealgate.trust.checkpoint import Checkpoint
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
+from sealgate.trust.receipts.answer_entry import HEADER
+from sealgate.trust.transparency import Checkpoint
 from sealgate.v1.registry_pb2 import CreateModelRequest, ListModelsRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 

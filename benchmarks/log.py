@@ -28,9 +28,8 @@ from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.artifact_folder import FolderStore
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys
-from sealgate.trust import oms
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest, oms
 
 _AT_A_TIME = (1, 16, 64)
 _ROUNDS = 5

@@ -17,8 +17,8 @@ from registry.log.tile_log import TileLog
 from registry.schema import LOG
 from sealgate.auditing.as_of import standings
 from sealgate.pack.tile_folder import TileFolder
-from sealgate.trust.answer import LEAF_SIZE
 from sealgate.trust.keys import PrivateKey
+from sealgate.trust.receipts.answer_entry import LEAF_SIZE
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau
 from tests.support.excerpts import opened

@@ -19,8 +19,8 @@ from benchmarks.report import Target, write_report
 from registry.log.answer_log import Answer, AnswerLog
 from registry.log.encryption import Opening
 from registry.subjects import SubjectKeys
-from sealgate.trust import answer
 from sealgate.trust.keys import PrivateKey
+from sealgate.trust.receipts import answer_entry
 
 _SEARCHES = 100
 _CALLERS, _DAYS = 1000, 30
@@ -56,7 +56,7 @@ def _opened(folder: Path) -> tuple[SubjectKeys, AnswerLog]:
 def _entry(subjects: SubjectKeys, number: int, day: int = 1) -> Answer:
     caller = f"caller-{number % _CALLERS}"
     fields = {
-        **dict.fromkeys(answer.FIELDS, _DIGEST),
+        **dict.fromkeys(answer_entry.FIELDS, _DIGEST),
         "time": f"2026-11-{day:02}T10:00:00.{number % 1_000_000:06}Z",
         "principal": caller,
         "method": "/inference.GRPCInferenceService/ModelInfer",
@@ -76,7 +76,7 @@ def _entry(subjects: SubjectKeys, number: int, day: int = 1) -> Answer:
     }
     values, nonce = tuple(fields.values()), number.to_bytes(16)
     opening = Opening(values, nonce, caller, subjects.key(caller))
-    return Answer(answer.leaf(values, answer.salts(opening.key, nonce)), opening)
+    return Answer(answer_entry.leaf(values, answer_entry.salts(opening.key, nonce)), opening)
 
 
 def _recording(size: int, groups: int) -> Row:

@@ -17,7 +17,7 @@ from gateway.recording.recorder import AuditRecorder
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.note import vkey
+from sealgate.trust.transparency.note import vkey
 
 _ENTRIES = 20_000
 _MOVES = 100

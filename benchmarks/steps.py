@@ -23,7 +23,7 @@ from inference.model.inputs import model_input
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.remote import Profile
 from sealgate.tensors import Tensor, read_inputs, write_outputs
-from sealgate.trust.answer import tensors_digest
+from sealgate.trust.receipts.answer_entry import tensors_digest
 
 _TIMES = 300
 

@@ -36,7 +36,7 @@ from publishing.making import Confinement, Steps, make_files
 from publishing.source import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from registry.sandbox.confinement import Limits
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 BUCKETS, ONE_WIDTH = "buckets", "one width"
 SHORT, LONG = "short", "long"

@@ -44,8 +44,8 @@ from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from sealgate.reasons import Reason, Refusal
 from sealgate.steady_clock import now
-from sealgate.trust.answer import READ
 from sealgate.trust.policy import Policy
+from sealgate.trust.receipts.answer_entry import READ
 from sealgate.v1 import audit_pb2, credential_pb2, log_pb2, policy_pb2, registry_pb2, upload_pb2
 from sealgate.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from sealgate.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server

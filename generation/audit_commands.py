@@ -20,7 +20,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -7,8 +7,8 @@ from typing import Any
 
 from inference.llm.request import Terms
 from publishing.bom import DATASET_REF, bill
-from sealgate.trust import digest
-from sealgate.trust.manifest import Manifest
+from sealgate.trust import canonical
+from sealgate.trust.statements import Manifest
 from sealgate.trust.times import format_time
 
 _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/sealgate/generator")
@@ -34,7 +34,7 @@ def provenance(manifest: Manifest, now: datetime) -> dict[str, Any]:
     return {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [
-            {"name": entry.path, "digest": {"sha256": digest.raw(entry.digest).hex()}}
+            {"name": entry.path, "digest": {"sha256": canonical.raw(entry.digest).hex()}}
             for entry in manifest.files
         ],
         "predicateType": "https://slsa.dev/provenance/v1",

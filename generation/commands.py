@@ -22,7 +22,7 @@ from sealgate.governance import Governance
 from sealgate.logs import configure
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from sealgate.signing_keys import open_signer
+from sealgate.signers import open_signer
 from sealgate.trust.keys import Signer
 from sealgate.uploads import Uploader
 

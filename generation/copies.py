@@ -12,7 +12,7 @@ from inference.engine.admission import FileSource, read_file
 from inference.llm.request import check_paths
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import write_private_file
-from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.statements import FileEntry, Manifest
 
 
 def copy_verified(manifest: Manifest, source: FileSource, copies: Path) -> Path:

@@ -12,7 +12,7 @@ from generation.surprise import MEASURE
 from inference.llm.request import PromptScreen, Terms
 from publishing import evidence
 from publishing.watermark.detection import THRESHOLD
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from publishing.watermark.pairing import Paired, numbered
 from publishing.watermark.records import MarkRecord, Slot
 from publishing.watermark.tensor_file import TensorFile
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.statements import FileEntry, Manifest
 
 LARGEST_LOSS = 0.005
 """By what share perplexity may grow with the mark, where nobody says otherwise."""

@@ -15,8 +15,8 @@ from registry.artifacts import ArtifactStore
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
-from sealgate.trust.engine_counts import INSTANCE_BYTES
 from sealgate.trust.keys import PublicKey, load_private_key
+from sealgate.trust.statements.engine_counts import INSTANCE_BYTES
 
 _SEEDS = 2**53
 

@@ -45,9 +45,8 @@ from inference.model.config import Data
 from publishing.evidence import sign_evidence
 from publishing.watermark.records import MarkRecord
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import oms
 from sealgate.trust.keys import Signer, write_private_file
-from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.statements import FileEntry, Manifest, oms
 from sealgate.uploads import Package
 
 _TEMPLATE, _LARGEST_TEMPLATE = "chat_template.jinja", 1 << 20

@@ -22,7 +22,7 @@ from inference.llm.messages import Piece
 from inference.llm.request import TERMS, Asked, Terms, answer_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 
 _ANSWERED = "answered"
 # A guard's, which is another version: it is not asked here.

@@ -16,7 +16,7 @@ from inference.server.host import Host
 from inference.server.services import CALLER, DIGEST, InferenceService, read_version
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
 
 _KINDS = {DIGEST: "string_param", CALLER: "string_param"}
 

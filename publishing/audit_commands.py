@@ -27,7 +27,7 @@ from sealgate.cli.rows import read_rows
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipt import Receipt, VerifiedReceipt, verify_receipt
+from sealgate.trust.receipts import Receipt, VerifiedReceipt, verify_receipt
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -13,8 +13,8 @@ from typing import Any
 
 from inference.model.columns import described
 from inference.model.config import ModelConfig
-from sealgate.trust import digest
-from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust import canonical
+from sealgate.trust.statements import FileEntry, Manifest
 from sealgate.trust.times import format_time
 
 # Identifiers of the SPDX list that data here come under; the format refuses unknown identifiers.
@@ -137,7 +137,7 @@ def _ref(entry: FileEntry) -> str:
 
 
 def _hash(text: str) -> dict[str, str]:
-    return {"alg": "SHA-256", "content": digest.raw(text).hex()}
+    return {"alg": "SHA-256", "content": canonical.raw(text).hex()}
 
 
 def _license(name: str) -> dict[str, str]:

@@ -17,8 +17,8 @@ import onnxruntime
 
 from publishing.data import Dataset
 from publishing.source import CONFIG, RESPONSE, SERVING, TOKENIZER, SourceFolder
-from sealgate.trust import digest
-from sealgate.trust.manifest import Manifest
+from sealgate.trust import canonical
+from sealgate.trust.statements import Manifest
 from sealgate.trust.times import format_time
 
 BUILD_TYPE = "urn:sealgate:publish:v1"
@@ -74,7 +74,7 @@ def materials(source: SourceFolder, data: Dataset) -> Iterator[dict[str, Any]]:
     if data.earlier is not None:
         files["earlier detector.json"] = data.earlier.encode()
     for name, content in files.items():
-        yield {"name": name, "digest": _digest(digest.sha256(content))}
+        yield {"name": name, "digest": _digest(canonical.sha256(content))}
     yield {"name": "data", "digest": _digest(data.digest)}
 
 
@@ -91,4 +91,4 @@ def _programs() -> Iterator[dict[str, Any]]:
 
 
 def _digest(text: str) -> dict[str, str]:
-    return {"sha256": digest.raw(text).hex()}
+    return {"sha256": canonical.raw(text).hex()}

@@ -24,11 +24,10 @@ from publishing.watermark.detection import THRESHOLD
 from publishing.watermark.key import Mark
 from publishing.watermark.records import MarkRecord
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import oms
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest, oms
 
 
 class Commitments(Protocol):

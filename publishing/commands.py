@@ -29,8 +29,8 @@ from sealgate.governance import Governance
 from sealgate.mutations import send
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import Profile, reason_of
-from sealgate.signing_keys import open_signer
-from sealgate.trust.digest import sha256
+from sealgate.signers import open_signer
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import Signer
 from sealgate.uploads import PARALLEL, Package, Uploader
 from sealgate.v1 import registry_pb2 as messages

@@ -18,7 +18,7 @@ from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from publishing.source import read_plain_file
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 SLICES = ("fit", "calibration", "test")
 

@@ -22,7 +22,7 @@ from publishing.quantize import quantize, stated_ranges
 from publishing.tensor_frames import pack, unpack
 from registry.sandbox import process
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 TASK = f"{__name__}:run"
 FILES = (ready_version.MODEL, ready_version.FP32, ready_version.INT8, ready_version.GOLDEN)

@@ -6,7 +6,8 @@ from typing import Any
 
 from sealgate.trust import dsse
 from sealgate.trust.keys import Signer
-from sealgate.trust.statements import EVIDENCE, Evidence
+from sealgate.trust.statements import Evidence
+from sealgate.trust.statements.types import EVIDENCE
 from sealgate.trust.times import format_time
 
 BUILD_PROVENANCE = "build-provenance"

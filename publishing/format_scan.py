@@ -10,7 +10,7 @@ from typing import Any
 
 from publishing.graphs import parse_model
 from registry.formats import check_file
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 
 def format_scan(files: Mapping[str, bytes]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
-from sealgate.trust.digest import raw, sha256
+from sealgate.trust.canonical import raw, sha256
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"

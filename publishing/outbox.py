@@ -16,9 +16,9 @@ from publishing.data import Dataset
 from publishing.source import NAMES, ORIGIN, read_plain_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import write_private_file
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 from sealgate.uploads import Package
 
 _TYPE = "sealgate/outbox/v1"

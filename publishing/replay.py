@@ -21,7 +21,7 @@ from publishing.tensor_frames import pack, unpack
 from registry.sandbox import process
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
-from sealgate.trust.answer import tensors_digest
+from sealgate.trust.receipts.answer_entry import tensors_digest
 
 Floats = npt.NDArray[np.float32]
 TASK = f"{__name__}:run"

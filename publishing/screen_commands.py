@@ -24,8 +24,8 @@ from sealgate.cli.rows import read_rows
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
-from sealgate.signing_keys import open_signer
-from sealgate.trust.evidence_rules import RED_TEAM
+from sealgate.signers import open_signer
+from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _CONFIDENCE = 0.95

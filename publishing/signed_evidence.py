@@ -10,8 +10,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import open_statement
-from sealgate.trust.statements import Evidence
+from sealgate.trust.statements import Evidence, open_statement
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 

@@ -32,7 +32,7 @@ from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.governing import governance_of
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

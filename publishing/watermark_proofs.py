@@ -20,10 +20,9 @@ from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
-from sealgate.signing_keys import open_signer
+from sealgate.signers import open_signer
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import open_statement
-from sealgate.trust.statements import Evidence
+from sealgate.trust.statements import Evidence, open_statement
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

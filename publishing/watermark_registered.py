@@ -15,7 +15,7 @@ from sealgate.cli.policy_chain import policy_history
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
-from sealgate.trust.proof import TlogProof
+from sealgate.trust.transparency import TlogProof
 from sealgate.v1 import log_pb2 as logs
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub

@@ -7,9 +7,9 @@ from registry.events import REQUEST_ALLOWED
 from registry.policies import PolicyBook
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.allowances import Allowance, Held, open_allowance
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.screens import STEP_UP
+from sealgate.trust.policy.screening import STEP_UP
+from sealgate.trust.statements.allowance import Allowance, HeldRequest, open_allowance
 
 
 class Allowances:
@@ -19,7 +19,7 @@ class Allowances:
         self._ledger = ledger
         self._book = book
 
-    def use(self, envelope: Envelope, held: Held) -> Allowance:
+    def use(self, envelope: Envelope, held: HeldRequest) -> Allowance:
         """Log that `held` passes by what the envelope allows; nothing passes by it again.
 
         Raises Refusal: as `open_allowance` does under the policy in force; ALLOWANCE_SIGNER where

@@ -14,9 +14,9 @@ from registry.policies import PolicyBook
 from registry.schema import ANCHORS
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
-from sealgate.trust.merkle import EMPTY_ROOT, verify_consistency
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import Checkpoint, open_checkpoint
+from sealgate.trust.transparency.merkle import EMPTY_ROOT, verify_consistency
 
 
 class Anchors:

@@ -21,7 +21,7 @@ from registry.requests import Once, Repeated
 from registry.schema import API_KEY_REVOCATIONS, API_KEYS
 from registry.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
 
 LONGEST_LIFE = timedelta(days=366)

@@ -20,7 +20,7 @@ from obstore.store import S3Store
 from registry.artifacts import LARGEST_FILE, StoredFile, altered, copy_checked
 from registry.buckets import Bucket
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import digest as digests
+from sealgate.trust import canonical as digests
 
 if TYPE_CHECKING:
     from obstore.store import S3Config

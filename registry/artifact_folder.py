@@ -18,7 +18,7 @@ from typing import BinaryIO
 from registry.artifacts import LARGEST_FILE, StoredFile, altered, copy_checked
 from sealgate.files import NotRegularFileError, open_regular_file
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import digest as digests
+from sealgate.trust import canonical as digests
 
 _BLOCK = 1 << 20
 _GROUP = re.compile(r"[0-9a-f]{2}")

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import digest as digests
+from sealgate.trust import canonical as digests
 
 LARGEST_FILE = 4 << 30
 

@@ -18,7 +18,7 @@ from registry.unit_of_work import Ledger
 from registry.version_rows import check_version, find_version, read_version
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.evidence_rules import ATTACHED, ATTACHERS
+from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS
 from sealgate.trust.statements import Evidence
 
 LARGEST_ITEM = 128 << 10

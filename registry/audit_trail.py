@@ -26,10 +26,11 @@ from registry.schema import (
 from registry.unit_of_work import Ledger
 from registry.version_rows import evidence_of
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import canonical, tiles
+from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.revoked import names
 from sealgate.trust.statements import Freshness
+from sealgate.trust.statements.verification import revocation_names
+from sealgate.trust.transparency import tiles
 
 LARGEST_BLOCK = 256
 
@@ -183,7 +184,7 @@ def _basis(connection: Connection, pointer: str) -> list[int]:
 
 def _revocations(connection: Connection, versions: Iterable[tuple[str, str]]) -> list[int]:
     """The entries that revoke one of `versions`, each a model and a digest."""
-    wanted = sorted({name for version in versions for name in names(*version)})
+    wanted = sorted({name for version in versions for name in revocation_names(*version)})
     query = select(REVOCATIONS.c.entry).where(REVOCATIONS.c.version_digest.in_(wanted))
     return list(connection.scalars(query))
 

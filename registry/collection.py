@@ -27,7 +27,7 @@ from registry.artifacts import ArtifactStore, StoredFile
 from registry.events import ARTIFACTS_COLLECTED
 from registry.schema import COLLECTIONS, VERSIONS
 from registry.unit_of_work import Ledger
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 
 # Other writers wait while files are removed, so they get their turn after this long.
 _TURN_SECONDS = 1.0

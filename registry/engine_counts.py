@@ -10,10 +10,10 @@ from registry.policies import PolicyBook
 from registry.schema import ENGINE_COUNTS
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.engine_counts import ENGINE, EngineCounts
-from sealgate.trust.promotion import open_statement
+from sealgate.trust.statements import open_statement
+from sealgate.trust.statements.engine_counts import ENGINE, EngineCounts
 
 
 class EngineCountsBook:

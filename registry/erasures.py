@@ -16,7 +16,7 @@ from registry.requests import Once, Repeated
 from registry.schema import ERASURES
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.pseudonym import is_pseudonym
+from sealgate.trust.receipts.answer_entry import is_pseudonym
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Erasures:
         """Log that a subject is about to be erased from the answer log `origin`; return what the
         log tells, which may be of an earlier attempt.
 
-        `pseudonym` is as `sealgate.trust.pseudonym` makes it. Raises Refusal: LOG_UNKNOWN,
-        REQUEST_ID_REUSED, RECORD_FAILED, REGISTRY_UNAVAILABLE.
+        `pseudonym` is as `sealgate.trust.receipts.answer_entry` makes it. Raises Refusal:
+        LOG_UNKNOWN, REQUEST_ID_REUSED, RECORD_FAILED, REGISTRY_UNAVAILABLE.
         """
         try:
             with self._ledger.change(principal, once) as unit:

@@ -2,7 +2,7 @@
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 _LENGTH = 32
 

@@ -13,7 +13,7 @@ from sqlalchemy import Table
 
 from registry import schema
 from sealgate.trust import canonical
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 TYPE = "sealgate/entry/v1"
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import open_statement
-from sealgate.trust.statements import Evidence
+from sealgate.trust.statements import Evidence, open_statement
 
 MOST_ITEMS = 32
 LARGEST_ITEM = 8 << 20

@@ -13,7 +13,7 @@ from registry.copies import check_no_copy
 from registry.formats import check_source
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from sealgate.trust.digest import raw
+from sealgate.trust.canonical import raw
 
 TASK = "registry.file_check:run"
 _BLOCK = 1 << 20

@@ -17,7 +17,7 @@ from registry.sandbox import process
 from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 
 MEMORY = 176 << 20
 """What a worker may take, its libraries included."""

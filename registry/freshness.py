@@ -18,8 +18,8 @@ from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import CLOCK_SKEW, sign_statement
-from sealgate.trust.statements import Freshness
+from sealgate.trust.statements import Freshness, sign_statement
+from sealgate.trust.statements.verification import CLOCK_SKEW
 from sealgate.trust.times import format_time, parse_time
 
 _SLOT = 1

@@ -14,7 +14,7 @@ from registry.database import Database
 from registry.log.extension import check_extends
 from registry.log.rows import inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
+from sealgate.trust.transparency import Checkpoint, open_checkpoint
 
 
 @dataclass(frozen=True, slots=True)

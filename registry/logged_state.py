@@ -26,9 +26,9 @@ from registry.log import rows
 from registry.log.rows import inconsistent, newest_checkpoint
 from registry.replay import replay_entry
 from sealgate.reasons import Refusal
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import leaf_hash
+from sealgate.trust.transparency import Checkpoint, open_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import leaf_hash
 
 Columns = Mapping[str, Any]
 T = TypeVar("T")

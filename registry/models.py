@@ -13,8 +13,8 @@ from registry.requests import Once, Repeated
 from registry.schema import COMMITMENTS, MODELS, VERSIONS
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import check_digest
-from sealgate.trust.names import check_name
+from sealgate.trust.canonical import check_digest
+from sealgate.trust.fields import check_name
 
 
 class Models:

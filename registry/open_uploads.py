@@ -16,7 +16,7 @@ from registry.spool import Opened, Part, Spool, is_name
 from registry.unit_of_work import Clock
 from registry.versions import Versions
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.statements import FileEntry, Manifest
 
 MOST_OPEN = 4
 LIFETIME = timedelta(hours=24)

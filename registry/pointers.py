@@ -21,8 +21,8 @@ from registry.version_rows import check_version
 from registry.versions import Versions
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import verify_pointer
-from sealgate.trust.statements import PROMOTE, ROLLBACK, Pointer, PointerBundle, Proposal
+from sealgate.trust.statements import Pointer, PointerBundle, Proposal, verify_pointer
+from sealgate.trust.statements.types import PROMOTE, ROLLBACK
 from sealgate.trust.times import parse_time
 
 

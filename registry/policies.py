@@ -22,7 +22,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, next_policy, open_policy, open_policy_history
-from sealgate.trust.withdrawals import Withdrawal
+from sealgate.trust.policy.validity import Withdrawal
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from registry.logged_state import LoggedPruning
 from registry.schema import ANCHORS, PRUNINGS
 from registry.unit_of_work import Ledger, UnitOfWork
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.tiles import WIDTH
 from sealgate.trust.times import format_time
+from sealgate.trust.transparency.tiles import WIDTH
 
 
 class Prunings:

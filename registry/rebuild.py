@@ -20,12 +20,13 @@ from registry.log.autopsy import Autopsy, examine
 from registry.replay import Key, Told, compared, key_of, replay, shown
 from registry.schema import EVIDENCE, FRESHNESS, LOG, POINTERS, REQUESTS, REVOCATIONS, VERSIONS
 from sealgate.reasons import Refusal
-from sealgate.trust import dsse, merkle
-from sealgate.trust.digest import sha256
+from sealgate.trust import dsse
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.note import Verifier
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import Evidence, Freshness
+from sealgate.trust.transparency import merkle
+from sealgate.trust.transparency.note import Verifier
 
 _BLOCK = 1024
 _ENTRY_UNKNOWN = "unknown, for its entry was edited too"

@@ -15,7 +15,7 @@ from registry.log.rows import inconsistent
 from registry.log.verification import Progress, Verified, verify_log
 from registry.schema import EVIDENCE, LOG
 from registry.version_rows import evidence_of, evidence_text
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence
 

@@ -38,8 +38,8 @@ from registry.schema import FRESHNESS, LOG, POINTERS, VERSIONS
 from registry.unit_of_work import Clock, Ledger
 from registry.versions import Versions
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.keys import Signer
+from sealgate.trust.transparency import Checkpoint
 
 
 class Registry:

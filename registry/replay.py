@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping, Table
 from registry import events, schema
 from registry.events import Event
 from sealgate.trust import canonical
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 Key = tuple[Any, ...]
 

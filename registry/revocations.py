@@ -14,8 +14,8 @@ from registry.version_rows import check_version, read_version
 from registry.versions import Versions
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.revoked import is_revoked, of_model
-from sealgate.trust.statements import Revocation
+from sealgate.trust.statements import Revocation, is_revoked
+from sealgate.trust.statements.verification import revoked_model
 
 
 class Revocations:
@@ -58,7 +58,7 @@ class Revocations:
                 VERSION_REVOKED,
                 model=model,
                 version=version,
-                version_digest=digest if everywhere else of_model(model, digest),
+                version_digest=digest if everywhere else revoked_model(model, digest),
                 envelope=envelope,
             )
             self._freshness.renew(unit, policy)

@@ -6,8 +6,8 @@ from typing import TypeVar
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import open_statement
-from sealgate.trust.statement_form import Statement
+from sealgate.trust.statements import open_statement
+from sealgate.trust.statements.base import Statement
 
 _S = TypeVar("_S", bound=Statement)
 

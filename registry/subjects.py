@@ -31,7 +31,7 @@ from registry.log.index_keys import SECRET_BYTES, IndexKeys
 from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import CONSTRAINT_NAMES
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 _log = logging.getLogger(__name__)
 

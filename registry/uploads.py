@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from registry import formats
 from registry.artifacts import ArtifactStore
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 
 
 class Upload:

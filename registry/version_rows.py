@@ -7,10 +7,10 @@ from sqlalchemy import Column, Connection, RowMapping, Select, select
 from registry.records import VersionRecord
 from registry.schema import ATTACHMENTS, COMMITMENTS, DRIFTS, EVIDENCE, REVOCATIONS, VERSIONS
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.revoked import names
 from sealgate.trust.statements import Revocation
+from sealgate.trust.statements.verification import revocation_names
 
 
 def read_version(connection: Connection, model: str, version: int) -> VersionRecord:
@@ -36,7 +36,7 @@ def check_version(connection: Connection, model: str, version: int, digest: str)
     row = find_version(connection, model, version)
     if row["digest"] != digest:
         raise Refusal(Reason.VERSION_UNKNOWN, "the version has another digest")
-    named = REVOCATIONS.c.version_digest.in_(names(model, digest))
+    named = REVOCATIONS.c.version_digest.in_(revocation_names(model, digest))
     revoked = select(REVOCATIONS.c.version).where(named)
     if connection.scalar(revoked.limit(1)) is not None:
         raise Refusal(Reason.VERSION_REVOKED, digest)

@@ -22,10 +22,9 @@ from registry.unit_of_work import Ledger, UnitOfWork
 from registry.uploads import Upload
 from registry.version_rows import evidence_text, find_version, read_version, version_record
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import oms
-from sealgate.trust.digest import check_digest
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.canonical import check_digest
 from sealgate.trust.policy import Policy
+from sealgate.trust.statements import Manifest, oms
 
 LARGEST_VERSION = 8 << 30
 

@@ -18,12 +18,11 @@ from sealgate.following import follow
 from sealgate.listing import every
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
-from sealgate.trust import merkle
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
-from sealgate.trust.cosignature import WitnessKey
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import HASH_SIZE
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
+from sealgate.trust.transparency.cosignature import WitnessKey
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import HASH_SIZE
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 

@@ -17,20 +17,22 @@ from sealgate.mutations import send
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile, reason_of
 from sealgate.signed_version import policy_history
-from sealgate.signing_keys import Ask, open_signer
-from sealgate.trust import dsse, oms, statements
-from sealgate.trust.digest import sha256
+from sealgate.signers import Ask, open_signer
+from sealgate.trust import dsse
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
-from sealgate.trust.manifest import Manifest
 from sealgate.trust.policy import Policy, open_policy_chain
 from sealgate.trust.statements import (
     Approval,
     Evidence,
+    Manifest,
     Pointer,
     PointerBundle,
     Proposal,
     Revocation,
+    oms,
+    types,
 )
 from sealgate.trust.times import format_time
 from sealgate.v1 import registry_pb2 as messages
@@ -109,7 +111,7 @@ class Governance:
             not_after=format_time(now + lifetime),
             share=share,
         )
-        envelope = dsse.sign(statements.PROPOSAL, proposal.encode(), self._signing_key())
+        envelope = dsse.sign(types.PROPOSAL, proposal.encode(), self._signing_key())
         request = messages.CreateProposalRequest(envelope=envelope.encode())
         return send(self.registry.CreateProposal, request).proposal
 
@@ -124,7 +126,7 @@ class Governance:
         proposal = Proposal.decode(envelope.payload)
         if envelope.payload_digest != digest:
             raise Refusal(Reason.DIGEST_MISMATCH, "the registry sent another proposal")
-        dsse.verify(envelope, statements.PROPOSAL, policy.keys_of(proposal.proposer))
+        dsse.verify(envelope, types.PROPOSAL, policy.keys_of(proposal.proposer))
         registered = self._version(proposal.model, proposal.version)
         manifest = Manifest.decode(registered.manifest)
         for file in manifest.files:
@@ -141,7 +143,7 @@ class Governance:
     def approve(self, digest: str, meaning: str) -> messages.Proposal:
         """Signs an approval of the proposal with that digest. Call `review` first."""
         approval = Approval(digest, self._profile.name, meaning, format_time(self._clock()))
-        envelope = dsse.sign(statements.APPROVAL, approval.encode(), self._signing_key())
+        envelope = dsse.sign(types.APPROVAL, approval.encode(), self._signing_key())
         request = messages.CreateApprovalRequest(envelope=envelope.encode())
         return send(self.registry.CreateApproval, request).proposal
 
@@ -165,7 +167,7 @@ class Governance:
             time=format_time(self._clock()),
             reason=reason,
         )
-        request = messages.PromoteRequest(envelope=self._sign(statements.POINTER, pointer.encode()))
+        request = messages.PromoteRequest(envelope=self._sign(types.POINTER, pointer.encode()))
         return send(self.registry.Promote, request).pointer
 
     def rollback(self, model: str, alias: str, version: int, reason: str) -> messages.Pointer:
@@ -196,7 +198,7 @@ class Governance:
             reason=reason,
         )
         request = messages.RollbackRequest(
-            envelope=self._sign(statements.POINTER, pointer.encode()), etag=live.etag
+            envelope=self._sign(types.POINTER, pointer.encode()), etag=live.etag
         )
         return send(self.registry.Rollback, request).pointer
 
@@ -211,7 +213,7 @@ class Governance:
             admin=self._profile.name,
             time=format_time(self._clock()),
         )
-        envelope = self._sign(statements.REVOCATION, revocation.encode())
+        envelope = self._sign(types.REVOCATION, revocation.encode())
         request = messages.RevokeVersionRequest(envelope=envelope, etag=seen.etag)
         return send(self.registry.RevokeVersion, request).version
 
@@ -253,7 +255,7 @@ class Governance:
             item = Evidence.decode(by_digest[digest].payload)
             if item.kind != kind or item.version_digest != proposal.digest:
                 raise Refusal(Reason.DIGEST_MISMATCH, f"evidence {kind}")
-            dsse.verify(by_digest[digest], statements.EVIDENCE, policy.keys_of(item.maker))
+            dsse.verify(by_digest[digest], types.EVIDENCE, policy.keys_of(item.maker))
             if policy.evidence is not None:
                 policy.evidence.check_maker(kind, policy.principal(item.maker).roles)
             checked.append(item)

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.evidence_rules import ATTACHED, ATTACHERS
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import open_under
-from sealgate.trust.statements import Evidence
+from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS
+from sealgate.trust.statements import Evidence, open_under
 
 
 def open_attached(

@@ -16,10 +16,10 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from sealgate.key_uri import is_key_uri
 from sealgate.reasons import Reason
-from sealgate.trust.certificate import certificate_identity
 from sealgate.trust.keys import PublicKey
+from sealgate.trust.keys.certificate_identity import certificate_identity
+from sealgate.trust.keys.pkcs11_uri import is_key_uri
 
 _DOMAIN = "sealgate"
 # As google.rpc.ErrorInfo has it.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from sealgate.files import read_regular_file
-from sealgate.key_uri import is_key_uri
+from sealgate.trust.keys.pkcs11_uri import is_key_uri
 
 _S = TypeVar("_S")
 

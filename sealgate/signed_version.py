@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import oms
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.manifest import FileEntry, Manifest
 from sealgate.trust.policy import Policy, open_policy_history
+from sealgate.trust.statements import FileEntry, Manifest, oms
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 

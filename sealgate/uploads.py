@@ -17,7 +17,7 @@ import grpc
 from sealgate.mutations import new_request_id
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import facts_of, reason_of
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 from sealgate.v1 import registry_pb2
 from sealgate.v1 import upload_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from publishing.source import read_plain_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
-from sealgate.trust.digest import check_digest, sha256
+from sealgate.trust.canonical import check_digest, sha256
 from training.storage import made_whole, storing, write_whole
 
 RECORD = "imported.json"

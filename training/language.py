@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from inference.llm.request import CONFIG, TOKENIZER
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from training import checkpoints, families, recipe
 from training.decoder import Decoder, following, perplexity
 from training.descent import Corpus

@@ -11,7 +11,7 @@ from typing import Any
 
 from publishing.origin import SLSA, STATEMENT, WORKSHOP
 from sealgate.trust import canonical
-from sealgate.trust.digest import raw, sha256
+from sealgate.trust.canonical import raw, sha256
 from training import teachers
 from training.checkpoints import Imported, read_imported
 from training.federated.recipe import FederatedRecipe

@@ -31,7 +31,7 @@ from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import raw, sha256
+from sealgate.trust.canonical import raw, sha256
 from training import recipe
 from training.language import read_prose
 from training.material import Read

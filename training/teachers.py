@@ -23,7 +23,7 @@ from sklearn.semi_supervised import LabelSpreading
 
 from publishing.source import SERVING, TOKENIZER, SourceFolder, read_plain_file
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from training import checkpoints, recipe
 from training.head import fit_head
 from training.material import TRAIN, Material

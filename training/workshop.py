@@ -38,7 +38,7 @@ from torch import nn
 from publishing.source import read_plain_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
 from training import alarms, checkpoints, language, recipe, sources, students, teachers
 from training.curves import Curves

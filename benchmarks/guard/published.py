@@ -16,8 +16,8 @@ from gateway.screening.prompt_classifier import PromptClassifier, TextVersion
 from inference.engine.engine import Engine
 from inference.llm.request import Asked
 from inference.text.windows import Windows
-from sealgate.trust.policy_parts import BLOCK
-from sealgate.trust.screens import Guard
+from sealgate.trust.policy.principals import BLOCK
+from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.house import House, running
 from training.finishing import Made
 
@@ -36,7 +36,7 @@ class Published:
             raise SystemExit("it takes no texts")
         self._engine = engine
         self._gateway = PromptClassifier(engine)
-        self._guard = Guard(self._live.digest, label, BLOCK)
+        self._guard = PromptClassifierRules(self._live.digest, label, BLOCK)
         self._sought = self._live.config.labels.index(label)
         self._call: Any = SimpleNamespace(
             is_active=lambda: True, principal=SimpleNamespace(name="bench")

@@ -25,10 +25,9 @@ from benchmarks.holes import hostile_files
 from benchmarks.holes.honest_answers import Answers, Callers
 from benchmarks.report import Target
 from sealgate.remote import Profile, connect, reason_name_of
-from sealgate.trust import oms
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.statements import FileEntry, Manifest, oms
 from sealgate.uploads import Package, Patience, Uploader
 from sealgate.v1 import upload_pb2
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub

@@ -21,7 +21,7 @@ from typing import Self
 
 from registry.logged_state import LoggedApiKey, LoggedFacts
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import read_private_file
 from sealgate.trust.times import format_time, parse_time
 

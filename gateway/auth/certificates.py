@@ -13,7 +13,11 @@ from typing import Any
 import grpc
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.certificate import Validity, certificate_identity, certificate_validity
+from sealgate.trust.keys.certificate_identity import (
+    CertificateValidity,
+    certificate_identity,
+    certificate_validity,
+)
 
 _METHOD = "x5t#S256"
 
@@ -67,7 +71,7 @@ class ClientCertificate:
 
     identity: str | None
     pem: str
-    validity: Validity
+    validity: CertificateValidity
 
     @classmethod
     def of(cls, context: grpc.ServicerContext, now: datetime) -> "ClientCertificate | None":

@@ -30,7 +30,8 @@ from inference.observability import tracing
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.statuses import grpc_status, refusal_for
-from sealgate.trust.policy import Policy, Principal
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy.document import Principal
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 from gateway.transport.call import Call
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.rights import ALL
-from sealgate.trust.statement_form import Statement
+from sealgate.trust.policy.rights import ALL
+from sealgate.trust.statements.base import Statement
 
 _S = TypeVar("_S", bound=Statement)
 

@@ -19,8 +19,8 @@ from sealgate.files import read_regular_file
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
-from sealgate.trust.engine_counts import INSTANCE_BYTES
 from sealgate.trust.keys import PublicKey, load_private_key
+from sealgate.trust.statements.engine_counts import INSTANCE_BYTES
 
 
 class EngineProcess:

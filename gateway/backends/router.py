@@ -15,8 +15,7 @@ from inference.llm.request import is_generator
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Pointer, PointerBundle
+from sealgate.trust.statements import Manifest, Pointer, PointerBundle
 
 
 @dataclass(frozen=True, slots=True)

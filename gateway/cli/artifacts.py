@@ -17,7 +17,7 @@ from registry.unit_of_work import Ledger
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
 from sealgate.settings import ConfigError
-from sealgate.signing_keys import open_log_signer
+from sealgate.signers import open_log_signer
 
 
 @click.group("artifacts", cls=HelpfulGroup)

@@ -21,10 +21,10 @@ from registry.unit_of_work import Ledger
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from sealgate.signing_keys import open_log_signer
-from sealgate.trust.checkpoint import log_vkey
-from sealgate.trust.tiles import WIDTH
+from sealgate.signers import open_log_signer
 from sealgate.trust.times import format_time, parse_time
+from sealgate.trust.transparency import log_vkey
+from sealgate.trust.transparency.tiles import WIDTH
 
 
 @click.command(

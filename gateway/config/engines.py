@@ -12,8 +12,8 @@ from inference.backends.openai.server import OpenAiServer
 from inference.server.config import check_length
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
+from sealgate.trust.fields import check_name
 from sealgate.trust.keys import read_private_file
-from sealgate.trust.names import check_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from registry.spool import Spool
 from registry.unit_of_work import Clock
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from sealgate.signing_keys import open_signer
+from sealgate.signers import open_signer
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 

@@ -11,7 +11,7 @@ from gateway.auth.fetch import check_address
 from registry.buckets import Bucket
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from registry.reconcile import reconcile
 from registry.schema import LOG
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
-from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import Checkpoint
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 _MIB = 1 << 20

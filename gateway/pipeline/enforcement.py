@@ -17,15 +17,15 @@ from gateway.pipeline.params import InferenceParams
 from inference.engine.result import Answer
 from inference.engine.table import Live
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.allowances import Allowance, Held
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY, Principal
-from sealgate.trust.screens import STEP_UP
+from sealgate.trust.policy import Policy, Principal
+from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
+from sealgate.trust.policy.screening import STEP_UP
+from sealgate.trust.statements.allowance import Allowance, HeldRequest
 
 
 class AllowanceUse(Protocol):
-    def use(self, envelope: Envelope, held: Held) -> Allowance:
+    def use(self, envelope: Envelope, held: HeldRequest) -> Allowance:
         """Raises Refusal where it lets nothing pass, or has been used."""
         ...
 
@@ -74,13 +74,13 @@ class Enforcement:
         # 3.
         allowance = ""
         if action == STEP_UP:
-            held = Held(caller.name, live.model, live.digest, input_digest)
+            held = HeldRequest(caller.name, live.model, live.digest, input_digest)
             allowance = self._allowed(params, held, live.version)
         # 4.
         labels_only = LABEL_ONLY in (action, session) or screen.labels_only(caller.roles)
         return EnforcedAnswer(labels_only, allowance, policy.digest)
 
-    def _allowed(self, params: InferenceParams, held: Held, version: int) -> str:
+    def _allowed(self, params: InferenceParams, held: HeldRequest, version: int) -> str:
         if params.allowance is None:
             facts = {
                 "caller": held.caller,

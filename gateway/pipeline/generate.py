@@ -46,11 +46,12 @@ from inference.engine.statistics import Ending, Statistics
 from inference.llm import messages
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import CUT, FULL, NONE, OPENED
-from sealgate.trust.policy import Policy, Principal
-from sealgate.trust.policy_parts import BLOCK, FLAG, RECORD
-from sealgate.trust.receipt import Receipt
-from sealgate.trust.shares import SHADOW
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD
+from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.receipts import Receipt
+from sealgate.trust.receipts.answer_entry import CUT, FULL, NONE, OPENED
 
 _log = logging.getLogger(__name__)
 

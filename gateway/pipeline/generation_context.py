@@ -14,7 +14,7 @@ from inference.llm.request import Asked, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
 
 RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
 _NOTHING = Piece((), b"")

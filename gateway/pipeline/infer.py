@@ -47,8 +47,10 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
-from sealgate.trust.allowances import ALLOWED
-from sealgate.trust.answer import (
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy.principals import LABEL_ONLY
+from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.receipts.answer_entry import (
     BY_ALLOWANCE,
     BY_CANARY,
     LABELS,
@@ -56,9 +58,7 @@ from sealgate.trust.answer import (
     SESSION,
     tensors_digest,
 )
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import LABEL_ONLY
-from sealgate.trust.shares import SHADOW
+from sealgate.trust.statements.allowance import ALLOWED
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ from typing import TypeAlias
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.names import check_name
-from sealgate.trust.rights import DEFAULT_ALIAS
+from sealgate.trust.fields import check_name
+from sealgate.trust.policy import DEFAULT_ALIAS
 
 Parameter: TypeAlias = str | bool | int
 

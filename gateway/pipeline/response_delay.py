@@ -22,7 +22,7 @@ from inference.engine.result import Answer
 from inference.engine.table import Live
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
-from sealgate.trust.screens import SLOW, Screen
+from sealgate.trust.policy.screening import SLOW, ScreeningRules
 
 KEPT = 256
 # Versions that are live at once; the one asked longest ago is forgotten first.
@@ -117,6 +117,6 @@ class ResponseDelay:
         return clock
 
 
-def _by_stage(screen: Screen, live: Live) -> bool:
+def _by_stage(screen: ScreeningRules, live: Live) -> bool:
     """Whether requests of the version are held to the slower stage's clock."""
     return screen.hold_stage and live.ready.detector.first is not None

@@ -8,8 +8,8 @@ from gateway.recording.recorder import AuditRecord
 from gateway.transport.call import Call
 from inference.engine.table import Live
 from sealgate.reasons import Reason
-from sealgate.trust.answer import BLOCKED, FULL, TWO_STAGE
 from sealgate.trust.policy import Policy
+from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, TWO_STAGE
 
 # With these reasons the policy withholds an answer for what screening or a session said of it.
 _WITHHELD = frozenset(

@@ -25,7 +25,7 @@ from typing import Self
 from sealgate.files import open_regular_file, replace_file
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
+from sealgate.trust.transparency import Checkpoint, open_checkpoint
 
 TYPE = "sealgate/seen-log/v1"
 SLOT_BYTES = 8192

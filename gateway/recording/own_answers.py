@@ -6,7 +6,7 @@ from gateway.recording.recorder import AuditRecorder, SearchRecord
 from gateway.recording.subjects import SubjectErasure, erase_subject
 from registry.erasures import Erasures
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
 
 
 class OwnAnswers:

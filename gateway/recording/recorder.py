@@ -19,11 +19,9 @@ from registry.log.answer_log import Answer, AnswerLog, Opening
 from registry.log.openings import ANYTHING
 from registry.subjects import SubjectKeys
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import answer
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.times import format_micros
+from sealgate.trust.transparency import TlogProof, open_checkpoint
 
 _NONCE_BYTES = 16
 _GROUP = 256
@@ -33,7 +31,8 @@ _ERASURE_WAIT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """A finished request in the words of `sealgate.trust.answer.FIELDS`, and whom it is about.
+    """A finished request in the words of `sealgate.trust.receipts.answer_entry.FIELDS`, and whom it
+    is about.
 
     `method` is the path of the gRPC method. What a request never came to is empty.
     """
@@ -142,8 +141,8 @@ class AuditRecorder:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         with self._barrier.recording(record.subject):
             key = self._subjects.key(record.subject)
-            salts = answer.salts(key, nonce)
-            leaf = answer.leaf(values, salts)
+            salts = answer_entry.salts(key, nonce)
+            leaf = answer_entry.leaf(values, salts)
             opening = Opening(values, nonce, record.subject, key)
             proof = self._groups.submit([Answer(leaf, opening)])
         return Receipt.of(leaf, values, salts, proof)
@@ -163,7 +162,7 @@ class AuditRecorder:
             raise
         receipts = self._receipts({index: opening}, self._log.note)
         if index not in receipts:
-            if answer.fields_of(leaf) != answer.fields_of(len(opening.fields)):
+            if answer_entry.fields_of(leaf) != answer_entry.fields_of(len(opening.fields)):
                 raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} has other fields")
             # It was pruned in between.
             raise Refusal(Reason.ENTRY_PRUNED, f"entry {index}")
@@ -195,10 +194,10 @@ class AuditRecorder:
             if index not in proven:
                 continue
             leaf, path = proven[index]
-            names = answer.fields_of(leaf)
+            names = answer_entry.fields_of(leaf)
             if len(opening.fields) != len(names):
                 continue
-            salts = answer.salts(opening.key, opening.nonce, len(names))
+            salts = answer_entry.salts(opening.key, opening.nonce, len(names))
             proof = TlogProof(index, path, note)
             receipts[index] = Receipt.of(leaf, opening.fields, salts, proof, names)
         return receipts

@@ -23,9 +23,9 @@ from registry.registry import Registry
 from registry.subjects import SubjectKeys
 from registry.unit_of_work import Clock
 from sealgate.files import read_regular_file
-from sealgate.signing_keys import open_log_signer, open_signer
-from sealgate.trust.checkpoint import log_vkey, open_checkpoint
+from sealgate.signers import open_log_signer, open_signer
 from sealgate.trust.keys import PublicKey
+from sealgate.trust.transparency import log_vkey, open_checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from gateway.recording.erasure import Erasure
 from gateway.recording.recorder import AuditRecorder
 from registry.erasures import Erasures, Told
 from registry.requests import Once
-from sealgate.trust.digest import sha256
-from sealgate.trust.pseudonym import SALT_BYTES, pseudonym
+from sealgate.trust.canonical import sha256
+from sealgate.trust.receipts.answer_entry import SALT_BYTES, pseudonym
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from inference.engine.result import Answer
 from inference.engine.table import Live
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.health import Limits
+from sealgate.trust.policy.health_limits import HealthLimits
 
 FAULTS = frozenset({Reason.INTERNAL, Reason.ANSWER_MALFORMED, Reason.RUN_HUNG})
 """The reasons for which a version has failed a request."""
@@ -22,7 +22,7 @@ FAULTS = frozenset({Reason.INTERNAL, Reason.ANSWER_MALFORMED, Reason.RUN_HUNG})
 _SLICES = 10
 
 
-def finding(counts: Mapping[str, int], limits: Limits) -> str | None:
+def finding(counts: Mapping[str, int], limits: HealthLimits) -> str | None:
     """Which limit the counts of a window pass, in words; None where they pass none.
 
     `counts` are `requests`, of them `errors`, `slow` (slower than `p99_ms`) and `screened`, and
@@ -76,7 +76,7 @@ class Breach:
     alias: str
     pointer: str
     sequence: int
-    limits: Limits
+    limits: HealthLimits
     finding: str
 
 
@@ -86,7 +86,7 @@ class _Watched:
 
     pointer: str
     sequence: int
-    limits: Limits
+    limits: HealthLimits
     window: Window
 
 
@@ -98,7 +98,7 @@ class AliasHealth:
 
     def __init__(
         self,
-        limits: Callable[[str, str], Limits | None],
+        limits: Callable[[str, str], HealthLimits | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
@@ -149,7 +149,7 @@ class AliasHealth:
                     )
         return found
 
-    def _add(self, live: Live, limits: Limits, now: float, *names: str) -> None:
+    def _add(self, live: Live, limits: HealthLimits, now: float, *names: str) -> None:
         place = (live.model, live.alias)
         with self._mutex:
             item = self._watched.get(place)

@@ -18,9 +18,9 @@ from registry.pointers import Pointers
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.shares import CANARY
-from sealgate.trust.statements import ROLLBACK, Pointer, PointerBundle
+from sealgate.trust.policy.shares import CANARY
+from sealgate.trust.statements import Pointer, PointerBundle, sign_statement
+from sealgate.trust.statements.types import ROLLBACK
 from sealgate.trust.times import format_time
 
 _log = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from inference.engine.result import Answer
 from inference.model.inputs import model_input
 from sealgate.reasons import Refusal
 from sealgate.tensors import Tensor
-from sealgate.trust.answer import AGREED, DIFFERED, tensors_digest
-from sealgate.trust.shares import SHADOW
+from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.receipts.answer_entry import AGREED, DIFFERED, tensors_digest
 
 _log = logging.getLogger(__name__)
 

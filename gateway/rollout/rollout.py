@@ -20,11 +20,10 @@ from inference.engine.result import Answer
 from registry.pointers import Pointers
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
-from sealgate.trust.health import Limits
 from sealgate.trust.keys import Signer
-from sealgate.trust.policy import Policy
-from sealgate.trust.rights import DEFAULT_ALIAS
-from sealgate.trust.shares import CANARY, SHADOW, in_share
+from sealgate.trust.policy import DEFAULT_ALIAS, Policy
+from sealgate.trust.policy.health_limits import HealthLimits
+from sealgate.trust.policy.shares import CANARY, SHADOW, in_share
 
 
 class Rollout:
@@ -92,7 +91,7 @@ class Rollout:
                 return
         self.comparisons.offer(ShadowComparison(live, other, tensors, answer, record))
 
-    def _limits(self, model: str, alias: str) -> Limits | None:
+    def _limits(self, model: str, alias: str) -> HealthLimits | None:
         policy = self._engine.policy
         health = policy.health if policy is not None else None
         return health.limits(model, alias) if health is not None else None

@@ -10,8 +10,8 @@ that of its prompts.
 from inference.engine.ready_version import GOLDEN, MODEL
 from inference.llm import request
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.policy import Principal
-from sealgate.trust.rights import STAFF
+from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy.rights import STAFF
 from sealgate.v1.registry_pb2 import Version
 
 _FILES = frozenset({MODEL, GOLDEN, request.TERMS, request.GOLDEN})

@@ -24,8 +24,8 @@ from inference.llm.request import Asked
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.screens import Guard
-from sealgate.trust.shares import SHADOW
+from sealgate.trust.policy.screening import PromptClassifierRules
+from sealgate.trust.policy.shares import SHADOW
 
 
 @runtime_checkable
@@ -44,7 +44,9 @@ class PromptClassifier:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def follows(self, guard: Guard | None, asked: Asked | None, until: float, call: Call) -> str:
+    def follows(
+        self, guard: PromptClassifierRules | None, asked: Asked | None, until: float, call: Call
+    ) -> str:
         """The guard's action where any window of a prompt is of the class that it looks for; empty
         where none is, and where there is no guard.
 
@@ -69,7 +71,7 @@ class PromptClassifier:
                 return guard.action
         return ""
 
-    def _live(self, guard: Guard) -> Live:
+    def _live(self, guard: PromptClassifierRules) -> Live:
         for (model, alias), live in self._engine.live().items():
             if live.digest == guard.version and alias != SHADOW:
                 # By way of the table, which knows what has been revoked and what is too old.

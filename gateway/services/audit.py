@@ -12,9 +12,9 @@ from registry.audit_trail import AuditTrail, Proven
 from registry.log.openings import SEARCHABLE
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from sealgate.trust.digest import check_digest, sha256
-from sealgate.trust.names import check_name
-from sealgate.trust.rights import ALL
+from sealgate.trust.canonical import check_digest, sha256
+from sealgate.trust.fields import check_name
+from sealgate.trust.policy.rights import ALL
 from sealgate.trust.times import parse_time
 from sealgate.v1 import audit_pb2 as messages
 from sealgate.v1.audit_pb2_grpc import AuditServiceServicer

@@ -17,8 +17,8 @@ from gateway.auth.rights import Rights
 from gateway.transport.call import Call
 from inference.engine.engine import Engine
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.names import check_name
-from sealgate.trust.rights import DEFAULT_ALIAS
+from sealgate.trust.fields import check_name
+from sealgate.trust.policy import DEFAULT_ALIAS
 
 _PREFIX = "models/"
 _POLICY = "policy"

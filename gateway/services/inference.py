@@ -14,8 +14,9 @@ from inference.engine.engine import Engine, Live
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.names import check_name
-from sealgate.trust.rights import ALL, DEFAULT_ALIAS
+from sealgate.trust.fields import check_name
+from sealgate.trust.policy import DEFAULT_ALIAS
+from sealgate.trust.policy.rights import ALL
 
 # Only what is implemented. Of `model_repository` that is the index alone, so it is not named.
 _EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")

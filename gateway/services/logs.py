@@ -11,7 +11,7 @@ from gateway.witnesses.cosignatures import CosignatureStore
 from registry.log.reader import LogReader
 from registry.paging import list_page
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceServicer
 

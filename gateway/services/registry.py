@@ -16,10 +16,10 @@ from gateway.sync.event_streams import ChangeWatch
 from gateway.transport.call import Call
 from registry.policies import Policies
 from registry.registry import Registry
-from sealgate.trust.manifest import check_path
-from sealgate.trust.names import check_name
-from sealgate.trust.rights import ALL
+from sealgate.trust.fields import check_name
+from sealgate.trust.policy.rights import ALL
 from sealgate.trust.statements import Approval, Pointer, Proposal, Revocation
+from sealgate.trust.statements.manifest import check_path
 from sealgate.v1 import policy_pb2 as policy_messages
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.policy_pb2_grpc import PolicyServiceServicer

@@ -11,8 +11,8 @@ from gateway.transport.compression import encoding_of, unpacked
 from registry.paging import Asked
 from registry.requests import Once
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
-from sealgate.trust.names import check_name
+from sealgate.trust.canonical import sha256
+from sealgate.trust.fields import check_name
 
 
 class ListRequest(Protocol):

@@ -10,8 +10,8 @@ from gateway.services.request_fields import once
 from gateway.transport.call import Call
 from registry.open_uploads import OpenUpload, OpenUploads
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.manifest import check_path
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
+from sealgate.trust.statements.manifest import check_path
 from sealgate.trust.times import format_time
 from sealgate.v1 import registry_pb2 as registry_messages
 from sealgate.v1 import upload_pb2 as messages

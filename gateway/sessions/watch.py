@@ -24,9 +24,9 @@ from gateway.sessions.store import START, OwnStore, Store
 from inference.engine.result import Answer
 from inference.engine.table import Live
 from inference.model.config import ModelConfig
-from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY
-from sealgate.trust.screens import ALERT, SLOW
-from sealgate.trust.screens import Sessions as SessionRules
+from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
+from sealgate.trust.policy.screening import ALERT, SLOW
+from sealgate.trust.policy.screening import SessionRules as SessionRules
 
 _log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from registry.log.answer_log import AnswerLog
 from registry.log.reader import LogReader
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
+from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1 import log_pb2, registry_pb2
 
 _LOOK_SECONDS = 1.0

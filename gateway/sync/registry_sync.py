@@ -18,8 +18,8 @@ from inference.engine.engine import Engine, Snapshot, Source
 from registry.log.answer_log import AnswerLog
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.transparency import open_checkpoint
 
 _log = logging.getLogger(__name__)
 

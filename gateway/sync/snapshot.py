@@ -8,9 +8,8 @@ from registry import records
 from registry.artifacts import ArtifactStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.names import check_name
-from sealgate.trust.statements import PointerBundle
+from sealgate.trust.fields import check_name
+from sealgate.trust.statements import Manifest, PointerBundle
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from gateway.transport.http_client import HttpExchange
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback
-from sealgate.trust.cosignature import WitnessKey
+from sealgate.trust.transparency.cosignature import WitnessKey
 from sealgate.witnessing.request import PATH
 
 _SECONDS = 5.0

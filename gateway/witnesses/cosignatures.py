@@ -16,9 +16,8 @@ from typing import Any
 from sealgate.files import open_regular_file, replace_file
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
-from sealgate.trust import note
-from sealgate.trust.checkpoint import Checkpoint
-from sealgate.trust.cosignature import Cosignature, WitnessKey, cosignatures
+from sealgate.trust.transparency import Checkpoint, note
+from sealgate.trust.transparency.cosignature import Cosignature, WitnessKey, cosignatures
 
 _LARGEST_FILE = 1 << 20
 

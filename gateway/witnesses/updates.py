@@ -14,9 +14,9 @@ from typing import Protocol
 from gateway.witnesses.client import WitnessSettings, WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import note as notes
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
-from sealgate.trust.merkle import verify_consistency
+from sealgate.trust.transparency import Checkpoint, open_checkpoint
+from sealgate.trust.transparency import note as notes
+from sealgate.trust.transparency.merkle import verify_consistency
 from sealgate.witnessing.request import AddCheckpoint, size
 
 _log = logging.getLogger(__name__)

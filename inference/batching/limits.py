@@ -13,7 +13,7 @@ from typing import Any, Self
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust import fields
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
 
 _REQUIRED = ("max_rows", "delay_us", "queue_rows")
 _OPTIONAL = ("preferred_rows", "timeout_us", "priority_levels", "instances")

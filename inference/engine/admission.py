@@ -26,11 +26,15 @@ from inference.engine.ready_version import FILES, TOKENIZER
 from inference.engine.rollback_guard import Mark, Seen
 from inference.engine.trust_state import Place, PolicyStanding, Standing
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import oms
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.manifest import FileEntry, Manifest
-from sealgate.trust.promotion import verify_pointer
-from sealgate.trust.statements import Pointer, PointerBundle
+from sealgate.trust.statements import (
+    FileEntry,
+    Manifest,
+    Pointer,
+    PointerBundle,
+    oms,
+    verify_pointer,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from typing import Any, Self
 from sealgate.files import open_regular_file, replace_file
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
-from sealgate.trust.digest import check_digest
-from sealgate.trust.revoked import is_revoked
+from sealgate.trust.canonical import check_digest
+from sealgate.trust.statements import is_revoked
 from sealgate.trust.times import format_time, parse_time
 
 TYPE = "sealgate/seen/v1"

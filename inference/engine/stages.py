@@ -26,7 +26,7 @@ from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
 from inference.screening.detector import Detector, disagreeing
 from inference.screening.first_stage import FirstStage, Shown
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import INT8
+from sealgate.trust.receipts.answer_entry import INT8
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
-from sealgate.trust.shares import SHADOW
+from sealgate.trust.policy.shares import SHADOW
 from sealgate.trust.statements import PointerBundle
 
 DEFAULT_ALIAS = "production"
@@ -37,8 +37,8 @@ class Ready(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """What it computes with, one of `sealgate.trust.answer.ARITHMETICS`; empty where that is
-        not known here.
+        """What it computes with, one of `sealgate.trust.receipts.answer_entry.ARITHMETICS`; empty
+        where that is not known here.
         """
         ...
 
@@ -79,7 +79,7 @@ class Live:
     `digest` is the version's, `pointer` the pointer's, `policy` that of the policy under which the
     pointer was proved last, from the signed documents in `bundle`.
     `until` is when it ceases to be covered, in seconds of the epoch. `share` is what the alias gets
-    of production's requests, in percent (`sealgate.trust.shares`). Whoever holds a Live can
+    of production's requests, in percent (`sealgate.trust.policy.shares`). Whoever holds a Live can
     still be answered by it, though the alias has moved on.
     """
 

@@ -15,8 +15,7 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
-from sealgate.trust.promotion import verify_freshness
-from sealgate.trust.statements import Freshness, PointerBundle
+from sealgate.trust.statements import Freshness, PointerBundle, verify_freshness
 from sealgate.trust.times import parse_time
 
 Place = tuple[str, str]

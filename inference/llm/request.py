@@ -19,9 +19,9 @@ from inference.model.config import Data, ModelConfig
 from inference.screening.detector import Detector
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
-from sealgate.trust.answer import tensors_digest
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
+from sealgate.trust.receipts.answer_entry import tensors_digest
+from sealgate.trust.statements import Manifest
 
 TERMS, GOLDEN, CONFIG, TOKENIZER = "generator.json", "golden.json", "config.json", "tokenizer.json"
 INDEX, TOKENIZER_CONFIG = "model.safetensors.index.json", "tokenizer_config.json"

@@ -37,7 +37,7 @@ from inference.runtime import response_contract
 from inference.text.tokens import TokenRules
 from sealgate.reasons import Reason
 from sealgate.trust import canonical, fields
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
 
 FP32, INT64, BYTES = "FP32", "INT64", "BYTES"
 TOKENS_SHAPE = (-1, -1)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.screening.detector import Detector
-from sealgate.trust.digest import raw
+from sealgate.trust.canonical import raw
 
 Features = npt.NDArray[np.float32]
 _FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})\.f32")

@@ -28,10 +28,9 @@ from inference.engine.trust_state import Place
 from inference.server.load import Load
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.engine_counts import EngineCounts
 from sealgate.trust.keys import Signer
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import PointerBundle
+from sealgate.trust.statements import PointerBundle, sign_statement
+from sealgate.trust.statements.engine_counts import EngineCounts
 from sealgate.trust.times import format_time
 
 

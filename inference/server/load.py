@@ -14,9 +14,8 @@ from inference.engine.trust_state import Place
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.names import check_name
-from sealgate.trust.statements import PointerBundle
+from sealgate.trust.fields import check_name
+from sealgate.trust.statements import Manifest, PointerBundle
 
 ALIAS = "alias"
 POLICIES, FRESHNESS, POINTER = "policies", "freshness", "pointer"

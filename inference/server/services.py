@@ -19,7 +19,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceServicer
 

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from publishing.watermark import payload as payloads
 from publishing.watermark.chips import Signs, chips, offsets
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import canonical, digest, fields
+from sealgate.trust import canonical, fields
+from sealgate.trust.fields import check_name
 from sealgate.trust.keys import read_private_file, write_private_file
-from sealgate.trust.names import check_name
 
 SECRET_BYTES = 32
 _COMMITMENT = b"sealgate/watermark-commitment/v2\n"
@@ -92,7 +92,7 @@ class WatermarkKey:
         The secrets of recipients are independent to all but the key's holder, so one can be opened
         and tells nothing of the others.
         """
-        return Code(self.model, self._derived(_RECIPIENT + digest.raw(parent) + name.encode()))
+        return Code(self.model, self._derived(_RECIPIENT + canonical.raw(parent) + name.encode()))
 
     def _derived(self, purpose: bytes) -> bytes:
         return hmac.new(self.secret, purpose, hashlib.sha256).digest()
@@ -110,7 +110,7 @@ class Mark:
     unmarked: str
 
     def __post_init__(self) -> None:
-        digest.check_digest(self.unmarked)
+        canonical.check_digest(self.unmarked)
         if len(self.payload) != payloads.SIZE:
             raise Refusal(Reason.DOCUMENT_MALFORMED, f"a payload of {len(self.payload)} bytes")
 
@@ -121,8 +121,8 @@ class Mark:
         It binds all of them, and tells nothing of them, for the secret is 32 random bytes.
         """
         model = self.key.model.encode()
-        opened = self.key.secret + self.payload + digest.raw(self.unmarked)
-        return digest.sha256(_COMMITMENT + bytes([len(model)]) + model + opened)
+        opened = self.key.secret + self.payload + canonical.raw(self.unmarked)
+        return canonical.sha256(_COMMITMENT + bytes([len(model)]) + model + opened)
 
     def code(self, *, worded: bool) -> Code:
         """The signs of this mark, with its payload or by presence alone."""

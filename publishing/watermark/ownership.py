@@ -32,9 +32,8 @@ from publishing.watermark.second_reading import aligned_to
 from sealgate.auditing.entries import Entry, prove
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.digest import sha256
-from sealgate.trust.proof import TlogProof
+from sealgate.trust.canonical import sha256
+from sealgate.trust.transparency import TlogProof, open_checkpoint
 
 _TYPE = "sealgate/watermark-proof/v1"
 _FIELDS = ("model", "secret", "payload", "unmarked", "worded", "slots", "entry", "proof")

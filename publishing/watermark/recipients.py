@@ -15,9 +15,9 @@ from publishing.watermark.detection import Detection
 from publishing.watermark.key import Code, WatermarkKey
 from publishing.watermark.spreading import Spreading, spread
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import canonical, digest, fields
+from sealgate.trust import canonical, fields
+from sealgate.trust.fields import check_name
 from sealgate.trust.keys import read_private_file, write_private_file
-from sealgate.trust.names import check_name
 
 FALSE_ACCUSATION = 1e-6
 COLLUDERS = 5
@@ -45,8 +45,8 @@ class CopyRecord:
     def __post_init__(self) -> None:
         check_name(self.model)
         check_name(self.recipient)
-        digest.check_digest(self.parent)
-        digest.check_digest(self.file)
+        canonical.check_digest(self.parent)
+        canonical.check_digest(self.file)
 
 
 @dataclass(frozen=True, slots=True)

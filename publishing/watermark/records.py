@@ -20,7 +20,7 @@ from publishing.watermark.key import (
 )
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
-from sealgate.trust import canonical, digest, fields
+from sealgate.trust import canonical, fields
 from sealgate.trust.keys import read_private_file, write_private_file
 
 _MARK = "sealgate/watermark-mark/v1"
@@ -96,7 +96,7 @@ def load_mark(path: Path, key: WatermarkKey) -> MarkRecord:
         mark,
         document["worded"],
         fields.integer(document["entry"]),
-        digest.check_digest(document["version_digest"]),
+        canonical.check_digest(document["version_digest"]),
         read_slots(document["slots"]),
     )
 

@@ -23,8 +23,8 @@ from registry.log.rows import inconsistent, run_deferred_triggers
 from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS
 from registry.log.tile_log import Appended, CheckpointMemory, TileLog
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.keys import Signer
+from sealgate.trust.transparency import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,12 @@ from sqlalchemy import Connection, select
 from registry.differences import Difference, Edit, key_text
 from registry.log.tables import LogTables
 from sealgate.reasons import Refusal
-from sealgate.trust import merkle
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
-from sealgate.trust.digest import sha256
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import HASH_SIZE
-from sealgate.trust.note import Verifier
-from sealgate.trust.tiles import WIDTH
+from sealgate.trust.canonical import sha256
+from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import HASH_SIZE
+from sealgate.trust.transparency.note import Verifier
+from sealgate.trust.transparency.tiles import WIDTH
 
 
 @dataclass(frozen=True, slots=True)

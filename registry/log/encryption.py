@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from registry.log.index_keys import IndexKeys
 from sealgate.reasons import Refusal
-from sealgate.trust.answer import fields_of
+from sealgate.trust.receipts.answer_entry import fields_of
 
 _LABEL = b"sealgate/opening/v1 "
 _KEY_BYTES = 32

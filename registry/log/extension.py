@@ -7,9 +7,9 @@ from sqlalchemy import Connection
 from registry.log.rows import TileRows, inconsistent
 from registry.log.tables import LogTables
 from sealgate.reasons import Refusal
-from sealgate.trust.checkpoint import Checkpoint
-from sealgate.trust.merkle import verify_consistency
-from sealgate.trust.tiles import consistency_proof
+from sealgate.trust.transparency import Checkpoint
+from sealgate.trust.transparency.merkle import verify_consistency
+from sealgate.trust.transparency.tiles import consistency_proof
 
 
 class State(Protocol):

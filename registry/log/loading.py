@@ -6,11 +6,11 @@ from registry.log import rows
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint, next_index
 from registry.log.tables import LogTables
 from sealgate.reasons import Refusal
-from sealgate.trust.checkpoint import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
-from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import Signer
-from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash
-from sealgate.trust.tiles import WIDTH, partial_width
+from sealgate.trust.transparency import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash
+from sealgate.trust.transparency.tiles import WIDTH, partial_width
 
 
 def take_epoch(connection: Connection, tables: LogTables, origin: str) -> int:

@@ -17,7 +17,7 @@ from registry.log.postings import DAY, INDEXED, SUBJECT, Postings, all_days, rem
 from registry.log.rows import newest_checkpoint, next_index
 from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import FIELDS, fields_of
+from sealgate.trust.receipts.answer_entry import FIELDS, fields_of
 
 SEARCHABLE = frozenset({*FIELDS, DAY, SUBJECT})
 """What a search can name: fields, the day of an entry's time, and its subject."""

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from registry.log.encryption import Opening
 from registry.log.index_keys import IndexKeys
 from registry.log.tables import DAYS, POSTINGS
-from sealgate.trust.answer import fields_of
+from sealgate.trust.receipts.answer_entry import fields_of
 
 GROUP = 256
 """How many entries a row can list."""

@@ -12,8 +12,8 @@ from registry.log.plain_openings import has_plain_openings
 from registry.log.postings import remove_before
 from registry.log.rows import TileRows, inconsistent
 from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
-from sealgate.trust.merkle import leaf_hash
-from sealgate.trust.tiles import WIDTH
+from sealgate.trust.transparency.merkle import leaf_hash
+from sealgate.trust.transparency.tiles import WIDTH
 
 # The gateway's own answers wait while a few tiles are removed.
 _TILES_AT_ONCE = 16

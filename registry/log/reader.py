@@ -13,9 +13,9 @@ from registry.log.rows import TileRows
 from registry.log.tables import LogTables
 from registry.log.verification import Progress, Verified, verify_log
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import tiles
-from sealgate.trust.merkle import HASH_SIZE
-from sealgate.trust.note import Verifier
+from sealgate.trust.transparency import tiles
+from sealgate.trust.transparency.merkle import HASH_SIZE
+from sealgate.trust.transparency.note import Verifier
 
 LARGEST_READ = 1024
 # No log has 256 to the power of eight leaves.

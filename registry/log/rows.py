@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, func, select, text
 
 from registry.log.tables import LogTables
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.merkle import HASH_SIZE
+from sealgate.trust.transparency.merkle import HASH_SIZE
 
 _BLOCK = 1024
 _RUN_DEFERRED = text("SET CONSTRAINTS ALL IMMEDIATE")
@@ -21,7 +21,7 @@ class Newest(NamedTuple):
 
 
 class TileRows:
-    """The stored tiles, as `sealgate.trust.tiles` reads them.
+    """The stored tiles, as `sealgate.trust.transparency.tiles` reads them.
 
     A tile that has grown wider since serves a smaller tree too, unless `exact` is asked for.
     """

@@ -27,11 +27,11 @@ from registry.log.loading import check_newest_leaves, load, open_own, take_epoch
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint
 from registry.log.tables import LogTables
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import Checkpoint, log_vkey, sign_checkpoint
-from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import Signer
-from sealgate.trust.merkle import leaf_hash, verify_inclusion
-from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, inclusion_proof, partial_width
+from sealgate.trust.transparency import Checkpoint, log_vkey, sign_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import leaf_hash, verify_inclusion
+from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, inclusion_proof, partial_width
 
 LARGEST_GROUP = 256
 LARGEST_LEAF = 65535

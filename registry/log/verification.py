@@ -9,10 +9,10 @@ from registry.log import rows
 from registry.log.rows import TileRows, inconsistent
 from registry.log.tables import LogTables
 from sealgate.reasons import Refusal
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import HASH_SIZE, leaf_hash
-from sealgate.trust.tiles import WIDTH, Tile
+from sealgate.trust.transparency import open_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import HASH_SIZE, leaf_hash
+from sealgate.trust.transparency.tiles import WIDTH, Tile
 
 # Called with how many leaves have been checked and how many there are.
 Progress = Callable[[int, int], None]

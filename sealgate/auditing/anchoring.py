@@ -11,9 +11,9 @@ from sealgate.auditing.entries import prove
 from sealgate.auditing.told import Anchor, Told, log_keys
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
-from sealgate.trust.checkpoint import Checkpoint
-from sealgate.trust.merkle import verify_consistency
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import Checkpoint
+from sealgate.trust.transparency.merkle import verify_consistency
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 

@@ -11,13 +11,21 @@ from sealgate.auditing.entries import Entry, Excerpt, alias_of
 from sealgate.later_evidence import open_attached
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import DETECTOR
-from sealgate.trust import oms
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.evidence_rules import MAKERS
-from sealgate.trust.manifest import Manifest
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import CLOCK_SKEW, open_statement, verify_pointer
-from sealgate.trust.statements import Approval, Evidence, Pointer, PointerBundle, Proposal
+from sealgate.trust.policy.promotion_rules import MAKERS
+from sealgate.trust.statements import (
+    Approval,
+    Evidence,
+    Manifest,
+    Pointer,
+    PointerBundle,
+    Proposal,
+    oms,
+    open_statement,
+    verify_pointer,
+)
+from sealgate.trust.statements.verification import CLOCK_SKEW
 from sealgate.trust.times import parse_time
 
 

@@ -24,9 +24,9 @@ from datetime import datetime, timedelta
 from sealgate.auditing.entries import Entry
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.engine_counts import ENGINE, EngineCounts
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import open_statement
+from sealgate.trust.statements import open_statement
+from sealgate.trust.statements.engine_counts import ENGINE, EngineCounts
 from sealgate.trust.times import parse_micros, parse_time
 
 SEPARATE = "separate, digest checked there"

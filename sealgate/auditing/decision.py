@@ -14,12 +14,12 @@ from sealgate.auditing.entries import Excerpt
 from sealgate.auditing.screened import Opened, Search, find_beside, told
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
-from sealgate.trust.answer import BY_CANARY
-from sealgate.trust.checkpoint import Checkpoint
 from sealgate.trust.policy import Policy
-from sealgate.trust.receipt import Receipt, verify_receipt
-from sealgate.trust.shares import CANARY
+from sealgate.trust.policy.shares import CANARY
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.answer_entry import BY_CANARY
 from sealgate.trust.times import parse_micros
+from sealgate.trust.transparency import Checkpoint
 
 HOLDS = "holds"
 

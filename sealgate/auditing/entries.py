@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import canonical, fields, merkle
-from sealgate.trust.checkpoint import Checkpoint
-from sealgate.trust.digest import sha256
-from sealgate.trust.revoked import is_revoked, names
-from sealgate.trust.statements import Freshness
+from sealgate.trust import canonical, fields
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import Freshness, is_revoked
+from sealgate.trust.statements.verification import revocation_names
+from sealgate.trust.transparency import Checkpoint, merkle
 
 TYPE = "sealgate/entry/v1"
 # What the entries that are looked into here tell of their rows (registry/events.py).
@@ -49,9 +49,9 @@ class Entry:
     @classmethod
     def read(cls, index: int, leaf: bytes, documents: Iterable[bytes] = ()) -> "Entry":
         """Raises Refusal(DOCUMENT_MALFORMED)."""
-        names = ("event", "time", "principal", "subject", "body")
-        outer = fields.record(canonical.decode(leaf), names, TYPE)
-        told = {name: fields.text(outer[name]) for name in names[:-1]}
+        revocation_names = ("event", "time", "principal", "subject", "body")
+        outer = fields.record(canonical.decode(leaf), revocation_names, TYPE)
+        told = {name: fields.text(outer[name]) for name in revocation_names[:-1]}
         by_digest = {sha256(document): document for document in documents}
         body = fields.mapping(outer["body"])
         if told["event"] in _BODIES:
@@ -122,7 +122,7 @@ class Excerpt:
 
         Raises Refusal(LOG_INCONSISTENT) where it is, and the entry is not shown.
         """
-        wanted = names(model, digest)
+        wanted = revocation_names(model, digest)
         times = [e.time for e in self.of("version.revoked") if e.body["digest"] in wanted]
         if is_revoked(self.freshness.revoked, model, digest) and not times:
             raise Refusal(Reason.LOG_INCONSISTENT, f"the revocation of {digest} is not shown")

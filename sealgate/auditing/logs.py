@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sealgate.auditing.tree_check import Claim
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency import open_checkpoint
+from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 
 from sealgate.auditing.entries import Entry, alias_of
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import oms
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.note import Verifier
 from sealgate.trust.policy import Policy
-from sealgate.trust.statements import Evidence, PointerBundle
+from sealgate.trust.statements import Evidence, PointerBundle, oms
+from sealgate.trust.transparency.note import Verifier
 
 # A pointer as receipts know it: model, version digest, sequence.
 Place = tuple[str, str, str]

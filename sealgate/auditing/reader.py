@@ -10,14 +10,13 @@ import grpc
 from sealgate.auditing.anchoring import find_anchor
 from sealgate.auditing.entries import Entry, Excerpt, prove
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import merkle
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.note import Verifier
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import verify_freshness
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.statements import verify_freshness
+from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.note import Verifier
 from sealgate.v1 import audit_pb2 as messages
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.log_pb2 import GetCheckpointRequest

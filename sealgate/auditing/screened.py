@@ -10,13 +10,13 @@ from typing import Protocol
 
 from sealgate.auditing.entries import Entry, Excerpt
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.allowances import ALLOWED, Allowance, Held
-from sealgate.trust.answer import REDUCED
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import BLOCK, LABEL_ONLY
-from sealgate.trust.promotion import open_statement
-from sealgate.trust.screens import STEP_UP
+from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
+from sealgate.trust.policy.screening import STEP_UP
+from sealgate.trust.receipts.answer_entry import REDUCED
+from sealgate.trust.statements import open_statement
+from sealgate.trust.statements.allowance import ALLOWED, Allowance, HeldRequest
 
 _ANSWERED = "answered"
 # Between the two entries lie those of requests that ended at the same moment.
@@ -98,8 +98,10 @@ def _allowed(opened: Mapping[str, str], policy: Policy, digest: str, excerpt: Ex
     envelope = Envelope.decode(entry.document(str(entry.body["envelope"])))
     step_up = policy.screen(opened["model"]).step_up
     allowance = open_statement(envelope, Allowance, policy, (step_up.role,) if step_up else ())
-    held = Held(opened["principal"], opened["model"], opened["version_digest"], opened["input"])
-    if Held(allowance.caller, allowance.model, allowance.digest, allowance.input) != held:
+    held = HeldRequest(
+        opened["principal"], opened["model"], opened["version_digest"], opened["input"]
+    )
+    if HeldRequest(allowance.caller, allowance.model, allowance.digest, allowance.input) != held:
         raise Refusal(Reason.ALLOWANCE_MISMATCH, digest)
     if allowance.person == allowance.caller or envelope.payload_digest != digest:
         raise Refusal(Reason.ALLOWANCE_SIGNER, allowance.person)

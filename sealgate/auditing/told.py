@@ -8,9 +8,9 @@ from sealgate.auditing.closed import Erased
 from sealgate.auditing.tree_check import Claim
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.note import Verifier
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import open_checkpoint
+from sealgate.trust.transparency.note import Verifier
 
 ANCHORED = "answers.anchored"
 PRUNED = "log.pruned"

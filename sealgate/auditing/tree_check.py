@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import EMPTY_ROOT, HASH_SIZE, leaf_hash
-from sealgate.trust.tiles import HEIGHT
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import EMPTY_ROOT, HASH_SIZE, leaf_hash
+from sealgate.trust.transparency.tiles import HEIGHT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from sealgate.auditing.closed import Closed, Erased, check_closed
 from sealgate.auditing.told import Told, last_anchor, named_logs
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
-from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency.cosignature import WitnessKey
 
 INTACT = "intact"
 INCOMPLETE = "incomplete"

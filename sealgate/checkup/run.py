@@ -21,8 +21,8 @@ from sealgate.listing import every
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import policy_history
-from sealgate.trust.rights import DEFAULT_ALIAS
-from sealgate.trust.shares import SHADOW
+from sealgate.trust.policy import DEFAULT_ALIAS
+from sealgate.trust.policy.shares import SHADOW
 from sealgate.trust.times import parse_time
 from sealgate.v1.registry_pb2 import ListModelsRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub

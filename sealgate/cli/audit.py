@@ -14,8 +14,8 @@ from sealgate.cli.main import JoinedGroup
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import connected, profile
 from sealgate.client.witness_file import Memory, WitnessFile
-from sealgate.trust.merkle import leaf_hash
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.transparency.merkle import leaf_hash
 from sealgate.v1 import log_pb2 as messages
 
 

@@ -13,7 +13,7 @@ from sealgate.cli.audit_verify import NOT_ALL_SEEN
 from sealgate.cli.output import json_option, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import format_time
 
 _LOOK_SECONDS = 1.0

@@ -14,8 +14,8 @@ from sealgate.auditing.reader import AuditReader, Opened
 from sealgate.cli.output import json_option, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
-from sealgate.trust.answer import READ
 from sealgate.trust.policy import Policy
+from sealgate.trust.receipts.answer_entry import READ
 
 _KEYID = re.compile(r"[0-9a-f]{64}")
 _THRESHOLD = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")

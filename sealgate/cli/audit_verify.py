@@ -27,8 +27,8 @@ from sealgate.cli.output import json_option, show_rows
 from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
 from sealgate.reasons import Reason
-from sealgate.trust.cosignature import WitnessKey
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency.cosignature import WitnessKey
 
 _LOOK_SECONDS = 0.5
 NOT_ALL_SEEN = 3

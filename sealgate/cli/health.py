@@ -13,7 +13,7 @@ from sealgate.checkup.run import Wanted, check
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import profile, profile_of
 from sealgate.reasons import Refusal
-from sealgate.trust.rights import DEFAULT_ALIAS
+from sealgate.trust.policy import DEFAULT_ALIAS
 
 _COLUMNS = ("check", "subject", "state", "detail")
 

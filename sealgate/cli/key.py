@@ -6,9 +6,9 @@ import click
 
 from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import ask_hidden, ask_secret, json_option, show_fields
-from sealgate.signing_keys import PASSPHRASE_VARIABLE, open_signer, read_passphrase
-from sealgate.trust import note
+from sealgate.signers import PASSPHRASE_VARIABLE, open_signer, read_passphrase
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, save_private_key
+from sealgate.trust.transparency import note
 
 passphrase_option = click.option(
     "--passphrase-file",

@@ -16,8 +16,8 @@ from sealgate.pack.export import log_folder
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Kind
 from sealgate.remote import Profile, reason_of
-from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.policy import Policy
+from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1.log_pb2 import GetCheckpointRequest
 
 

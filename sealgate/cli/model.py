@@ -19,9 +19,8 @@ from sealgate.cli.watch import watch
 from sealgate.later_evidence import open_attached
 from sealgate.listing import every
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.evidence_rules import RED_TEAM
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Evidence
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.statements import Evidence, Manifest
 from sealgate.v1 import registry_pb2 as messages
 
 _reason_option = click.option("--reason", required=True, help="Why; it is signed and kept.")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.signing_keys import PASSPHRASE_VARIABLE
+from sealgate.signers import PASSPHRASE_VARIABLE
 
 # Whatever reads a pipe takes a row a line, however long.
 _PIPE_WIDTH = 10_000

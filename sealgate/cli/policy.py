@@ -15,8 +15,8 @@ from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import profile
 from sealgate.cli.policy_chain import open_chain, policy_option, read_chain
 from sealgate.cli.policy_show import right_row, show, summary
-from sealgate.trust.policy import Policy, next_policy
-from sealgate.trust.rights import ACTION_ROLES, ALL, DEFAULT_ALIAS, decide
+from sealgate.trust.policy import DEFAULT_ALIAS, Policy, next_policy
+from sealgate.trust.policy.rights import ACTION_ROLES, ALL, decide
 
 
 @click.group(cls=HelpfulGroup)

@@ -11,11 +11,12 @@ from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import fetch_chain, newest, policy_option, read_chain
 from sealgate.mutations import send
 from sealgate.reasons import Reason, Refusal
-from sealgate.signing_keys import open_signer
+from sealgate.signers import open_signer
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import PAYLOAD_TYPE, Policy, check_next_version
-from sealgate.trust.policy_changes import changes
+from sealgate.trust.policy import Policy, check_next_version
+from sealgate.trust.policy.changes import changes
+from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.times import format_time
 from sealgate.v1.policy_pb2 import AcceptPolicyRequest
 from sealgate.v1.policy_pb2_grpc import PolicyServiceStub

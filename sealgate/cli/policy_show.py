@@ -10,9 +10,7 @@ from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import profile
 from sealgate.cli.policy_chain import open_chain, policy_option, read_chain
 from sealgate.cli.review import facts
-from sealgate.trust import policy_sections
-from sealgate.trust.policy import Policy
-from sealgate.trust.rights import Right
+from sealgate.trust.policy import Policy, Right, document
 
 RIGHT_COLUMNS = ("right", "for", "actions", "models", "aliases", "conditions")
 
@@ -34,7 +32,7 @@ def show(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
     rights = None
     if current.rights is not None:
         rights = [right_row(number, right) for number, right in enumerate(current.rights, 1)]
-    sections = policy_sections.to_json(current)
+    sections = document.optional_sections(current)
     keys = list(_keys(current))
     if as_json:
         logs = {"registry": current.registry_log, "answers": list(current.answer_logs)}
@@ -49,7 +47,7 @@ def show(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
         click.echo("\nIt has no section rights: the roles alone decide.")
     else:
         _show_table(rights, RIGHT_COLUMNS)
-    for name in policy_sections.NAMES:
+    for name in document.OPTIONAL_SECTIONS:
         if name in sections and name != "rights":
             click.echo(f"\n{name}")
             for line in facts(sections[name]):

@@ -9,7 +9,7 @@ from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.people import profile
 from sealgate.cli.policy_chain import open_chain, policy_option, read_chain
 from sealgate.receipt_page import PagePins, receipt_page
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 
 
 @click.group(cls=HelpfulGroup)

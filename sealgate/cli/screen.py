@@ -12,9 +12,9 @@ from sealgate.cli.people import connected, profile
 from sealgate.cli.rows import input_options, read_input
 from sealgate.client.question import Question
 from sealgate.reasons import Reason, Refusal
-from sealgate.signing_keys import open_signer
-from sealgate.trust.allowances import NONCE_BYTES, Allowance
-from sealgate.trust.promotion import sign_statement
+from sealgate.signers import open_signer
+from sealgate.trust.statements import sign_statement
+from sealgate.trust.statements.allowance import NONCE_BYTES, Allowance
 from sealgate.trust.times import format_time
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub

@@ -11,7 +11,7 @@ from sealgate.cli.people import connected, profile
 from sealgate.cli.policy_chain import policy_history
 from sealgate.listing import every
 from sealgate.mutations import send
-from sealgate.trust.pseudonym import is_pseudonym
+from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 

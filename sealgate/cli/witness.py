@@ -12,7 +12,7 @@ from sealgate.cli.failures import HelpfulGroup
 from sealgate.cli.output import ask_secret
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
-from sealgate.signing_keys import open_signer
+from sealgate.signers import open_signer
 from sealgate.witnessing.server import WitnessServer
 from sealgate.witnessing.service import Memory, Witness
 from sealgate.witnessing.settings import WitnessConfig

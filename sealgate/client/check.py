@@ -22,11 +22,11 @@ from typing import Self
 from sealgate.client.refused import CheckedReceipt
 from sealgate.client.witness import Sighting
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import FIELDS
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.trust.times import parse_micros
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"

@@ -38,7 +38,7 @@ from sealgate.client.witness import Gap, Sighting, Witness
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs
-from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1 import log_pb2, registry_pb2
 
 # A withdrawn log key is noticed after this time at the latest.

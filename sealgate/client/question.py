@@ -12,8 +12,8 @@ from sealgate.client.refused import CheckedReceipt
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.tensors import Array, Tensor, read_inputs, write_inputs
-from sealgate.trust.answer import tensors_digest
-from sealgate.trust.rights import DEFAULT_ALIAS
+from sealgate.trust.policy import DEFAULT_ALIAS
+from sealgate.trust.receipts.answer_entry import tensors_digest
 
 
 @dataclass(frozen=True, slots=True)

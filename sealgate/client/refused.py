@@ -8,7 +8,7 @@ import grpc
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA, facts_of, reason_name_of, reason_of, retry_after_of
-from sealgate.trust.checkpoint import Checkpoint
+from sealgate.trust.transparency import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from sealgate.client.refused import LogFork
 from sealgate.client.witness_file import Memory, WitnessFile
 from sealgate.reasons import Refusal
-from sealgate.trust import merkle
-from sealgate.trust.checkpoint import Checkpoint
-from sealgate.trust.proof import TlogProof
+from sealgate.trust.transparency import Checkpoint, TlogProof, merkle
 
 _SAVE_SECONDS = 1.0
 # Entries that calls have claimed; older ones lie before whatever is still in flight.

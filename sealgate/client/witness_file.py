@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealgate.trust import canonical, fields
-from sealgate.trust.checkpoint import Checkpoint
+from sealgate.trust.transparency import Checkpoint
 
 TYPE = "sealgate/witness/v1"
 

@@ -13,27 +13,26 @@ from typing import Any
 from sealgate.pack.folder import Writer
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
-from sealgate.trust import canonical, statements
-from sealgate.trust.allowances import Allowance
-from sealgate.trust.digest import raw, sha256
+from sealgate.trust import canonical
+from sealgate.trust.canonical import raw, sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.evidence_rules import ATTACHERS, MAKERS
-from sealgate.trust.names import check_name
+from sealgate.trust.fields import check_name
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import ROLES
-from sealgate.trust.promotion import open_under
-from sealgate.trust.statement_form import Statement
-from sealgate.trust.statements import PointerBundle
+from sealgate.trust.policy.principals import ROLES
+from sealgate.trust.policy.promotion_rules import ATTACHERS, MAKERS
+from sealgate.trust.statements import PointerBundle, open_under, types
+from sealgate.trust.statements.allowance import Allowance
+from sealgate.trust.statements.base import Statement
 from sealgate.v1.audit_pb2 import ProvenEntry
 
 # The kinds of evidence that lie beside their envelope as plain JSON too.
 _PLAIN = {"mlbom": "mlbom.json", "screening-report": "screening.json"}
 _ROLES: Mapping[type[Statement], tuple[str, ...]] = {
-    statements.Evidence: tuple(MAKERS),
-    statements.Proposal: ("publisher", "admin"),
-    statements.Approval: ("approver",),
-    statements.Pointer: ("admin", "rollback"),
-    statements.Revocation: ("admin",),
+    types.Evidence: tuple(MAKERS),
+    types.Proposal: ("publisher", "admin"),
+    types.Approval: ("approver",),
+    types.Pointer: ("admin", "rollback"),
+    types.Revocation: ("admin",),
     # By whatever role the policy asked for then; it was checked before the entry was made.
     Allowance: tuple(ROLES),
 }
@@ -126,7 +125,7 @@ class Documents:
         self._writer.write(place / "subject", subject)
         for digest in record.body["evidence"]:
             data = record.document(digest)
-            item = self._open(data, statements.Evidence)
+            item = self._open(data, types.Evidence)
             self._writer.write(place / "evidence" / f"{item.kind}.dsse.json", data)
             if item.kind in _PLAIN:
                 self._writer.write(place / _PLAIN[item.kind], canonical.encode(item.body))
@@ -134,13 +133,13 @@ class Documents:
 
     def _write_revocation(self, record: Record) -> None:
         data = record.document(record.body["envelope"])
-        self._open(data, statements.Revocation)
+        self._open(data, types.Revocation)
         place = _place(record, "revocations", f"{int(record.subject[3])}.dsse.json")
         self._writer.write(place, data)
 
     def _write_proposal(self, record: Record) -> None:
         data = record.document(record.body["envelope"])
-        self._open(data, statements.Proposal)
+        self._open(data, types.Proposal)
         digest = record.body["proposal"]
         self._proposals[digest] = _place(record, "proposals", raw(digest).hex())
         self._writer.write(self._proposals[digest] / "proposal.dsse.json", data)
@@ -150,13 +149,13 @@ class Documents:
         # Else it is of a model that is not wanted.
         if place is not None:
             data = record.document(record.body["envelope"])
-            approval = self._open(data, statements.Approval)
+            approval = self._open(data, types.Approval)
             self._writer.write(place / "approvals" / f"{approval.approver}.dsse.json", data)
 
     def _write_pointer(self, record: Record) -> None:
         data = record.document(record.body["bundle"])
         pointer = PointerBundle.decode(data).pointer.encode()
-        self._open(pointer, statements.Pointer)
+        self._open(pointer, types.Pointer)
         alias = check_name(record.subject[3], Reason.NAME_MALFORMED)
         place = _place(record, "aliases", alias, str(int(record.body["sequence"])))
         self._writer.write(place / "bundle.json", data)
@@ -177,7 +176,7 @@ class Documents:
     def _write_attached(self, record: Record) -> None:
         """Evidence that came after the version, by its digest: one person may attach several."""
         data = record.document(record.body["envelope"])
-        item = self._open(data, statements.Evidence, ATTACHERS)
+        item = self._open(data, types.Evidence, ATTACHERS)
         place = _place(record, "versions", str(int(record.subject[3])), "attached")
         name = f"{item.kind}-{raw(record.body['item']).hex()}"
         self._writer.write(place / f"{name}.dsse.json", data)

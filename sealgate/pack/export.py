@@ -21,9 +21,9 @@ from sealgate.pack.folder import Writer, new_folder
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time
+from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1.audit_pb2 import StreamRecordsRequest
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.log_pb2 import GetCheckpointRequest

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from sealgate.auditing.tree_check import Claim, check_sizes
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import HASH_SIZE, leaf_hash
-from sealgate.trust.tiles import HEIGHT, WIDTH, Tile, tile_path, tree_root
+from sealgate.trust.transparency import Checkpoint, open_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import HASH_SIZE, leaf_hash
+from sealgate.trust.transparency.tiles import HEIGHT, WIDTH, Tile, tile_path, tree_root
 
 CHECKPOINT = "checkpoint"
 _LENGTH = 2
@@ -54,7 +54,9 @@ class TileFolder:
         return self._frontier.size
 
     def read(self, level: int, index: int, width: int) -> bytes:
-        """Return the first `width` hashes of a tile, as `sealgate.trust.tiles` asks for them."""
+        """Return the first `width` hashes of a tile, as `sealgate.trust.transparency.tiles` asks
+        for them.
+        """
         return self._bytes(tile_path(level, index, width))
 
     def check_claim(self, claim: Claim) -> None:

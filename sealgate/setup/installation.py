@@ -16,12 +16,13 @@ from sealgate.setup.certificates import Authority
 from sealgate.setup.engine import CLIENT, SERVER, EnginePlace
 from sealgate.setup.engine import NAME as ENGINE
 from sealgate.setup.tokens import ISSUER, key_set, mint_token, new_issuer_key
-from sealgate.trust import canonical, dsse, ml_dsa, note
-from sealgate.trust.evidence_rules import MAKERS
+from sealgate.trust import canonical, dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
-from sealgate.trust.ml_dsa import MlDsaKey
-from sealgate.trust.policy import PAYLOAD_TYPE, TYPE
+from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE
+from sealgate.trust.policy.promotion_rules import MAKERS
 from sealgate.trust.times import format_time
+from sealgate.trust.transparency import ml_dsa, note
+from sealgate.trust.transparency.ml_dsa import MlDsaKey
 
 _LIFETIME = timedelta(days=365)
 _TOKEN_LIFETIME = timedelta(hours=12)

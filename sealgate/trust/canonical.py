@@ -4,7 +4,9 @@ Numbers follow the RFC: an integral float is written without its point and reads
 and integers end at 2**53 - 1.
 """
 
+import hashlib
 import json
+import re
 from typing import Any
 
 import rfc8785
@@ -46,3 +48,29 @@ def decode(data: bytes) -> Any:
     if encode(value) != data:
         raise Refusal(Reason.DOCUMENT_MALFORMED, "JSON, but not in its canonical form")
     return value
+
+
+_PREFIX = "sha256:"
+_FORM = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def sha256(data: bytes) -> str:
+    """Return the digest of `data` as text."""
+    return _PREFIX + hashlib.sha256(data).hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is a digest in its fixed form."""
+    return _FORM.fullmatch(text) is not None
+
+
+def check_digest(text: str) -> str:
+    """Return `text` if it is a digest in its fixed form. Raises Refusal(DOCUMENT_MALFORMED)."""
+    if not isinstance(text, str) or not _FORM.fullmatch(text):
+        raise Refusal(Reason.DOCUMENT_MALFORMED, "a digest is not in its fixed form")
+    return text
+
+
+def raw(text: str) -> bytes:
+    """Return the 32 bytes of a digest. Raises Refusal(DOCUMENT_MALFORMED)."""
+    return bytes.fromhex(check_digest(text)[len(_PREFIX) :])

@@ -11,7 +11,7 @@ from typing import Self
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PublicKey, Signer
 
 _MOST_SIGNATURES = 32

@@ -5,6 +5,7 @@ Each function returns its argument with a type, or raises Refusal(DOCUMENT_MALFO
 
 import base64
 import binascii
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -90,3 +91,16 @@ def unhex(value: Any, size: int) -> bytes:
 def malformed(detail: str) -> Refusal:
     """Return the refusal of a document."""
     return Refusal(Reason.DOCUMENT_MALFORMED, detail)
+
+
+SPIFFE_ID = r"(?=.{1,2048}$)spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+"
+"""A workload's SPIFFE ID: a trust domain and a path of plain segments, none of them `.` or `..`."""
+
+_FORM = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+
+def check_name(text: str, reason: Reason = Reason.NAME_MALFORMED) -> str:
+    """Return `text` if it is a name. Raises Refusal(reason)."""
+    if not isinstance(text, str) or not _FORM.fullmatch(text):
+        raise Refusal(reason, "a name is not of the form [a-z][a-z0-9-]{0,62}")
+    return text

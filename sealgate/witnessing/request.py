@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from sealgate.trust import fields
-from sealgate.trust.merkle import HASH_SIZE
+from sealgate.trust.transparency.merkle import HASH_SIZE
 
 MOST_HASHES = 63
 LARGEST_BYTES = 64 * 1024

@@ -13,11 +13,10 @@ from http import HTTPStatus
 from pathlib import Path
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import note
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint
-from sealgate.trust.cosignature import WitnessKey, cosign
 from sealgate.trust.keys import Signer
-from sealgate.trust.merkle import EMPTY_ROOT, verify_consistency
+from sealgate.trust.transparency import Checkpoint, note, open_checkpoint
+from sealgate.trust.transparency.cosignature import WitnessKey, cosign
+from sealgate.trust.transparency.merkle import EMPTY_ROOT, verify_consistency
 from sealgate.witnessing.request import SIZE_TYPE, AddCheckpoint
 
 _TABLE = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback, read_settings
-from sealgate.trust import note
+from sealgate.trust.transparency import note
 
 
 @dataclass(frozen=True, slots=True)

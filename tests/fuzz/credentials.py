@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.auth.key_sets import KeySet
 from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.setup.certificates import Authority
-from sealgate.trust.certificate import certificate_identity
+from sealgate.trust.keys.certificate_identity import certificate_identity
 from tests.fuzz.harness import Harness, chosen
 from tests.support import issuer
 
@@ -102,5 +102,10 @@ HARNESSES = (
         ("gateway.auth.claims", "gateway.auth.tokens"),
     ),
     Harness("key-sets", _parse_key_set, _key_sets, ("gateway.auth.key_sets",)),
-    Harness("certificates", _parse_certificate, _certificates, ("sealgate.trust.certificate",)),
+    Harness(
+        "certificates",
+        _parse_certificate,
+        _certificates,
+        ("sealgate.trust.keys.certificate_identity",),
+    ),
 )

@@ -5,30 +5,35 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from sealgate.trust import dsse, ml_dsa, oms
-from sealgate.trust.allowances import Allowance
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.cosignature import WitnessKey, cosignatures
+from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.engine_counts import EngineCounts
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.merkle import HASH_SIZE
-from sealgate.trust.ml_dsa import Cosigner
-from sealgate.trust.note import Verifier, open_note, vkey
 from sealgate.trust.policy import Policy
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.statements import (
     Approval,
     Evidence,
     Freshness,
+    Manifest,
     Pointer,
     PointerBundle,
     Proposal,
     Revocation,
+    oms,
 )
-from sealgate.trust.tiles import WIDTH, consistency_proof, inclusion_proofs, partial_width
+from sealgate.trust.statements.allowance import Allowance
+from sealgate.trust.statements.engine_counts import EngineCounts
+from sealgate.trust.transparency import TlogProof, ml_dsa, open_checkpoint
+from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import HASH_SIZE
+from sealgate.trust.transparency.ml_dsa import Cosigner
+from sealgate.trust.transparency.note import Verifier, open_note, vkey
+from sealgate.trust.transparency.tiles import (
+    WIDTH,
+    consistency_proof,
+    inclusion_proofs,
+    partial_width,
+)
 from sealgate.witnessing.request import AddCheckpoint
 from tests.fuzz.harness import Harness, canonical_form, chosen
 from tests.support import receipts, vectors

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sealgate.trust.allowances import Allowance, Held
+from sealgate.trust.statements.allowance import Allowance, HeldRequest
 from tests.support.people import VERSION_DIGEST, at
 
 INPUT = "sha256:" + "7" * 64
@@ -24,6 +24,6 @@ def an_allowance(**changes: Any) -> Allowance:
     return Allowance(**(values | changes))
 
 
-def held(allowance: Allowance) -> Held:
+def held(allowance: Allowance) -> HeldRequest:
     """The request that an allowance stands for."""
-    return Held(allowance.caller, allowance.model, allowance.digest, allowance.input)
+    return HeldRequest(allowance.caller, allowance.model, allowance.digest, allowance.input)

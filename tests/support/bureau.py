@@ -19,25 +19,22 @@ from registry.database import Database
 from registry.policies import PinnedRoot
 from registry.records import PointerRecord, ProposalRecord, VersionRecord
 from registry.registry import Registry
-from sealgate.trust import oms
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import Principal
-from sealgate.trust.promotion import (
-    check_covered,
-    sign_statement,
-    verify_freshness,
-    verify_pointer,
-)
+from sealgate.trust.policy import Policy, Principal
 from sealgate.trust.statements import (
     Approval,
     Evidence,
+    Manifest,
     Pointer,
     PointerBundle,
     Proposal,
     Revocation,
+    check_covered,
+    oms,
+    sign_statement,
+    verify_freshness,
+    verify_pointer,
 )
 from sealgate.trust.times import format_time
 from tests.support.people import NOW, REGISTRY_LOG, key, make_policy, p256_key, sign_policy

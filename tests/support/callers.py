@@ -11,7 +11,7 @@ from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
 from sealgate.signed_version import policy_history
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 from tests.support.house import House, question, rows
 

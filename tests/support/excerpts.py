@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from registry.audit_trail import Excerpt as Shown
 from sealgate.auditing.entries import Entry, Excerpt, prove
-from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import verify_freshness
+from sealgate.trust.statements import verify_freshness
+from sealgate.trust.transparency import open_checkpoint
 from tests.support.bureau import Bureau
 
 MINUTE = timedelta(minutes=1)

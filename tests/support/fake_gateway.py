@@ -24,15 +24,13 @@ from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.tensors import Tensor, read_inputs, write_outputs
-from sealgate.trust import answer, merkle
-from sealgate.trust.answer import FIELDS, V1_FIELDS
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.frontier import Frontier
 from sealgate.trust.policy import Policy
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import Receipt
-from sealgate.trust.tiles import consistency_proof
+from sealgate.trust.receipts import Receipt, answer_entry
+from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.trust.times import format_micros
+from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import consistency_proof
 from sealgate.v1 import log_pb2, registry_pb2
 from tests.support.people import ANSWER_LOG, NOW, key, make_policy, sign_policy
 from tests.support.tile_store import TileStore
@@ -180,8 +178,8 @@ class FakeGateway:
         self.change(known)
         names = V1_FIELDS if self.older else FIELDS
         listed = tuple(known.get(field, "") for field in names)
-        salts = answer.salts(b"k" * 32, len(self.leaves).to_bytes(16), len(names))
-        entry = answer.leaf(listed, salts)
+        salts = answer_entry.salts(b"k" * 32, len(self.leaves).to_bytes(16), len(names))
+        entry = answer_entry.leaf(listed, salts)
         self.leaves.append(entry)
         index = len(self.leaves) - 1
         path = self._frontier(len(self.leaves)).inclusion_proof(index)

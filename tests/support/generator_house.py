@@ -13,7 +13,7 @@ from generation import process
 from generation.settings import GeneratorConfig
 from inference.server.server import Server
 from sealgate.setup.engine import EnginePlace
-from sealgate.trust.answer import FIELDS
+from sealgate.trust.receipts.answer_entry import FIELDS
 from tests.support.house import House
 from tests.support.tiny_decoder import prompts
 

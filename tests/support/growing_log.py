@@ -1,10 +1,9 @@
 """A log in memory that grows, and can be made to fork or shrink: what witnesses are there for."""
 
-from sealgate.trust import merkle, note
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import Signer
-from sealgate.trust.tiles import consistency_proof
+from sealgate.trust.transparency import Checkpoint, merkle, note, sign_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import consistency_proof
 from tests.support.people import ANSWER_LOG, key
 from tests.support.tile_store import TileStore
 

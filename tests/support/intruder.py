@@ -14,10 +14,8 @@ from registry import schema
 from registry.database import Database
 from registry.freshness import newest_state, stored_envelope
 from registry.records import VersionRecord
-from sealgate.trust import oms
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Freshness, Pointer, PointerBundle
+from sealgate.trust.statements import Freshness, Pointer, PointerBundle, oms, sign_statement
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau
 from tests.support.people import at, key, p256_key

@@ -10,7 +10,7 @@ from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import Weights
 from publishing.watermark.records import MarkRecord, Slot
 from publishing.watermark.weights import Carrier
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 Floats = npt.NDArray[np.float32]
 KEY = WatermarkKey("digits", bytes(range(32)))

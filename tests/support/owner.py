@@ -8,11 +8,10 @@ from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.ownership import Claim, Finding, OwnershipProof, settle
 from publishing.watermark.reading import weights_of
 from publishing.watermark.records import MarkRecord
-from sealgate.trust import canonical, merkle
-from sealgate.trust.checkpoint import Checkpoint, log_vkey, sign_checkpoint
-from sealgate.trust.digest import sha256
+from sealgate.trust import canonical
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.proof import TlogProof
+from sealgate.trust.transparency import Checkpoint, TlogProof, log_vkey, merkle, sign_checkpoint
 from tests.support.marked import KEY, Floats, marked, network
 
 LOG = PrivateKey.generate()

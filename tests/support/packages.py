@@ -9,10 +9,9 @@ from safetensors.numpy import save
 
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from sealgate.trust import oms
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest, oms
 from sealgate.uploads import Package
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import House

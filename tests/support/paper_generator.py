@@ -15,8 +15,8 @@ from gateway.transport.call import CallCleanup
 from inference.backends.remote.generator import Begun, Generator
 from inference.engine.statistics import Statistics
 from inference.llm.messages import Piece
-from sealgate.trust.policy_parts import FLAG
-from sealgate.trust.screens import Screen, Verdicts
+from sealgate.trust.policy.principals import FLAG
+from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
 
 
 class Stream:
@@ -58,7 +58,9 @@ def generate(pieces: Sequence[Piece]) -> GenerationPipeline:
     saying = Saying(pieces)
     live = SimpleNamespace(model="tiny", alias="production", version=1, digest="", sequence=1)
     live.ready, live.policy, live.statistics = saying, "", saying.statistics
-    policy = SimpleNamespace(screen=lambda _: Screen(Verdicts(adversarial=FLAG)), rules=None)
+    policy = SimpleNamespace(
+        screen=lambda _: ScreeningRules(VerdictActions(adversarial=FLAG)), rules=None
+    )
     policy.digest = ""
     given: Sequence[Any] = (
         SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False),

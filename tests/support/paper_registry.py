@@ -11,25 +11,25 @@ from datetime import UTC, datetime, timedelta
 from inference.engine.admission import SignedManifest
 from inference.engine.trust_state import Place, TrustAnchor
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import dsse, oms
-from sealgate.trust.digest import sha256
+from sealgate.trust import dsse
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.note import vkey
-from sealgate.trust.policy import PAYLOAD_TYPE, Policy
-from sealgate.trust.policy_parts import Principal, Root, Rules
-from sealgate.trust.promotion import sign_statement
+from sealgate.trust.policy import Policy, PolicyRoot, PolicyRules, Principal
+from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.statements import (
-    PROMOTE,
-    ROLLBACK,
     Approval,
     Freshness,
+    Manifest,
     Pointer,
     PointerBundle,
     Proposal,
+    oms,
+    sign_statement,
 )
+from sealgate.trust.statements.types import PROMOTE, ROLLBACK
 from sealgate.trust.times import format_time
+from sealgate.trust.transparency.note import vkey
 
 ROLES = {
     "paula": ("publisher",),
@@ -86,12 +86,12 @@ class PaperRegistry:
             issued=format_time(self.now),
             expires=format_time(self.now + timedelta(days=days)),
             keys={key.keyid: key for key in public},
-            root=Root((self.root.public.keyid,), 1),
+            root=PolicyRoot((self.root.public.keyid,), 1),
             principals=tuple(
                 Principal(name, ROLES[name], tuple(k.public.keyid for k in owned[name]), ())
                 for name in people
             ),
-            rules=Rules(
+            rules=PolicyRules(
                 approvals={"production": 2, "canary": 1},
                 adversarial="block",
                 suspect="flag",

@@ -23,10 +23,9 @@ from registry.artifact_folder import FolderStore
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.tensors import Tensor, write_inputs
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Pointer
+from sealgate.trust.statements import Manifest, Pointer
 from tests.support.engine_outcomes import PLACE
 from tests.support.paper_registry import PaperRegistry, PaperVersion
 

@@ -10,14 +10,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import dsse, note
+from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.policy import PAYLOAD_TYPE, Policy
-from sealgate.trust.policy_parts import Principal, Root, Rules
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Approval, Freshness, Pointer, PointerBundle, Proposal
+from sealgate.trust.policy import Policy, PolicyRoot, PolicyRules, Principal
+from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.statements import (
+    Approval,
+    Freshness,
+    Pointer,
+    PointerBundle,
+    Proposal,
+    sign_statement,
+)
 from sealgate.trust.times import format_time
+from sealgate.trust.transparency import note
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, tzinfo=UTC)
 VERSION_DIGEST = "sha256:" + "1" * 64
@@ -72,9 +79,9 @@ def make_policy(**changes: Any) -> Policy:
         "issued": at(days=-10),
         "expires": at(days=300),
         "keys": {public.keyid: public for public in publics},
-        "root": Root(tuple(k.public.keyid for k in roots), 2),
+        "root": PolicyRoot(tuple(k.public.keyid for k in roots), 2),
         "principals": tuple(people),
-        "rules": Rules({"production": 2, "canary": 1}, "block", "flag", 3600, 86400),
+        "rules": PolicyRules({"production": 2, "canary": 1}, "block", "flag", 3600, 86400),
         "registry_log": note.vkey(REGISTRY_LOG, key("registry-log").public),
         "answer_logs": (note.vkey(ANSWER_LOG, key("answer-log").public),),
     }

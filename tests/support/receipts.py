@@ -5,19 +5,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sealgate.trust import answer, canonical, merkle
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.frontier import Frontier
+from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.times import format_time
+from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
 from tests.support.people import ANSWER_LOG, key, make_policy
 from tests.support.vectors import NONCE, SUBJECT_KEY, VALUES
 
 SIZE, INDEX = 11, 6
-SALTS = answer.salts(SUBJECT_KEY, NONCE)
-ENTRY = answer.leaf(VALUES, SALTS)
+SALTS = answer_entry.salts(SUBJECT_KEY, NONCE)
+ENTRY = answer_entry.leaf(VALUES, SALTS)
 ROOT_PEMS = [key(f"root-{number}").public.pem for number in range(3)]
 
 
@@ -51,7 +50,7 @@ def receipt(
     with the values of v1, a receipt of v1.
     """
     salts = SALTS[: len(values)]
-    entry = answer.leaf(values, salts)
+    entry = answer_entry.leaf(values, salts)
     made = Receipt.of(entry, values, salts, proof or proof_of(entry), fields)
     return made.encode().decode("utf-8")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from registry.log.answer_log import Answer, Opening
 from registry.log.encryption import KnownSubject
 from registry.log.index_keys import IndexKeys
-from sealgate.trust import answer
+from sealgate.trust.receipts import answer_entry
 
 
 class MemorySubjects:
@@ -35,14 +35,16 @@ SUBJECTS = MemorySubjects()
 
 
 def opening(
-    values: tuple[str, ...] = answer.FIELDS, nonce: bytes = bytes(16), subject: str = "subject"
+    values: tuple[str, ...] = answer_entry.FIELDS,
+    nonce: bytes = bytes(16),
+    subject: str = "subject",
 ) -> Opening:
     """An opening under the key that SUBJECTS has."""
     return Opening(values, nonce, subject, SUBJECTS.key(subject))
 
 
-def an_answer(subject: str = "subject", values: tuple[str, ...] = answer.FIELDS) -> Answer:
+def an_answer(subject: str = "subject", values: tuple[str, ...] = answer_entry.FIELDS) -> Answer:
     """An answer whose leaf commits to its opening."""
     nonce = subject.encode().ljust(16)[:16]
     opened = opening(values, nonce, subject)
-    return Answer(answer.leaf(values, answer.salts(opened.key, nonce)), opened)
+    return Answer(answer_entry.leaf(values, answer_entry.salts(opened.key, nonce)), opened)

@@ -10,7 +10,7 @@ from demo.stage import free_ports
 from gateway.config.document import GatewayConfig
 from sealgate.remote import Profile, connect
 from sealgate.trust.keys import PrivateKey, write_private_file
-from sealgate.trust.note import vkey
+from sealgate.trust.transparency.note import vkey
 from tests.support.house import House
 
 ORIGIN = "house.localhost/answers-2"

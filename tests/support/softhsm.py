@@ -10,8 +10,8 @@ from pathlib import Path
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism
 
-from sealgate.key_uri import MODULE_VARIABLE
 from sealgate.trust.keys import write_private_file
+from sealgate.trust.keys.pkcs11_uri import MODULE_VARIABLE
 from tests.support import oracles
 
 PIN = "4711-not-a-secret"

@@ -9,7 +9,7 @@ from typing import Any
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey, load_private_key
-from sealgate.trust.policy import PAYLOAD_TYPE
+from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.times import format_time
 from sealgate.v1 import policy_pb2, registry_pb2
 from sealgate.v1.policy_pb2_grpc import PolicyServiceStub

@@ -24,7 +24,7 @@ from publishing.watermark.embedding import embed
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.house import House
 
 FOLDER = Path(__file__).parent / "letters"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sealgate.trust.tiles import Tile
+from sealgate.trust.transparency.tiles import Tile
 
 
 class TileStore:

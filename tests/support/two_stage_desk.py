@@ -14,7 +14,7 @@ from inference.engine.result import Answer
 from inference.engine.statistics import Statistics
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.screens import Screen, Screens
+from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules
 from tests.support.onnx_models import Perceptron
 from tests.support.people import make_policy
 from tests.support.two_stages import two_stage_files
@@ -97,8 +97,8 @@ class Call:
 class Desk:
     """The path of a request, in front of such an engine; `recorded` is what entries would say."""
 
-    def __init__(self, screen: Screen) -> None:
-        policy = make_policy(screens=Screens({CONFIG.name: screen}))
+    def __init__(self, screen: ScreeningRules) -> None:
+        policy = make_policy(screens=ScreeningPolicy({CONFIG.name: screen}))
         self.engine, self.spy = Separate(), Spy()
         self.recorded: list[AuditRecord] = []
         told = SimpleNamespace(encode=lambda: b"{}")

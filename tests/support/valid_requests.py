@@ -4,8 +4,7 @@ from inference.server.load import Load
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import PointerBundle
+from sealgate.trust.statements import Manifest, PointerBundle
 from sealgate.v1 import audit_pb2, credential_pb2, engine_pb2, log_pb2, registry_pb2
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from tests.support.house import House, question, rows

@@ -12,18 +12,15 @@ from typing import Any
 
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
-from sealgate.trust import answer, dsse, merkle, note, oms
-from sealgate.trust.answer import fields_of
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.evidence_rules import EvidenceRules
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.policy import Policy
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import Receipt
-from sealgate.trust.rights import ALL, Right
-from sealgate.trust.risk import Risk
-from sealgate.trust.statements import Pointer
+from sealgate.trust import dsse
+from sealgate.trust.policy import Policy, Right
+from sealgate.trust.policy.promotion_rules import EvidenceRules, RiskTiers
+from sealgate.trust.policy.rights import ALL
+from sealgate.trust.receipts import Receipt, answer_entry
+from sealgate.trust.receipts.answer_entry import fields_of
+from sealgate.trust.statements import Manifest, Pointer, oms
+from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, note, sign_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
 from tests.support.people import (
     ANSWER_LOG,
     Office,
@@ -108,8 +105,8 @@ def log_proof() -> dict[str, Any]:
 
 
 def receipt(values: Sequence[str] = V1_VALUES) -> dict[str, Any]:
-    salts = answer.salts(SUBJECT_KEY, NONCE, len(values))
-    entry = answer.leaf(values, salts)
+    salts = answer_entry.salts(SUBJECT_KEY, NONCE, len(values))
+    entry = answer_entry.leaf(values, salts)
     names = fields_of(entry)
     frontier = Frontier.empty().append([merkle.leaf_hash(b"another"), merkle.leaf_hash(entry)])
     signed = sign_checkpoint(Checkpoint(ANSWER_LOG, 2, frontier.root), key("answer-log"))
@@ -168,7 +165,7 @@ def tensors() -> dict[str, Any]:
         {"name": name, "datatype": datatype, "shape": list(shape), "raw": raw.hex()}
         for name, datatype, shape, raw in TENSORS
     ]
-    return {"tensors": named, "digest": answer.tensors_digest(TENSORS)}
+    return {"tensors": named, "digest": answer_entry.tensors_digest(TENSORS)}
 
 
 def policies() -> dict[str, Any]:
@@ -191,7 +188,7 @@ def conditions() -> dict[str, Any]:
         replace(clients, environments=("staging",)),
         clients,
     )
-    risk = Risk({"digits": "high", "notes": "low"}, {"high": {"production": 3}})
+    risk = RiskTiers({"digits": "high", "notes": "low"}, {"high": {"production": 3}})
     evidence = EvidenceRules({"golden-run": ("publisher", "evidence"), "review": ("evidence",)})
     policy = make_policy(rights=rights, risk=risk, evidence=evidence)
     return {"payload": policy.encode().decode(), "digest": policy.digest}

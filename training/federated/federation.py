@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
 from training import sources, students
 from training.curves import Curves, Point

@@ -32,7 +32,7 @@ from inference.server.host import Host
 from inference.server.load import Load
 from inference.server.services import write_load
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.answer import INT8
+from sealgate.trust.receipts.answer_entry import INT8
 
 Array = npt.NDArray[Any]
 

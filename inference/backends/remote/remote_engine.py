@@ -24,8 +24,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Pointer, PointerBundle
+from sealgate.trust.statements import Manifest, Pointer, PointerBundle
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
 

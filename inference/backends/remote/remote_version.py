@@ -26,8 +26,8 @@ from inference.text.tokenizer import TextTokenizer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import write_inputs
-from sealgate.trust.answer import INT8
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.receipts.answer_entry import INT8
+from sealgate.trust.statements import Manifest
 
 Array = npt.NDArray[Any]
 

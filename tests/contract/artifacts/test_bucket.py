@@ -9,7 +9,7 @@ import pytest
 
 from registry.buckets import Bucket
 from sealgate.reasons import Reason
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.contract.artifacts.conftest import BucketPlace
 from tests.support import oracles
 from tests.support.bucket import CREDENTIALS

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.people import refused
 
 DATA = b"weights!" * 1000

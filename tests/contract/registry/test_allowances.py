@@ -4,15 +4,17 @@ from dataclasses import replace
 
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.screens import Screen, Screens, StepUp
+from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
+from sealgate.trust.statements import sign_statement
 from tests.support.allowances import an_allowance, held
 from tests.support.bureau import Bureau
 from tests.support.people import key, refused
 
 
 def ready(bureau: Bureau) -> Bureau:
-    bureau.accept(screens=Screens({"digits": Screen(step_up=StepUp("approver", 900))}))
+    bureau.accept(
+        screens=ScreeningPolicy({"digits": ScreeningRules(step_up=StepUpRule("approver", 900))})
+    )
     return bureau
 
 

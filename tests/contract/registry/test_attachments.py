@@ -10,11 +10,10 @@ from registry.attachments import LARGEST_ITEM, MOST_OF_ONE
 from registry.records import VersionRecord
 from registry.requests import Once
 from sealgate.reasons import Reason
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.evidence_rules import RED_TEAM
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Evidence
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.statements import Evidence, sign_statement
 from tests.support.bureau import Bureau
 from tests.support.people import VERSION_DIGEST, at, key, refused
 

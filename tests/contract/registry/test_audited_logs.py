@@ -22,9 +22,9 @@ from sealgate.auditing.verification import (
     verify_logs,
 )
 from sealgate.reasons import Reason
-from sealgate.trust.checkpoint import log_vkey, open_checkpoint
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.note import vkey
+from sealgate.trust.transparency import log_vkey, open_checkpoint
+from sealgate.trust.transparency.note import vkey
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, refused

@@ -18,7 +18,7 @@ from registry.prunings import Prunings
 from registry.requests import Once
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason
-from sealgate.trust import answer
+from sealgate.trust.receipts import answer_entry
 from tests.support.bureau import Bureau
 from tests.support.intruder import Intruder
 from tests.support.people import ANSWER_LOG, NOW, REGISTRY_LOG, key, refused
@@ -38,7 +38,7 @@ def place(database_url: str) -> str:
 @pytest.fixture
 def log(place: str) -> Iterator[AnswerLog]:
     """An answer log of 600 entries about three subjects in turn."""
-    leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", bytes(16)))
+    leaf = answer_entry.leaf(answer_entry.FIELDS, answer_entry.salts(b"key", bytes(16)))
     with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)) as log:
         for first in range(0, SIZE, 200):
             subjects = [f"subject-{n % 3}" for n in range(first, first + 200)]

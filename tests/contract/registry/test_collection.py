@@ -14,9 +14,9 @@ from registry.database import Database
 from registry.schema import COLLECTIONS
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason
-from sealgate.trust import canonical, oms
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import Manifest
+from sealgate.trust import canonical
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import Manifest, oms
 from tests.support.bureau import Bureau, version_files
 from tests.support.people import REGISTRY_LOG, key, p256_key, refused
 

@@ -12,13 +12,12 @@ from registry.records import VersionRecord
 from sealgate.auditing.decision import HOLDS, Examination, Finding
 from sealgate.auditing.entries import Excerpt
 from sealgate.auditing.reader import Opened
-from sealgate.trust.answer import FIELDS
-from sealgate.trust.checkpoint import Checkpoint
-from sealgate.trust.evidence_rules import RED_TEAM
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.receipt import Receipt
-from sealgate.trust.statements import Evidence
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.receipts import Receipt
+from sealgate.trust.receipts.answer_entry import FIELDS
+from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.times import format_micros
+from sealgate.trust.transparency import Checkpoint
 from tests.support.bureau import Bureau
 from tests.support.excerpts import MINUTE, opened, without
 from tests.support.people import NOW, at, key

@@ -8,7 +8,7 @@ import pytest
 from registry import revisions
 from registry.collection import Collector
 from registry.unit_of_work import Ledger
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.bureau import Bureau
 from tests.support.people import NOW, REGISTRY_LOG, key
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.engine_counts import EngineCounts
-from sealgate.trust.policy_parts import Principal
-from sealgate.trust.promotion import sign_statement
+from sealgate.trust.policy import Principal
+from sealgate.trust.statements import sign_statement
+from sealgate.trust.statements.engine_counts import EngineCounts
 from tests.support.bureau import Bureau
 from tests.support.people import VERSION_DIGEST, at, key, refused
 

@@ -17,9 +17,9 @@ from sqlalchemy import func, select
 from registry.database import Database
 from registry.log.answer_log import Answer, AnswerLog
 from registry.log.tables import OPENINGS
-from sealgate.trust import answer
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.note import vkey
+from sealgate.trust.receipts import answer_entry
+from sealgate.trust.transparency import open_checkpoint
+from sealgate.trust.transparency.note import vkey
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key
 from tests.support.records import SUBJECTS, opening
@@ -106,7 +106,7 @@ def record_answers(url: str, pipe: Connection) -> None:
     """Append groups of answers, telling each checkpoint once it is durable."""
     log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     pipe.send(log.note)
-    leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
+    leaf = answer_entry.leaf(answer_entry.FIELDS, answer_entry.salts(b"key", b"nonce"))
     group = [Answer(leaf, opening(nonce=b"nonce"))] * 37
     while True:
         log.append(group)

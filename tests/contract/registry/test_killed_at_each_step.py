@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from registry.database import Database
 from registry.log.answer_log import Answer, AnswerLog
 from registry.log.tables import ANSWERS, OPENINGS
-from sealgate.trust import answer
+from sealgate.trust.receipts import answer_entry
 from tests.support.bureau import Bureau
 from tests.support.killing import Steps, killed_at
 from tests.support.people import ANSWER_LOG, key
@@ -70,7 +70,7 @@ def test_a_change_of_state(
 
 
 def test_a_group_of_answers(database_url: str) -> None:
-    leaf = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
+    leaf = answer_entry.leaf(answer_entry.FIELDS, answer_entry.salts(b"key", b"nonce"))
     AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS).close()
     size = 0
     for step in itertools.count(1):

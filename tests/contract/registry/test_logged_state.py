@@ -15,9 +15,8 @@ from registry.log.answer_log import AnswerLog
 from registry.requests import Once
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.screens import Screen, Screens, StepUp
-from sealgate.trust.statements import Freshness
+from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
+from sealgate.trust.statements import Freshness, sign_statement
 from tests.support.allowances import an_allowance, held
 from tests.support.bureau import Bureau
 from tests.support.intruder import Intruder
@@ -151,7 +150,9 @@ def test_a_revocation_of_a_version_that_the_database_undoes_fails(
 def test_an_allowance_passes_once_though_its_row_is_deleted(
     bureau: Bureau, intruder: Intruder
 ) -> None:
-    bureau.accept(screens=Screens({"digits": Screen(step_up=StepUp("approver", 900))}))
+    bureau.accept(
+        screens=ScreeningPolicy({"digits": ScreeningRules(step_up=StepUpRule("approver", 900))})
+    )
     word = an_allowance()
     envelope = sign_statement(word, key("anna"))
     second = bureau.open()

@@ -17,8 +17,7 @@ from registry.open_uploads import LIFETIME, MOST_OPEN, OpenUpload, OpenUploads
 from registry.records import VersionRecord
 from registry.spool import Spool
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import oms
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest, oms
 from tests.support.bureau import Bureau, version_files
 from tests.support.people import p256_key, refused
 

@@ -19,7 +19,7 @@ from registry.log.tables import ANSWERS, DAYS, PLAIN_OPENINGS, POSTINGS
 from registry.log.tile_log import TileLog
 from registry.subjects import SubjectKeys
 from sealgate.reasons import Reason
-from sealgate.trust import answer
+from sealgate.trust.receipts import answer_entry
 from tests.support.people import ANSWER_LOG, key, refused
 from tests.support.postgres import other_schema
 from tests.support.records import SUBJECTS, MemorySubjects
@@ -31,7 +31,7 @@ CALLERS, MODELS = ("ward-1", "ward-2", "ward-3"), ("triage", "dose")
 def opening(number: int) -> Opening:
     """Entry `number`: two days, three callers, a subject for each 7th."""
     fields = {
-        **dict.fromkeys(answer.FIELDS, ""),
+        **dict.fromkeys(answer_entry.FIELDS, ""),
         "time": f"2026-11-{27 + (number >= 500)}T10:00:00.{number:06}Z",
         "principal": CALLERS[number % 3],
         "model": MODELS[number % 2],
@@ -46,7 +46,7 @@ def opening(number: int) -> Opening:
 
 def an_answer(number: int) -> Answer:
     told = opening(number)
-    return Answer(answer.leaf(told.fields, answer.salts(told.key, told.nonce)), told)
+    return Answer(answer_entry.leaf(told.fields, answer_entry.salts(told.key, told.nonce)), told)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_search_finds_what_looking_at_each_entry_finds(
 ) -> None:
     def matches(number: int) -> bool:
         told = opening(number)
-        values = dict(zip(answer.FIELDS, told.fields, strict=True))
+        values = dict(zip(answer_entry.FIELDS, told.fields, strict=True))
         values |= {"subject": told.subject, "day": told.day}
         return all(values[name] == value for name, value in where.items())
 

@@ -9,9 +9,8 @@ import pytest
 from registry.log.answer_log import AnswerLog
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.note import vkey
-from sealgate.trust.promotion import verify_freshness
-from sealgate.trust.statements import Freshness
+from sealgate.trust.statements import Freshness, verify_freshness
+from sealgate.trust.transparency.note import vkey
 from tests.support.bureau import Bureau, bureau_policy
 from tests.support.people import (
     ANSWER_LOG,

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.evidence_rules import EvidenceRules
-from sealgate.trust.note import vkey
-from sealgate.trust.risk import Risk
+from sealgate.trust.policy.promotion_rules import EvidenceRules, RiskTiers
+from sealgate.trust.transparency.note import vkey
 from tests.support.bureau import Bureau
 from tests.support.people import at, key, refused, sign_policy
 
@@ -39,7 +38,7 @@ def test_evidence_by_somebody_who_is_no_more(bureau: Bureau) -> None:
 
 
 def test_a_tier_asks_for_more_approvers(bureau: Bureau) -> None:
-    bureau.accept(risk=Risk({"digits": "high"}, {"high": {"production": 3}}))
+    bureau.accept(risk=RiskTiers({"digits": "high"}, {"high": {"production": 3}}))
     with refused(Reason.APPROVALS_MISSING):
         bureau.release(bureau.publish())
 

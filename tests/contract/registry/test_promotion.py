@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import Manifest, sign_statement
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau, verify_as_an_engine
 from tests.support.people import at, key, refused

@@ -6,8 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Approval
+from sealgate.trust.statements import Approval, sign_statement
 from tests.support.bureau import Bureau
 from tests.support.people import at, key, refused
 

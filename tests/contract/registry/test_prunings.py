@@ -15,10 +15,11 @@ from registry.log.tables import ANSWERS, OPENINGS
 from registry.prunings import Prunings
 from registry.unit_of_work import Ledger
 from sealgate.reasons import Reason
-from sealgate.trust import answer, canonical, merkle
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.note import vkey
-from sealgate.trust.pseudonym import is_pseudonym, pseudonym
+from sealgate.trust import canonical
+from sealgate.trust.receipts import answer_entry
+from sealgate.trust.receipts.answer_entry import is_pseudonym, pseudonym
+from sealgate.trust.transparency import merkle, open_checkpoint
+from sealgate.trust.transparency.note import vkey
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, NOW, key, refused
 from tests.support.postgres import other_schema
@@ -29,7 +30,9 @@ SIZE = 1000
 
 
 def leaf(number: int) -> bytes:
-    return answer.leaf(answer.FIELDS, answer.salts(b"key", number.to_bytes(16, "big")))
+    return answer_entry.leaf(
+        answer_entry.FIELDS, answer_entry.salts(b"key", number.to_bytes(16, "big"))
+    )
 
 
 def answers(first: int, end: int) -> list[Answer]:

@@ -34,13 +34,12 @@ from registry.rebuild import Rebuild
 from registry.replay import replay
 from registry.requests import Once
 from registry.unit_of_work import Ledger
-from sealgate.trust.digest import sha256
-from sealgate.trust.engine_counts import EngineCounts
-from sealgate.trust.evidence_rules import RED_TEAM
-from sealgate.trust.policy_parts import Principal
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.screens import Screen, Screens, StepUp
-from sealgate.trust.statements import Evidence
+from sealgate.trust.canonical import sha256
+from sealgate.trust.policy import Principal
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
+from sealgate.trust.statements import Evidence, sign_statement
+from sealgate.trust.statements.engine_counts import EngineCounts
 from tests.support.allowances import an_allowance, held
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, VERSION_DIGEST, at, key
@@ -61,7 +60,7 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     public = key("engine-1").public
     engine = Principal("engine-1", ("engine",), (public.keyid,), ())
     people, keys = bureau.policy.principals, bureau.policy.keys
-    screens = Screens({"digits": Screen(step_up=StepUp("approver", 900))})
+    screens = ScreeningPolicy({"digits": ScreeningRules(step_up=StepUpRule("approver", 900))})
     bureau.accept(
         principals=(*people, engine), keys={**keys, public.keyid: public}, screens=screens
     )

@@ -9,8 +9,13 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from registry import schema
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import check_covered, verify_freshness
-from sealgate.trust.statements import Freshness, Pointer, PointerBundle
+from sealgate.trust.statements import (
+    Freshness,
+    Pointer,
+    PointerBundle,
+    check_covered,
+    verify_freshness,
+)
 from tests.support.bureau import Bureau, pointer_envelope
 from tests.support.people import refused
 

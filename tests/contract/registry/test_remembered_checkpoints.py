@@ -12,7 +12,7 @@ from registry.log.tables import ANSWERS
 from registry.policies import PinnedRoot
 from registry.registry import Registry
 from sealgate.reasons import Reason
-from sealgate.trust.checkpoint import log_vkey
+from sealgate.trust.transparency import log_vkey
 from tests.support.bureau import Bureau
 from tests.support.intruder import Intruder
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, refused

@@ -14,11 +14,9 @@ from registry.erasures import Closing
 from registry.requests import KEPT, Once
 from registry.schema import REQUESTS
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import oms
-from sealgate.trust.digest import sha256
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.pseudonym import pseudonym
-from sealgate.trust.statements import Approval, Revocation
+from sealgate.trust.canonical import sha256
+from sealgate.trust.receipts.answer_entry import pseudonym
+from sealgate.trust.statements import Approval, Revocation, oms, sign_statement
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau, version_files
 from tests.support.people import ANSWER_LOG, NOW, key, p256_key, refused, sign_policy

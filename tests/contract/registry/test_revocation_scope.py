@@ -8,11 +8,11 @@ from inference.engine.engine import Engine
 from registry.records import VersionRecord
 from sealgate.auditing.as_of import standings
 from sealgate.reasons import Reason
-from sealgate.trust import oms
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.revoked import of_model
-from sealgate.trust.rights import ALL, Right
-from sealgate.trust.statements import Freshness
+from sealgate.trust.policy import Right
+from sealgate.trust.policy.rights import ALL
+from sealgate.trust.statements import Freshness, oms
+from sealgate.trust.statements.verification import revoked_model
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau
 from tests.support.engine_outcomes import FILES
@@ -69,7 +69,7 @@ def test_who_may_revoke_one_model_revokes_no_other(bureau: Bureau) -> None:
     scene = Scene(bureau, "test")
     assert scene.answering() == {"digits", "test"}
     bureau.revoke(scene.own)
-    assert scene.revoked() == (of_model("test", scene.own.digest),)
+    assert scene.revoked() == (revoked_model("test", scene.own.digest),)
     for engine in (scene.engine, engine_of(bureau)):
         assert scene.answering(engine) == {"digits"}
         assert not engine.is_revoked("digits", scene.own.digest)

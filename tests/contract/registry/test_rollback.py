@@ -1,9 +1,8 @@
 """Moving an alias back, and every way in which that is refused."""
 
 from sealgate.reasons import Reason
-from sealgate.trust.health import Health, Limits
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Pointer, PointerBundle, Proposal
+from sealgate.trust.policy.health_limits import HealthLimits, HealthRules
+from sealgate.trust.statements import Pointer, PointerBundle, Proposal, sign_statement
 from tests.support.bureau import Bureau, pointer_envelope, verify_as_an_engine
 from tests.support.people import key, refused
 
@@ -88,13 +87,13 @@ class TestRollback:
             bureau.promote(proposal, admin="guard")
 
     def test_a_service_returns_what_health_names(self, bureau: Bureau) -> None:
-        limits = Limits(60, 100, error_percent=5)
-        bureau.accept(health=Health({"digits": {"canary": limits}}))
+        limits = HealthLimits(60, 100, error_percent=5)
+        bureau.accept(health=HealthRules({"digits": {"canary": limits}}))
         first = bureau.release(bureau.publish("one"))
         bureau.release(bureau.publish("two"), predecessor=1)
         with refused(Reason.ROLE_TOO_LOW):
             bureau.roll_back(first, 3, admin="guard")
-        bureau.accept(health=Health({"digits": {"production": limits}}))
+        bureau.accept(health=HealthRules({"digits": {"production": limits}}))
         assert bureau.roll_back(first, 3, admin="guard").version == 1
 
     def test_by_an_approver(self, bureau: Bureau) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Table, delete, insert, select, update
 from registry import schema
 from registry.registry import Registry
 from sealgate.reasons import Reason
-from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.transparency import open_checkpoint
 from tests.support.bureau import Bureau
 from tests.support.people import refused
 

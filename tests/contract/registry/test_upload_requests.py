@@ -10,9 +10,8 @@ from registry.open_uploads import LIFETIME, OpenUploads
 from registry.requests import Once
 from registry.spool import Spool
 from sealgate.reasons import Reason
-from sealgate.trust import oms
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import Manifest, oms
 from tests.support.bureau import Bureau, version_files
 from tests.support.people import NOW, p256_key, refused
 

@@ -11,9 +11,8 @@ from registry.copies import PARENT
 from registry.records import VersionRecord
 from registry.uploads import Upload
 from sealgate.reasons import Reason
-from sealgate.trust import oms
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import Manifest, oms
 from tests.support.bureau import Bureau, version_files
 from tests.support.people import at, key, p256_key, refused
 

@@ -10,7 +10,7 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import format_time
 from tests.support.house import House, question, rows
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
 from tests.support.house import DATA, House, rows, running
 
 INPUTS = rows(count=3)

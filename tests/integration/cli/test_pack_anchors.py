@@ -13,9 +13,9 @@ import pytest
 from registry.log.answer_log import AnswerLog
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Reason
-from sealgate.trust.checkpoint import log_vkey
 from sealgate.trust.keys import PrivateKey, load_private_key
-from sealgate.trust.note import vkey
+from sealgate.trust.transparency import log_vkey
+from sealgate.trust.transparency.note import vkey
 from sealgate.v1 import log_pb2 as messages
 from tests.support.house import House, refusal
 from tests.support.records import SUBJECTS, an_answer

@@ -12,7 +12,7 @@ from sealgate.setup.installation import Installation, Ports
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy import PAYLOAD_TYPE
+from sealgate.trust.policy.document import PAYLOAD_TYPE
 
 CLIENTS = {
     "principals": [],

@@ -10,11 +10,10 @@ from safetensors.numpy import load_file
 from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder
 from sealgate.signed_version import SignedVersion
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.evidence_rules import RED_TEAM
-from sealgate.trust.promotion import open_statement
-from sealgate.trust.statements import Evidence
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.statements import Evidence, open_statement
 from tests.support.house import DATA, MODELS, running
 
 

@@ -20,8 +20,7 @@ from sealgate.cli.output import show_fields, show_rows
 from sealgate.cli.review import SCREENING_REPORT, show_review
 from sealgate.governance import Review
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Evidence
+from sealgate.trust.statements import Evidence, Manifest
 from sealgate.v1.audit_pb2 import StreamOpeningsRequest
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
 from sealgate.v1.log_pb2 import GetEntryRequest

@@ -17,7 +17,7 @@ from sealgate.client.refused import GatewayRefusal
 from sealgate.client.retries import Retries
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.receipt import CALLER_FIELDS
+from sealgate.trust.receipts import CALLER_FIELDS
 from tests.support.house import DATA, MODELS, labels, rows
 from tests.support.people import refused
 

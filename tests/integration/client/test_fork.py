@@ -8,7 +8,7 @@ import sealgate
 from sealgate.client.connection import options_of
 from sealgate.client.refused import LogFork
 from sealgate.reasons import Reason
-from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.transparency import open_checkpoint
 from tests.support.house import House, rows, running
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.house import ROOT, labels, rows
 from tests.support.oracles import run
 

@@ -12,8 +12,8 @@ from publishing.forward import ResponseGraph
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.statements import Manifest
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.foreign_servers import MlServer, ml_server
 from tests.support.house import House, labels, question, refusal, rows, running

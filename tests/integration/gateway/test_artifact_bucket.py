@@ -11,7 +11,7 @@ from registry.artifact_folder import FolderStore
 from registry.spool import Opened, Spool
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.house import House, now, question, refusal, rows, running
 
 DATA = b"nobody names these"

@@ -15,7 +15,7 @@ from gateway.rollout.auto_rollback import AutoRollback
 from inference.engine.ready_version import ReadyVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from sealgate.signing_keys import open_signer
+from sealgate.signers import open_signer
 from sealgate.trust.statements import Pointer, PointerBundle
 from tests.support.house import House, question, rows
 from tests.support.rollouts import GUARD, await_true, share, with_guard

@@ -23,7 +23,7 @@ from sealgate.setup.tokens import AUDIENCE, ISSUER
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy import PAYLOAD_TYPE
+from sealgate.trust.policy.document import PAYLOAD_TYPE
 from tests.support.disk import contents
 from tests.support.house import House, refusal
 from tests.support.issuer import P256, RSA, jwk, jwks, serving

@@ -19,7 +19,7 @@ from sealgate.setup.tokens import ISSUER, mint_token
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy import PAYLOAD_TYPE
+from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub

@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import House, question, refusal, rows, running
 from tests.support.rollouts import await_true

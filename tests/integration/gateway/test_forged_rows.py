@@ -14,8 +14,7 @@ from registry import schema
 from registry.records import ProposalRecord, VersionRecord
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Approval, Pointer, PointerBundle, Proposal
+from sealgate.trust.statements import Approval, Pointer, PointerBundle, Proposal, sign_statement
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau
 from tests.support.engine_outcomes import BETTER, FILES, PLACE, only, resolved, whole

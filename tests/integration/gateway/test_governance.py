@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import dsse, statements
+from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.statements import Approval, Pointer, Proposal
+from sealgate.trust.statements import Approval, Pointer, Proposal, types
 from sealgate.trust.times import format_time
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import now, question, refusal, rows
@@ -42,9 +42,7 @@ def test_one_approver_twice(house, proposal):
 
 def test_the_publisher_cannot_approve(house, proposal):
     """The publisher lacks the role, and its signature has none either when another sends it."""
-    own = signed(
-        house, "publisher", statements.APPROVAL, approval(house, "publisher", proposal.digest)
-    )
+    own = signed(house, "publisher", types.APPROVAL, approval(house, "publisher", proposal.digest))
     request = messages.CreateApprovalRequest(envelope=own)
     create = house.registry("publisher").CreateApproval
     assert refusal(create, request) is Reason.ROLE_TOO_LOW
@@ -55,14 +53,14 @@ def test_the_publisher_cannot_approve(house, proposal):
 def test_an_approval_in_anothers_name(house, proposal):
     forged = approval(house, "approver-2", proposal.digest)
     request = messages.CreateApprovalRequest(
-        envelope=signed(house, "approver-1", statements.APPROVAL, forged)
+        envelope=signed(house, "approver-1", types.APPROVAL, forged)
     )
     assert refusal(house.registry("approver-1").CreateApproval, request) is Reason.SIGNER_MISMATCH
 
 
 def test_approval_of_what_nobody_proposed(house):
     request = approval(house, "approver-1", "sha256:" + "0" * 64)
-    envelope = signed(house, "approver-1", statements.APPROVAL, request)
+    envelope = signed(house, "approver-1", types.APPROVAL, request)
     call = house.registry("approver-1").CreateApproval
     assert (
         refusal(call, messages.CreateApprovalRequest(envelope=envelope)) is Reason.PROPOSAL_UNKNOWN
@@ -96,10 +94,10 @@ def test_a_pointer_that_skips_a_sequence(house):
         reason="test",
     )
     promote = house.registry("admin").Promote
-    request = messages.PromoteRequest(envelope=signed(house, "admin", statements.POINTER, pointer))
+    request = messages.PromoteRequest(envelope=signed(house, "admin", types.POINTER, pointer))
     assert refusal(promote, request) is Reason.SEQUENCE_STALE
     other = replace(pointer, sequence=proposed.predecessor + 1, digest="sha256:" + "0" * 64)
-    request = messages.PromoteRequest(envelope=signed(house, "admin", statements.POINTER, other))
+    request = messages.PromoteRequest(envelope=signed(house, "admin", types.POINTER, other))
     assert refusal(promote, request) is Reason.VERSION_UNKNOWN
 
 

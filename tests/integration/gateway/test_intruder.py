@@ -19,8 +19,8 @@ from registry.database import Database
 from registry.log.tables import ANSWERS
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
 from sealgate.trust.keys import PrivateKey
+from sealgate.trust.transparency import Checkpoint, sign_checkpoint
 from tests.support.house import House, question, refusal, rows
 from tests.support.intruder import Intruder
 from tests.support.postgres import PostgresServer

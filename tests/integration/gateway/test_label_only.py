@@ -7,8 +7,8 @@ from safetensors.numpy import load_file
 
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
 from sealgate.tensors import read_outputs
-from sealgate.trust.answer import tensors_digest
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.answer_entry import tensors_digest
 from tests.support.house import DATA, MODELS, question, rows, running
 from tests.support.succession import change
 

@@ -7,7 +7,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from gateway.app import SERVICES
 from sealgate.audit import Auditor
 from sealgate.reasons import Reason
-from sealgate.trust import merkle
+from sealgate.trust.transparency import merkle
 from sealgate.v1 import log_pb2
 from tests.support.house import question, refusal, rows
 

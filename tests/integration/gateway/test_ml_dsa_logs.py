@@ -8,7 +8,7 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.settings import ConfigError
-from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.transparency import open_checkpoint
 from tests.support.house import House, question, refusal, rows
 from tests.support.succession import document, first_document, root, send, signed
 

@@ -12,8 +12,8 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.note import vkey
 from sealgate.trust.times import format_time
+from sealgate.trust.transparency.note import vkey
 from sealgate.v1 import registry_pb2
 from tests.support.house import House, question, refusal, rows, running
 from tests.support.succession import (

@@ -12,8 +12,8 @@ from sealgate.audit import Auditor
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_inputs, read_outputs
-from sealgate.trust.answer import FIELDS, tensors_digest
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.answer_entry import FIELDS, tensors_digest
 from sealgate.v1 import log_pb2
 from tests.support.house import DATA, MODELS, question, refusal, rows
 

@@ -15,13 +15,11 @@ from sealgate.governance import Governance
 from sealgate.mutations import repeat, send
 from sealgate.reasons import Reason
 from sealgate.remote import connect
-from sealgate.signing_keys import open_signer
-from sealgate.trust.digest import sha256
-from sealgate.trust.evidence_rules import RED_TEAM
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.pseudonym import is_pseudonym
-from sealgate.trust.statements import Evidence
+from sealgate.signers import open_signer
+from sealgate.trust.canonical import sha256
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.receipts.answer_entry import is_pseudonym
+from sealgate.trust.statements import Evidence, Manifest, sign_statement
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest, ListApiKeysRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub

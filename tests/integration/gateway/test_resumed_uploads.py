@@ -14,8 +14,8 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.remote import connect, facts_of, reason_of
-from sealgate.trust import oms
 from sealgate.trust.keys import load_private_key
+from sealgate.trust.statements import oms
 from sealgate.uploads import Patience, Uploader
 from sealgate.v1 import upload_pb2 as messages
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub

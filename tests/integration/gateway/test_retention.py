@@ -10,7 +10,7 @@ import pytest
 from gateway.cli import log
 from sealgate.audit import Auditor
 from sealgate.reasons import Reason
-from sealgate.trust.pseudonym import is_pseudonym
+from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1 import log_pb2 as messages
 from tests.support.house import House, refusal, running
 

@@ -11,8 +11,8 @@ from sealgate.remote import RECEIPT_METADATA, reason_of
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy import PAYLOAD_TYPE
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.receipts import Receipt
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import House, question, refusal, rows
 

@@ -15,9 +15,9 @@ from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs
-from sealgate.trust.answer import FIELDS
-from sealgate.trust.receipt import Receipt, verify_receipt
-from sealgate.trust.shares import in_share
+from sealgate.trust.policy.shares import in_share
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.answer_entry import FIELDS
 from tests.support.house import House, question, refusal, rows, running
 from tests.support.rollouts import await_true, share
 from tests.support.succession import accept

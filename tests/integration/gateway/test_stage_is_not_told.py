@@ -16,7 +16,7 @@ from gateway.transport.call import RecordedRefusal
 from inference.engine.statistics import Duration
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.house import question, rows
 
 FIRST = {"graph_rows": 0, "score": -2.71828182}

@@ -20,10 +20,10 @@ from sealgate.client.connection import connect, options_of
 from sealgate.client.question import Question
 from sealgate.client.refused import GatewayRefusal
 from sealgate.reasons import Reason
-from sealgate.signing_keys import open_signer
-from sealgate.trust.allowances import Allowance
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.receipt import Receipt
+from sealgate.signers import open_signer
+from sealgate.trust.receipts import Receipt
+from sealgate.trust.statements import sign_statement
+from sealgate.trust.statements.allowance import Allowance
 from sealgate.trust.times import format_time
 from tests.support.house import DATA, MODELS, rows, running
 from tests.support.intruder import Intruder

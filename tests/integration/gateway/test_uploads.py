@@ -6,9 +6,8 @@ import threading
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust import oms
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest, oms
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1 import upload_pb2
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub

@@ -15,7 +15,7 @@ from registry.log.answer_log import Answer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import connect
-from sealgate.trust.answer import FIELDS
+from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.v1 import log_pb2
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub

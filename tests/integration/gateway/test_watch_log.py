@@ -8,8 +8,7 @@ import pytest
 
 from sealgate.audit import Auditor
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import merkle
-from sealgate.trust.checkpoint import open_checkpoint
+from sealgate.trust.transparency import merkle, open_checkpoint
 from sealgate.v1 import log_pb2
 from tests.support.house import question, refusal, rows
 

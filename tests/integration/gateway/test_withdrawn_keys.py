@@ -12,11 +12,10 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.note import vkey
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Pointer, PointerBundle
-from sealgate.trust.withdrawals import Withdrawal, Withdrawals
+from sealgate.trust.policy.validity import Withdrawal, Withdrawals
+from sealgate.trust.statements import Pointer, PointerBundle, sign_statement
+from sealgate.trust.transparency.note import vkey
 from tests.support.bureau import Bureau
 from tests.support.engine_outcomes import BETTER, FILES, PLACE, only, resolved
 from tests.support.intruder import Intruder, engine_of, follow, publish

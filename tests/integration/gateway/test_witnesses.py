@@ -15,9 +15,9 @@ from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import submit
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from sealgate.signing_keys import open_signer
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.cosignature import cosignatures
+from sealgate.signers import open_signer
+from sealgate.trust.transparency import open_checkpoint
+from sealgate.trust.transparency.cosignature import cosignatures
 from sealgate.v1.log_pb2 import GetCheckpointRequest, GetEntryRequest, StreamEntriesRequest
 from tests.support.growing_log import GrowingLog
 from tests.support.house import House, refusal

@@ -15,7 +15,7 @@ from gateway.recording.recorder import AuditRecorder
 from inference.llm.messages import Piece
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
-from sealgate.trust.answer import CUT, OPENED
+from sealgate.trust.receipts.answer_entry import CUT, OPENED
 from tests.support import tiny_decoder
 from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse, generating
 from tests.support.http_client import HTTP, client_of

@@ -12,7 +12,7 @@ from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.generated import PROMPT, asked, ids_of, is_last, stream, text_of
 from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse
 from tests.support.house import refusal

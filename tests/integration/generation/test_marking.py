@@ -15,8 +15,8 @@ from publishing.watermark.detection import THRESHOLD
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import FileEntry, Manifest
 from tests.support import tiny_decoder
 
 KEY = WatermarkKey("tiny", bytes(range(32)))

@@ -12,7 +12,7 @@ from generation.decoder import Decoder
 from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.chats import MESSAGES, code, post, text_of
 from tests.support.generated import asked
 from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse

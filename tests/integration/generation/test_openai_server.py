@@ -14,7 +14,7 @@ from inference.backends.openai.server import OpenAiServer
 from inference.llm.request import answer_digest
 from sealgate.reasons import Reason
 from sealgate.trust.keys import write_private_file
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.chats import MESSAGES
 from tests.support.generator_house import GeneratorHouse, generating
 from tests.support.http_client import HTTP, HttpClient, Seen, api_key, client_of

@@ -13,7 +13,7 @@ from generation.rows import Rows
 from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.generated import asked, ids_of, stream, text_of
 from tests.support.generator_house import OUTPUT_TOKENS, GeneratorHouse, generating
 from tests.support.http_client import HTTP, client_of

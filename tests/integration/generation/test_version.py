@@ -27,11 +27,10 @@ from publishing.watermark.detection import THRESHOLD
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Evidence
+from sealgate.trust.statements import Evidence, Manifest
 from sealgate.uploads import Package
 from tests.support.tiny_decoder import prompts
 

@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.house import ROOT, House, labels, rows
 from tests.support.oracles import program
 

@@ -12,8 +12,8 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs
-from sealgate.trust.answer import tensors_digest
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.answer_entry import tensors_digest
 from tests.support.house import House, question, rows
 from tests.support.http_client import HttpClient, tensor
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.house import House, labels, rows
 from tests.support.oracles import python_with, run
 

@@ -15,10 +15,9 @@ from inference.engine import ready_version
 from inference.engine.admission import SignedManifest
 from inference.engine.engine import Engine, Update
 from sealgate.reasons import Reason
-from sealgate.trust import oms
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest, oms
 from tests.support.engine_outcomes import BETTER, FILES, PLACE, only, promoted, resolved
 from tests.support.onnx_models import with_external_data
 from tests.support.paper_registry import PaperRegistry

@@ -11,7 +11,7 @@ from inference.engine.engine import Engine, Update
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.policy import PAYLOAD_TYPE
+from sealgate.trust.policy.document import PAYLOAD_TYPE
 from tests.support.engine_outcomes import BETTER, FILES, PLACE, only, promoted, resolved, whole
 from tests.support.paper_registry import FRESH, GRACE, PaperRegistry
 

@@ -3,9 +3,9 @@
 import pytest
 
 from registry.log.verification import Verified
-from sealgate.signing_keys import open_signer
-from sealgate.token_keys import TokenKey
-from sealgate.trust.note import vkey
+from sealgate.signers import open_signer
+from sealgate.trust.keys.pkcs11_key import TokenKey
+from sealgate.trust.transparency.note import vkey
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import House, question, rows
 from tests.support.succession import accept, first_document, person, root, signed

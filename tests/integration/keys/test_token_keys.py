@@ -6,14 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 from sealgate.cli.main import main
-from sealgate.key_uri import MODULE_VARIABLE
 from sealgate.reasons import Reason, Refusal
-from sealgate.signing_keys import open_signer
-from sealgate.token_keys import TokenKey
-from sealgate.trust import dsse, note, oms
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from sealgate.signers import open_signer
+from sealgate.trust import dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PublicKey
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.keys.pkcs11_key import TokenKey
+from sealgate.trust.keys.pkcs11_uri import MODULE_VARIABLE
+from sealgate.trust.statements import Manifest, oms
+from sealgate.trust.transparency import Checkpoint, note, open_checkpoint, sign_checkpoint
 from tests.support.people import refused
 from tests.support.softhsm import PIN
 

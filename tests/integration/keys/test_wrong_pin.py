@@ -10,7 +10,7 @@ from sealgate.trust.keys import write_private_file
 _OPEN = """
 import sys
 from sealgate.reasons import Refusal
-from sealgate.signing_keys import open_signer
+from sealgate.signers import open_signer
 try:
     signer = open_signer(sys.argv[1])
     signer.public.verify(signer.sign(b"message"), b"message")

@@ -8,7 +8,7 @@ from typing import Any
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import sign_statement
 from tests.support import oracles
 from tests.support.people import Office, key, make_policy, p256_key, sign_policy
 

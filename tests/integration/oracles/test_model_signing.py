@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.trust import canonical, oms
-from sealgate.trust.digest import raw
-from sealgate.trust.manifest import Manifest
+from sealgate.trust import canonical
+from sealgate.trust.canonical import raw
+from sealgate.trust.statements import Manifest, oms
 from tests.support import oracles
 from tests.support.people import p256_key
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from sealgate.pack.folder import SUMS
-from sealgate.signing_keys import open_signer
-from sealgate.trust.evidence_rules import RED_TEAM
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Evidence
+from sealgate.signers import open_signer
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.times import format_time
 from sealgate.v1.registry_pb2 import GetVersionRequest
 from tests.support.house import House, now, question, rows

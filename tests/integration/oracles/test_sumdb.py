@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from sealgate.trust import merkle, note
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.ml_dsa import MlDsaKey, PairedSigner
-from sealgate.trust.tiles import consistency_proof, inclusion_proof
+from sealgate.trust.transparency import Checkpoint, merkle, note, open_checkpoint, sign_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.ml_dsa import MlDsaKey, PairedSigner
+from sealgate.trust.transparency.tiles import consistency_proof, inclusion_proof
 from tests.support import oracles
 from tests.support.people import key
 from tests.support.tile_store import TileStore

@@ -3,11 +3,9 @@
 import random
 
 from sealgate.reasons import Refusal
-from sealgate.trust import merkle, note
-from sealgate.trust.answer import FIELDS
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.answer_entry import FIELDS
+from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, note, sign_checkpoint
 from tests.support.people import ANSWER_LOG, key
 from tests.support.receipts import ENTRY, SIZE, policy_in_force, proof_of, receipt
 from tests.support.vectors import V1_VALUES

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from sealgate.reasons import Refusal
-from sealgate.trust import canonical, dsse, note
+from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import PAYLOAD_TYPE, open_policy_chain
-from sealgate.trust.policy_parts import Root
+from sealgate.trust.policy import PolicyRoot, open_policy_chain
+from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.transparency import note
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, sign_policy
 from tests.support.receipts import ROOT_PEMS, policy_in_force, receipt
 
@@ -52,8 +53,8 @@ def rewritten(change) -> str:
     return dsse.sign(PAYLOAD_TYPE, payload, key("root-0"), key("root-1")).encode().decode()
 
 
-def new_root() -> Root:
-    return Root(tuple(key(name).public.keyid for name in NEW_ROOT), 2)
+def new_root() -> PolicyRoot:
+    return PolicyRoot(tuple(key(name).public.keyid for name in NEW_ROOT), 2)
 
 
 def test_a_policy_is_signed_by_its_own_root_too(page, carrying):

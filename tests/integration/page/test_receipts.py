@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.trust import canonical, dsse
-from sealgate.trust.answer import FIELDS, V1_FIELDS
-from sealgate.trust.grace import Grace
-from sealgate.trust.policy import PAYLOAD_TYPE
-from sealgate.trust.receipt import CALLER_FIELDS
+from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy.validity import GracePeriod
+from sealgate.trust.receipts import CALLER_FIELDS
+from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from sealgate.trust.times import format_time
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, p256_key, sign_policy
 from tests.support.receipts import altered, policy_in_force, proof_of, receipt, with_proof
@@ -211,10 +211,10 @@ def test_an_expired_policy_is_not_in_force(page, page_file):
 
 def test_an_expired_policy_stands_in_its_grace(page, page_file):
     past = format_time(datetime.now(UTC) - timedelta(minutes=1))
-    file = page_file(sign_policy(policy_in_force(expires=past, grace=Grace(7200))))
+    file = page_file(sign_policy(policy_in_force(expires=past, grace=GracePeriod(7200))))
     assert shown(page, file, receipt()) == ("holds", GOOD)
     assert "is in its grace" in page.says("policy-4")
-    over = page_file(sign_policy(policy_in_force(expires=past, grace=Grace(30))))
+    over = page_file(sign_policy(policy_in_force(expires=past, grace=GracePeriod(30))))
     assert shown(page, over, receipt())[1]["policy-4"] == "broken"
 
 

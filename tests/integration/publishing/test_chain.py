@@ -20,12 +20,13 @@ from publishing.watermark.key import Code, Mark, WatermarkKey
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.installation import Installation, Ports
-from sealgate.trust import dsse, oms
-from sealgate.trust.digest import sha256
+from sealgate.trust import dsse
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.policy import Policy
-from sealgate.trust.statements import EVIDENCE, Evidence
+from sealgate.trust.statements import Evidence, oms
+from sealgate.trust.statements.types import EVIDENCE
 
 DEMO = Path(__file__).parents[3] / "demo"
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)

@@ -18,7 +18,7 @@ from publishing.source import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 
 DEMO = Path(__file__).parents[3] / "demo"

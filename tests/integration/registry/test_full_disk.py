@@ -14,12 +14,12 @@ from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from registry.log.tile_log import TileLog
 from sealgate.reasons import Reason
-from sealgate.trust import answer
+from sealgate.trust.receipts import answer_entry
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused
 from tests.support.records import SUBJECTS, opening
 
-_LEAF = answer.leaf(answer.FIELDS, answer.salts(b"key", b"nonce"))
+_LEAF = answer_entry.leaf(answer_entry.FIELDS, answer_entry.salts(b"key", b"nonce"))
 GROUP = [Answer(_LEAF, opening(nonce=b"nonce"))] * 64
 
 

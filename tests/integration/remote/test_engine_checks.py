@@ -9,9 +9,7 @@ from inference.engine import ready_version
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Freshness, Pointer, PointerBundle
+from sealgate.trust.statements import Freshness, Manifest, Pointer, PointerBundle, sign_statement
 from tests.support.engine_outcomes import BETTER, FILES, MODEL, resolved
 from tests.support.house import refusal
 from tests.support.paper_registry import PaperRegistry

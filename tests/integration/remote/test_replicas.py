@@ -16,12 +16,11 @@ from inference.engine.ready_version import DETECTOR, INT8
 from inference.screening.detector import Detector
 from inference.server.services import write_load
 from sealgate.reasons import Reason
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.engine_counts import EngineCounts
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Pointer
+from sealgate.trust.statements import Pointer, sign_statement
+from sealgate.trust.statements.engine_counts import EngineCounts
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import EngineServiceStub
 from tests.support.engine_outcomes import BETTER, FILES, MODEL, resolved

@@ -14,7 +14,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
-from sealgate.trust.engine_counts import EngineCounts
+from sealgate.trust.statements.engine_counts import EngineCounts
 from tests.support.engine_process import separate
 from tests.support.house import House, labels, question, refusal, rows
 

@@ -22,7 +22,7 @@ from inference.engine.result import Answer
 from inference.model.inputs import tensors_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import write_inputs
-from sealgate.trust.engine_counts import EngineCounts
+from sealgate.trust.statements.engine_counts import EngineCounts
 from tests.support import oracles
 from tests.support.engine_pair import two_engines
 from tests.support.engine_process import EngineProcess

@@ -11,8 +11,8 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs, write_inputs
-from sealgate.trust.answer import tensors_digest
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.receipts.answer_entry import tensors_digest
 from tests.support.disk import contents
 from tests.support.house import refusal
 from tests.support.text_models import RULES, question, sentences, tensor

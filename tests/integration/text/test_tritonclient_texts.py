@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sealgate.tensors import read_outputs
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, verify_receipt
 from tests.support.oracles import python_with, run
 from tests.support.text_models import question, sentences
 

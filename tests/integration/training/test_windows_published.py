@@ -16,7 +16,7 @@ from publishing.chain import Signers, build_version
 from publishing.data import Dataset
 from publishing.source import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from tests.support import recipes
 from tests.support.runs import make

@@ -20,7 +20,7 @@ from publishing.data import Dataset
 from publishing.origin import Origin
 from publishing.source import SourceFolder
 from sealgate.reasons import Reason
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support import recipes
 from tests.support.runs import make, refused, weights, without_graphs
 from tests.support.text_models import tokenizer_json

@@ -12,7 +12,7 @@ from demo.stage import free_ports
 from gateway.witnesses.client import WitnessSettings, WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import Contradiction, submit
-from sealgate.trust.cosignature import cosignatures
+from sealgate.trust.transparency.cosignature import cosignatures
 from tests.support import oracles
 from tests.support.growing_log import GrowingLog
 from tests.support.people import ANSWER_LOG

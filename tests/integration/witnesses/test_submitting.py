@@ -18,7 +18,7 @@ from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import Contradiction, WitnessUpdater, submit
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from sealgate.trust.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
 from tests.support.growing_log import GrowingLog
 from tests.support.people import ANSWER_LOG, key, refused
 from tests.support.witness_server import serving_witness

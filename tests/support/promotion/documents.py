@@ -8,9 +8,9 @@ import hashlib
 from dataclasses import dataclass, field
 
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statement_form import Statement
-from sealgate.trust.statements import ROLLBACK, Approval, Pointer, Proposal
+from sealgate.trust.statements import Approval, Pointer, Proposal, sign_statement
+from sealgate.trust.statements.base import Statement
+from sealgate.trust.statements.types import ROLLBACK
 from sealgate.trust.times import parse_time
 from tests.support.promotion.rulebook import MODEL_KEY, Rulebook, signing_key
 

@@ -10,15 +10,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.statements import (
-    PROMOTE,
-    ROLLBACK,
-    Approval,
-    Freshness,
-    Pointer,
-    PointerBundle,
-    Proposal,
-)
+from sealgate.trust.statements import Approval, Freshness, Pointer, PointerBundle, Proposal
+from sealgate.trust.statements.types import PROMOTE, ROLLBACK
 from sealgate.trust.times import format_time
 from tests.support.promotion.documents import Documents
 from tests.support.promotion.rulebook import Rulebook

@@ -16,7 +16,7 @@ from inference.engine.admission import Cleared, FileSource, read_files
 from inference.engine.engine import Engine, TrustAnchor, Update
 from inference.engine.rollback_guard import SeenFile
 from sealgate.reasons import Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.times import parse_time
 from tests.support.promotion.documents import Documents, Place, names_when_revoked
 from tests.support.promotion.organisation import KNOWN_ROOTS, Organisation

@@ -19,20 +19,19 @@ from registry.log.tile_log import TileLog
 from registry.policies import PinnedRoot
 from registry.registry import Registry
 from registry.schema import LOG
-from sealgate.trust import oms
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import (
-    PROMOTE,
-    ROLLBACK,
     Approval,
     Evidence,
+    Manifest,
     Pointer,
     Proposal,
     Revocation,
+    oms,
 )
+from sealgate.trust.statements.types import PROMOTE, ROLLBACK
 from sealgate.trust.times import format_time
+from sealgate.trust.transparency import open_checkpoint
 from tests.support.people import NOW, REGISTRY_LOG
 from tests.support.promotion.documents import Documents, Place, Published
 from tests.support.promotion.rulebook import MODEL_KEY, ROOTS, THRESHOLD, Rulebook, signing_key

@@ -6,7 +6,7 @@ from datetime import timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from sealgate.trust.statements import PROMOTE
+from sealgate.trust.statements.types import PROMOTE
 from tests.support.promotion.documents import names_when_revoked
 from tests.support.promotion.prepared import files
 from tests.support.promotion.rulebook import Rulebook

@@ -12,10 +12,9 @@ from unittest.mock import patch
 from sealgate.reasons import Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.manifest import Manifest
 from sealgate.trust.policy import Policy
-from sealgate.trust.statement_form import Statement
-from sealgate.trust.statements import PointerBundle
+from sealgate.trust.statements import Manifest, PointerBundle
+from sealgate.trust.statements.base import Statement
 
 _MOST = 100_000
 

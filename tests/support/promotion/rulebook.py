@@ -9,15 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from sealgate.trust import note
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.grace import Grace
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import Principal, Root, Rules
-from sealgate.trust.rights import Right
+from sealgate.trust.policy import Policy, PolicyRoot, PolicyRules, Principal, Right
+from sealgate.trust.policy.validity import GracePeriod, Withdrawal, Withdrawals
 from sealgate.trust.times import format_time
-from sealgate.trust.withdrawals import Withdrawal, Withdrawals
+from sealgate.trust.transparency import note
 from tests.support import people
 from tests.support.people import ANSWER_LOG, NOW, REGISTRY_LOG
 
@@ -136,19 +133,19 @@ class Rulebook:
             issued=format_time(self.issued),
             expires=format_time(self.expires),
             keys={public.keyid: public for public in keys.values()},
-            root=Root(tuple(ids[name] for name in ROOTS), THRESHOLD),
+            root=PolicyRoot(tuple(ids[name] for name in ROOTS), THRESHOLD),
             principals=tuple(
                 Principal(name, tuple(sorted(item.roles)), tuple(ids[k] for k in item.keys), ())
                 for name, item in self.people.items()
             ),
-            rules=Rules(
+            rules=PolicyRules(
                 dict(self.approvals), "block", "flag", self.freshness_seconds, self.grace_seconds
             ),
             registry_log=note.vkey(REGISTRY_LOG, signing_key("registry-log").public),
             rights=self._rights(),
             answer_logs=(note.vkey(ANSWER_LOG, signing_key("answer-log").public),),
             withdrawn=Withdrawals(marks),
-            grace=Grace(self.grace),
+            grace=GracePeriod(self.grace),
         )
 
     def _rights(self) -> tuple[Right, ...]:

@@ -14,7 +14,8 @@ from unittest.mock import patch
 
 from inference.engine import admission, engine, rollback_guard, table, table_update, trust_state
 from registry import pointers
-from sealgate.trust import dsse, promotion
+from sealgate.trust import dsse
+from sealgate.trust.statements import verification
 from tests.support.promotion import observed
 
 
@@ -32,7 +33,7 @@ class Bug:
 
 
 def _pointer(right: str, wrong: str) -> Bug:
-    return Bug(promotion, right, wrong, "verify_pointer", (admission, pointers))
+    return Bug(verification, right, wrong, "verify_pointer", (admission, pointers))
 
 
 BUGS = {
@@ -99,10 +100,10 @@ BUGS = {
         (rollback_guard.Seen,),
     ),
     "an expired statement is fresh": Bug(
-        promotion, "if now >= expires:", "if False:", "verify_freshness", (trust_state,)
+        verification, "if now >= expires:", "if False:", "verify_freshness", (trust_state,)
     ),
     "a statement lives as long as it says": Bug(
-        promotion, "if expires - issued > longest or", "if", "verify_freshness", (trust_state,)
+        verification, "if expires - issued > longest or", "if", "verify_freshness", (trust_state,)
     ),
     "what is no longer covered answers": Bug(
         table, "if now >= live.until:", "if False:", "resolve", (table.Table,)

@@ -16,11 +16,11 @@ from sealgate.auditing.completeness import (
 from sealgate.auditing.entries import Entry
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.digest import sha256
-from sealgate.trust.engine_counts import EngineCounts
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.policy_parts import Principal
-from sealgate.trust.promotion import sign_statement
+from sealgate.trust.policy import Principal
+from sealgate.trust.statements import sign_statement
+from sealgate.trust.statements.engine_counts import EngineCounts
 from sealgate.trust.times import format_time
 from tests.support.people import key, make_policy, refused
 

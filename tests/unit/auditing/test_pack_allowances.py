@@ -4,7 +4,7 @@ import subprocess
 from importlib.resources import files
 from pathlib import Path
 
-from sealgate.trust.promotion import sign_statement
+from sealgate.trust.statements import sign_statement
 from tests.support import oracles
 from tests.support.allowances import an_allowance
 from tests.support.people import key, make_policy, sign_policy

@@ -10,16 +10,21 @@ from sealgate.auditing.entries import Entry, Excerpt
 from sealgate.auditing.screened import find_beside, told
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.allowances import Allowance
-from sealgate.trust.checkpoint import Checkpoint
-from sealgate.trust.digest import sha256
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.screens import Screen, Screens, Sessions, StepUp, Verdicts
-from sealgate.trust.statements import Freshness
+from sealgate.trust.canonical import sha256
+from sealgate.trust.policy.screening import (
+    ScreeningPolicy,
+    ScreeningRules,
+    SessionRules,
+    StepUpRule,
+    VerdictActions,
+)
+from sealgate.trust.statements import Freshness, sign_statement
+from sealgate.trust.statements.allowance import Allowance
+from sealgate.trust.transparency import Checkpoint
 from tests.support.allowances import INPUT, an_allowance
 from tests.support.people import VERSION_DIGEST, at, key, make_policy, refused
 
-SESSIONS = Sessions("label-only", "alert", 3600)
+SESSIONS = SessionRules("label-only", "alert", 3600)
 ANSWER = {
     "time": "2026-11-25T10:00:00.000001Z",
     "principal": "carla",
@@ -59,60 +64,68 @@ def used(allowance: Allowance, signer: str = "anna") -> tuple[str, Excerpt]:
 
 
 def say(
-    screen: Screen,
+    screen: ScreeningRules,
     beside: Mapping[str, str] = NOTHING,
     shown: Excerpt | None = None,
     of_rows: bool = True,
     **changes: str,
 ) -> list[str]:
-    policy = make_policy(screens=Screens({"digits": screen}))
+    policy = make_policy(screens=ScreeningPolicy({"digits": screen}))
     return list(
         told({**ANSWER, **changes}, policy, lambda: beside, lambda _: shown or excerpt(), of_rows)
     )
 
 
-STEP_UP = Screen(Verdicts(adversarial="step-up"), step_up=StepUp("approver", 900))
+STEP_UP = ScreeningRules(VerdictActions(adversarial="step-up"), step_up=StepUpRule("approver", 900))
 LABELS = "the likeliest classes alone left, for "
 
 
 def test_what_a_verdict_leads_to_follows_from_the_policy() -> None:
-    flagged = Screen(Verdicts(adversarial="flag"))
+    flagged = ScreeningRules(VerdictActions(adversarial="flag"))
     assert say(flagged) == ["verdict adversarial, which leads to flag for carla"]
     assert say(flagged, verdict="clean") == ["verdict clean, which leads to nothing for carla"]
     assert say(flagged, verdict="") == ["screening came to no verdict"]
     assert say(flagged, outcome="ADVERSARIAL_INPUT") == ["verdict adversarial"]
-    (exempt,) = say(Screen(Verdicts(adversarial="block")))
+    (exempt,) = say(ScreeningRules(VerdictActions(adversarial="block")))
     assert exempt.endswith("leads to block for carla, from which the version exempts its answers")
 
 
 @pytest.mark.parametrize(
     ("screen", "beside", "why"),
     [
-        (Screen(Verdicts(adversarial="label-only")), NOTHING, "the verdict adversarial"),
         (
-            Screen(Verdicts(adversarial="flag"), {"client": Verdicts(labels_only=True)}),
+            ScreeningRules(VerdictActions(adversarial="label-only")),
+            NOTHING,
+            "the verdict adversarial",
+        ),
+        (
+            ScreeningRules(
+                VerdictActions(adversarial="flag"), {"client": VerdictActions(labels_only=True)}
+            ),
             NOTHING,
             "a role of carla",
         ),
         (
-            Screen(Verdicts(adversarial="flag"), sessions=SESSIONS),
+            ScreeningRules(VerdictActions(adversarial="flag"), sessions=SESSIONS),
             {"reduced": "session"},
             "what the session of carla looked like",
         ),
         (
-            Screen(Verdicts(adversarial="label-only"), sessions=SESSIONS),
+            ScreeningRules(VerdictActions(adversarial="label-only"), sessions=SESSIONS),
             {"reduced": "session"},
             "the verdict adversarial and what the session of carla looked like",
         ),
     ],
 )
-def test_why_classes_alone_left(screen: Screen, beside: dict[str, str], why: str) -> None:
+def test_why_classes_alone_left(screen: ScreeningRules, beside: dict[str, str], why: str) -> None:
     assert say(screen, beside)[1:] == [LABELS + why]
 
 
 def test_all_may_have_left() -> None:
-    assert len(say(Screen(Verdicts(adversarial="flag"), sessions=SESSIONS))) == 1
-    others = Screen(Verdicts(adversarial="flag"), {"publisher": Verdicts(labels_only=True)})
+    assert len(say(ScreeningRules(VerdictActions(adversarial="flag"), sessions=SESSIONS))) == 1
+    others = ScreeningRules(
+        VerdictActions(adversarial="flag"), {"publisher": VerdictActions(labels_only=True)}
+    )
     assert len(say(others)) == 1
 
 
@@ -144,7 +157,7 @@ def test_an_allowance_that_does_not_fit_is_none(
 
 def test_nobody_allows_themselves() -> None:
     digest, shown = used(an_allowance(person="anna", caller="anna"))
-    policy = make_policy(screens=Screens({"digits": STEP_UP}))
+    policy = make_policy(screens=ScreeningPolicy({"digits": STEP_UP}))
     with refused(Reason.ALLOWANCE_SIGNER):
         list(
             told(

@@ -7,7 +7,7 @@ import pytest
 from sealgate.auditing.told import Told, log_keys
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
+from sealgate.trust.transparency import Checkpoint, sign_checkpoint
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, make_policy, refused
 
 KEYS = log_keys([make_policy()], ANSWER_LOG)

@@ -6,8 +6,8 @@ import pytest
 
 from sealgate.auditing.tree_check import Claim, StoredHashes, TreeCheck
 from sealgate.reasons import Reason
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import EMPTY_ROOT, leaf_hash, root
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash, root
 from tests.support.people import ANSWER_LOG, refused
 
 COUNT = 700

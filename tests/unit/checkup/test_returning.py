@@ -9,7 +9,7 @@ from sealgate.checkup.answers import Live
 from sealgate.checkup.finding import Finding, State
 from sealgate.checkup.returning import differs, failures_allowed, keeps_failing, return_alias
 from sealgate.reasons import Reason
-from sealgate.trust.health import Health, Limits
+from sealgate.trust.policy.health_limits import HealthLimits, HealthRules
 from tests.support.people import make_policy, refused
 
 BAD = Finding("golden", "digits/production", State.WRONG, "", {}, {"different": 2})
@@ -19,9 +19,9 @@ LIVE = Live("digits", "production", 2, "sha256:b")
 
 
 def test_the_policy_says_after_how_many() -> None:
-    limits = Limits(60, 1, golden_failures=3)
-    other = Limits(60, 1, error_percent=5)
-    policy = make_policy(health=Health({"digits": {"production": limits, "canary": other}}))
+    limits = HealthLimits(60, 1, golden_failures=3)
+    other = HealthLimits(60, 1, error_percent=5)
+    policy = make_policy(health=HealthRules({"digits": {"production": limits, "canary": other}}))
     assert failures_allowed(policy, "digits", "production") == 3
     assert failures_allowed(policy, "digits", "canary") is None
     assert failures_allowed(policy, "faces", "production") is None
@@ -31,7 +31,7 @@ def test_the_policy_says_after_how_many() -> None:
 @pytest.mark.parametrize("failures", [0, -1, "3", True, 1.5])
 def test_a_number_that_is_none_is_refused(failures: Any) -> None:
     with refused(Reason.DOCUMENT_MALFORMED):
-        Limits(60, 1, golden_failures=failures)
+        HealthLimits(60, 1, golden_failures=failures)
 
 
 def test_only_answers_that_came_out_otherwise_count() -> None:

@@ -14,10 +14,9 @@ from sealgate.client.refused import GatewayRefusal, LogFork
 from sealgate.client.witness import Witness
 from sealgate.client.witness_file import WitnessFile
 from sealgate.reasons import Reason
-from sealgate.trust import note
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.receipt import Receipt
+from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import format_micros
+from sealgate.trust.transparency import note, open_checkpoint
 from tests.support.fake_gateway import NONCE, QUESTION, Failed, Room, said_of
 from tests.support.people import ANSWER_LOG, NOW, key, make_policy, refused
 

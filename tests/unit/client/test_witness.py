@@ -6,9 +6,7 @@ from sealgate.client.refused import LogFork
 from sealgate.client.witness import Sighting, Witness
 from sealgate.client.witness_file import Memory, WitnessFile
 from sealgate.reasons import Reason
-from sealgate.trust import note
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.proof import TlogProof
+from sealgate.trust.transparency import TlogProof, note, open_checkpoint
 from sealgate.v1.log_pb2 import GetConsistencyProofRequest
 from tests.support.fake_gateway import FakeGateway
 from tests.support.people import ANSWER_LOG, NOW, key, refused

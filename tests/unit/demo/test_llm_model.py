@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from demo.llm import model
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 PARTS = [b"GGUF" + bytes(1000), bytes(900), b"the end" * 100]
 PROMPTS = Path(model.__file__).with_name("prompts.json")

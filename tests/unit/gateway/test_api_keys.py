@@ -10,7 +10,7 @@ from gateway.auth.api_keys import ApiKeyMaker, KnownKeys
 from gateway.auth.key_table import KeyTable
 from registry.logged_state import LoggedApiKey, LoggedFacts, LoggedKeyRevocation
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
 from tests.support.people import refused
 

@@ -13,7 +13,7 @@ from registry.database import Database
 from registry.log.answer_log import AnswerLog
 from registry.subjects import SubjectKeys
 from sealgate.reasons import Reason
-from sealgate.trust.receipt import verify_receipt
+from sealgate.trust.receipts import verify_receipt
 from tests.support.people import ANSWER_LOG, NOW, key, make_policy, refused
 
 WRITERS = 4

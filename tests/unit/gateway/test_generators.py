@@ -9,8 +9,7 @@ from gateway.backends.router import BackendRouter, open_generators
 from gateway.config.engines import GeneratorSettings
 from inference.llm.request import TERMS
 from sealgate.settings import ConfigError
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.statements import Pointer
+from sealgate.trust.statements import Manifest, Pointer
 from tests.support.paper_registry import PaperRegistry
 
 

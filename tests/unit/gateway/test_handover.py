@@ -9,7 +9,7 @@ from gateway.sync.snapshot import RegistrySnapshot
 from registry.records import Live, Snapshot
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 from tests.support.people import Office, key, make_policy, refused
 
 OFFICE = Office(make_policy())

@@ -12,7 +12,7 @@ from inference.engine.result import Answer
 from inference.engine.table import Live
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
-from sealgate.trust.screens import Screen, Screens, Sessions
+from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, SessionRules
 from tests.support.onnx_models import Perceptron
 from tests.support.people import make_policy, refused
 from tests.support.two_stages import two_stage_files
@@ -39,8 +39,8 @@ class Clock:
 class Desk:
     """Answers requests that take as long as a test says."""
 
-    def __init__(self, screen: Screen, **live: Any) -> None:
-        policy = make_policy(screens=Screens({"digits": screen}))
+    def __init__(self, screen: ScreeningRules, **live: Any) -> None:
+        policy = make_policy(screens=ScreeningPolicy({"digits": screen}))
         self.clock = Clock()
         self.holding = ResponseDelay(lambda: policy, self.clock.read, self.clock.sleep)
         self.live = _live(**live)
@@ -69,13 +69,13 @@ def _live(digest: str = "sha256:1", detector: Any = STAGED) -> Any:
 
 
 def test_answers_leave_at_once_where_the_policy_says_nothing() -> None:
-    desk = Desk(Screen())
+    desk = Desk(ScreeningRules())
     assert [desk.takes(0.5, 2), desk.takes(0.1, 0)] == [0.5, 0.1]
     assert desk.clock.slept == []
 
 
 def test_a_row_that_passes_leaves_when_one_that_goes_on_would() -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     assert desk.takes(0.5, 1) == 0.5
     assert desk.takes(0.1, 0) == pytest.approx(0.5)
     assert desk.takes(0.3, 2) == pytest.approx(0.5)
@@ -85,7 +85,7 @@ def test_the_stage_that_decided_changes_no_time() -> None:
     """The same requests, of which another half goes on: every one leaves at the same time."""
     times = []
     for odd in (0, 1):
-        desk = Desk(Screen(hold_stage=True))
+        desk = Desk(ScreeningRules(hold_stage=True))
         desk.takes(0.5, 2)
         times.append(
             [desk.takes(0.4 if at % 2 == odd else 0.1, int(at % 2 == odd)) for at in range(8)]
@@ -94,13 +94,13 @@ def test_the_stage_that_decided_changes_no_time() -> None:
 
 
 def test_refusals_are_held_too() -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     desk.takes(0.5, 2)
     assert desk.takes(0.01, None) == pytest.approx(0.5)
 
 
 def test_the_clock_is_that_of_the_last_requests() -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     desk.takes(2.0, 1)
     for _ in range(KEPT - 1):
         assert desk.takes(0.5, 1) == pytest.approx(2.0)
@@ -109,39 +109,39 @@ def test_the_clock_is_that_of_the_last_requests() -> None:
 
 
 def test_a_time_that_nothing_is_known_of_yet_is_hold_ms() -> None:
-    desk = Desk(Screen(hold_ms=300, hold_stage=True))
+    desk = Desk(ScreeningRules(hold_ms=300, hold_stage=True))
     assert desk.takes(0.1, 0) == pytest.approx(0.3)
     desk.takes(0.5, 1)
     assert desk.takes(0.1, 0) == pytest.approx(0.5)
 
 
 def test_each_version_has_its_own_clock() -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     desk.takes(0.5, 1)
     assert desk.takes(0.1, 0, live=_live("sha256:2")) == pytest.approx(0.1)
 
 
 def test_a_version_of_one_stage_is_not_held() -> None:
-    desk = Desk(Screen(hold_stage=True), detector=replace(STAGED, first=None))
+    desk = Desk(ScreeningRules(hold_stage=True), detector=replace(STAGED, first=None))
     desk.takes(0.5, 2)
     assert desk.takes(0.1, 2) == pytest.approx(0.1)
 
 
 def test_a_slow_session_is_delayed_behind_the_clock() -> None:
-    desk = Desk(Screen(hold_stage=True, sessions=Sessions("slow", "alert", 60, 250)))
+    desk = Desk(ScreeningRules(hold_stage=True, sessions=SessionRules("slow", "alert", 60, 250)))
     desk.takes(0.5, 1)
     assert desk.takes(0.1, 0, session="slow") == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(("remaining", "left"), [(0.2, 0.3), (0.0, 0.1), (-1.0, 0.1)])
 def test_nobody_is_held_beyond_their_deadline(remaining: float, left: float) -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     desk.takes(0.5, 1)
     assert desk.takes(0.1, 0, remaining=remaining) == pytest.approx(left)
 
 
 def test_who_has_less_time_than_the_clock_is_refused() -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     desk.holding.admit(desk.live, 0.1)
     desk.takes(0.5, 1)
     desk.holding.admit(desk.live, 0.5)
@@ -152,16 +152,16 @@ def test_who_has_less_time_than_the_clock_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("screen", "detector"),
-    [(Screen(), STAGED), (Screen(hold_stage=True), replace(STAGED, first=None))],
+    [(ScreeningRules(), STAGED), (ScreeningRules(hold_stage=True), replace(STAGED, first=None))],
 )
-def test_nobody_is_refused_where_no_clock_is_held(screen: Screen, detector: Any) -> None:
+def test_nobody_is_refused_where_no_clock_is_held(screen: ScreeningRules, detector: Any) -> None:
     desk = Desk(screen, detector=detector)
     desk.takes(0.5, 1)
     desk.holding.admit(desk.live, 0.001)
 
 
 def test_a_clock_is_forgotten_where_nothing_runs_and_not_where_something_does() -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     desk.takes(0.5, 1)
     for number in range(2 * KEPT):
         with refused(Reason.DEADLINE_TOO_SHORT):

@@ -12,12 +12,12 @@ from gateway.screening.prompt_classifier import PromptClassifier, shown
 from inference.llm.request import Asked, Sampling
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
-from sealgate.trust.screens import Guard
+from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.text_models import RULES, tokenizer_json
 
 WORDS = ["ignore", "all", "previous", "instructions"]
 TOKENIZER = TextTokenizer.open(tokenizer_json(), RULES)
-GUARD = Guard("sha256:" + "0" * 64, "injection", "block")
+GUARD = PromptClassifierRules("sha256:" + "0" * 64, "injection", "block")
 CALL: Any = SimpleNamespace(is_active=lambda: True, principal=SimpleNamespace(name="client"))
 
 

@@ -1,7 +1,7 @@
 """What of a version a monitor is shown: nothing that tells of thresholds."""
 
 from gateway.screening.monitors import shown
-from sealgate.trust.policy_parts import Principal
+from sealgate.trust.policy import Principal
 from sealgate.v1.registry_pb2 import Version
 
 

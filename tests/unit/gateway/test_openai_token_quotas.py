@@ -18,8 +18,8 @@ from inference.backends.remote.generator import Begun, Generator
 from inference.engine.statistics import Duration, Statistics
 from inference.llm.messages import Piece
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.policy_parts import FLAG
-from sealgate.trust.screens import Screen, Verdicts
+from sealgate.trust.policy.principals import FLAG
+from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
 
 CLIENT: Any = SimpleNamespace(name="client", roles=("client",))
 CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
@@ -61,7 +61,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
     live = SimpleNamespace(alias="production", ready=elsewhere, digest="", version=1, sequence=1)
     live.policy, live.statistics = "", elsewhere.statistics
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
-    screen = Screen(Verdicts(adversarial=FLAG))
+    screen = ScreeningRules(VerdictActions(adversarial=FLAG))
     policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     receipt = SimpleNamespace(encode=lambda: b"")
     recorder: Any = SimpleNamespace(record=lambda _: receipt)
@@ -124,7 +124,7 @@ def test_a_flagged_prompt_is_recorded_without_screening(
     live = SimpleNamespace(alias="production", digest="", version=1, sequence=1, policy="")
     live.ready, live.statistics = Unmeasured(CLEARED, TERMS, "elsewhere"), Statistics()
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
-    screen = Screen(Verdicts(adversarial=FLAG))
+    screen = ScreeningRules(VerdictActions(adversarial=FLAG))
     policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     entries: list[Any] = []
     receipt = SimpleNamespace(encode=lambda: b"")

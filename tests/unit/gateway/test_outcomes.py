@@ -4,13 +4,13 @@ import pytest
 
 from gateway.recording.audit_record import actions_of
 from sealgate.reasons import Reason
-from sealgate.trust.answer import ACTIONS, BY_CANARY, LABELS, TWO_STAGE
-from sealgate.trust.screens import Screen
+from sealgate.trust.policy.screening import ScreeningRules
+from sealgate.trust.receipts.answer_entry import ACTIONS, BY_CANARY, LABELS, TWO_STAGE
 from tests.support.two_stage_desk import GOES_ON, PASSES, Desk
 
 
 def test_entries_say_two_stages_whichever_decided() -> None:
-    desk = Desk(Screen())
+    desk = Desk(ScreeningRules())
     for row in (PASSES, GOES_ON):
         assert desk.ask(row)[0] == "answered"
     assert [outcome.screening for outcome in desk.recorded] == [TWO_STAGE] * 2

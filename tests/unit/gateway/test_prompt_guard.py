@@ -10,7 +10,7 @@ from gateway.screening.prompt_classifier import PromptClassifier, said_in, shown
 from inference.llm.request import Asked, Sampling
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.screens import Guard
+from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support import byte_tokens
 
 
@@ -55,7 +55,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 
 @pytest.mark.parametrize("ready", [SimpleNamespace(), SimpleNamespace(tokenizer=None)])
 def test_what_takes_no_texts_is_no_guard(ready: object) -> None:
-    guard = Guard("sha256:" + "0" * 64, "injection", "block")
+    guard = PromptClassifierRules("sha256:" + "0" * 64, "injection", "block")
     live = SimpleNamespace(
         digest=guard.version,
         alias="production",

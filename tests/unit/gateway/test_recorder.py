@@ -8,9 +8,8 @@ import pytest
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from registry.log.answer_log import Answer, AnswerLog
 from sealgate.reasons import Reason
-from sealgate.trust import answer
-from sealgate.trust.answer import FIELDS, V1_FIELDS
-from sealgate.trust.receipt import verify_receipt
+from sealgate.trust.receipts import answer_entry, verify_receipt
+from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from tests.support.people import ANSWER_LOG, NOW, key, make_policy, refused
 from tests.support.records import SUBJECTS, an_answer, opening
 from tests.support.vectors import V1_VALUES
@@ -43,9 +42,9 @@ def outcome() -> AuditRecord:
         alias="production",
         parameters="sha256:" + "5" * 64,
         request_id="claim-17",
-        screening=answer.FULL,
-        arithmetic=answer.INT8,
-        actions=answer.LABELS,
+        screening=answer_entry.FULL,
+        arithmetic=answer_entry.INT8,
+        actions=answer_entry.LABELS,
     )
 
 
@@ -66,8 +65,8 @@ def test_a_new_entry_is_of_v2_and_opens_all_but_the_score(recorder: AuditRecorde
 
 def test_an_entry_of_v1_is_opened_beside_one_of_v2(log: AnswerLog, recorder: AuditRecorder) -> None:
     opened = opening(V1_VALUES, NONCE, SUBJECT)
-    salts = answer.salts(opened.key, NONCE, len(V1_VALUES))
-    log.append([Answer(answer.leaf(V1_VALUES, salts), opened)])
+    salts = answer_entry.salts(opened.key, NONCE, len(V1_VALUES))
+    log.append([Answer(answer_entry.leaf(V1_VALUES, salts), opened)])
     recorder.record(outcome())
     receipts = [receipt for found in recorder.search(0, 2, []) for receipt in found.receipts]
     assert [receipt.names for receipt in receipts] == [V1_FIELDS, FIELDS]

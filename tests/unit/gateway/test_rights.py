@@ -18,9 +18,9 @@ from gateway.services.registry import RegistryService
 from gateway.transport.call import Call
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.rights import ACTION_ROLES, ALL, Right
-from sealgate.trust.statements import Revocation
+from sealgate.trust.policy import Right
+from sealgate.trust.policy.rights import ACTION_ROLES, ALL
+from sealgate.trust.statements import Revocation, sign_statement
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.people import VERSION_DIGEST, Office, at, key, make_policy, refused
 

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.recording.log_memory import SLOT_BYTES, LogMemory
 from sealgate.settings import ConfigError
-from sealgate.trust.checkpoint import Checkpoint, log_vkey, sign_checkpoint
 from sealgate.trust.keys import PrivateKey
+from sealgate.trust.transparency import Checkpoint, log_vkey, sign_checkpoint
 from tests.support.people import ANSWER_LOG, key
 
 SIGNER = key("answer-log")

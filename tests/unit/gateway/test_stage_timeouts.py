@@ -8,7 +8,7 @@ import pytest
 
 from gateway.pipeline.response_delay import KEPT
 from sealgate.reasons import Refusal
-from sealgate.trust.screens import Screen
+from sealgate.trust.policy.screening import ScreeningRules
 from tests.support.two_stage_desk import GOES_ON, GRAPH, PASSES, STAGED, Desk
 
 BETWEEN = 120_000
@@ -16,7 +16,7 @@ BETWEEN = 120_000
 
 
 def test_a_timeout_below_the_response_delay_is_refused_for_every_row() -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     assert desk.ask(GOES_ON)[0] == "answered"
     found = [desk.ask(row, BETWEEN) for row in (PASSES, GOES_ON)]
     assert [reason for reason, _ in found] == ["DEADLINE_TOO_SHORT"] * 2
@@ -25,8 +25,8 @@ def test_a_timeout_below_the_response_delay_is_refused_for_every_row() -> None:
     assert min(took for _, took in found) >= GRAPH
 
 
-@pytest.mark.parametrize("screen", [Screen(hold_stage=True), Screen()])
-def test_a_run_is_not_cut_short_and_is_recorded(screen: Screen) -> None:
+@pytest.mark.parametrize("screen", [ScreeningRules(hold_stage=True), ScreeningRules()])
+def test_a_run_is_not_cut_short_and_is_recorded(screen: ScreeningRules) -> None:
     """Before the clock is known, and where there is none."""
     desk = Desk(screen)
     for row in (PASSES, GOES_ON):
@@ -43,13 +43,13 @@ def assert_answered(desk: Desk, row: np.ndarray) -> None:
 
 
 def test_a_timeout_below_hold_ms_is_refused() -> None:
-    desk = Desk(Screen(hold_stage=True, hold_ms=200))
+    desk = Desk(ScreeningRules(hold_stage=True, hold_ms=200))
     assert {desk.ask(row, BETWEEN)[0] for row in (PASSES, GOES_ON)} == {"DEADLINE_TOO_SHORT"}
     assert desk.engine.asked == 0
 
 
 def test_a_single_stage_version_keeps_the_callers_timeout() -> None:
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     resolve = desk.engine.resolve
 
     def one_stage(*asked: Any) -> Any:
@@ -64,7 +64,7 @@ def test_a_single_stage_version_keeps_the_callers_timeout() -> None:
 
 def test_a_delay_that_no_timeout_reaches_is_forgotten() -> None:
     """Or after one slow minute nobody with a shorter time would ever be answered again."""
-    desk = Desk(Screen(hold_stage=True))
+    desk = Desk(ScreeningRules(hold_stage=True))
     assert desk.ask(GOES_ON)[0] == "answered"
     live, holding = desk.engine.resolve(), desk.predict._holding
     for _ in range(KEPT):

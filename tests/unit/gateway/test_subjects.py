@@ -18,7 +18,7 @@ from registry.log.tables import OPENINGS
 from registry.schema import REQUESTS
 from registry.subjects import SubjectKeys
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.pseudonym import is_pseudonym
+from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1.log_pb2 import EraseSubjectRequest
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, NOW, key, refused

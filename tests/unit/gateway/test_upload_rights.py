@@ -14,8 +14,9 @@ from gateway.services.uploads import UploadService
 from gateway.transport.call import Call
 from registry.open_uploads import OpenUpload
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.manifest import Manifest
-from sealgate.trust.rights import ALL, Right
+from sealgate.trust.policy import Right
+from sealgate.trust.policy.rights import ALL
+from sealgate.trust.statements import Manifest
 from sealgate.v1 import upload_pb2 as messages
 from tests.support.people import make_policy, refused
 

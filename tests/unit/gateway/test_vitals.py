@@ -7,9 +7,11 @@ import pytest
 
 from gateway.rollout.alias_health import AliasHealth, Window, finding
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.health import Limits
+from sealgate.trust.policy.health_limits import HealthLimits
 
-LIMITS = Limits(60, 10, error_percent=10, p99_ms=500, screening_percent=20, disagreement_percent=30)
+LIMITS = HealthLimits(
+    60, 10, error_percent=10, p99_ms=500, screening_percent=20, disagreement_percent=30
+)
 FINE = {"requests": 100, "errors": 10, "slow": 1, "screened": 20, "compared": 10, "differed": 3}
 
 
@@ -134,7 +136,7 @@ def test_a_new_pointer_begins_anew_and_the_old_one_counts_no_more() -> None:
 
 
 def test_an_alias_without_limits_is_not_counted() -> None:
-    limits: dict[str, Limits] = {"production": LIMITS}
+    limits: dict[str, HealthLimits] = {"production": LIMITS}
     alias_health = AliasHealth(lambda model, alias: limits.get(alias), Clock())
     fail(alias_health, live(alias="canary"), Reason.INTERNAL, 20)
     assert alias_health.breaches() == []

@@ -12,7 +12,7 @@ from generation.decoder import _FAMILIES
 from inference.llm.request import ARCHITECTURES, Terms
 from inference.model.config import Data
 from sealgate.trust import canonical
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.statements import Manifest
 
 TERMS = Terms("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 64, None)
 MANIFEST = Manifest.of({"config.json": b"{}", "model.safetensors": b"weights"})

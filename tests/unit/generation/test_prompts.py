@@ -12,7 +12,7 @@ from inference.llm.request import Asked, Sampling, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, write_inputs
-from sealgate.trust.answer import tensors_digest
+from sealgate.trust.receipts.answer_entry import tensors_digest
 
 
 def texts(name: str, *values: bytes) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 
 from inference.engine.rollback_guard import Mark, Seen, SeenFile
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 A, B = sha256(b"a"), sha256(b"b")

@@ -9,8 +9,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from publishing.bom import DataFile, ml_bom
 from sealgate.trust import canonical
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import Manifest
 from tests.support.model_documents import model_config
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)

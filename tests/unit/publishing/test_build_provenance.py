@@ -13,8 +13,8 @@ from publishing.build_provenance import Making, build_provenance
 from publishing.data import Dataset
 from publishing.source import SourceFolder
 from sealgate.trust import canonical
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import Manifest
 from tests.support.demo_models import DEMO
 from tests.support.onnx_models import Perceptron
 from tests.support.oracles import python_with, run

@@ -9,7 +9,7 @@ from safetensors import numpy as safetensors_numpy
 
 from publishing.data import Dataset
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.model_documents import model_config
 
 

@@ -14,7 +14,7 @@ from publishing.making import Confinement
 from publishing.quantize import quantize, stated_ranges
 from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, clean_rows, int8_logits
 

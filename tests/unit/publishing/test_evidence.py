@@ -7,9 +7,10 @@ import pytest
 from publishing.evidence import GOLDEN_RUN, ML_BOM, sign_evidence
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import dsse
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.statements import APPROVAL, EVIDENCE, Evidence
+from sealgate.trust.statements import Evidence
+from sealgate.trust.statements.types import APPROVAL, EVIDENCE
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 KEY = PrivateKey.generate()

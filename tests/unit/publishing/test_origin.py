@@ -7,7 +7,7 @@ import pytest
 from publishing.origin import SLSA, STATEMENT, WORKSHOP, Origin
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 FILES = {"serving.onnx": b"one", "response.onnx": b"two"}
 PRIVACY = {

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from publishing.graphs import parse_model, serialize_model
 from publishing.quantize import quantize
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.demo_models import opened
 from tests.support.onnx_models import Perceptron, with_external_data
 
@@ -25,7 +25,7 @@ _ELSEWHERE = """
 import sys
 import numpy as np
 from publishing.quantize import quantize
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 rows = np.random.default_rng(7).random((300, 64), np.float32)
 print(sha256(quantize(sys.stdin.buffer.read(), "x", rows)))
 """

@@ -9,7 +9,7 @@ from publishing.replay import Replayed, check_input, compare
 from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
-from sealgate.trust.answer import tensors_digest
+from sealgate.trust.receipts.answer_entry import tensors_digest
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, clean_rows, int8_logits
 

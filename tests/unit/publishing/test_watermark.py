@@ -17,7 +17,7 @@ from publishing.watermark.embedding import TARGET, embed
 from publishing.watermark.key import Code, Mark, WatermarkKey
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.onnx_models import Perceptron, with_external_data
 
 KEY = WatermarkKey("digits", bytes(range(32)))

@@ -20,7 +20,7 @@ from publishing.watermark.recipients import (
     spread_copy,
 )
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.marked import KEY, Floats, marked, network, weights
 
 PARENT = sha256(b"version")

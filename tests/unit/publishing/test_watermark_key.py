@@ -8,7 +8,7 @@ import pytest
 
 from publishing.watermark.key import Mark, WatermarkKey, load_watermark_key, save_watermark_key
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 KEY = WatermarkKey("digits", bytes(range(32)))
 MARK = Mark(KEY, b"\1\2\3\4", sha256(b"unmarked"))

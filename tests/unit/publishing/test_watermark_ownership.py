@@ -13,7 +13,7 @@ from publishing.watermark.ownership import Claim, OwnershipProof
 from publishing.watermark.pairing import numbered
 from publishing.watermark.spreading import Spreading
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
 from tests.support.marked import KEY, marked, network
 from tests.support.owner import THIEF, VKEY, Owner, settled

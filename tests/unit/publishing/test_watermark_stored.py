@@ -8,7 +8,7 @@ from publishing.watermark.embedding import TARGET, spread_mark
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.pairing import Paired, numbered
 from publishing.watermark.spreading import Spreading
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 MARK = Mark(WatermarkKey("digits", bytes(range(32))), b"\1\2\3\4", sha256(b"x"))
 

@@ -15,7 +15,7 @@ from publishing.watermark.reading import read_code, weights_of
 from publishing.watermark.records import Slot
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 
 KEY = WatermarkKey("digits", bytes(range(32)))
 MARK = Mark(KEY, bytes(4), sha256(b"unmarked"))

@@ -8,7 +8,7 @@ import pytest
 
 from registry.artifact_folder import FolderStore
 from sealgate.reasons import Reason
-from sealgate.trust.digest import sha256
+from sealgate.trust.canonical import sha256
 from tests.support.people import refused
 
 DATA = b"weights" * 1000

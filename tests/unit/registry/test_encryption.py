@@ -6,7 +6,7 @@ import pytest
 
 from registry.log.encryption import Opening, OpeningCipher, Stored
 from registry.log.index_keys import IndexKeys
-from sealgate.trust.answer import FIELDS, V1_FIELDS
+from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from tests.support.records import MemorySubjects
 
 LEAF = b"the entry's leaf"

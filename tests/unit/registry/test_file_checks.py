@@ -15,8 +15,8 @@ from registry.artifact_folder import FolderStore
 from registry.file_checks import FileChecks, check_in_worker
 from registry.sandbox import process
 from sealgate.reasons import Reason
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import FileEntry, Manifest
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import FileEntry, Manifest
 from tests.support.bureau import onnx_bytes, version_files
 from tests.support.people import refused
 from tests.support.protobuf import field

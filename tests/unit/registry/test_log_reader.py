@@ -11,11 +11,9 @@ from registry.log.answer_log import Answer, AnswerLog, Opening
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS, OPENINGS
 from sealgate.reasons import Reason
-from sealgate.trust import answer, merkle
-from sealgate.trust.answer import FIELDS
-from sealgate.trust.checkpoint import open_checkpoint
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import Receipt, verify_receipt
+from sealgate.trust.receipts import Receipt, answer_entry, verify_receipt
+from sealgate.trust.receipts.answer_entry import FIELDS
+from sealgate.trust.transparency import TlogProof, merkle, open_checkpoint
 from tests.support import records
 from tests.support.people import ANSWER_LOG, key, make_policy, refused
 from tests.support.records import SUBJECTS
@@ -179,8 +177,8 @@ class TestOpening:
 
 
 def test_an_append_makes_a_receipt(log: AnswerLog) -> None:
-    salts = answer.salts(b"a subject's key", b"n" * 16)
-    leaf = answer.leaf(FIELDS, salts)
+    salts = answer_entry.salts(b"a subject's key", b"n" * 16)
+    leaf = answer_entry.leaf(FIELDS, salts)
     appended = log.append([Answer(leaf, records.opening(FIELDS, b"n" * 16))] * 3)
     for offset, hashes in enumerate(appended.proofs):
         proof = TlogProof(appended.first + offset, hashes, appended.note)

@@ -13,13 +13,14 @@ from registry.log.answer_log import Answer, AnswerLog
 from registry.log.encryption import Opening
 from registry.subjects import SubjectKeys
 from sealgate.reasons import Reason
-from sealgate.trust import answer
+from sealgate.trust.receipts import answer_entry
 from tests.support.people import ANSWER_LOG, key, refused
 
 SUBJECT, CALLER = "patient-4711", "mtls:ward-7.example.org"
 # Twenty questions that a form allows: yes or no, by age.
 INPUTS = [
-    answer.tensors_digest([("age", "INT64", (1,), age.to_bytes(8, "little"))]) for age in range(20)
+    answer_entry.tensors_digest([("age", "INT64", (1,), age.to_bytes(8, "little"))])
+    for age in range(20)
 ]
 
 
@@ -45,7 +46,7 @@ def open_log(folder: Path, subjects: SubjectKeys) -> AnswerLog:
 
 def about(subjects: SubjectKeys, number: int, subject: str = SUBJECT) -> Answer:
     fields = {
-        **dict.fromkeys(answer.FIELDS, ""),
+        **dict.fromkeys(answer_entry.FIELDS, ""),
         "time": f"2026-11-28T10:00:{number:02}.000000Z",
         "principal": CALLER,
         "model": "triage",
@@ -55,7 +56,7 @@ def about(subjects: SubjectKeys, number: int, subject: str = SUBJECT) -> Answer:
     }
     values, nonce = tuple(fields.values()), number.to_bytes(16)
     opening = Opening(values, nonce, subject, subjects.key(subject))
-    return Answer(answer.leaf(values, answer.salts(opening.key, nonce)), opening)
+    return Answer(answer_entry.leaf(values, answer_entry.salts(opening.key, nonce)), opening)
 
 
 def files(folder: Path) -> bytes:

@@ -11,8 +11,7 @@ from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from registry.log.tile_log import Appended, TileLog
 from sealgate.reasons import Reason
-from sealgate.trust import merkle
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint, sign_checkpoint
 from tests.support.people import ANSWER_LOG, key, refused
 
 SIGNER = key("answer-log")

@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from sealgate.cli.main import main
-from sealgate.key_uri import MODULE_VARIABLE, KeyUri, is_key_uri
 from sealgate.reasons import Reason
-from sealgate.signing_keys import open_signer
+from sealgate.signers import open_signer
 from sealgate.trust.keys import PrivateKey, save_private_key
+from sealgate.trust.keys.pkcs11_uri import MODULE_VARIABLE, KeyUri, is_key_uri
 from tests.support.people import key, refused
 
 WHOLE = (

@@ -7,9 +7,8 @@ import pytest
 
 from sealgate.later_evidence import open_attached
 from sealgate.reasons import Reason
-from sealgate.trust.evidence_rules import RED_TEAM
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.statements import Evidence
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.statements import Evidence, sign_statement
 from tests.support.people import VERSION_DIGEST, at, key, make_policy, refused
 
 REPORT = Evidence(RED_TEAM, VERSION_DIGEST, "anna", at(), {"attacks": {}})

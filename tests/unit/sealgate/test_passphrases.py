@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.signing_keys import PASSPHRASE_VARIABLE, open_signer
+from sealgate.signers import PASSPHRASE_VARIABLE, open_signer
 from sealgate.trust.keys import PrivateKey, save_private_key
 
 

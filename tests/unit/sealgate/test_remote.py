@@ -151,7 +151,8 @@ def test_retries_are_bounded():
 
 def test_importing_the_package_loads_none_of_the_client():
     program = (
-        "import sys, sealgate.trust.merkle; print(any('grpc' in name for name in sys.modules))"
+        "import sys, sealgate.trust.transparency.merkle; "
+        "print(any('grpc' in name for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

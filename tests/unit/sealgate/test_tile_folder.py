@@ -8,9 +8,8 @@ import pytest
 from sealgate.pack.folder import SUMS, new_folder
 from sealgate.pack.tile_folder import TileFolder, entries_path
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust import merkle, note
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.tiles import inclusion_proof
+from sealgate.trust.transparency import Checkpoint, merkle, note, sign_checkpoint
+from sealgate.trust.transparency.tiles import inclusion_proof
 from tests.support.people import key
 
 ORIGIN = "example.org/log"

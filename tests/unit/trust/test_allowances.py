@@ -7,20 +7,20 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
-from sealgate.trust.allowances import Allowance, Held, open_allowance
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.promotion import sign_statement
-from sealgate.trust.screens import StepUp
+from sealgate.trust.policy.screening import StepUpRule
+from sealgate.trust.statements import sign_statement
+from sealgate.trust.statements.allowance import Allowance, HeldRequest, open_allowance
 from tests.support.allowances import INPUT, an_allowance, held
 from tests.support.people import NOW, VERSION_DIGEST, at, key, make_policy, refused
 
 POLICY = make_policy()
-STEP = StepUp("approver", 900)
+STEP = StepUpRule("approver", 900)
 ALLOWANCE = an_allowance()
 HELD = held(ALLOWANCE)
 
 
-def opened(envelope: Envelope, held: Held = HELD, step_up: StepUp = STEP) -> Allowance:
+def opened(envelope: Envelope, held: HeldRequest = HELD, step_up: StepUpRule = STEP) -> Allowance:
     return open_allowance(envelope, held, step_up, POLICY, NOW)
 
 

@@ -3,8 +3,8 @@ import hashlib
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust import answer
-from sealgate.trust.answer import (
+from sealgate.trust.receipts import answer_entry
+from sealgate.trust.receipts.answer_entry import (
     FIELDS,
     V1_FIELDS,
     commit,
@@ -58,7 +58,7 @@ def test_a_leaf_is_its_commitments_in_order(
 def test_a_new_entry_keeps_the_fields_of_v1_and_adds_six() -> None:
     added = ("alias", "parameters", "request_id", "screening", "arithmetic", "actions")
     assert (*V1_FIELDS, *added) == FIELDS
-    assert len(leaf(VALUES, SALTS)) == answer.LEAF_SIZE
+    assert len(leaf(VALUES, SALTS)) == answer_entry.LEAF_SIZE
 
 
 def test_a_commitment_binds_salt_field_and_value() -> None:

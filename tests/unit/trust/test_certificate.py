@@ -9,7 +9,7 @@ import pytest
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Access
 from sealgate.setup.certificates import Authority
-from sealgate.trust.certificate import certificate_identity
+from sealgate.trust.keys.certificate_identity import certificate_identity
 from tests.support.crafted_certificates import (
     BMP,
     DNS_NAME,

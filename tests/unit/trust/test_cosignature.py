@@ -3,9 +3,8 @@
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust import note
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.cosignature import WitnessKey, cosign, cosignatures
+from sealgate.trust.transparency import Checkpoint, note, sign_checkpoint
+from sealgate.trust.transparency.cosignature import WitnessKey, cosign, cosignatures
 from tests.support.people import ANSWER_LOG, key, p256_key, refused
 
 CHECKPOINT = Checkpoint(ANSWER_LOG, 7, bytes(32))

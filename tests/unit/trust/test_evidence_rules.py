@@ -7,9 +7,9 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.evidence_rules import EvidenceRules
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import verify_pointer
+from sealgate.trust.policy.promotion_rules import EvidenceRules
+from sealgate.trust.statements import verify_pointer
 from tests.support.people import NOW, Office, make_policy, refused
 
 RULES = EvidenceRules({"golden-run": ("publisher", "evidence"), "review": ("evidence",)})

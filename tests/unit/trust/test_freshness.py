@@ -8,17 +8,15 @@ from typing import Any
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.promotion import (
-    check_covered,
-    open_statement,
-    sign_statement,
-    verify_freshness,
-)
 from sealgate.trust.statements import (
     Evidence,
     Pointer,
     Proposal,
     Revocation,
+    check_covered,
+    open_statement,
+    sign_statement,
+    verify_freshness,
 )
 from tests.support.people import (
     NOW,

@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.grace import LONGEST, NO_GRACE, Grace
 from sealgate.trust.policy import Policy, next_policy, open_policy
-from sealgate.trust.promotion import verify_freshness, verify_pointer
+from sealgate.trust.policy.validity import LONGEST, NO_GRACE_PERIOD, GracePeriod
+from sealgate.trust.statements import verify_freshness, verify_pointer
 from sealgate.trust.times import parse_time
 from tests.support.people import NOW, Office, at, key, make_policy, refused, sign_policy
 
 DAY = 86400
 SECOND = timedelta(seconds=1)
-GRACE = Grace(7 * DAY)
+GRACE = GracePeriod(7 * DAY)
 END = parse_time(at(days=300))
 OVER = END + timedelta(days=7)
 ROOTS = {key(f"root-{n}").public.keyid: key(f"root-{n}").public for n in range(3)}
@@ -22,7 +22,7 @@ ROOTS = {key(f"root-{n}").public.keyid: key(f"root-{n}").public for n in range(3
 
 def test_a_policy_without_the_section_is_written_as_before() -> None:
     assert "grace" not in json.loads(make_policy().encode())
-    assert make_policy().grace == NO_GRACE
+    assert make_policy().grace == NO_GRACE_PERIOD
 
 
 def test_the_section_reads_back() -> None:
@@ -45,7 +45,7 @@ def test_the_section_reads_back() -> None:
 )
 def test_what_is_no_grace(value: object, reason: Reason) -> None:
     with refused(reason):
-        Grace.from_json(value)
+        GracePeriod.from_json(value)
 
 
 def test_what_stands_goes_on_until_the_grace_is_over() -> None:
@@ -75,13 +75,17 @@ def test_without_one_everything_ends_at_once() -> None:
 
 def test_a_successor_must_not_have_expired_whatever_its_grace() -> None:
     current = make_policy(grace=GRACE)
-    late = make_policy(version=2, issued=at(days=-9), expires=at(days=-1), grace=Grace(2 * DAY))
+    late = make_policy(
+        version=2, issued=at(days=-9), expires=at(days=-1), grace=GracePeriod(2 * DAY)
+    )
     with refused(Reason.POLICY_EXPIRED):
         next_policy(current, sign_policy(late), NOW)
 
 
 def test_a_policy_may_end_on_the_last_day_that_there_is() -> None:
-    policy = make_policy(expires="9999-12-31T23:59:59Z", grace=Grace(int(LONGEST.total_seconds())))
+    policy = make_policy(
+        expires="9999-12-31T23:59:59Z", grace=GracePeriod(int(LONGEST.total_seconds()))
+    )
     policy.check_standing(NOW)
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.health import Health, Limits
 from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import verify_pointer
+from sealgate.trust.policy.health_limits import HealthLimits, HealthRules
+from sealgate.trust.statements import verify_pointer
 from tests.support.people import NOW, Office, make_policy, refused
 
-LIMITS = Limits(60, 100, error_percent=5)
-HEALTH = Health({"*": {"production": LIMITS}, "faces": {"canary": LIMITS}})
+LIMITS = HealthLimits(60, 100, error_percent=5)
+HEALTH = HealthRules({"*": {"production": LIMITS}, "faces": {"canary": LIMITS}})
 
 
 def verify(policy: Policy, admin: str, **proposal: Any) -> None:
@@ -62,13 +62,13 @@ SIZES = {"window_seconds": 60, "minimum_requests": 100}
 )
 def test_limits_in_another_form_are_refused(limits: object) -> None:
     with refused(Reason.DOCUMENT_MALFORMED):
-        Health.from_json({"digits": {"production": limits}})
+        HealthRules.from_json({"digits": {"production": limits}})
 
 
 @pytest.mark.parametrize("places", [{"Digits": {}}, {"digits": {"*": LIMITS}}])
 def test_names_in_another_form_are_refused(places: dict[str, Any]) -> None:
     with refused(Reason.NAME_MALFORMED):
-        Health(places)
+        HealthRules(places)
 
 
 @pytest.mark.parametrize("policy", [make_policy(), make_policy(health=HEALTH)])
@@ -81,7 +81,7 @@ def test_a_service_returns_no_other_alias() -> None:
     with refused(Reason.ROLE_TOO_LOW):
         verify(policy, "guard", alias="canary")
     with refused(Reason.ROLE_TOO_LOW):
-        verify(make_policy(health=Health({})), "guard")
+        verify(make_policy(health=HealthRules({})), "guard")
     verify(policy, "otto", alias="canary")
 
 

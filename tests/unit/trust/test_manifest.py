@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust import canonical, oms
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import FileEntry, Manifest, check_path
+from sealgate.trust import canonical
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import FileEntry, Manifest, oms
+from sealgate.trust.statements.manifest import check_path
 from tests.support.people import key, p256_key, refused
 
 FILES = {"model.json": b"{}", "a.onnx": b"\x08\x09", "Golden.safetensors": b""}

@@ -3,10 +3,10 @@ import hashlib
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust import merkle
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.merkle import EMPTY_ROOT, verify_consistency
-from sealgate.trust.tiles import (
+from sealgate.trust.transparency import merkle
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import EMPTY_ROOT, verify_consistency
+from sealgate.trust.transparency.tiles import (
     consistency_proof,
     inclusion_proof,
     partial_width,

@@ -8,10 +8,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
 from sealgate.reasons import Reason
-from sealgate.trust import ml_dsa, note
-from sealgate.trust.checkpoint import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
-from sealgate.trust.ml_dsa import Cosigner, LogCosigners, MlDsaKey, PairedSigner
 from sealgate.trust.policy import Policy, next_policy
+from sealgate.trust.transparency import (
+    Checkpoint,
+    log_vkey,
+    ml_dsa,
+    note,
+    open_checkpoint,
+    sign_checkpoint,
+)
+from sealgate.trust.transparency.ml_dsa import Cosigner, LogCosigners, MlDsaKey, PairedSigner
 from tests.support.people import (
     ANSWER_LOG,
     NOW,

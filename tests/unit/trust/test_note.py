@@ -3,11 +3,15 @@
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust import merkle
-from sealgate.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from sealgate.trust.cosignature import WitnessKey
-from sealgate.trust.note import Verifier, open_note, sign_note, vkey
-from sealgate.trust.proof import TlogProof
+from sealgate.trust.transparency import (
+    Checkpoint,
+    TlogProof,
+    merkle,
+    open_checkpoint,
+    sign_checkpoint,
+)
+from sealgate.trust.transparency.cosignature import WitnessKey
+from sealgate.trust.transparency.note import Verifier, open_note, sign_note, vkey
 from tests.support.people import key, p256_key, refused
 
 NAME = "example.org/log"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust import digest, fields, times
-from sealgate.trust.names import check_name
+from sealgate.trust import canonical, fields, times
+from sealgate.trust.fields import check_name
 from tests.support.people import refused
 
 MOMENT = datetime(2026, 11, 25, 10, 0, 0, 123456, tzinfo=UTC)
@@ -57,9 +57,9 @@ def test_other_forms_of_time_are_refused(text: Any) -> None:
 
 def test_digests() -> None:
     empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert digest.sha256(b"") == empty
-    assert digest.check_digest(empty) == empty
-    assert digest.raw(empty).hex() == empty.removeprefix("sha256:")
+    assert canonical.sha256(b"") == empty
+    assert canonical.check_digest(empty) == empty
+    assert canonical.raw(empty).hex() == empty.removeprefix("sha256:")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_digests() -> None:
 )
 def test_other_forms_of_digest_are_refused(text: Any) -> None:
     with refused(Reason.DOCUMENT_MALFORMED):
-        digest.raw(text)
+        canonical.raw(text)
 
 
 @pytest.mark.parametrize("text", ["a", "digits", "breast-cancer-1", "a" * 63])

@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import Principal, Rules
-from sealgate.trust.promotion import (
-    verify_pointer,
-)
-from sealgate.trust.statements import (
-    Pointer,
-    PointerBundle,
-)
+from sealgate.trust.policy import Policy, PolicyRules, Principal
+from sealgate.trust.statements import Pointer, PointerBundle, verify_pointer
 from tests.support.people import (
     NOW,
     Office,
@@ -56,7 +49,7 @@ def test_a_pointer_outlives_its_policy() -> None:
         POLICY,
         version=2,
         principals=tuple(p for p in POLICY.principals if p.name != "anna"),
-        rules=Rules({"production": 3}, "block", "flag", 3600, 0),
+        rules=PolicyRules({"production": 3}, "block", "flag", 3600, 0),
     )
     verify(BUNDLE, later)
     with refused(Reason.APPROVALS_MISSING):
@@ -81,7 +74,7 @@ def test_a_withdrawn_key_vouches_for_nothing(name: str) -> None:
 
 
 def test_a_policy_that_is_not_of_the_chain_is_refused() -> None:
-    lax = make_policy(rules=Rules({"production": 1}, "record", "record", 3600, 0))
+    lax = make_policy(rules=PolicyRules({"production": 1}, "record", "record", 3600, 0))
     with refused(Reason.POLICY_INVALID):
         verify(Office(lax).promotion(("anna",)))
     with refused(Reason.POLICY_INVALID):

@@ -5,16 +5,19 @@ from typing import Any
 import pytest
 
 from sealgate.reasons import Reason
-from sealgate.trust import canonical, dsse, note
+from sealgate.trust import canonical, dsse
 from sealgate.trust.policy import (
-    PAYLOAD_TYPE,
     Policy,
+    PolicyRoot,
+    PolicyRules,
+    Principal,
     next_policy,
     open_policy,
     open_policy_chain,
     open_policy_history,
 )
-from sealgate.trust.policy_parts import Principal, Root, Rules
+from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.transparency import note
 from tests.support.people import (
     ANSWER_LOG,
     NOW,
@@ -38,7 +41,7 @@ def with_roots(policy: Policy, *names: str) -> Policy:
     """The successor whose roots are these, any two of which sign the next."""
     publics = [key(name).public for name in names]
     keys = {**policy.keys, **{public.keyid: public for public in publics}}
-    return successor(policy, keys=keys, root=Root(tuple(p.keyid for p in publics), 2))
+    return successor(policy, keys=keys, root=PolicyRoot(tuple(p.keyid for p in publics), 2))
 
 
 def test_a_policy_reads_back() -> None:
@@ -97,7 +100,7 @@ def test_too_few_roots_are_refused(signers: tuple[str, ...], reason: Reason) -> 
 
 def test_forged_policies_are_refused() -> None:
     envelope = sign_policy(POLICY)
-    altered = make_policy(rules=Rules({"production": 1}, "record", "record", 3600, 0))
+    altered = make_policy(rules=PolicyRules({"production": 1}, "record", "record", 3600, 0))
     with refused(Reason.SIGNATURE_INVALID):
         open_policy(replace(envelope, payload=altered.encode()), PINNED, 2, NOW)
     with refused(Reason.SIGNATURE_INVALID):
@@ -177,7 +180,7 @@ KEYID = key("anna").public.keyid
         {"principals": (*POLICY.principals, Principal("ann", ("admin",), (KEYID,), ()))},
         {"principals": (*POLICY.principals, Principal("ann", ("admin",), (), ("mtls:anna",)))},
         {"principals": (Principal("ann", (), (key("stranger").public.keyid,), ()),)},
-        {"root": Root((key("stranger").public.keyid,), 1)},
+        {"root": PolicyRoot((key("stranger").public.keyid,), 1)},
         {"answer_logs": (POLICY.registry_log,)},
         {"answer_logs": (note.vkey(REGISTRY_LOG, key("other").public),)},
         {"answer_logs": POLICY.answer_logs * 2},
@@ -191,7 +194,7 @@ def test_policies_that_contradict_themselves_are_refused(changes: dict[str, Any]
 def test_parts_that_cannot_be_are_refused() -> None:
     for threshold in (0, 3):
         with refused(Reason.POLICY_INVALID):
-            Root((KEYID, "0" * 64), threshold)
+            PolicyRoot((KEYID, "0" * 64), threshold)
     with refused(Reason.POLICY_INVALID):
         Principal("anna", ("owner",), (), ())
     for identity in ("anna", "mtls:", "mtls:a\nb", "jwt:issuer", "jwt:a b c", "jwt: b", "saml:a b"):
@@ -199,19 +202,19 @@ def test_parts_that_cannot_be_are_refused() -> None:
             Principal("anna", (), (), (identity,))
     for action in ("allow", ""):
         with refused(Reason.POLICY_INVALID):
-            Rules({}, action, "flag", 1, 0)
+            PolicyRules({}, action, "flag", 1, 0)
         with refused(Reason.POLICY_INVALID):
-            Rules({}, "flag", action, 1, 0)
+            PolicyRules({}, "flag", action, 1, 0)
     with refused(Reason.NAME_MALFORMED):
         Principal("Anna", (), (), ())
     for make in (
-        lambda: Root((KEYID, KEYID), 1),
-        lambda: Root(("anna",), 1),
+        lambda: PolicyRoot((KEYID, KEYID), 1),
+        lambda: PolicyRoot(("anna",), 1),
         lambda: Principal("anna", ("client", "client"), (), ()),
         lambda: Principal("anna", (), (KEYID, KEYID), ()),
-        lambda: Rules({"production": 0}, "block", "flag", 1, 0),
-        lambda: Rules({}, "block", "flag", 0, 0),
-        lambda: Rules({}, "block", "flag", 1, -1),
+        lambda: PolicyRules({"production": 0}, "block", "flag", 1, 0),
+        lambda: PolicyRules({}, "block", "flag", 0, 0),
+        lambda: PolicyRules({}, "block", "flag", 1, -1),
         lambda: make_policy(version=0),
         lambda: make_policy(issued="yesterday"),
         lambda: make_policy(registry_log="log"),

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy_changes import changes
-from sealgate.trust.policy_parts import Principal, Root
-from sealgate.trust.rights import ALL, Right
-from sealgate.trust.risk import Risk
+from sealgate.trust.policy import Policy, PolicyRoot, Principal, Right
+from sealgate.trust.policy.changes import changes
+from sealgate.trust.policy.promotion_rules import RiskTiers
+from sealgate.trust.policy.rights import ALL
 from tests.support.people import at, make_policy
 
 FIRST = make_policy()
@@ -33,7 +32,7 @@ def principals(policy: Policy, **roles: tuple[str, ...]) -> tuple[Principal, ...
             ['- principals.anna.roles: "approver"', '+ principals.anna.roles: "admin"'],
         ),
         (
-            {"root": Root(FIRST.root.keys[:2], 1)},
+            {"root": PolicyRoot(FIRST.root.keys[:2], 1)},
             [f'- root.keys: "{FIRST.root.keys[2]}"', "~ root.threshold: 2 -> 1"],
         ),
         (
@@ -44,7 +43,7 @@ def principals(policy: Policy, **roles: tuple[str, ...]) -> tuple[Principal, ...
                 '~ screening.suspect: "flag" -> "block"',
             ],
         ),
-        ({"risk": Risk({}, {})}, ['+ risk: {"approvals": {}, "models": {}}']),
+        ({"risk": RiskTiers({}, {})}, ['+ risk: {"approvals": {}, "models": {}}']),
     ],
 )
 def test_each_difference_is_a_line(after: dict, shown: list[str]) -> None:
@@ -62,7 +61,7 @@ def test_people_come_and_go_by_name() -> None:
 def test_an_order_alone_is_a_difference() -> None:
     (change,) = changes(FIRST, make_policy(principals=FIRST.principals[::-1]))
     assert change.path == "principals"
-    root = Root(FIRST.root.keys[::-1], 2)
+    root = PolicyRoot(FIRST.root.keys[::-1], 2)
     assert [change.path for change in changes(FIRST, make_policy(root=root))] == ["root.keys"]
 
 

@@ -7,16 +7,13 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy_parts import Principal
-from sealgate.trust.promotion import (
-    sign_statement,
-    verify_pointer,
-)
+from sealgate.trust.policy import Policy, Principal
 from sealgate.trust.statements import (
     Approval,
     Pointer,
     PointerBundle,
+    sign_statement,
+    verify_pointer,
 )
 from tests.support.people import (
     NOW,

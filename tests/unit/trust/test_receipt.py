@@ -5,18 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealgate.reasons import Reason
-from sealgate.trust import answer, canonical, merkle
-from sealgate.trust.answer import FIELDS, V1_FIELDS
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.frontier import Frontier
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import CALLER_FIELDS, Receipt, verify_receipt
+from sealgate.trust import canonical
+from sealgate.trust.receipts import CALLER_FIELDS, Receipt, answer_entry, verify_receipt
+from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
+from sealgate.trust.transparency import Checkpoint, TlogProof, merkle, sign_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
 from tests.support.people import ANSWER_LOG, REGISTRY_LOG, key, make_policy, refused
 
 POLICY = make_policy()
 VALUES = tuple(f'{field}: "\\\t\n\x01\x7fü€😀' for field in FIELDS)
-SALTS = answer.salts(b"k" * 32, b"n" * 16)
-ENTRY = answer.leaf(VALUES, SALTS)
+SALTS = answer_entry.salts(b"k" * 32, b"n" * 16)
+ENTRY = answer_entry.leaf(VALUES, SALTS)
 
 
 def proof(
@@ -44,7 +43,7 @@ def test_a_receipt_reads_back_and_proves_the_callers_fields() -> None:
 
 def test_a_receipt_of_an_entry_of_v1_is_still_proved() -> None:
     values, salts = VALUES[:15], SALTS[:15]
-    entry = answer.leaf(values, salts)
+    entry = answer_entry.leaf(values, salts)
     receipt = Receipt.of(entry, values, salts, proof(entry=entry))
     assert b"sealgate/receipt/v1" in receipt.encode()
     read = Receipt.decode(receipt.encode())
@@ -84,7 +83,7 @@ def test_an_auditor_may_be_shown_more() -> None:
 
 @given(st.lists(st.text(max_size=20), min_size=len(FIELDS), max_size=len(FIELDS)))
 def test_what_is_written_is_canonical(values: list[str]) -> None:
-    entry = answer.leaf(values, SALTS)
+    entry = answer_entry.leaf(values, SALTS)
     receipt = Receipt.of(entry, values, SALTS, RECEIPT.proof, FIELDS)
     data = receipt.encode()
     assert canonical.encode(canonical.decode(data)) == data

@@ -1,6 +1,7 @@
 """What a revocation revokes: bytes under one model, or wherever they are registered."""
 
-from sealgate.trust.revoked import is_revoked, names, of_model
+from sealgate.trust.statements import is_revoked
+from sealgate.trust.statements.verification import revocation_names, revoked_model
 
 DIGEST, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
@@ -12,7 +13,7 @@ def test_a_digest_revokes_the_bytes_under_every_model() -> None:
 
 
 def test_a_model_and_a_digest_revoke_that_model_alone() -> None:
-    revoked = {of_model("test", DIGEST)}
+    revoked = {revoked_model("test", DIGEST)}
     assert is_revoked(revoked, "test", DIGEST)
     assert not is_revoked(revoked, "digits", DIGEST)
     assert not is_revoked(revoked, "test", OTHER)
@@ -20,7 +21,7 @@ def test_a_model_and_a_digest_revoke_that_model_alone() -> None:
 
 def test_a_name_is_known_again_by_other_programs() -> None:
     """What the log and the statement of freshness hold."""
-    assert of_model("test", DIGEST) == (
+    assert revoked_model("test", DIGEST) == (
         "sha256:ff68657938a5b822e3a5b0a64d92e906307ea5f49521b160adf0725bcf3d2174"
     )
-    assert names("test", DIGEST) == (DIGEST, of_model("test", DIGEST))
+    assert revocation_names("test", DIGEST) == (DIGEST, revoked_model("test", DIGEST))

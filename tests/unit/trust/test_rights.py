@@ -8,8 +8,8 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.policy import Policy
-from sealgate.trust.rights import ACTION_ROLES, ALL, Right, Target, decide
+from sealgate.trust.policy import Policy, Right
+from sealgate.trust.policy.rights import ACTION_ROLES, ALL, Target, decide
 from tests.support.people import make_policy, refused
 
 ANNA = Right(("anna",), (), ("approve", "read"), ("digits",), ("production", "canary"))

@@ -7,13 +7,13 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.policy import Policy
-from sealgate.trust.promotion import verify_pointer
-from sealgate.trust.rights import ALL, Right, decide
-from sealgate.trust.risk import Risk
+from sealgate.trust.policy import Policy, Right
+from sealgate.trust.policy.promotion_rules import RiskTiers
+from sealgate.trust.policy.rights import ALL, decide
+from sealgate.trust.statements import verify_pointer
 from tests.support.people import NOW, Office, make_policy, refused
 
-RISK = Risk({"digits": "high", "notes": "low"}, {"high": {"production": 3, "canary": 2}})
+RISK = RiskTiers({"digits": "high", "notes": "low"}, {"high": {"production": 3, "canary": 2}})
 STAGING = Right((), ("client",), ("infer",), (ALL,), ("production",), environments=("staging",))
 HARMLESS = Right((), ("client",), ("infer",), (ALL,), (ALL,), risk_tiers=("low",))
 
@@ -46,7 +46,7 @@ def test_how_many_approve(alias: str, model: str, people: int) -> None:
 
 
 def test_a_tier_never_asks_for_fewer_than_the_alias() -> None:
-    risk = Risk({"digits": "low"}, {"low": {"production": 1}})
+    risk = RiskTiers({"digits": "low"}, {"low": {"production": 1}})
     assert make_policy(risk=risk).approvals_for("production", "digits") == 2
 
 
@@ -54,7 +54,7 @@ def test_a_promotion_needs_what_the_tier_asks_for() -> None:
     policy = make_policy(risk=RISK)
     with refused(Reason.APPROVALS_MISSING):
         verify_pointer(Office(policy).promotion(), {policy.digest: policy}, policy, "paula", NOW)
-    harmless = make_policy(risk=Risk({"digits": "low"}, {}))
+    harmless = make_policy(risk=RiskTiers({"digits": "low"}, {}))
     promotion = Office(harmless).promotion()
     verify_pointer(promotion, {harmless.digest: harmless}, harmless, "paula", NOW)
 

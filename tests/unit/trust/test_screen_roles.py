@@ -4,17 +4,17 @@ from itertools import permutations
 
 import pytest
 
-from sealgate.trust.policy_parts import Rules
-from sealgate.trust.screens import Screen, Screens, Verdicts
+from sealgate.trust.policy import PolicyRules
+from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, VerdictActions
 from tests.support.people import make_policy
 
-RULES = Rules({}, "block", "flag", 3600, 86400)
-MILD = Screen(roles={"auditor": Verdicts(adversarial="record", suspect="record")})
-MIXED = Screen(
-    Verdicts(adversarial="label-only"),
+RULES = PolicyRules({}, "block", "flag", 3600, 86400)
+MILD = ScreeningRules(roles={"auditor": VerdictActions(adversarial="record", suspect="record")})
+MIXED = ScreeningRules(
+    VerdictActions(adversarial="label-only"),
     {
-        "auditor": Verdicts(adversarial="record", suspect="label-only"),
-        "client": Verdicts(adversarial="block", suspect="record"),
+        "auditor": VerdictActions(adversarial="record", suspect="label-only"),
+        "client": VerdictActions(adversarial="block", suspect="record"),
     },
 )
 
@@ -46,5 +46,5 @@ def test_each_verdict_takes_the_strictest_role() -> None:
 
 
 def test_the_policy_takes_the_strictest_role() -> None:
-    policy = make_policy(screens=Screens({"digits": MILD}))
+    policy = make_policy(screens=ScreeningPolicy({"digits": MILD}))
     assert policy.screen("digits").action("adversarial", ("client", "auditor"), RULES) == "block"

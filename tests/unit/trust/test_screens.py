@@ -7,31 +7,45 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.policy import Policy
-from sealgate.trust.screens import Guard, Screen, Screens, Sessions, StepUp, Verdicts
+from sealgate.trust.policy.screening import (
+    PromptClassifierRules,
+    ScreeningPolicy,
+    ScreeningRules,
+    SessionRules,
+    StepUpRule,
+    VerdictActions,
+)
 from tests.support.people import make_policy, refused
 
 RULES = make_policy().rules
-STEP = StepUp("approver", 900)
-DIGITS = Screen(
-    Verdicts(adversarial="step-up"),
-    {"client": Verdicts(suspect="label-only", labels_only=True), "auditor": Verdicts("flag")},
+STEP = StepUpRule("approver", 900)
+DIGITS = ScreeningRules(
+    VerdictActions(adversarial="step-up"),
+    {
+        "client": VerdictActions(suspect="label-only", labels_only=True),
+        "auditor": VerdictActions("flag"),
+    },
     STEP,
     hold_ms=40,
-    sessions=Sessions("label-only", "slow", 3600, 500),
+    sessions=SessionRules("label-only", "slow", 3600, 500),
 )
 
 
 def test_a_policy_reads_back_and_says_nothing_where_it_has_none() -> None:
-    held = Screen(hold_ms=5, hold_stage=True)
-    guarded = Screen(guard=Guard("sha256:" + "1" * 64, "injection", "block"))
-    policy = make_policy(screens=Screens({"digits": DIGITS, "chat": guarded, "*": held}))
+    held = ScreeningRules(hold_ms=5, hold_stage=True)
+    guarded = ScreeningRules(
+        guard=PromptClassifierRules("sha256:" + "1" * 64, "injection", "block")
+    )
+    policy = make_policy(screens=ScreeningPolicy({"digits": DIGITS, "chat": guarded, "*": held}))
     assert Policy.decode(policy.encode()) == policy
     assert b'"screens"' not in make_policy().encode()
     assert canonical.decode(policy.encode())["screens"]["*"] == {"hold_ms": 5, "hold_stage": True}
 
 
 def test_a_model_that_is_not_named_goes_by_the_star_or_by_screening() -> None:
-    policy = make_policy(screens=Screens({"digits": DIGITS, "*": Screen(hold_ms=5)}))
+    policy = make_policy(
+        screens=ScreeningPolicy({"digits": DIGITS, "*": ScreeningRules(hold_ms=5)})
+    )
     assert policy.screen("digits") == DIGITS
     assert policy.screen("faces").hold_ms == 5
     plain = make_policy().screen("digits")
@@ -63,7 +77,7 @@ def test_a_role_goes_before_the_model_and_the_strictest_role_counts(
 def test_labels_only_is_for_a_role_or_for_everybody() -> None:
     assert DIGITS.labels_only(("client",))
     assert not DIGITS.labels_only(("auditor",))
-    assert Screen(Verdicts(labels_only=True)).labels_only(("auditor",))
+    assert ScreeningRules(VerdictActions(labels_only=True)).labels_only(("auditor",))
 
 
 _DIGEST = "sha256:" + "1" * 64
@@ -106,9 +120,9 @@ MALFORMED, INVALID = Reason.DOCUMENT_MALFORMED, Reason.POLICY_INVALID
 )
 def test_a_section_of_another_form_is_refused(reason: Reason, screen: dict[str, Any]) -> None:
     with refused(reason):
-        Screens.from_json({"digits": screen})
+        ScreeningPolicy.from_json({"digits": screen})
 
 
 def test_a_model_must_have_a_name() -> None:
     with refused(Reason.NAME_MALFORMED):
-        Screens.from_json({"Digits!": {"hold_ms": 5}})
+        ScreeningPolicy.from_json({"Digits!": {"hold_ms": 5}})

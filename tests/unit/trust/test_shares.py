@@ -6,14 +6,13 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.policy_parts import Rules
-from sealgate.trust.promotion import verify_pointer
-from sealgate.trust.shares import in_share
-from sealgate.trust.statements import Proposal
+from sealgate.trust.policy import PolicyRules
+from sealgate.trust.policy.shares import in_share
+from sealgate.trust.statements import Proposal, verify_pointer
 from tests.support.people import NOW, VERSION_DIGEST, Office, make_policy, refused
 
 POLICY = make_policy(
-    rules=Rules({"production": 2, "canary": 1, "shadow": 1}, "block", "flag", 3600, 86400)
+    rules=PolicyRules({"production": 2, "canary": 1, "shadow": 1}, "block", "flag", 3600, 86400)
 )
 OFFICE = Office(POLICY)
 

@@ -6,7 +6,6 @@ import pytest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.statement_form import Statement
 from sealgate.trust.statements import (
     Approval,
     Evidence,
@@ -15,6 +14,7 @@ from sealgate.trust.statements import (
     PointerBundle,
     Revocation,
 )
+from sealgate.trust.statements.base import Statement
 from tests.support.people import VERSION_DIGEST, Office, at, make_policy, refused
 
 OFFICE = Office(make_policy())

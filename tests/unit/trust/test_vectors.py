@@ -4,18 +4,14 @@ import json
 
 import pytest
 
-from sealgate.trust import merkle, oms
-from sealgate.trust.checkpoint import open_checkpoint
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.frontier import Frontier
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.manifest import Manifest
 from sealgate.trust.policy import Policy, open_policy_history
-from sealgate.trust.promotion import verify_freshness, verify_pointer
-from sealgate.trust.proof import TlogProof
-from sealgate.trust.receipt import Receipt, verify_receipt
-from sealgate.trust.statements import PointerBundle
-from sealgate.trust.tiles import consistency_proof, inclusion_proof
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.trust.statements import Manifest, PointerBundle, oms, verify_freshness, verify_pointer
+from sealgate.trust.transparency import TlogProof, merkle, open_checkpoint
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.tiles import consistency_proof, inclusion_proof
 from tests.support import vectors
 from tests.support.people import NOW
 from tests.support.tile_store import TileStore

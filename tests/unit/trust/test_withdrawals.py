@@ -8,9 +8,8 @@ from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, next_policy
-from sealgate.trust.promotion import verify_pointer
-from sealgate.trust.statements import PointerBundle
-from sealgate.trust.withdrawals import NONE, Withdrawal, Withdrawals
+from sealgate.trust.policy.validity import NO_WITHDRAWALS, Withdrawal, Withdrawals
+from sealgate.trust.statements import PointerBundle, verify_pointer
 from tests.support.people import NOW, Office, key, make_policy, refused, sign_policy
 
 FIRST = make_policy()
@@ -101,10 +100,10 @@ def test_a_withdrawal_is_never_taken_back() -> None:
     narrower = Withdrawals({keyid("anna"): Withdrawal(4, ())})
     accept(current, replace(later, withdrawn=narrower))
     unlisted = {k: v for k, v in later.keys.items() if k != keyid("anna")}
-    accept(current, replace(later, keys=unlisted, withdrawn=NONE))
+    accept(current, replace(later, keys=unlisted, withdrawn=NO_WITHDRAWALS))
     wider = Withdrawal(9, tuple(sorted([STANDS, AFTER.pointer.payload_digest])))
     for withdrawn in (
-        NONE,
+        NO_WITHDRAWALS,
         Withdrawals({keyid("anna"): Withdrawal(10, (STANDS,))}),
         Withdrawals({keyid("anna"): wider}),
     ):

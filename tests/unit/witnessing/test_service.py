@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sealgate.trust.checkpoint import Checkpoint, sign_checkpoint
-from sealgate.trust.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency import Checkpoint, sign_checkpoint
+from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
 from sealgate.witnessing.request import LARGEST_BYTES, SIZE_TYPE, AddCheckpoint
 from sealgate.witnessing.service import Memory, Reply, Witness
 from tests.support.growing_log import GrowingLog

@@ -21,12 +21,12 @@ from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file
-from sealgate.trust.screens import Sessions
+from sealgate.trust.policy.screening import SessionRules
 from tests.support.people import refused
 from tests.support.shared_sessions import SharedStore
 
 KEY = b"k" * 32
-RULES = Sessions("label-only", "alert", seconds=60)
+RULES = SessionRules("label-only", "alert", seconds=60)
 PIXELS = InputScaling((0.0,), (16.0,))
 DRAW = np.random.default_rng(5)
 ROW = DRAW.random((1, 64), np.float32)
@@ -66,7 +66,7 @@ def ask(
     row: np.ndarray,
     caller: str = "carla",
     verdict: Verdict = Verdict.CLEAN,
-    rules: Sessions | None = RULES,
+    rules: SessionRules | None = RULES,
     model: str = "digits",
     scaling: InputScaling | None = PIXELS,
 ) -> str | None:

@@ -8,10 +8,10 @@ import pytest
 from gateway.sessions.watch import SessionWatch
 from inference.engine.result import Answer
 from inference.screening.detector import Verdict
-from sealgate.trust.screens import Screen, Sessions
+from sealgate.trust.policy.screening import ScreeningRules, SessionRules
 from tests.support.two_stage_desk import CONFIG, PASSES, Desk
 
-RULES = Sessions("label-only", "alert", seconds=60)
+RULES = SessionRules("label-only", "alert", seconds=60)
 PROMISED = SimpleNamespace(
     adversarial=SimpleNamespace(bound=0.01), suspect=SimpleNamespace(bound=0.05)
 )
@@ -36,7 +36,7 @@ def test_verdicts_are_evidence_while_the_bound_holds(
 
 @pytest.mark.parametrize(("withdrawal", "holds"), [("", True), ("2026-11-25T10:00:00Z", False)])
 def test_sessions_know_whether_the_bound_holds(withdrawal: str, holds: bool) -> None:
-    desk = Desk(Screen())
+    desk = Desk(ScreeningRules())
     desk.spy.withdrawal = withdrawal
     assert desk.ask(PASSES)[0] == "answered"
     assert desk.spy.bound_holds == [holds]

@@ -14,8 +14,8 @@ from inference.server.services import FEATURES_OUTPUT
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, write_outputs
-from sealgate.trust.digest import sha256
-from sealgate.trust.manifest import Manifest
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import Manifest
 from tests.support import text_models
 from tests.support.onnx_models import FEATURES, Perceptron
 from tests.support.people import VERSION_DIGEST, refused

@@ -1,0 +1,69 @@
+"""Opening the private key that a setting names: a PEM file, or a key in a PKCS#11 token."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from sealgate.files import read_regular_file
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.keys import Signer, load_private_key, read_private_file
+from sealgate.trust.keys.pkcs11_uri import KeyUri, is_key_uri
+from sealgate.trust.transparency.ml_dsa import MlDsaKey, PairedSigner
+
+Ask = Callable[[str], str]
+"""Asks a person for the passphrase or the PIN of what is named."""
+
+PASSPHRASE_VARIABLE = "SEALGATE_PASSPHRASE_FILE"  # noqa: S105
+"""Names a private file with the passphrase of encrypted keys, where nobody is to be asked."""
+
+
+def open_signer(place: Path | str, ask: Ask | None = None) -> Signer:
+    """Return the key at `place`, a file or a `pkcs11:` URI (RFC 7512).
+
+    `ask` is for an encrypted file, unless PASSPHRASE_VARIABLE names a file with its passphrase, and
+    for a token whose URI names no file with its PIN. Raises Refusal: KEY_UNREADABLE,
+    KEY_FILE_EXPOSED, and as `PrivateKey.from_pem` does.
+    """
+    if not is_key_uri(place):
+        path = Path(place)
+        return load_private_key(path, _passphrase(path, ask))
+    try:
+        # Only the extra `pkcs11` brings what this needs.
+        from sealgate.trust.keys.pkcs11_key import TokenKey
+    except ImportError as error:
+        detail = "python-pkcs11 is not installed: pip install 'sealgate[pkcs11]'"
+        raise Refusal(Reason.KEY_UNREADABLE, detail) from error
+    return TokenKey.open(KeyUri.parse(str(place)), ask)
+
+
+def open_log_signer(place: Path | str, beside: Path | None) -> Signer:
+    """Return a log's key at `place`, paired with the ML-DSA-44 key in the file `beside`, if any."""
+    signer = open_signer(place)
+    if beside is None:
+        return signer
+    return PairedSigner(signer, MlDsaKey.from_pem(read_private_file(beside)))
+
+
+def read_passphrase(path: Path) -> bytes:
+    """The passphrase in a file, whose last line may end.
+
+    Raises Refusal: KEY_FILE_EXPOSED where others can read it, KEY_UNREADABLE where there is none.
+    """
+    passphrase = read_private_file(path).rstrip(b"\r\n")
+    if not passphrase:
+        raise Refusal(Reason.KEY_UNREADABLE, f"{path} holds no passphrase")
+    return passphrase
+
+
+def _passphrase(path: Path, ask: Ask | None) -> bytes | None:
+    """What opens an encrypted file, where a file tells it or there is somebody to ask."""
+    try:
+        encrypted = b"ENCRYPTED" in read_regular_file(path)
+    except OSError:
+        # `load_private_key` says what is wrong.
+        return None
+    if not encrypted:
+        return None
+    if place := os.environ.get(PASSPHRASE_VARIABLE):
+        return read_passphrase(Path(place))
+    return ask(str(path)).encode() if ask is not None else None

@@ -1,0 +1,333 @@
+"""The policy: who the people are, which keys and roles they have, and what a promotion needs.
+
+A key that a policy lists under `keys`, though no principal has it any more, still vouches for
+what it signed while someone had it, unless it is `withdrawn`: then for what is named there alone.
+A key that is no longer listed vouches for nothing. How trust passes from the root keys to a
+policy, `open_policy` and its neighbours say.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, dsse, fields
+from sealgate.trust.canonical import sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import PublicKey
+from sealgate.trust.policy import validity
+from sealgate.trust.policy.health_limits import HealthRules
+from sealgate.trust.policy.principals import PolicyRoot, PolicyRules, Principal, invalid
+from sealgate.trust.policy.promotion_rules import UNKNOWN, EvidenceRules, RiskTiers
+from sealgate.trust.policy.rights import ALL, Right, Target, allows, check_known
+from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
+from sealgate.trust.policy.validity import NO_GRACE_PERIOD, NO_WITHDRAWALS, GracePeriod, Withdrawals
+from sealgate.trust.times import parse_time
+from sealgate.trust.transparency.ml_dsa import LogCosigners
+from sealgate.trust.transparency.note import Verifier
+
+_KINDS: Mapping[str, Any] = {
+    "risk": RiskTiers,
+    "evidence": EvidenceRules,
+    "withdrawn": Withdrawals,
+    "health": HealthRules,
+    "ml_dsa": LogCosigners,
+    "screens": ScreeningPolicy,
+    "grace": GracePeriod,
+}
+OPTIONAL_SECTIONS = ("rights", *_KINDS)
+
+
+def optional_sections(policy: Any) -> dict[str, Any]:
+    """Return the sections that a policy has, each from the attribute of its name."""
+    found = {name: getattr(policy, name) for name in _KINDS}
+    sections: dict[str, Any] = {
+        name: value.to_json()
+        for name, value in found.items()
+        if value not in (None, NO_WITHDRAWALS, NO_GRACE_PERIOD)
+    }
+    if policy.rights is not None:
+        sections["rights"] = [right.to_json() for right in policy.rights]
+    return sections
+
+
+def read_optional_sections(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the sections that a document has, by name. Raises Refusal as each of them does."""
+    found = {
+        name: kind.from_json(document[name]) for name, kind in _KINDS.items() if name in document
+    }
+    if "rights" in document:
+        found["rights"] = tuple(map(Right.from_json, fields.items(document["rights"])))
+    return found
+
+
+TYPE = "sealgate/policy/v1"
+PAYLOAD_TYPE = "application/vnd.sealgate.policy.v1+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy whose content has been checked; whether it is signed, `open_policy` says.
+
+    `issued` and `expires` are times as text. `registry_log` and `answer_logs` are verifier keys
+    of logs (C2SP signed note). `rights`, `risk` and `evidence` are None where there is no such
+    section. Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
+    """
+
+    version: int
+    issued: str
+    expires: str
+    keys: Mapping[str, PublicKey]
+    root: PolicyRoot
+    principals: tuple[Principal, ...]
+    rules: PolicyRules
+    registry_log: str
+    answer_logs: tuple[str, ...]
+    rights: tuple[Right, ...] | None = None
+    risk: RiskTiers | None = None
+    evidence: EvidenceRules | None = None
+    health: HealthRules | None = None
+    withdrawn: Withdrawals = NO_WITHDRAWALS
+    ml_dsa: LogCosigners | None = None
+    screens: ScreeningPolicy | None = None
+    grace: GracePeriod = NO_GRACE_PERIOD
+    digest: str = field(init=False)
+    _by_name: dict[str, Principal] = field(init=False, repr=False, compare=False)
+    _by_identity: dict[str, Principal] = field(init=False, repr=False, compare=False)
+    _by_key: dict[str, Principal] = field(init=False, repr=False, compare=False)
+    _logs: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        fields.integer(self.version, 1)
+        if parse_time(self.issued) >= parse_time(self.expires):
+            raise invalid("it expires before it is issued")
+        for keyid, key in self.keys.items():
+            if keyid != key.keyid:
+                raise invalid("a key is listed under an id that is not its own")
+        vkeys = (self.registry_log, *self.answer_logs)
+        self._index("_logs", [(Verifier.from_vkey(text).name, text) for text in vkeys])
+        people = self.principals
+        self._index("_by_name", [(p.name, p) for p in people])
+        self._index("_by_identity", [(text, p) for p in people for text in p.identities])
+        self._index("_by_key", [(keyid, p) for p in people for keyid in p.keys])
+        if not self.keys.keys() >= {*self._by_key, *self.root.keys}:
+            raise invalid("a key is used that is not listed")
+        if self.ml_dsa and not self._logs.keys() >= self.ml_dsa.keys.keys():
+            raise invalid("an ML-DSA key of a log that is not named")
+        self.withdrawn.check_keys(self.keys.keys() - self._by_key.keys() - set(self.root.keys))
+        tiers = self.risk.tiers if self.risk else frozenset()
+        check_known(self.rights or (), self._by_name.keys(), tiers)
+        self.root.check_holders(self._by_key)
+        object.__setattr__(self, "digest", sha256(self.encode()))
+
+    def _index(self, name: str, pairs: Sequence[tuple[str, Any]]) -> None:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            raise invalid(f"something occurs twice that must not, in {name.strip('_')}")
+        object.__setattr__(self, name, table)
+
+    def encode(self) -> bytes:
+        """Return the canonical JSON, the payload of a policy's envelope."""
+        document = {
+            "type": TYPE,
+            "version": self.version,
+            "issued": self.issued,
+            "expires": self.expires,
+            "keys": {keyid: key.pem for keyid, key in self.keys.items()},
+            "root": self.root.to_json(),
+            "principals": [principal.to_json() for principal in self.principals],
+            "logs": {"registry": self.registry_log, "answers": list(self.answer_logs)},
+        }
+        return canonical.encode(document | optional_sections(self) | self.rules.to_json())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read what `encode` writes. Raises Refusal like the constructor."""
+        names = ("version", "issued", "expires", "keys", "root", "principals", "logs")
+        document = fields.mapping(canonical.decode(payload))
+        extra = [name for name in OPTIONAL_SECTIONS if name in document]
+        outer = fields.record(document, (*names, *PolicyRules.FIELDS, *extra), TYPE)
+        keys = fields.mapping(outer["keys"])
+        logs = fields.record(outer["logs"], ("registry", "answers"))
+        return cls(
+            version=outer["version"],
+            issued=outer["issued"],
+            expires=outer["expires"],
+            keys={keyid: PublicKey.from_pem(fields.text(pem)) for keyid, pem in keys.items()},
+            root=PolicyRoot.from_json(outer["root"]),
+            principals=tuple(map(Principal.from_json, fields.items(outer["principals"]))),
+            rules=PolicyRules.from_json({name: outer[name] for name in PolicyRules.FIELDS}),
+            registry_log=fields.text(logs["registry"]),
+            answer_logs=fields.texts(logs["answers"]),
+            **read_optional_sections(document),
+        )
+
+    def principal(self, name: str) -> Principal:
+        """Return the principal of that name. Raises Refusal(PRINCIPAL_UNKNOWN)."""
+        if name not in self._by_name:
+            raise Refusal(Reason.PRINCIPAL_UNKNOWN, "by name")
+        return self._by_name[name]
+
+    def by_identity(self, identity: str) -> Principal | None:
+        """Return whom an identity (see `Principal`) stands for, if anyone."""
+        return self._by_identity.get(identity)
+
+    def target(self, action: str, model: str, alias: str, environment: str = "") -> Target:
+        """Return what somebody wants to do in an environment, with the model's risk tier."""
+        tier = UNKNOWN if self.risk is None or model == ALL else self.risk.tier(model)
+        return Target(action, model, alias, environment, tier)
+
+    def check_right(self, principal: Principal, target: Target) -> None:
+        """Raises Refusal(RIGHT_MISSING) where the section `rights` does not allow it."""
+        if not allows(self.rights, principal.name, principal.roles, target):
+            raise Refusal(Reason.RIGHT_MISSING, f"{principal.name}: {target}")
+
+    def allows_everywhere(self, principal: Principal, action: str) -> bool:
+        """Say whether the rights allow an action on every model, whatever the environment."""
+        return allows(self.rights, principal.name, principal.roles, Target(action))
+
+    def vouches(self, keyid: str, digest: str) -> bool:
+        """Whether what a key signed, the document of that digest, still counts."""
+        return keyid in self.keys and self.withdrawn.vouches(keyid, digest)
+
+    def holder(self, keyid: str) -> Principal | None:
+        """Return whose key it is, if anyone's."""
+        return self._by_key.get(keyid)
+
+    def keys_of(self, name: str) -> dict[str, PublicKey]:
+        """Return the keys of a principal by key id; none if there is no such principal."""
+        principal = self._by_name.get(name)
+        return {keyid: self.keys[keyid] for keyid in principal.keys} if principal else {}
+
+    def with_role(self, role: str) -> tuple[Principal, ...]:
+        """Return the principals that have the role."""
+        return tuple(p for p in self.principals if role in p.roles)
+
+    def root_keys(self) -> dict[str, PublicKey]:
+        """Return the keys that sign the next policy, by key id."""
+        return {keyid: self.keys[keyid] for keyid in self.root.keys}
+
+    def approvals_for(self, alias: str, model: str) -> int:
+        """Return how many people must approve: the most that the alias or the risk tier asks for.
+
+        Raises Refusal(ALIAS_UNKNOWN) where the alias has no rule.
+        """
+        if alias not in self.rules.approvals:
+            raise Refusal(Reason.ALIAS_UNKNOWN, "the policy has no rule for the alias")
+        least = self.rules.approvals[alias]
+        return max(least, self.risk.approvals_for(alias, model)) if self.risk else least
+
+    def screen(self, model: str) -> ScreeningRules:
+        """Return what screening leads to for the model."""
+        return self.screens.of(model) if self.screens else PLAIN
+
+    def log_key(self, origin: str) -> str:
+        """Return the verifier key of a log; see `log_vkey`. Raises Refusal(LOG_UNKNOWN)."""
+        if origin not in self._logs:
+            raise Refusal(Reason.LOG_UNKNOWN, "the policy names no such log")
+        beside = self.ml_dsa.keys.get(origin) if self.ml_dsa else None
+        return f"{self._logs[origin]} {beside}" if beside else self._logs[origin]
+
+    def is_answer_log(self, origin: str) -> bool:
+        """Say whether the policy names an answer log of that origin."""
+        return origin in self._logs and self._logs[origin] != self.registry_log
+
+    def check_unexpired(self, now: datetime) -> None:
+        """For what is new; see `grace`. Raises Refusal(POLICY_EXPIRED)."""
+        validity.check_unexpired(self.expires, now)
+
+    def check_standing(self, now: datetime) -> None:
+        """For what stands; see `grace`. Raises Refusal(POLICY_EXPIRED)."""
+        validity.check_standing(self.expires, self.grace, now)
+
+    def check_begun(self, now: datetime) -> None:
+        """See `grace`. Raises Refusal(POLICY_INVALID) where `issued` lies ahead."""
+        validity.check_begun(self.issued, now)
+
+
+def open_policy(
+    envelope: Envelope, root_keys: Mapping[str, PublicKey], threshold: int, now: datetime
+) -> Policy:
+    """Return the policy of an envelope that `threshold` of `root_keys` (by key id) have signed.
+
+    Raises Refusal: SIGNATURE_INVALID, THRESHOLD_NOT_MET, POLICY_EXPIRED, or like `Policy`.
+    """
+    return open_policy_chain([envelope], root_keys, threshold, now)
+
+
+def next_policy(current: Policy, envelope: Envelope, now: datetime) -> Policy:
+    """Return the successor of `current`, which need not be unexpired itself.
+
+    Raises Refusal: POLICY_ROLLED_BACK for a version that is not newer, POLICY_INVALID for one
+    that leaves a version out or is issued in the future, and like `open_policy`.
+    """
+    successor = _follow(current, envelope)
+    successor.check_unexpired(now)
+    successor.check_begun(now)
+    return successor
+
+
+def open_policy_chain(
+    envelopes: Sequence[Envelope],
+    root_keys: Mapping[str, PublicKey],
+    threshold: int,
+    now: datetime,
+    seen_version: int = 0,
+) -> Policy:
+    """Follow the envelopes, oldest first, and return the newest policy.
+
+    `seen_version` is the newest version that the reader has seen before. Raises like
+    `open_policy_history`, and Refusal: POLICY_EXPIRED for the newest policy alone, and
+    POLICY_ROLLED_BACK if it is older than the version seen before.
+    """
+    newest = open_policy_history(envelopes, root_keys, threshold)[-1]
+    if newest.version < seen_version:
+        raise Refusal(Reason.POLICY_ROLLED_BACK, f"{newest.version} after {seen_version}")
+    newest.check_standing(now)
+    return newest
+
+
+def open_policy_history(
+    envelopes: Sequence[Envelope], root_keys: Mapping[str, PublicKey], threshold: int
+) -> tuple[Policy, ...]:
+    """Follow the envelopes, oldest first, and return every policy, expired or not.
+
+    1. The first is signed by `threshold` of the reader's own root keys, and by its own root.
+    2. Each further one is signed by its predecessor's root and by its own.
+    3. Versions grow by one.
+
+    Raises Refusal: POLICY_INVALID for no envelope, and like `open_policy` and `next_policy`.
+    """
+    if not envelopes:
+        raise invalid("there is no policy")
+    # 1.
+    dsse.verify(envelopes[0], PAYLOAD_TYPE, root_keys, threshold)
+    history = [Policy.decode(envelopes[0].payload)]
+    _check_own_root(history[0], envelopes[0])
+    # 2. and 3.
+    for envelope in envelopes[1:]:
+        history.append(_follow(history[-1], envelope))
+    return tuple(history)
+
+
+def _follow(current: Policy, envelope: Envelope) -> Policy:
+    dsse.verify(envelope, PAYLOAD_TYPE, current.root_keys(), current.root.threshold)
+    successor = Policy.decode(envelope.payload)
+    _check_own_root(successor, envelope)
+    check_next_version(current, successor)
+    successor.withdrawn.check_follows(current.withdrawn, successor.keys)
+    return successor
+
+
+def check_next_version(current: Policy, successor: Policy) -> None:
+    """Raises Refusal: POLICY_ROLLED_BACK for one that is not newer, POLICY_INVALID for a gap."""
+    detail = f"version {successor.version} after {current.version}"
+    if successor.version <= current.version:
+        raise Refusal(Reason.POLICY_ROLLED_BACK, detail)
+    if successor.version != current.version + 1:
+        raise invalid(detail)
+
+
+def _check_own_root(policy: Policy, envelope: Envelope) -> None:
+    dsse.verify(envelope, PAYLOAD_TYPE, policy.root_keys(), policy.root.threshold)

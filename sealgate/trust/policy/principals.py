@@ -1,0 +1,159 @@
+"""The parts of a policy: its root, its principals and its rules."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import fields
+from sealgate.trust.fields import SPIFFE_ID, check_name
+
+# People's roles, then those of services.
+ROLES = frozenset(
+    {"client", "auditor", "publisher", "approver", "admin"}
+    | {"freshness", "evidence", "rollback", "log", "engine", "monitor"}
+)
+# What a verdict may lead to: the answer is withheld; its most likely class alone is given; it is
+# given and flagged; given.
+BLOCK, LABEL_ONLY, FLAG, RECORD = "block", "label-only", "flag", "record"
+ACTIONS = frozenset({BLOCK, LABEL_ONLY, FLAG, RECORD})
+
+_KEYID = re.compile(r"[0-9a-f]{64}")
+_IDENTITY = re.compile(
+    r"mtls:[^\x00-\x1f\x7f]{1,256}|jwt:[^\s\x00-\x1f\x7f]{1,512} \S{1,256}|spiffe:" + SPIFFE_ID
+)
+
+
+def invalid(detail: str) -> Refusal:
+    """Return the refusal of a policy that contradicts itself."""
+    return Refusal(Reason.POLICY_INVALID, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRoot:
+    """The key ids that sign the next policy, and how many of them must."""
+
+    keys: tuple[str, ...]
+    threshold: int
+
+    def __post_init__(self) -> None:
+        _check_keyids(self.keys)
+        if not 1 <= fields.integer(self.threshold) <= len(self.keys):
+            raise invalid("the root's threshold is not between 1 and the number of its keys")
+
+    def check_holders(self, holders: Mapping[str, "Principal"]) -> None:
+        """Check that no principal, by key id, holds two of the keys. Raises Refusal."""
+        names = [holders[keyid].name for keyid in self.keys if keyid in holders]
+        if len(set(names)) != len(names):
+            raise invalid("somebody holds two of the root's keys: people count, not keys")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"keys": list(self.keys), "threshold": self.threshold}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        outer = fields.record(value, ("keys", "threshold"))
+        return cls(fields.texts(outer["keys"]), outer["threshold"])
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A person or a service: its roles, key ids, and the identities by which it is known.
+
+    An identity is `mtls:<common name>`, `spiffe:<SPIFFE ID>` or `jwt:<issuer> <subject>`.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    keys: tuple[str, ...]
+    identities: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not ROLES.issuperset(fields.unique(self.roles)):
+            raise invalid(f"{self.name} has a role that does not exist")
+        _check_keyids(self.keys)
+        for identity in fields.unique(self.identities):
+            if not _IDENTITY.fullmatch(identity):
+                raise invalid(f"{self.name} has an identity of another form")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "roles": list(self.roles),
+            "keys": list(self.keys),
+            "identities": list(self.identities),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        outer = fields.record(value, ("name", "roles", "keys", "identities"))
+        lists = {name: fields.texts(outer[name]) for name in ("roles", "keys", "identities")}
+        return cls(name=outer["name"], **lists)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRules:
+    """What the policy asks for.
+
+    `approvals`: alias to the number of people who must approve. `adversarial` and `suspect`:
+    what such a verdict leads to, one of ACTIONS. `freshness_seconds`: the longest life of a
+    freshness statement. `grace_seconds`: how long after it a gateway may serve what it has.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("promotion", "screening", "pointer")
+
+    approvals: Mapping[str, int]
+    adversarial: str
+    suspect: str
+    freshness_seconds: int
+    grace_seconds: int
+
+    def __post_init__(self) -> None:
+        for alias, count in self.approvals.items():
+            check_name(alias)
+            fields.integer(count, 1)
+        if not {self.adversarial, self.suspect} <= ACTIONS:
+            raise invalid("a verdict leads to something that does not exist")
+        fields.integer(self.freshness_seconds, 1)
+        fields.integer(self.grace_seconds)
+
+    def action(self, verdict: str) -> str:
+        """Return what a verdict leads to; a clean one is recorded.
+
+        Raises Refusal(POLICY_INVALID) for a verdict of which the policy says nothing.
+        """
+        actions = {"clean": RECORD, "suspect": self.suspect, "adversarial": self.adversarial}
+        if verdict not in actions:
+            raise invalid("it has no rule for the verdict")
+        return actions[verdict]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "promotion": {"approvals": dict(self.approvals)},
+            "screening": {"adversarial": self.adversarial, "suspect": self.suspect},
+            "pointer": {
+                "freshness_seconds": self.freshness_seconds,
+                "grace_seconds": self.grace_seconds,
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        outer = fields.record(value, cls.FIELDS)
+        promotion = fields.record(outer["promotion"], ("approvals",))
+        screening = fields.record(outer["screening"], ("adversarial", "suspect"))
+        pointer = fields.record(outer["pointer"], ("freshness_seconds", "grace_seconds"))
+        return cls(
+            approvals=fields.mapping(promotion["approvals"]),
+            adversarial=fields.text(screening["adversarial"]),
+            suspect=fields.text(screening["suspect"]),
+            **pointer,
+        )
+
+
+def _check_keyids(keyids: tuple[str, ...]) -> None:
+    for keyid in fields.unique(keyids):
+        if not _KEYID.fullmatch(keyid):
+            raise fields.malformed("a key id is not 64 hexadecimal digits")

@@ -1,0 +1,105 @@
+"""Risk tiers: how much harm a model may do, and how many people a promotion needs for that.
+
+A policy without the section `risk` knows no tiers. With it, a model that the section does not name
+counts as one of the strictest tier where people are counted, and as one of no tier where a right
+names tiers: what nobody has judged is not thought harmless.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import fields
+from sealgate.trust.fields import check_name
+
+UNKNOWN = ""
+"""The tier of a model that the policy does not judge; no tier is called so."""
+
+
+@dataclass(frozen=True, slots=True)
+class RiskTiers:
+    """`models`: model to its tier. `approvals`: tier, then alias, to the number of people who must
+    approve at least. Raises Refusal: DOCUMENT_MALFORMED or NAME_MALFORMED.
+    """
+
+    models: Mapping[str, str]
+    approvals: Mapping[str, Mapping[str, int]]
+
+    def __post_init__(self) -> None:
+        for name in (*self.models, *self.models.values(), *self.approvals):
+            check_name(name)
+        for numbers in self.approvals.values():
+            for alias, number in numbers.items():
+                check_name(alias)
+                fields.integer(number, 1)
+
+    @property
+    def tiers(self) -> frozenset[str]:
+        """Every tier that is named."""
+        return frozenset({*self.models.values(), *self.approvals})
+
+    def tier(self, model: str) -> str:
+        """Return the model's tier, or UNKNOWN."""
+        return self.models.get(model, UNKNOWN)
+
+    def approvals_for(self, alias: str, model: str) -> int:
+        """Return how many people the tier asks for, 0 where it asks for none in particular."""
+        tier = self.tier(model)
+        judged = self.approvals.values() if tier == UNKNOWN else [self.approvals.get(tier, {})]
+        return max((numbers.get(alias, 0) for numbers in judged), default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        approvals = {tier: dict(numbers) for tier, numbers in self.approvals.items()}
+        return {"models": dict(self.models), "approvals": approvals}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        outer = fields.record(value, ("models", "approvals"))
+        models = {name: fields.text(tier) for name, tier in fields.mapping(outer["models"]).items()}
+        approvals = fields.mapping(outer["approvals"])
+        return cls(models, {tier: fields.mapping(item) for tier, item in approvals.items()})
+
+
+MAKERS = ("publisher", "evidence")
+"""The roles of which a maker has one in any case."""
+RED_TEAM = "red-team"
+"""The kind of a report on attacks by whoever decides on a version, or is to be told of it."""
+ATTACHED = frozenset({RED_TEAM})
+"""The kinds that come after the version, beside what a proposal names."""
+ATTACHERS = ("publisher", "approver", "admin")
+"""The roles of which the maker of such an item has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRules:
+    """`makers`: each kind that must be there, to the roles of which its maker has one.
+
+    Raises Refusal: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
+    """
+
+    makers: Mapping[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        for kind, roles in self.makers.items():
+            check_name(kind)
+            if not fields.unique(roles) or not set(roles) <= set(MAKERS):
+                raise Refusal(Reason.POLICY_INVALID, f"evidence {kind} is made by no such role")
+
+    def check_kinds(self, kinds: Iterable[str]) -> None:
+        """Raises Refusal(EVIDENCE_MISSING) where one of the kinds is not among them."""
+        missing = sorted(self.makers.keys() - set(kinds))
+        if missing:
+            raise Refusal(Reason.EVIDENCE_MISSING, ", ".join(missing))
+
+    def check_maker(self, kind: str, roles: Iterable[str]) -> None:
+        """Raises Refusal(ROLE_TOO_LOW) where whoever has these roles may not make that kind."""
+        if set(self.makers.get(kind, MAKERS)).isdisjoint(roles):
+            raise Refusal(Reason.ROLE_TOO_LOW, f"evidence {kind}")
+
+    def to_json(self) -> dict[str, Any]:
+        return {kind: list(roles) for kind, roles in self.makers.items()}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        return cls({kind: fields.texts(roles) for kind, roles in fields.mapping(value).items()})

@@ -1,0 +1,43 @@
+"""Shares of production's requests: those that `canary` answers, those that `shadow` is asked too.
+
+A share stands in the proposal of the alias, in whole percent, so that people approve it together
+with the version. What `canary` answers without being named it answers in production's stead, so a
+proposal with such a share needs as many people as production does.
+
+Which requests belong to a share follows from a keyed hash, on every gateway alike: HMAC-SHA256
+under the version's digest, over alias, model, caller and what tells the request from others. Who is
+in a share stays in it when the same version's share grows.
+"""
+
+import hashlib
+import hmac
+
+from sealgate.trust import fields
+from sealgate.trust.policy.document import Policy
+from sealgate.trust.policy.rights import DEFAULT_ALIAS
+
+CANARY = "canary"
+SHADOW = "shadow"
+_SPACE = 1 << 64
+
+
+def check_share(alias: str, share: int) -> None:
+    """Check the percentage of a proposal for an alias. Raises Refusal(DOCUMENT_MALFORMED)."""
+    if fields.integer(share) > 100 or (share and alias not in (CANARY, SHADOW)):
+        raise fields.malformed("a share is a percentage, of canary or shadow")
+
+
+def approvals_for(policy: Policy, model: str, alias: str, share: int) -> int:
+    """Return how many people must approve. Raises Refusal(ALIAS_UNKNOWN)."""
+    aliases = {alias, DEFAULT_ALIAS} if alias == CANARY and share else {alias}
+    return max(policy.approvals_for(name, model) for name in aliases)
+
+
+def in_share(share: int, digest: str, *request: str) -> bool:
+    """Say whether a request belongs to the share in percent of the version of that digest.
+
+    `request` is alias, model, caller, and a session or an input's digest, none with a newline.
+    """
+    message = "\n".join(request).encode()
+    drawn = hmac.new(digest.encode(), message, hashlib.sha256).digest()
+    return int.from_bytes(drawn[:8]) * 100 < share * _SPACE

@@ -1,0 +1,134 @@
+"""When a policy counts: from its issue to its end, and what stands in a grace after it.
+
+The section `grace` of a policy, `{"seconds": 604800}`, says for how long after `expires` what
+stands goes on: answers, statements of freshness, rollbacks, revocations. Nothing new is promoted
+then, and the gateway says that the policy has expired. Without the section everything ends at
+`expires`.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import fields
+from sealgate.trust.canonical import check_digest
+from sealgate.trust.policy.principals import invalid
+from sealgate.trust.times import parse_time
+
+LONGEST = timedelta(days=30)
+# How far the clock of whoever issued a policy may run ahead of ours.
+_CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class GracePeriod:
+    """How long what stands goes on after `expires`, in seconds; see the module.
+
+    Raises Refusal: DOCUMENT_MALFORMED, or POLICY_INVALID beyond LONGEST.
+    """
+
+    seconds: int
+
+    def __post_init__(self) -> None:
+        if fields.integer(self.seconds) > LONGEST.total_seconds():
+            raise invalid(f"its grace is longer than {LONGEST.days} days")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        return cls(fields.integer(fields.record(value, ("seconds",))["seconds"], 1))
+
+
+NO_GRACE_PERIOD = GracePeriod(0)
+
+
+def check_unexpired(expires: str, now: datetime) -> None:
+    """For what is new: raises Refusal(POLICY_EXPIRED) from `expires` on, whatever the grace."""
+    if now >= parse_time(expires):
+        raise Refusal(Reason.POLICY_EXPIRED, f"at {expires}")
+
+
+def check_standing(expires: str, grace: GracePeriod, now: datetime) -> None:
+    """For what stands: raises Refusal(POLICY_EXPIRED) once the grace after `expires` is over."""
+    # A policy may end on the last day that there is, so nothing is added to that.
+    check_unexpired(expires, now - timedelta(seconds=grace.seconds))
+
+
+def check_begun(issued: str, now: datetime) -> None:
+    """Raises Refusal(POLICY_INVALID) where `issued` lies ahead.
+
+    No clock is believed that is behind a signed time, so such a policy would end every shorter
+    statement at once, and for good.
+    """
+    if parse_time(issued) > now + _CLOCK_SKEW:
+        raise invalid(f"it is issued at {issued}, which is to come")
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """`since` is the log's index from which on the key counts no more; 0: it never counted.
+
+    `stands` are the digests of what it signed before, and still vouches for: of promotions' and
+    rollbacks' pointers, and of versions; sorted.
+    """
+
+    since: int
+    stands: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        fields.integer(self.since)
+        if list(fields.unique(self.stands)) != sorted(map(check_digest, self.stands)):
+            raise fields.malformed("what stands is not sorted")
+        if self.stands and not self.since:
+            raise invalid("something stands that a key signed which never counted")
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawals:
+    """The section `withdrawn` of a policy, by key id. Raises Refusal like `Policy`."""
+
+    keys: Mapping[str, Withdrawal]
+
+    def check_keys(self, free: Collection[str]) -> None:
+        """Check that each key is one of `free`: listed, nobody's, and not the root's."""
+        if not set(self.keys) <= set(free):
+            raise invalid("a withdrawn key must be listed, nobody's, and not the root's")
+
+    def check_follows(self, before: "Withdrawals", listed: Collection[str]) -> None:
+        """Check that this takes nothing of `before` back, of the keys that are still listed.
+
+        Raises Refusal(POLICY_INVALID).
+        """
+        for keyid, old in before.keys.items():
+            new = self.keys.get(keyid)
+            kept = new and new.since <= old.since and set(new.stands) <= set(old.stands)
+            if keyid in listed and not kept:
+                raise invalid(f"it takes back that the key {keyid} was withdrawn")
+
+    def vouches(self, keyid: str, digest: str) -> bool:
+        """Whether the key still vouches for the document of that digest."""
+        withdrawal = self.keys.get(keyid)
+        return withdrawal is None or digest in withdrawal.stands
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            keyid: {"since": item.since, "stands": list(item.stands)}
+            for keyid, item in self.keys.items()
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        keys = {}
+        if not value:
+            raise fields.malformed("a section that withdraws nothing")
+        for keyid, item in fields.mapping(value).items():
+            inner = fields.record(item, ("since", "stands"))
+            keys[keyid] = Withdrawal(inner["since"], fields.texts(inner["stands"]))
+        return cls(keys)
+
+
+NO_WITHDRAWALS = Withdrawals({})

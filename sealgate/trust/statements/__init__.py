@@ -1,0 +1,40 @@
+"""Statements: what people and services sign, and the checks of what follows from it."""
+
+from sealgate.trust.statements.manifest import FileEntry, Manifest
+from sealgate.trust.statements.types import (
+    Approval,
+    Evidence,
+    Freshness,
+    Pointer,
+    PointerBundle,
+    Proposal,
+    Revocation,
+)
+from sealgate.trust.statements.verification import (
+    check_covered,
+    is_revoked,
+    open_statement,
+    open_under,
+    sign_statement,
+    verify_freshness,
+    verify_pointer,
+)
+
+__all__ = [
+    "Approval",
+    "Evidence",
+    "FileEntry",
+    "Freshness",
+    "Manifest",
+    "Pointer",
+    "PointerBundle",
+    "Proposal",
+    "Revocation",
+    "check_covered",
+    "is_revoked",
+    "open_statement",
+    "open_under",
+    "sign_statement",
+    "verify_freshness",
+    "verify_pointer",
+]

@@ -1,0 +1,296 @@
+"""Whether a pointer follows from what people signed. Nothing here trusts a database.
+
+A document is judged by the policy that it names, if that policy is of the chain. The current
+policy has one say more: a key that it no longer lists vouches for nothing, and one that it has
+withdrawn only for the pointers that it names.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import dsse
+from sealgate.trust.canonical import sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import Signer
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy.shares import approvals_for
+from sealgate.trust.statements.base import Statement
+from sealgate.trust.statements.types import (
+    ROLLBACK,
+    Approval,
+    Freshness,
+    Pointer,
+    PointerBundle,
+    Proposal,
+)
+from sealgate.trust.times import parse_time
+
+_CONTEXT = "sealgate/revoked-of-model/v1"
+
+
+def revoked_model(model: str, digest: str) -> str:
+    """Name the version of `digest` under `model` alone."""
+    return sha256(f"{_CONTEXT}\n{model}\n{digest}".encode())
+
+
+def revocation_names(model: str, digest: str) -> tuple[str, str]:
+    """Every name under which a model's version may have been revoked."""
+    return digest, revoked_model(model, digest)
+
+
+def is_revoked(revoked: Collection[str], model: str, digest: str) -> bool:
+    """Say whether a model's version is among what was revoked."""
+    return any(name in revoked for name in revocation_names(model, digest))
+
+
+# How far the clock of the machine that signs may run ahead of ours.
+CLOCK_SKEW = timedelta(minutes=5)
+
+_S = TypeVar("_S", bound=Statement)
+
+
+def sign_statement(statement: Statement, *signers: Signer) -> Envelope:
+    """Return the statement in an envelope of its type."""
+    return dsse.sign(statement.PAYLOAD_TYPE, statement.encode(), *signers)
+
+
+def open_statement(
+    envelope: Envelope, kind: type[_S], policy: Policy, roles: Collection[str]
+) -> _S:
+    """Return the statement of an envelope that its author, and nobody else, has signed.
+
+    1. The payload is of `kind` (SIGNATURE_INVALID for another type, DOCUMENT_MALFORMED).
+    2. Every signature claims a key that the policy gives to the author (SIGNER_MISMATCH).
+    3. The author has one of `roles` under the policy (ROLE_TOO_LOW).
+    4. Every signature verifies (SIGNATURE_INVALID).
+    """
+    # 1.
+    if envelope.payload_type != kind.PAYLOAD_TYPE:
+        raise Refusal(Reason.SIGNATURE_INVALID, f"signed as {envelope.payload_type}")
+    statement = kind.decode(envelope.payload)
+    # 2.
+    keys = policy.keys_of(statement.author)
+    if [keyid for keyid, _ in envelope.signatures if keyid in keys] != _keyids(envelope):
+        raise Refusal(Reason.SIGNER_MISMATCH, f"{kind.TYPE} not signed by {statement.author}")
+    # 3.
+    if not set(roles).intersection(policy.principal(statement.author).roles):
+        raise Refusal(Reason.ROLE_TOO_LOW, f"{kind.TYPE} by {statement.author}")
+    # 4.
+    dsse.verify(envelope, kind.PAYLOAD_TYPE, keys)
+    return statement
+
+
+def open_under(
+    envelope: Envelope, kind: type[_S], policies: Sequence[Policy], roles: Collection[str]
+) -> _S:
+    """Return the statement of an envelope by the newest of `policies`, oldest first, under which
+    `open_statement` does: people and keys of an earlier one may be gone from the newest.
+
+    Raises Refusal: that under the newest, or POLICY_INVALID where there is none.
+    """
+    refused = None
+    for policy in reversed(policies):
+        try:
+            return open_statement(envelope, kind, policy, roles)
+        except Refusal as refusal:
+            refused = refused or refusal
+    raise refused or Refusal(Reason.POLICY_INVALID, "there is no policy")
+
+
+def verify_pointer(
+    bundle: PointerBundle,
+    policies: Mapping[str, Policy],
+    current: Policy,
+    publisher: str,
+    now: datetime,
+) -> Pointer:
+    """Return the pointer of a bundle if every document in it bears it out.
+
+    `policies` is the verified chain by digest, `current` its newest. `publisher` is who signed
+    the version's files.
+
+    1. The current policy stands (POLICY_EXPIRED).
+    2. The pointer names a policy of the chain (POLICY_INVALID) that had not expired at the
+       pointer's time, or for a rollback still stood (POLICY_EXPIRED), and that time is not ahead
+       of ours (POINTER_INVALID).
+    3. The admin whom the pointer names has signed it; for a rollback, a principal of the role
+       `rollback` may (reasons of `open_statement`), of an alias that the section `health` names
+       where the policy has one (ROLE_TOO_LOW).
+    4. A promotion follows from its proposal (reasons of `_check_proposal`) and enough people
+       have approved it (reasons of `_check_approvals`).
+    5. A rollback returns to a promotion of the same alias that was lower in sequence, names its
+       proposal and its approvals (ROLLBACK_TARGET), and that promotion passes 2 to 5 itself.
+    6. Every key that signed is listed by the current policy, and not withdrawn by it, or the
+       policy names this pointer as one that stands (KEY_WITHDRAWN).
+
+    Raises Refusal. That the pointer is the newest, and the version not revoked, is for
+    `check_covered` to say.
+    """
+    # 1.
+    current.check_standing(now)
+    return _verify(bundle, policies, current, publisher, now)
+
+
+def _verify(
+    bundle: PointerBundle,
+    policies: Mapping[str, Policy],
+    current: Policy,
+    publisher: str,
+    now: datetime,
+) -> Pointer:
+    claimed = Pointer.decode(bundle.pointer.payload)
+    # 2.
+    policy = policies.get(claimed.policy)
+    if policy is None or policy.digest != claimed.policy:
+        raise Refusal(Reason.POLICY_INVALID, "the pointer names a policy that is not of the chain")
+    moment = parse_time(claimed.time)
+    rolls_back = claimed.action == ROLLBACK
+    (policy.check_standing if rolls_back else policy.check_unexpired)(moment)
+    if moment > now + CLOCK_SKEW or moment + CLOCK_SKEW < parse_time(policy.issued):
+        raise Refusal(Reason.POINTER_INVALID, "the pointer's time cannot be")
+    # 3.
+    roles = ("admin", "rollback") if rolls_back else ("admin",)
+    pointer = open_statement(bundle.pointer, Pointer, policy, roles)
+    if rolls_back:  # 5.
+        _check_health(policy, pointer)
+        _check_return(pointer, bundle, policies, current, publisher, now)
+    else:  # 4.
+        if bundle.returned is not None:
+            raise Refusal(Reason.POINTER_INVALID, "a promotion returns to nothing")
+        proposal = _check_proposal(pointer, bundle, policy)
+        _check_approvals(pointer, proposal, bundle, policy, publisher)
+    # 6.
+    # What a rollback rests on beside its own signature has been held against its promotion.
+    rest = () if rolls_back else (bundle.proposal, *bundle.approvals)
+    for keyid in (keyid for envelope in (bundle.pointer, *rest) for keyid in _keyids(envelope)):
+        if not current.vouches(keyid, bundle.pointer.payload_digest):
+            raise Refusal(Reason.KEY_WITHDRAWN, keyid)
+    return pointer
+
+
+def _check_proposal(pointer: Pointer, bundle: PointerBundle, policy: Policy) -> Proposal:
+    """Return the proposal, signed by its proposer, a publisher or an admin.
+
+    It must carry the evidence that the policy asks for (EVIDENCE_MISSING).
+    It must be the one that the pointer names, say the same of model, alias, version, digest and
+    policy, and precede the pointer by one (POINTER_INVALID); its time must not have run out at
+    the pointer's (PROPOSAL_EXPIRED).
+    """
+    proposal = open_statement(bundle.proposal, Proposal, policy, ("publisher", "admin"))
+    if policy.evidence is not None:
+        policy.evidence.check_kinds(kind for kind, _ in proposal.evidence)
+    if pointer.proposal != bundle.proposal.payload_digest:
+        raise Refusal(Reason.POINTER_INVALID, "the pointer names another proposal")
+    for name in ("model", "alias", "version", "digest", "policy"):
+        if getattr(pointer, name) != getattr(proposal, name):
+            raise Refusal(Reason.POINTER_INVALID, f"pointer and proposal differ in {name}")
+    if proposal.predecessor != pointer.sequence - 1:
+        raise Refusal(Reason.POINTER_INVALID, "the proposal was for another place in the history")
+    if parse_time(pointer.time) > parse_time(proposal.not_after):
+        raise Refusal(Reason.PROPOSAL_EXPIRED, f"at {proposal.not_after}")
+    return proposal
+
+
+def _check_approvals(
+    pointer: Pointer,
+    proposal: Proposal,
+    bundle: PointerBundle,
+    policy: Policy,
+    publisher: str,
+) -> None:
+    """Check that enough distinct approvers have signed over this very proposal.
+
+    The approvals are those that the pointer names (POINTER_INVALID), each over this proposal
+    (POINTER_INVALID), none by the version's publisher or the proposer (SELF_APPROVAL). People
+    count, and keys, never signatures (APPROVALS_MISSING; ALIAS_UNKNOWN without a rule).
+    """
+    digests = sorted(envelope.payload_digest for envelope in bundle.approvals)
+    if list(pointer.approvals) != digests:
+        raise Refusal(Reason.POINTER_INVALID, "the pointer names other approvals")
+    people: set[str] = set()
+    keys: set[str] = set()
+    for envelope in bundle.approvals:
+        approval = open_statement(envelope, Approval, policy, ("approver",))
+        if approval.proposal != pointer.proposal:
+            raise Refusal(Reason.POINTER_INVALID, "an approval of another proposal")
+        if approval.approver in (publisher, proposal.proposer):
+            raise Refusal(Reason.SELF_APPROVAL, approval.approver)
+        people.add(approval.approver)
+        keys.update(_keyids(envelope))
+    needed = approvals_for(policy, pointer.model, pointer.alias, proposal.share)
+    if min(len(people), len(keys)) < needed:
+        raise Refusal(Reason.APPROVALS_MISSING, f"{len(people)} people of {needed}")
+
+
+def _check_health(policy: Policy, pointer: Pointer) -> None:
+    """Check that a service may return this alias: ROLE_TOO_LOW where `health` does not name it."""
+    limited = policy.health is None or policy.health.limits(pointer.model, pointer.alias)
+    if not limited and "admin" not in policy.principal(pointer.admin).roles:
+        raise Refusal(Reason.ROLE_TOO_LOW, f"{pointer.admin}: {pointer.model}/{pointer.alias}")
+
+
+def _check_return(
+    pointer: Pointer,
+    bundle: PointerBundle,
+    policies: Mapping[str, Policy],
+    current: Policy,
+    publisher: str,
+    now: datetime,
+) -> None:
+    if bundle.returned is None or bundle.returned.returned is not None:
+        raise Refusal(Reason.ROLLBACK_TARGET, "the promotion to return to is not shown")
+    target = _verify(bundle.returned, policies, current, publisher, now)
+    if pointer.returns_to != bundle.returned.pointer.payload_digest:
+        raise Refusal(Reason.ROLLBACK_TARGET, "another promotion is shown than is named")
+    for name in ("model", "alias", "version", "digest", "proposal", "approvals"):
+        if getattr(pointer, name) != getattr(target, name):
+            raise Refusal(Reason.ROLLBACK_TARGET, f"rollback and promotion differ in {name}")
+    if target.action == ROLLBACK or target.sequence >= pointer.sequence:
+        raise Refusal(Reason.ROLLBACK_TARGET, "what is returned to is not an earlier promotion")
+
+
+def verify_freshness(envelope: Envelope, policy: Policy, now: datetime) -> Freshness:
+    """Return the statement of what is live now.
+
+    1. The policy stands (POLICY_EXPIRED).
+    2. The payload is a freshness statement (SIGNATURE_INVALID for another type,
+       DOCUMENT_MALFORMED) that a key of a principal of the role `freshness` has signed
+       (SIGNATURE_INVALID, THRESHOLD_NOT_MET).
+    3. It lives no longer than the policy lets it and is not from the future (POINTER_STALE).
+    4. It has not expired (POINTER_STALE).
+    """
+    # 1.
+    policy.check_standing(now)
+    # 2.
+    keys = {k: policy.keys[k] for p in policy.with_role("freshness") for k in p.keys}
+    dsse.verify(envelope, Freshness.PAYLOAD_TYPE, keys)
+    freshness = Freshness.decode(envelope.payload)
+    # 3.
+    issued, expires = parse_time(freshness.issued), parse_time(freshness.expires)
+    longest = timedelta(seconds=policy.rules.freshness_seconds)
+    if expires - issued > longest or issued > now + CLOCK_SKEW:
+        raise Refusal(Reason.POINTER_STALE, "a freshness statement with times that cannot be")
+    # 4.
+    if now >= expires:
+        raise Refusal(Reason.POINTER_STALE, f"since {freshness.expires}")
+    return freshness
+
+
+def check_covered(pointer: Pointer, freshness: Freshness) -> None:
+    """Check that a pointer is the alias's newest and that its version may answer.
+
+    Raises Refusal: POINTER_STALE or VERSION_REVOKED.
+    """
+    if freshness.pointer(pointer.model, pointer.alias) != (
+        pointer.sequence,
+        pointer.payload_digest,
+    ):
+        raise Refusal(Reason.POINTER_STALE, f"{pointer.model}/{pointer.alias}")
+    if is_revoked(freshness.revoked, pointer.model, pointer.digest):
+        raise Refusal(Reason.VERSION_REVOKED, pointer.digest)
+
+
+def _keyids(envelope: Envelope) -> list[str]:
+    return [keyid for keyid, _ in envelope.signatures]

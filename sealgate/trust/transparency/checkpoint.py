@@ -1,0 +1,80 @@
+"""Checkpoints (C2SP tlog-checkpoint): a log's origin, size and root hash, as a signed note."""
+
+import base64
+from dataclasses import dataclass
+from typing import Self
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import fields
+from sealgate.trust.keys import Signer
+from sealgate.trust.transparency import ml_dsa, note
+from sealgate.trust.transparency.ml_dsa import Cosigner, PairedSigner
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of a log: `size` entries under the 32-byte `root`."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def __post_init__(self) -> None:
+        note.check_name(self.origin)
+        fields.integer(self.size)
+        if len(self.root) != 32:
+            raise fields.malformed("a root hash has 32 bytes")
+
+    def text(self) -> str:
+        """The note's text: three lines."""
+        root = base64.b64encode(self.root).decode("ascii")
+        return f"{self.origin}\n{self.size}\n{root}\n"
+
+    def cosigned(self) -> bytes:
+        """What an ML-DSA-44 key signs of it."""
+        return ml_dsa.cosigned_message(self.origin, self.size, self.root)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `text` writes. Raises Refusal(DOCUMENT_MALFORMED)."""
+        lines = text.split("\n")
+        if len(lines) != 4 or not lines[1].isdecimal() or len(lines[1]) > 16:
+            raise fields.malformed("a checkpoint has three lines")
+        checkpoint = cls(lines[0], int(lines[1]), fields.unbase64(lines[2]))
+        if checkpoint.text() != text:
+            raise fields.malformed("a checkpoint in another spelling")
+        return checkpoint
+
+
+def log_vkey(origin: str, signer: Signer) -> str:
+    """The verifier key text of a log; of a `PairedSigner`, both of its keys with a blank between.
+
+    Raises Refusal(DOCUMENT_MALFORMED) as `note.vkey` does.
+    """
+    vkey = note.vkey(origin, signer.public)
+    if isinstance(signer, PairedSigner):
+        return f"{vkey} {ml_dsa.vkey(origin, signer.beside.raw)}"
+    return vkey
+
+
+def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
+    """The signed note, under the origin's own name; by a `PairedSigner`, with both signatures."""
+    signed = note.sign_note(checkpoint.text(), checkpoint.origin, signer)
+    if isinstance(signer, PairedSigner):
+        signed += signer.beside.line(checkpoint.origin, checkpoint.cosigned())
+    return signed
+
+
+def open_checkpoint(signed: str, vkey: str) -> Checkpoint:
+    """The checkpoint of a note that the log's own key has signed, or both where `vkey` has both.
+
+    Raises Refusal: SIGNATURE_INVALID, DOCUMENT_MALFORMED; LOG_INCONSISTENT for another log's.
+    """
+    vkey, _, beside = fields.text(vkey).partition(" ")
+    verifier = note.Verifier.from_vkey(vkey)
+    checkpoint = Checkpoint.parse(note.open_note(signed, (verifier,)))
+    if checkpoint.origin != verifier.name:
+        raise Refusal(Reason.LOG_INCONSISTENT, "a checkpoint of another log")
+    if beside:
+        Cosigner.from_vkey(beside).check(signed, checkpoint.cosigned())
+    return checkpoint
