@@ -1,4 +1,4 @@
-"""What tests of several kinds share: the databases on which everything must hold alike.
+"""Databases that tests of several kinds share, and the list of failures at the end of a run.
 
 PostgreSQL is the server of SEALGATE_TEST_DATABASE (a URL), or else one that the tests start, once
 for the whole run. Each test has a schema of its own.
@@ -6,6 +6,7 @@ for the whole run. Each test has a schema of its own.
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,26 @@ from tests.support.postgres import PostgresServer, other_schema
 # The same examples each time, and none fails because a machine is slow: `make fuzz` looks for more.
 hypothesis.settings.register_profile("sealgate", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("sealgate")
+
+
+def pytest_configure() -> None:
+    """End a run that gets SIGTERM as by Ctrl-C, so that it still lists what has failed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """List each failure in one line, with its reason, after everything else."""
+    yield
+    for kind in ("failed", "error"):
+        for report in terminalreporter.stats.get(kind, ()):
+            terminalreporter.write_line(f"{kind.upper()} {report.nodeid} - {_reason(report)}")
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = (crash.message if crash else report.longreprtext).strip().splitlines() or ["no reason"]
+    return str(lines[0] if crash else lines[-1])[:300]
 
 
 @pytest.fixture(scope="session")
