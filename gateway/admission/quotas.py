@@ -72,10 +72,13 @@ class _Share:
 class QuotaLimiter:
     """Counts what callers ask. `enter` begins a call and returns what must be called at its end."""
 
-    def __init__(self, quotas: Iterable[Quota], store: Storage) -> None:
+    def __init__(
+        self, quotas: Iterable[Quota], store: Storage, tokens: TokenCounts | None = None
+    ) -> None:
+        """`tokens` are counted beside the store's other counts where no other place is given."""
         self._quotas = tuple(quotas)
         self._limiter = FixedWindowRateLimiter(store)
-        self._tokens = _token_counts(store)
+        self._tokens = tokens or _token_counts(store)
         self._mutex = threading.Lock()
         self._shares: dict[tuple[str, tuple[str, ...]], _Share] = {}
         self._breaker = CircuitBreaker(Reason.QUOTA_UNKNOWN)

@@ -117,7 +117,7 @@ def test_a_server_that_went_away_and_came_back(server, url):
                 counts.enter(CLIENT)
             assert caught.value.reason is Reason.QUOTA_UNKNOWN
             assert 0 <= caught.value.retry <= 1
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 40
     finally:
         server.start()
     assert _recovers(counts)
@@ -158,7 +158,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(scheme):
         for _ in range(20):
             with refused(Reason.QUOTA_UNKNOWN):
                 counts.enter(CLIENT)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 40
 
 
 def test_a_server_that_hangs_is_given_up(server, url):
@@ -171,7 +171,7 @@ def test_a_server_that_hangs_is_given_up(server, url):
         for _ in range(50):
             with refused(Reason.QUOTA_UNKNOWN):
                 counts.enter(CLIENT)
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
     finally:
         server.resume()
     assert _recovers(counts)

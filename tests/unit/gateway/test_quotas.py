@@ -31,9 +31,12 @@ def refused(counts, principal, reason):
 
 
 def test_without_quotas_nobody_is_counted():
-    counts = quotas()
-    for _ in range(1000):
-        counts.enter(CLIENT)()
+    store = Broken(wrap_exceptions=True)
+    for quotas in ([], [Quota(role="auditor", rate="1/hour")]):
+        counts = QuotaLimiter(quotas, store)
+        for _ in range(1000):
+            counts.enter(CLIENT)()
+    assert store.asked == 0
 
 
 def test_a_rate_holds_for_each_caller_by_itself():

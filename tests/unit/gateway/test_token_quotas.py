@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from limits.errors import StorageError
-from limits.storage import Storage
+from limits.storage import MemoryStorage, Storage
 
 from gateway.admission.quotas import QuotaLimiter
 from gateway.admission.token_counts import MemoryTokens, TokenReservation
@@ -30,9 +30,12 @@ def refused(counts: QuotaLimiter, tokens: int, reason: Reason = Reason.TOKENS_SP
 
 
 def test_who_has_no_such_quota_may_use_any_number() -> None:
-    for counts in (quotas(), quotas(Quota(role="client", rate="1/hour"))):
+    for entries in ([], [Quota(role="client", rate="1/hour")]):
+        counts = QuotaLimiter(entries, MemoryStorage(), Away())
         counts.reserve(CLIENT, 10**9)(0)
         counts.spend(CLIENT, 10**9)
+    counts = QuotaLimiter([Quota(role="client", tokens="1/hour")], MemoryStorage(), Away())
+    refused(counts, 1, Reason.QUOTA_UNKNOWN)
 
 
 def test_what_is_set_aside_is_not_there_for_others_of_the_caller() -> None:
@@ -99,9 +102,8 @@ class Away(MemoryTokens):
         raise StorageError(ConnectionError("nobody there"))
 
 
-def test_where_the_counts_are_away_nobody_generates(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = quotas(Quota(role="client", tokens="100/hour"))
-    counts._tokens = Away()
+def test_where_the_counts_are_away_nobody_generates() -> None:
+    counts = QuotaLimiter([Quota(role="client", tokens="100/hour")], MemoryStorage(), Away())
     refused(counts, 1, Reason.QUOTA_UNKNOWN)
     with pytest.raises(Refusal) as caught:
         counts.spend(CLIENT, 1)
