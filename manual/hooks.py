@@ -13,6 +13,8 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 _OUTSIDE = re.compile(r"\]\(((?:\.\./)+)((?!\.\./)[^)#]+)")
+# A link to README.md and the like, which are no pages of the site; its label stays.
+_TEXTS = re.compile(r"\[([^\]]*)\]\((?:\.\./)+[A-Z]+\.md(?:#[^)]*)?\)")
 # What a browser loads by itself; a link that somebody follows is none of it.
 _LOADED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
 
@@ -51,7 +53,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return link[0]
         return f"]({'../' * depth}files/{link[2]}"
 
-    return _OUTSIDE.sub(turned, markdown)
+    return _OUTSIDE.sub(turned, _TEXTS.sub(r"\1", markdown))
 
 
 def on_post_build(config: Any) -> None:
@@ -64,4 +66,5 @@ def on_post_build(config: Any) -> None:
 def outside(page: str, markdown: str) -> list[str]:
     """The paths, from the repository's root, of files outside docs/ that a page links to."""
     depth = page.count("/")
-    return [path for ups, path in _OUTSIDE.findall(markdown) if ups.count("../") > depth]
+    links = _OUTSIDE.findall(_TEXTS.sub(r"\1", markdown))
+    return [path for ups, path in links if ups.count("../") > depth]
