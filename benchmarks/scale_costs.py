@@ -29,7 +29,7 @@ class Costs:
 
     `record_*`: of a group of entries, as a line through the measured groups. `look_*`: of a gateway
     that looks at the registry after a change. `quota_s`: a hit in Redis on the same machine, there
-    and back (ADR 16). `connections`: of a gateway to PostgreSQL, its pool at rest and the one that
+    and back (ADR 7). `connections`: of a gateway to PostgreSQL, its pool at rest and the one that
     listens.
     """
 

@@ -43,13 +43,13 @@ _LONE = (
 )
 _GRAPH = (
     "the graph takes 2.5 float32 forwards, six to seven INT8 ones, where this asks for one float32 "
-    "forward; its gradient and steps pass half of the layers already, and fewer tell less (ADR 32)"
+    "forward; its gradient and steps pass half of the layers already, and fewer tell less (ADR 17)"
 )
 _STAGES = (
     "of 4.3 CPU-ms an answer, the INT8 graph takes 2.5, as the peer's does; the response graph for "
     "4 rows of 100, each 7 INT8 forwards, 0.8; gRPC, record and receipt 0.8, where the peer, which "
     "records nothing, takes 1.0 for HTTP. Fewer rows may not go on: of those that do not, none is "
-    "ever suspect (ADR 32)"
+    "ever suspect (ADR 17)"
 )
 _SPAM = "MiniLM spam: {}, rate over the best peer's"
 # One line for each target missed: why, and what was tried.

@@ -49,7 +49,7 @@ _UNSURE = (
     "third are told wrong, and their median lead is an eighth of the others' (plain model, one "
     "seed). An attack that stops at a border looks as they do. At the detector's own threshold the "
     "least is {flagged:.2f}; a score that is fitted to how far the INT8 model parts from its twin "
-    "would reach {int8:.2f}, and is not built (docs/adr/0053)"
+    "would reach {int8:.2f}, and is not built (docs/adr/0017)"
 )
 _DEEP = (
     "unbounded attacks (PGD-L2 of 2.0, more than half of a digit's own norm; CW at κ = 5) go so "
@@ -61,7 +61,7 @@ _WORDS = (
     "words that the model tells wrong (accuracy {accuracy:.2f}) looks as one that was turned. "
     "Tried with little or no gain: reactions of all tokens, sorted; densities of the embeddings "
     "and of the first layer; answers with the most telling words, and with each half of the "
-    "words, left out (ADR 50)"
+    "words, left out (ADR 18)"
 )
 _CHANCE = "beyond are {those}: of so few rows as many come by chance under that bound, too"
 

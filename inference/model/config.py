@@ -17,7 +17,7 @@ held (inference.text.tokens), and `screening.eps` is in units of the word embedd
              the version's tokenizer.json cuts into tokens
     "tokens": {"vocabulary", "buckets": [...], "overlong": "truncate" or "refuse", "text_bytes"}
 
-Its verdicts flag and do not block, unless `screening` says "blocks": true: see docs/adr/0023.
+Its verdicts flag and do not block, unless `screening` says "blocks": true: see docs/adr/0018.
 
 `screening.eps` is the small step by which the model's response is measured, not an attack's size.
 `scaling` may be absent; it says how a raw measurement became an input: (raw - offset) / scale,

@@ -8,7 +8,7 @@ The protocol trusts the server with who is in a group and what is unmasked. A cl
 4. rounds are those of the recipe, and none is tried more often than a server of ours does: each sum
    tells something of a client's rows
 
-What it cannot see is whether the others are who they seem: nobody vouches for keys (docs/adr/0033).
+What it cannot see is whether the others are who they seem: nobody vouches for keys (docs/adr/0021).
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """An engine on Ray Serve, behind a gateway that does not know of it: `make test-ray`.
 
-Ray has an environment of its own (docs/adr/0044); where it is absent, these are skipped. Each test
+Ray has an environment of its own (docs/adr/0008); where it is absent, these are skipped. Each test
 but the last leaves digits 1 in production, and a running engine.
 """
 

@@ -1,6 +1,6 @@
 """Training with clients, as processes, through Flower's SecAgg+: `make test-federated`.
 
-Flower has an environment of its own (docs/adr/0033); where it is absent, these are skipped.
+Flower has an environment of its own (docs/adr/0021); where it is absent, these are skipped.
 """
 
 import itertools
