@@ -1,0 +1,27 @@
+# What `make test-extra NAME=…` runs: tests that take long, or that take much to install.
+
+EXTRAS := $(shell sed -n 's,^test/\([a-z]*\):.*,\1,p' make/tests.mk)
+.PHONY: test/list $(EXTRAS:%=test/%)
+
+test/list:
+	@echo "make test-extra NAME=…, where NAME is one of:"
+	@awk -F ':.*## ' '/^test\/[a-z]+:.*## / {printf "  %-10s %s\n", substr($$1, 6), $$2}' make/tests.mk
+
+test/openai: $(VENV)/dev .venv-openai_server/ready ## a gateway whose language models `transformers serve` runs
+	$(BIN)/python -m pytest tests/integration/generation/test_openai_server.py
+
+test/export: $(VENV)/dev ## exports from checkpoints and windows, up to published versions (10 minutes)
+	SEALGATE_LONG=1 $(BIN)/python -m pytest tests/integration/training/test_long_exports.py tests/integration/training/test_imported_published.py tests/integration/training/test_windows_published.py
+
+test/federated: $(VENV)/dev .venv-federated/ready ## training with clients as processes, with Flower
+	$(BIN)/python -m pytest tests/integration/training/test_federated_processes.py
+
+test/faults: $(VENV)/dev ## kills, cuts, fills and floods real processes, and sends them almost valid messages (30 minutes)
+	SEALGATE_FAULTS=1 $(BIN)/python -m pytest tests/faults -m long --timeout 300
+
+test/promotion: $(VENV)/dev ## the model-checked promotion, 50,000 runs, and seeded bugs (an hour)
+	$(BIN)/python -m pytest tests/model -m long
+	$(BIN)/python -m benchmarks.holes.promotion
+
+test/ray: $(VENV)/dev .venv-ray/ready ## an engine's replicas on Ray Serve
+	$(BIN)/python -m pytest tests/integration/ray
