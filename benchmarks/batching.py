@@ -1,4 +1,4 @@
-"""`make bench-batching`: adaptive batches beside a fixed delay and none, on the same arrivals.
+"""`make bench NAME=batching`: adaptive batches beside a fixed delay and none, on the same arrivals.
 
 The model is a wide perceptron on digits, trained here and made ready as publishing does: at batch 1
 its time goes into reading weights, which is where batches pay on a processor (on the demo's small

@@ -1,4 +1,4 @@
-"""Draws what `make bench-batching` found."""
+"""Draws what `make bench NAME=batching` found."""
 
 from pathlib import Path
 from typing import Any

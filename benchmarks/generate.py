@@ -1,4 +1,4 @@
-"""`make bench-generate`: a language model's tokens a second, alone, behind its door, and governed.
+"""`make bench NAME=generate`: a language model's tokens a second, plain, served and governed.
 
 The model has Qwen2's architecture and random weights; what a token costs does not depend on what it
 says. `plain` is transformers' `generate`, one prompt after another, in float32 and in INT8; so,

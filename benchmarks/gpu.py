@@ -1,4 +1,4 @@
-"""`make bench-gpu`: what runs a version's graphs, and how; on a GPU where there is one.
+"""`make bench NAME=gpu`: what runs a version's graphs, and how; on a GPU where there is one.
 
 For each provider that this machine has (the processor always; CUDA, TensorRT), and each way of
 running a batch, the milliseconds of the two graphs that a request runs, screening's and the INT8

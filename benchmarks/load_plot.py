@@ -1,4 +1,4 @@
-"""Draws what `make bench-load` found."""
+"""Draws what `make bench NAME=load` found."""
 
 from pathlib import Path
 from typing import Any

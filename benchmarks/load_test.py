@@ -1,4 +1,4 @@
-"""`make bench-load`: Locust drives a governed gateway to its capacity and past it.
+"""`make bench NAME=load`: Locust drives a governed gateway to its capacity and past it.
 
 The gateway is as `sealgate serve` starts it, on one core: TLS, token, every row screened, a durable
 record of each answer and each refusal by screening. Locust has the other core. Requests come in an

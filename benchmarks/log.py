@@ -1,4 +1,4 @@
-"""`make bench-log`: what the record costs, and what checking it costs.
+"""`make bench NAME=log`: what the record costs, and what checking it costs.
 
 Entries a second recorded durably with 1, 16 and 64 requests at a time, on SQLite and PostgreSQL,
 through the gateway's own recorder: leaf, group commit, signature, receipt. Then one log of a

@@ -1,4 +1,4 @@
-"""`make bench-moves`: how soon rollback and revocation reach every gateway, with a load running.
+"""`make bench NAME=moves`: how soon rollback and revocation reach every gateway, under load.
 
 Two gateways, each a process of its own as `sealgate serve` starts it, share a registry, on SQLite
 and on PostgreSQL. One is told; time runs from its answer until the other answers as it must. Every

@@ -1,4 +1,4 @@
-"""`make bench`: the governed path beside the same model run by ONNX Runtime alone, in one run.
+"""`make bench NAME=path`: the governed path beside the same model in ONNX Runtime alone.
 
 A gateway runs in a process of its own, as `sealgate serve` starts it: TLS, token, screening of
 every request, a durable record, a receipt. The client is this process, so both share the machine.

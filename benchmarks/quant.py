@@ -1,4 +1,4 @@
-"""`make bench-quant`: INT8 beside fp32, on one thread: speed, size, accuracy on a real test set.
+"""`make bench NAME=quant`: INT8 beside fp32, on one thread: speed, size, accuracy.
 
 Two models: the demo's digits MLP, quantized as `model publish` does it, and the text encoder
 MiniLM-L6 (`peers/minilm.py`), whose vectors a linear head turns into a verdict on prompts; the head

@@ -1,4 +1,4 @@
-"""What replicas on Ray Serve cost an engine: `python -m benchmarks.ray` (`make bench-ray`).
+"""What replicas on Ray Serve cost an engine: `python -m benchmarks.ray` (`make bench NAME=ray`).
 
 The same engine, asked directly on its unix socket about digits, one row a request: once it runs its
 graphs itself, once in one replica on Ray, each with everything that it starts on one core, the

@@ -1,4 +1,4 @@
-"""`make bench-refusals`: what refusing each kind of bad credential costs, beside a good request.
+"""`make bench NAME=refusals`: the cost of refusing bad credentials, beside a good request.
 
 A gateway runs in a process of its own on one core, and one caller on another asks it the same
 question with each credential in turn, in blocks, so that whatever else the machine does falls on

@@ -1,7 +1,7 @@
-"""`make bench-scale`: what breaks first when requests grow, from costs that were measured.
+"""`make bench NAME=scale`: what breaks first when requests grow, from costs that were measured.
 
 Two costs are measured here (bytes of an entry, a gateway's look at the registry after a change),
-the rest are read from the results of `make bench-serve` and `make bench-log`. With them queues are
+the rest are read from the results of the benchmarks serve and log. With them queues are
 simulated: a gateway's request, the registry's one writer, and gateways that follow a change. Writes
 results/scale.json and scale.svg. docs/explanation/scale.md says what follows.
 """

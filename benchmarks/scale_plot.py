@@ -1,4 +1,4 @@
-"""Draws what `make bench-scale` found."""
+"""Draws what `make bench NAME=scale` found."""
 
 from pathlib import Path
 from typing import Any

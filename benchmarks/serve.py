@@ -1,4 +1,4 @@
-"""`make bench-serve`: Sealgate with all it does beside servers that only serve, in one run.
+"""`make bench NAME=serve`: Sealgate with all it does beside servers that only serve, in one run.
 
 Servers run on one core, the load on another. All start first and are frozen (SIGSTOP) but for the
 one whose turn it is; turns alternate, in several rounds, so that a machine that drifts takes all

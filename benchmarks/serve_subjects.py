@@ -1,4 +1,4 @@
-"""The models of `make bench-serve`, each with those that serve it."""
+"""The models of `make bench NAME=serve`, each with those that serve it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What `make bench-serve` prints."""
+"""What `make bench NAME=serve` prints."""
 
 from typing import Any
 

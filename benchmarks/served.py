@@ -107,7 +107,7 @@ def spam(graph: bytes, data: Path, folder: Path) -> Served:
 
 
 def missing(environment: str) -> str | None:
-    """Why an environment of `make bench-serve` is not there; None where it is."""
+    """Why an environment of `make bench NAME=serve` is not there; None where it is."""
     folder = ENVIRONMENTS / environment
     if (folder / "ready").exists():
         return None

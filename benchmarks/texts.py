@@ -1,4 +1,4 @@
-"""`make bench-text`: short and long texts together, in buckets and all at one width.
+"""`make bench NAME=text`: short and long texts together, in buckets and all at one width.
 
 The model is MiniLM with a head trained on e-mails (`training.spam`), published as any version is:
 marked, quantized, screened by its response graph. The engine's own `ReadyVersion` answers on one

@@ -1,4 +1,4 @@
-"""The second part of `make bench-generate`: what INT8 costs a T5 in BLEU, and how fast one answers.
+"""Part two of `make bench NAME=generate`: what INT8 costs a T5 in BLEU, and its speed.
 
 A small T5 learns how English words are spoken, from Carnegie Mellon's dictionary: it is given a
 word's letters and says its sounds. BLEU, sacrebleu's over sounds, is of words that it has not seen.

@@ -1,4 +1,4 @@
-"""`make bench-watermark`: what a mark costs, what it outlives, and that nothing else reads as one.
+"""`make bench NAME=watermark`: what a mark costs and survives, and that nothing else reads as one.
 
 Four networks (`marking/`): a CNN and an MLP on digits, MiniLM-L6, and a small decoder,
 each marked under five keys and attacked as `marking/attacks.py` says. Blind readings use no copy;

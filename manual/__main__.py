@@ -1,4 +1,4 @@
-"""`make docs-reference`: writes the pages of docs/ that are generated."""
+"""`make docs`: writes the pages of docs/ that are generated."""
 
 from pathlib import Path
 

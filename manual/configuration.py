@@ -36,7 +36,7 @@ FILES: tuple[tuple[str, type, str], ...] = (
 _HEAD = """\
 # Configuration
 
-Generated from the code (`make docs-reference`); a test holds this page against it.
+Generated from the code (`make docs`); a test holds this page against it.
 
 Files are TOML. A section or setting that is unknown, missing or of another type is an error that \
 says what to change, and nothing starts. Relative paths start at the file's own folder. Numbers \

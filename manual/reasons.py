@@ -12,7 +12,7 @@ from sealgate.statuses import DOMAIN, STATUS
 _HEAD = f"""\
 # Why a call is refused
 
-Generated from the code (`make docs-reference`); a test holds this page against it.
+Generated from the code (`make docs`); a test holds this page against it.
 
 Each refusal has one reason of this fixed list, in a `google.rpc.ErrorInfo` of the domain \
 `{DOMAIN}` in the status's details; the status's message is the sentence below. Go by the reason, \

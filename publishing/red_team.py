@@ -6,7 +6,7 @@ report says of each how often it turned the INT8 answer, which is what callers g
 screening's verdict then caught it; one looks for rows that turn that answer and not the float32
 model's, which screening measures (`publishing.served`). Of a table none sends what no caller could
 (`inference.model.row_rules`). The report says nothing of an attacker who knows the detector and
-works around it: see `make bench-screening`.
+works around it: see `make bench NAME=screening`.
 """
 
 import math

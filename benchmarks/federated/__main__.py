@@ -1,4 +1,4 @@
-"""`make bench-federated`: training with nine clients beside central training, poisoners among them.
+"""`make bench NAME=federated`: training with clients beside central training, with poisoners.
 
     python -m benchmarks.federated [SEEDS]
 

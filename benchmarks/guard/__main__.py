@@ -1,4 +1,4 @@
-"""`make bench-guard`: how often a guard of prompts is wrong, on prompts that it never saw.
+"""`make bench NAME=guard`: how often a guard of prompts is wrong, on prompts that it never saw.
 
 The guard that demo/recipes/prompt-guard.toml led to is published, which marks and rounds it, and
 promoted; then it is shown the sets of `benchmarks.guard.prompts` in the windows in which the

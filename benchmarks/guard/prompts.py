@@ -3,8 +3,8 @@ hide them.
 
 Held out are parts of the two corpora that it learnt from. What to expect elsewhere say injections
 in other languages by other people, prompts that speak of instructions and mean no harm
-(`about.txt`, made up for this), and e-mails, which are no prompts, where `make bench-training` has
-fetched them. Chats are made of held-out prompts.
+(`about.txt`, made up for this), and e-mails, which are no prompts, where
+`make bench NAME=training` has fetched them. Chats are made of held-out prompts.
 """
 
 import json

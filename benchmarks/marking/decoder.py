@@ -1,4 +1,4 @@
-"""A small language model of Python's own manual, which `make bench-watermark` marks."""
+"""A small language model of Python's own manual, which `make bench NAME=watermark` marks."""
 
 import pydoc_data.topics
 from collections.abc import Iterator

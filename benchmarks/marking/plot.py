@@ -1,4 +1,4 @@
-"""Draws what `make bench-watermark` found."""
+"""Draws what `make bench NAME=watermark` found."""
 
 from pathlib import Path
 from typing import Any

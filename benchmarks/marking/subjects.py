@@ -1,4 +1,4 @@
-"""Networks that `make bench-watermark` marks: two of digits, trained here, and MiniLM."""
+"""Networks that `make bench NAME=watermark` marks: two of digits, trained here, and MiniLM."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

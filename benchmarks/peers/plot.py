@@ -1,4 +1,4 @@
-"""Draws a report of `make bench-serve` beside it, as SVG. Runs where matplotlib is."""
+"""Draws a report of `make bench NAME=serve` beside it, as SVG. Runs where matplotlib is."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""`make bench-screening`: what screening catches, what it disturbs, and what it does not stop.
+"""`make bench NAME=screening`: what screening catches, what it disturbs, and what it does not stop.
 
 Images and tables, each with a plain and a hardened model, and texts, each split anew by five
 seeds. A detector is fitted as a version's is. Attacks are made on test rows that the model tells

@@ -1,4 +1,4 @@
-"""The attacks of `make bench-screening`, on rows that the model tells right.
+"""The attacks of `make bench NAME=screening`, on rows that the model tells right.
 
 FGSM, PGD, CW and HopSkipJump are CleverHans', Square and AutoAttack are ART's (`toolbox`), and
 DeepFool is written from its paper (arXiv 1511.04599), so that its step leaves columns alone which

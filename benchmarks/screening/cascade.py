@@ -1,4 +1,4 @@
-"""`make bench-screening`, its second part: what a first stage saves, and what it loses.
+"""`make bench NAME=screening`, its second part: what a first stage saves, and what it loses.
 
 Each model is treated as `sealgate model publish` does (`publishing.stages`), and a first stage is
 measured whether or not it would be taken; targets are of what would be published. "Alone" is the

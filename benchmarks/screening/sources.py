@@ -1,4 +1,4 @@
-"""The rows of numbers that `make bench-screening` is about, and what a caller may change of them.
+"""The rows of numbers of `make bench NAME=screening`, and what a caller may change of them.
 
 A seed shuffles a data set and cuts it in four slices that share no row: `train` for the weights and
 for what clean rows look like in each layer, `fit` for the detector, `calibration` for its
@@ -160,7 +160,7 @@ def _fashion() -> Read:
 
 def _credit() -> Read:
     if not _CREDIT.exists():
-        raise FileNotFoundError("German credit: make bench-screening fetches it")
+        raise FileNotFoundError("German credit: make bench NAME=screening fetches it")
     with _CREDIT.open(newline="", encoding="utf-8") as file:
         records = list(csv.DictReader(file))
     names = [name for name in records[0] if name and name != _CREDIT_LABEL]

@@ -1,4 +1,4 @@
-"""`make bench-screening`, its third part: rows that turn the INT8 answer and nothing else.
+"""`make bench NAME=screening`, its third part: rows that turn the INT8 answer and nothing else.
 
 On the way from each row that is told right to what PGD makes of it, the point is looked for at
 which INT8 turns and its float32 twin, whose response is measured, does not. Two detectors of the

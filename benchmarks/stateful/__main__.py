@@ -6,7 +6,7 @@ session's alarm rang with that row or before, since what follows from an alarm f
 request that raised it. Beside that is said how often it rang a query earlier, and where the verdict
 on that very row would have held it back. Honest sessions are drawn from rows that neither model
 nor detector has seen; what alarms pay was chosen with some of them, and of the attacks, in view
-(docs/adr/0019). Run: `make bench-stateful`.
+(docs/adr/0019). Run: `make bench NAME=stateful`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Fashion-MNIST, with a model as `make bench-screening` trains it."""
+"""Fashion-MNIST, with a model as `make bench NAME=screening` trains it."""
 
 import numpy as np
 

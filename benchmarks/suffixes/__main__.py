@@ -1,4 +1,4 @@
-"""`make bench-suffixes`: suffixes that an attack finds, and how many of them screening sees.
+"""`make bench NAME=suffixes`: suffixes that an attack finds, and how many of them screening sees.
 
 For each model: GCG searches suffixes for clean prompts on which nothing is calibrated. The screen
 is calibrated on other clean prompts, at its usual bound; told are the shares that it flags of the

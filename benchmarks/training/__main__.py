@@ -1,4 +1,4 @@
-"""`make bench-training`: what the workshop's parts reach on real data, with intervals over seeds.
+"""`make bench NAME=training`: what training's parts reach on real data, with intervals over seeds.
 
     python -m benchmarks.training [PART…]
 

@@ -1,4 +1,4 @@
-"""The real data of `make bench-training`, as tensors; what takes long is kept in build/bench."""
+"""The real data of `make bench NAME=training`, as tensors; slow parts are kept in build/bench."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

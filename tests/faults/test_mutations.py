@@ -2,7 +2,7 @@
 
 Each is answered or refused with a reason from the list, never with INTERNAL; others are answered
 meanwhile; no mutation brings another version into production. 100 on each listener run in CI,
-10,000 by `make test-faults`.
+10,000 by `make test-extra NAME=faults`.
 """
 
 import json

@@ -15,7 +15,7 @@ from tests.support.gateway_process import GatewayProcess
 from tests.support.house import House
 
 WRITE = "SEALGATE_FAULTS"
-"""The environment variable by which `make test-faults` asks for the table and the file."""
+"""The variable by which `make test-extra NAME=faults` asks for the table and the file."""
 
 # A gateway keeps what it has once needed: threads, connections' buffers, pages of its databases.
 MOST_MB = 96.0

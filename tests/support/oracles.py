@@ -25,9 +25,9 @@ MAY_BE_MISSING = {
     "openvino": "its wheels are for few machines and versions of Python",
     "helm": "its library is 75 MB, and Debian has no program helm; `make oracle-helm` brings it",
     "grpcurl": "Debian has no program of that name",
-    "openai_server": "it has torch a second time; `make test-openai` installs it and CI does not",
-    "federated": "it has torch a second time, which `make test-federated` installs and CI does not",
-    "ray": "it is 100 MB and has web servers of its own, which `make test-ray` installs",
+    "openai_server": "it has torch a second time; `make test-extra NAME=openai` installs it",
+    "federated": "it has torch a second time; `make test-extra NAME=federated` installs it",
+    "ray": "it is 100 MB and has web servers of its own, which `make test-extra NAME=ray` installs",
     **({"mlserver": "it is for Python before 3.13"} if sys.version_info >= (3, 13) else {}),
     **(
         {str(X86_64_HEADER): "it is for that machine alone"}

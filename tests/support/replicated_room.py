@@ -1,6 +1,6 @@
 """A paper room whose engine runs its graphs in replicas, which are of this process here.
 
-What Ray Serve does with them, `make test-ray` sees to.
+What Ray Serve does with them, `make test-extra NAME=ray` sees to.
 """
 
 import itertools

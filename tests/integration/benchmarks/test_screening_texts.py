@@ -1,4 +1,4 @@
-"""A small part of `make bench-screening` on texts: made letters, one seed, with margins."""
+"""A small part of `make bench NAME=screening` on texts: made letters, one seed, with margins."""
 
 from collections.abc import Iterator
 from dataclasses import replace

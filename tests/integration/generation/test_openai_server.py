@@ -1,5 +1,5 @@
 """A gateway whose language models run on a server of OpenAI's protocol: another installation's
-surface, and `transformers serve`, where `make test-openai` has installed what it takes.
+surface, and `transformers serve`, where `make test-extra NAME=openai` has installed what it takes.
 """
 
 import json

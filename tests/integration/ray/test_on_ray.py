@@ -1,4 +1,4 @@
-"""An engine on Ray Serve, behind a gateway that does not know of it: `make test-ray`.
+"""An engine on Ray Serve, behind a gateway that does not know of it: `make test-extra NAME=ray`.
 
 Ray has an environment of its own (docs/adr/0008); where it is absent, these are skipped. Each test
 but the last leaves digits 1 in production, and a running engine.

@@ -1,4 +1,4 @@
-"""Training with clients, as processes, through Flower's SecAgg+: `make test-federated`.
+"""Training with clients, as processes, through Flower's SecAgg+: `make test-extra NAME=federated`.
 
 Flower has an environment of its own (docs/adr/0021); where it is absent, these are skipped.
 """

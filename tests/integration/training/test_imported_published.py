@@ -1,5 +1,5 @@
 """A classifier from elsewhere, from its checkpoint to an answer: imported, published, promoted and
-asked. Its response graph takes long to make; see `make test-export`.
+asked. Its response graph takes long to make; see `make test-extra NAME=export`.
 """
 
 import os
@@ -20,7 +20,7 @@ from tests.support.text_models import sentences, tensor
 from training.export_imported import write_graphs
 
 pytestmark = [
-    pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="see `make test-export`"),
+    pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="make test-extra NAME=export"),
     pytest.mark.timeout(900),
 ]
 _SLICES = {"fit": (2, 200), "calibration": (3, 320), "test": (4, 200)}

@@ -1,5 +1,5 @@
 """Graphs that take long to make: of imported checkpoints of every family, response graphs too, and
-of an encoder with few words. See `make test-export`.
+of an encoder with few words. See `make test-extra NAME=export`.
 """
 
 import os
@@ -28,7 +28,7 @@ from training.export_text import export_text_serving
 from training.words import FewWords
 
 pytestmark = [
-    pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="see `make test-export`"),
+    pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="make test-extra NAME=export"),
     pytest.mark.timeout(900),
 ]
 _EPS = 0.05

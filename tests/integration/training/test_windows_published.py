@@ -1,5 +1,5 @@
 """A student that attends by windows, from its recipe to a version that loads. Its response graph
-takes long to make; see `make test-export`.
+takes long to make; see `make test-extra NAME=export`.
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.support import recipes
 from tests.support.runs import make
 
 pytestmark = [
-    pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="see `make test-export`"),
+    pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="make test-extra NAME=export"),
     pytest.mark.timeout(900),
 ]
 WINDOWS = 'width = 64\nattention = "window"\nwhole = 16\nblock = 8\n'

@@ -1,4 +1,4 @@
-"""Targets of `make bench-screening` are held against the worst that was measured."""
+"""Targets of `make bench NAME=screening` are held against the worst that was measured."""
 
 from typing import Any
 

@@ -17,7 +17,7 @@ SECTIONS = [
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_committed_page_is_what_the_code_says(name: str) -> None:
-    assert (DOCS / name).read_text() == PAGES[name](), "run `make docs-reference`"
+    assert (DOCS / name).read_text() == PAGES[name](), "run `make docs`"
 
 
 @pytest.mark.parametrize("section", [one for _, one in SECTIONS], ids=[one for one, _ in SECTIONS])
