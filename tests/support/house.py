@@ -24,7 +24,7 @@ from demo.stage import free_ports
 from gateway.app import Gateway, build
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits
-from inference.model_config import ModelConfig
+from inference.model.config import ModelConfig
 from publishing.calibrate import fit
 from publishing.forward import ResponseGraph
 from publishing.probe import Probe
