@@ -17,6 +17,7 @@ from gateway.observability.readiness import Phase
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.pipeline.infer import InferencePipeline
+from gateway.pipeline.observation import Observation
 from gateway.recording.own_answers import OwnAnswers
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.recording.store import GatewayStore
@@ -107,6 +108,9 @@ class Gateway:
         self._sessions = open_sessions(config.sessions)
         self._features = FeatureKeeper(config.features, now)
         self._rights = Rights(self.policy, config.gateway.environment)
+        self._enforcement = Enforcement(
+            self.engine, self.policy, self._rights, store.registry.allowances
+        )
         self._health = HealthService(self.engine, interceptor.admit, self._rights)
         self._watches = EventStreams.over(
             store.registry, store.answers, interceptor.admit, self._rights, config.limits
@@ -194,12 +198,8 @@ class Gateway:
         return InferencePipeline(
             self.engine,
             self.recorder,
-            self.policy,
-            self._rights,
-            Enforcement(self.policy, self._store.registry.allowances),
-            self._sessions,
-            self._drift,
-            self._features,
+            self._enforcement,
+            Observation(self.policy, self._sessions, self._drift, self._features),
             self._rollout,
             now,
             self._limits.deadline,
@@ -209,8 +209,7 @@ class Gateway:
         return GenerationPipeline(
             self.engine,
             self.recorder,
-            self.policy,
-            self._rights,
+            self._enforcement,
             self._quotas,
             now,
             self._limits.generation,

@@ -51,7 +51,7 @@ class MetricsListener:
             store.registry_size,
             drift.withdrawn,
             sessions.found,
-            predict.session_actions,
+            predict.observation.session_actions,
             Certificates(tls, config),
             self.readiness,
         )

@@ -32,7 +32,7 @@ from datetime import datetime
 from functools import partial
 
 from gateway.admission.quotas import COUNTED, QuotaLimiter
-from gateway.auth.rights import Rights
+from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.generation_context import RECEIPT, GenerationContext, check_followed
 from gateway.pipeline.params import InferenceParams
 from gateway.recording.audit_record import actions_of, record_of
@@ -46,12 +46,10 @@ from inference.engine.statistics import Ending, Statistics
 from inference.llm import messages
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.policy import Policy
 from sealgate.trust.policy.document import Principal
-from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD
-from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.receipts import Receipt
-from sealgate.trust.receipts.answer_entry import CUT, FULL, NONE, OPENED
+from sealgate.trust.receipts.answer_entry import CUT, OPENED
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +64,7 @@ class GenerationPipeline:
         self,
         engine: Engine,
         recorder: AuditRecorder,
-        policy: Callable[[], Policy],
-        rights: Rights,
+        enforcement: Enforcement,
         quotas: QuotaLimiter,
         clock: Callable[[], datetime],
         longest: float,
@@ -76,13 +73,12 @@ class GenerationPipeline:
     ) -> None:
         self._engine = engine
         self._recorder = recorder
-        self._policy = policy
-        self._rights = rights
+        self._enforcement = enforcement
         self._quotas = quotas
         self._clock = clock
         self._longest = longest
         self._seed = seed
-        self._guard = PromptClassifier(engine)
+        self._prompt_classifier = PromptClassifier(engine)
         self._unresolved = unresolved
         self._ended = threading.Condition()
         self._running = 0
@@ -169,13 +165,9 @@ class GenerationPipeline:
     ) -> Iterator[oip.ModelInferResponse]:
         """Steps 1 to 6: all parts but the last, which is left in `work`."""
         params = context.read(request)  # 1
-        self._rights.check(call, "infer", params.model, params.alias)
-        live = context.live = self._engine.resolve(  # 2
-            params.model, params.version, params.alias
-        )
+        live = context.live = self._enforcement.resolve(call, params)  # 2
+        self._enforcement.check_answers(live)
         ready = live.ready
-        if live.alias == SHADOW:
-            raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
         if not isinstance(ready, Generator):
             raise Refusal(Reason.METHOD_UNSUITED, "no language model")
         check_followed(request)
@@ -235,32 +227,23 @@ class GenerationPipeline:
         """Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptClassifier`. No part of an
         answer can be withheld later, so whatever does more than flag blocks.
         """
-        screen, policy = ready.terms.screening, self._policy()
-        context.policy = policy.digest
-        context.screening = NONE if score is None else FULL
-        if score is not None and screen is not None:
-            context.verdict = screen.verdict(score)
-            context.score, context.threshold = repr(score), repr(float(screen.threshold))
-        said = policy.screen(context.params.model if context.params else "")
-        # What nobody has measured is no better than what was found adversarial.
-        verdict = context.verdict or "adversarial"
-        action = said.action(verdict, call.principal.roles, policy.rules)
-        injected = self._guard.follows(said.guard, context.asked, until, call)
-        if injected in (BLOCK, FLAG) and context.verdict != "adversarial":
+        policy = self._enforcement.policy()
+        context.judged(policy.digest, ready.terms.screening, score)
+        verdict = context.verdict
+        screen = policy.screen(context.params.model if context.params else "")
+        injected = self._prompt_classifier.follows(screen.guard, context.asked, until, call)
+        if injected in (BLOCK, FLAG) and verdict != "adversarial":
             context.verdict = "suspect"
         # Its time must not tell what screening did.
-        time.sleep(max(0.0, said.hold_ms / 1000 - (time.monotonic() - context.began)))
-        if action not in (FLAG, RECORD):
-            if score is None:
-                raise Refusal(Reason.ENGINE_UNSUITABLE, "nobody measures prompts there")
-            raise Refusal(Reason.ADVERSARIAL_INPUT)
-        if injected == BLOCK:
-            raise Refusal(Reason.PROMPT_INJECTION)
+        self._enforcement.delay.wait_least(screen, context.began)
+        self._enforcement.decide_prompt(
+            screen, call.principal, verdict, score is not None, injected
+        )
 
     def _granted(self, params: InferenceParams, call: Call) -> float:
         """How many seconds the answer may take: neither wish may lengthen what is configured."""
-        wishes = (call.time_remaining(), params.timeout)
-        return min([self._longest, *(wish for wish in wishes if wish is not None)])
+        own = requested_seconds(call, params)
+        return self._longest if own is None else min(self._longest, own)
 
     def _record(self, call: Call, context: GenerationContext, outcome: str) -> Receipt:
         """Raises: RECORD_FAILED, QUEUE_FULL, DRAINING; nothing has been recorded then."""
@@ -273,7 +256,7 @@ class GenerationPipeline:
                 context.params,
                 live,
                 context.policy,
-                self._policy,
+                self._enforcement.policy,
                 input=context.asked.digest if context.asked else "",
                 output=output,
                 outcome=outcome,

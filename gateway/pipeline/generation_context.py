@@ -10,11 +10,12 @@ from inference.engine.engine import Live
 from inference.engine.statistics import Statistics
 from inference.llm import messages
 from inference.llm.messages import Piece
-from inference.llm.request import Asked, answer_digest
+from inference.llm.request import Asked, PromptScreen, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts import Receipt
+from sealgate.trust.receipts.answer_entry import FULL, NONE
 
 RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
 _NOTHING = Piece((), b"")
@@ -95,6 +96,14 @@ class GenerationContext:
         self.parameters = parameters_digest(request)
         self.params = read_params(messages.without_sampling(request))
         return self.params
+
+    def judged(self, policy: str, screen: PromptScreen | None, score: float | None) -> None:
+        """Note the score of the prompt, None where nobody measured it, under that policy."""
+        self.policy = policy
+        self.screening = NONE if score is None else FULL
+        if score is not None and screen is not None:
+            self.verdict = screen.verdict(score)
+            self.score, self.threshold = repr(score), repr(float(screen.threshold))
 
     def begin(self, begun: Begun) -> None:
         self.has_begun = True

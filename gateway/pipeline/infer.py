@@ -17,27 +17,18 @@ The auth interceptor has authenticated the caller and checked the method against
 A refusal in steps 1 to 5 is recorded just as an answer is; a request that cannot be recorded fails.
 """
 
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
-import numpy.typing as npt
-
-from gateway.auth.rights import Rights
-from gateway.pipeline.enforcement import Enforcement
+from gateway.pipeline.enforcement import Enforcement, requested_seconds
+from gateway.pipeline.observation import Observation
 from gateway.pipeline.params import InferenceParams, read_id, read_params
-from gateway.pipeline.response_delay import ResponseDelay
 from gateway.recording.audit_record import actions_of, record_of, screening_of
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.rollout import Rollout
-from gateway.screening.drift import DriftWatch
-from gateway.screening.features import FeatureKeeper
-from gateway.sessions.watch import SessionWatch
 from gateway.transport.call import Call, RecordedRefusal
 from gateway.transport.call_log import cleaned, line_of_call
 from inference.engine.engine import Answer, Engine, Live
@@ -47,9 +38,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, write_outputs
-from sealgate.trust.policy import Policy
 from sealgate.trust.policy.principals import LABEL_ONLY
-from sealgate.trust.policy.shares import SHADOW
 from sealgate.trust.receipts.answer_entry import (
     BY_ALLOWANCE,
     BY_CANARY,
@@ -83,39 +72,27 @@ class _Findings:
 class InferencePipeline:
     """Answers ModelInfer. `longest` is the time in seconds a call without a deadline may take.
 
-    Each version counts its requests; those that came to none are counted in `unresolved`, and what
-    followed from callers' sessions, by model and action, in `session_actions`.
+    Each version counts its requests; those that came to none are counted in `unresolved`.
     """
 
     def __init__(
         self,
         engine: Engine,
         recorder: AuditRecorder,
-        policy: Callable[[], Policy],
-        rights: Rights,
-        release: Enforcement,
-        sessions: SessionWatch,
-        drift: DriftWatch,
-        features: FeatureKeeper,
+        enforcement: Enforcement,
+        observation: Observation,
         rollout: Rollout,
         clock: Callable[[], datetime],
         longest: float,
     ) -> None:
         self._engine = engine
         self._recorder = recorder
-        self._policy = policy
-        self._rights = rights
-        self._release = release
-        self._sessions = sessions
-        self._drift = drift
-        self._features = features
+        self._enforcement = enforcement
+        self.observation = observation
         self._rollout = rollout
-        self._response_delay = ResponseDelay(policy)
         self._clock = clock
         self.longest = longest
         self.unresolved = Statistics()
-        self.session_actions: Counter[tuple[str, str]] = Counter()
-        self._counting = threading.Lock()
 
     def __call__(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         """Raises: RecordedRefusal with any reason of the steps; RECORD_FAILED unrecorded."""
@@ -135,7 +112,7 @@ class InferencePipeline:
             self._count(findings, reason, time.monotonic_ns() - began)
             if findings.live is not None:
                 found, session, left = findings.answer, findings.session, call.time_remaining()
-                self._response_delay.wait(findings.live, found, session, began, left)
+                self._enforcement.delay.wait(findings.live, found, session, began, left)
 
     def _respond(
         self, request: oip.ModelInferRequest, call: Call, findings: _Findings, began: int
@@ -146,8 +123,7 @@ class InferencePipeline:
             findings.request_id = read_id(request)  # 1
             findings.parameters = parameters_digest(request)
             params = read_params(request)
-            self._rights.check(call, "infer", params.model, params.alias)
-            outputs = self._answer(params, request, call, findings, began / 1e9)  # 2 to 5
+            outputs = self._answer(params, request, call, findings, began / 1e9)  # 1 to 5
         except Refusal as refusal:
             record = self._audit_record(now, call, params, findings, refusal.reason.name, "")
             receipt = self._recorder.record(record)
@@ -178,11 +154,8 @@ class InferencePipeline:
         findings: _Findings,
         began: float,
     ) -> list[Tensor]:
-        live = self._engine.resolve(params.model, params.version, params.alias)  # 2
-        findings.live = live
-        if live.alias == SHADOW:
-            # Whom nobody may be answered by, fewer people may have approved.
-            raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
+        live = findings.live = self._enforcement.resolve(call, params)  # 1, 2
+        self._enforcement.check_answers(live)
         tensors = findings.tensors = read_inputs(request)  # 3
         findings.input_digest = tensors_digest(
             (t.name, t.datatype, t.shape, t.raw) for t in tensors.values()
@@ -193,16 +166,14 @@ class InferencePipeline:
         )
         if params.alias not in (None, live.alias):
             findings.actions.add(BY_CANARY)
-        self._response_delay.admit(live, own := self._own(params, call))
+        self._enforcement.delay.admit(live, own := requested_seconds(call, params))
         array = model_input(live.config, tensors)
         wanted = wanted_outputs(live.config, params.outputs)
         until, active = self._granted(live, call, began, own)
         run = partial(self._engine.infer, live, array, until, active, params.urgent, caller)
         answer = findings.answer = self._rollout.alias_health.run(live, run)  # 4
-        live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
-        self._features.keep(live.digest, answer.features)
-        session = findings.session = self._observe(caller, live, array, answer)  # 5
-        released = self._release.decide(
+        session = findings.session = self.observation.observe(caller, live, array, answer)  # 5
+        released = self._enforcement.decide(
             live, params, call.principal, findings.input_digest, answer, session
         )
         findings.policy = released.policy
@@ -215,21 +186,6 @@ class InferencePipeline:
             findings.actions.add(LABELS)
             return [labels(answer.outputs[live.config.output.name])]
         return [Tensor.of(name, answer.outputs[name]) for name in wanted]
-
-    def _observe(
-        self, caller: str, live: Live, array: npt.NDArray[Any], answer: Answer
-    ) -> str | None:
-        """What the policy has follow from the caller's session; None for nothing."""
-        rules = self._policy().screen(live.model).sessions
-        holds = not self._drift.withdrawn(live.digest)
-        session = self._sessions.observe(rules, caller, live, array, answer, holds)
-        if session is None:
-            # An attacker's rows are no evidence of how others have changed.
-            self._drift.observe(live, answer, caller)
-        else:
-            with self._counting:
-                self.session_actions[live.model, session] += 1
-        return session
 
     def _count(self, findings: _Findings, reason: str, ns: int) -> None:
         """Counts the request for its version, if it got that far, before its caller hears of it."""
@@ -255,11 +211,6 @@ class InferencePipeline:
             return ends, call.is_active
         return longest, lambda: time.monotonic() < ends and call.is_active()
 
-    def _own(self, params: InferenceParams, call: Call) -> float | None:
-        """How many seconds the request gives itself, if it does: it may only shorten."""
-        wishes = (call.time_remaining(), params.timeout)
-        return min((wish for wish in wishes if wish is not None), default=None)
-
     def _audit_record(
         self,
         now: datetime,
@@ -276,7 +227,7 @@ class InferencePipeline:
             params,
             live,
             findings.policy,
-            self._policy,
+            self._enforcement.policy,
             input=findings.input_digest,
             output=output_digest,
             outcome=outcome,

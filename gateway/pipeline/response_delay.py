@@ -100,6 +100,10 @@ class ResponseDelay:
         if left > 0:
             self._sleep(left if remaining is None else max(0.0, min(left, remaining)))
 
+    def wait_least(self, screen: ScreeningRules, began: float) -> None:
+        """Wait until `hold_ms` have passed since `began`, in seconds of the same clock."""
+        self._sleep(max(0.0, screen.hold_ms / 1000 - (self._now() / 1e9 - began)))
+
     def _slowest(self, digest: str, took: float | None) -> float:
         """The slower stage's clock of a version, after a request that `took` so long in it."""
         with self._mutex:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.admission.quotas import QuotaLimiter
 from gateway.config.quotas import QuotaStore
+from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.transport.call import CallCleanup
 from inference.backends.remote.generator import Begun, Generator
@@ -62,17 +63,24 @@ def generate(pieces: Sequence[Piece]) -> GenerationPipeline:
         screen=lambda _: ScreeningRules(VerdictActions(adversarial=FLAG)), rules=None
     )
     policy.digest = ""
+    engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
     given: Sequence[Any] = (
-        SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False),
+        engine,
         SimpleNamespace(record=_receipt),
-        lambda: policy,
-        SimpleNamespace(check=lambda *_: None),
+        free_enforcement(engine, policy),
         QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),
         60,
         Statistics(),
     )
     return GenerationPipeline(*given)
+
+
+def free_enforcement(engine: Any, policy: Any) -> Enforcement:
+    """By that policy, whose rights let everybody ask."""
+    rights: Any = SimpleNamespace(check=lambda *_: None)
+    unused: Any = None
+    return Enforcement(engine, lambda: policy, rights, unused)
 
 
 def call_on(stream: Stream) -> Any:

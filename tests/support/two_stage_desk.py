@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from demo.questions import question
+from gateway.pipeline.enforcement import EnforcedAnswer, Enforcement
 from gateway.pipeline.infer import InferencePipeline
+from gateway.pipeline.observation import Observation
 from gateway.recording.recorder import AuditRecord
 from gateway.transport.call import RecordedRefusal
 from inference.engine.result import Answer
@@ -94,6 +96,18 @@ class Call:
         return True
 
 
+class FreeEnforcement(Enforcement):
+    """Delays answers by the policy, and withholds none."""
+
+    def __init__(self, engine: Any, policy: Any) -> None:
+        rights: Any = SimpleNamespace(check=lambda *asked: None)
+        unused: Any = None
+        super().__init__(engine, lambda: policy, rights, unused)
+
+    def decide(self, *asked: Any) -> EnforcedAnswer:
+        return EnforcedAnswer(labels_only=False, allowance="", policy="")
+
+
 class Desk:
     """The path of a request, in front of such an engine; `recorded` is what entries would say."""
 
@@ -102,18 +116,15 @@ class Desk:
         self.engine, self.spy = Separate(), Spy()
         self.recorded: list[AuditRecord] = []
         told = SimpleNamespace(encode=lambda: b"{}")
-        free = SimpleNamespace(allowance="", labels_only=False, policy="")
+        features: Any = SimpleNamespace(keep=lambda *kept: None)
+        self.enforcement = FreeEnforcement(self.engine, policy)
         self.predict = InferencePipeline(
             self.engine,
             SimpleNamespace(record=lambda outcome: self.recorded.append(outcome) or told),
-            lambda: policy,
-            SimpleNamespace(check=lambda *asked: None),
-            SimpleNamespace(decide=lambda *asked: free),
-            self.spy,
-            self.spy,
-            SimpleNamespace(keep=lambda *kept: None),
+            self.enforcement,
+            Observation(lambda: policy, self.spy, self.spy, features),
             SimpleNamespace(
-                arm=lambda live, *asked: live,
+                select_version=lambda live, *asked: live,
                 alias_health=SimpleNamespace(run=lambda live, run: run()),
                 answered=lambda *told: None,
             ),

@@ -8,6 +8,7 @@ from gateway.app import now
 from gateway.auth.rights import Rights
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.infer import InferencePipeline
+from gateway.pipeline.observation import Observation
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper, FeatureSettings
 from gateway.sessions.watch import SessionWatch
@@ -31,18 +32,18 @@ class SpentCall:
 
 def test_a_call_without_time_is_refused_and_recorded(house):
     gateway = house.gateway
-    rights = Rights(gateway.policy)
     rollout = gateway._rollout
-    release = Enforcement(gateway.policy, gateway._store.registry.allowances)
+    registry = gateway._store.registry
     predict = InferencePipeline(
         gateway.engine,
         gateway.recorder,
-        gateway.policy,
-        rights,
-        release,
-        SessionWatch(),
-        DriftWatch(gateway._store.registry.drifts, gateway._store.answers.origin),
-        FeatureKeeper(FeatureSettings(), now),
+        Enforcement(gateway.engine, gateway.policy, Rights(gateway.policy), registry.allowances),
+        Observation(
+            gateway.policy,
+            SessionWatch(),
+            DriftWatch(registry.drifts, gateway._store.answers.origin),
+            FeatureKeeper(FeatureSettings(), now),
+        ),
         rollout,
         now,
         longest=10.0,

@@ -91,7 +91,7 @@ def test_only_the_consequence_differs(house, ask):
     plain = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
     for action, extra in (("label-only", {}), ("alert", {}), ("slow", {"slow_ms": 300})):
         house.gateway._sessions._watched.clear()
-        followed = house.gateway._predict.session_actions["digits", action]
+        followed = house.gateway._predict.observation.session_actions["digits", action]
         found = SESSIONS | {"search": action} | extra
         screens(house, **plain, sessions=found)
         assert "logits" in ask(near[0]).outputs
@@ -100,7 +100,7 @@ def test_only_the_consequence_differs(house, ask):
         began = time.monotonic()
         answer = ask(near[5])
         assert ("label" in answer.outputs) is (action == "label-only")
-        assert house.gateway._predict.session_actions["digits", action] > followed
+        assert house.gateway._predict.observation.session_actions["digits", action] > followed
         if action == "slow":
             assert time.monotonic() - began >= 0.3
 

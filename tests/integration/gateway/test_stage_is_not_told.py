@@ -9,6 +9,7 @@ from gateway.app import now
 from gateway.auth.rights import Rights
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.infer import InferencePipeline
+from gateway.pipeline.observation import Observation
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper, FeatureSettings
 from gateway.sessions.watch import SessionWatch
@@ -49,15 +50,18 @@ class Staged:
 
 def predict(house, **said):
     gateway = house.gateway
+    registry = gateway._store.registry
+    engine = Staged(gateway.engine, **said)
     return InferencePipeline(
-        Staged(gateway.engine, **said),
+        engine,
         gateway.recorder,
-        gateway.policy,
-        Rights(gateway.policy),
-        Enforcement(gateway.policy, gateway._store.registry.allowances),
-        SessionWatch(),
-        DriftWatch(gateway._store.registry.drifts, gateway._store.answers.origin),
-        FeatureKeeper(FeatureSettings(), now),
+        Enforcement(engine, gateway.policy, Rights(gateway.policy), registry.allowances),
+        Observation(
+            gateway.policy,
+            SessionWatch(),
+            DriftWatch(registry.drifts, gateway._store.answers.origin),
+            FeatureKeeper(FeatureSettings(), now),
+        ),
         gateway._rollout,
         now,
         longest=10.0,

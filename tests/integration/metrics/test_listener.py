@@ -117,7 +117,7 @@ def test_what_screening_follows_is_shown(house: House) -> None:
         labels = {"model": "digits", "kind": kind}
         assert ("sealgate_session_findings_total", labels, 0) in [s[:3] for s in shown.samples]
     gateway._sessions.found["digits", "search"] += 3
-    gateway._predict.session_actions["digits", "slow"] += 2
+    gateway._predict.observation.session_actions["digits", "slow"] += 2
     drifts, origin = gateway._store.registry.drifts, gateway._store.answers.origin
     drifts.withdraw("gateway", origin, "digits", 1, {"requests": 300, "log10_evidence": 3})
     gateway._drift.report()

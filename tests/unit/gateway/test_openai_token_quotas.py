@@ -20,6 +20,7 @@ from inference.llm.messages import Piece
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy.principals import FLAG
 from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
+from tests.support.paper_generator import free_enforcement
 
 CLIENT: Any = SimpleNamespace(name="client", roles=("client",))
 CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
@@ -33,6 +34,7 @@ CALL: Any = SimpleNamespace(
     add_callback=lambda _: True,
 )
 # Far more than the bytes of 60 tokens.
+
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "word " * 50}]}
 
 
@@ -58,19 +60,19 @@ class Elsewhere(Generator):
 def left(elsewhere: Elsewhere, parts: int) -> int:
     """How many of 100 tokens are left after so many parts of an answer are taken."""
     quotas = QuotaLimiter.of([Quota(role="client", tokens="100/hour")], QuotaStore())
-    live = SimpleNamespace(alias="production", ready=elsewhere, digest="", version=1, sequence=1)
+    live = SimpleNamespace(
+        model="m", alias="production", ready=elsewhere, digest="", version=1, sequence=1
+    )
     live.policy, live.statistics = "", elsewhere.statistics
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
     screen = ScreeningRules(VerdictActions(adversarial=FLAG))
     policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     receipt = SimpleNamespace(encode=lambda: b"")
     recorder: Any = SimpleNamespace(record=lambda _: receipt)
-    rights: Any = SimpleNamespace(check=lambda *_: None)
     generate = GenerationPipeline(
         engine,
         recorder,
-        lambda: policy,
-        rights,
+        free_enforcement(engine, policy),
         quotas,
         lambda: datetime.now(UTC),
         60,
@@ -121,7 +123,9 @@ def test_a_flagged_prompt_is_recorded_without_screening(
     monkeypatch: pytest.MonkeyPatch, found: str, verdict: str
 ) -> None:
     monkeypatch.setattr(PromptClassifier, "follows", lambda *_: found)
-    live = SimpleNamespace(alias="production", digest="", version=1, sequence=1, policy="")
+    live = SimpleNamespace(
+        model="m", alias="production", digest="", version=1, sequence=1, policy=""
+    )
     live.ready, live.statistics = Unmeasured(CLEARED, TERMS, "elsewhere"), Statistics()
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
     screen = ScreeningRules(VerdictActions(adversarial=FLAG))
@@ -132,8 +136,7 @@ def test_a_flagged_prompt_is_recorded_without_screening(
     generate = GenerationPipeline(
         engine,
         recorder,
-        lambda: policy,
-        SimpleNamespace(check=lambda *_: None),  # type: ignore[arg-type]
+        free_enforcement(engine, policy),
         QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),
         60,

@@ -66,7 +66,7 @@ def test_a_delay_that_no_timeout_reaches_is_forgotten() -> None:
     """Or after one slow minute nobody with a shorter time would ever be answered again."""
     desk = Desk(ScreeningRules(hold_stage=True))
     assert desk.ask(GOES_ON)[0] == "answered"
-    live, holding = desk.engine.resolve(), desk.predict._holding
+    live, holding = desk.engine.resolve(), desk.enforcement.delay
     for _ in range(KEPT):
         with pytest.raises(Refusal):
             holding.admit(live, BETWEEN / 1e6)

@@ -1,0 +1,53 @@
+"""What an answer tells beyond itself: features kept for later, drift, and callers' sessions."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+
+from gateway.screening.drift import DriftWatch
+from gateway.screening.features import FeatureKeeper
+from gateway.sessions.watch import SessionWatch
+from inference.engine.result import Answer
+from inference.engine.table import Live
+from sealgate.trust.policy import Policy
+
+
+class Observation:
+    """Shows each answer to whatever watches over many of them. Safe for many threads.
+
+    `session_actions` counts what followed from callers' sessions, by model and action.
+    """
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        sessions: SessionWatch,
+        drift: DriftWatch,
+        features: FeatureKeeper,
+    ) -> None:
+        self._policy = policy
+        self._sessions = sessions
+        self._drift = drift
+        self._features = features
+        self._mutex = threading.Lock()
+        self.session_actions: Counter[tuple[str, str]] = Counter()
+
+    def observe(
+        self, caller: str, live: Live, array: npt.NDArray[Any], answer: Answer
+    ) -> str | None:
+        """The action that the policy has for a session like the caller's; None for none."""
+        live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)
+        self._features.keep(live.digest, answer.features)
+        rules = self._policy().screen(live.model).sessions
+        holds = not self._drift.withdrawn(live.digest)
+        session = self._sessions.observe(rules, caller, live, array, answer, holds)
+        if session is None:
+            # An attacker's rows are no evidence of how others have changed.
+            self._drift.observe(live, answer, caller)
+        else:
+            with self._mutex:
+                self.session_actions[live.model, session] += 1
+        return session
