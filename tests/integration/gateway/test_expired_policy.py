@@ -7,7 +7,7 @@ import pytest
 from gateway import app
 from sealgate.trust.times import format_time
 from tests.support.house import House
-from tests.support.succession import document, root, send, signed
+from tests.support.succession import document, follow, root, send, signed
 
 
 @pytest.fixture
@@ -20,17 +20,23 @@ def house(tmp_path):
 
 def test_a_gateway_under_an_expired_policy_takes_a_new_one(house, monkeypatch):
     house.promote("digits", 1)
+    # The certificates of callers last for a year.
+    send_successor(house, datetime.now(UTC), days=30)
+    follow(house, 2)
     house.stop()
-    later = datetime.now(UTC) + timedelta(days=366)
+    later = datetime.now(UTC) + timedelta(days=31)
     monkeypatch.setattr(app, "now", lambda: later)
-    # Certificates and tokens end with the policy here, and gRPC reads no clock but the machine's.
     house.start()
-    assert house.gateway.policy().version == 1
+    assert house.gateway.policy().version == 2
     assert not house.gateway.engine.live()
-    successor = document(house) | {
-        "issued": format_time(later),
-        "expires": format_time(later + timedelta(days=1)),
-    }
-    send(house, signed(successor, root(house, 1), root(house, 2)))
+    send_successor(house, later, days=1)
     house.await_version("digits", 1)
     assert house.gateway.engine.resolve("digits").version == 1
+
+
+def send_successor(house, issued, days):
+    times = {
+        "issued": format_time(issued),
+        "expires": format_time(issued + timedelta(days=days)),
+    }
+    send(house, signed(document(house) | times, root(house, 1), root(house, 2)))
