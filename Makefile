@@ -85,7 +85,7 @@ kubernetes: $(VENV)/dev .venv-helm/ready
 	$(BIN)/python -m tests.support.helm
 
 demo-models: $(VENV)/dev
-	$(BIN)/python -m training.demo_models
+	$(BIN)/python -m training.demo.models
 
 oracle-kserve: .venv-kserve/ready
 

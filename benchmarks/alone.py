@@ -15,8 +15,8 @@ import torch
 from transformers import GenerationConfig
 
 from benchmarks.processes import Cores, pinned
-from generation.decoder import Decoder
-from inference.llm.request import FLOAT32, INT8, Asked, Sampling
+from generation.models.decoder import LanguageModel
+from inference.llm.request import FLOAT32, INT8, Sampling, SamplingRequest
 
 TOKENS = 48
 _MOST = 512
@@ -35,12 +35,15 @@ def beside(folder: Path, prompts: list[str]) -> list[dict[str, Any]]:
 
 
 def measure(folder: Path, precision: str, prompts: list[str]) -> dict[str, float]:
-    decoder = Decoder.read(folder, precision)
+    decoder = LanguageModel.read(folder, precision)
     model = decoder.model
     settings = GenerationConfig(
         max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False, pad_token_id=0
     )
-    cut = [decoder.prompt_ids(Asked(text.encode(), False, Sampling(1)), _MOST) for text in prompts]
+    cut = [
+        decoder.prompt_ids(SamplingRequest(text.encode(), False, Sampling(1)), _MOST)
+        for text in prompts
+    ]
     with pinned({Cores.of_this_machine().server}), torch.inference_mode():
         # The first warms what the others need.
         for number, ids in enumerate(cut):

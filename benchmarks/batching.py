@@ -33,17 +33,17 @@ from benchmarks.batching_plot import draw
 from benchmarks.report import RESULTS, Target, write_report
 from demo.materials import DATA, test_rows
 from inference.batching.batcher import Batcher
-from inference.batching.limits import Batching, BatchingBounds, Limits, OperatorBounds
+from inference.batching.limits import BatcherLimits, Batching, BatchingBounds, OperatorBounds
 from inference.engine import ready_version
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.result import Answer
+from inference.engine.result import InferenceResult
 from inference.runtime.cpu import CpuSettings
-from publishing import trial
-from publishing.data import Dataset
-from publishing.source import SourceFolder
-from training import datasets
-from training.demo_models import DemoModel, write_model
-from training.mlp import Recipe
+from publishing.sandbox import trial
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
+from training.demo import datasets
+from training.demo.mlp import MlpRecipe
+from training.demo.models import DemoModel, write_model
 
 Array = npt.NDArray[Any]
 
@@ -53,12 +53,12 @@ _BATCHING = Batching(max_rows=64, delay_us=5000, queue_rows=4096)
 _GOAL = 0.32
 WIDE = DemoModel(
     "digits-wide",
-    Recipe(seed=1, hidden=(1536, 1536), epochs=8, batch=128, learning_rate=1e-3, smoothing=0.05),
+    MlpRecipe(seed=1, hidden=(1536, 1536), epochs=8, batch=128, learning_rate=1e-3, smoothing=0.05),
     "A wide network that reads handwritten digits of 8 by 8 pixels.",
 )
 
 
-class FixedDelay(Batcher[Array, Answer]):
+class FixedDelay(Batcher[Array, InferenceResult]):
     """Waits the whole delay before each batch, unless it is full."""
 
     def _patience(self, rows: int) -> tuple[int, float]:
@@ -106,7 +106,7 @@ def wide_files(folder: Path) -> dict[str, bytes]:
     config = replace(source.config, batching=_BATCHING)
     serving, response = source.serving, source.response
     slices = data.fit, data.calibration, data.test
-    request = trial.Request(config, serving, serving, response, *slices, seed=1)
+    request = trial.TrialRequest(config, serving, serving, response, *slices, seed=1)
     made: list[bytes] = []
     trial.run(request.encode(), made.append)
     names = (ready_version.INT8, ready_version.GOLDEN, ready_version.DETECTOR)
@@ -179,7 +179,7 @@ def _turned(policies: dict[str, ReadyVersion], number: int) -> list[tuple[str, R
 
 def _with_fixed_delay(files: dict[str, bytes]) -> ReadyVersion:
     ready = _version(files)
-    ready.batcher = FixedDelay(ready._answer_measured, Limits.of(_BATCHING, lanes=1))
+    ready.batcher = FixedDelay(ready._answer_measured, BatcherLimits.of(_BATCHING, lanes=1))
     return ready
 
 

@@ -32,9 +32,9 @@ from benchmarks import alone
 from benchmarks.alone import TOKENS
 from benchmarks.processes import Cores, Server, cpu_seconds, pinned
 from benchmarks.report import Target, write_report
-from generation.decoder import Decoder
-from generation.surprise import WINDOW, score
-from inference.llm.request import Asked, Sampling
+from generation.models.decoder import LanguageModel
+from generation.models.perplexity import WINDOW, score
+from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.tensors import Tensor, write_inputs
@@ -157,10 +157,10 @@ class _Direct:
 
 def _clean(folder: Path) -> list[str]:
     """Prompts that screening lets pass, the least surprising first: it refuses a few of any."""
-    decoder = Decoder.read(folder)
+    decoder = LanguageModel.read(folder)
 
     def surprise(prompt: str) -> float:
-        ids = decoder.prompt_ids(Asked(prompt.encode(), False, Sampling(1)), 96)
+        ids = decoder.prompt_ids(SamplingRequest(prompt.encode(), False, Sampling(1)), 96)
         return score(decoder.model, ids, WINDOW)
 
     return sorted(tiny_decoder.prompts(90), key=surprise)[: 4 * max(STREAMS)]

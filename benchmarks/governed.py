@@ -16,7 +16,7 @@ from benchmarks.served import Served
 from demo.stage import Stage, free_ports
 from demo.story import promote_approved
 from inference.model.config import ModelConfig
-from publishing.source import CONFIG
+from publishing.source.folder import CONFIG
 from sealgate.cli.review import SCREENING_REPORT
 from sealgate.remote import connect
 from sealgate.v1 import log_pb2

@@ -28,7 +28,7 @@ from benchmarks.report import Target, write_report
 from demo.materials import test_rows
 from inference.engine import ready_version
 from inference.engine.ready_version import ReadyVersion
-from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.providers import check_provider
 from inference.runtime.session import BoundRuns, Session
 from inference.runtime.settings import CPU, CUDA, TENSORRT, RuntimeSettings
@@ -94,7 +94,7 @@ def _ways(
     refused = {}
     for name, stated in settings.items():
         try:
-            ready = ReadyVersion.build("", files, CpuSettings(1), running=Running(stated))
+            ready = ReadyVersion.build("", files, CpuSettings(1), running=RunSettings(stated))
         except Refusal as refusal:
             refused[name] = str(refusal)[:300]
             continue

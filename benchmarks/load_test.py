@@ -38,8 +38,8 @@ from demo.stage import Stage, free_ports
 from demo.story import promote_approved
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.remote import connect
-from training import datasets
-from training.demo_models import write_model
+from training.demo import datasets
+from training.demo.models import write_model
 
 LOADS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 3.0, 3.0, 1.0, 0.5)
 _PROGRAM = Path(__file__).parent / "peers" / "locust_load.py"

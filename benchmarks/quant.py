@@ -24,7 +24,7 @@ from benchmarks.figures import Spread, ratio
 from benchmarks.report import Target, write_report
 from benchmarks.served import minilm_folder
 from demo.materials import DATA, MODELS
-from publishing.quantize import quantize
+from publishing.quantization import quantize
 
 Array = npt.NDArray[Any]
 

@@ -12,10 +12,10 @@ from safetensors.numpy import load_file
 from gateway.sessions.bets import verdict_payoff
 from gateway.sessions.prints import Printer
 from gateway.sessions.watch import measured_alike
-from inference.model.config import Domain, ModelConfig
+from inference.model.config import InputDomain, ModelConfig
 from inference.screening.detector import Detector
-from publishing.calibrate import fit_detector
-from publishing.probe import Probe
+from publishing.calibration.detector_fit import fit_detector
+from publishing.calibration.probe import Probe
 
 ROOT = Path(__file__).parents[1] / "demo"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -61,7 +61,7 @@ def load(name: str, eps: float) -> Subject:
     graph = ROOT / "models" / f"{name}-1" / "response.onnx"
     session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
     slices = [data[f"x_{part}"].astype(np.float32) for part in ("fit", "calibration", "test")]
-    domain, draw = Domain(0, 1), np.random.default_rng(0)
+    domain, draw = InputDomain(0, 1), np.random.default_rng(0)
     detector = fit_detector(session, slices[0], slices[1], domain, eps, draw)
     config = ModelConfig.decode((graph.parent / "model.json").read_bytes())
     printer = Printer(b"k" * 32, name)

@@ -1,8 +1,8 @@
 """`make bench NAME=text`: short and long texts together, in buckets and all at one width.
 
-The model is MiniLM with a head trained on e-mails (`training.spam`), published as any version is:
-marked, quantized, screened by its response graph. The engine's own `ReadyVersion` answers on one
-thread, to callers who each wait for their answer: half of them ask short texts, half long ones.
+The model is MiniLM with a head trained on e-mails (`training.demo.spam`), published as any version
+is: marked, quantized, screened by its response graph. The engine's own `ReadyVersion` answers on
+one thread, to callers who each wait for their answer: half of them ask short texts, half long ones.
 Both ways are the same graphs; "one width" is the same `model.json` with the last bucket alone. They
 take turns within each round, since machines drift. The texts are the test slice's tokens, written
 out as words again. Writes results/text.json.
@@ -31,9 +31,10 @@ from inference.model.forms import form_of
 from inference.model.golden import Golden
 from inference.runtime.cpu import CpuSettings
 from inference.text import tokens
-from publishing.data import Dataset
-from publishing.making import Confinement, Steps, make_files
-from publishing.source import SourceFolder
+from publishing.pipeline.files import StepTimer, make_files
+from publishing.sandbox.confinement import Confinement
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from registry.sandbox.confinement import Limits
 from sealgate.trust.canonical import sha256
@@ -75,11 +76,13 @@ def main() -> None:
 
 
 def version_files(folder: Path) -> dict[str, bytes]:
-    """The version that publishing makes of what `training.spam` wrote, kept for the next time."""
+    """The version that publishing makes of what `training.demo.spam` wrote, kept for the next
+    time.
+    """
     kept = folder / "version"
     if not (kept / ready_version.GOLDEN).exists():
         source = SourceFolder.read(folder / "spam")
-        steps = Steps(lambda: datetime.now(UTC), lambda step, detail: print(step, detail))
+        steps = StepTimer(lambda: datetime.now(UTC), lambda step, detail: print(step, detail))
         made, _ = make_files(
             source,
             Dataset.read(folder / "spam.safetensors"),

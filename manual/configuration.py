@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from gateway.config.document import GatewayConfig
-from generation.settings import GeneratorConfig
+from generation.config import GeneratorConfig
 from inference.server.config import EngineConfig
 from sealgate.remote import Profile
 from sealgate.witnessing.settings import WitnessConfig

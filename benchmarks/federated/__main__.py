@@ -26,17 +26,17 @@ from benchmarks.federated.poisoned import LABELS, LABELS_ONCE, SIGN_FLIP, SIGN_O
 from benchmarks.federated.targets import targets
 from benchmarks.report import write_report
 from benchmarks.training.intervals import Interval, paired
-from training.descent import Corpus, descend
-from training.distillation import Batch, Labels
+from training.data.material import TRAIN, RunData
 from training.federated.federation import Federation
-from training.federated.launch import Folders
+from training.federated.launch import ProcessFolders
 from training.federated.node import Update
-from training.federated.participant import Participant, network, set_weights, weights_of
-from training.federated.recipe import CLOSEST, MEDIAN, UNPROTECTED, FederatedRecipe
-from training.material import TRAIN, Material
-from training.recipe import TRAIN as TRAIN_STEP
-from training.recipe import Run, Step
-from training.students import accuracy
+from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
+from training.models.students import accuracy
+from training.recipe.federated import CLOSEST, MEDIAN, UNPROTECTED, FederatedRecipe
+from training.recipe.recipe import TRAIN as TRAIN_STEP
+from training.recipe.recipe import RecipeStep, RunSection
+from training.steps.descent import TaughtRows, descend
+from training.steps.distillation import LabelLoss, TrainingBatch
 
 SEEDS = 3
 PROCESSES = "closest, as processes"
@@ -103,10 +103,10 @@ def _rows(found: Mapping[str, list[float]]) -> list[dict[str, Any]]:
 
 
 def _asked(seed: int) -> FederatedRecipe:
-    return replace(FederatedRecipe.read(_RECIPE), run=Run(seed))
+    return replace(FederatedRecipe.read(_RECIPE), run=RunSection(seed))
 
 
-def _start(asked: FederatedRecipe, material: Material) -> nn.Module:
+def _start(asked: FederatedRecipe, material: RunData) -> nn.Module:
     torch.manual_seed(asked.run.seed)
     return network(asked, material.read.x.shape[1:], len(material.read.names))
 
@@ -119,7 +119,7 @@ def _federated(arm: Arm, seed: int) -> float:
     classes, student = len(material.read.names), _start(asked, material)
     dealt = federation.deal(material, seed)
     updates: list[Update] = [
-        Participant(asked, one.x, one.y, classes, one.seed).update for one in dealt
+        FederatedParticipant(asked, one.x, one.y, classes, one.seed).update for one in dealt
     ]
     if arm.poison:
         updates[0] = poisoner(arm.poison, asked, dealt[0], classes)
@@ -133,7 +133,7 @@ def _processes() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as made:
         federation = Federation(_RECIPE, Path(made), lambda *_: None)
         material = federation.material()
-        student, _, _ = federation.train(material, Folders(Path(made) / "run"))
+        student, _, _ = federation.train(material, ProcessFolders(Path(made) / "run"))
     right = round(100 * _tested(student, material), 2)
     return {"arm": PROCESSES, "accuracy": right, "seconds": round(time.monotonic() - began)}
 
@@ -145,19 +145,19 @@ def _central(seed: int) -> dict[str, float]:
     x, y = material.slices[TRAIN]
     federated, student = asked.federated, _start(asked, material)
     start = weights_of(student)
-    participant, weights = Participant(asked, x, y, len(material.read.names), seed), start
+    participant, weights = FederatedParticipant(asked, x, y, len(material.read.names), seed), start
     for number in range(1, federated.rounds + 1):
         weights = weights + participant.update(weights, number)
     set_weights(student, weights)
     found = {"central, by the clients' descent": _tested(student, material)}
     set_weights(student, start)
-    step = Step(TRAIN_STEP, epochs=federated.rounds * federated.epochs, learning_rate=4e-3)
-    corpus = Corpus(Batch(torch.from_numpy(x), torch.from_numpy(y)))
-    descend(student, Labels(), corpus, step, seed)
+    step = RecipeStep(TRAIN_STEP, epochs=federated.rounds * federated.epochs, learning_rate=4e-3)
+    corpus = TaughtRows(TrainingBatch(torch.from_numpy(x), torch.from_numpy(y)))
+    descend(student, LabelLoss(), corpus, step, seed)
     return found | {"central, by sealgate train": _tested(student, material)}
 
 
-def _tested(student: nn.Module, material: Material) -> float:
+def _tested(student: nn.Module, material: RunData) -> float:
     x, y = (torch.from_numpy(part) for part in material.slices["test"])
     return accuracy(student, x, y)
 

@@ -12,11 +12,11 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
+from training.data.run_files import Weights
 from training.federated.consent import Consent
 from training.federated.node import Update, client_app
-from training.federated.recipe import Federated
-from training.federated.server import Rounds
-from training.federated.weights import Weights
+from training.federated.server import FederatedRounds
+from training.recipe.federated import FederatedSection
 
 _RUN = 1
 
@@ -29,7 +29,7 @@ class _Run:
 class LocalGrid:
     """Hands messages to the clients' apps, and their answers back."""
 
-    def __init__(self, asked: Federated, updates: Sequence[Update]) -> None:
+    def __init__(self, asked: FederatedSection, updates: Sequence[Update]) -> None:
         TaskIdentity.run_id, TaskIdentity.node_id = _RUN, SUPERLINK_NODE_ID
         TaskIdentity.task_id = _RUN
         self.run, self.silent = _Run(), set[int]()
@@ -65,10 +65,10 @@ class LocalGrid:
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ""), reply_to=sent)
 
 
-def follow(asked: Federated, weights: Weights, updates: Sequence[Update]) -> Weights:
+def follow(asked: FederatedSection, weights: Weights, updates: Sequence[Update]) -> Weights:
     """The weights after all rounds. Raises CLIENTS_TOO_FEW."""
     grid = LocalGrid(asked, updates)
-    rounds = Rounds(asked, weights, grid, grid.numbers)
+    rounds = FederatedRounds(asked, weights, grid, grid.numbers)
     for number in range(1, asked.rounds + 1):
         rounds.follow(number)
     return rounds.weights

@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks.federated.poisoned import LABELS, LABELS_ONCE, SIGN_FLIP, SIGN_ONCE
 from benchmarks.report import Target
-from training.federated.recipe import CLOSEST
+from training.recipe.federated import CLOSEST
 
 Row = dict[str, Any]
 _NAMES = {

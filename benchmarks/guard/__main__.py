@@ -20,9 +20,9 @@ from benchmarks.guard.margins import Floats, Margins, found_at
 from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts, held_out
 from benchmarks.guard.published import Published, published
 from benchmarks.report import Target, write_report
-from publishing.screening_report import auroc
-from training.finishing import Made
-from training.recipe import Recipe
+from publishing.calibration.screening_report import auroc
+from training.recipe.recipe import Recipe
+from training.run.finishing import FinishedRun
 
 _RATES = (0.0025, 0.005, 0.01, 0.02, 0.05)
 _WHY = {
@@ -41,7 +41,7 @@ _SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
 
 def main() -> None:
     torch.set_num_threads(1)
-    recipe, made, sets = Recipe.read(RECIPE), Made.read(FOLDER / "made"), held_out()
+    recipe, made, sets = Recipe.read(RECIPE), FinishedRun.read(FOLDER / "made"), held_out()
     label = recipe.alarms.label
     with published(made, recipe.model.name, label) as guard:
         rows = [guard.margins.row(prompts) for prompts in sets]

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from benchmarks.guard.prompts import Prompts
 from gateway.screening.prompt_classifier import shown
-from inference.llm.request import Asked
+from inference.llm.request import SamplingRequest
 from inference.text.windows import Windows
 
 Floats = npt.NDArray[np.float32]
@@ -26,7 +26,7 @@ class Margins:
         self._windows = windows
         self._known: dict[str, float] = {}
 
-    def of(self, asked: Sequence[Asked]) -> Floats:
+    def of(self, asked: Sequence[SamplingRequest]) -> Floats:
         """[n], of so many prompts."""
         texts = [shown(one, self._windows) for one in asked]
         new = list(dict.fromkeys(text for text in chain(*texts) if text not in self._known))

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.report import RESULTS
 from demo.prompts import CLEAN, INJECTION, LANGUAGES, NEURALCHEMY, S_LABS
-from inference.llm.request import Asked, Sampling
-from training.spam import body
+from inference.llm.request import Sampling, SamplingRequest
+from training.demo.spam import body
 
 _ROOT = RESULTS.parent.parent
 RECIPE = _ROOT / "demo" / "recipes" / "prompt-guard.toml"
@@ -40,8 +40,8 @@ class Prompts:
 
     name: str
     clean: bool
-    asked: Sequence[Asked]
-    singly: Sequence[Sequence[Asked]] = ()
+    asked: Sequence[SamplingRequest]
+    singly: Sequence[Sequence[SamplingRequest]] = ()
 
 
 def held_out() -> list[Prompts]:
@@ -109,16 +109,16 @@ def _chat_set(
     return Prompts(name, clean, [_chat(chat, roles) for chat in chats], own)
 
 
-def _prompt(text: str) -> Asked:
-    return Asked(text.encode(), False, Sampling(1))
+def _prompt(text: str) -> SamplingRequest:
+    return SamplingRequest(text.encode(), False, Sampling(1))
 
 
-def _chat(contents: Texts, roles: tuple[str, ...]) -> Asked:
+def _chat(contents: Texts, roles: tuple[str, ...]) -> SamplingRequest:
     """Messages, which take the roles in turn."""
     said = [
         {"role": role, "content": text} for role, text in zip(cycle(roles), contents, strict=False)
     ]
-    return Asked(json.dumps(said).encode(), True, Sampling(1))
+    return SamplingRequest(json.dumps(said).encode(), True, Sampling(1))
 
 
 def _cut(text: str, count: int) -> list[str]:

@@ -14,12 +14,12 @@ from safetensors.numpy import load_file, save_file
 from benchmarks.guard.margins import Floats, Margins
 from gateway.screening.prompt_classifier import PromptClassifier, TextVersion
 from inference.engine.engine import Engine
-from inference.llm.request import Asked
+from inference.llm.request import SamplingRequest
 from inference.text.windows import Windows
 from sealgate.trust.policy.principals import BLOCK
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.house import House, running
-from training.finishing import Made
+from training.run.finishing import FinishedRun
 
 _SECONDS = 120.0
 # Rows of a slice that publishing is given: it screens rows for minutes, and nothing that is
@@ -43,7 +43,7 @@ class Published:
         )
         self.margins = Margins(self._judge, Windows(self._live.ready.tokenizer))
 
-    def alarms(self, asked: Asked) -> tuple[bool, float]:
+    def alarms(self, asked: SamplingRequest) -> tuple[bool, float]:
         """Whether the gateway would act, and in how many milliseconds it knows."""
         until, begun = time.monotonic() + _SECONDS, time.perf_counter()
         found = bool(self._gateway.follows(self._guard, asked, until, self._call))
@@ -62,7 +62,7 @@ class Published:
 
 
 @contextmanager
-def published(made: Made, model: str, label: str) -> Iterator[Published]:
+def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
     """Published, approved and promoted in an installation of its own."""
     with TemporaryDirectory() as place, running(Path(place) / "state") as house:
         data = Path(place) / "data.safetensors"

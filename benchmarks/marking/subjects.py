@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from publishing.watermark.weights import MIN_ELEMENTS
-from training.encoder import MINILM, TextClassifier, load_bert
+from training.models.encoder import MINILM, TextClassifier, load_bert
 
 Floats = npt.NDArray[np.float32]
 State = dict[str, Floats]

@@ -9,7 +9,7 @@ import onnx
 from graph import arguments
 
 from inference.batching.batcher import Batcher
-from inference.batching.limits import Limits
+from inference.batching.limits import BatcherLimits
 from inference.runtime.session import Session
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
@@ -31,7 +31,7 @@ class Service(GRPCInferenceServiceServicer):
         }
         self._output = declared.output[0].name
         self._session = Session.open(graph, (self._output,))
-        self._batcher = Batcher(self._run, Limits(max_rows=most, queue_rows=_QUEUE_ROWS))
+        self._batcher = Batcher(self._run, BatcherLimits(max_rows=most, queue_rows=_QUEUE_ROWS))
 
     def ModelInfer(self, request, context):  # noqa: N802
         inputs = {

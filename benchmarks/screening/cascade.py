@@ -1,9 +1,10 @@
 """`make bench NAME=screening`, its second part: what a first stage saves, and what it loses.
 
-Each model is treated as `sealgate model publish` does (`publishing.stages`), and a first stage is
-measured whether or not it would be taken; targets are of what would be published. "Alone" is the
-response graph on every row. Costs are in float32 forwards of a row, in batches of 16, on this
-machine. Attacks count where they turned the answer. Writes results/cascade.json.
+Each model is treated as `sealgate model publish` does
+(`publishing.calibration.first_stage_choice`), and a first stage is measured whether or not it would
+be taken; targets are of what would be published. "Alone" is the response graph on every row. Costs
+are in float32 forwards of a row, in batches of 16, on this machine. Attacks count where they turned
+the answer. Writes results/cascade.json.
 """
 
 import argparse
@@ -21,11 +22,11 @@ from benchmarks.report import Target, write_report
 from benchmarks.screening.cases import Case
 from benchmarks.screening.knowing_stages import by_gradient, by_search
 from inference.screening.detector import Detector, Verdict
-from publishing.calibrate import calibrate, drafted, least_threshold, show
-from publishing.probe import Array
-from publishing.screening_report import auroc
-from publishing.stages import LEAST_SECONDS, MOST_LOST, Chosen, choose
-from publishing.vectors import StagedProber
+from publishing.calibration.detector_fit import calibrate, drafted, least_threshold, show
+from publishing.calibration.first_stage_choice import LEAST_SECONDS, MOST_LOST, StageChoice, choose
+from publishing.calibration.probe import Array
+from publishing.calibration.screening_report import auroc
+from publishing.calibration.served_rows import StagedProber
 
 _DEMO = Path(__file__).parents[2] / "demo"
 _SPAM = "MiniLM on e-mails"
@@ -170,7 +171,7 @@ def _known(
     return found
 
 
-def _in_int8(chosen: Chosen) -> dict[str, float]:
+def _in_int8(chosen: StageChoice) -> dict[str, float]:
     """What screening adds to an answer, in INT8 forwards."""
     timing = chosen.timing
     costs = {"staged": timing.staged, "alone": timing.graph}

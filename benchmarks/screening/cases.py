@@ -9,15 +9,14 @@ from pathlib import Path
 from inference.engine.graphs import counted, open_response
 from inference.model.config import ModelConfig
 from inference.model.forms import form_of
-from publishing.data import Dataset
-from publishing.forward import Classifier, ResponseGraph
-from publishing.probe import Array, Probe
-from publishing.quantize import quantize
-from publishing.served import Walker
-from publishing.source import SourceFolder
-from publishing.stages import Graphs
-from publishing.text_probe import TextProbe
-from publishing.vectors import Vectors
+from publishing.calibration.first_stage_choice import TimedGraphs
+from publishing.calibration.probe import Array, Probe
+from publishing.calibration.served_rows import BorderProber, ServedVectors
+from publishing.calibration.text_probe import TextProbe
+from publishing.quantization import quantize
+from publishing.sandbox.forward import ResponseGraph, ServingGraph
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,9 +25,9 @@ class Case:
 
     title: str
     source: SourceFolder
-    prober: Walker
-    vectors: Vectors
-    graphs: Graphs
+    prober: BorderProber
+    vectors: ServedVectors
+    graphs: TimedGraphs
     fit: Array
     calibration: Array
     test: Array
@@ -47,15 +46,15 @@ class Case:
             for part, most in zip((slices.fit, slices.calibration, slices.test), rows, strict=True)
         )
         int8 = quantize(source.serving, config.input.name, fit)
-        prober: Walker = Probe.of(ResponseGraph.of(source.response), config)
+        prober: BorderProber = Probe.of(ResponseGraph.of(source.response), config)
         if config.tokens is not None:
             prober = TextProbe.of(source.response, config, config.tokens, fit)
-        graphs = Graphs(
-            Classifier.of(int8, config).session,
-            Classifier.of(source.serving, config).session,
+        graphs = TimedGraphs(
+            ServingGraph.of(int8, config).session,
+            ServingGraph.of(source.serving, config).session,
             open_response(source.response, 1)[1],
             form_of(config),
         )
         words = counted(source.response, config)
-        vectors = Vectors.of(int8, source.serving, config, words)
+        vectors = ServedVectors.of(int8, source.serving, config, words)
         return cls(title, source, prober, vectors, graphs, fit, calibration, test)

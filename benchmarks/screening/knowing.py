@@ -16,11 +16,11 @@ import torch
 
 from benchmarks.screening.sources import Labels, Rows
 from benchmarks.screening.subjects import STEP, Subject, TorchSession
-from inference.model.row_rules import Columns
+from inference.model.row_rules import RowRules
 from inference.screening.detector import Detector
-from inference.screening.scoring import CLEAN_WEIGHT, Scoring, Weights
-from training.reference import behind, watched
-from training.response import Seen, features, margin
+from inference.screening.scoring import CLEAN_WEIGHT, Scoring, ScoringWeights
+from training.export.reference import behind, watched
+from training.export.response import ResponseInputs, features, margin
 
 RESTARTS, STEPS = 5, 200
 _FIRST_STEP, _LAST_STEP = 0.25, 0.01
@@ -60,7 +60,7 @@ def least_scores(
     return np.asarray(least.reshape(restarts, -1).amin(0).numpy(), np.float64)
 
 
-def _sent(columns: Columns, x: Rows, moved: torch.Tensor) -> torch.Tensor:
+def _sent(columns: RowRules, x: Rows, moved: torch.Tensor) -> torch.Tensor:
     """What a caller can send of rows [r * n, D] that began at x [n, D]: a walk is of any numbers,
     and is judged, and looks for its way, where whole ones are.
     """
@@ -81,7 +81,7 @@ def respond(
         layers = [x, *behind(x, entered)]
     own = torch.arange(logits.shape[1]) == logits.argmax(1)[:, None]
     (gradient,) = torch.autograd.grad(margin(logits, own).sum(), x, retain_graph=True)
-    seen = Seen(x, logits, own, gradient, layers)
+    seen = ResponseInputs(x, logits, own, gradient, layers)
     size = torch.tensor(step)
     found = features(session.module, seen, size, _ZERO, _ONE, session.reference)
     return logits, found, layers[-1]
@@ -101,7 +101,7 @@ def torch_score(scoring: Scoring | Detector, measured: torch.Tensor) -> torch.Te
     return CLEAN_WEIGHT * far + (odds - trained.tail.median) / trained.tail.decay
 
 
-def _polynomial(weights: Weights, z: torch.Tensor) -> torch.Tensor:
+def _polynomial(weights: ScoringWeights, z: torch.Tensor) -> torch.Tensor:
     width = z.shape[1]
     triangle = torch.zeros(width, width, dtype=torch.float64)
     triangle[tuple(np.triu_indices(width))] = torch.tensor(weights.quadratic).double()

@@ -20,13 +20,13 @@ from benchmarks.screening.sources import Rows
 from benchmarks.screening.subjects import TorchSession
 from benchmarks.screening.texts.knowing import WEIGHTS, Knowing
 from inference.screening.detector import Detector
-from inference.screening.first_stage import FEATURES, FirstStage, Reading, Readings
-from publishing.probe import Array
-from publishing.text_probe import TextProbe, inner
-from publishing.vectors import StagedProber
-from training.mlp import rebuild
-from training.reference import Reference
-from training.response import leader, margin
+from inference.screening.first_stage import FEATURES, ClassProjection, ClassProjections, FirstStage
+from publishing.calibration.probe import Array
+from publishing.calibration.served_rows import StagedProber
+from publishing.calibration.text_probe import TextProbe, inner
+from training.demo.mlp import rebuild
+from training.export.reference import CleanReference
+from training.export.response import leader, margin
 
 Floats = npt.NDArray[np.float64]
 Aim = Callable[[Rows], Floats]
@@ -98,24 +98,24 @@ def _walk(
     return found
 
 
-def _reference(model: onnx.ModelProto) -> Reference:
+def _reference(model: onnx.ModelProto) -> CleanReference:
     """That of a response graph, from its constants."""
     state = {
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
         for tensor in model.graph.initializer
         if tensor.name.startswith("reference.")
     }
-    return Reference.of(state)
+    return CleanReference.of(state)
 
 
 def _read(
-    readings: Readings,
+    readings: ClassProjections,
     x: torch.Tensor,
     logits: torch.Tensor,
     hidden: torch.Tensor,
     weight: torch.Tensor,
 ) -> torch.Tensor:
-    """`Readings.features`, with slopes."""
+    """`ClassProjections.features`, with slopes."""
     own = logits.argmax(1)
     mark = torch.arange(logits.shape[1]) == own[:, None]
     others = torch.where(mark, -torch.inf, logits).argmax(1)
@@ -134,7 +134,7 @@ def _read(
 
 
 def _distances(
-    reading: Reading, rows: torch.Tensor, mark: torch.Tensor
+    reading: ClassProjection, rows: torch.Tensor, mark: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
     basis = torch.tensor(reading.basis).reshape(reading.size, -1)
     centered = rows - torch.tensor(reading.mean)

@@ -13,7 +13,7 @@ from benchmarks.screening.served import Served
 from benchmarks.screening.sources import Labels, Rows
 from benchmarks.screening.subjects import Subject
 from inference.screening.detector import Detector
-from publishing.screening_report import auroc
+from publishing.calibration.screening_report import auroc
 
 Floats = npt.NDArray[np.float64]
 FAMILIES = ("fgsm", "pgd", "near")

@@ -10,7 +10,7 @@ import torch
 from benchmarks.screening.attacks import ATTACKS, made
 from benchmarks.screening.sources import Rows
 from benchmarks.screening.subjects import Subject
-from training.response import margin
+from training.export.response import margin
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

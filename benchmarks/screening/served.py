@@ -12,8 +12,8 @@ import torch
 
 from inference.runtime import response_contract
 from inference.runtime.session import Session
-from publishing.quantize import quantize
-from training.export import export_serving
+from publishing.quantization import quantize
+from training.export.classifier import export_serving
 
 Floats = npt.NDArray[np.float32]
 FEATURES = 3

@@ -16,10 +16,10 @@ from sklearn import datasets
 
 from benchmarks.subjects import fashion_rows
 from inference.model.columns import Column
-from inference.model.row_rules import Columns
-from training.mlp import Recipe
-from training.recipe import PERCEPTRON, Student
-from training.recipe_step import HARDEN, Step
+from inference.model.row_rules import RowRules
+from training.demo.mlp import MlpRecipe
+from training.recipe.recipe import PERCEPTRON, StudentSection
+from training.recipe.sections import HARDEN, RecipeStep
 
 Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -37,8 +37,8 @@ _ASKED_FOR = ("duration_in_month", "credit_amount", "installment_rate")
 class Hardening:
     """A student of the workshop's, and the step by which it is hardened."""
 
-    student: Student
-    step: Step
+    student: StudentSection
+    step: RecipeStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Source:
     image: bool
     eps: float
     sizes: tuple[int, int, int]
-    recipe: Recipe
+    recipe: MlpRecipe
     harder: float | Hardening
 
 
@@ -63,10 +63,10 @@ DIGITS = Source(
     True,
     0.2,
     (617, 300, 480),
-    Recipe(seed=0, hidden=(128, 64), smoothing=0.05),
+    MlpRecipe(seed=0, hidden=(128, 64), smoothing=0.05),
     Hardening(
-        Student(PERCEPTRON, width=256, layers=3),
-        Step(
+        StudentSection(PERCEPTRON, width=256, layers=3),
+        RecipeStep(
             HARDEN,
             epochs=200,
             learning_rate=4e-3,
@@ -84,7 +84,7 @@ CANCER = Source(
     False,
     0.1,
     (249, 100, 110),
-    Recipe(0, (128, 96), epochs=80, learning_rate=2e-3, dropout=0.2, noise=0.02, smoothing=0.05),
+    MlpRecipe(0, (128, 96), epochs=80, learning_rate=2e-3, dropout=0.2, noise=0.02, smoothing=0.05),
     0.05,
 )
 CREDIT = Source(
@@ -93,7 +93,7 @@ CREDIT = Source(
     False,
     0.1,
     (380, 120, 300),
-    Recipe(0, (64, 32), epochs=40, learning_rate=2e-3, dropout=0.3, noise=0.02, smoothing=0.05),
+    MlpRecipe(0, (64, 32), epochs=40, learning_rate=2e-3, dropout=0.3, noise=0.02, smoothing=0.05),
     0.05,
 )
 FASHION = Source(
@@ -102,7 +102,7 @@ FASHION = Source(
     True,
     0.1,
     (4000, 600, 1000),
-    Recipe(seed=0, hidden=(128, 64), epochs=25, smoothing=0.05),
+    MlpRecipe(seed=0, hidden=(128, 64), epochs=25, smoothing=0.05),
     0.1,
 )
 SOURCES = (DIGITS, CANCER, CREDIT, FASHION)
@@ -123,7 +123,7 @@ class Cut:
 
     slices: dict[str, tuple[Rows, Labels]]
     unit: Rows
-    columns: Columns
+    columns: RowRules
 
 
 def cut(source: Source, seed: int) -> Cut:
@@ -137,7 +137,7 @@ def cut(source: Source, seed: int) -> Cut:
         train = read.x[places[0]]
         low, width = train.min(axis=0), np.ptp(train, axis=0)
         width = np.where(width > 0, width, 1)
-    columns = Columns.of(read.columns, (0.0, 1.0), low.tolist(), width.tolist())
+    columns = RowRules.of(read.columns, (0.0, 1.0), low.tolist(), width.tolist())
     if not source.image:
         spread = np.subtract(*np.quantile(train, [0.75, 0.25], axis=0))
         unit = np.where(columns.free, source.eps * spread / width, 0)

@@ -17,23 +17,23 @@ from torch import nn
 
 from benchmarks.screening.served import Served, served
 from benchmarks.screening.sources import Hardening, Labels, Rows, Source, cut
-from inference.model.config import Domain
-from inference.model.row_rules import Columns
+from inference.model.config import InputDomain
+from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.screening.detector import Detector
-from publishing.calibrate import fit
-from publishing.probe import Probe
-from training import mlp
-from training.descent import Corpus
-from training.distillation import Batch
-from training.mlp import Mlp, Recipe
-from training.reference import Reference, watched
-from training.response import FEATURES, Watch, respond
-from training.steps import follow
-from training.students import Perceptron
+from publishing.calibration.detector_fit import fit
+from publishing.calibration.probe import Probe
+from training.demo import mlp
+from training.demo.mlp import Mlp, MlpRecipe
+from training.export.reference import CleanReference, watched
+from training.export.response import FEATURES, LayerTap, respond
+from training.models.students import Perceptron
+from training.steps.descent import TaughtRows
+from training.steps.distillation import TrainingBatch
+from training.steps.steps import follow
 
 CACHE = Path("build/bench/screening")
-DOMAIN = Domain(0.0, 1.0)
+DOMAIN = InputDomain(0.0, 1.0)
 STEP = 0.03
 """The detector's own, as in the demo's models."""
 PLAIN, HARDENED = MODELS = ("plain", "hardened")
@@ -45,7 +45,7 @@ class TorchSession:
     (`tests/integration/screening/test_export.py` holds one against the other).
     """
 
-    def __init__(self, module: nn.Module, reference: Reference) -> None:
+    def __init__(self, module: nn.Module, reference: CleanReference) -> None:
         self.module, self.reference = module, reference
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> Any:
@@ -58,7 +58,7 @@ class TorchSession:
         with watched(self.module) as entered:
             # An attack takes steps and asks for no feature.
             step_alone = output_names == [response_contract.X_ADV]
-            watch = None if step_alone else Watch(self.reference, entered)
+            watch = None if step_alone else LayerTap(self.reference, entered)
             found = respond(self.module, x, label, eps, low, high, watch)
         named = dict(zip(response_contract.OUTPUTS, found, strict=True))
         return [named[name].numpy() for name in output_names or response_contract.OUTPUTS]
@@ -76,7 +76,7 @@ class Subject:
     session: TorchSession
     slices: dict[str, tuple[Rows, Labels]]
     unit: Rows
-    columns: Columns
+    columns: RowRules
 
     @property
     def module(self) -> nn.Module:
@@ -110,8 +110,8 @@ class Subject:
         return served(self.module, self.slices["fit"][0])
 
     def detectors(self, left_out: Sequence[str] = ()) -> list[Detector]:
-        """One fitted as a version's is, with the attacks of `publishing.probe`; then for each
-        family one without the attacks whose names hold it.
+        """One fitted as a version's is, with the attacks of `publishing.calibration.probe`; then
+        for each family one without the attacks whose names hold it.
         """
         attacks = self._shown()
         shown = [attacks]
@@ -167,7 +167,7 @@ def subject(source: Source, model: str, seed: int) -> Subject:
     """The model, trained or as it was kept. Raises FileNotFoundError where there are no data."""
     found = cut(source, seed)
     x, y = found.slices["train"]
-    recipe: Recipe | Hardening = replace(source.recipe, seed=seed)
+    recipe: MlpRecipe | Hardening = replace(source.recipe, seed=seed)
     if model == HARDENED:
         recipe = (
             source.harder
@@ -184,23 +184,25 @@ def subject(source: Source, model: str, seed: int) -> Subject:
         module = _trained(recipe, x, y, classes, seed)
         kept.parent.mkdir(parents=True, exist_ok=True)
         save_file(module.state_dict(), kept)
-    session = TorchSession(module, Reference.of_rows(module, x, y))
+    session = TorchSession(module, CleanReference.of_rows(module, x, y))
     return Subject(source, model, seed, session, found.slices, found.unit, found.columns)
 
 
-def _blank(recipe: Recipe | Hardening, row: tuple[int, ...], classes: int) -> nn.Module:
-    if isinstance(recipe, Recipe):
+def _blank(recipe: MlpRecipe | Hardening, row: tuple[int, ...], classes: int) -> nn.Module:
+    if isinstance(recipe, MlpRecipe):
         return Mlp((row[0], *recipe.hidden, classes))
     return Perceptron(row[0], recipe.student.width, recipe.student.layers, classes)
 
 
-def _trained(recipe: Recipe | Hardening, x: Rows, y: Labels, classes: int, seed: int) -> nn.Module:
-    if isinstance(recipe, Recipe):
+def _trained(
+    recipe: MlpRecipe | Hardening, x: Rows, y: Labels, classes: int, seed: int
+) -> nn.Module:
+    if isinstance(recipe, MlpRecipe):
         return mlp.train(x, y, classes, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = _blank(recipe, x.shape[1:], classes)
-        corpus = Corpus(Batch(torch.from_numpy(x), torch.from_numpy(y)))
+        corpus = TaughtRows(TrainingBatch(torch.from_numpy(x), torch.from_numpy(y)))
         follow(recipe.step, module, corpus, seed, lambda _: lambda _: None, None)
     return module.eval().requires_grad_(False)
 

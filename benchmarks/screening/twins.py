@@ -22,8 +22,8 @@ from benchmarks.screening.measures import share, together
 from benchmarks.screening.sources import CANCER, CREDIT, DIGITS, FASHION, Source
 from benchmarks.screening.subjects import HARDENED, PLAIN, Subject, subject
 from inference.screening.detector import Detector
-from publishing.calibrate import fit
-from publishing.served import BORDER, ServedProber
+from publishing.calibration.detector_fit import fit
+from publishing.calibration.served_rows import BORDER, ServedProber
 
 CASES = ((DIGITS, PLAIN, 5), (DIGITS, HARDENED, 5), (CANCER, PLAIN, 5), (CREDIT, PLAIN, 5))
 ONE_SEED = (FASHION, PLAIN, 1)

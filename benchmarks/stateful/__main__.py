@@ -23,7 +23,7 @@ from benchmarks.stateful.fashion import fashion, unseen
 from benchmarks.stateful.honest import BURSTS, burst_rows, drawn_row, long_row, ordered_rows
 from benchmarks.subjects import ROOT, Guarded, Subject, load
 from gateway.sessions.evidence import Session
-from publishing.probe import SHIFTS
+from publishing.calibration.probe import SHIFTS
 
 Row = dict[str, Any]
 _KNOWN = ("Square, p = 0.8", "HopSkipJump")

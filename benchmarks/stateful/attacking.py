@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.subjects import Guarded, Rows, Subject
 from gateway.sessions.evidence import Session
-from publishing.query_attacks import Asking, hop_skip_jump, square
+from publishing.calibration.query_attacks import Asking, hop_skip_jump, square
 
 QUERIES = 1500
 # How many honest rows a careful attacker asks between two of their own.

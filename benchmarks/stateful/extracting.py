@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.subjects import Guarded, Rows
 from gateway.sessions.evidence import Session
 from inference.screening import attack
-from publishing.query_attacks import jacobian_augmentation
+from publishing.calibration.query_attacks import jacobian_augmentation
 
 _ROUNDS = 3
 _SEEDS = 100

@@ -24,8 +24,8 @@ from rich.table import Table
 from benchmarks.report import RESULTS, Target, write_report
 from benchmarks.suffixes.response import responses
 from benchmarks.suffixes.subjects import REAL, Subject, real, tiny
-from generation.surprise import BOUND, WINDOW, calibrate, height, tail_of
-from publishing.screening_report import auroc
+from generation.models.perplexity import BOUND, WINDOW, calibrate, height, tail_of
+from publishing.calibration.screening_report import auroc
 
 _SCREEN = "surprise"
 _LEAST = 0.9

@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks.report import RESULTS
 from demo.prompts import CLEAN, S_LABS
-from generation.decoder import Cut, Decoder
-from inference.llm.request import Asked, Sampling
+from generation.models.decoder import LanguageModel, TokenizedPrompt
+from inference.llm.request import Sampling, SamplingRequest
 from tests.support import tiny_decoder
 from tests.support.gcg import Aim, Attack, Effort, Found, printable
 
@@ -31,7 +31,7 @@ class Subject:
     """
 
     name: str
-    decoder: Decoder
+    decoder: LanguageModel
     clean: Sequence[str]
     target: str
     chat: bool
@@ -40,10 +40,12 @@ class Subject:
     calibration: int
     steps: tuple[float, ...]
 
-    def cut(self, text: str) -> Cut:
+    def cut(self, text: str) -> TokenizedPrompt:
         """As it would be sent."""
         said = json.dumps([{"role": "user", "content": text}]) if self.chat else text
-        return self.decoder.cut(Asked(said.encode(), self.chat, Sampling(1)), _MOST_TOKENS)
+        return self.decoder.cut(
+            SamplingRequest(said.encode(), self.chat, Sampling(1)), _MOST_TOKENS
+        )
 
     def attacked(self) -> Iterator[tuple[str, Found]]:
         """Each attacked prompt with its suffix, as text, and what was found. What has been found
@@ -84,7 +86,7 @@ class Subject:
 
 def tiny(place: Path) -> list[Subject]:
     """The model of the tests, attacked by who knows nothing of screening, and by who does."""
-    decoder = Decoder.read(tiny_decoder.make(place / "tiny"))
+    decoder = LanguageModel.read(tiny_decoder.make(place / "tiny"))
     clean = tiny_decoder.prompts(300)
 
     def one(name: str, **more: Any) -> Subject:
@@ -101,6 +103,6 @@ def real(attacks: int) -> list[Subject]:
     rows = map(json.loads, PROMPTS.read_text().splitlines())
     clean = [row["text"] for row in rows if row["label"] == CLEAN][: attacks + 66]
     effort = Effort(steps=32, candidates=16, length=12)
-    decoder = Decoder.read(MODEL)
+    decoder = LanguageModel.read(MODEL)
     # A response would cost as much as four more runs over each prompt.
     return [Subject(REAL, decoder, clean, "Sure, here is", True, effort, attacks, 46, ())]

@@ -28,16 +28,15 @@ from benchmarks.training import (
     windows,
 )
 from benchmarks.training.targets import targets
-from training.recipe import ENCODER, PERCEPTRON, Student
-from training.recipe_step import DISTIL, Step
-from training.space import Search
+from training.recipe.recipe import ENCODER, PERCEPTRON, StudentSection
+from training.recipe.sections import DISTIL, RecipeStep, SearchSection
 
 SEEDS = 3
 Row = dict[str, Any]
 
 
-_SMALL = Student(PERCEPTRON, width=64, layers=2)
-_READER = Student(ENCODER, width=32, layers=1)
+_SMALL = StudentSection(PERCEPTRON, width=64, layers=2)
+_READER = StudentSection(ENCODER, width=32, layers=1)
 
 
 def _lessons() -> Iterator[learning.Lesson]:
@@ -71,16 +70,20 @@ def _distillation() -> list[Row]:
 def _hunts() -> Iterator[searching.Hunt]:
     yield searching.Hunt(
         *(rows.digits(), "boosted trees", learning.boosted, _SMALL),
-        Step(DISTIL, epochs=20, learning_rate=3e-3),
+        RecipeStep(DISTIL, epochs=20, learning_rate=3e-3),
         partial(
-            Search, trials=12, epochs=8, layers=(1, 2, 3), width=(24, 40, 48, 56, 64, 80, 96, 112)
+            SearchSection,
+            trials=12,
+            epochs=8,
+            layers=(1, 2, 3),
+            width=(24, 40, 48, 56, 64, 80, 96, 112),
         ),
     )
     yield searching.Hunt(
         *(rows.spam(), "head on MiniLM", learning.head_on_vectors, _READER),
-        Step(DISTIL, epochs=12, learning_rate=3e-3, weight=0.5),
+        RecipeStep(DISTIL, epochs=12, learning_rate=3e-3, weight=0.5),
         partial(
-            Search,
+            SearchSection,
             trials=8,
             epochs=3,
             width=(32, 64, 96),

@@ -11,15 +11,15 @@ from benchmarks.training.intervals import Interval
 from benchmarks.training.learning import head_on_vectors
 from benchmarks.training.rounding import opened
 from benchmarks.training.rows import Task
-from training.descent import Corpus, descend
-from training.distillation import Distillation
-from training.export_text import export_text_serving
-from training.recipe import ENCODER, Student
-from training.recipe_step import DISTIL, Step
-from training.students import make
+from training.export.text import export_text_serving
+from training.models.students import make
+from training.recipe.recipe import ENCODER, StudentSection
+from training.recipe.sections import DISTIL, RecipeStep
+from training.steps.descent import TaughtRows, descend
+from training.steps.distillation import Distillation
 
-_STUDENT = Student(ENCODER, width=32, layers=1)
-_STEP = Step(DISTIL, epochs=12, learning_rate=3e-3, weight=0.5)
+_STUDENT = StudentSection(ENCODER, width=32, layers=1)
+_STEP = RecipeStep(DISTIL, epochs=12, learning_rate=3e-3, weight=0.5)
 _TIMED = 200
 
 
@@ -27,14 +27,14 @@ def compare(task: Task, seeds: int) -> list[dict[str, Any]]:
     """One row: bytes of graph and tokenizer, accuracy beside the teacher's, time for a text."""
     rows, tokenizer = task.corpus.rows, task.material.read.tokenizer or b""
     every = torch.arange(len(task.corpus))
-    teacher = replace(task, corpus=Corpus(replace(rows, vectors=rows.vectors)))
+    teacher = replace(task, corpus=TaughtRows(replace(rows, vectors=rows.vectors)))
     logits = head_on_vectors(teacher, every, 0)
     theirs = _teacher_accuracy(task)
     shares, rights, graph = [], [], b""
     for seed in range(1, seeds + 1):
         torch.manual_seed(seed)
         net = make(_STUDENT, task.material.read)
-        descend(net, Distillation(_STEP), Corpus(replace(rows, logits=logits)), _STEP, seed)
+        descend(net, Distillation(_STEP), TaughtRows(replace(rows, logits=logits)), _STEP, seed)
         graph = graph or export_text_serving(net.eval())
         told = torch.cat([net.answers(part)[1] for part in task.x_test.split(100)]).detach()
         rights.append(float((told.argmax(1) == task.y_test).float().mean()))
@@ -60,7 +60,7 @@ def _teacher_accuracy(task: Task) -> float:
     if rows.vectors is None or task.vectors_test is None:
         raise ValueError("the task's rows have no vectors")
     both = torch.cat([rows.vectors, task.vectors_test])
-    held = replace(task, corpus=Corpus(replace(rows, vectors=both)))
+    held = replace(task, corpus=TaughtRows(replace(rows, vectors=both)))
     logits = head_on_vectors(held, torch.arange(len(rows.y)), 0)[len(rows.y) :]
     return float((logits.argmax(1) == task.y_test).float().mean())
 

@@ -7,7 +7,7 @@ steps:
     hard      on the labels alone
     argmax    on the labels, and on what the teacher would answer wherever there is none
     soft      on the teacher's probabilities, at a fixed weight and temperature
-    adaptive  the same, weight and temperature following the student (`training.distillation`)
+    adaptive  the same, weight and temperature following the student (`training.steps.distillation`)
 
 The best fixed setting is the one of a grid that does best on the slice `calibration`, on average
 over the seeds; adaptive has no more settings than its start, and so costs one run, not a grid.
@@ -22,15 +22,15 @@ import torch
 
 from benchmarks.training.intervals import Interval, paired
 from benchmarks.training.rows import Task
-from training.descent import Corpus, descend
-from training.distillation import AdaptiveDistillation, Distillation, Labels
-from training.head import fit_head
-from training.material import NO_LABEL, Material
-from training.material import TRAIN as TRAIN_SLICE
-from training.recipe import BOOSTING, NEIGHBOURS, Student, Teacher
-from training.recipe_step import DISTIL, TRAIN, Step
-from training.students import accuracy, make
-from training.teachers import teach
+from training.data.material import NO_LABEL, RunData
+from training.data.material import TRAIN as TRAIN_SLICE
+from training.models.head import fit_head
+from training.models.students import accuracy, make
+from training.recipe.recipe import BOOSTING, NEIGHBOURS, StudentSection, TeacherSection
+from training.recipe.sections import DISTIL, TRAIN, RecipeStep
+from training.steps.descent import TaughtRows, descend
+from training.steps.distillation import AdaptiveDistillation, Distillation, LabelLoss
+from training.steps.teachers import teach
 
 Teach = Callable[[Task, torch.Tensor, int], torch.Tensor]
 GRID = ((1.0, 0.9), (2.0, 0.5), (2.0, 0.9), (4.0, 0.9))
@@ -48,7 +48,7 @@ class Lesson:
     task: Task
     teacher: str
     teach: Teach
-    student: Student
+    student: StudentSection
     labels: int
     steps: int
     hidden: float = 0.0
@@ -80,8 +80,8 @@ def _taught(kind: str, task: Task, places: torch.Tensor, seed: int) -> torch.Ten
     x, y = task.material.slices[TRAIN_SLICE]
     few = np.full_like(y, NO_LABEL)
     few[places] = y[places]
-    material = Material(task.material.read, {TRAIN_SLICE: (x, few)})
-    return teach(Teacher(kind), material, seed).logits
+    material = RunData(task.material.read, {TRAIN_SLICE: (x, few)})
+    return teach(TeacherSection(kind), material, seed).logits
 
 
 def compare(lesson: Lesson) -> list[dict[str, Any]]:
@@ -118,31 +118,34 @@ def _seed(lesson: Lesson, seed: int) -> Mapping[str, tuple[float, float]]:
     places = _few(task.corpus.rows.y, lesson.labels, seed)
     few = task.with_labels(places)
     logits = lesson.teach(task, places, seed)
-    told = Corpus(replace(few.rows, logits=logits))
+    told = TaughtRows(replace(few.rows, logits=logits))
     y = torch.where(few.rows.y >= 0, few.rows.y, logits.argmax(1))
-    guessed = Corpus(replace(few.rows, y=y))
-    arms: dict[str, tuple[Step, Corpus]] = {
-        "hard": (Step(TRAIN), few.labelled()),
-        "argmax": (Step(TRAIN), guessed),
-        "adaptive": (Step(DISTIL, temperature=_START[0], weight=_START[1], adaptive=True), told),
+    guessed = TaughtRows(replace(few.rows, y=y))
+    arms: dict[str, tuple[RecipeStep, TaughtRows]] = {
+        "hard": (RecipeStep(TRAIN), few.labelled()),
+        "argmax": (RecipeStep(TRAIN), guessed),
+        "adaptive": (
+            RecipeStep(DISTIL, temperature=_START[0], weight=_START[1], adaptive=True),
+            told,
+        ),
     }
     for temperature, weight in lesson.grid:
-        step = Step(DISTIL, temperature=temperature, weight=weight)
+        step = RecipeStep(DISTIL, temperature=temperature, weight=weight)
         arms[f"soft T={temperature:g} w={weight:g}"] = (step, told)
     if lesson.hidden:
-        step = Step(DISTIL, temperature=2.0, weight=0.9, hidden=lesson.hidden)
+        step = RecipeStep(DISTIL, temperature=2.0, weight=0.9, hidden=lesson.hidden)
         arms["hidden T=2 w=0.9"] = (step, told)
     return {arm: _learn(lesson, *given, seed) for arm, given in arms.items()}
 
 
-def _learn(lesson: Lesson, step: Step, corpus: Corpus, seed: int) -> tuple[float, float]:
+def _learn(lesson: Lesson, step: RecipeStep, corpus: TaughtRows, seed: int) -> tuple[float, float]:
     torch.manual_seed(seed)
     task, rows = lesson.task, corpus.rows
     student = make(lesson.student, task.material.read)
     batch = min(64, len(corpus))
     each_epoch = -(-len(corpus) // batch)
     step = replace(step, batch=batch, epochs=max(lesson.steps // each_epoch, 1), learning_rate=2e-3)
-    objective: torch.nn.Module = Labels()
+    objective: torch.nn.Module = LabelLoss()
     if step.kind == DISTIL:
         widths = None
         if step.hidden and rows.vectors is not None:

@@ -9,9 +9,9 @@ from benchmarks.training.rows import EMAILS, minilm
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
-from training.encoder import MINILM
-from training.spam import body
-from training.teachers import tokenizer_in
+from training.demo.spam import body
+from training.models.encoder import MINILM
+from training.steps.teachers import tokenizer_in
 
 SHORTEST, LONGEST = 2049, 4096
 _SHORT = 64

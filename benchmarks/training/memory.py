@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from training.encoder import Size, TextClassifier
+from training.models.encoder import EncoderSize, TextClassifier
 
-_SIZE = Size(vocabulary=1000, positions=256, width=128, inner=512, layers=6, heads=4)
+_SIZE = EncoderSize(vocabulary=1000, positions=256, width=128, inner=512, layers=6, heads=4)
 _ROWS, _TOKENS = 8, 256
 
 

@@ -14,16 +14,16 @@ from opacus.accountants.utils import get_noise_multiplier
 
 from benchmarks.training.intervals import Interval
 from benchmarks.training.rows import Task
-from training.descent import descend
-from training.distillation import Labels
-from training.privacy import descend_privately, membership_advantage
-from training.recipe import PERCEPTRON, Student
-from training.recipe_step import PRIVATE, TRAIN, Step
-from training.students import accuracy, make
+from training.models.students import accuracy, make
+from training.recipe.recipe import PERCEPTRON, StudentSection
+from training.recipe.sections import PRIVATE, TRAIN, RecipeStep
+from training.steps.descent import descend
+from training.steps.distillation import LabelLoss
+from training.steps.privacy import descend_privately, membership_advantage
 
 BUDGETS = (1.0, 2.0, 8.0)
-_STUDENT = Student(PERCEPTRON, width=256, layers=2)
-_OPEN = Step(TRAIN, epochs=30, learning_rate=2e-3, weight_decay=0.0)
+_STUDENT = StudentSection(PERCEPTRON, width=256, layers=2)
+_OPEN = RecipeStep(TRAIN, epochs=30, learning_rate=2e-3, weight_decay=0.0)
 _EPOCHS, _BATCH, _DELTA = 8, 200, 1e-4
 Row = dict[str, Any]
 
@@ -58,9 +58,9 @@ def _learn(task: Task, budget: float | None, seed: int) -> tuple[float, float, f
     net = make(_STUDENT, task.material.read)
     spent = 0.0
     if budget is None:
-        descend(net, Labels(), task.corpus, _OPEN, seed)
+        descend(net, LabelLoss(), task.corpus, _OPEN, seed)
     else:
-        step = Step(
+        step = RecipeStep(
             PRIVATE,
             epochs=_EPOCHS,
             batch=_BATCH,

@@ -16,13 +16,13 @@ from tokenizers import Tokenizer
 from benchmarks.training.intervals import Interval
 from benchmarks.training.rows import KEPT
 from tests.support import tiny_decoder
-from training.checkpoints import take_in
-from training.decoder import Decoder, perplexity
-from training.descent import Corpus, descend
-from training.distillation import AdaptiveDistillation, Batch, Distillation, Labels
-from training.families import load
-from training.language import Prose, ask_of
-from training.recipe_step import DISTIL, TRAIN, Step
+from training.models.checkpoints import take_in
+from training.models.decoder import Decoder, perplexity
+from training.models.families import load
+from training.recipe.sections import DISTIL, TRAIN, RecipeStep
+from training.run.language import ProseTask, ask_of
+from training.steps.descent import TaughtRows, descend
+from training.steps.distillation import AdaptiveDistillation, Distillation, LabelLoss, TrainingBatch
 
 _TOKENS, _SEEN, _CHOSEN, _LETTERS = 64, 400, 60, 600_000
 _STEPS, _WIDTH, _LAYERS = 1000, 96, 2
@@ -39,15 +39,15 @@ def compare(seeds: int) -> list[dict[str, Any]]:
     seen, chosen = read[:_SEEN], read[-_CHOSEN:]
     teacher = load(folder)
     ask = ask_of(teacher, tokenizer.get_vocab_size())
-    steps = {"hard": Step(TRAIN, **_SETTINGS)}
+    steps = {"hard": RecipeStep(TRAIN, **_SETTINGS)}
     for temperature, weight in GRID:
         name = f"soft T={temperature:g} w={weight:g}"
-        steps[name] = Step(DISTIL, temperature=temperature, weight=weight, **_SETTINGS)
-    steps["adaptive"] = Step(DISTIL, temperature=4.0, weight=0.9, adaptive=True, **_SETTINGS)
+        steps[name] = RecipeStep(DISTIL, temperature=temperature, weight=weight, **_SETTINGS)
+    steps["adaptive"] = RecipeStep(DISTIL, temperature=4.0, weight=0.9, adaptive=True, **_SETTINGS)
     told: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for seed in range(1, seeds + 1):
         for name, step in steps.items():
-            corpus = Prose(Batch(seen, torch.zeros(len(seen))), ask)
+            corpus = ProseTask(TrainingBatch(seen, torch.zeros(len(seen))), ask)
             net = _learn(step, corpus, tokenizer.get_vocab_size(), seed)
             told[name].append((perplexity(net, chosen), perplexity(net, unseen)))
     fixed = [name for name in steps if name.startswith("soft")]
@@ -86,10 +86,10 @@ def _rows(tokenizer: Tokenizer, text: str) -> torch.Tensor:
     return ids[: len(ids) // _TOKENS * _TOKENS].reshape(-1, _TOKENS)
 
 
-def _learn(step: Step, corpus: Corpus, vocabulary: int, seed: int) -> Decoder:
+def _learn(step: RecipeStep, corpus: TaughtRows, vocabulary: int, seed: int) -> Decoder:
     torch.manual_seed(seed)
     net = Decoder(vocabulary, _TOKENS, **_STUDENT)
-    objective: torch.nn.Module = Labels()
+    objective: torch.nn.Module = LabelLoss()
     if step.kind == DISTIL:
         objective = (AdaptiveDistillation if step.adaptive else Distillation)(step)
     descend(net, objective, corpus, step, seed)

@@ -3,11 +3,11 @@ fused kernels, and attention by blocks.
 
     torch fused          torch's own scaled_dot_product_attention
     torch fused, blocks  the same, with what follows attention block by block, as it is in windows
-    torch window         `training.long_encoder`
-    onnx plain           the graph of `training.export_text`
+    torch window         `training.models.long_encoder`
+    onnx plain           the graph of `training.export.text`
     onnx fused           ONNX Runtime's MultiHeadAttention, which for one text without padding runs
                          its flash kernel
-    onnx window          the graph of `training.export_long`
+    onnx window          the graph of `training.export.long_text`
 """
 
 from pathlib import Path
@@ -21,18 +21,17 @@ from torch.nn import functional
 from benchmarks.training.peak import Read
 from inference.runtime import response_contract
 from inference.text.tokens import Ids
-from training.encoder import MINILM, Layer, Size, TextClassifier
-from training.export import OPSET
-from training.export_long import export_long_serving
-from training.export_text import export_text_serving
-from training.long_encoder import Reach, lengthened, size_of
-from training.onnx_nodes import Nodes, as_model
+from training.export.classifier import OPSET
+from training.export.long_text import Nodes, as_model, export_long_serving
+from training.export.text import export_text_serving
+from training.models.encoder import MINILM, EncoderLayer, EncoderSize, TextClassifier
+from training.models.long_encoder import AttentionReach, lengthened, size_of
 
 TORCH_FUSED, TORCH_BLOCKS, TORCH_WINDOW = "torch fused", "torch fused, blocks", "torch window"
 ONNX_PLAIN, ONNX_FUSED, ONNX_WINDOW = "onnx plain", "onnx fused", "onnx window"
 OF_TORCH = (TORCH_FUSED, TORCH_BLOCKS, TORCH_WINDOW)
 OF_ONNX = (ONNX_PLAIN, ONNX_FUSED, ONNX_WINDOW)
-REACH = Reach()
+REACH = AttentionReach()
 
 
 class Fused(TextClassifier):
@@ -48,7 +47,7 @@ class Fused(TextClassifier):
             x = self._pass(layer, x)
         return x
 
-    def _pass(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
+    def _pass(self, layer: EncoderLayer, x: torch.Tensor) -> torch.Tensor:
         query, key, value = (
             layer.by_head(part(x)) for part in (layer.query, layer.key, layer.value)
         )
@@ -99,7 +98,7 @@ def load(path: Path) -> TextClassifier:
     state = load_file(path)
     vocabulary, width = state["words.weight"].shape
     layers = sum(name.endswith(".query.weight") for name in state)
-    size = Size(
+    size = EncoderSize(
         vocabulary,
         len(state["positions.weight"]),
         width,

@@ -16,17 +16,17 @@ import torch
 
 from benchmarks.training.intervals import Interval, paired
 from benchmarks.training.rows import Task
-from training.descent import descend
-from training.distillation import Labels
-from training.export import export_serving
-from training.quantization import prepare, to_onnx
-from training.recipe import PERCEPTRON, Student
-from training.recipe_step import QUANTIZE, TRAIN, Step
-from training.students import make
+from training.export.classifier import export_serving
+from training.models.students import make
+from training.recipe.recipe import PERCEPTRON, StudentSection
+from training.recipe.sections import QUANTIZE, TRAIN, RecipeStep
+from training.steps.descent import descend
+from training.steps.distillation import LabelLoss
+from training.steps.quantization import prepare, to_onnx
 
 BITS = (8, 4)
-_STUDENT = Student(PERCEPTRON, width=512, layers=3)
-_LEARN = Step(TRAIN, epochs=6, learning_rate=1e-3)
+_STUDENT = StudentSection(PERCEPTRON, width=512, layers=3)
+_LEARN = RecipeStep(TRAIN, epochs=6, learning_rate=1e-3)
 _RECORDED, _ROWS, _ROUNDS = 640, 64, 60
 _FP32 = "fp32"
 
@@ -64,7 +64,7 @@ def _graphs(task: Task, seed: int) -> Mapping[str, bytes]:
     torch.manual_seed(seed)
     rows = task.corpus.rows.x
     net = make(_STUDENT, task.material.read)
-    descend(net, Labels(), task.corpus, _LEARN, seed)
+    descend(net, LabelLoss(), task.corpus, _LEARN, seed)
     graphs = {_FP32: export_serving(copy.deepcopy(net).eval(), tuple(rows.shape[1:]))}
     for bits in BITS:
         after = prepare(net, rows, bits, trained=False)
@@ -72,8 +72,8 @@ def _graphs(task: Task, seed: int) -> Mapping[str, bytes]:
             after.train().answers(rows[:_RECORDED])
         graphs[f"after, {bits} bits"] = to_onnx(after, net, rows)
         during = prepare(net, rows, bits)
-        step = Step(QUANTIZE, epochs=2, learning_rate=2e-4, bits=bits)
-        descend(during, Labels(), task.corpus, step, seed + 1)
+        step = RecipeStep(QUANTIZE, epochs=2, learning_rate=2e-4, bits=bits)
+        descend(during, LabelLoss(), task.corpus, step, seed + 1)
         graphs[f"in training, {bits} bits"] = to_onnx(during, net, rows)
     return graphs
 

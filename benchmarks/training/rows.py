@@ -8,12 +8,21 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.report import RESULTS
-from training import sources, teachers
-from training.checkpoints import take_in
-from training.descent import Corpus
-from training.distillation import Batch
-from training.material import NO_LABEL, TRAIN, Material
-from training.recipe import CHECKPOINT, DIGITS, FASHION, SPAM, TABLE, DataRows, Teacher
+from training.data.material import NO_LABEL, TRAIN, RunData
+from training.models.checkpoints import take_in
+from training.recipe.recipe import (
+    CHECKPOINT,
+    DIGITS,
+    FASHION,
+    SPAM,
+    TABLE,
+    SliceSizes,
+    TeacherSection,
+)
+from training.run import sources
+from training.steps import teachers
+from training.steps.descent import TaughtRows
+from training.steps.distillation import TrainingBatch
 
 KEPT = RESULTS.parent.parent / "build" / "bench"
 EMAILS = KEPT / "emails" / "package" / "data"
@@ -28,56 +37,56 @@ class Task:
     """Rows to learn from, all with their labels, and rows to be tested on."""
 
     name: str
-    material: Material
-    corpus: Corpus
+    material: RunData
+    corpus: TaughtRows
     x_test: torch.Tensor
     y_test: torch.Tensor
     vectors_test: torch.Tensor | None = None
 
-    def with_labels(self, places: torch.Tensor) -> Corpus:
+    def with_labels(self, places: torch.Tensor) -> TaughtRows:
         """The same corpus with the labels at `places` alone."""
         rows = self.corpus.rows
         y = torch.full_like(rows.y, NO_LABEL)
         y[places] = rows.y[places]
-        return Corpus(replace(rows, y=y))
+        return TaughtRows(replace(rows, y=y))
 
 
 def fashion(train: int) -> Task:
     """Fashion-MNIST: `train` images, and 10,000 that are tested on."""
-    asked = DataRows(FASHION, train=train, fit=100, calibration=70_000 - train - 10_100)
-    return _task("Fashion-MNIST", Material.cut(sources.read_rows(asked, None), asked))
+    asked = SliceSizes(FASHION, train=train, fit=100, calibration=70_000 - train - 10_100)
+    return _task("Fashion-MNIST", RunData.cut(sources.read_rows(asked, None), asked))
 
 
 def credit() -> Task:
     """German credit: 600 loans, and 300 that are tested on."""
-    asked = DataRows(TABLE, train=600, fit=50, calibration=50, path=CREDIT, label="creditability")
-    return _task("German credit", Material.cut(sources.read_rows(asked, None), asked))
+    asked = SliceSizes(TABLE, train=600, fit=50, calibration=50, path=CREDIT, label="creditability")
+    return _task("German credit", RunData.cut(sources.read_rows(asked, None), asked))
 
 
 def digits() -> Task:
     """617 digits to learn from, and 400 that are tested on."""
-    asked = DataRows(DIGITS, train=617, fit=300, calibration=480)
-    return _task("digits", Material.cut(sources.read_rows(asked, None), asked))
+    asked = SliceSizes(DIGITS, train=617, fit=300, calibration=480)
+    return _task("digits", RunData.cut(sources.read_rows(asked, None), asked))
 
 
 def spam() -> Task:
     """1,500 e-mails, and 800 that are tested on; with MiniLM's vectors of each."""
     folder = minilm()
-    asked = DataRows(SPAM, train=1500, fit=300, calibration=500, path=EMAILS, tokens=_TOKENS)
-    material = Material.cut(sources.read_rows(asked, teachers.tokenizer_in(folder)), asked)
+    asked = SliceSizes(SPAM, train=1500, fit=300, calibration=500, path=EMAILS, tokens=_TOKENS)
+    material = RunData.cut(sources.read_rows(asked, teachers.tokenizer_in(folder)), asked)
     task = _task("spam e-mails", material)
     task = replace(task, x_test=task.x_test[:_TESTED], y_test=task.y_test[:_TESTED])
     kept = KEPT / "minilm-vectors.safetensors"
     if not kept.exists():
         pairs = zip(material.slices[TRAIN], material.slices["test"], strict=True)
         both = tuple(np.concatenate([mine, tested[:_TESTED]]) for mine, tested in pairs)
-        every = Material(material.read, {**material.slices, TRAIN: (both[0], both[1])})
-        told = teachers.teach(Teacher(CHECKPOINT, folder), every, 1).vectors
+        every = RunData(material.read, {**material.slices, TRAIN: (both[0], both[1])})
+        told = teachers.teach(TeacherSection(CHECKPOINT, folder), every, 1).vectors
         if told is None:
             raise ValueError("the checkpoint gives no vectors")
         save_file({"vectors": told.contiguous()}, kept)
     vectors = load_file(kept)["vectors"]
-    corpus = Corpus(replace(task.corpus.rows, vectors=vectors[: asked.train]))
+    corpus = TaughtRows(replace(task.corpus.rows, vectors=vectors[: asked.train]))
     return replace(task, corpus=corpus, vectors_test=vectors[asked.train :])
 
 
@@ -89,7 +98,7 @@ def minilm() -> Path:
     return folder
 
 
-def _task(name: str, material: Material) -> Task:
+def _task(name: str, material: RunData) -> Task:
     x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices[TRAIN])
     tested = (torch.from_numpy(np.ascontiguousarray(part)) for part in material.slices["test"])
-    return Task(name, material, Corpus(Batch(x, y)), *tested)
+    return Task(name, material, TaughtRows(TrainingBatch(x, y)), *tested)

@@ -15,14 +15,23 @@ from torch import nn
 from benchmarks.training.intervals import Interval, paired
 from benchmarks.training.learning import Teach
 from benchmarks.training.rows import Task
-from training.descent import Corpus
-from training.material import TRAIN
-from training.recipe import CHECKPOINT, DIGITS, SPAM, DataRows, Model, Recipe, Run, Student, Teacher
-from training.recipe_step import Step
-from training.search import Found, Looking, serving
-from training.space import Search
-from training.steps import follow
-from training.students import accuracy, make
+from training.data.material import TRAIN
+from training.models.students import accuracy, make
+from training.recipe.recipe import (
+    CHECKPOINT,
+    DIGITS,
+    SPAM,
+    ModelSection,
+    Recipe,
+    RunSection,
+    SliceSizes,
+    StudentSection,
+    TeacherSection,
+)
+from training.recipe.sections import RecipeStep, SearchSection
+from training.steps.descent import TaughtRows
+from training.steps.search import SearchResult, StudentSearch, serving
+from training.steps.steps import follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +43,9 @@ class Hunt:
     task: Task
     teacher: str
     teach: Teach
-    student: Student
-    step: Step
-    search: Callable[..., Search]
+    student: StudentSection
+    step: RecipeStep
+    search: Callable[..., SearchSection]
     once: bool = False
 
 
@@ -45,16 +54,16 @@ def compare(hunt: Hunt, seeds: int, tell: Callable[..., None] = print) -> list[d
     task = hunt.task
     rows = task.corpus.rows
     logits = hunt.teach(task, torch.arange(len(rows.y)), 1)
-    corpus = Corpus(replace(rows, logits=logits))
+    corpus = TaughtRows(replace(rows, logits=logits))
     budget = _weighs(_made(hunt, hunt.student, 1), task)
     rights: dict[str, list[float]] = {"default": [], "found": []}
-    founds: list[Found] = []
+    founds: list[SearchResult] = []
     for seed in range(1, seeds + 1):
         asked = _recipe(hunt, budget, seed)
         if not founds or not hunt.once:
             with tempfile.TemporaryDirectory() as folder:
                 record = Path(folder) / "search.jsonl"
-                founds.append(Looking(asked, task.material, corpus, record, tell).find())
+                founds.append(StudentSearch(asked, task.material, corpus, record, tell).find())
         found = founds[-1]
         for arm, student in (("default", hunt.student), ("found", found.recipe(asked).student)):
             net = _made(hunt, student, seed)
@@ -78,7 +87,7 @@ def compare(hunt: Hunt, seeds: int, tell: Callable[..., None] = print) -> list[d
     ]
 
 
-def _made(hunt: Hunt, student: Student, seed: int) -> nn.Module:
+def _made(hunt: Hunt, student: StudentSection, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     material = hunt.task.material
     return make(student, material.read, material.slices[TRAIN][0])
@@ -92,10 +101,10 @@ def _recipe(hunt: Hunt, budget: float, seed: int) -> Recipe:
     """Its data and teacher are not read: what they come to is at hand."""
     source = DIGITS if hunt.task.material.read.tokens is None else SPAM
     return Recipe(
-        Model(hunt.task.name, "", ""),
-        Run(seed),
-        DataRows(source, train=1, fit=1, calibration=1, path=Path()),
-        Teacher(CHECKPOINT, Path()),
+        ModelSection(hunt.task.name, "", ""),
+        RunSection(seed),
+        SliceSizes(source, train=1, fit=1, calibration=1, path=Path()),
+        TeacherSection(CHECKPOINT, Path()),
         hunt.student,
         (hunt.step,),
         hunt.search(megabytes=budget),

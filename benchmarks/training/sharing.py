@@ -16,13 +16,12 @@ import torch
 
 from benchmarks.training.learning import boosted, head_on_vectors
 from benchmarks.training.rows import Task, digits, spam
-from training.descent import Corpus, Keeping, Progress, descend
-from training.devices import SPLITS, TENSOR, Devices
-from training.distillation import Batch, Distillation
-from training.ranks import Together
-from training.recipe import ENCODER, PERCEPTRON, Student
-from training.recipe_step import DISTIL, Step
-from training.students import make
+from training.models.students import make
+from training.recipe.recipe import ENCODER, PERCEPTRON, StudentSection
+from training.recipe.sections import DISTIL, SPLITS, TENSOR, DevicesSection, RecipeStep
+from training.steps.descent import CheckpointPlan, StepProgress, TaughtRows, descend
+from training.steps.distillation import Distillation, TrainingBatch
+from training.steps.ranks import DistributedEngine
 
 _PROCESSES = 2
 _NEVER, _WATCHED = 10**9, 8
@@ -34,9 +33,9 @@ class Shared:
     """A student, what it learns, and by which step."""
 
     task: Task
-    corpus: Corpus
-    student: Student
-    step: Step
+    corpus: TaughtRows
+    student: StudentSection
+    step: RecipeStep
     precision: torch.dtype = _SINGLE
 
 
@@ -54,19 +53,21 @@ def _all() -> Iterator[Shared]:
     task = digits()
     every = torch.arange(len(task.corpus))
     told = boosted(task, every, 1)
-    step = Step(DISTIL, epochs=8, learning_rate=4e-3)
-    mine = Shared(task, _taught(task, told), Student(PERCEPTRON, width=128, layers=3), step)
+    step = RecipeStep(DISTIL, epochs=8, learning_rate=4e-3)
+    mine = Shared(task, _taught(task, told), StudentSection(PERCEPTRON, width=128, layers=3), step)
     yield mine
     yield replace(mine, precision=_DOUBLE)
     task = spam()
     told = head_on_vectors(task, torch.arange(len(task.corpus)), 1)
-    reader = Student(ENCODER, width=64, layers=2, heads=4)
-    yield Shared(task, _taught(task, told), reader, Step(DISTIL, epochs=3, learning_rate=2e-3))
+    reader = StudentSection(ENCODER, width=64, layers=2, heads=4)
+    yield Shared(
+        task, _taught(task, told), reader, RecipeStep(DISTIL, epochs=3, learning_rate=2e-3)
+    )
 
 
-def _taught(task: Task, logits: torch.Tensor) -> Corpus:
+def _taught(task: Task, logits: torch.Tensor) -> TaughtRows:
     rows = task.corpus.rows
-    return Corpus(Batch(rows.x, rows.y, logits))
+    return TaughtRows(TrainingBatch(rows.x, rows.y, logits))
 
 
 class _Heard:
@@ -77,10 +78,10 @@ class _Heard:
         self.rows = _exact(x, shared.precision), y
         self.losses: list[float] = []
 
-    def note(self, progress: Progress, right: float | None) -> None:
+    def note(self, progress: StepProgress, right: float | None) -> None:
         self.losses.append(progress.loss)
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: StepProgress) -> None:
         self.note(progress, None)
 
 
@@ -117,19 +118,19 @@ def _run(
 ) -> tuple[list[float], list[torch.Tensor]]:
     heard, objective = _Heard(shared), Distillation(shared.step)
     with TemporaryDirectory() as folder:
-        keeping = Keeping(Path(folder) / "kept", _NEVER)
+        keeping = CheckpointPlan(Path(folder) / "kept", _NEVER)
         given = student, objective, _precise(shared), shared.step, seed, heard, keeping
         if processes == 1:
             descend(*given)
         else:
-            Together(Devices(processes, split), heard)(*given)
+            DistributedEngine(DevicesSection(processes, split), heard)(*given)
     return heard.losses, [each.detach() for each in student.parameters()]
 
 
-def _precise(shared: Shared) -> Corpus:
+def _precise(shared: Shared) -> TaughtRows:
     rows = shared.corpus.rows
     x, logits = (_exact(each, shared.precision) for each in (rows.x, rows.logits))
-    return Corpus(Batch(x, rows.y, logits))
+    return TaughtRows(TrainingBatch(x, rows.y, logits))
 
 
 def _exact(values: torch.Tensor, precision: torch.dtype) -> torch.Tensor:

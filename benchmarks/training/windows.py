@@ -1,8 +1,8 @@
 """Attention by windows beside fused attention of all tokens to all: memory, time and accuracy.
 
 The encoder is MiniLM's first two layers. It is trained on short e-mails, where both ways are one;
-then it is given 4,096 positions (`training.long_encoder.lengthened`), and for each way its head is
-fitted to long e-mails and tested on others, for many draws of which are which.
+then it is given 4,096 positions (`training.models.long_encoder.lengthened`), and for each way its
+head is fitted to long e-mails and tested on others, for many draws of which are which.
 """
 
 import json
@@ -25,16 +25,16 @@ from benchmarks.training.intervals import Interval
 from benchmarks.training.long_mails import LONGEST, SHORTEST, Mails
 from benchmarks.training.rows import KEPT, minilm
 from inference.text import tokens
-from training.descent import Corpus, descend
-from training.distillation import Batch, Labels
-from training.encoder import TextClassifier
-from training.head import fit_head
-from training.long_encoder import lengthened, size_of
-from training.recipe_step import TRAIN, Step
-from training.students import encoder_from
+from training.models.encoder import TextClassifier
+from training.models.head import fit_head
+from training.models.long_encoder import lengthened, size_of
+from training.models.students import encoder_from
+from training.recipe.sections import TRAIN, RecipeStep
+from training.steps.descent import TaughtRows, descend
+from training.steps.distillation import LabelLoss, TrainingBatch
 
 _LAYERS, _SHORT, _LONG = 2, 800, 120
-_STEP = Step(TRAIN, epochs=2, batch=32, learning_rate=5e-5)
+_STEP = RecipeStep(TRAIN, epochs=2, batch=32, learning_rate=5e-5)
 _DRAWS, _LEARNT, _TIMES = 20, 0.5, 3
 _FULL, _WINDOW = reading.TORCH_FUSED, reading.TORCH_WINDOW
 
@@ -55,7 +55,7 @@ def _encoder() -> TextClassifier:
     kept = KEPT / "window-encoder.safetensors"
     if not kept.exists():
         x, y = (torch.from_numpy(part) for part in _mails().short)
-        descend(module, Labels(), Corpus(Batch(x, y)), _STEP, 1)
+        descend(module, LabelLoss(), TaughtRows(TrainingBatch(x, y)), _STEP, 1)
         save_file(module.state_dict(), kept)
     module.load_state_dict(load_file(kept))
     longer = lengthened(module, LONGEST, reading.REACH)

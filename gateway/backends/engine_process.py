@@ -8,12 +8,12 @@ from gateway.config.opening import open_store
 from gateway.observability.engine import EngineMetrics
 from inference.backends.local import LocalLoader
 from inference.batching.limits import OperatorBounds
-from inference.engine.engine import Engine, Loader, TrustAnchor
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.engine import Engine, TrustAnchor, VersionLoader
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from inference.server.config import EngineConfig
-from inference.server.host import Host, Tally
-from inference.server.server import Server
+from inference.server.host import EngineHost, RunTally
+from inference.server.server import EngineServer
 from registry.artifacts import ArtifactStore
 from sealgate.files import read_regular_file
 from sealgate.reasons import Refusal
@@ -27,14 +27,14 @@ class EngineProcess:
     """An engine's listeners: gateways', and that of `[metrics]`."""
 
     def __init__(
-        self, config: EngineConfig, host: Host, replicas: Callable[[], int] | None = None
+        self, config: EngineConfig, host: EngineHost, replicas: Callable[[], int] | None = None
     ) -> None:
         """Binds them; `replicas` says how many answer, where graphs run in such.
 
         Raises: ConfigError; SOCKET_EXPOSED.
         """
         self.metrics = EngineMetrics(config.metrics, host.engine, replicas)
-        self._server = Server(config, host)
+        self._server = EngineServer(config, host)
         self.address = self._server.address
 
     def start(self) -> None:
@@ -54,10 +54,10 @@ def build(config: EngineConfig) -> EngineProcess:
     Raises: ConfigError.
     """
     with reading():
-        seen = SeenFile.open(config.trust.seen)
+        seen = RollbackGuardFile.open(config.trust.seen)
         engine = open_engine(config, seen, open_loader(config))
         parts = engine, seen, open_files(config), open_tally(config), now, config.limits.deadline
-        return EngineProcess(config, Host(*parts))
+        return EngineProcess(config, EngineHost(*parts))
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def reading() -> Iterator[None]:
         raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
-def open_engine(config: EngineConfig, seen: SeenFile, loader: Loader) -> Engine:
+def open_engine(config: EngineConfig, seen: RollbackGuardFile, loader: VersionLoader) -> Engine:
     keys = [PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys]
     anchor = TrustAnchor({key.keyid: key for key in keys}, config.trust.threshold)
     return Engine(anchor, seen, now, loader)
@@ -87,6 +87,6 @@ def open_files(config: EngineConfig) -> ArtifactStore:
     return open_store("[artifacts] place", artifacts.place, artifacts.bucket, create=False)
 
 
-def open_tally(config: EngineConfig) -> Tally:
+def open_tally(config: EngineConfig) -> RunTally:
     instance = secrets.token_hex(INSTANCE_BYTES)
-    return Tally(config.engine.name, instance, load_private_key(config.engine.key), now)
+    return RunTally(config.engine.name, instance, load_private_key(config.engine.key), now)

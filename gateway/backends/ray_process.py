@@ -11,13 +11,13 @@ from gateway.backends.engine_process import (
     open_tally,
     reading,
 )
-from inference.backends.ray.environment import Board, Surroundings
-from inference.backends.ray.front import Crew, Front
+from inference.backends.ray.environment import PointerBoard, RayEnvironment
+from inference.backends.ray.front import ReplicaFront, ReplicaGroup
 from inference.backends.ray.replica import Replica
 from inference.batching.limits import OperatorBounds
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.server.config import EngineConfig
-from inference.server.host import Host
+from inference.server.host import EngineHost
 from sealgate.logs import configure
 from sealgate.settings import ConfigError
 
@@ -29,7 +29,7 @@ def build(config: EngineConfig) -> EngineProcess:
     """
     if config.runtime.is_on_gpu:
         raise ConfigError("--on ray is for the processor: give each GPU an engine of its own")
-    surroundings = Surroundings.make()
+    surroundings = RayEnvironment.make()
     try:
         from inference.backends.ray.fleet import RayFleet
     except ModuleNotFoundError as error:
@@ -39,22 +39,22 @@ def build(config: EngineConfig) -> EngineProcess:
     fleet = RayFleet(config.ray, surroundings, make, config.limits.deadline)
     try:
         with reading():
-            board, bounds = Board(surroundings.board), OperatorBounds(config.batching)
-            crew = Crew(fleet, board, bounds, config.ray.most)
-            seen = SeenFile.open(config.trust.seen)
+            board, bounds = PointerBoard(surroundings.board), OperatorBounds(config.batching)
+            crew = ReplicaGroup(fleet, board, bounds, config.ray.most)
+            seen = RollbackGuardFile.open(config.trust.seen)
             engine = open_engine(config, seen, crew)
             files, tally = open_files(config), open_tally(config)
-            host = Front(crew, engine, seen, files, tally, now, config.limits.deadline)
+            host = ReplicaFront(crew, engine, seen, files, tally, now, config.limits.deadline)
             return EngineProcess(config, host, fleet.replicas)
     except BaseException:
         fleet.close()
         raise
 
 
-def build_replica(config: EngineConfig, surroundings: Surroundings) -> Replica:
+def build_replica(config: EngineConfig, surroundings: RayEnvironment) -> Replica:
     """A replica, in its own process; it starts with what the engine in front has seen."""
     configure(config.log)
-    seen = SeenFile.open(config.trust.seen).copy(surroundings.own_file("seen"))
+    seen = RollbackGuardFile.open(config.trust.seen).copy(surroundings.own_file("seen"))
     engine = open_engine(config, seen, open_loader(config))
-    host = Host(engine, seen, open_files(config), None, now, config.limits.deadline)
-    return Replica(host, Board(surroundings.board))
+    host = EngineHost(engine, seen, open_files(config), None, now, config.limits.deadline)
+    return Replica(host, PointerBoard(surroundings.board))

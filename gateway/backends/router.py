@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from gateway.backends.remote import open_room
 from gateway.config.engines import GeneratorSettings
-from inference.backends.openai.generator import OpenAiRoom
-from inference.backends.remote.engine_pool import EngineRooms
-from inference.backends.remote.generator import GeneratorRoom
-from inference.engine.admission import Cleared, FileSource, Source
-from inference.engine.engine import Loader, Ready, Snapshot
+from inference.backends.openai.generator import OpenAiEngine
+from inference.backends.remote.engine_pool import EnginePool
+from inference.backends.remote.generator import RemoteGeneratorEngine
+from inference.engine.admission import FileSource, Source, VerifiedPointer
+from inference.engine.engine import ServableVersion, UntrustedSnapshot, VersionLoader
 from inference.engine.trust_state import Place
 from inference.llm.request import is_generator
 from sealgate.reasons import Refusal
@@ -28,12 +28,15 @@ class _Part:
 
 
 class BackendRouter:
-    """A `Loader`, and all processes in which versions run, as `gateway.sync.registry_sync` shows
-    them.
+    """A `VersionLoader`, and all processes in which versions run, as `gateway.sync.registry_sync`
+    shows them.
     """
 
     def __init__(
-        self, loader: Loader, rooms: EngineRooms | None, generators: GeneratorRoom | OpenAiRoom
+        self,
+        loader: VersionLoader,
+        rooms: EnginePool | None,
+        generators: RemoteGeneratorEngine | OpenAiEngine,
     ) -> None:
         """`loader` is for versions that run graphs, `rooms` where that is in other processes."""
         self._loader = loader
@@ -45,7 +48,7 @@ class BackendRouter:
         """Whether a process must be shown everything again."""
         return self._generators.behind or (self._rooms is not None and self._rooms.behind)
 
-    def show(self, snapshot: Snapshot, source: Source) -> None:
+    def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
         """Show each process the pointers of its kind."""
         parts: dict[bool, dict[Place, PointerBundle]] = {True: {}, False: {}}
         for place, bundle in snapshot.bundles.items():
@@ -55,13 +58,15 @@ class BackendRouter:
             self._rooms.show(_Part(*state, parts[False]), source)
         self._generators.show(_Part(*state, parts[True]), source)
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
-        """See `Loader`."""
+    def load(
+        self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
+    ) -> ServableVersion:
+        """See `VersionLoader`."""
         kind = self._generators if is_generator(cleared.manifest) else self._loader
         return kind.load(cleared, source, loaded)
 
     def probe(self) -> None:
-        """See `EngineRoom.probe`."""
+        """See `RemoteEngine.probe`."""
         for place in self._places():
             place.probe()
 
@@ -73,7 +78,7 @@ class BackendRouter:
         for place in self._places():
             place.close()
 
-    def _places(self) -> list[EngineRooms | GeneratorRoom | OpenAiRoom]:
+    def _places(self) -> list[EnginePool | RemoteGeneratorEngine | OpenAiEngine]:
         return [self._generators, *([self._rooms] if self._rooms is not None else [])]
 
 
@@ -88,12 +93,12 @@ def _is_generators(bundle: PointerBundle, source: Source) -> bool:
         return False
 
 
-def open_generators(settings: GeneratorSettings) -> GeneratorRoom | OpenAiRoom | None:
+def open_generators(settings: GeneratorSettings) -> RemoteGeneratorEngine | OpenAiEngine | None:
     """The process or server that `[generator]` names, if it names one. Raises: ConfigError."""
     if settings.kind:
-        return OpenAiRoom(settings.server(), settings.name, settings.model)
+        return OpenAiEngine(settings.server(), settings.name, settings.model)
     try:
         room = open_room(settings, costs=False)
     except ConfigError as error:
         raise ConfigError(str(error).replace("[engine]", "[generator]")) from error
-    return GeneratorRoom(room) if room is not None else None
+    return RemoteGeneratorEngine(room) if room is not None else None

@@ -10,11 +10,11 @@ from gateway.backends.remote import open_rooms
 from gateway.backends.router import BackendRouter, open_generators
 from gateway.config.document import GatewayConfig
 from inference.backends.local import LocalLoader
-from inference.backends.oip.loader import ForeignLoader, open_foreign
-from inference.backends.remote.engine_pool import EngineRooms
+from inference.backends.oip.loader import OipLoader, open_foreign
+from inference.backends.remote.engine_pool import EnginePool
 from inference.batching.limits import OperatorBounds
 from inference.engine.engine import Engine, TrustAnchor
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from sealgate.trust.keys import PublicKey
 
@@ -24,8 +24,8 @@ class Backends:
     """The engine, and what is shown the registry's state before it: None where that is nothing."""
 
     engine: Engine
-    shown: BackendRouter | EngineRooms | None
-    foreign: ForeignLoader | None
+    shown: BackendRouter | EnginePool | None
+    foreign: OipLoader | None
 
     @classmethod
     def open(
@@ -43,7 +43,7 @@ class Backends:
         generators = open_generators(config.generator)
         by_kind = BackendRouter(loader, rooms, generators) if generators is not None else None
         anchor = TrustAnchor(roots, config.trust.threshold)
-        seen = SeenFile.open(config.trust.seen)
+        seen = RollbackGuardFile.open(config.trust.seen)
         return cls(Engine(anchor, seen, clock, by_kind or loader), by_kind or rooms, foreign)
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from gateway.config.sessions import SessionSettings
 from gateway.screening.features import FeatureSettings
 from gateway.transport.http.settings import HttpSettings
 from gateway.witnesses.client import WitnessSettings
-from inference.backends.oip.server import ForeignSettings
+from inference.backends.oip.server import OipSettings
 from inference.batching.limits import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings
 from inference.runtime.settings import ON_CPU, RuntimeSettings
@@ -45,7 +45,7 @@ class GatewayConfig:
     engine: EngineSettings = field(default_factory=EngineSettings)
     engines: tuple[EngineSettings, ...] = ()
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
-    foreign_engine: ForeignSettings = field(default_factory=ForeignSettings)
+    foreign_engine: OipSettings = field(default_factory=OipSettings)
     quota_store: QuotaStore = field(default_factory=QuotaStore)
     batching: tuple[BatchingBounds, ...] = ()
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)

@@ -13,7 +13,7 @@ from gateway.cli.serve import config_option, read_config
 from gateway.doctor import fitting
 from gateway.doctor.database_checks import FAILED, CheckedDatabase, DatabaseChecks
 from gateway.doctor.fitting import Tier
-from inference.runtime.machine import Machine
+from inference.runtime.machine import HostMachine
 from registry.sandbox import probe
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.cli.people import state_folder
@@ -64,7 +64,7 @@ def doctor(
     """
     if settings == "engine" and not separate_engine:
         raise click.UsageError("an engine.toml is that of --separate-engine")
-    machine = Machine.look(state_folder(ctx))
+    machine = HostMachine.look(state_folder(ctx))
     parts = {"gateway": fitting.gateway_part(machine, separate=separate_engine)}
     if separate_engine:
         parts["engine"] = fitting.engine_part(machine)
@@ -113,7 +113,7 @@ def _databases(ctx: click.Context, config: Path | None, quick: bool) -> list[Che
         return DatabaseChecks(settings, quick, move).run()
 
 
-def _facts(machine: Machine, separate: bool) -> dict[str, Any]:
+def _facts(machine: HostMachine, separate: bool) -> dict[str, Any]:
     millions = fitting.parameters_that_fit(machine, separate=separate) // _MILLION
     gpus = [f"{gpu.name}, {gpu.memory / _GIB:.0f} GiB" for gpu in machine.gpus]
     return {

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from gateway.config.sections import GatewayLimits
-from inference.runtime.machine import ADRIFT, Machine
+from inference.runtime.machine import ADRIFT, HostMachine
 from inference.runtime.settings import CPU, CUDA
 from inference.server.config import EngineLimits
 
@@ -38,7 +38,7 @@ class Tier(StrEnum):
     DATA_CENTRE_GPU = "data-centre GPU"
 
     @classmethod
-    def of(cls, machine: Machine) -> "Tier":
+    def of(cls, machine: HostMachine) -> "Tier":
         """A GPU counts only if onnxruntime can run on it."""
         if not machine.gpus or machine.gpu_problem:
             return cls.CPU_SERVER
@@ -48,7 +48,7 @@ class Tier(StrEnum):
         return cls.DATA_CENTRE_GPU
 
 
-def parameters_that_fit(machine: Machine, *, separate: bool = False) -> int:
+def parameters_that_fit(machine: HostMachine, *, separate: bool = False) -> int:
     """How many parameters all models in production may have together, each with the version before
     it loaded too; 0 where memory is not known or too little. `separate` is as below.
     """
@@ -58,7 +58,7 @@ def parameters_that_fit(machine: Machine, *, separate: bool = False) -> int:
     return max(0, min(room // (_VERSIONS * _BYTES_PER_PARAMETER), _MOST_PARAMETERS))
 
 
-def findings(machine: Machine, *, separate: bool = False) -> list[str]:
+def findings(machine: HostMachine, *, separate: bool = False) -> list[str]:
     """What is to be seen to before this machine serves, a sentence each."""
     found = []
     if machine.gpu_problem:
@@ -81,7 +81,7 @@ def findings(machine: Machine, *, separate: bool = False) -> list[str]:
     return found
 
 
-def gateway_part(machine: Machine, *, separate: bool) -> str:
+def gateway_part(machine: HostMachine, *, separate: bool) -> str:
     """The sections to append to `gateway.toml`. `separate`: the engine has a process of its own, as
     by `sealgate init --separate-engine`, which wrote `[engine]`; it then gets half of the memory.
     """
@@ -96,7 +96,7 @@ def gateway_part(machine: Machine, *, separate: bool) -> str:
     return ("" if separate else _runtime(machine, memory) + "\n") + _section("limits", limits)
 
 
-def engine_part(machine: Machine) -> str:
+def engine_part(machine: HostMachine) -> str:
     """The sections to append to the `engine.toml` of an engine that has half of the memory."""
     memory, plain = _share(machine, True), EngineLimits()
     calls = _calls(memory, plain.message_bytes, plain.concurrent_calls)
@@ -104,7 +104,7 @@ def engine_part(machine: Machine) -> str:
     return _runtime(machine, memory) + "\n" + _section("limits", limits)
 
 
-def _share(machine: Machine, separate: bool) -> int:
+def _share(machine: HostMachine, separate: bool) -> int:
     """The bytes of one process, of the two that there are where `separate`."""
     return machine.memory // 2 if separate else machine.memory
 
@@ -116,7 +116,7 @@ def _calls(memory: int, message: int, most: int) -> int:
     return max(_LEAST_CALLS, min(most, memory // 4 // message)) if memory else most
 
 
-def _runtime(machine: Machine, memory: int) -> str:
+def _runtime(machine: HostMachine, memory: int) -> str:
     if Tier.of(machine) is Tier.CPU_SERVER:
         return _section("runtime", {"provider": CPU, **_arena(memory // 4)})
     # Each of two graphs of two versions has an arena of its own there.

@@ -26,8 +26,8 @@ from gateway.observability.samples import (
     timed,
 )
 from gateway.recording.recorder import AuditRecorder
-from inference.engine.engine import Engine, Live
-from inference.engine.statistics import Duration, Report, Statistics
+from inference.engine.engine import Engine, LiveVersion
+from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from sealgate.trust.times import parse_time
 
 _SESSIONS = ("search", "extraction")
@@ -64,7 +64,7 @@ class GatewayCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Every family of `families.FAMILIES`, in that order."""
         places = self._from.engine.live()
-        reports: dict[Labels, Report] = {
+        reports: dict[Labels, VersionStatistics] = {
             (live.model, str(live.version)): live.report() for live in places.values()
         }
         yield from self._requests(reports)
@@ -82,7 +82,7 @@ class GatewayCollector(Collector):
         yield filled(families.CERTIFICATE_RENEWALS, renewed)
         yield filled(families.READY, {(): float(not self._from.readiness.obstacle())})
 
-    def _requests(self, reports: Mapping[Labels, Report]) -> Iterator[Metric]:
+    def _requests(self, reports: Mapping[Labels, VersionStatistics]) -> Iterator[Metric]:
         unresolved = self._from.unresolved.report(Duration())
         found = {
             (*key, *ending): duration
@@ -92,7 +92,7 @@ class GatewayCollector(Collector):
         yield filled(families.REQUESTS, {key: each.count for key, each in found.items()})
         yield filled(families.REQUEST_SECONDS, {key: seconds(d) for key, d in found.items()})
 
-    def _screening(self, places: Mapping[tuple[str, str], Live]) -> Iterator[Metric]:
+    def _screening(self, places: Mapping[tuple[str, str], LiveVersion]) -> Iterator[Metric]:
         withdrawn = {
             (live.model, str(live.version)): float(bool(self._from.withdrawn(live.digest)))
             for live in places.values()
@@ -129,7 +129,7 @@ class GatewayCollector(Collector):
         yield timed(families.COMMIT_SECONDS, {(): recorder.commits})
 
 
-def _batches(reports: Mapping[Labels, Report]) -> Iterator[Metric]:
+def _batches(reports: Mapping[Labels, VersionStatistics]) -> Iterator[Metric]:
     yield timed(families.QUEUE_SECONDS, {key: each.queue for key, each in reports.items()})
     yield timed(families.BATCH_SECONDS, batch_times(reports))
     yield sized(families.BATCH_ROWS, reports)
@@ -145,7 +145,7 @@ def _batches(reports: Mapping[Labels, Report]) -> Iterator[Metric]:
     yield filled(families.SCREENED_ROWS, stages)
 
 
-def _tokens(reports: Mapping[Labels, Report]) -> Iterator[Metric]:
+def _tokens(reports: Mapping[Labels, VersionStatistics]) -> Iterator[Metric]:
     """Of the versions that have answered with tokens."""
     said = {key: each for key, each in reports.items() if each.prompt_tokens}
     first = {key: each.first_token for key, each in said.items()}
@@ -159,7 +159,7 @@ def _tokens(reports: Mapping[Labels, Report]) -> Iterator[Metric]:
     yield filled(families.TOKENS, parts)
 
 
-def _pointers(places: Mapping[tuple[str, str], Live]) -> Iterator[Metric]:
+def _pointers(places: Mapping[tuple[str, str], LiveVersion]) -> Iterator[Metric]:
     sequences = {place: live.sequence for place, live in places.items()}
     yield filled(families.POINTER_SEQUENCE, sequences)
     yield filled(families.POINTER_VERSION, {place: live.version for place, live in places.items()})

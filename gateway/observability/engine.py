@@ -9,9 +9,9 @@ from gateway.observability import engine_families as families
 from gateway.observability.readiness import Phase
 from gateway.observability.samples import Labels, batch_times, faults, filled, ready, sized, timed
 from gateway.observability.server import MetricsServer
-from inference.batching.limits import Counts
+from inference.batching.limits import BatcherCounts
 from inference.engine.engine import Engine
-from inference.engine.statistics import Report
+from inference.engine.statistics import VersionStatistics
 from sealgate.metrics_settings import MetricsSettings
 
 
@@ -46,8 +46,12 @@ class EngineCollector(Collector):
         """Every family of `engine_families`, in that order."""
         places = self._engine.live()
         lives = {(live.model, str(live.version)): live for live in places.values()}
-        reports: dict[Labels, Report] = {key: live.report() for key, live in lives.items()}
-        counts: dict[Labels, Counts] = {key: live.ready.counts() for key, live in lives.items()}
+        reports: dict[Labels, VersionStatistics] = {
+            key: live.report() for key, live in lives.items()
+        }
+        counts: dict[Labels, BatcherCounts] = {
+            key: live.ready.counts() for key, live in lives.items()
+        }
         waiting = {key: each.waiting for key, each in counts.items()}
         yield filled(families.QUEUE_ROWS, waiting)
         yield timed(families.QUEUE_SECONDS, {key: each.queue for key, each in reports.items()})

@@ -8,7 +8,7 @@ from prometheus_client import Metric
 
 from gateway.observability.families import Family
 from inference.engine.engine import Engine
-from inference.engine.statistics import BOUNDS, Duration, Fault, Report, Spread
+from inference.engine.statistics import BOUNDS, Duration, RunFault, VersionStatistics, WaitHistogram
 
 Labels: TypeAlias = tuple[str, ...]
 L = TypeVar("L", bound=Labels)
@@ -35,7 +35,7 @@ def timed(family: Family, durations: Mapping[L, Duration]) -> Metric:
     return metric
 
 
-def sized(family: Family, reports: Mapping[Labels, Report]) -> Metric:
+def sized(family: Family, reports: Mapping[Labels, VersionStatistics]) -> Metric:
     """How many batches had so many rows or fewer, and how many rows all had together."""
     metric = family.empty()
     for labels, report in reports.items():
@@ -49,7 +49,7 @@ def sized(family: Family, reports: Mapping[Labels, Report]) -> Metric:
     return metric
 
 
-def spread(family: Family, spreads: Mapping[Labels, Spread]) -> Metric:
+def spread(family: Family, spreads: Mapping[Labels, WaitHistogram]) -> Metric:
     """A histogram of seconds."""
     metric = family.empty()
     for labels, waits in spreads.items():
@@ -69,7 +69,7 @@ def seconds(duration: Duration) -> float:
     return duration.ns / _SECOND_NS
 
 
-def batch_times(reports: Mapping[L, Report]) -> Mapping[L, Duration]:
+def batch_times(reports: Mapping[L, VersionStatistics]) -> Mapping[L, Duration]:
     """How long batches took, in all their phases."""
     return {
         key: Duration(each.executions, sum(sum(done.phases) for done in each.by_size.values()))
@@ -87,11 +87,11 @@ def ready(engine: Engine) -> dict[Labels, float]:
     }
 
 
-def faults(family: Family, reports: Mapping[Labels, Report]) -> Metric:
+def faults(family: Family, reports: Mapping[Labels, VersionStatistics]) -> Metric:
     """What went wrong with runs; from 0 on, or the first would be no increase to Prometheus."""
     found = {
         (*key, fault.name.lower()): each.faults.get(fault, 0)
         for key, each in reports.items()
-        for fault in Fault
+        for fault in RunFault
     }
     return filled(family, found)

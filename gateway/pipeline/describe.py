@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.pipeline.params import ORDINARY
 from inference.backends.remote.generator import Generator
-from inference.engine.engine import Indexed, Live
+from inference.engine.engine import IndexedVersion, LiveVersion
 from inference.engine.statistics import Duration, Executions
 from inference.llm import messages
 from inference.model.config import TensorSpec
@@ -26,7 +26,9 @@ _LAST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 _DATA_TYPES = {"FP32": oip.TYPE_FP32, "INT64": oip.TYPE_INT64, "BYTES": oip.TYPE_STRING}
 
 
-def metadata(live: Live, versions: Iterable[int], expired: str = "") -> oip.ModelMetadataResponse:
+def metadata(
+    live: LiveVersion, versions: Iterable[int], expired: str = ""
+) -> oip.ModelMetadataResponse:
     """The model's tensors, and until when it answers unless its freshness is renewed; `versions`
     are those that a live pointer names, `expired` is when the policy expired in whose grace they
     answer.
@@ -55,7 +57,7 @@ def metadata(live: Live, versions: Iterable[int], expired: str = "") -> oip.Mode
     return response
 
 
-def config(live: Live, longest: float) -> oip.ModelConfig:
+def config(live: LiveVersion, longest: float) -> oip.ModelConfig:
     """How a version is run; `longest` is how many seconds a request may take at most."""
     if isinstance(live.ready, Generator):
         return _generation(live)
@@ -88,7 +90,7 @@ def config(live: Live, longest: float) -> oip.ModelConfig:
     return message
 
 
-def _generation(live: Live) -> oip.ModelConfig:
+def _generation(live: LiveVersion) -> oip.ModelConfig:
     """A language model's: its answers come in parts, which the protocol calls decoupled."""
     message = oip.ModelConfig(
         name=live.model,
@@ -105,7 +107,7 @@ def _generation(live: Live) -> oip.ModelConfig:
     return message
 
 
-def statistics(live: Live, withdrawn: str) -> oip.ModelStatistics:
+def statistics(live: LiveVersion, withdrawn: str) -> oip.ModelStatistics:
     """What a version has done since it was loaded, and when its screening's bound was withdrawn."""
     report = live.report()
     return oip.ModelStatistics(
@@ -129,7 +131,7 @@ def statistics(live: Live, withdrawn: str) -> oip.ModelStatistics:
     )
 
 
-def index_entry(item: Indexed) -> oip.RepositoryIndexResponse.ModelIndex:
+def index_entry(item: IndexedVersion) -> oip.RepositoryIndexResponse.ModelIndex:
     return oip.RepositoryIndexResponse.ModelIndex(
         name=item.model,
         version=str(item.version) if item.version else "",
@@ -138,7 +140,7 @@ def index_entry(item: Indexed) -> oip.RepositoryIndexResponse.ModelIndex:
     )
 
 
-def _provenance(live: Live) -> dict[str, str]:
+def _provenance(live: LiveVersion) -> dict[str, str]:
     return {
         "digest": live.digest,
         "sequence": str(live.sequence),

@@ -24,8 +24,8 @@ from gateway.pipeline.params import InferenceParams
 from gateway.pipeline.response_delay import ResponseDelay
 from gateway.transport.call import Call
 from inference.engine.engine import Engine
-from inference.engine.result import Answer
-from inference.engine.table import Live
+from inference.engine.result import InferenceResult
+from inference.engine.table import LiveVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, Principal
@@ -69,25 +69,25 @@ class Enforcement:
         self._rights = rights
         self._allowances = allowances
 
-    def resolve(self, call: Call, params: InferenceParams) -> Live:
+    def resolve(self, call: Call, params: InferenceParams) -> LiveVersion:
         """Steps 1 and 2, but for `check_answers`: the live version that a request names."""
         # 1.
         self._rights.check(call, "infer", params.model, params.alias)
         # 2.
         return self._engine.resolve(params.model, params.version, params.alias)
 
-    def check_answers(self, live: Live) -> None:
+    def check_answers(self, live: LiveVersion) -> None:
         """Step 2: fewer people may have approved a shadow version, so it answers nobody."""
         if live.alias == SHADOW:
             raise Refusal(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
 
     def decide(
         self,
-        live: Live,
+        live: LiveVersion,
         params: InferenceParams,
         caller: Principal,
         input_digest: str,
-        answer: Answer,
+        answer: InferenceResult,
         session: str | None = None,
     ) -> EnforcedAnswer:
         """`session` is what the policy says of a session like this one, if it looks like an attack.

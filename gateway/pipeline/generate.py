@@ -41,8 +41,8 @@ from gateway.screening.prompt_classifier import PromptClassifier
 from gateway.transport.call import Call, RecordedRefusal
 from inference.backends.remote.calls import error_message
 from inference.backends.remote.generator import Generator
-from inference.engine.engine import Engine, Live
-from inference.engine.statistics import Ending, Statistics
+from inference.engine.engine import Engine, LiveVersion
+from inference.engine.statistics import RequestEnding, Statistics
 from inference.llm import messages
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -155,7 +155,7 @@ class GenerationPipeline:
         finally:
             statistics = context.live.ready.statistics if context.live else self._unresolved
             ns = round((time.monotonic() - context.began) * 1e9)
-            statistics.ended(Ending(context.verdict, reason), ns)
+            statistics.ended(RequestEnding(context.verdict, reason), ns)
             with self._ended:
                 self._running -= 1
                 self._ended.notify_all()
@@ -274,7 +274,7 @@ class GenerationPipeline:
         )
 
 
-def _is_generator(live: Live) -> bool:
+def _is_generator(live: LiveVersion) -> bool:
     return isinstance(live.ready, Generator)
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.pipeline.params import InferenceParams, read_id, read_params
-from inference.backends.remote.generator import Begun
-from inference.engine.engine import Live
+from inference.backends.remote.generator import StartedAnswer
+from inference.engine.engine import LiveVersion
 from inference.engine.statistics import Statistics
 from inference.llm import messages
-from inference.llm.messages import Piece
-from inference.llm.request import Asked, PromptScreen, answer_digest
+from inference.llm.messages import AnswerPart
+from inference.llm.request import PromptScreen, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason, Refusal
@@ -18,7 +18,7 @@ from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import FULL, NONE
 
 RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
-_NOTHING = Piece((), b"")
+_NOTHING = AnswerPart((), b"")
 # Parameters of `InferenceParams` that mean nothing for an answer that is generated.
 _OF_CLASSIFIERS = ("session", "priority", "allowance")
 
@@ -54,8 +54,8 @@ class GenerationContext:
     parameters: str = ""
     request_id: str = ""
     params: InferenceParams | None = None
-    asked: Asked | None = None
-    live: Live | None = None
+    asked: SamplingRequest | None = None
+    live: LiveVersion | None = None
     has_begun: bool = False
     prompt_ids: tuple[int, ...] = ()
     sent: int = 0
@@ -69,7 +69,7 @@ class GenerationContext:
     opening: Receipt | None = None
     ids: list[int] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
-    last: Piece = _NOTHING
+    last: AnswerPart = _NOTHING
     _waiting_since: float = 0.0
 
     @property
@@ -105,12 +105,12 @@ class GenerationContext:
             self.verdict = screen.verdict(score)
             self.score, self.threshold = repr(score), repr(float(screen.threshold))
 
-    def begin(self, begun: Begun) -> None:
+    def begin(self, begun: StartedAnswer) -> None:
         self.has_begun = True
         self.prompt_ids = begun.prompt_ids
         self.prompt_tokens = len(begun.prompt_ids)
 
-    def add(self, piece: Piece, statistics: Statistics) -> None:
+    def add(self, piece: AnswerPart, statistics: Statistics) -> None:
         now, since = time.monotonic(), self._waiting_since or self.began
         new = len(piece.ids)
         if piece.usage is not None:
@@ -123,7 +123,7 @@ class GenerationContext:
         if self.streams:
             self.last = piece
         elif piece.finish:
-            self.last = Piece(tuple(self.ids), bytes(self.text), piece.finish)
+            self.last = AnswerPart(tuple(self.ids), bytes(self.text), piece.finish)
 
     def part(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
         """The piece that came last. The first one has what proves the first entry, and tells the

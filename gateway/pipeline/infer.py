@@ -31,8 +31,8 @@ from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.rollout import Rollout
 from gateway.transport.call import Call, RecordedRefusal
 from gateway.transport.call_log import cleaned, line_of_call
-from inference.engine.engine import Answer, Engine, Live
-from inference.engine.statistics import Ending, Statistics
+from inference.engine.engine import Engine, InferenceResult, LiveVersion
+from inference.engine.statistics import RequestEnding, Statistics
 from inference.model.inputs import labels, model_input, wanted_outputs
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
@@ -54,12 +54,12 @@ from sealgate.trust.statements.allowance import ALLOWED
 class _Findings:
     """What is known of a request so far; a refusal is recorded with whatever there is."""
 
-    live: Live | None = None
+    live: LiveVersion | None = None
     request_id: str = ""
     parameters: str = ""
     input_digest: str = ""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    answer: Answer | None = None
+    answer: InferenceResult | None = None
     # That by which it left: a newer one may be in force than when its version was looked up.
     policy: str = ""
     # By their outcomes, the outputs of entries that go before the answer's own.
@@ -192,12 +192,12 @@ class InferencePipeline:
         live, answer = findings.live, findings.answer
         verdict = answer.verdict.value if answer else ""
         statistics = live.statistics if live else self.unresolved
-        statistics.ended(Ending(verdict, reason), ns)
+        statistics.ended(RequestEnding(verdict, reason), ns)
         if live:
             line_of_call().ran(live.model, live.version, verdict)
 
     def _granted(
-        self, live: Live, call: Call, began: float, own: float | None
+        self, live: LiveVersion, call: Call, began: float, own: float | None
     ) -> tuple[float, Callable[[], bool]]:
         """Until when the request may run, and what says whether it is still wanted just before.
 

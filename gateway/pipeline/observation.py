@@ -10,8 +10,8 @@ import numpy.typing as npt
 from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
 from gateway.sessions.watch import SessionWatch
-from inference.engine.result import Answer
-from inference.engine.table import Live
+from inference.engine.result import InferenceResult
+from inference.engine.table import LiveVersion
 from sealgate.trust.policy import Policy
 
 
@@ -36,7 +36,7 @@ class Observation:
         self.session_actions: Counter[tuple[str, str]] = Counter()
 
     def observe(
-        self, caller: str, live: Live, array: npt.NDArray[Any], answer: Answer
+        self, caller: str, live: LiveVersion, array: npt.NDArray[Any], answer: InferenceResult
     ) -> str | None:
         """The action that the policy has for a session like the caller's; None for none."""
         live.statistics.screened(len(answer.features) - answer.graph_rows, answer.graph_rows)

@@ -18,8 +18,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from inference.engine.result import Answer
-from inference.engine.table import Live
+from inference.engine.result import InferenceResult
+from inference.engine.table import LiveVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.screening import SLOW, ScreeningRules
@@ -58,7 +58,7 @@ class ResponseDelay:
         self._mutex = threading.Lock()
         self._slower: OrderedDict[str, _Clock] = OrderedDict()
 
-    def admit(self, live: Live, own: float | None) -> None:
+    def admit(self, live: LiveVersion, own: float | None) -> None:
         """Raises DEADLINE_TOO_SHORT where a request gives itself `own` seconds (None: no bound) and
         is held for longer, by the stage's clock.
         """
@@ -77,8 +77,8 @@ class ResponseDelay:
 
     def wait(
         self,
-        live: Live,
-        answer: Answer | None,
+        live: LiveVersion,
+        answer: InferenceResult | None,
         session: str | None,
         began: int,
         remaining: float | None,
@@ -121,6 +121,6 @@ class ResponseDelay:
         return clock
 
 
-def _by_stage(screen: ScreeningRules, live: Live) -> bool:
+def _by_stage(screen: ScreeningRules, live: LiveVersion) -> bool:
     """Whether requests of the version are held to the slower stage's clock."""
     return screen.hold_stage and live.ready.detector.first is not None

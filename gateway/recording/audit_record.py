@@ -6,7 +6,7 @@ from datetime import datetime
 from gateway.pipeline.params import InferenceParams
 from gateway.recording.recorder import AuditRecord
 from gateway.transport.call import Call
-from inference.engine.table import Live
+from inference.engine.table import LiveVersion
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, TWO_STAGE
@@ -27,7 +27,7 @@ def record_of(
     call: Call,
     time: datetime,
     params: InferenceParams | None,
-    live: Live | None,
+    live: LiveVersion | None,
     judged_by: str,
     current: Callable[[], Policy],
     **found: str,
@@ -59,7 +59,7 @@ def actions_of(outcome: str, actions: Collection[str] = ()) -> str:
     return ",".join(sorted({*actions, *((BLOCKED,) if outcome in _WITHHELD else ())}))
 
 
-def screening_of(live: Live) -> str:
+def screening_of(live: LiveVersion) -> str:
     """Which screening judged an answer of the version. Not which of its stages did: that is not for
     the caller.
     """

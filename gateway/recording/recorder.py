@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.recording.erasure import Erasure, ErasureBarrier
-from inference.batching.batcher import Batcher, Limits
+from inference.batching.batcher import Batcher, BatcherLimits
 from inference.engine.statistics import Duration
 from inference.observability import tracing
 from registry.log.answer_log import Answer, AnswerLog, Opening
@@ -107,7 +107,7 @@ class AuditRecorder:
         self._log = log
         self._subjects = subjects
         self._groups: Batcher[list[Answer], TlogProof] = Batcher(
-            self._append, Limits(max_rows=_GROUP, queue_rows=_WAITING)
+            self._append, BatcherLimits(max_rows=_GROUP, queue_rows=_WAITING)
         )
         self._barrier = ErasureBarrier()
         self._erasing = threading.Lock()

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from inference.engine.result import Answer
-from inference.engine.table import Live
+from inference.engine.result import InferenceResult
+from inference.engine.table import LiveVersion
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy.health_limits import HealthLimits
 
@@ -106,7 +106,7 @@ class AliasHealth:
         self._mutex = threading.Lock()
         self._watched: dict[tuple[str, str], _Watched] = {}
 
-    def run(self, live: Live, work: Callable[[], Answer]) -> Answer:
+    def run(self, live: LiveVersion, work: Callable[[], InferenceResult]) -> InferenceResult:
         """Return what `work` finds for one request of the version, and count how it went."""
         limits = self._limits(live.model, live.alias)
         if limits is None:
@@ -128,7 +128,7 @@ class AliasHealth:
                 names.append("slow")
             self._add(live, limits, now, *names)
 
-    def compared(self, live: Live, agreed: bool) -> None:
+    def compared(self, live: LiveVersion, agreed: bool) -> None:
         """Count that an answer of the version was held against another version's."""
         limits = self._limits(live.model, live.alias)
         if limits is not None:
@@ -149,7 +149,7 @@ class AliasHealth:
                     )
         return found
 
-    def _add(self, live: Live, limits: HealthLimits, now: float, *names: str) -> None:
+    def _add(self, live: LiveVersion, limits: HealthLimits, now: float, *names: str) -> None:
         place = (live.model, live.alias)
         with self._mutex:
             item = self._watched.get(place)

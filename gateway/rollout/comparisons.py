@@ -18,8 +18,8 @@ import numpy as np
 from gateway.recording.audit_record import screening_of
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import FAULTS, AliasHealth
-from inference.engine.engine import Engine, Live
-from inference.engine.result import Answer
+from inference.engine.engine import Engine, LiveVersion
+from inference.engine.result import InferenceResult
 from inference.model.inputs import model_input
 from sealgate.reasons import Refusal
 from sealgate.tensors import Tensor
@@ -39,10 +39,10 @@ class ShadowComparison:
     to be asked the same.
     """
 
-    answered: Live
-    other: Live
+    answered: LiveVersion
+    other: LiveVersion
     tensors: Mapping[str, Tensor]
-    answer: Answer
+    answer: InferenceResult
     record: AuditRecord
 
 
@@ -118,13 +118,13 @@ class ShadowComparisons:
         for live in (comparison.answered, other):
             self._alias_health.compared(live, agreed)
 
-    def _ask(self, comparison: ShadowComparison) -> Answer:
+    def _ask(self, comparison: ShadowComparison) -> InferenceResult:
         array = model_input(comparison.other.config, comparison.tensors)
         until = time.monotonic() + _RUN_SECONDS
         return self._engine.infer(comparison.other, array, until, caller=SHADOW)
 
     def _audit_record(
-        self, comparison: ShadowComparison, found: Answer | None, agreed: bool
+        self, comparison: ShadowComparison, found: InferenceResult | None, agreed: bool
     ) -> AuditRecord:
         other = comparison.other
         tensors = [Tensor.of(name, data) for name, data in (found.outputs if found else {}).items()]
@@ -157,7 +157,7 @@ class ShadowComparisons:
             _log.warning("%d of %d answers were not compared", self.dropped, self.offered)
 
 
-def _same_labels(one: Answer, other: Answer) -> bool:
+def _same_labels(one: InferenceResult, other: InferenceResult) -> bool:
     """Whether both put every row into the same class: scores differ between any two versions."""
     return one.outputs.keys() == other.outputs.keys() and all(
         np.array_equal(data.argmax(axis=-1), other.outputs[name].argmax(axis=-1))

@@ -15,8 +15,8 @@ from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import AliasHealth
 from gateway.rollout.auto_rollback import AutoRollback
 from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
-from inference.engine.engine import Engine, Live
-from inference.engine.result import Answer
+from inference.engine.engine import Engine, LiveVersion
+from inference.engine.result import InferenceResult
 from registry.pointers import Pointers
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
@@ -52,8 +52,8 @@ class Rollout:
         self.comparisons.stop()
 
     def select_version(
-        self, live: Live, params: InferenceParams, caller: str, input_digest: str
-    ) -> Live:
+        self, live: LiveVersion, params: InferenceParams, caller: str, input_digest: str
+    ) -> LiveVersion:
         """The version to answer a request that resolved to `live`: `canary`'s or itself.
 
         `canary` is left out while it cannot answer, takes other tensors than production, or has
@@ -76,7 +76,11 @@ class Rollout:
         return canary if in_share(canary.share, canary.digest, *place) else live
 
     def answered(
-        self, live: Live, tensors: Mapping[str, Tensor], answer: Answer, record: AuditRecord
+        self,
+        live: LiveVersion,
+        tensors: Mapping[str, Tensor],
+        answer: InferenceResult,
+        record: AuditRecord,
     ) -> None:
         """Have the answer compared where it is in the share of `shadow`, or `canary`'s own."""
         if live.alias == DEFAULT_ALIAS:

@@ -32,8 +32,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine.result import Answer
-from inference.engine.table import Live
+from inference.engine.result import InferenceResult
+from inference.engine.table import LiveVersion
 from inference.screening.traffic import places, steps
 
 _log = logging.getLogger(__name__)
@@ -172,10 +172,10 @@ class DriftWatch:
         # Nobody who does not know it finds rows that are taken for one another.
         self._key = secrets.token_bytes(32)
         self._followed: dict[str, Followed] = {}
-        self._found: dict[str, tuple[Live, dict[str, int]]] = {}
+        self._found: dict[str, tuple[LiveVersion, dict[str, int]]] = {}
         self._withdrawn: dict[str, str] = {}
 
-    def observe(self, live: Live, answer: Answer, caller: str) -> None:
+    def observe(self, live: LiveVersion, answer: InferenceResult, caller: str) -> None:
         """Take a request of which nothing but its arrival decided that it is taken."""
         if live.digest in self._withdrawn or live.digest in self._found:
             return

@@ -19,8 +19,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from gateway.transport.call import Call
-from inference.engine.engine import Engine, Live
-from inference.llm.request import Asked
+from inference.engine.engine import Engine, LiveVersion
+from inference.llm.request import SamplingRequest
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
@@ -45,7 +45,11 @@ class PromptClassifier:
         self._engine = engine
 
     def follows(
-        self, guard: PromptClassifierRules | None, asked: Asked | None, until: float, call: Call
+        self,
+        guard: PromptClassifierRules | None,
+        asked: SamplingRequest | None,
+        until: float,
+        call: Call,
     ) -> str:
         """The guard's action where any window of a prompt is of the class that it looks for; empty
         where none is, and where there is no guard.
@@ -71,7 +75,7 @@ class PromptClassifier:
                 return guard.action
         return ""
 
-    def _live(self, guard: PromptClassifierRules) -> Live:
+    def _live(self, guard: PromptClassifierRules) -> LiveVersion:
         for (model, alias), live in self._engine.live().items():
             if live.digest == guard.version and alias != SHADOW:
                 # By way of the table, which knows what has been revoked and what is too old.
@@ -81,7 +85,7 @@ class PromptClassifier:
         raise Refusal(Reason.VERSION_NOT_LIVE, f"the guard {guard.version}")
 
 
-def shown(asked: Asked, windows: Windows) -> Sequence[str]:
+def shown(asked: SamplingRequest, windows: Windows) -> Sequence[str]:
     """The windows of a prompt, each once: of each message by itself first, then those over seams.
 
     Raises: TENSOR_TEXT, CHAT_MALFORMED.
@@ -95,7 +99,7 @@ def shown(asked: Asked, windows: Windows) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
-def said_in(asked: Asked) -> Sequence[tuple[str, str]]:
+def said_in(asked: SamplingRequest) -> Sequence[tuple[str, str]]:
     """All that a caller says, with its role: the prompt, or the content of each message.
 
     Raises: TENSOR_TEXT, CHAT_MALFORMED.

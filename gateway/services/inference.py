@@ -10,7 +10,7 @@ from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.params import read_version
 from gateway.transport.call import Call
 from gateway.transport.compression import choose_encoding
-from inference.engine.engine import Engine, Live
+from inference.engine.engine import Engine, LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, Refusal
@@ -153,12 +153,12 @@ class InferenceService(GRPCInferenceServiceServicer):
             return False
         return True
 
-    def _live(self) -> list[Live]:
+    def _live(self) -> list[LiveVersion]:
         """Every live version once, in order."""
         found = {(live.model, live.version): live for live in self._engine.live().values()}
         return [found[place] for place in sorted(found)]
 
-    def _resolve(self, name: str, version_text: str, call: Call) -> Live:
+    def _resolve(self, name: str, version_text: str, call: Call) -> LiveVersion:
         model = check_name(name, Reason.NAME_MALFORMED)
         number = read_version(version_text)
         alias = DEFAULT_ALIAS if number is None else None

@@ -21,8 +21,8 @@ from gateway.sessions.bets import verdict_payoff
 from gateway.sessions.evidence import Session
 from gateway.sessions.prints import Print, Printer
 from gateway.sessions.store import START, OwnStore, Store
-from inference.engine.result import Answer
-from inference.engine.table import Live
+from inference.engine.result import InferenceResult
+from inference.engine.table import LiveVersion
 from inference.model.config import ModelConfig
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import ALERT, SLOW
@@ -75,9 +75,9 @@ class SessionWatch:
         self,
         rules: SessionRules | None,
         caller: str,
-        live: Live,
+        live: LiveVersion,
         rows: npt.NDArray[Any],
-        answer: Answer,
+        answer: InferenceResult,
         bound_holds: bool = True,
     ) -> str | None:
         """Take the rows of a request, and return what the policy says of the session, if anything
@@ -158,7 +158,7 @@ def measured_alike(config: ModelConfig) -> bool:
     return len(config.scaling.offset) == 1
 
 
-def request_payoff(live: Live, answer: Answer) -> float:
+def request_payoff(live: LiveVersion, answer: InferenceResult) -> float:
     """That of a request's verdict. It is the worst of its rows', each of which may be as bad with a
     chance that calibration bounds, so the request may with the sum of these.
     """

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.sync.snapshot import RegistrySnapshot
-from inference.engine.engine import Engine, Snapshot, Source
+from inference.engine.engine import Engine, Source, UntrustedSnapshot
 from registry.log.answer_log import AnswerLog
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
@@ -36,12 +36,12 @@ _SERVICE = "gateway"
 
 
 class RemoteEngines(Protocol):
-    """Where versions run, if that is in other processes; see `EngineRooms`."""
+    """Where versions run, if that is in other processes; see `EnginePool`."""
 
     @property
     def behind(self) -> bool: ...
 
-    def show(self, snapshot: Snapshot, source: Source) -> None: ...
+    def show(self, snapshot: UntrustedSnapshot, source: Source) -> None: ...
 
     def probe(self) -> None: ...
 

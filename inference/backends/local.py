@@ -3,11 +3,11 @@
 import logging
 
 from inference.batching.limits import NO_BOUNDS, OperatorBounds
-from inference.engine.admission import Cleared, FileSource, read_files
+from inference.engine.admission import FileSource, VerifiedPointer, read_files
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.table import Ready
+from inference.engine.table import ServableVersion
 from inference.engine.watchdog import Watchdog
-from inference.runtime.cpu import Cores, CpuSettings, Running
+from inference.runtime.cpu import CorePool, CpuSettings, RunSettings
 from inference.runtime.providers import bound_arena, check_provider
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
 
@@ -32,10 +32,12 @@ class LocalLoader:
             bound_arena(settings.arena_mb)
         self._cpu = cpu
         self._bounds = bounds
-        self._running = Running(settings, Cores(cpu.cores // cpu.threads_per_run))
+        self._running = RunSettings(settings, CorePool(cpu.cores // cpu.threads_per_run))
         self._watchdog = Watchdog()
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+    def load(
+        self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
+    ) -> ServableVersion:
         """See `Loader`. Raises Refusal as `read_files` and `ReadyVersion.build` do."""
         if loaded is not None:
             return loaded

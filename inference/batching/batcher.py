@@ -21,10 +21,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic
 
-from inference.batching.capacity import Capacity
-from inference.batching.cost_model import Pace
-from inference.batching.limits import Counts, Limits
-from inference.batching.queue import Job, Part, Rows, State, WaitingLine
+from inference.batching.capacity import RowCapacity
+from inference.batching.cost_model import RateEstimate
+from inference.batching.limits import BatcherCounts, BatcherLimits
+from inference.batching.queue import FairQueue, Job, JobState, Part, Rows
 from sealgate.reasons import Reason, Refusal
 
 Gate = threading.Lock
@@ -38,8 +38,8 @@ class Batcher(Generic[Rows, Part]):
     def __init__(
         self,
         work: Callable[[list[Rows]], Sequence[Part]],
-        limits: Limits,
-        capacity: Capacity | None = None,
+        limits: BatcherLimits,
+        capacity: RowCapacity | None = None,
     ) -> None:
         """`capacity` keeps batches, but not single requests, below what memory has room for."""
         self._work = work
@@ -48,8 +48,8 @@ class Batcher(Generic[Rows, Part]):
         self._mutex = threading.Lock()
         self._arrived = threading.Condition(self._mutex)
         self._drained = threading.Condition(self._mutex)
-        self._queue: WaitingLine[Job[Rows, Part]] = WaitingLine(limits.queue_rows)
-        self._pace = Pace(limits.lanes)
+        self._queue: FairQueue[Job[Rows, Part]] = FairQueue(limits.queue_rows)
+        self._pace = RateEstimate(limits.lanes)
         self._free_lanes = limits.lanes
         self._awaited_rows = 0
         self._running: dict[int, tuple[float, list[Job[Rows, Part]]]] = {}
@@ -118,10 +118,10 @@ class Batcher(Generic[Rows, Part]):
                 job.refuse(Refusal(Reason.RUN_HUNG, "its batch was given up"))
             self._drained.notify_all()
 
-    def counts(self) -> Counts:
+    def counts(self) -> BatcherCounts:
         with self._mutex:
             done = self._requests, self._batches, self._rows, self._dropped, self._waited_ns
-            return Counts(*done, self._queue.rows)
+            return BatcherCounts(*done, self._queue.rows)
 
     def _is_idle(self) -> bool:
         return self._free_lanes == self._limits.lanes
@@ -142,7 +142,7 @@ class Batcher(Generic[Rows, Part]):
                 self._clear_room(job)
             job.gate = gate = Gate()
             gate.acquire()
-            job.state = State.QUEUED
+            job.state = JobState.QUEUED
             self._queue.append(job)
             if self._awaited_rows and self._queue.rows >= self._awaited_rows:
                 self._awaited_rows = 0
@@ -171,15 +171,15 @@ class Batcher(Generic[Rows, Part]):
         # Who has run out of time but was just told to lead must, for the sake of those behind.
         if not opened and not self._withdraw(job):
             raise job.failure or Refusal(Reason.DEADLINE_TOO_SHORT, "in the queue")
-        return job.state is State.LEADING
+        return job.state is JobState.LEADING
 
     def _withdraw(self, job: Job[Rows, Part]) -> bool:
         """Take `job` out of the queue if it is still there; whether it was told to lead."""
         with self._mutex:
-            if job.state is State.QUEUED:
+            if job.state is JobState.QUEUED:
                 self._queue.remove(job)
                 self._dropped += 1
-            return job.state is State.LEADING
+            return job.state is JobState.LEADING
 
     def _lead(self, job: Job[Rows, Part]) -> None:
         """Run one batch, with `job` at its head, and pass the lane on whatever happens."""
@@ -215,7 +215,7 @@ class Batcher(Generic[Rows, Part]):
                 raise Refusal(Reason.RUN_HUNG)
             most = self._most(rows)
             for member in self._queue.take_along(batch[0].bucket, most - rows):
-                member.state = State.RUNNING
+                member.state = JobState.RUNNING
                 rows += member.rows
                 batch.append(member)
             self._running[id(batch)] = time.monotonic(), batch
@@ -296,7 +296,7 @@ class Batcher(Generic[Rows, Part]):
             self._waited_ns += sum(job.waited for job in done)
             if self._queue:
                 heir = self._queue.take()
-                heir.state = State.LEADING
+                heir.state = JobState.LEADING
             else:
                 self._free_lanes += 1
                 if self._closed and self._is_idle():

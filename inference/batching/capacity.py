@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 RECOVERY_SECONDS = 60.0
 
 
-class Capacity:
+class RowCapacity:
     """A limit below `most` rows, remembered. Safe for many threads."""
 
     def __init__(
@@ -83,7 +83,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class BatchSizes:
     """The sizes, ascending, and how many places lie from one row to the next; without sizes batches
     run as they come.
     """
@@ -118,7 +118,7 @@ class Sizes:
             return work(x)
         if room < self.sizes[-1]:
             fitting = tuple(size for size in self.sizes if size <= room)
-            sizes = replace(self, sizes=fitting) if fitting else Sizes((1,))
+            sizes = replace(self, sizes=fitting) if fitting else BatchSizes((1,))
             return sizes.run(x, work)
         most = max(1, self.sizes[-1] // self.spacing)
         parts = [self._filled(x[at : at + most], work) for at in range(0, len(x), most)]

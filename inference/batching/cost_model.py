@@ -17,7 +17,7 @@ _BUDGET_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class BatchCosts:
     """Seconds by rows, both ascending; `lanes` such batches run at once."""
 
     batches: tuple[tuple[int, float], ...]
@@ -83,7 +83,7 @@ _NEWEST = 0.25
 _DOUBT = 0.9
 
 
-class Pace:
+class RateEstimate:
     """Estimates for one batcher, in seconds. Not safe for threads by itself."""
 
     __slots__ = (

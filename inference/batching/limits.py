@@ -174,7 +174,7 @@ def _lower(own: int, bound: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatcherLimits:
     """Rows to a batch and to each level of the queue; seconds that a run may wait; runs at once.
 
     `preferred` are sizes, ascending: a batch that could have one takes no more than the largest
@@ -208,7 +208,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class BatcherCounts:
     """What a batcher has done so far.
 
     `dropped` requests ran out of time, lost their caller, made room, or were in a batch that
@@ -223,8 +223,8 @@ class Counts:
     waited_ns: int = 0
     waiting: int = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
+    def __add__(self, other: "BatcherCounts") -> "BatcherCounts":
+        return BatcherCounts(
             self.requests + other.requests,
             self.batches + other.batches,
             self.rows + other.rows,

@@ -28,7 +28,7 @@ from sealgate.reasons import Reason, Refusal
 OVERTAKEN = 8
 
 
-class Waiting(Protocol):
+class QueueItem(Protocol):
     """What may wait: a request of a caller's with this many rows, urgent or not. Those of one
     bucket can be run together.
     """
@@ -39,7 +39,7 @@ class Waiting(Protocol):
     bucket: int
 
 
-Item = TypeVar("Item", bound=Waiting)
+Item = TypeVar("Item", bound=QueueItem)
 
 
 class _Share:
@@ -139,7 +139,7 @@ class _Level(Generic[Item]):
             self._shares.clear()
 
 
-class WaitingLine(Generic[Item]):
+class FairQueue(Generic[Item]):
     """A bounded queue of two levels. Not safe for threads by itself."""
 
     __slots__ = ("_ordinary", "_overtaken", "_room", "_urgent")
@@ -228,7 +228,7 @@ Rows = TypeVar("Rows", bound=Sized)
 Part = TypeVar("Part")
 
 
-class State(Enum):
+class JobState(Enum):
     """Where a request is. RUNNING: in a batch, or refused; its thread need only be let go."""
 
     QUEUED = auto()
@@ -273,7 +273,7 @@ class Job(Generic[Rows, Part]):
         self.waited = 0
         self.deadline = deadline
         self.active = active
-        self.state = State.RUNNING
+        self.state = JobState.RUNNING
         self.gate: threading.Lock | None = None
         self.part: Part | None = None
         self.failure: Refusal | None = None
@@ -297,6 +297,6 @@ class Job(Generic[Rows, Part]):
     def refuse(self, refusal: Refusal) -> None:
         """Let its thread, which waits at the gate, go on with a refusal."""
         self.failure = refusal
-        self.state = State.RUNNING
+        self.state = JobState.RUNNING
         if self.gate is not None:
             self.gate.release()

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from inference.engine.ready_version import FILES, TOKENIZER
-from inference.engine.rollback_guard import Mark, Seen
-from inference.engine.trust_state import Place, PolicyStanding, Standing
+from inference.engine.rollback_guard import HighWaterMark, RollbackGuard
+from inference.engine.trust_state import Place, PolicyState, TrustState
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.statements import (
@@ -58,14 +58,14 @@ class Source(FileSource, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared:
+class VerifiedPointer:
     """A pointer that is proved (steps 3 to 7), and the memory that it leaves behind."""
 
     pointer: Pointer
     pointer_digest: str
     manifest: Manifest
     publisher: str
-    seen: Seen
+    seen: RollbackGuard
 
     def check_not_revoked(self) -> None:
         """Step 8. Raises Refusal(VERSION_REVOKED)."""
@@ -75,8 +75,8 @@ class Cleared:
 
 
 def clear(
-    place: Place, bundle: PointerBundle, standing: Standing, seen: Seen, source: Source
-) -> Cleared:
+    place: Place, bundle: PointerBundle, standing: TrustState, seen: RollbackGuard, source: Source
+) -> VerifiedPointer:
     """Steps 3 to 7, which read no file of the version. Raises Refusal as the module says."""
     # 3.
     pointer_digest = bundle.pointer.payload_digest
@@ -85,13 +85,13 @@ def clear(
         raise Refusal(Reason.POINTER_STALE, "the statement names another pointer")
     cleared = prove(place, bundle, standing, seen, source)
     # 7.
-    mark = Mark(cleared.pointer.sequence, pointer_digest)
+    mark = HighWaterMark(cleared.pointer.sequence, pointer_digest)
     return replace(cleared, seen=seen.with_pointer("/".join(place), mark))
 
 
 def prove(
-    place: Place, bundle: PointerBundle, standing: Standing, seen: Seen, source: Source
-) -> Cleared:
+    place: Place, bundle: PointerBundle, standing: TrustState, seen: RollbackGuard, source: Source
+) -> VerifiedPointer:
     """Steps 4 to 6: that the pointer was right once, whether or not it still is the newest."""
     claimed = Pointer.decode(bundle.pointer.payload)
     # 4.
@@ -108,7 +108,7 @@ def prove(
     pointer = verify_pointer(bundle, policies.by_digest, policies.current, publisher, standing.now)
     if (pointer.model, pointer.alias) != place:
         raise Refusal(Reason.POINTER_INVALID, "the pointer is for another model or alias")
-    return Cleared(pointer, bundle.pointer.payload_digest, manifest, publisher, seen)
+    return VerifiedPointer(pointer, bundle.pointer.payload_digest, manifest, publisher, seen)
 
 
 def read_files(manifest: Manifest, source: FileSource) -> Mapping[str, bytes]:
@@ -138,7 +138,7 @@ def read_file(entry: FileEntry, source: FileSource) -> bytes:
     return data
 
 
-def _publishers(policies: PolicyStanding, version: str) -> dict[str, tuple[PublicKey, str]]:
+def _publishers(policies: PolicyState, version: str) -> dict[str, tuple[PublicKey, str]]:
     """The publishers' keys that vouch for a version (a digest), by key id, with their holder.
 
     Who has left is in earlier policies only; what they signed holds while the current one lists

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine.result import Answer
-from inference.engine.stages import Serving
-from inference.model.forms import Form
+from inference.engine.result import InferenceResult
+from inference.engine.stages import ServingTarget
+from inference.model.forms import InputForm
 from inference.model.golden import Golden
 from inference.runtime import response_contract
 from inference.runtime.session import Session
@@ -22,7 +22,7 @@ _COMPANY_ROWS = 12
 
 
 def check_forward(
-    form: Form, float32: Session, whole: Session, response: Session, golden: Golden, most: int
+    form: InputForm, float32: Session, whole: Session, response: Session, golden: Golden, most: int
 ) -> None:
     """Step 4. `whole` is the response graph as it was signed, on the processor; requests run
     `response`, a pruned one, wherever the settings say. Raises: GRAPH_MISMATCH.
@@ -41,10 +41,10 @@ def check_forward(
 
 
 def check_answers(
-    form: Form,
-    batch: Callable[[list[Array]], list[Answer]],
+    form: InputForm,
+    batch: Callable[[list[Array]], list[InferenceResult]],
     output: str,
-    serving: Serving,
+    serving: ServingTarget,
     golden: Golden,
     most: int,
 ) -> None:
@@ -72,7 +72,7 @@ def check_answers(
     _check_extremes(form, batch)
 
 
-def _check_extremes(form: Form, batch: Callable[[list[Array]], list[Answer]]) -> None:
+def _check_extremes(form: InputForm, batch: Callable[[list[Array]], list[InferenceResult]]) -> None:
     """Run what golden inputs need not hold: else one caller's row could fail the batch of many."""
     for rows in form.extremes():
         try:

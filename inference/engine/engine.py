@@ -21,15 +21,22 @@ from typing import Any
 import numpy.typing as npt
 
 from inference.engine.admission import Source
-from inference.engine.result import Answer
-from inference.engine.rollback_guard import Seen, SeenFile
-from inference.engine.table import EMPTY, Closed, Indexed, Live, Ready, Table
-from inference.engine.table_update import Loader, Moves, Rejected
+from inference.engine.result import InferenceResult
+from inference.engine.rollback_guard import RollbackGuard, RollbackGuardFile
+from inference.engine.table import (
+    EMPTY,
+    ClosedAlias,
+    IndexedVersion,
+    LiveTable,
+    LiveVersion,
+    ServableVersion,
+)
+from inference.engine.table_update import RejectedPointer, TableUpdate, VersionLoader
 from inference.engine.trust_state import (
     Place,
-    PolicyStanding,
-    Snapshot,
+    PolicyState,
     TrustAnchor,
+    UntrustedSnapshot,
     establish,
     establish_policies,
 )
@@ -38,22 +45,22 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.times import parse_time
 
 __all__ = [
-    "Answer",
     "Engine",
-    "Indexed",
-    "Live",
-    "Loader",
-    "Ready",
-    "Rejected",
-    "Snapshot",
+    "IndexedVersion",
+    "InferenceResult",
+    "LiveVersion",
+    "RejectedPointer",
+    "ServableVersion",
     "Source",
     "TrustAnchor",
-    "Update",
+    "UntrustedSnapshot",
+    "UpdateResult",
+    "VersionLoader",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdateResult:
     """What an update came to.
 
     `loaded` are the (model, alias) that now answer with another pointer. `refused` is why the
@@ -61,7 +68,7 @@ class Update:
     """
 
     loaded: tuple[Place, ...] = ()
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedPointer, ...] = ()
     refused: Refusal | None = None
 
 
@@ -71,9 +78,9 @@ class Engine:
     def __init__(
         self,
         anchor: TrustAnchor,
-        seen: SeenFile,
+        seen: RollbackGuardFile,
         clock: Callable[[], datetime],
-        loader: Loader,
+        loader: VersionLoader,
     ) -> None:
         """`clock` returns aware datetimes; `seen` is this engine's own file; `loader` makes what
         has been cleared ready to answer, in this process or behind another.
@@ -84,7 +91,7 @@ class Engine:
         self._loader = loader
         self._updating = threading.Lock()
         self._table = EMPTY
-        self._ready: dict[str, Ready] = {}
+        self._ready: dict[str, ServableVersion] = {}
         self._previous: dict[Place, str] = {}
         self._closed = False
 
@@ -108,11 +115,13 @@ class Engine:
         table = self._table
         return max(self._clock().timestamp(), table.floor) >= table.policy_until
 
-    def live(self) -> Mapping[Place, Live]:
+    def live(self) -> Mapping[Place, LiveVersion]:
         """What every (model, alias) answers with."""
         return self._table.lives
 
-    def resolve(self, model: str, version: int | None = None, alias: str | None = None) -> Live:
+    def resolve(
+        self, model: str, version: int | None = None, alias: str | None = None
+    ) -> LiveVersion:
         """The version to answer a request, `production`'s where neither is given.
 
         Raises: MODEL_UNKNOWN, ALIAS_UNKNOWN, VERSION_NOT_LIVE, VERSION_REVOKED, POLICY_EXPIRED,
@@ -124,7 +133,7 @@ class Engine:
         """Whether a model's version was revoked, as far as this engine has seen."""
         return self._seen.seen.is_revoked(model, digest)
 
-    def share(self, model: str, alias: str) -> Live | None:
+    def share(self, model: str, alias: str) -> LiveVersion | None:
         """What an alias answers that has a share of production's requests; None where it cannot."""
         live = self._table.lives.get((model, alias))
         if live is None or not live.share:
@@ -134,19 +143,19 @@ class Engine:
         except Refusal:
             return None
 
-    def index(self) -> list[Indexed]:
+    def index(self) -> list[IndexedVersion]:
         """Every version that a pointer names, and whether it answers."""
         return self._table.index(self._clock().timestamp())
 
     def infer(
         self,
-        live: Live,
+        live: LiveVersion,
         x: npt.NDArray[Any],
         deadline: float | None = None,
         active: Callable[[], bool] | None = None,
         urgent: bool = False,
         caller: str = "",
-    ) -> Answer:
+    ) -> InferenceResult:
         """Screen and run the rows of `x` [n, …], float32, finite and of the model's row shape.
 
         `deadline` is in seconds of `time.monotonic`; `active` says whether the caller is there;
@@ -156,7 +165,7 @@ class Engine:
         """
         return live.ready.submit(x, deadline, active, urgent, caller)
 
-    def update(self, snapshot: Snapshot, source: Source) -> Update:
+    def update(self, snapshot: UntrustedSnapshot, source: Source) -> UpdateResult:
         """Bring what is live up to the registry's state. Refuses what it will not believe.
 
         1. Establish the policies; they are in force even where the rest is refused.
@@ -167,7 +176,7 @@ class Engine:
         """
         with self._updating:
             if self._closed:
-                return Update(refused=Refusal(Reason.DRAINING))
+                return UpdateResult(refused=Refusal(Reason.DRAINING))
             seen, now = self._seen.seen, self._clock()
             try:
                 # 1.
@@ -177,19 +186,21 @@ class Engine:
                 # 2.
                 standing = establish(policies, snapshot.freshness, now)
                 # 3.
-                moves = Moves(standing, self._table, self._previous, self._ready, self._loader)
+                moves = TableUpdate(
+                    standing, self._table, self._previous, self._ready, self._loader
+                )
                 for place in sorted({*snapshot.bundles, *moves.named()}):
                     moves.follow(place, snapshot.bundles.get(place), source)
                 # 4.
                 self._remember(moves.seen)
             except Refusal as refusal:
-                return Update(refused=refusal)
+                return UpdateResult(refused=refusal)
             # 5.
             self._publish(policies, moves.lives, moves.closed)
             self._previous, self._ready = moves.previous, moves.kept()
-            return Update(tuple(moves.loaded), tuple(moves.rejected))
+            return UpdateResult(tuple(moves.loaded), tuple(moves.rejected))
 
-    def warm(self, place: Place, snapshot: Snapshot, source: Source) -> None:
+    def warm(self, place: Place, snapshot: UntrustedSnapshot, source: Source) -> None:
         """Load the version that an alias named before, where this engine has not seen it go.
 
         `snapshot.bundles` has the alias's pointer to it, if there is one. Nobody is answered by it.
@@ -200,7 +211,7 @@ class Engine:
                 return
             policies = establish_policies(self._anchor, snapshot.policies, self._seen.seen)
             standing = establish(policies, snapshot.freshness, self._clock())
-            moves = Moves(standing, self._table, self._previous, self._ready, self._loader)
+            moves = TableUpdate(standing, self._table, self._previous, self._ready, self._loader)
             moves.warm(place, snapshot.bundles[place], source)
             self._previous, self._ready = moves.previous, moves.kept()
 
@@ -215,15 +226,18 @@ class Engine:
                 drained &= ready.close(left)
             return drained
 
-    def _remember(self, seen: Seen) -> None:
+    def _remember(self, seen: RollbackGuard) -> None:
         try:
             self._seen.save(seen)
         except OSError as error:
             raise Refusal(Reason.INTERNAL, f"cannot remember what was seen: {error}") from error
 
     def _publish(
-        self, policies: PolicyStanding, lives: Mapping[Place, Live], closed: Mapping[Place, Closed]
+        self,
+        policies: PolicyState,
+        lives: Mapping[Place, LiveVersion],
+        closed: Mapping[Place, ClosedAlias],
     ) -> None:
         policy = policies.current
         ends = parse_time(policy.expires).timestamp() + policy.grace.seconds
-        self._table = Table.of(policy, ends, self._seen.seen.time.timestamp(), lives, closed)
+        self._table = LiveTable.of(policy, ends, self._seen.seen.time.timestamp(), lives, closed)

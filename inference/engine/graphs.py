@@ -20,7 +20,7 @@ from inference.runtime.last_layer import (
 from inference.runtime.response_contract import ResponseShape
 from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
-from inference.screening.first_stage import FirstStage, Shown, Words
+from inference.screening.first_stage import FirstStage, RunOutputs, WordTables
 from registry.formats import check_file
 from sealgate.reasons import Reason, Refusal
 
@@ -43,7 +43,7 @@ def open_classifier(
 
 
 @dataclass(frozen=True, slots=True)
-class Tapped:
+class TappedGraph:
     """An INT8 graph that also shows what enters its last layer; with the float32 `weight` [C, D] of
     that layer, and the `name` of its input. Of texts `words` say what is read, else their
     embeddings are, which the graph shows too.
@@ -52,24 +52,24 @@ class Tapped:
     session: Session
     weight: Weight
     name: str
-    words: Words | None = None
+    words: WordTables | None = None
 
-    def run(self, feeds: Feeds) -> Shown:
+    def run(self, feeds: Feeds) -> RunOutputs:
         """Of rows by themselves."""
         return self.shown(feeds, self.session.run(feeds))
 
-    def shown(self, feeds: Feeds, outputs: Sequence[Array]) -> Shown:
+    def shown(self, feeds: Feeds, outputs: Sequence[Array]) -> RunOutputs:
         """From what the session gave for these feeds."""
         logits, vectors, *embedded = outputs
         if self.words is not None:
             read = self.words.read(feeds[response_contract.IDS], feeds[response_contract.MASK])
-            return Shown(read, vectors, logits)
+            return RunOutputs(read, vectors, logits)
         if not embedded:
             rows = feeds[self.name]
-            return Shown(rows.reshape(len(rows), -1), vectors, logits)
+            return RunOutputs(rows.reshape(len(rows), -1), vectors, logits)
         mask = feeds[response_contract.MASK].astype(np.float32)[:, np.newaxis]
         means = (mask @ embedded[0])[:, 0] / mask.sum(axis=2)
-        return Shown(means, vectors, logits)
+        return RunOutputs(means, vectors, logits)
 
 
 def open_tapped(
@@ -78,8 +78,8 @@ def open_tapped(
     config: ModelConfig,
     threads: int = 1,
     settings: RuntimeSettings = ON_CPU,
-    words: Words | None = None,
-) -> Tapped:
+    words: WordTables | None = None,
+) -> TappedGraph:
     """Open the INT8 graph so that it shows what enters its last layer; and of texts without `words`
     their embeddings.
 
@@ -94,18 +94,20 @@ def open_tapped(
         shown[find_embeddings(int8, response_contract.IDS)] = 3
     tapped = with_outputs(int8, shown)
     session = _opened(tapped, (output, *shown), config, threads, settings)
-    return Tapped(session, find_last_layer(float32, output).weight, config.input.name, words)
+    return TappedGraph(session, find_last_layer(float32, output).weight, config.input.name, words)
 
 
-def counted(response: bytes, config: ModelConfig, stage: FirstStage | None = None) -> Words | None:
+def counted(
+    response: bytes, config: ModelConfig, stage: FirstStage | None = None
+) -> WordTables | None:
     """What a checked response graph says of words; None where it says nothing, or where `stage`
     reads something else: one of before there were counts reads embeddings.
 
-    Raises GRAPH_MISMATCH as `Words.of` does.
+    Raises GRAPH_MISMATCH as `WordTables.of` does.
     """
     if config.tokens is None:
         return None
-    found = Words.of(response, config.tokens.vocabulary, config.output.row[0])
+    found = WordTables.of(response, config.tokens.vocabulary, config.output.row[0])
     read = None if stage is None else stage.readings.inputs.size
     return found if found is not None and read in (None, found.size) else None
 

@@ -24,18 +24,18 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.batching.batcher import Batcher
-from inference.batching.capacity import Capacity, Sizes
-from inference.batching.cost_model import Costs
-from inference.batching.limits import NO_BOUNDS, Counts, Limits, OperatorBounds
+from inference.batching.capacity import BatchSizes, RowCapacity
+from inference.batching.cost_model import BatchCosts
+from inference.batching.limits import NO_BOUNDS, BatcherCounts, BatcherLimits, OperatorBounds
 from inference.engine.checks import check_answers, check_forward
 from inference.engine.graphs import check_response, open_classifier, open_response
-from inference.engine.result import Answer, parted
-from inference.engine.stages import Screening, Serving, Staged, Whole
-from inference.engine.statistics import Fault, Phases, Statistics
+from inference.engine.result import InferenceResult, parted
+from inference.engine.stages import Screening, ServingTarget, SingleStage, TwoStage
+from inference.engine.statistics import BatchPhases, RunFault, Statistics
 from inference.model.config import ModelConfig
-from inference.model.forms import Form, check_tokenizer, form_of
+from inference.model.forms import InputForm, check_tokenizer, form_of
 from inference.model.golden import Golden
-from inference.runtime.cpu import ALONE, CpuSettings, Running
+from inference.runtime.cpu import ALONE, CpuSettings, RunSettings
 from inference.runtime.session import Session
 from inference.runtime.settings import RuntimeSettings
 from inference.screening.detector import Detector
@@ -86,11 +86,11 @@ class ReadyVersion:
         digest: str,
         config: ModelConfig,
         detector: Detector,
-        form: Form,
-        serving: Serving,
+        form: InputForm,
+        serving: ServingTarget,
         response: Session,
         screening: Screening,
-        running: Running,
+        running: RunSettings,
         golden: Golden,
     ) -> None:
         self.digest = digest
@@ -102,13 +102,13 @@ class ReadyVersion:
         self._response = response
         self._screening = screening
         self._form = form
-        self._limits = Limits.of(config.batching, serving.lanes)
-        self._capacity = Capacity(config.batching.max_rows)
-        self._sizes = Sizes()
+        self._limits = BatcherLimits.of(config.batching, serving.lanes)
+        self._capacity = RowCapacity(config.batching.max_rows)
+        self._sizes = BatchSizes()
         # What takes one core for microseconds does not wait for what takes milliseconds.
         self._cores = running.cores if serving.lanes > 1 else None
         self._golden = golden
-        self._earlier = Counts()
+        self._earlier = BatcherCounts()
         self.batcher = self._new_batcher()
         self.statistics = Statistics()
 
@@ -118,9 +118,9 @@ class ReadyVersion:
         digest: str,
         files: Mapping[str, bytes],
         cpu: CpuSettings,
-        serving: Serving | None = None,
+        serving: ServingTarget | None = None,
         bounds: OperatorBounds = NO_BOUNDS,
-        running: Running = ALONE,
+        running: RunSettings = ALONE,
     ) -> Self:
         """Make the version of `digest` ready from its files, which have been admitted; where
         `serving` is given, that answers in the place of the INT8 graph. `bounds` tighten how it is
@@ -154,17 +154,17 @@ class ReadyVersion:
         threads = spread.threads
         whole, response = open_response(files[RESPONSE], threads, settings, compared=compared)
         graphs = files[INT8], files[FP32], files[RESPONSE]
-        staged = Staged.open(graphs, config, detector, threads, settings)
+        staged = TwoStage.open(graphs, config, detector, threads, settings)
         if serving is None:
             tapped = staged.tapped.session if staged else None
             served = tapped or open_classifier(files[INT8], config, threads, settings)
-            serving = Serving.here(served, response, spread.lanes, settings)
+            serving = ServingTarget.here(served, response, spread.lanes, settings)
         float32 = open_classifier(files[FP32], config, threads)
         # 3.
         shape = check_response(files[RESPONSE], config)
         if shape.features != detector.width - detector.first_width - int(compared):
             raise Refusal(Reason.GRAPH_MISMATCH, "the detector reads another number of features")
-        screening = staged or Whole()
+        screening = staged or SingleStage()
         version = cls(digest, config, detector, form, serving, response, screening, running, golden)
         version._sizes = version._sizes_for(settings)
         most = config.batching.max_rows
@@ -184,7 +184,7 @@ class ReadyVersion:
         """What cuts its texts into tokens, where it takes texts."""
         return self._form.tokenizer
 
-    def counts(self) -> Counts:
+    def counts(self) -> BatcherCounts:
         """What has been run since it was loaded."""
         return self._earlier + self.batcher.counts()
 
@@ -195,17 +195,17 @@ class ReadyVersion:
         active: Callable[[], bool] | None = None,
         urgent: bool = False,
         caller: str = "",
-    ) -> Answer:
+    ) -> InferenceResult:
         """See `Batcher.submit`. Texts become tokens first, each request's by itself: while it does,
         others run. Raises TENSOR_TEXT as well.
         """
         rows, bucket = self._form.taken(x)
         return self.batcher.submit(rows, deadline, active, urgent, caller, bucket)
 
-    def costs(self) -> Costs:
+    def costs(self) -> BatchCosts:
         """What batches cost now, nobody waiting for them: it runs golden inputs of each size."""
         most = self.config.batching.max_rows
-        return Costs.measured(self._infer, self._golden.x, most, self._limits.lanes)
+        return BatchCosts.measured(self._infer, self._golden.x, most, self._limits.lanes)
 
     def close(self, timeout: float | None = None) -> bool:
         """See `Batcher.close`."""
@@ -237,25 +237,25 @@ class ReadyVersion:
         self._earlier = self.counts()
         self.batcher = self._new_batcher()
 
-    def _sizes_for(self, settings: RuntimeSettings) -> Sizes:
+    def _sizes_for(self, settings: RuntimeSettings) -> BatchSizes:
         """What its batches are filled up to, where its graphs are run so."""
         most = self.config.batching.max_rows
         if settings.deterministic:
-            return Sizes.steady(most, self._golden.x, partial(self._form.run, work=self._run))
-        return Sizes.upto(most) if settings.cuda_graphs else Sizes()
+            return BatchSizes.steady(most, self._golden.x, partial(self._form.run, work=self._run))
+        return BatchSizes.upto(most) if settings.cuda_graphs else BatchSizes()
 
     def _sessions(self) -> set[Session]:
         runs = (self._served, self._response, *self._screening.sessions)
         return {run for run in runs if isinstance(run, Session)}
 
-    def _new_batcher(self) -> Batcher[Array, Answer]:
+    def _new_batcher(self) -> Batcher[Array, InferenceResult]:
         return Batcher(self._answer_measured, self._limits, self._capacity)
 
-    def _answer(self, requests: list[Array]) -> list[Answer]:
+    def _answer(self, requests: list[Array]) -> list[InferenceResult]:
         """One batch: screen and infer all rows together, then part them by request again."""
         return self._parted(requests, *self._infer(_gathered(requests)))
 
-    def _answer_measured(self, requests: list[Array]) -> list[Answer]:
+    def _answer_measured(self, requests: list[Array]) -> list[InferenceResult]:
         """The same for requests from outside, whose batch counts in the statistics."""
         begun = perf_counter_ns()
         x = _gathered(requests)
@@ -263,7 +263,7 @@ class ReadyVersion:
         found = self._infer(x)
         inferred = perf_counter_ns()
         answers = self._parted(requests, *found)
-        phases = Phases(gathered - begun, inferred - gathered, perf_counter_ns() - inferred)
+        phases = BatchPhases(gathered - begun, inferred - gathered, perf_counter_ns() - inferred)
         self.statistics.executed(len(requests), len(x), phases)
         return answers
 
@@ -278,7 +278,7 @@ class ReadyVersion:
             return self._capacity.run(x, sized, self._note_halved)
 
     def _note_halved(self) -> None:
-        self.statistics.happened(Fault.OUT_OF_MEMORY)
+        self.statistics.happened(RunFault.OUT_OF_MEMORY)
         _log.warning("%s: no memory for a batch; now up to %d", self.digest, self._capacity.rows())
 
     def _run(self, x: Array) -> tuple[Array, Array, Array]:
@@ -294,7 +294,7 @@ class ReadyVersion:
         if (features.shape, logits.shape) != expected:
             raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
 
-    def _parted(self, requests: list[Array], *found: Array) -> list[Answer]:
+    def _parted(self, requests: list[Array], *found: Array) -> list[InferenceResult]:
         logits, features, scores = found
         lengths = [len(rows) for rows in requests]
         return parted(lengths, self.config.output.name, logits, features, scores, self.detector)

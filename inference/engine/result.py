@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class InferenceResult:
     """What the engine room found for one request.
 
     `outputs` by name, [n, …]; `features` [n, F] are what screening measured; `score` is the highest
@@ -50,7 +50,7 @@ def parted(
     features: Array,
     scores: Array,
     detector: Detector,
-) -> list[Answer]:
+) -> list[InferenceResult]:
     """A batch's logits [n, C], features [n, F] and scores [n], by request: each has one of the
     `lengths`, whose sum is n.
     """
@@ -62,7 +62,7 @@ def parted(
         scores = np.maximum.reduceat(scores, bounds[:-1])
     on = detector.goes_on(features)
     return [
-        Answer(
+        InferenceResult(
             {output: logits[start:stop]},
             features[start:stop],
             score,

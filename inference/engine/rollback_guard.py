@@ -29,13 +29,13 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class HighWaterMark:
     """A number that only grows, and the digest of the document that bore it."""
 
     number: int
     digest: str
 
-    def then(self, later: "Mark", reason: Reason) -> "Mark":
+    def then(self, later: "HighWaterMark", reason: Reason) -> "HighWaterMark":
         """`later`, unless it is lower or another document of the same number (refused)."""
         if later.number < self.number:
             raise Refusal(reason, f"{later.number} after {self.number}")
@@ -45,12 +45,12 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RollbackGuard:
     """The engine's memory. Immutable: what follows from a document is a new value."""
 
-    policy: Mark | None = None
-    freshness: Mark | None = None
-    pointers: Mapping[str, Mark] = field(default_factory=lambda: MappingProxyType({}))
+    policy: HighWaterMark | None = None
+    freshness: HighWaterMark | None = None
+    pointers: Mapping[str, HighWaterMark] = field(default_factory=lambda: MappingProxyType({}))
     revoked: frozenset[str] = frozenset()
     time: datetime = _LONG_AGO
 
@@ -62,18 +62,20 @@ class Seen:
         """Say whether a model's version was ever revoked."""
         return is_revoked(self.revoked, model, digest)
 
-    def with_policy(self, mark: Mark, issued: datetime) -> "Seen":
+    def with_policy(self, mark: HighWaterMark, issued: datetime) -> "RollbackGuard":
         """Raises Refusal(POLICY_ROLLED_BACK)."""
         after = self.policy.then(mark, Reason.POLICY_ROLLED_BACK) if self.policy else mark
         return replace(self, policy=after, time=max(self.time, issued))
 
-    def with_freshness(self, mark: Mark, issued: datetime, revoked: frozenset[str]) -> "Seen":
+    def with_freshness(
+        self, mark: HighWaterMark, issued: datetime, revoked: frozenset[str]
+    ) -> "RollbackGuard":
         """Raises Refusal(POINTER_STALE)."""
         after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark
         time = max(self.time, issued)
         return replace(self, freshness=after, time=time, revoked=self.revoked | revoked)
 
-    def with_pointer(self, name: str, mark: Mark) -> "Seen":
+    def with_pointer(self, name: str, mark: HighWaterMark) -> "RollbackGuard":
         """`name` is `model/alias`. Raises Refusal(SEQUENCE_STALE)."""
         before = self.pointers.get(name)
         after = before.then(mark, Reason.SEQUENCE_STALE) if before else mark
@@ -109,10 +111,10 @@ class Seen:
         )
 
 
-class SeenFile:
+class RollbackGuardFile:
     """The memory on disk."""
 
-    def __init__(self, path: Path, seen: Seen) -> None:
+    def __init__(self, path: Path, seen: RollbackGuard) -> None:
         self._path = path
         self.seen = seen
 
@@ -126,14 +128,14 @@ class SeenFile:
             with open_regular_file(path) as file:
                 data = file.read(_LARGEST_FILE)
         except FileNotFoundError:
-            return cls(path, Seen())
-        return cls(path, Seen.decode(data))
+            return cls(path, RollbackGuard())
+        return cls(path, RollbackGuard.decode(data))
 
-    def copy(self, path: Path) -> "SeenFile":
+    def copy(self, path: Path) -> "RollbackGuardFile":
         """One that begins with the same memory, and keeps what it sees at `path`."""
-        return SeenFile(path, self.seen)
+        return RollbackGuardFile(path, self.seen)
 
-    def save(self, seen: Seen) -> None:
+    def save(self, seen: RollbackGuard) -> None:
         """Keep `seen`, durably, before anyone acts on it. Raises OSError where it cannot."""
         if seen == self.seen:
             return
@@ -141,12 +143,12 @@ class SeenFile:
         self.seen = seen
 
 
-def _mark_value(mark: Mark | None) -> dict[str, Any] | None:
+def _mark_value(mark: HighWaterMark | None) -> dict[str, Any] | None:
     return {"number": mark.number, "digest": mark.digest} if mark else None
 
 
-def _mark(value: Any) -> Mark | None:
+def _mark(value: Any) -> HighWaterMark | None:
     if value is None:
         return None
     item = fields.record(value, ("number", "digest"))
-    return Mark(fields.integer(item["number"], least=1), check_digest(item["digest"]))
+    return HighWaterMark(fields.integer(item["number"], least=1), check_digest(item["digest"]))

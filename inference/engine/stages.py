@@ -17,14 +17,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine.graphs import Tapped, counted, open_tapped
+from inference.engine.graphs import TappedGraph, counted, open_tapped
 from inference.model.config import ModelConfig
-from inference.model.forms import Form
+from inference.model.forms import InputForm
 from inference.observability import tracing
 from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
 from inference.screening.detector import Detector, disagreeing
-from inference.screening.first_stage import FirstStage, Shown
+from inference.screening.first_stage import FirstStage, RunOutputs
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts.answer_entry import INT8
 
@@ -39,14 +39,14 @@ GOLDEN_TOLERANCE = 1e-5
 SCREENING_TOLERANCE = 1e-3
 
 
-class Served(Protocol):
+class LogitsSource(Protocol):
     """Computes the logits of rows."""
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServingTarget:
     """What answers. `place` says where it runs, and whether its digest is checked there;
     `arithmetic` what it computes with, empty where that is not known here.
 
@@ -54,7 +54,7 @@ class Serving:
     they sit in, by `company`, and what screening measures by `screening` (absolute and relative).
     """
 
-    served: Served
+    served: LogitsSource
     lanes: int
     place: str = IN_PROCESS
     tolerance: float = GOLDEN_TOLERANCE
@@ -65,7 +65,7 @@ class Serving:
     @classmethod
     def here(
         cls, served: Session, response: Session, lanes: int, settings: RuntimeSettings
-    ) -> "Serving":
+    ) -> "ServingTarget":
         """Graphs of this process: `served` answers, and `response` is what screens."""
         place = "" if settings.provider == CPU else f", on {served.place}"
         if response.place != served.place:
@@ -82,7 +82,7 @@ class Serving:
         )
 
 
-class Ran(NamedTuple):
+class BatchOutput(NamedTuple):
     """The logits and the features of each row, and how many nanoseconds the answer took, and the
     screening.
     """
@@ -101,32 +101,38 @@ class Screening(Protocol):
     @property
     def sessions(self) -> Sequence[Session]: ...
 
-    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran: ...
+    def run(
+        self, x: Array, served: LogitsSource, response: LogitsSource, form: InputForm
+    ) -> BatchOutput: ...
 
 
-class Whole:
+class SingleStage:
     """The response graph on every row."""
 
     sessions: Sequence[Session] = ()
 
-    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran:
+    def run(
+        self, x: Array, served: LogitsSource, response: LogitsSource, form: InputForm
+    ) -> BatchOutput:
         begun = perf_counter_ns()
         measured = response.run(form.screening(x))
         screened = perf_counter_ns()
         tracing.past("screen", begun, screened)
         (logits,) = served.run(form.serving(x))
         answered = perf_counter_ns()
-        return Ran(logits, _compared(measured, logits), answered - screened, screened - begun)
+        return BatchOutput(
+            logits, _compared(measured, logits), answered - screened, screened - begun
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
+class TwoStage:
     """A first stage, and the response graph behind it. Where it `spares` no run, the graph runs on
     every row all the same: verdicts are those of the stages, and batches keep their sizes.
     """
 
     stage: FirstStage
-    tapped: Tapped
+    tapped: TappedGraph
     width: int
     spares: bool = True
 
@@ -138,7 +144,7 @@ class Staged:
         detector: Detector,
         threads: int,
         settings: RuntimeSettings = ON_CPU,
-    ) -> "Staged | None":
+    ) -> "TwoStage | None":
         """That of a detector which has a first stage; `graphs` are the INT8, the float32 and the
         checked response graph.
 
@@ -161,7 +167,9 @@ class Staged:
     def sessions(self) -> Sequence[Session]:
         return (self.tapped.session,)
 
-    def run(self, x: Array, served: Served, response: Served, form: Form) -> Ran:
+    def run(
+        self, x: Array, served: LogitsSource, response: LogitsSource, form: InputForm
+    ) -> BatchOutput:
         begun = perf_counter_ns()
         feeds = form.serving(x)
         outputs = served.run(feeds)
@@ -181,9 +189,9 @@ class Staged:
             features[goes_on, width:] = measured
         ended = perf_counter_ns()
         tracing.past("screen", answered, ended)
-        return Ran(logits, features, answered - begun, ended - answered)
+        return BatchOutput(logits, features, answered - begun, ended - answered)
 
-    def _first(self, shown: Shown, rows: int) -> Array:
+    def _first(self, shown: RunOutputs, rows: int) -> Array:
         """The first stage's features of rows."""
         readings, classes = self.stage.readings, len(self.tapped.weight)
         expected = ((rows, readings.inputs.size), (rows, readings.vectors.size), (rows, classes))
@@ -191,7 +199,7 @@ class Staged:
             raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")
         return readings.features(shown, self.tapped.weight)
 
-    def _measured(self, x: Array, logits: Array, response: Served, form: Form) -> Array:
+    def _measured(self, x: Array, logits: Array, response: LogitsSource, form: InputForm) -> Array:
         features = _compared(response.run(form.screening(x)), logits)
         if features.shape != (len(x), self.width - self.stage.scoring.width):
             raise Refusal(Reason.GRAPH_MISMATCH, "a graph answers in another shape than it says")

@@ -30,7 +30,7 @@ _BOUNDS_NS = tuple(round(bound * 1e9) for bound in BOUNDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class WaitHistogram:
     """Waits: how many were no longer than each of BOUNDS and longer than the one before, then those
     beyond all of them; and how many nanoseconds all of them took together.
     """
@@ -38,13 +38,13 @@ class Spread:
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     ns: int = 0
 
-    def __add__(self, ns: int) -> "Spread":
+    def __add__(self, ns: int) -> "WaitHistogram":
         counts = list(self.counts)
         counts[bisect_left(_BOUNDS_NS, ns)] += 1
-        return Spread(tuple(counts), self.ns + ns)
+        return WaitHistogram(tuple(counts), self.ns + ns)
 
 
-class Ending(NamedTuple):
+class RequestEnding(NamedTuple):
     """How a request ended: the verdict on it, empty where screening did not come to one, and the
     name of the reason it was refused with, empty where it was answered.
     """
@@ -53,7 +53,7 @@ class Ending(NamedTuple):
     reason: str
 
 
-class Fault(Enum):
+class RunFault(Enum):
     """What went wrong with a version's runs, and was put right."""
 
     OUT_OF_MEMORY = "a batch was halved, for want of memory"
@@ -61,7 +61,7 @@ class Fault(Enum):
     SESSIONS_REPLACED = "a run could not be ended, and the sessions were replaced"
 
 
-class Phases(NamedTuple):
+class BatchPhases(NamedTuple):
     """The nanoseconds of a batch: gathering its rows, screening and inferring, parting them."""
 
     gather: int
@@ -74,11 +74,11 @@ class Executions:
     """`count` batches, or requests that batches ran, and their phases' nanoseconds together."""
 
     count: int
-    phases: Phases
+    phases: BatchPhases
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class VersionStatistics:
     """Everything at one moment.
 
     `inferences` are rows and `executions` batches. `by_request` counts a batch's phases for each
@@ -90,18 +90,18 @@ class Report:
     for, the first one from when its request came.
     """
 
-    endings: Mapping[Ending, Duration]
+    endings: Mapping[RequestEnding, Duration]
     queue: Duration
     by_request: Executions
     by_size: Mapping[int, Executions]
     last_ms: int
-    faults: Mapping[Fault, int] = field(default_factory=dict)
+    faults: Mapping[RunFault, int] = field(default_factory=dict)
     screening: Duration = Duration()
     inference: Duration = Duration()
     first: int = 0
     graph: int = 0
-    first_token: Spread = Spread()
-    next_token: Spread = Spread()
+    first_token: WaitHistogram = WaitHistogram()
+    next_token: WaitHistogram = WaitHistogram()
     prompt_tokens: int = 0
     output_tokens: int = 0
 
@@ -142,14 +142,14 @@ class _Total:
     infer: int = 0
     part: int = 0
 
-    def add(self, count: int, phases: Phases) -> None:
+    def add(self, count: int, phases: BatchPhases) -> None:
         self.count += count
         self.gather += count * phases.gather
         self.infer += count * phases.infer
         self.part += count * phases.part
 
     def executions(self) -> Executions:
-        return Executions(self.count, Phases(self.gather, self.infer, self.part))
+        return Executions(self.count, BatchPhases(self.gather, self.infer, self.part))
 
 
 @dataclass(slots=True)
@@ -157,7 +157,7 @@ class Statistics:
     """Counts for one loaded version. Safe for many threads."""
 
     _mutex: threading.Lock = field(default_factory=threading.Lock)
-    _endings: dict[Ending, list[int]] = field(default_factory=dict)
+    _endings: dict[RequestEnding, list[int]] = field(default_factory=dict)
     _screening: Duration = Duration()
     _inference: Duration = Duration()
     _first: int = 0
@@ -165,13 +165,13 @@ class Statistics:
     _last_ns: int = 0
     _by_request: _Total = field(default_factory=_Total)
     _by_size: dict[int, _Total] = field(default_factory=dict)
-    _faults: dict[Fault, int] = field(default_factory=dict)
-    _first_token: Spread = Spread()
-    _next_token: Spread = Spread()
+    _faults: dict[RunFault, int] = field(default_factory=dict)
+    _first_token: WaitHistogram = WaitHistogram()
+    _next_token: WaitHistogram = WaitHistogram()
     _prompt_tokens: int = 0
     _output_tokens: int = 0
 
-    def ended(self, ending: Ending, ns: int) -> None:
+    def ended(self, ending: RequestEnding, ns: int) -> None:
         """A request ended like this, `ns` after it came. The endings there are, are few."""
         with self._mutex:
             total = self._endings.get(ending)
@@ -194,7 +194,7 @@ class Statistics:
             else:
                 self._next_token += ns
 
-    def happened(self, fault: Fault) -> None:
+    def happened(self, fault: RunFault) -> None:
         """Something went wrong and was put right."""
         with self._mutex:
             self._faults[fault] = self._faults.get(fault, 0) + 1
@@ -211,7 +211,7 @@ class Statistics:
             self._first += first
             self._graph += graph
 
-    def executed(self, requests: int, rows: int, phases: Phases) -> None:
+    def executed(self, requests: int, rows: int, phases: BatchPhases) -> None:
         """A batch was run. There are at most as many sizes as a batch may have rows."""
         now = time.time_ns()
         with self._mutex:
@@ -222,10 +222,10 @@ class Statistics:
                 size = self._by_size[rows] = _Total()
             size.add(1, phases)
 
-    def report(self, queue: Duration) -> Report:
+    def report(self, queue: Duration) -> VersionStatistics:
         """What was counted here, and how long requests queued, which their batcher counts."""
         with self._mutex:
-            return Report(
+            return VersionStatistics(
                 endings={ending: Duration(*total) for ending, total in self._endings.items()},
                 queue=queue,
                 by_request=self._by_request.executions(),

@@ -7,9 +7,9 @@ from typing import Any, Protocol, Self
 
 import numpy.typing as npt
 
-from inference.batching.batcher import Counts
-from inference.engine.result import Answer
-from inference.engine.statistics import Duration, Report, Statistics
+from inference.batching.batcher import BatcherCounts
+from inference.engine.result import InferenceResult
+from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from inference.engine.trust_state import Place
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
@@ -21,7 +21,7 @@ from sealgate.trust.statements import PointerBundle
 DEFAULT_ALIAS = "production"
 
 
-class Ready(Protocol):
+class ServableVersion(Protocol):
     """A version that has been made ready, in this process or in another."""
 
     @property
@@ -52,7 +52,7 @@ class Ready(Protocol):
         """Where requests of this version are counted."""
         ...
 
-    def counts(self) -> Counts:
+    def counts(self) -> BatcherCounts:
         """What has been run since it was loaded."""
         ...
 
@@ -63,7 +63,7 @@ class Ready(Protocol):
         active: Callable[[], bool] | None = None,
         urgent: bool = False,
         caller: str = "",
-    ) -> Answer:
+    ) -> InferenceResult:
         """Screen and run the rows of `x`; see `Engine.infer`, which this does the work of."""
         ...
 
@@ -73,7 +73,7 @@ class Ready(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveVersion:
     """A version that an alias names, and what an entry of the answer log says of it.
 
     `digest` is the version's, `pointer` the pointer's, `policy` that of the policy under which the
@@ -91,7 +91,7 @@ class Live:
     pointer: str
     policy: str
     until: float
-    ready: Ready
+    ready: ServableVersion
     bundle: PointerBundle
     share: int = 0
 
@@ -109,14 +109,14 @@ class Live:
         """Where requests of this version are counted."""
         return self.ready.statistics
 
-    def report(self) -> Report:
+    def report(self) -> VersionStatistics:
         """What the version has done since it was loaded."""
         counts = self.ready.counts()
         return self.statistics.report(Duration(counts.requests, counts.waited_ns))
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class ClosedAlias:
     """An alias that answers nothing, and why. `version` is 0 where it is not known."""
 
     version: int
@@ -124,7 +124,7 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class Indexed:
+class IndexedVersion:
     """A version that a pointer names: it answers, or `reason` says why not. 0: not known."""
 
     model: str
@@ -133,7 +133,7 @@ class Indexed:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LiveTable:
     """Aliases and versions by name. `floor` and `policy_until` are in seconds of the epoch.
 
     `floor` is the latest time that a signed document bore: it is not earlier than that, whatever
@@ -143,10 +143,10 @@ class Table:
     policy: Policy | None
     policy_until: float
     floor: float
-    lives: Mapping[Place, Live]
-    closed: Mapping[Place, Closed]
+    lives: Mapping[Place, LiveVersion]
+    closed: Mapping[Place, ClosedAlias]
     models: frozenset[str]
-    versions: Mapping[tuple[str, int], Live]
+    versions: Mapping[tuple[str, int], LiveVersion]
 
     @classmethod
     def of(
@@ -154,8 +154,8 @@ class Table:
         policy: Policy | None,
         policy_until: float,
         floor: float,
-        lives: Mapping[Place, Live],
-        closed: Mapping[Place, Closed],
+        lives: Mapping[Place, LiveVersion],
+        closed: Mapping[Place, ClosedAlias],
     ) -> Self:
         """The table of these aliases; one that is live is not closed."""
         closed = {place: item for place, item in closed.items() if place not in lives}
@@ -175,7 +175,9 @@ class Table:
             versions=MappingProxyType({(live.model, live.version): live for live in ordered}),
         )
 
-    def resolve(self, model: str, version: int | None, alias: str | None, clock: float) -> Live:
+    def resolve(
+        self, model: str, version: int | None, alias: str | None, clock: float
+    ) -> LiveVersion:
         """The version to answer; by default that of the alias `production`.
 
         Where both a version and an alias are given, the alias must name the version.
@@ -197,7 +199,7 @@ class Table:
             raise Refusal(Reason.POINTER_STALE)
         return live
 
-    def index(self, clock: float) -> list[Indexed]:
+    def index(self, clock: float) -> list[IndexedVersion]:
         """Every version that a pointer names, once, in order."""
         found: dict[tuple[str, int], Reason | None] = {
             (model, item.version): item.reason for (model, _), item in self.closed.items()
@@ -208,7 +210,7 @@ class Table:
                 found[model, version] = None
             except Refusal as refusal:
                 found[model, version] = refusal.reason
-        return [Indexed(*place, found[place]) for place in sorted(found)]
+        return [IndexedVersion(*place, found[place]) for place in sorted(found)]
 
     def _absent(self, model: str, version: int | None, alias: str | None) -> Refusal:
         if model not in self.models:
@@ -221,4 +223,4 @@ class Table:
         return Refusal(closed.reason if closed else Reason.ALIAS_UNKNOWN)
 
 
-EMPTY = Table.of(None, 0.0, 0.0, {}, {})
+EMPTY = LiveTable.of(None, 0.0, 0.0, {}, {})

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from inference.engine.admission import Cleared, FileSource, Source, clear, prove
-from inference.engine.table import Closed, Live, Ready, Table
-from inference.engine.trust_state import Place, Standing
+from inference.engine.admission import FileSource, Source, VerifiedPointer, clear, prove
+from inference.engine.table import ClosedAlias, LiveTable, LiveVersion, ServableVersion
+from inference.engine.trust_state import Place, TrustState
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.statements import PointerBundle, Proposal
 
@@ -17,7 +17,7 @@ _NOT_AGAINST_THE_POINTER = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedPointer:
     """An alias whose newest pointer is not followed."""
 
     model: str
@@ -26,10 +26,12 @@ class Rejected:
     detail: str
 
 
-class Loader(Protocol):
+class VersionLoader(Protocol):
     """Makes versions ready to answer."""
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+    def load(
+        self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
+    ) -> ServableVersion:
         """The version of a pointer that has been cleared and is not revoked.
 
         `loaded` is that version, where an alias names or named it before; a loader may return it
@@ -39,16 +41,16 @@ class Loader(Protocol):
         ...
 
 
-class Moves:
+class TableUpdate:
     """One update's work on the table: what each alias answers with after it."""
 
     def __init__(
         self,
-        standing: Standing,
-        table: Table,
+        standing: TrustState,
+        table: LiveTable,
         previous: Mapping[Place, str],
-        ready: Mapping[str, Ready],
-        loader: Loader,
+        ready: Mapping[str, ServableVersion],
+        loader: VersionLoader,
     ) -> None:
         self._standing = standing
         self._until = standing.until
@@ -61,10 +63,11 @@ class Moves:
         ended = {p for p, live in table.lives.items() if is_revoked(live.model, live.digest)}
         self.lives = {p: live for p, live in table.lives.items() if p not in ended}
         self.closed = dict(table.closed) | {
-            place: Closed(table.lives[place].version, Reason.VERSION_REVOKED) for place in ended
+            place: ClosedAlias(table.lives[place].version, Reason.VERSION_REVOKED)
+            for place in ended
         }
         self.loaded: list[Place] = []
-        self.rejected: list[Rejected] = []
+        self.rejected: list[RejectedPointer] = []
 
     def named(self) -> list[Place]:
         """The places that the statement of freshness names."""
@@ -80,14 +83,16 @@ class Moves:
                 self._move(place, bundle, source)
         except Exception as error:  # whatever a version's files do, the other aliases go on
             refusal = error if isinstance(error, Refusal) else Refusal(Reason.INTERNAL, repr(error))
-            self.rejected.append(Rejected(*place, refusal.reason, refusal.detail))
+            self.rejected.append(RejectedPointer(*place, refusal.reason, refusal.detail))
             live = self.lives.get(place)
             if live and not self._still_holds(live, bundle, refusal.reason, source):
                 del self.lives[place]
             before = self.closed.get(place)
             if before is None or before.reason is Reason.ENGINE_UNAVAILABLE:
                 away = refusal.reason is Reason.ENGINE_UNAVAILABLE
-                self.closed[place] = Closed(0, refusal.reason if away else Reason.VERSION_NOT_LIVE)
+                self.closed[place] = ClosedAlias(
+                    0, refusal.reason if away else Reason.VERSION_NOT_LIVE
+                )
 
     def warm(self, place: Place, earlier: PointerBundle, source: Source) -> None:
         """Load the version of a pointer before the newest; nobody is answered by it. Raises
@@ -101,7 +106,7 @@ class Moves:
         self._ready[digest] = self._loader.load(cleared, source, self._ready.get(digest))
         self.previous[place] = digest
 
-    def kept(self) -> dict[str, Ready]:
+    def kept(self) -> dict[str, ServableVersion]:
         """The loaded versions that an alias names or named last."""
         named = [((live.model, live.alias), live.digest) for live in self.lives.values()]
         needed = {
@@ -124,7 +129,7 @@ class Moves:
         return True
 
     def _still_holds(
-        self, live: Live, newest: PointerBundle | None, reason: Reason, source: Source
+        self, live: LiveVersion, newest: PointerBundle | None, reason: Reason, source: Source
     ) -> bool:
         """Whether what is live may go on, though the newest pointer is refused for `reason`.
 
@@ -152,14 +157,14 @@ class Moves:
             cleared.check_not_revoked()
         except Refusal as refusal:
             self.lives.pop(place, None)
-            self.closed[place] = Closed(pointer.version, refusal.reason)
+            self.closed[place] = ClosedAlias(pointer.version, refusal.reason)
             raise
         ready = self._loader.load(cleared, source, self._ready.get(pointer.digest))
         self._ready[pointer.digest] = ready
         before = self.lives.get(place)
         if before is not None and before.digest != pointer.digest:
             self.previous[place] = before.digest
-        self.lives[place] = Live(
+        self.lives[place] = LiveVersion(
             model=pointer.model,
             alias=pointer.alias,
             version=pointer.version,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from inference.engine.rollback_guard import Mark, Seen
+from inference.engine.rollback_guard import HighWaterMark, RollbackGuard
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
@@ -33,7 +33,7 @@ class TrustAnchor:
             raise ValueError("the threshold must lie between 1 and the number of root keys")
 
 
-class Snapshot(Protocol):
+class UntrustedSnapshot(Protocol):
     """The registry's state at a moment, as handed over by a database that nobody trusts."""
 
     @property
@@ -53,11 +53,11 @@ class Snapshot(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyStanding:
+class PolicyState:
     """Every policy of the chain, the first first, and the memory that follows from the newest."""
 
     history: tuple[Policy, ...]
-    seen: Seen
+    seen: RollbackGuard
 
     @property
     def current(self) -> Policy:
@@ -69,12 +69,12 @@ class PolicyStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TrustState:
     """The policies and the statement of what is live under them; `now` was fixed once."""
 
-    policies: PolicyStanding
+    policies: PolicyState
     freshness: Freshness
-    seen: Seen
+    seen: RollbackGuard
     now: datetime
 
     @property
@@ -91,8 +91,8 @@ class Standing:
 
 
 def establish_policies(
-    anchor: TrustAnchor, envelopes: Sequence[Envelope], seen: Seen
-) -> PolicyStanding:
+    anchor: TrustAnchor, envelopes: Sequence[Envelope], seen: RollbackGuard
+) -> PolicyState:
     """Follow the chain of policies from the root keys.
 
     1. Each policy is signed by the root before it and by its own, the first by the anchor's
@@ -107,13 +107,15 @@ def establish_policies(
     history = open_policy_history(envelopes, anchor.root_keys, anchor.threshold)
     newest = history[-1]
     # 2.
-    after = seen.with_policy(Mark(newest.version, newest.digest), parse_time(newest.issued))
+    after = seen.with_policy(
+        HighWaterMark(newest.version, newest.digest), parse_time(newest.issued)
+    )
     if seen.policy and seen.policy.digest not in {policy.digest for policy in history}:
         raise Refusal(Reason.POLICY_ROLLED_BACK, "the chain is not the one seen before")
-    return PolicyStanding(history, after)
+    return PolicyState(history, after)
 
 
-def establish(policies: PolicyStanding, statement: Envelope | None, now: datetime) -> Standing:
+def establish(policies: PolicyState, statement: Envelope | None, now: datetime) -> TrustState:
     """Add the statement of freshness.
 
     1. There is one, signed by a freshness service of the current policy; neither has expired.
@@ -128,8 +130,8 @@ def establish(policies: PolicyStanding, statement: Envelope | None, now: datetim
     freshness = verify_freshness(statement, policies.current, now)
     # 2.
     seen = policies.seen.with_freshness(
-        Mark(freshness.sequence, statement.payload_digest),
+        HighWaterMark(freshness.sequence, statement.payload_digest),
         parse_time(freshness.issued),
         frozenset(freshness.revoked),
     )
-    return Standing(policies, freshness, seen, seen.now(now))
+    return TrustState(policies, freshness, seen, seen.now(now))

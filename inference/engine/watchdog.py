@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.statistics import Fault
+from inference.engine.statistics import RunFault
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Watchdog:
             return
         began = now - terms.seconds
         if version.end_runs(began):
-            version.statistics.happened(Fault.RUN_ENDED)
+            version.statistics.happened(RunFault.RUN_ENDED)
             _log.error("a run of %s took over %s s: ended", version.digest, terms.seconds)
         if version.is_running_since(began - self._grace):
             version.give_up()
@@ -106,7 +106,7 @@ class Watchdog:
     def _replace(self, version: ReadyVersion, terms: _Terms) -> None:
         try:
             version.take_over(terms.build())
-            version.statistics.happened(Fault.SESSIONS_REPLACED)
+            version.statistics.happened(RunFault.SESSIONS_REPLACED)
             _log.error("version %s has new sessions", version.digest)
         except Exception:  # whatever keeps it from coming back, it is tried again
             _log.exception("version %s hangs and cannot be replaced", version.digest)

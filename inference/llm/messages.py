@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.llm.request import LONGEST_STOP, MOST_STOPS, Asked, Sampling
+from inference.llm.request import LONGEST_STOP, MOST_STOPS, Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, read_inputs, read_outputs, write_inputs, write_outputs
@@ -44,7 +44,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AnswerPart:
     """A part of an answer: new `ids` and the text that they complete. `finish`, of the last one,
     says why it ends: `stop` or `length`; and `usage`, where ids are not told, how many tokens
     prompt and answer had.
@@ -58,7 +58,7 @@ class Piece:
 
 def read_asked(
     request: oip.ModelInferRequest, seed: Callable[[], int], tokens: int = DEFAULT_TOKENS
-) -> Asked:
+) -> SamplingRequest:
     """What a request asks; where tokens are drawn and it names no seed, `seed` gives one. Where it
     names no `max_tokens`, they are so many `tokens`.
 
@@ -80,7 +80,7 @@ def read_asked(
     if len(tensors) != 1 or not tensors.keys() <= {TEXT_INPUT, MESSAGES}:
         raise Refusal(Reason.TENSOR_NAME, f"one of {TEXT_INPUT} and {MESSAGES}")
     ((name, tensor),) = tensors.items()
-    return Asked(_one(tensor), name == MESSAGES, sampling)
+    return SamplingRequest(_one(tensor), name == MESSAGES, sampling)
 
 
 def wants_pieces(request: oip.ModelInferRequest) -> bool:
@@ -100,7 +100,7 @@ def without_sampling(request: oip.ModelInferRequest) -> oip.ModelInferRequest:
     return rest
 
 
-def write_asked(request: oip.ModelInferRequest, asked: Asked) -> None:
+def write_asked(request: oip.ModelInferRequest, asked: SamplingRequest) -> None:
     """What `read_asked` reads again, for a generator."""
     sampling = asked.sampling
     request.parameters["max_tokens"].int64_param = sampling.max_tokens
@@ -136,7 +136,7 @@ def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], fl
 
 
 def write_piece(
-    response: oip.ModelInferResponse, piece: Piece, wanted: Sequence[str] = OUTPUTS
+    response: oip.ModelInferResponse, piece: AnswerPart, wanted: Sequence[str] = OUTPUTS
 ) -> None:
     """A piece as the protocol carries it, with the outputs that are wanted."""
     response.parameters[FINAL].bool_param = bool(piece.finish)
@@ -146,7 +146,7 @@ def write_piece(
     write_outputs(response, [each for each in outputs if each.name in wanted])
 
 
-def read_piece(response: oip.ModelInferResponse) -> Piece:
+def read_piece(response: oip.ModelInferResponse) -> AnswerPart:
     """What `write_piece` wrote. Raises Refusal(ANSWER_MALFORMED)."""
     tensors = _outputs(response, TEXT_OUTPUT, TOKEN_IDS)
     finish = response.parameters[FINISH].string_param if FINISH in response.parameters else ""
@@ -154,7 +154,7 @@ def read_piece(response: oip.ModelInferResponse) -> Piece:
         raise Refusal(Reason.ANSWER_MALFORMED, "a piece ends for another reason")
     if FINAL not in response.parameters or response.parameters[FINAL].bool_param != bool(finish):
         raise Refusal(Reason.ANSWER_MALFORMED, "a piece does not say whether it is the last")
-    return Piece(_ids(tensors[TOKEN_IDS]), _one(tensors[TEXT_OUTPUT]), finish)
+    return AnswerPart(_ids(tensors[TOKEN_IDS]), _one(tensors[TEXT_OUTPUT]), finish)
 
 
 def _outputs(response: oip.ModelInferResponse, *names: str) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
-from inference.model.config import Data, ModelConfig
+from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
@@ -80,7 +80,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SamplingRequest:
     """One request: a prompt as it came, text or the JSON of chat messages, and the sampling."""
 
     prompt: bytes
@@ -141,7 +141,7 @@ class PromptScreen:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class GeneratorTerms:
     """`generator.json`, checked. `prompt_tokens` and `output_tokens` are the most that a request
     may have and may ask for. With the `precision` INT8 the stored matrices are rounded to eight
     bits as they are loaded; the file says nothing of FLOAT32, nor of `screening` where the model
@@ -151,7 +151,7 @@ class Terms:
     name: str
     description: str
     intended_use: str
-    data: Data
+    data: TrainingDataInfo
     prompt_tokens: int
     output_tokens: int
     screening: PromptScreen | None
@@ -203,7 +203,7 @@ class Terms:
             name=fields.text(top["name"]),
             description=fields.text(top["description"]),
             intended_use=fields.text(top["intended_use"]),
-            data=Data(fields.text(source["name"]), fields.text(source["license"])),
+            data=TrainingDataInfo(fields.text(source["name"]), fields.text(source["license"])),
             prompt_tokens=top["prompt_tokens"],
             output_tokens=top["output_tokens"],
             screening=screening,

@@ -32,7 +32,7 @@ from typing import Any
 
 from inference.batching.limits import Batching
 from inference.model.columns import Column, decode_columns, number, numbers
-from inference.model.row_rules import Columns
+from inference.model.row_rules import RowRules
 from inference.runtime import response_contract
 from inference.text.tokens import TokenRules
 from sealgate.reasons import Reason
@@ -105,7 +105,7 @@ _REQUIRED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class TrainingDataInfo:
     """What the model was trained on, and under which licence that is."""
 
     name: str
@@ -113,7 +113,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Domain:
+class InputDomain:
     """The range of every element of an input."""
 
     min: float
@@ -125,7 +125,7 @@ class Domain:
 
 
 # Embeddings have no bounds; float32 ends somewhere.
-UNBOUNDED = Domain(-3e38, 3e38)
+UNBOUNDED = InputDomain(-3e38, 3e38)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +147,18 @@ class ModelConfig:
     name: str
     description: str
     intended_use: str
-    data: Data
+    data: TrainingDataInfo
     input: TensorSpec
     output: TensorSpec
     labels: tuple[str, ...]
-    domain: Domain
+    domain: InputDomain
     eps: float
     batching: Batching
     scaling: InputScaling | None = None
     tokens: TokenRules | None = None
     blocks: bool = True
     columns: tuple[Column, ...] = ()
-    table: Columns | None = field(init=False, repr=False, compare=False, default=None)
+    table: RowRules | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         check_name(self.name, Reason.DOCUMENT_MALFORMED)
@@ -188,7 +188,7 @@ class ModelConfig:
                 raise fields.malformed("there is a column for each place of a row")
             scaling = self.scaling or InputScaling((0.0,), (1.0,))
             domain = self.domain.min, self.domain.max
-            table = Columns.of(self.columns, domain, scaling.offset, scaling.scale)
+            table = RowRules.of(self.columns, domain, scaling.offset, scaling.scale)
             object.__setattr__(self, "table", table)
 
     @property
@@ -293,14 +293,14 @@ def _screening(value: Any, text: bool) -> tuple[float, bool]:
     return number(item["eps"]), stated or not text
 
 
-def _data(value: Any) -> Data:
+def _data(value: Any) -> TrainingDataInfo:
     item = fields.record(value, ("name", "license"))
-    return Data(fields.text(item["name"]), fields.text(item["license"]))
+    return TrainingDataInfo(fields.text(item["name"]), fields.text(item["license"]))
 
 
-def _domain(value: Any) -> Domain:
+def _domain(value: Any) -> InputDomain:
     item = fields.record(value, ("min", "max"))
-    return Domain(number(item["min"]), number(item["max"]))
+    return InputDomain(number(item["min"]), number(item["max"]))
 
 
 def _input_scaling(value: Any) -> InputScaling:

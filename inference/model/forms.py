@@ -24,7 +24,7 @@ Feeds = dict[str, Array]
 Work = Callable[[Array], tuple[Array, ...]]
 
 
-class Form(Protocol):
+class InputForm(Protocol):
     """How rows [n, …] of one model are taken, fed and run."""
 
     tokenizer: TextTokenizer | None
@@ -61,7 +61,7 @@ class Form(Protocol):
         ...
 
 
-class Numbers:
+class NumberForm:
     """Rows of float32."""
 
     tokenizer: TextTokenizer | None = None
@@ -101,7 +101,7 @@ class Numbers:
         return work(rows)
 
 
-class Tokens:
+class TokenForm:
     """Rows of tokens: see `inference.text.tokens`. Without a tokenizer, texts cannot be taken."""
 
     def __init__(
@@ -142,15 +142,15 @@ class Tokens:
         return self._rules.run(rows, work)
 
 
-def form_of(config: ModelConfig, tokenizer: bytes | None = None) -> Form:
+def form_of(config: ModelConfig, tokenizer: bytes | None = None) -> InputForm:
     """The form of a model's rows. `tokenizer` is its tokenizer.json, if it has one.
 
     Raises as `TextTokenizer.open` does.
     """
     if config.tokens is None:
-        return Numbers(config)
+        return NumberForm(config)
     opened = TextTokenizer.open(tokenizer, config.tokens) if tokenizer is not None else None
-    return Tokens(config, config.tokens, opened)
+    return TokenForm(config, config.tokens, opened)
 
 
 def check_tokenizer(config: ModelConfig, tokenizer: bytes | None) -> None:

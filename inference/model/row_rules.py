@@ -30,7 +30,7 @@ _WORD = Column("word", step=1.0, min=0.0, max=1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Columns:
+class RowRules:
     """The D places of a row, in units of rows as they are sent.
 
     `numbers` [D] are those that can be a little more or less, `free` [D] those of them that a
@@ -61,7 +61,7 @@ class Columns:
         domain: tuple[float, float],
         offset: Sequence[float] = (0.0,),
         scale: Sequence[float] = (1.0,),
-    ) -> "Columns":
+    ) -> "RowRules":
         """Of columns in the units before scaling: (raw - offset) / scale lies in the domain.
 
         Raises DOCUMENT_MALFORMED for a range beyond the domain or not of the column's values, and
@@ -160,7 +160,7 @@ class Columns:
 class _Gate:
     """What rows are held to, computed once: each request passes here."""
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: RowRules) -> None:
         rounding = columns.rounding
         self._least, self._most = columns.low - rounding, columns.high + rounding
         at = self._stepped = np.flatnonzero(columns.whole)

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
-from inference.observability.trace_context import Parent
+from inference.observability.trace_context import ParentSpan
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class OtlpTracer:
         return cls(BatchSpanProcessor(OTLPSpanExporter(endpoint)), share, service)
 
     @contextmanager
-    def call(self, name: str, parent: Parent | None) -> Iterator[None]:
+    def call(self, name: str, parent: ParentSpan | None) -> Iterator[None]:
         with self._tracer.start_as_current_span(
             name,
             _below(parent),
@@ -48,7 +48,7 @@ class OtlpTracer:
             yield
 
     def stream(
-        self, name: str, parent: Parent | None, items: Generator[T, None, None]
+        self, name: str, parent: ParentSpan | None, items: Generator[T, None, None]
     ) -> Iterator[T]:
         span = self._tracer.start_span(name, _below(parent), SpanKind.SERVER)
         here = trace.set_span_in_context(span)
@@ -96,7 +96,7 @@ class _End:
 _END = _End()
 
 
-def _below(parent: Parent | None) -> context.Context:
+def _below(parent: ParentSpan | None) -> context.Context:
     """Where a call's span belongs: below the caller's, where it named one."""
     around = context.Context()
     if parent is None:

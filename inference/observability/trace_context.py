@@ -16,7 +16,7 @@ Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Parent:
+class ParentSpan:
     """Whose span a call's own belongs below: ids as they stand in a `traceparent`."""
 
     trace: int
@@ -24,10 +24,10 @@ class Parent:
     flags: int
 
 
-def parent_in(metadata: Metadata) -> Parent | None:
+def parent_in(metadata: Metadata) -> ParentSpan | None:
     """That of the one `traceparent` of a call; None where it has none, several or another form."""
     values = [value for key, value in metadata if key == TRACEPARENT]
     if len(values) != 1 or not isinstance(values[0], str):
         return None
     found = _TRACEPARENT.fullmatch(values[0])
-    return Parent(*(int(part, 16) for part in found.groups())) if found else None
+    return ParentSpan(*(int(part, 16) for part in found.groups())) if found else None

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from inference.observability.trace_context import TRACEPARENT, Metadata, Parent, parent_in
+from inference.observability.trace_context import TRACEPARENT, Metadata, ParentSpan, parent_in
 from sealgate.settings import ConfigError
 
 _OFF: AbstractContextManager[None] = nullcontext()
@@ -39,10 +39,10 @@ class TraceSettings:
 class Tracer(Protocol):
     """What makes spans. Times are in nanoseconds of the monotonic clock."""
 
-    def call(self, name: str, parent: Parent | None) -> AbstractContextManager[Any]: ...
+    def call(self, name: str, parent: ParentSpan | None) -> AbstractContextManager[Any]: ...
 
     def stream(
-        self, name: str, parent: Parent | None, items: Generator[T, None, None]
+        self, name: str, parent: ParentSpan | None, items: Generator[T, None, None]
     ) -> Iterator[T]: ...
 
     def span(self, name: str) -> AbstractContextManager[Any]: ...

@@ -26,7 +26,7 @@ SMALL_GRAPH = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class GraphSpread:
     """`lanes` batches of a version may run at once, each on `threads` threads."""
 
     lanes: int
@@ -62,11 +62,11 @@ class CpuSettings:
             _log.warning(text, threads_per_run, cores)
         return cls(cores, min(cores, threads_per_run))
 
-    def spread(self, graph_size: int) -> Spread:
+    def spread(self, graph_size: int) -> GraphSpread:
         """The spread for a graph of `graph_size` bytes."""
         if graph_size < SMALL_GRAPH:
-            return Spread(lanes=1, threads=1)
-        return Spread(self.cores // self.threads_per_run, self.threads_per_run)
+            return GraphSpread(lanes=1, threads=1)
+        return GraphSpread(self.cores // self.threads_per_run, self.threads_per_run)
 
 
 def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
@@ -125,7 +125,7 @@ def _read(path: Path) -> str | None:
 _PATIENCE_SECONDS = 1.0
 
 
-class Cores:
+class CorePool:
     """Room for so many runs at once, of whatever version. Safe for many threads."""
 
     def __init__(self, runs: int, patience: float = _PATIENCE_SECONDS) -> None:
@@ -163,12 +163,12 @@ class Cores:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunSettings:
     """How graphs are run: by the `settings`, and within the `cores` that all versions share."""
 
     settings: RuntimeSettings = ON_CPU
-    cores: Cores | None = None
+    cores: CorePool | None = None
 
 
-ALONE = Running()
+ALONE = RunSettings()
 """On the processor, with nobody to share it with."""

@@ -73,7 +73,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HostMachine:
     """`cores` and `memory` (bytes) are what this process may use, by affinity and cgroup.
 
     `instructions` are those of the processor that INT8 kernels use. `gpu_problem` says why
@@ -94,7 +94,7 @@ class Machine:
     providers: tuple[str, ...]
 
     @classmethod
-    def look(cls, folder: Path) -> "Machine":
+    def look(cls, folder: Path) -> "HostMachine":
         """This one; the disk is that of `folder`, which need not be there yet."""
         gpus = find_gpus()
         return cls(

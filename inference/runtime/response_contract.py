@@ -1,7 +1,7 @@
 """What a response graph must look like, whatever trained it and whatever it was exported by.
 
 A response graph is one ONNX graph that answers "what is the model's output, and how does it move
-when the input does?" (see `training.export` for how ours is made):
+when the input does?" (see `training.export.classifier` for how ours is made):
 
     inputs   x         float32 [n, ...]  the rows, shaped as the serving graph takes them
              label     int64   [n]       the class to step away from; -1 is the model's own answer

@@ -19,7 +19,7 @@ PGD_STEPS = 20
 PGD_SHARE = 6
 
 
-class Session(Protocol):
+class AttackSession(Protocol):
     """What is needed of a runtime: an ONNX Runtime session is one."""
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> Any: ...
@@ -41,7 +41,7 @@ def feeds(
 
 
 def fgsm(
-    session: Session,
+    session: AttackSession,
     x: Rows,
     eps: float,
     clip_min: float,
@@ -54,7 +54,7 @@ def fgsm(
 
 
 def pgd(
-    session: Session,
+    session: AttackSession,
     x: Rows,
     labels: Labels,
     eps: float,
@@ -76,7 +76,7 @@ def pgd(
 
 
 def walk(
-    session: Session,
+    session: AttackSession,
     start: Rows,
     labels: Labels,
     ends: tuple[Rows, Rows],

@@ -44,7 +44,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class ScoreThreshold:
     """A threshold no lower than the `rank`-th largest clean score, and the rate of false alarms
     that this backs.
     """
@@ -55,7 +55,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class BenignShift:
     """A benign change, and the `rank`-th largest score of the calibration rows under it."""
 
     name: str
@@ -69,9 +69,9 @@ class Calibration:
 
     scores: tuple[float, ...]
     confidence: float
-    adversarial: Limit
-    suspect: Limit
-    shifts: tuple[Shift, ...] = ()
+    adversarial: ScoreThreshold
+    suspect: ScoreThreshold
+    shifts: tuple[BenignShift, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.scores or not 0.5 <= self.confidence < 1:
@@ -134,15 +134,19 @@ class Calibration:
             raise fields.malformed("a threshold claims a bound that its rank does not back")
 
 
-def _limit_value(limit: Limit) -> dict[str, Any]:
+def _limit_value(limit: ScoreThreshold) -> dict[str, Any]:
     return {"bound": limit.bound, "rank": limit.rank, "threshold": limit.threshold}
 
 
-def _limit(value: Any) -> Limit:
+def _limit(value: Any) -> ScoreThreshold:
     item = fields.record(value, ("bound", "rank", "threshold"))
-    return Limit(number(item["bound"]), fields.integer(item["rank"]), number(item["threshold"]))
+    return ScoreThreshold(
+        number(item["bound"]), fields.integer(item["rank"]), number(item["threshold"])
+    )
 
 
-def _shift(value: Any) -> Shift:
+def _shift(value: Any) -> BenignShift:
     item = fields.record(value, ("name", "rank", "score"))
-    return Shift(fields.text(item["name"]), fields.integer(item["rank"]), number(item["score"]))
+    return BenignShift(
+        fields.text(item["name"]), fields.integer(item["rank"]), number(item["score"])
+    )

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from inference.screening import scoring
 from inference.screening.calibration import Calibration, Floats
 from inference.screening.first_stage import FEATURES, FirstStage
-from inference.screening.scoring import Scaling, Scoring, Weights
+from inference.screening.scoring import FeatureScaling, Scoring, ScoringWeights
 from sealgate.trust import canonical, fields
 
 TYPE = "sealgate/detector/v2"
@@ -58,9 +58,9 @@ def disagreeing(
 class Detector:
     """Scores features and judges scores. Immutable; safe to share between threads."""
 
-    scaling: Scaling
-    clean: Weights
-    trained: Weights
+    scaling: FeatureScaling
+    clean: ScoringWeights
+    trained: ScoringWeights
     calibration: Calibration
     fitted_on: tuple[str, ...]
     first: FirstStage | None = None

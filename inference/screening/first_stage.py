@@ -34,7 +34,7 @@ _READING = ("mean", "basis", "whitening", "center")
 _TINY = np.float32(1e-6)
 
 
-class Shown(NamedTuple):
+class RunOutputs(NamedTuple):
     """Of rows, what an answer's run shows: `inputs` [n, I], the `vectors` [n, D] that entered the
     last layer, and the logits [n, C].
     """
@@ -45,7 +45,7 @@ class Shown(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClassProjection:
     """How clean rows of each class lie: `mean` [D] and `basis` [D, K] lead to K principal
     components; `whitening` [K, C K] and `center` [C K] from there to where each class is a standard
     Gaussian. All row by row.
@@ -114,17 +114,17 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class ClassProjections:
     """Of inputs, and of the vectors that enter the last layer."""
 
-    inputs: Reading
-    vectors: Reading
+    inputs: ClassProjection
+    vectors: ClassProjection
 
     def __post_init__(self) -> None:
         if self.inputs.classes != self.vectors.classes:
             raise fields.malformed("inputs and vectors are not of the same classes")
 
-    def features(self, shown: Shown, weight: Rows) -> Rows:
+    def features(self, shown: RunOutputs, weight: Rows) -> Rows:
         """`FEATURES` of rows, float32 [n, FEATURES]; `weight` [C, D] is the last layer's."""
         logits, own = shown.logits, shown.logits.argmax(axis=1)
         rows = np.arange(len(logits))
@@ -154,14 +154,14 @@ class Readings:
     def read(cls, value: Any) -> Self:
         """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
         item = fields.record(value, ("inputs", "vectors"))
-        return cls(Reading.read(item["inputs"]), Reading.read(item["vectors"]))
+        return cls(ClassProjection.read(item["inputs"]), ClassProjection.read(item["vectors"]))
 
 
 @dataclass(frozen=True, slots=True)
 class FirstStage:
     """What it reads, how it scores that, and the score up to which a row goes no further."""
 
-    readings: Readings
+    readings: ClassProjections
     scoring: Scoring
     cut: float
 
@@ -187,7 +187,7 @@ class FirstStage:
     def read(cls, value: Any) -> Self:
         """Read what `value` wrote; anything else raises Refusal(DOCUMENT_MALFORMED)."""
         item = fields.record(value, ("readings", *scoring.NAMES, "cut"))
-        return cls(Readings.read(item["readings"]), Scoring.read(item), number(item["cut"]))
+        return cls(ClassProjections.read(item["readings"]), Scoring.read(item), number(item["cut"]))
 
 
 Ids = npt.NDArray[np.int64]
@@ -195,7 +195,7 @@ VOTES, PLACES = "wording.votes", "wording.places"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Words:
+class WordTables:
     """The tables `votes` [V, C] and `places` [V, W] of a response graph."""
 
     votes: Rows

@@ -25,7 +25,7 @@ _LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
+class FeatureScaling:
     """Where each feature lies on clean rows, how widely it spreads, and where it is cut off."""
 
     center: tuple[float, ...]
@@ -40,7 +40,7 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class ScoreTail:
     """Where a score's upper tail begins on clean rows, its median, and how fast it thins out."""
 
     median: float
@@ -51,7 +51,7 @@ class Tail:
             raise fields.malformed("a tail thins out")
 
     @classmethod
-    def of(cls, scores: Floats) -> "Tail":
+    def of(cls, scores: Floats) -> "ScoreTail":
         """The exponential tail through the median and the 95th percentile of clean scores [n]."""
         median, high = np.quantile(scores, [0.5, 0.95])
         return cls(float(median), float(max(high - median, _LEAST) / np.log(10)))
@@ -63,7 +63,7 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class ScoringWeights:
     """bias + linear . z + z' Q z, where Q's upper triangle is `quadratic`, row by row, and the tail
     of what follows from it.
     """
@@ -71,7 +71,7 @@ class Weights:
     bias: float
     linear: tuple[float, ...]
     quadratic: tuple[float, ...]
-    tail: Tail
+    tail: ScoreTail
     _linear: Floats = field(init=False, repr=False, compare=False)
     _triangle: Floats = field(init=False, repr=False, compare=False)
 
@@ -96,9 +96,9 @@ class Scoring:
     threads.
     """
 
-    scaling: Scaling
-    clean: Weights
-    trained: Weights
+    scaling: FeatureScaling
+    clean: ScoringWeights
+    trained: ScoringWeights
     _center: Floats = field(init=False, repr=False, compare=False)
     _inverse: Floats = field(init=False, repr=False, compare=False)
 
@@ -153,12 +153,12 @@ class Scoring:
         return cls(_scaling(item["scaling"]), _weights(item["clean"]), _weights(item["trained"]))
 
 
-def _scaling(value: Any) -> Scaling:
+def _scaling(value: Any) -> FeatureScaling:
     item = fields.record(value, ("center", "spread", "limit"))
-    return Scaling(numbers(item["center"]), numbers(item["spread"]), number(item["limit"]))
+    return FeatureScaling(numbers(item["center"]), numbers(item["spread"]), number(item["limit"]))
 
 
-def _weights_value(weights: Weights) -> dict[str, Any]:
+def _weights_value(weights: ScoringWeights) -> dict[str, Any]:
     return {
         "bias": weights.bias,
         "linear": list(weights.linear),
@@ -167,12 +167,12 @@ def _weights_value(weights: Weights) -> dict[str, Any]:
     }
 
 
-def _weights(value: Any) -> Weights:
+def _weights(value: Any) -> ScoringWeights:
     item = fields.record(value, ("bias", "linear", "quadratic", "tail"))
     tail = fields.record(item["tail"], ("median", "decay"))
-    return Weights(
+    return ScoringWeights(
         number(item["bias"]),
         numbers(item["linear"]),
         numbers(item["quadratic"]),
-        Tail(number(tail["median"]), number(tail["decay"])),
+        ScoreTail(number(tail["median"]), number(tail["decay"])),
     )

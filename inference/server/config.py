@@ -42,7 +42,7 @@ class RaySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class ListenAddress:
     """A unix `socket`, or `tls` as host:port with the gateways' certificates pinned."""
 
     socket: Path | None = None
@@ -57,7 +57,7 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class EngineTlsFiles:
     """This engine's certificate with its key, and the `gateways`' own certificates, all of which
     are read again when they change.
     """
@@ -70,7 +70,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class EngineTrustFiles:
     """What the engine believes without asking a gateway: root keys, and what it saw last."""
 
     root_keys: tuple[Path, ...]
@@ -86,7 +86,7 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Artifacts:
+class ArtifactLocation:
     """Where versions' files are, to read alone: a folder, or `s3://bucket/prefix`, whose service
     is at `endpoint` unless it is AWS.
     """
@@ -110,7 +110,7 @@ class Artifacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class EngineIdentity:
     """The principal of the role `engine` that this is, and the key that the policy lists."""
 
     name: str
@@ -139,11 +139,11 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    listen: Listen
-    trust: Trust
-    artifacts: Artifacts
-    engine: Identity
-    tls: Tls = field(default_factory=Tls)
+    listen: ListenAddress
+    trust: EngineTrustFiles
+    artifacts: ArtifactLocation
+    engine: EngineIdentity
+    tls: EngineTlsFiles = field(default_factory=EngineTlsFiles)
     limits: EngineLimits = field(default_factory=EngineLimits)
     batching: tuple[BatchingBounds, ...] = ()
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)

@@ -20,12 +20,12 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 
-from inference.batching.cost_model import Costs
+from inference.batching.cost_model import BatchCosts
 from inference.engine.admission import SignedManifest
-from inference.engine.engine import Answer, Engine, Live
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.engine import Engine, InferenceResult, LiveVersion
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
-from inference.server.load import Load
+from inference.server.load import LoadRequest
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
@@ -34,7 +34,7 @@ from sealgate.trust.statements.engine_counts import EngineCounts
 from sealgate.trust.times import format_time
 
 
-class Tally:
+class RunTally:
     """Counts requests and rows. Safe for many threads."""
 
     def __init__(
@@ -74,17 +74,17 @@ class Tally:
 
 _LEAVING_SECONDS = 60.0
 # By model and number: a version, and until when it is answered for, in seconds of `monotonic`.
-Leaving: TypeAlias = Mapping[tuple[str, int], tuple[Live, float]]
+Leaving: TypeAlias = Mapping[tuple[str, int], tuple[LiveVersion, float]]
 
 
-class Files(Protocol):
+class ArtifactFiles(Protocol):
     def read(self, digest: str, size: int) -> bytes:
         """See `registry.artifacts.ArtifactStore.read`."""
         ...
 
 
 @runtime_checkable
-class Measurable(Protocol):
+class CostMeasurable(Protocol):
     """A version whose batches' costs can be found out."""
 
     @property
@@ -92,20 +92,20 @@ class Measurable(Protocol):
         """What runs its graphs."""
         ...
 
-    def costs(self) -> Costs:
+    def costs(self) -> BatchCosts:
         """Runs golden inputs of each size; raises Refusal where that cannot be."""
         ...
 
 
-class Host:
+class EngineHost:
     """An engine, what it was shown, and what it ran. Safe for many threads."""
 
     def __init__(
         self,
         engine: Engine,
-        seen: SeenFile,
-        files: Files,
-        tally: Tally | None,
+        seen: RollbackGuardFile,
+        files: ArtifactFiles,
+        tally: RunTally | None,
         clock: Callable[[], datetime],
         patience: float,
     ) -> None:
@@ -120,16 +120,18 @@ class Host:
         self._clock = clock
         self._patience = patience
         self._loading = threading.Lock()
-        self._shown: dict[Place, Load] = {}
+        self._shown: dict[Place, LoadRequest] = {}
         self._leaving: Leaving = {}
         self._measuring = threading.Lock()
-        self._costs: weakref.WeakKeyDictionary[Measurable, Costs] = weakref.WeakKeyDictionary()
+        self._costs: weakref.WeakKeyDictionary[CostMeasurable, BatchCosts] = (
+            weakref.WeakKeyDictionary()
+        )
 
     @property
     def engine(self) -> Engine:
         return self._engine
 
-    def load(self, load: Load) -> None:
+    def load(self, load: LoadRequest) -> None:
         """Follow the pointer, and what comes with it.
 
         Raises: QUEUE_FULL while another load takes too long; whatever keeps the engine from
@@ -146,12 +148,12 @@ class Host:
             # Whatever the next table leaves out, requests that resolved it may be on their way.
             self._leaving = {**self._leaving, **_leaving(before.values())}
             with self._showing(load):
-                self._follow(load, _Shown(load, shown, self._files), before)
+                self._follow(load, _ShownPointers(load, shown, self._files), before)
             self._shown = shown
         finally:
             self._loading.release()
 
-    def resolve(self, model: str, version: int, digest: str) -> Live:
+    def resolve(self, model: str, version: int, digest: str) -> LiveVersion:
         """The version of that number and digest, while it is live or was until a moment ago.
 
         Raises: as `Engine.resolve`; VERSION_NOT_LIVE where the number stands for other bytes.
@@ -174,30 +176,30 @@ class Host:
 
     def infer(
         self,
-        live: Live,
+        live: LiveVersion,
         x: npt.NDArray[Any],
         deadline: float,
         active: Callable[[], bool],
         urgent: bool,
         caller: str,
-    ) -> Answer:
+    ) -> InferenceResult:
         """See `Engine.infer`; what was run is counted before anyone hears of it."""
         answer = self._engine.infer(live, x, deadline, active, urgent, caller)
         self.ran(live, len(x))
         return answer
 
-    def ran(self, live: Live, rows: int) -> None:
+    def ran(self, live: LiveVersion, rows: int) -> None:
         """Count a request of so many rows that a version has run."""
         if self._tally is not None:
             self._tally.ran(live.digest, rows)
 
-    def costs(self, model: str, version: int, digest: str) -> tuple[str, Costs]:
+    def costs(self, model: str, version: int, digest: str) -> tuple[str, BatchCosts]:
         """What runs the version's graphs here, and what its batches cost, measured once.
 
         Nothing of it is counted: nobody was answered. Raises: as `resolve`; ENGINE_UNSUITABLE.
         """
         ready = self.resolve(model, version, digest).ready
-        if not isinstance(ready, Measurable):
+        if not isinstance(ready, CostMeasurable):
             raise Refusal(Reason.ENGINE_UNSUITABLE, "it runs elsewhere still")
         with self._measuring:
             costs = self._costs.get(ready)
@@ -215,11 +217,13 @@ class Host:
         """See `Engine.close`."""
         return self._engine.close(timeout)
 
-    def _showing(self, load: Load) -> AbstractContextManager[None]:
+    def _showing(self, load: LoadRequest) -> AbstractContextManager[None]:
         """What goes on around a load's being followed: nothing, where graphs are run right here."""
         return nullcontext()
 
-    def _follow(self, load: Load, state: "_Shown", before: Mapping[Place, Live]) -> None:
+    def _follow(
+        self, load: LoadRequest, state: "_ShownPointers", before: Mapping[Place, LiveVersion]
+    ) -> None:
         update = self._engine.update(state, state)
         self._leaving = self._left_behind(before)
         refusals = [item for item in update.rejected if (item.model, item.alias) == load.place]
@@ -228,7 +232,7 @@ class Host:
         if refusals:
             raise Refusal(refusals[0].reason, refusals[0].detail)
 
-    def _left_behind(self, before: Mapping[Place, Live]) -> Leaving:
+    def _left_behind(self, before: Mapping[Place, LiveVersion]) -> Leaving:
         """The versions that an alias has just moved away from, and those of a moment ago."""
         after, now = self._engine.live(), time.monotonic()
         moved = [
@@ -250,18 +254,18 @@ class Host:
         }
 
 
-def _leaving(lives: Iterable[Live]) -> dict[tuple[str, int], tuple[Live, float]]:
+def _leaving(lives: Iterable[LiveVersion]) -> dict[tuple[str, int], tuple[LiveVersion, float]]:
     end = time.monotonic() + _LEAVING_SECONDS
     return {(live.model, live.version): (live, end) for live in lives}
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _ShownPointers:
     """The newest load's policies and freshness with every pointer shown: a Snapshot and Source."""
 
-    newest: Load
-    loads: Mapping[Place, Load]
-    files: Files
+    newest: LoadRequest
+    loads: Mapping[Place, LoadRequest]
+    files: ArtifactFiles
 
     @property
     def policies(self) -> tuple[Envelope, ...]:

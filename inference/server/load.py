@@ -24,7 +24,7 @@ PARTS = frozenset({POLICIES, FRESHNESS, POINTER, MANIFEST, SIGNATURE})
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadRequest:
     """What one call asks an engine to follow."""
 
     place: Place

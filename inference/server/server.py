@@ -23,10 +23,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from inference.observability import tracing
 from inference.server import unix_sockets
 from inference.server.config import EngineConfig, EngineLimits
-from inference.server.host import Host
-from inference.server.patience import Patience
-from inference.server.services import InferenceService, OwnService
-from inference.server.tls import EngineTls
+from inference.server.host import EngineHost
+from inference.server.services import EngineInferenceService, EngineReportService
+from inference.server.tls import CertificateReloader
+from inference.server.wait_limits import WaitLimiter
 from sealgate.oip import grpc_service_pb2
 from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,
@@ -80,11 +80,11 @@ _PING_MS = 1_000
 _PEER = "x509_pem_cert"
 
 
-class Guard(grpc.ServerInterceptor):
+class AccessInterceptor(grpc.ServerInterceptor):
     """Stands before every handler. `pinned`: says the certificates of callers; None on a socket."""
 
     def __init__(
-        self, pinned: Callable[[], Container[x509.Certificate]] | None, patience: Patience
+        self, pinned: Callable[[], Container[x509.Certificate]] | None, patience: WaitLimiter
     ) -> None:
         self._pinned = pinned
         self._patience = patience
@@ -161,13 +161,13 @@ class Guard(grpc.ServerInterceptor):
         return guarded
 
 
-class Server:
+class EngineServer:
     """An engine's server; `start` begins to answer."""
 
     def __init__(
         self,
         config: EngineConfig,
-        host: Host,
+        host: EngineHost,
         service: GRPCInferenceServiceServicer | None = None,
     ) -> None:
         """Binds the listener; `service` answers in the place of the one that runs graphs.
@@ -175,14 +175,14 @@ class Server:
         Raises: ConfigError; SOCKET_EXPOSED.
         """
         limits = config.limits
-        tls = EngineTls(config.tls) if config.listen.tls else None
+        tls = CertificateReloader(config.tls) if config.listen.tls else None
         self._host = host
         self._drain = limits.drain
-        self._patience = Patience(limits.threads, limits.deadline)
-        guard = Guard(None if tls is None else lambda: tls.pinned, self._patience)
+        self._patience = WaitLimiter(limits.threads, limits.deadline)
+        guard = AccessInterceptor(None if tls is None else lambda: tls.pinned, self._patience)
         self._server = _new_server(limits, guard)
         self._health = health.HealthServicer()
-        self._add_services(service or InferenceService(host, limits.deadline))
+        self._add_services(service or EngineInferenceService(host, limits.deadline))
         self.address = _listen(self._server, config, tls)
 
     def start(self) -> None:
@@ -201,7 +201,7 @@ class Server:
     def _add_services(self, inference: GRPCInferenceServiceServicer) -> None:
         server, host = self._server, self._host
         add_GRPCInferenceServiceServicer_to_server(inference, server)
-        add_EngineServiceServicer_to_server(OwnService(host), server)
+        add_EngineServiceServicer_to_server(EngineReportService(host), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([service.full_name for service in SERVICES], server)
 
@@ -216,7 +216,7 @@ def _certificate(shown: Sequence[bytes]) -> x509.Certificate | None:
         return None
 
 
-def _new_server(limits: EngineLimits, guard: Guard) -> grpc.Server:
+def _new_server(limits: EngineLimits, guard: AccessInterceptor) -> grpc.Server:
     return grpc.server(
         futures.ThreadPoolExecutor(limits.threads, thread_name_prefix="call"),
         interceptors=[guard],
@@ -227,7 +227,7 @@ def _new_server(limits: EngineLimits, guard: Guard) -> grpc.Server:
             ("grpc.max_allowed_incoming_connections", limits.connections + _room()),
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_metadata_size", _METADATA_BYTES),
-            # Gateways' pings come more often than gRPC would have them: see `TlsDoor`.
+            # Gateways' pings come more often than gRPC would have them: see `TlsEndpoint`.
             ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_MS),
             ("grpc.so_reuseport", 0),
         ],
@@ -240,7 +240,7 @@ def _room() -> int:
     return max(0, min(_HANDSHAKES, soft - _OWN_FILES))
 
 
-def _listen(server: grpc.Server, config: EngineConfig, tls: EngineTls | None) -> str:
+def _listen(server: grpc.Server, config: EngineConfig, tls: CertificateReloader | None) -> str:
     """Binds the configured address and returns it, with the port that it got."""
     path = config.listen.socket
     try:

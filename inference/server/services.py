@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 
 from inference.model.inputs import model_input
-from inference.server.host import Host
-from inference.server.load import ALIAS, Load
+from inference.server.host import EngineHost
+from inference.server.load import ALIAS, LoadRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, Refusal
@@ -28,10 +28,10 @@ DIGEST, URGENT, CALLER = "digest", "urgent", "caller"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
-class InferenceService(GRPCInferenceServiceServicer):
+class EngineInferenceService(GRPCInferenceServiceServicer):
     """What of the Open Inference Protocol a gateway needs; the server refuses the rest."""
 
-    def __init__(self, host: Host, longest: float) -> None:
+    def __init__(self, host: EngineHost, longest: float) -> None:
         """`longest` is how many seconds a request may take."""
         self._host = host
         self._longest = longest
@@ -118,10 +118,10 @@ class InferenceService(GRPCInferenceServiceServicer):
         raise Refusal(Reason.PROMOTION_ONLY, "unload")
 
 
-class OwnService(EngineServiceServicer):
+class EngineReportService(EngineServiceServicer):
     """What the protocol has no words for: signed counts, and what batches cost."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: EngineHost) -> None:
         self._host = host
 
     def GetCounts(
@@ -143,7 +143,7 @@ class OwnService(EngineServiceServicer):
         )
 
 
-def read_load(request: oip.RepositoryModelLoadRequest) -> Load:
+def read_load(request: oip.RepositoryModelLoadRequest) -> LoadRequest:
     """Raises: PARAMETER_MALFORMED, NAME_MALFORMED, DOCUMENT_MALFORMED."""
     if request.repository_name:
         raise Refusal(Reason.PARAMETER_MALFORMED, "repository_name")
@@ -157,10 +157,10 @@ def read_load(request: oip.RepositoryModelLoadRequest) -> Load:
             alias = value.string_param
         else:
             parts[name] = value.bytes_param
-    return Load.read(request.model_name, alias, parts)
+    return LoadRequest.read(request.model_name, alias, parts)
 
 
-def write_load(load: Load) -> oip.RepositoryModelLoadRequest:
+def write_load(load: LoadRequest) -> oip.RepositoryModelLoadRequest:
     """What `read_load` reads."""
     model, alias = load.place
     request = oip.RepositoryModelLoadRequest(model_name=model)

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from inference.server.config import Tls
+from inference.server.config import EngineTlsFiles
 from sealgate.file_stamps import Stamps, stamps
 from sealgate.files import read_regular_file
 from sealgate.settings import ConfigError
@@ -92,7 +92,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ServerCertificate:
     """The engine's key and certificate, PEM, and whom it lets in."""
 
     key: bytes
@@ -100,7 +100,7 @@ class Shown:
     pinned: frozenset[x509.Certificate]
 
     @classmethod
-    def read(cls, tls: Tls) -> "Shown":
+    def read(cls, tls: EngineTlsFiles) -> "ServerCertificate":
         """Raises: ConfigError."""
         key, certificate = read_pair("[tls]", tls.key, tls.certificate)
         pinned = read_pinned("[tls] gateways", tls.gateways)
@@ -111,18 +111,18 @@ class Shown:
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], roots)
 
 
-class EngineTls:
+class CertificateReloader:
     """What the engine's next handshake goes by. Safe for many threads."""
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: EngineTlsFiles) -> None:
         """Raises: ConfigError where the files cannot be used."""
         self._tls = tls
         self._mutex = threading.Lock()
         self._stamps = self._look()
-        self._shown = Shown.read(tls)
+        self._shown = ServerCertificate.read(tls)
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> ServerCertificate:
         with self._mutex:
             found = self._look()
             if found != self._stamps:
@@ -153,7 +153,7 @@ class EngineTls:
 
     def _renew(self) -> None:
         try:
-            self._shown = Shown.read(self._tls)
+            self._shown = ServerCertificate.read(self._tls)
         except ConfigError as error:
             _log.error("the certificates of before stay: %s", error)
             return

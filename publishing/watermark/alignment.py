@@ -33,7 +33,7 @@ _GONE = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Aligned:
+class AlignedWeight:
     """A weight in the reference's order and scale, zero where a neuron is gone; how well it
     correlates with the reference, from -1 to 1; and which of its rows is which of the reference's.
     """
@@ -53,7 +53,7 @@ class _Match:
     column_signs: Floats
 
 
-def align(host: Floats, reference: Floats, hints: Sequence[Order] = ()) -> Aligned:
+def align(host: Floats, reference: Floats, hints: Sequence[Order] = ()) -> AlignedWeight:
     """Bring `host` [o, i, ...] into the order and scale of `reference` [O, I, ...], o <= O, i <= I.
 
     1. Rows and columns of both are scaled to unit size.
@@ -75,9 +75,9 @@ def align(host: Floats, reference: Floats, hints: Sequence[Order] = ()) -> Align
             break
     # 3.
     if best is None:
-        return Aligned(np.zeros_like(reference), 0.0, np.full(len(reference), _GONE))
+        return AlignedWeight(np.zeros_like(reference), 0.0, np.full(len(reference), _GONE))
     moved = _apply(best, given, wanted.shape) / out_scale[:, None, None] / in_scale[None, :, None]
-    return Aligned(moved.reshape(reference.shape).astype(np.float32), kinship, best.rows)
+    return AlignedWeight(moved.reshape(reference.shape).astype(np.float32), kinship, best.rows)
 
 
 def scaled(weights: Floats) -> tuple[Floats, Floats, Floats]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from publishing.watermark.chips import chips
-from publishing.watermark.key import Code
+from publishing.watermark.coding import chips
+from publishing.watermark.key import WatermarkCode
 
 # Heavy tails would drown the mark: one outlier outweighs hundreds of weights.
 _CLIP = np.float32(4)
@@ -36,7 +36,7 @@ def whiten(values: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class CorrelationSums:
     """By bit of the payload [bits], or as one number [1]: chips times whitened weights; the
     whitened weights' energy; how many there are.
     """
@@ -46,7 +46,7 @@ class Sums:
     counts: Wide
 
     @classmethod
-    def of(cls, pieces: Iterable["Sums"], bits: int) -> "Sums":
+    def of(cls, pieces: Iterable["CorrelationSums"], bits: int) -> "CorrelationSums":
         """The sum of sums."""
         total = np.zeros((3, max(bits, 1)))
         for piece in pieces:
@@ -65,18 +65,22 @@ class Sums:
         return product / math.sqrt(energy) if energy > 0 else 0.0
 
 
-def correlate(white: Floats, code: Code, shape: tuple[int, ...], ordinal: int) -> Sums:
+def correlate(
+    white: Floats, code: WatermarkCode, shape: tuple[int, ...], ordinal: int
+) -> CorrelationSums:
     """Whitened weights of this shape with the code's bare chips, apart by the payload's bits."""
     signs = chips(code.secret, code.model, shape, ordinal)
     if not code.bits:
         flat = white.reshape(-1)
         product = float(flat @ signs.reshape(-1).astype(np.float32))
-        return Sums(np.array([product]), np.array([float(flat @ flat)]), np.array([flat.size]))
+        return CorrelationSums(
+            np.array([product]), np.array([float(flat @ flat)]), np.array([flat.size])
+        )
     rows = white.reshape(shape[0], -1)
     starts = code.starts(shape, ordinal)
     products = _by_bit(rows * signs.reshape(rows.shape), starts, code.bits)
     energies = _by_bit(rows * rows, starts, code.bits)
-    return Sums(products, energies, count_by_bit(starts, rows.shape[1], code.bits))
+    return CorrelationSums(products, energies, count_by_bit(starts, rows.shape[1], code.bits))
 
 
 def count_by_bit(starts: npt.NDArray[np.int64], columns: int, bits: int) -> Wide:

@@ -5,19 +5,150 @@ its presence alone which version it is.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from publishing.graphs import parse_model
-from publishing.watermark import payload as payloads
-from publishing.watermark.correlation import Floats, whiten
-from publishing.watermark.detection import Detection, detect
-from publishing.watermark.key import Code, Mark
-from publishing.watermark.pairing import log_ways
-from publishing.watermark.records import Slot
-from publishing.watermark.spreading import Spreading, Stored, spread
+import numpy as np
+import numpy.typing as npt
+
+from publishing.serialization import parse_model
+from publishing.watermark import coding as payloads
+from publishing.watermark.coding import chips
+from publishing.watermark.correlation import CorrelationSums, Floats, Wide, correlate, whiten
+from publishing.watermark.key import Mark, WatermarkCode, rolled
+from publishing.watermark.pairing import log_ways, numbered
+from publishing.watermark.reading import MarkDetection, detect
+from publishing.watermark.records import WeightSlot
 from publishing.watermark.weights import read_carriers, write_carriers
 from sealgate.reasons import Reason, Refusal
+
+_ROUNDS = 8
+_PIECE = 1 << 16
+# What a file keeps of the values of its weight at a place.
+Stored = Callable[[int, Floats], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingStrength:
+    """How strongly a code is added: by bit of its payload, or one number, in units of each matrix's
+    spread.
+    """
+
+    code: WatermarkCode
+    amplitudes: Wide
+
+    @property
+    def amplitude(self) -> float:
+        """The root of the mean square over the bits."""
+        return math.sqrt(float(np.mean(self.amplitudes**2)))
+
+    def apply(self, hosts: Sequence[Floats]) -> Iterator[Floats]:
+        """Each host with its signs added, one at a time."""
+        for host, (shape, ordinal) in zip(hosts, numbered(h.shape for h in hosts), strict=True):
+            yield self.shift(host, shape, ordinal)
+
+    def shift(self, host: Floats, shape: tuple[int, ...], ordinal: int) -> Floats:
+        """The `ordinal`-th host of this shape with its signs added."""
+        spread = spread_of(host)
+        signs = chips(self.code.secret, self.code.model, shape, ordinal)
+        if self.code.payload is None:
+            step = np.float32(self.amplitudes[0] * spread)
+            return host + step * signs.astype(np.float32)
+        steps = (self.amplitudes * payloads.codeword(self.code.payload) * spread).astype(np.float32)
+        rows = signs.reshape(shape[0], -1)
+        shifts = rolled(steps, rows.shape[1])[self.code.starts(shape, ordinal)]
+        shifts *= rows
+        shifts += host.reshape(rows.shape)
+        return shifts.reshape(shape)
+
+
+def spread(
+    hosts: Sequence[Floats],
+    code: WatermarkCode,
+    wanted: float,
+    most: float = math.inf,
+    stored: Stored = lambda _, values: values,
+) -> EmbeddingStrength:
+    """The least amplitudes, up to `most`, with which each bit, or the whole without a payload, is
+    read with `wanted` standard deviations in what is `stored` of the marked weights.
+
+    No host may be constant. Raises: WATERMARK_CAPACITY where the weights cannot reach it.
+    """
+    bits = max(code.bits, 1)
+    word = payloads.codeword(code.payload) if code.payload is not None else np.ones(1, np.int8)
+    unmarked = _read(hosts, code)
+    if np.any(unmarked.counts <= wanted**2):
+        raise Refusal(
+            Reason.WATERMARK_CAPACITY,
+            f"{unmarked.counts.min():.0f} weights a bit cannot reach {wanted:.2f}",
+        )
+    missing = unmarked.strengths * word < wanted
+    if not missing.any():
+        return EmbeddingStrength(code, np.zeros(bits))
+    amplitudes = np.where(missing, _closed_form(unmarked, word, wanted), 0.0)
+    for _ in range(_ROUNDS):
+        amplitudes = np.minimum(_round_up(amplitudes), most)
+        found = EmbeddingStrength(code, amplitudes)
+        # Clipping and the marked matrix's own, wider spread take a little: make up for it.
+        kept = (stored(place, marked) for place, marked in enumerate(found.apply(hosts)))
+        strengths = _read(kept, code).strengths * word
+        short = (strengths < wanted) & (amplitudes < most)
+        if not short.any():
+            return found
+        behind = np.maximum(strengths, 1.0)
+        amplitudes = np.where(short, np.maximum(amplitudes, 1e-4) * wanted / behind, amplitudes)
+    raise Refusal(Reason.WATERMARK_CAPACITY, f"{wanted:.2f} is out of reach in {_ROUNDS} rounds")
+
+
+def spread_of(host: Floats) -> float:
+    """The standard deviation, summed in double precision a piece at a time: a copy of the whole
+    would take twice the room of the weights.
+    """
+    flat = host.reshape(-1)
+    first = second = 0.0
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE].astype(np.float64)
+        first += float(piece.sum())
+        second += float(piece @ piece)
+    return math.sqrt(max(second / flat.size - (first / flat.size) ** 2, 0.0))
+
+
+def _read(hosts: Sequence[Floats] | Iterator[Floats], code: WatermarkCode) -> CorrelationSums:
+    def pieces() -> Iterator[CorrelationSums]:
+        counts: dict[tuple[int, ...], int] = {}
+        for host in hosts:
+            ordinal = counts.get(host.shape, 0)
+            counts[host.shape] = ordinal + 1
+            yield correlate(whiten(host), code, host.shape, ordinal)
+
+    return CorrelationSums.of(pieces(), code.bits)
+
+
+def _closed_form(sums: CorrelationSums, word: npt.NDArray[np.int8], wanted: float) -> Wide:
+    """The amplitudes a for which (C + aN) / sqrt(V + 2aC + a^2 N) is wanted; C, V, N: `sums`.
+
+    Adding a times the chips to whitened weights adds aN to the product and 2aC + a^2 N to the
+    energy; squaring gives a quadratic, whose larger root has the right sign.
+    """
+    square, products, counts = wanted * wanted, sums.products * word, sums.counts
+    lead = counts * (counts - square)
+    half = products * (counts - square)
+    rest = products**2 - square * sums.energies
+    root: Wide = (-half + np.sqrt(np.maximum(half * half - lead * rest, 0.0))) / lead
+    return np.maximum(root, 0.0)
+
+
+def _round_up(amplitudes: Wide) -> Wide:
+    """Up to four significant digits, so that the last bits of a sum do not reach the weights."""
+    return np.array([_round_one_up(float(each)) for each in amplitudes])
+
+
+def _round_one_up(amplitude: float) -> float:
+    if amplitude == 0:
+        return 0.0
+    places = 3 - math.floor(math.log10(amplitude))
+    return round(math.ceil(amplitude * 10**places) / 10**places, places)
+
 
 # What is read of a mark without a payload, after any search has been paid for.
 TARGET = 16.0
@@ -27,22 +158,22 @@ MARGIN = 6.0
 CAPACITY = 15_000
 # A payload is written where this amplitude gives each bit 4 standard deviations.
 _FELT, _LEAST_MARGIN = 0.1, 4.0
-PAYLOAD_CAPACITY = math.ceil(payloads.BITS * (_LEAST_MARGIN / _FELT) ** 2)
+PAYLOAD_CAPACITY = math.ceil(payloads.PAYLOAD_BITS * (_LEAST_MARGIN / _FELT) ** 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class MarkedGraphs:
     """Two graphs that carry one mark. `amplitude` is in units of each matrix's spread."""
 
     serving: bytes
     response: bytes
-    code: Code
+    code: WatermarkCode
     amplitude: float
-    slots: tuple[Slot, ...]
-    detection: Detection
+    slots: tuple[WeightSlot, ...]
+    detection: MarkDetection
 
 
-def embed(serving: bytes, response: bytes, mark: Mark, target: float = TARGET) -> Marked:
+def embed(serving: bytes, response: bytes, mark: Mark, target: float = TARGET) -> MarkedGraphs:
     """Marks the fp32 weights of the serving graph, and the same initializers of the response graph.
 
     `target` is the z that the mark reads afterwards where it has no payload.
@@ -54,12 +185,12 @@ def embed(serving: bytes, response: bytes, mark: Mark, target: float = TARGET) -
     hosts = [carrier.values for carrier in carriers]
     spreading = spread_mark(hosts, mark, target)
     marked = list(spreading.apply(hosts))
-    return Marked(
+    return MarkedGraphs(
         serving=write_carriers(serving_model, carriers, marked),
         response=write_carriers(response_model, carriers, marked),
         code=spreading.code,
         amplitude=spreading.amplitude,
-        slots=tuple(Slot(each.name, each.values.shape, each.axes) for each in carriers),
+        slots=tuple(WeightSlot(each.name, each.values.shape, each.axes) for each in carriers),
         detection=detect(marked, spreading.code),
     )
 
@@ -69,7 +200,7 @@ def spread_mark(
     mark: Mark,
     target: float = TARGET,
     stored: Stored = lambda _, values: values,
-) -> Spreading:
+) -> EmbeddingStrength:
     """How to add the mark to these weights, none of which is constant: it is read in what is
     `stored` of them.
 

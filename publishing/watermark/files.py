@@ -7,25 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from publishing.graphs import parse_model
+from publishing.serialization import parse_model
 from publishing.watermark.correlation import Floats, whiten
-from publishing.watermark.records import Slot
-from publishing.watermark.spreading import Spreading
+from publishing.watermark.embedding import EmbeddingStrength
+from publishing.watermark.records import WeightSlot
 from publishing.watermark.tensor_file import TensorFile, write_tensor_file
 from publishing.watermark.weights import read_carriers, write_carriers
 from sealgate.reasons import Reason, Refusal
 
 SAFETENSORS = ".safetensors"
-Choose = Callable[[Sequence[Floats]], Spreading]
-ChooseStored = Callable[["Hosts"], Spreading]
+Choose = Callable[[Sequence[Floats]], EmbeddingStrength]
+ChooseStored = Callable[["ShardTensors"], EmbeddingStrength]
 
 
 @dataclass(frozen=True, slots=True)
 class MarkedFile:
     """What was added to which weights."""
 
-    spreading: Spreading
-    slots: tuple[Slot, ...]
+    spreading: EmbeddingStrength
+    slots: tuple[WeightSlot, ...]
 
 
 def mark_file(
@@ -54,7 +54,7 @@ def mark_model(
     hosts = [carrier.values for carrier in carriers]
     spreading = choose(hosts)
     marked = write_carriers(model, carriers, list(spreading.apply(hosts)))
-    slots = tuple(Slot(each.name, each.values.shape, each.axes) for each in carriers)
+    slots = tuple(WeightSlot(each.name, each.values.shape, each.axes) for each in carriers)
     return with_notes(marked, metadata), MarkedFile(spreading, slots)
 
 
@@ -77,7 +77,7 @@ def mark_shards(
     one of `skipped` are left as they are. Raises: as `mark_file`.
     """
     files = [TensorFile.parse(_mapped(source)) for source in sources]
-    hosts = Hosts(
+    hosts = ShardTensors(
         [
             (file, name)
             for file in files
@@ -99,11 +99,11 @@ def mark_shards(
     for file, target in zip(files, targets, strict=True):
         with target.open("xb") as out:
             write_tensor_file(out, file, {**file.metadata, **metadata}, replaced)
-    slots = [Slot(name, shape, tuple(range(len(shape)))) for name, shape in hosts.shapes]
+    slots = [WeightSlot(name, shape, tuple(range(len(shape)))) for name, shape in hosts.shapes]
     return MarkedFile(spreading, tuple(slots))
 
 
-class Hosts(Sequence[Floats]):
+class ShardTensors(Sequence[Floats]):
     """Tensors of files, each read when it is asked for."""
 
     def __init__(self, places: Sequence[tuple[TensorFile, str]]) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from publishing.watermark import payload as payloads
-from publishing.watermark.chips import Signs, chips, offsets
+from publishing.watermark import coding as payloads
+from publishing.watermark.coding import Signs, chips, offsets
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 from sealgate.trust.fields import check_name
@@ -29,7 +29,7 @@ _KEY = "sealgate/watermark-key/v1"
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class WatermarkCode:
     """The signs that one mark adds to weights: chips under a secret, times the payload's bits where
     there is one.
     """
@@ -41,7 +41,7 @@ class Code:
     @property
     def bits(self) -> int:
         """How many bits the payload has as it is written, 0 without one."""
-        return payloads.BITS if self.payload is not None else 0
+        return payloads.PAYLOAD_BITS if self.payload is not None else 0
 
     def signs(self, shape: tuple[int, ...], ordinal: int) -> Signs:
         """+1 or -1 for each weight of the `ordinal`-th matrix of that shape."""
@@ -54,7 +54,7 @@ class Code:
 
     def starts(self, shape: tuple[int, ...], ordinal: int) -> npt.NDArray[np.int64]:
         """The bit of the payload that each row [shape[0]] begins with."""
-        return offsets(self.secret, self.model, shape, ordinal, payloads.BITS)
+        return offsets(self.secret, self.model, shape, ordinal, payloads.PAYLOAD_BITS)
 
 
 def rolled(word: npt.NDArray[Any], columns: int) -> npt.NDArray[Any]:
@@ -76,23 +76,25 @@ class WatermarkKey:
         if len(self.secret) != SECRET_BYTES:
             raise Refusal(Reason.DOCUMENT_MALFORMED, f"a watermark secret of {len(self.secret)}")
 
-    def presence(self, payload: bytes) -> Code:
+    def presence(self, payload: bytes) -> WatermarkCode:
         """For weights too few to carry a payload: chips of this payload's own, which say by their
         presence that it is the one.
         """
-        return Code(self.model, self._derived(_PRESENCE + payload))
+        return WatermarkCode(self.model, self._derived(_PRESENCE + payload))
 
-    def worded(self, payload: bytes) -> Code:
+    def worded(self, payload: bytes) -> WatermarkCode:
         """For weights that carry the payload: the key's own chips, the same for every version."""
-        return Code(self.model, self.secret, payload)
+        return WatermarkCode(self.model, self.secret, payload)
 
-    def recipient(self, parent: str, name: str) -> Code:
+    def recipient(self, parent: str, name: str) -> WatermarkCode:
         """Of the copy that one recipient was given of the version with the digest `parent`.
 
         The secrets of recipients are independent to all but the key's holder, so one can be opened
         and tells nothing of the others.
         """
-        return Code(self.model, self._derived(_RECIPIENT + canonical.raw(parent) + name.encode()))
+        return WatermarkCode(
+            self.model, self._derived(_RECIPIENT + canonical.raw(parent) + name.encode())
+        )
 
     def _derived(self, purpose: bytes) -> bytes:
         return hmac.new(self.secret, purpose, hashlib.sha256).digest()
@@ -111,7 +113,7 @@ class Mark:
 
     def __post_init__(self) -> None:
         canonical.check_digest(self.unmarked)
-        if len(self.payload) != payloads.SIZE:
+        if len(self.payload) != payloads.PAYLOAD_BYTES:
             raise Refusal(Reason.DOCUMENT_MALFORMED, f"a payload of {len(self.payload)} bytes")
 
     @property
@@ -124,7 +126,7 @@ class Mark:
         opened = self.key.secret + self.payload + canonical.raw(self.unmarked)
         return canonical.sha256(_COMMITMENT + bytes([len(model)]) + model + opened)
 
-    def code(self, *, worded: bool) -> Code:
+    def code(self, *, worded: bool) -> WatermarkCode:
         """The signs of this mark, with its payload or by presence alone."""
         return self.key.worded(self.payload) if worded else self.key.presence(self.payload)
 

@@ -22,12 +22,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from publishing.watermark import payload as payloads
+from publishing.watermark import coding as payloads
 from publishing.watermark.correlation import Floats
-from publishing.watermark.detection import THRESHOLD, detection_of
-from publishing.watermark.key import SECRET_BYTES, Code, Mark, WatermarkKey
-from publishing.watermark.reading import Weights, read_code, weights_of
-from publishing.watermark.records import MarkRecord, Slot, read_slots, write_slots
+from publishing.watermark.key import SECRET_BYTES, Mark, WatermarkCode, WatermarkKey
+from publishing.watermark.reading import THRESHOLD, FileWeights, detection_of, read_code, weights_of
+from publishing.watermark.records import MarkRecord, WeightSlot, read_slots, write_slots
 from publishing.watermark.second_reading import aligned_to
 from sealgate.auditing.entries import Entry, prove
 from sealgate.reasons import Reason, Refusal
@@ -55,7 +54,7 @@ class OwnershipProof:
 
     mark: Mark
     worded: bool
-    slots: tuple[Slot, ...]
+    slots: tuple[WeightSlot, ...]
     entry: bytes
     proof: TlogProof
 
@@ -89,7 +88,7 @@ class OwnershipProof:
         return cls(
             Mark(
                 WatermarkKey(fields.text(document["model"]), secret),
-                fields.unhex(document["payload"], payloads.SIZE),
+                fields.unhex(document["payload"], payloads.PAYLOAD_BYTES),
                 fields.text(document["unmarked"]),
             ),
             document["worded"],
@@ -114,7 +113,7 @@ class OwnershipProof:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class OwnershipClaim:
     """A proof, and the unmarked file with its name."""
 
     proof: OwnershipProof
@@ -123,7 +122,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ClaimResult:
     """What came of a claim: the step at which it fell, or 0; in words; the entry and its time."""
 
     step: int
@@ -134,17 +133,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Standing:
+class _OpenClaim:
     """A claim that has passed steps 1 to 5: its code and slots, its original, and that one's
     weights, slot by slot.
     """
 
-    code: Code
-    slots: tuple[Slot, ...]
-    original: Weights
+    code: WatermarkCode
+    slots: tuple[WeightSlot, ...]
+    original: FileWeights
     values: list[Floats]
 
-    def read(self, weights: Weights, tries: int) -> tuple[float, float]:
+    def read(self, weights: FileWeights, tries: int) -> tuple[float, float]:
         """The mark's z, and the share of its weights that are kin to some of these weights."""
         tries *= _WAYS
         blind = read_code(weights, self.code, self.slots, tries)
@@ -154,7 +153,9 @@ class _Standing:
         return max(blind.z, aligned.z), kin / sum(values.size for values in self.values)
 
 
-def settle(disputed: Weights, claims: Sequence[Claim], log_vkey: str) -> tuple[Finding, ...]:
+def settle(
+    disputed: FileWeights, claims: Sequence[OwnershipClaim], log_vkey: str
+) -> tuple[ClaimResult, ...]:
     """A finding for each claim, at most one of which has step 0: the file's owner."""
     tries = len(claims)
     settled = [_alone(disputed, claim, log_vkey, tries) for claim in claims]
@@ -180,16 +181,16 @@ def settle(disputed: Weights, claims: Sequence[Claim], log_vkey: str) -> tuple[F
 
 
 def _alone(
-    disputed: Weights, claim: Claim, log_vkey: str, tries: int
-) -> tuple[Finding, _Standing | None]:
+    disputed: FileWeights, claim: OwnershipClaim, log_vkey: str, tries: int
+) -> tuple[ClaimResult, _OpenClaim | None]:
     """Steps 1 to 5."""
     mark, slots = claim.proof.mark, claim.proof.slots
     # 1.
     try:
         entry = claim.proof.check(log_vkey)
     except Refusal as refusal:
-        return Finding(1, f"the commitment does not hold: {refusal.reason.name}"), None
-    held = Finding(0, "the file is theirs", entry.index, entry.time)
+        return ClaimResult(1, f"the commitment does not hold: {refusal.reason.name}"), None
+    held = ClaimResult(0, "the file is theirs", entry.index, entry.time)
     # 2.
     if sha256(claim.unmarked) != mark.unmarked:
         return replace(held, step=2, why="the original is not the file committed to"), None
@@ -201,7 +202,7 @@ def _alone(
         return replace(held, step=2, why="the mark lies in other weights than the original's"), None
     by_name = {each.name: each.values for each in original.ordered}
     values = [by_name[slot.name] for slot in slots]
-    standing = _Standing(mark.code(worded=claim.proof.worded), slots, original, values)
+    standing = _OpenClaim(mark.code(worded=claim.proof.worded), slots, original, values)
     # 3.
     z, kin = standing.read(disputed, tries)
     held = replace(held, z=z)
@@ -217,7 +218,7 @@ def _alone(
     return held, standing
 
 
-def _carries(own: _Standing, other: _Standing, tries: int) -> bool:
+def _carries(own: _OpenClaim, other: _OpenClaim, tries: int) -> bool:
     """Whether the original of one claim carries the mark of another."""
     z, _ = other.read(own.original, tries)
     return z >= THRESHOLD

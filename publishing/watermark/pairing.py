@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from publishing.watermark.correlation import Floats, Wide
-from publishing.watermark.key import Code
+from publishing.watermark.key import WatermarkCode
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairedWeight:
     """A weight as the slot has it: `values` of the slot's shape, and its place among those."""
 
     values: Floats
@@ -35,7 +35,7 @@ def numbered(shapes: Iterable[Shape]) -> Iterator[tuple[Shape, int]]:
         counts[shape] += 1
 
 
-def as_they_come(hosts: Sequence[Floats], slots: Sequence[Shape]) -> list[Paired]:
+def as_they_come(hosts: Sequence[Floats], slots: Sequence[Shape]) -> list[PairedWeight]:
     """The first weight of a shape in the first slot of that shape, and so on; in a slot whose shape
     no weight has, the next one that has it transposed.
     """
@@ -45,13 +45,13 @@ def as_they_come(hosts: Sequence[Floats], slots: Sequence[Shape]) -> list[Paired
     paired, open_slots = [], []
     for shape, ordinal in numbered(slots):
         if by_shape[shape]:
-            paired.append(Paired(by_shape[shape].pop(0), shape, ordinal))
+            paired.append(PairedWeight(by_shape[shape].pop(0), shape, ordinal))
         else:
             open_slots.append((shape, ordinal))
     for shape, ordinal in open_slots:
         if len(shape) == 2 and by_shape[shape[::-1]]:
             turned = np.ascontiguousarray(by_shape[shape[::-1]].pop(0).T)
-            paired.append(Paired(turned, shape, ordinal))
+            paired.append(PairedWeight(turned, shape, ordinal))
     return paired
 
 
@@ -68,7 +68,9 @@ def log_ways(hosts: Iterable[Shape], slots: Iterable[Shape]) -> float:
     return total
 
 
-def search(hosts: Sequence[Floats], slots: Sequence[Shape], code: Code) -> list[Paired]:
+def search(
+    hosts: Sequence[Floats], slots: Sequence[Shape], code: WatermarkCode
+) -> list[PairedWeight]:
     """The pairing with the largest sum of products with the code's signs, as far as swaps lead."""
     by_kind: dict[Shape, list[Floats]] = defaultdict(list)
     for host in hosts:
@@ -85,8 +87,8 @@ def search(hosts: Sequence[Floats], slots: Sequence[Shape], code: Code) -> list[
 
 
 def _search_kind(
-    hosts: Sequence[Floats], slots: Sequence[tuple[Shape, int]], code: Code
-) -> Iterator[Paired]:
+    hosts: Sequence[Floats], slots: Sequence[tuple[Shape, int]], code: WatermarkCode
+) -> Iterator[PairedWeight]:
     size = max(len(hosts), len(slots))
     scores = np.zeros((size, size))
     turned: dict[tuple[int, int], tuple[int, ...]] = {}
@@ -104,7 +106,7 @@ def _search_kind(
         if row < len(hosts) and column < len(slots):
             shape, ordinal = slots[column]
             values = np.ascontiguousarray(hosts[row].transpose(turned[row, column]))
-            yield Paired(values, shape, ordinal)
+            yield PairedWeight(values, shape, ordinal)
 
 
 def best_pairing(scores: Wide) -> list[int]:

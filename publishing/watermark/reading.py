@@ -5,21 +5,89 @@ what the chips say of them: names and layouts may be gone.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from publishing.graphs import parse_model
-from publishing.watermark import payload as payloads
-from publishing.watermark.correlation import Floats, whiten
-from publishing.watermark.detection import Detection, detection_of, sums_of
-from publishing.watermark.key import Code, WatermarkKey
-from publishing.watermark.pairing import Paired, as_they_come, log_ways, numbered, search
-from publishing.watermark.records import Slot
+from publishing.serialization import parse_model
+from publishing.watermark import coding as payloads
+from publishing.watermark.correlation import CorrelationSums, Floats, correlate, whiten
+from publishing.watermark.key import WatermarkCode, WatermarkKey
+from publishing.watermark.pairing import PairedWeight, as_they_come, log_ways, numbered, search
+from publishing.watermark.records import WeightSlot
 from publishing.watermark.tensor_file import TensorFile
-from publishing.watermark.weights import Carrier, read_carriers, read_others
+from publishing.watermark.weights import CarrierWeight, read_carriers, read_others
+
+THRESHOLD = 12.0
+# No claim is stronger than this: below it, the key's own secrecy is the weaker link.
+_BOUND_CAP = -128 * math.log10(2)
+# Taken as they come, or searched for.
+_LOG_SEARCH_STAGES = math.log(2)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkDetection:
+    """What a code reads in some weights.
+
+    `z` is in standard deviations, after all searching has been paid for; `log10_bound` is the
+    logarithm of the largest chance that an unrelated key reads as much (capped at 2^-128);
+    `weights` is how many weights were read. `bit_errors` of the `bits` of a payload read wrong,
+    before they were mended.
+    """
+
+    z: float
+    log10_bound: float
+    weights: int
+    bits: int = 0
+    bit_errors: int = 0
+
+    @property
+    def found(self) -> bool:
+        return self.z >= THRESHOLD
+
+
+def detect(weights: Iterable[Floats], code: WatermarkCode) -> MarkDetection:
+    """Reads the mark of `code` in matrices and convolutions, output channels first, in any order.
+
+    Needs neither the unmarked weights nor their names.
+    """
+    hosts = [white for white in map(whiten, weights) if white.any()]
+    shapes = [host.shape for host in hosts]
+    searched = log_ways(shapes, shapes)
+    price = _LOG_SEARCH_STAGES if searched else 0.0
+    first = detection_of(as_they_come(hosts, shapes), code, price)
+    if first.found or not searched:
+        return first
+    second = detection_of(search(hosts, shapes, code), code, price + searched)
+    return max(first, second, key=lambda each: each.z)
+
+
+def sums_of(paired: Iterable[PairedWeight], code: WatermarkCode) -> CorrelationSums:
+    """All correlations of weights paired so, by the bits of the code's payload."""
+    pieces = (correlate(each.values, code, each.shape, each.ordinal) for each in paired)
+    return CorrelationSums.of(pieces, code.bits)
+
+
+def pay(z: float, log_price: float) -> float:
+    """The z which, found at the first try, is as unlikely as this one among exp(log_price)."""
+    if z <= 0 or not log_price:
+        return z
+    return math.sqrt(max(z * z - 2 * log_price, 0.0))
+
+
+def detection_of(
+    paired: Iterable[PairedWeight], code: WatermarkCode, log_price: float
+) -> MarkDetection:
+    """What `code` reads in weights paired so, after paying for exp(log_price) ways of pairing."""
+    sums = sums_of(paired, code)
+    word = payloads.codeword(code.payload) if code.payload is not None else None
+    z = pay(sums.z(word), log_price)
+    bound = max(-z * z / 2 / math.log(10), _BOUND_CAP) if z > 0 else 0.0
+    errors = int(np.sum(sums.products * word <= 0)) if word is not None else 0
+    return MarkDetection(z, bound, int(sums.counts.sum()), code.bits, errors)
+
 
 # By name, as they come, or searched for.
 _LOG_STAGES = math.log(3)
@@ -28,14 +96,14 @@ _ENDINGS = ("_quantized", "_Q4", "_Q4G32", "_transposed", "_Transposed", "_q")
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class FileWeights:
     """The weights of a file. With a `graph`, `ordered` come in the layout and order of the nodes
     that read them, else as they lie; `others` could be weights too, of a graph that was rewritten.
     """
 
     graph: bool
-    ordered: tuple[Carrier, ...]
-    others: tuple[Carrier, ...] = ()
+    ordered: tuple[CarrierWeight, ...]
+    others: tuple[CarrierWeight, ...] = ()
 
     @cached_property
     def white(self) -> dict[str, Floats]:
@@ -48,15 +116,15 @@ class Weights:
         """The whitened weights in order."""
         return [self.white[each.name] for each in self.ordered if each.name in self.white]
 
-    def slots(self, *, integers: bool) -> tuple[Slot, ...]:
+    def slots(self, *, integers: bool) -> tuple[WeightSlot, ...]:
         """Where a mark of these weights lies: in all that are floats, or all that are integers."""
         return tuple(
-            Slot(each.name, each.values.shape, each.axes)
+            WeightSlot(each.name, each.values.shape, each.axes)
             for each in self.ordered
             if each.integers is integers and each.name in self.white
         )
 
-    def named(self, slots: Sequence[Slot]) -> list[Paired]:
+    def named(self, slots: Sequence[WeightSlot]) -> list[PairedWeight]:
         """Those that bear the name of a slot and have its shape."""
         by_name = {_stem(name): values for name, values in self.white.items()}
         paired = []
@@ -70,23 +138,25 @@ class Weights:
                 turned = values.transpose(slot.axes)
                 values = np.ascontiguousarray(turned) if turned.shape == shape else values
             if values.shape == shape:
-                paired.append(Paired(values, shape, ordinal))
+                paired.append(PairedWeight(values, shape, ordinal))
         return paired
 
 
-def weights_of(path: str, data: bytes) -> Weights:
+def weights_of(path: str, data: bytes) -> FileWeights:
     """The weights of a safetensors file, or of an ONNX file, which has any other name.
 
     Raises: FORMAT_REFUSED where it is neither, malformed, or not finite; EXTERNAL_DATA.
     """
     if path.endswith(".safetensors"):
-        return Weights(False, TensorFile.parse(np.frombuffer(data, np.uint8)).carriers())
+        return FileWeights(False, TensorFile.parse(np.frombuffer(data, np.uint8)).carriers())
     model = parse_model(data)
     carriers = read_carriers(model)
-    return Weights(True, carriers, read_others(model, carriers))
+    return FileWeights(True, carriers, read_others(model, carriers))
 
 
-def read_code(weights: Weights, code: Code, slots: Sequence[Slot], tries: int = 1) -> Detection:
+def read_code(
+    weights: FileWeights, code: WatermarkCode, slots: Sequence[WeightSlot], tries: int = 1
+) -> MarkDetection:
     """What `code` reads in the weights, by the first of the three ways that finds the mark, or the
     best of them. `tries` is how many codes are tried on this file in all.
     """
@@ -104,18 +174,20 @@ def read_code(weights: Weights, code: Code, slots: Sequence[Slot], tries: int = 
     return _better(best, found)
 
 
-def read_payloads(weights: Weights, key: WatermarkKey, slots: Sequence[Slot]) -> tuple[bytes, ...]:
+def read_payloads(
+    weights: FileWeights, key: WatermarkKey, slots: Sequence[WeightSlot]
+) -> tuple[bytes, ...]:
     """The payloads, mended, that these weights may carry under the key: by name, and as they come.
     Of unmarked weights none, or nobody's.
     """
-    code = key.worded(bytes(payloads.SIZE))
+    code = key.worded(bytes(payloads.PAYLOAD_BYTES))
     shapes = [slot.shape for slot in slots]
     ways = (weights.named(slots), as_they_come(weights.hosts, shapes))
-    found = (payloads.decode(sums_of(paired, code).strengths) for paired in ways if paired)
+    found = (payloads.decode_payload(sums_of(paired, code).strengths) for paired in ways if paired)
     return tuple(dict.fromkeys(payload for payload in found if payload is not None))
 
 
-def _better(first: Detection, second: Detection) -> Detection:
+def _better(first: MarkDetection, second: MarkDetection) -> MarkDetection:
     return second if second.z > first.z else first
 
 

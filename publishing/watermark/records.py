@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from publishing.watermark import payload as payloads
+from publishing.watermark import coding as payloads
 from publishing.watermark.key import (
     SECRET_BYTES,
-    Code,
     Mark,
+    WatermarkCode,
     WatermarkKey,
     load_watermark_key,
     save_watermark_key,
@@ -30,7 +30,7 @@ _LARGEST = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class WeightSlot:
     """A weight that carries the mark, as it was when it was marked: its name, its shape with output
     channels first, and the axes that lead there from the file's own. Among slots of one shape, the
     order is that of the chips.
@@ -53,10 +53,10 @@ class MarkRecord:
     worded: bool
     entry: int
     version_digest: str
-    slots: tuple[Slot, ...]
+    slots: tuple[WeightSlot, ...]
 
     @property
-    def code(self) -> Code:
+    def code(self) -> WatermarkCode:
         return self.mark.code(worded=self.worded)
 
 
@@ -87,7 +87,9 @@ def load_mark(path: Path, key: WatermarkKey) -> MarkRecord:
     document = fields.record(
         canonical.decode(read_private_file(path, _LARGEST)), (*names, "slots"), kind=_MARK
     )
-    mark = Mark(key, fields.unhex(document["payload"], payloads.SIZE), document["unmarked"])
+    mark = Mark(
+        key, fields.unhex(document["payload"], payloads.PAYLOAD_BYTES), document["unmarked"]
+    )
     if (document["model"], document["commitment"]) != (key.model, mark.commitment):
         raise fields.malformed("the mark is not one of this key")
     if type(document["worded"]) is not bool:
@@ -101,23 +103,23 @@ def load_mark(path: Path, key: WatermarkKey) -> MarkRecord:
     )
 
 
-def write_slots(slots: Iterable[Slot]) -> list[Any]:
+def write_slots(slots: Iterable[WeightSlot]) -> list[Any]:
     """As JSON."""
     return [{"name": s.name, "shape": list(s.shape), "axes": list(s.axes)} for s in slots]
 
 
-def read_slots(value: Any) -> tuple[Slot, ...]:
+def read_slots(value: Any) -> tuple[WeightSlot, ...]:
     """What `write_slots` wrote. Raises Refusal(DOCUMENT_MALFORMED)."""
     return tuple(map(_slot, fields.items(value)))
 
 
-def _slot(value: Any) -> Slot:
+def _slot(value: Any) -> WeightSlot:
     item = fields.record(value, ("name", "shape", "axes"))
     shape = tuple(fields.integer(size, 1) for size in fields.items(item["shape"]))
     axes = tuple(fields.integer(axis) for axis in fields.items(item["axes"]))
     if sorted(axes) != list(range(len(shape))):
         raise fields.malformed("the axes of a slot are no order")
-    return Slot(fields.text(item["name"]), shape, axes)
+    return WeightSlot(fields.text(item["name"]), shape, axes)
 
 
 def watermark_folder(person: Profile) -> Path:
@@ -135,7 +137,7 @@ def new_mark(folder: Path, model: str, unmarked: str, random_bytes: Callable[[in
     path = key_path(folder, model)
     if not path.exists():
         save_watermark_key(path, WatermarkKey(model, random_bytes(SECRET_BYTES)))
-    return Mark(load_watermark_key(path), random_bytes(payloads.SIZE), unmarked)
+    return Mark(load_watermark_key(path), random_bytes(payloads.PAYLOAD_BYTES), unmarked)
 
 
 def key_path(folder: Path, model: str) -> Path:

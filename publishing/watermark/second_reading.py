@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from publishing.watermark import payload as payloads
-from publishing.watermark.alignment import QUANTILES, Aligned, Order, align, scaled
+from publishing.watermark import coding as payloads
+from publishing.watermark.alignment import QUANTILES, AlignedWeight, Order, align, scaled
 from publishing.watermark.correlation import Floats, correlate, whiten
-from publishing.watermark.key import Code
-from publishing.watermark.pairing import Paired, Shape, numbered
-from publishing.watermark.reading import Weights
-from publishing.watermark.spreading import Spreading
+from publishing.watermark.embedding import EmbeddingStrength
+from publishing.watermark.key import WatermarkCode
+from publishing.watermark.pairing import PairedWeight, Shape, numbered
+from publishing.watermark.reading import FileWeights
 
 # A matrix that is ours correlates with our copy far above this, one that is not far below.
 KIN = 0.25
@@ -27,7 +27,9 @@ _SURE_KIN = 0.6
 _CANDIDATES = 3
 
 
-def aligned_to(weights: Weights, code: Code, copy: Sequence[Floats]) -> list[Paired]:
+def aligned_to(
+    weights: FileWeights, code: WatermarkCode, copy: Sequence[Floats]
+) -> list[PairedWeight]:
     """Those of the weights that are kin to one of `copy`, the marked weights as the registry has
     them, slot by slot, brought into its order and scale; the code's mark is taken out of it first.
     """
@@ -35,18 +37,18 @@ def aligned_to(weights: Weights, code: Code, copy: Sequence[Floats]) -> list[Pai
     return align_all(hosts, without_mark(copy, code))
 
 
-def without_mark(hosts: Sequence[Floats], code: Code) -> list[Floats]:
+def without_mark(hosts: Sequence[Floats], code: WatermarkCode) -> list[Floats]:
     """The registry's copy with what the code reads in it taken out; channels first, in order."""
     taken = []
     for host, (shape, ordinal) in zip(hosts, numbered(h.shape for h in hosts), strict=True):
         sums = correlate(whiten(host), code, shape, ordinal)
         word = payloads.codeword(code.payload) if code.payload is not None else 1
         share = -sums.products / np.maximum(sums.counts, 1) * word
-        taken.append(Spreading(code, share).shift(host, shape, ordinal))
+        taken.append(EmbeddingStrength(code, share).shift(host, shape, ordinal))
     return taken
 
 
-def align_all(hosts: Sequence[Floats], references: Sequence[Floats]) -> list[Paired]:
+def align_all(hosts: Sequence[Floats], references: Sequence[Floats]) -> list[PairedWeight]:
     """Each reference's weight among the hosts, aligned; none where no host is kin to it.
 
     Hosts that are as many as the references are first taken for them one by one, as a graph lists
@@ -54,7 +56,7 @@ def align_all(hosts: Sequence[Floats], references: Sequence[Floats]) -> list[Pai
     """
     shapes = [reference.shape for reference in references]
     places = list(numbered(shapes))
-    found: dict[int, Aligned] = {}
+    found: dict[int, AlignedWeight] = {}
     left = list(range(len(hosts)))
     hints: list[Order] = []
 
@@ -77,10 +79,12 @@ def align_all(hosts: Sequence[Floats], references: Sequence[Floats]) -> list[Pai
         for host in sorted(left, key=lambda h: _distance(hosts[h], reference))[:_CANDIDATES]:
             if take(place, host):
                 break
-    return [Paired(whiten(each.values), *places[place]) for place, each in sorted(found.items())]
+    return [
+        PairedWeight(whiten(each.values), *places[place]) for place, each in sorted(found.items())
+    ]
 
 
-def _best_turn(host: Floats, reference: Floats, hints: Sequence[Order]) -> Aligned | None:
+def _best_turn(host: Floats, reference: Floats, hints: Sequence[Order]) -> AlignedWeight | None:
     """In the host's own layout if it can be, else transposed."""
     for turned in (host, host.T) if host.ndim == 2 else (host,):
         if _fits(turned.shape, reference.shape):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_nibbles
-from publishing.watermark.weights import MIN_ELEMENTS, Carrier
+from publishing.watermark.weights import MIN_ELEMENTS, CarrierWeight
 from sealgate.reasons import Reason, Refusal
 
 _LARGEST_HEADER = 100_000_000
@@ -41,7 +41,7 @@ _ENDINGS = ("_quantized", ".qweight", "_q")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TensorEntry:
     """One tensor: its type by the format's name, its shape, and where its bytes lie."""
 
     dtype: str
@@ -56,7 +56,7 @@ class TensorFile:
 
     data: npt.NDArray[np.uint8]
     metadata: Mapping[str, str]
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, TensorEntry]
 
     @classmethod
     def parse(cls, data: npt.NDArray[np.uint8]) -> "TensorFile":
@@ -110,23 +110,23 @@ class TensorFile:
         """What is left of values in that tensor's own type."""
         return values.astype(_DTYPES[self.entries[name].dtype]).astype(np.float32)
 
-    def carriers(self) -> tuple[Carrier, ...]:
+    def carriers(self) -> tuple[CarrierWeight, ...]:
         """The weights as they lie, dequantized where they are integers with a scale.
 
         Raises: FORMAT_REFUSED where one is not finite, or a scale does not fit.
         """
         return tuple(self._carriers())
 
-    def _carriers(self) -> Iterable[Carrier]:
+    def _carriers(self) -> Iterable[CarrierWeight]:
         for name, entry in self.entries.items():
             if len(entry.shape) < 2 or math.prod(entry.shape) < MIN_ELEMENTS:
                 continue
             if entry.dtype in _FLOATS:
-                yield Carrier(name, tuple(range(len(entry.shape))), self.floating(name))
+                yield CarrierWeight(name, tuple(range(len(entry.shape))), self.floating(name))
             elif entry.dtype in ("I8", "U8"):
                 stem = next((name.removesuffix(e) for e in _ENDINGS if name.endswith(e)), name)
                 values = self._integers(name, stem)
-                yield Carrier(stem, tuple(range(values.ndim)), values, integers=True)
+                yield CarrierWeight(stem, tuple(range(values.ndim)), values, integers=True)
 
     def _integers(self, name: str, stem: str) -> Floats:
         """Scaled by the tensor that is named after it: one number, one a row, or one a block of a
@@ -180,7 +180,7 @@ def write_tensor_file(
             file.write(values.astype(_DTYPES[entry.dtype]).tobytes())
 
 
-def _entry(value: Mapping[str, object], start: int) -> Entry:
+def _entry(value: Mapping[str, object], start: int) -> TensorEntry:
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or not isinstance(shape, list) or not isinstance(offsets, list):
         raise TypeError("a tensor's entry")
@@ -190,7 +190,7 @@ def _entry(value: Mapping[str, object], start: int) -> Entry:
         raise ValueError("a tensor's entry")
     if last - first != math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize:
         raise ValueError("a tensor's size")
-    return Entry(dtype, tuple(shape), start + first, start + last)
+    return TensorEntry(dtype, tuple(shape), start + first, start + last)
 
 
 def _refused(detail: str) -> Refusal:

@@ -16,7 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from inference.runtime.graph_rewrites import drop_unread
-from publishing.graphs import serialize_model
+from publishing.serialization import serialize_model
 from publishing.watermark.dequantize import Array, Floats, dequantize, unpack_blocks
 from sealgate.reasons import Reason, Refusal
 
@@ -50,7 +50,7 @@ _MAX_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class CarrierWeight:
     """A weight of at least `MIN_ELEMENTS` elements.
 
     `values` has output channels first; `axes` leads there from the initializer `name`'s own axes.
@@ -63,7 +63,7 @@ class Carrier:
     integers: bool = False
 
 
-def read_carriers(model: onnx.ModelProto) -> tuple[Carrier, ...]:
+def read_carriers(model: onnx.ModelProto) -> tuple[CarrierWeight, ...]:
     """The graph's weights, dequantized where they are integers, in the order of its nodes.
 
     A weight that several nodes read is taken as the first of them does.
@@ -72,7 +72,9 @@ def read_carriers(model: onnx.ModelProto) -> tuple[Carrier, ...]:
     return _carriers(model, _behind_the_answer(model.graph))
 
 
-def read_others(model: onnx.ModelProto, known: Sequence[Carrier]) -> tuple[Carrier, ...]:
+def read_others(
+    model: onnx.ModelProto, known: Sequence[CarrierWeight]
+) -> tuple[CarrierWeight, ...]:
     """What could be weights too, of a graph that somebody fused, rewrote or gave other outputs:
     those that the answer does not depend on, and float initializers, as they lie, which no known
     operator reads. Raises: FORMAT_REFUSED.
@@ -88,13 +90,13 @@ def read_others(model: onnx.ModelProto, known: Sequence[Carrier]) -> tuple[Carri
         values = _numbers(tensor)
         if values is not None and values.dtype.kind in "fV":
             axes = tuple(range(values.ndim))
-            found.append(Carrier(tensor.name, axes, values.astype(np.float32)))
+            found.append(CarrierWeight(tensor.name, axes, values.astype(np.float32)))
     return tuple(found)
 
 
-def _carriers(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> tuple[Carrier, ...]:
+def _carriers(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> tuple[CarrierWeight, ...]:
     graph = _Graph(model.graph)
-    carriers: dict[str, Carrier] = {}
+    carriers: dict[str, CarrierWeight] = {}
     for node in _with_bodies(nodes):
         for carrier in graph.weights(node):
             carriers.setdefault(carrier.name, carrier)
@@ -118,7 +120,7 @@ def _behind_the_answer(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:
 
 
 def write_carriers(
-    model: onnx.ModelProto, before: Sequence[Carrier], after: Sequence[Floats]
+    model: onnx.ModelProto, before: Sequence[CarrierWeight], after: Sequence[Floats]
 ) -> bytes:
     """The model with the initializer of each carrier in `before` replaced, as bytes.
 
@@ -165,7 +167,7 @@ class _Graph:
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._makers = {name: node for node in graph.node for name in node.output if name}
 
-    def weights(self, node: onnx.NodeProto) -> Iterator[Carrier]:
+    def weights(self, node: onnx.NodeProto) -> Iterator[CarrierWeight]:
         if node.op_type == _BLOCKS:
             yield from self._blocks(node)
             return
@@ -184,7 +186,7 @@ class _Graph:
                 flip = transposed and not (node.op_type == "Gemm" and _flag(node, "transB"))
                 yield _transpose(found, (1, 0)) if flip else found
 
-    def _trace(self, name: str, depth: int) -> Carrier | None:
+    def _trace(self, name: str, depth: int) -> CarrierWeight | None:
         """The initializer behind a tensor, if nothing but a change of form lies between."""
         tensor = self._initializers.get(name)
         if tensor is not None:
@@ -193,7 +195,7 @@ class _Graph:
                 return None
             axes = tuple(range(values.ndim))
             integers = values.dtype in (np.int8, np.uint8)
-            return Carrier(name, axes, values.astype(np.float32, copy=False), integers)
+            return CarrierWeight(name, axes, values.astype(np.float32, copy=False), integers)
         node = self._makers.get(name)
         if node is None or depth == 0 or not node.input:
             return None
@@ -206,7 +208,7 @@ class _Graph:
             return self._dequantize(node, found)
         return None
 
-    def _dequantize(self, node: onnx.NodeProto, found: Carrier) -> Carrier | None:
+    def _dequantize(self, node: onnx.NodeProto, found: CarrierWeight) -> CarrierWeight | None:
         source = self._makers.get(node.input[0])
         if source is not None and source.op_type == "QuantizeLinear":
             return found  # a float weight, rounded at run time: its own values say more
@@ -217,7 +219,7 @@ class _Graph:
         values = dequantize(found.values, scale, zero, axis, block)
         return replace(found, values=values)
 
-    def _integers(self, node: onnx.NodeProto, found: Carrier) -> Carrier:
+    def _integers(self, node: onnx.NodeProto, found: CarrierWeight) -> CarrierWeight:
         """What an operator on integers reads: by its own scale or, where the product is scaled
         later, by the one that ONNX Runtime names after the weight.
         """
@@ -233,7 +235,7 @@ class _Graph:
         axis = 0 if node.op_type in _CONVOLUTIONS else 1
         return replace(found, values=dequantize(found.values, scale, zero, axis))
 
-    def _blocks(self, node: onnx.NodeProto) -> Iterator[Carrier]:
+    def _blocks(self, node: onnx.NodeProto) -> Iterator[CarrierWeight]:
         packed, scales = self._constant(node, 1), self._constant(node, 2)
         rows, columns = _integer(node, "N", 0), _integer(node, "K", 0)
         if packed is None or scales is None or rows * columns < MIN_ELEMENTS:
@@ -243,7 +245,7 @@ class _Graph:
         bits = _integer(node, "bits", 4)
         levels = packed.astype(np.uint8)
         values = unpack_blocks(levels, scales, self._constant(node, 3), columns, bits)
-        yield Carrier(node.input[1], (0, 1), values)
+        yield CarrierWeight(node.input[1], (0, 1), values)
 
     def _constant(self, node: onnx.NodeProto, place: int) -> Array | None:
         if place >= len(node.input):
@@ -252,7 +254,7 @@ class _Graph:
         return _numbers(tensor) if tensor is not None else None
 
 
-def _transpose(found: Carrier, order: Sequence[int]) -> Carrier:
+def _transpose(found: CarrierWeight, order: Sequence[int]) -> CarrierWeight:
     axes = tuple(found.axes[place] for place in order)
     return replace(found, axes=axes, values=found.values.transpose(order))
 

@@ -13,12 +13,12 @@ import safetensors.numpy
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
-from inference.llm.request import INT8, PromptScreen, Terms
-from inference.model.config import Data, ModelConfig
+from inference.llm.request import INT8, GeneratorTerms, PromptScreen
+from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.model.golden import Golden
-from inference.screening.calibration import Calibration, Limit, Shift
+from inference.screening.calibration import BenignShift, Calibration, ScoreThreshold
 from inference.screening.detector import Detector, Verdict
-from inference.screening.scoring import Scaling, Tail, Weights
+from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from inference.text.tokenizer import TextTokenizer
 from registry.byte_sources import MemoryBytes
 from registry.formats import check_file
@@ -57,15 +57,15 @@ def _parse_detector(data: bytes) -> None:
 
 def _detectors() -> Iterator[bytes]:
     whole = Detector(
-        Scaling((0.0, 1.0), (1.0, 0.5), 6.0),
-        Weights(0.5, (0.0, 0.0), (2.0, 0.0, 1.0), Tail(1.0, 0.5)),
-        Weights(0.25, (1.0, -2.0), (0.5, 0.25, -1.0), Tail(0.5, 2.0)),
+        FeatureScaling((0.0, 1.0), (1.0, 0.5), 6.0),
+        ScoringWeights(0.5, (0.0, 0.0), (2.0, 0.0, 1.0), ScoreTail(1.0, 0.5)),
+        ScoringWeights(0.25, (1.0, -2.0), (0.5, 0.25, -1.0), ScoreTail(0.5, 2.0)),
         Calibration(
             tuple(map(float, range(480))),
             0.95,
-            Limit(0.01, 2, 500.0),
-            Limit(0.05, 16, 470.0),
-            (Shift("noise", 16, 480.0),),
+            ScoreThreshold(0.01, 2, 500.0),
+            ScoreThreshold(0.05, 16, 470.0),
+            (BenignShift("noise", 16, 480.0),),
         ),
         ("fgsm-0.1",),
     )
@@ -75,12 +75,14 @@ def _detectors() -> Iterator[bytes]:
 
 def _parse_terms(data: bytes) -> None:
     data = canonical_form(data)
-    assert Terms.decode(data).encode() == data
+    assert GeneratorTerms.decode(data).encode() == data
 
 
 def _terms() -> Iterator[bytes]:
     screen = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
-    terms = Terms("tiny", "small", "tests", Data("a manual", "PSF"), 64, 32, screen)
+    terms = GeneratorTerms(
+        "tiny", "small", "tests", TrainingDataInfo("a manual", "PSF"), 64, 32, screen
+    )
     yield terms.encode()
     yield replace(terms, screening=None, precision=INT8).encode()
 

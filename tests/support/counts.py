@@ -1,4 +1,6 @@
-"""Counts of training texts for a response graph, as `training.wording` would leave them there."""
+"""Counts of training texts for a response graph, as `training.export.wording` would leave them
+there.
+"""
 
 from collections.abc import Mapping
 

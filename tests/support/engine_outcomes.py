@@ -1,6 +1,6 @@
 """What an engine in front of a registry on paper came to."""
 
-from inference.engine.engine import Engine, Update
+from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron
 from tests.support.paper_registry import PaperRegistry, PaperVersion
@@ -12,7 +12,7 @@ BETTER = VersionFiles.of(Perceptron.random(seed=1)).encode()
 PLACE = ("digits", "production")
 
 
-def only(update: Update) -> Reason:
+def only(update: UpdateResult) -> Reason:
     """The reason of an update that came to one rejection and nothing else."""
     assert update.refused is None
     assert update.loaded == ()
@@ -21,7 +21,7 @@ def only(update: Update) -> Reason:
     return reason
 
 
-def whole(update: Update) -> Reason:
+def whole(update: UpdateResult) -> Reason:
     """The reason of an update that was refused as a whole."""
     assert update.refused is not None
     assert (update.loaded, update.rejected) == ((), ())

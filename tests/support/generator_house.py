@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from generation import process
-from generation.settings import GeneratorConfig
-from inference.server.server import Server
+from generation.config import GeneratorConfig
+from generation.serving import generator_server
+from inference.server.server import EngineServer
 from sealgate.setup.engine import EnginePlace
 from sealgate.trust.receipts.answer_entry import FIELDS
 from tests.support.house import House
@@ -36,11 +36,11 @@ class GeneratorHouse(House):
         (state / "gateway.toml").write_text(gateway + more)
         text = (state / "engine.toml").read_text()
         (state / "generator.toml").write_text(text + _GENERATION)
-        self.generator: Server | None = None
+        self.generator: EngineServer | None = None
 
     def start_generator(self) -> None:
         config = GeneratorConfig.read(self.state / "generator.toml")
-        self.generator = process.build(config)
+        self.generator = generator_server.build(config)
         self.generator.start()
 
     def stop_generator(self) -> None:

@@ -25,9 +25,9 @@ from gateway.app import Gateway, build
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits
 from inference.model.config import ModelConfig
-from publishing.calibrate import fit
-from publishing.forward import ResponseGraph
-from publishing.probe import Probe
+from publishing.calibration.detector_fit import fit
+from publishing.calibration.probe import Probe
+from publishing.sandbox.forward import ResponseGraph
 from sealgate.cli.main import main
 from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub

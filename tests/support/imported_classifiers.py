@@ -6,16 +6,19 @@ from typing import Any
 
 import torch
 
-from inference.model.config import Data
+from inference.model.config import TrainingDataInfo
 from inference.text.tokens import Ids, feeds
 from tests.support import tiny_checkpoints
 from tests.support.text_models import RULES, rows_of, sentences, tokenizer_json
-from training.checkpoints import take_in
-from training.described import About
+from training.models.checkpoints import take_in
+from training.run.described import ImportDescription
 
 LABELS = ("work", "offer")
-ABOUT = About(
-    "triage", "a small classifier", "sorts made-up letters", Data("made-up sentences", "CC0-1.0")
+ABOUT = ImportDescription(
+    "triage",
+    "a small classifier",
+    "sorts made-up letters",
+    TrainingDataInfo("made-up sentences", "CC0-1.0"),
 )
 SIZES = {
     "vocab_size": RULES.vocabulary,

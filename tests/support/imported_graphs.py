@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.support import tiny_checkpoints
 from tests.support.demo_models import opened
-from training.export_imported import TOLERANCE
+from training.run.import_checkpoint import TOLERANCE
 
 # Rows and tokens, of which none is what graphs are traced at.
 SIZES = [(1, 2), (4, 9), (2, 37)]

@@ -7,8 +7,8 @@ from sqlalchemy import Table, delete, insert, select, text, update
 
 from gateway.sync.snapshot import RegistrySnapshot
 from inference.backends.local import LocalLoader
-from inference.engine.engine import Engine, TrustAnchor, Update
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.engine import Engine, TrustAnchor, UpdateResult
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from registry import schema
 from registry.database import Database
@@ -153,11 +153,11 @@ def publish(bureau: Bureau, files: dict[str, bytes]) -> VersionRecord:
 def engine_of(bureau: Bureau) -> Engine:
     """An engine that trusts the bureau's roots, with a memory of its own."""
     anchor = TrustAnchor(bureau.policy.root_keys(), 2)
-    seen = SeenFile.open(bureau.folder / "seen.json")
+    seen = RollbackGuardFile.open(bureau.folder / "seen.json")
     return Engine(anchor, seen, bureau.clock, LocalLoader(CpuSettings(cores=2)))
 
 
-def follow(engine: Engine, bureau: Bureau) -> Update:
+def follow(engine: Engine, bureau: Bureau) -> UpdateResult:
     """The engine looks at what the database holds."""
     handover = RegistrySnapshot.of(bureau.registry.snapshot(), bureau.artifacts)
     return engine.update(handover, handover)

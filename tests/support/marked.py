@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from publishing.watermark.embedding import spread_mark
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.reading import Weights
-from publishing.watermark.records import MarkRecord, Slot
-from publishing.watermark.weights import Carrier
+from publishing.watermark.reading import FileWeights
+from publishing.watermark.records import MarkRecord, WeightSlot
+from publishing.watermark.weights import CarrierWeight
 from sealgate.trust.canonical import sha256
 
 Floats = npt.NDArray[np.float32]
@@ -46,15 +46,15 @@ def marked(
     hosts = list(weights.values())
     spreading = spread_mark(hosts, of)
     moved = dict(zip(weights, spreading.apply(hosts), strict=True))
-    slots = tuple(Slot(n, w.shape, tuple(range(w.ndim))) for n, w in weights.items())
+    slots = tuple(WeightSlot(n, w.shape, tuple(range(w.ndim))) for n, w in weights.items())
     worded = spreading.code.bits > 0
     return moved, MarkRecord(of, worded, 7, sha256(b"version"), slots)
 
 
-def weights(found: dict[str, Floats], *, graph: bool = True) -> Weights:
+def weights(found: dict[str, Floats], *, graph: bool = True) -> FileWeights:
     """As a file would have them."""
-    carriers = [Carrier(n, tuple(range(w.ndim)), w) for n, w in found.items()]
-    return Weights(graph, tuple(carriers))
+    carriers = [CarrierWeight(n, tuple(range(w.ndim)), w) for n, w in found.items()]
+    return FileWeights(graph, tuple(carriers))
 
 
 def safetensors_bytes(values: dict[str, npt.NDArray[np.generic]]) -> bytes:

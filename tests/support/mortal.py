@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
-from training.distillation import Batch
+from training.steps.distillation import TrainingBatch
 
 KILLED, FAILED = "killed", "failed"
 
@@ -21,7 +21,7 @@ class Mortal(nn.Module):
         super().__init__()
         self.objective, self.fate = objective, fate
 
-    def forward(self, student: nn.Module, batch: Batch, progress: float) -> torch.Tensor:
+    def forward(self, student: nn.Module, batch: TrainingBatch, progress: float) -> torch.Tensor:
         if progress >= 0.5 and distributed.get_rank() == 1 and self.fate.exists():
             if self.fate.read_text() == KILLED:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from safetensors.numpy import save
 
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.ownership import Claim, Finding, OwnershipProof, settle
+from publishing.watermark.ownership import ClaimResult, OwnershipClaim, OwnershipProof, settle
 from publishing.watermark.reading import weights_of
 from publishing.watermark.records import MarkRecord
 from sealgate.trust import canonical
@@ -71,14 +71,14 @@ class Owner:
         slots = weights_of("mine.safetensors", self.original).slots(integers=False)
         self.record = replace(record, entry=entry, slots=slots)
 
-    def claim(self) -> Claim:
-        return Claim(self.log.prove(self.record), "mine.safetensors", self.original)
+    def claim(self) -> OwnershipClaim:
+        return OwnershipClaim(self.log.prove(self.record), "mine.safetensors", self.original)
 
-    def thief(self, mark: Mark, original: bytes, worded: bool = True) -> Claim:
+    def thief(self, mark: Mark, original: bytes, worded: bool = True) -> OwnershipClaim:
         entry = self.log.commit(mark)
         record = replace(self.record, mark=mark, worded=worded, entry=entry)
-        return Claim(self.log.prove(record), "theirs.safetensors", original)
+        return OwnershipClaim(self.log.prove(record), "theirs.safetensors", original)
 
 
-def settled(disputed: dict[str, Floats], *claims: Claim) -> list[Finding]:
+def settled(disputed: dict[str, Floats], *claims: OwnershipClaim) -> list[ClaimResult]:
     return list(settle(weights_of("x.safetensors", save(disputed)), claims, VKEY))

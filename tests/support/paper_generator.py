@@ -13,9 +13,9 @@ from gateway.config.quotas import QuotaStore
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.transport.call import CallCleanup
-from inference.backends.remote.generator import Begun, Generator
+from inference.backends.remote.generator import Generator, StartedAnswer
 from inference.engine.statistics import Statistics
-from inference.llm.messages import Piece
+from inference.llm.messages import AnswerPart
 from sealgate.trust.policy.principals import FLAG
 from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
 
@@ -41,7 +41,7 @@ class Stream:
 class Saying(Generator):
     """Says these pieces, and wants to know when its caller goes."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(self, pieces: Sequence[AnswerPart]) -> None:
         cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
         terms: Any = SimpleNamespace(prompt_tokens=60, output_tokens=10, screening=None)
         terms.check = lambda _: None
@@ -49,12 +49,14 @@ class Saying(Generator):
         self._pieces = pieces
 
     @contextmanager
-    def _begin(self, asked: Any, deadline: Any, caller: Any, on_end: Any) -> Iterator[Begun]:
+    def _begin(
+        self, asked: Any, deadline: Any, caller: Any, on_end: Any
+    ) -> Iterator[StartedAnswer]:
         on_end(lambda: None)
-        yield Begun((), None, iter(self._pieces))
+        yield StartedAnswer((), None, iter(self._pieces))
 
 
-def generate(pieces: Sequence[Piece]) -> GenerationPipeline:
+def generate(pieces: Sequence[AnswerPart]) -> GenerationPipeline:
     """It is the model `tiny`, whatever is asked for."""
     saying = Saying(pieces)
     live = SimpleNamespace(model="tiny", alias="production", version=1, digest="", sequence=1)

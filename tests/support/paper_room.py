@@ -10,14 +10,21 @@ import grpc
 import numpy as np
 
 from inference.backends.local import LocalLoader
-from inference.engine.engine import Engine, Loader
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.engine import Engine, VersionLoader
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
 from inference.runtime.cpu import CpuSettings
-from inference.server.config import Artifacts, EngineConfig, EngineLimits, Identity, Listen, Trust
-from inference.server.host import Host, Tally
-from inference.server.load import Load
-from inference.server.server import Server
+from inference.server.config import (
+    ArtifactLocation,
+    EngineConfig,
+    EngineIdentity,
+    EngineLimits,
+    EngineTrustFiles,
+    ListenAddress,
+)
+from inference.server.host import EngineHost, RunTally
+from inference.server.load import LoadRequest
+from inference.server.server import EngineServer
 from inference.server.services import write_load
 from registry.artifact_folder import FolderStore
 from sealgate.oip import grpc_service_pb2 as oip
@@ -43,27 +50,29 @@ class PaperRoom:
         self.store = FolderStore(folder / "artifacts")
         self.artifacts = folder / "artifacts"
         self.socket = folder / "engine.sock"
-        self.seen = SeenFile.open(folder / "seen.json")
-        self.tally = Tally("engine", INSTANCE, self.key, registry.clock)
+        self.seen = RollbackGuardFile.open(folder / "seen.json")
+        self.tally = RunTally("engine", INSTANCE, self.key, registry.clock)
         self.host = self.open_host()
         self.engine = self.host.engine
         config = EngineConfig(
-            listen=Listen(socket=self.socket),
-            trust=Trust((folder / "root.pem",), 1, folder / "seen.json"),
-            artifacts=Artifacts(self.artifacts),
-            engine=Identity("engine", folder / "engine.key"),
+            listen=ListenAddress(socket=self.socket),
+            trust=EngineTrustFiles((folder / "root.pem",), 1, folder / "seen.json"),
+            artifacts=ArtifactLocation(self.artifacts),
+            engine=EngineIdentity("engine", folder / "engine.key"),
             limits=limits or EngineLimits(),
         )
-        self.server = Server(config, self.host)
+        self.server = EngineServer(config, self.host)
         self.channel = grpc.insecure_channel(f"unix:{self.socket}")
         self.stub = GRPCInferenceServiceStub(self.channel)
 
-    def open_host(self) -> Host:
+    def open_host(self) -> EngineHost:
         """What is behind the socket."""
-        return Host(*self.parts(LocalLoader(CpuSettings(1)), self.seen, self.tally))
+        return EngineHost(*self.parts(LocalLoader(CpuSettings(1)), self.seen, self.tally))
 
-    def parts(self, loader: Loader, seen: SeenFile, tally: Tally | None) -> tuple[Any, ...]:
-        """Of a `Host` of this room's."""
+    def parts(
+        self, loader: VersionLoader, seen: RollbackGuardFile, tally: RunTally | None
+    ) -> tuple[Any, ...]:
+        """Of a `EngineHost` of this room's."""
         clock = self.registry.clock
         engine = Engine(self.registry.anchor, seen, clock, loader)
         return engine, seen, self.store, tally, clock, 5.0
@@ -78,13 +87,13 @@ class PaperRoom:
         name = sha256(data).removeprefix("sha256:")
         return self.artifacts / name[:2] / name[2:]
 
-    def load(self, place: Place = PLACE) -> Load:
+    def load(self, place: Place = PLACE) -> LoadRequest:
         """What a gateway would show of the registry on paper."""
         registry = self.registry
         bundle = registry.bundles[place]
         signed = registry.signed_manifest(Pointer.decode(bundle.pointer.payload).digest)
         assert registry.freshness is not None
-        return Load(
+        return LoadRequest(
             place,
             tuple(registry.policies),
             registry.freshness,

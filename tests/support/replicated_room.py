@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from inference.backends.local import LocalLoader
-from inference.backends.ray.environment import Board
-from inference.backends.ray.front import Crew, Front
-from inference.backends.ray.replica import Address, Refused, Replica, heard
-from inference.batching.cost_model import Costs
+from inference.backends.ray.environment import PointerBoard
+from inference.backends.ray.front import ReplicaFront, ReplicaGroup
+from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddress, heard
+from inference.batching.cost_model import BatchCosts
 from inference.batching.limits import NO_BOUNDS
-from inference.engine.result import Answer
+from inference.engine.result import InferenceResult
 from inference.runtime.cpu import CpuSettings
-from inference.server.host import Host
+from inference.server.host import EngineHost
 from sealgate.reasons import Reason, Refusal
 from tests.support.paper_registry import PaperRegistry
 from tests.support.paper_room import PaperRoom
@@ -38,29 +38,29 @@ class ReplicatedRoom(PaperRoom):
         self._folder = folder
         self.shown = folder / "board"
         self.shown.mkdir()
-        self.board = Board(self.shown)
+        self.board = PointerBoard(self.shown)
         super().__init__(registry, folder)
         self.replicas.append(self.new_replica())
 
-    def open_host(self) -> Host:
-        self.crew = Crew(self, self.board, NO_BOUNDS, MOST)
-        return Front(self.crew, *self.parts(self.crew, self.seen, self.tally))
+    def open_host(self) -> EngineHost:
+        self.crew = ReplicaGroup(self, self.board, NO_BOUNDS, MOST)
+        return ReplicaFront(self.crew, *self.parts(self.crew, self.seen, self.tally))
 
     def new_replica(self) -> Replica:
         """One that begins with what is on the board, and what the engine in front has seen."""
         seen = self.seen.copy(self._folder / f"seen-{next(self._turn)}")
-        host = Host(*self.parts(LocalLoader(CpuSettings(1)), seen, None))
+        host = EngineHost(*self.parts(LocalLoader(CpuSettings(1)), seen, None))
         return Replica(host, self.board)
 
-    def follow(self, number: int) -> list[Refused | None]:
+    def follow(self, number: int) -> list[RemoteRefusal | None]:
         heard_of_it = [each for each in self.replicas if each not in self.deaf]
         return [each.follow(number) for each in heard_of_it]
 
-    def infer(self, number: int, to: Address, x: np.ndarray[Any, Any]) -> Answer:
+    def infer(self, number: int, to: VersionAddress, x: np.ndarray[Any, Any]) -> InferenceResult:
         self.batches.append(len(x))
         return heard(self._next().infer(number, to, x, 5.0))
 
-    def costs(self, to: Address) -> Costs:
+    def costs(self, to: VersionAddress) -> BatchCosts:
         return heard(self._next().costs(to))
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from inference.engine.engine import Live
+from inference.engine.engine import LiveVersion
 from sealgate.trust.keys import PrivateKey, write_private_file
 from tests.support.house import House
 from tests.support.succession import change
@@ -21,7 +21,7 @@ def await_true(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-def share(house: House, version: int, percent: int, alias: str = "canary") -> Live:
+def share(house: House, version: int, percent: int, alias: str = "canary") -> LiveVersion:
     """Give the alias the digits version, with a share of production's requests."""
     lifetime = timedelta(days=2, seconds=next(_LIFETIMES))
     proposal = house.governance("publisher").propose("digits", version, alias, lifetime, percent)

@@ -7,15 +7,15 @@ import torch
 from safetensors.torch import save
 
 from sealgate.reasons import Refusal
-from training import finishing
-from training.finishing import Made
-from training.workshop import Workshop
+from training.run import finishing
+from training.run.finishing import FinishedRun
+from training.run.workshop import RecipeRun
 
 EXPORTERS = ("export_serving", "export_response", "export_text_serving", "export_text_response")
 
 
-def make(recipe: Path, out: Path) -> Made:
-    return Workshop(recipe, out, lambda *_: None).make()
+def make(recipe: Path, out: Path) -> FinishedRun:
+    return RecipeRun(recipe, out, lambda *_: None).make()
 
 
 def refused(recipe: Path, out: Path) -> Refusal:

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file, save_file
 
 from inference.model.columns import Column
 from inference.model.config import ModelConfig
-from inference.model.row_rules import Columns
-from publishing.source import CONFIG, RESPONSE, SERVING
+from inference.model.row_rules import RowRules
+from publishing.source.folder import CONFIG, RESPONSE, SERVING
 
 DEMO = Path(__file__).parents[2] / "demo"
 SOURCE, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
@@ -27,7 +27,7 @@ def config() -> ModelConfig:
     return replace(plain, columns=tuple(columns))
 
 
-def table() -> Columns:
+def table() -> RowRules:
     found = config().table
     assert found is not None
     return found

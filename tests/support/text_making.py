@@ -6,10 +6,10 @@ from safetensors.numpy import save
 
 from inference.text.tokens import NO_TOKEN
 from tests.support.text_models import DATA, FOLDER, config, rows_of, sentences, tokenizer_json
-from training.encoder import Size, TextClassifier
-from training.export_text import export_text_response, export_text_serving
+from training.export.text import export_text_response, export_text_serving
+from training.models.encoder import EncoderSize, TextClassifier
 
-SIZE = Size(vocabulary=128, positions=32, width=32, inner=128, layers=2, heads=2)
+SIZE = EncoderSize(vocabulary=128, positions=32, width=32, inner=128, layers=2, heads=2)
 _TEXTS, _BATCH, _STEPS = 800, 80, 60
 _SLICES = {"fit": (2, 200), "calibration": (3, 320), "test": (4, 200)}
 

@@ -13,13 +13,13 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from inference.engine import ready_version
 from inference.model.config import UNBOUNDED as DOMAIN
-from inference.model.config import Batching, Data, ModelConfig, TensorSpec
+from inference.model.config import Batching, ModelConfig, TensorSpec, TrainingDataInfo
 from inference.runtime.cpu import CpuSettings
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules, resized
-from publishing import trial
-from publishing.data import Dataset
-from publishing.source import SourceFolder
+from publishing.sandbox import trial
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import embed
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.oip import grpc_service_pb2 as oip
@@ -87,7 +87,7 @@ def config(name: str = "letters", **changed: object) -> ModelConfig:
         "name": name,
         "description": "a small text classifier",
         "intended_use": "tests",
-        "data": Data("made-up sentences", "CC0-1.0"),
+        "data": TrainingDataInfo("made-up sentences", "CC0-1.0"),
         "input": TensorSpec("text", "BYTES", (-1,)),
         "output": TensorSpec("logits", "FP32", (-1, 2)),
         "labels": ("work", "offer"),
@@ -118,7 +118,7 @@ def version_files() -> Mapping[str, bytes]:
     sent: list[bytes] = []
     marked = embed(source().serving, source().response, MARK)
     data = dataset()
-    request = trial.Request(
+    request = trial.TrialRequest(
         source().config,
         source().serving,
         *(marked.serving, marked.response),

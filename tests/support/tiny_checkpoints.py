@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import transformers
 
-from training.checkpoints import take_in
+from training.models.checkpoints import take_in
 
 VOCABULARY = 40
 _DECODER = {

@@ -12,7 +12,7 @@ from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
 from gateway.recording.recorder import AuditRecord
 from gateway.transport.call import RecordedRefusal
-from inference.engine.result import Answer
+from inference.engine.result import InferenceResult
 from inference.engine.statistics import Statistics
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, Refusal
@@ -38,7 +38,7 @@ class Separate:
 
     def infer(
         self, live: Any, x: np.ndarray, until: float, active: Any, urgent: bool, caller: str
-    ) -> Answer:
+    ) -> InferenceResult:
         if not active():
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
         self.asked += 1
@@ -49,7 +49,7 @@ class Separate:
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call was cut")
         logits = {CONFIG.output.name: np.zeros((1, *CONFIG.output.row), np.float32)}
         features = np.zeros((1, STAGED.width), np.float32)
-        return Answer(logits, features, 0.0, Verdict.CLEAN, 1.0, graph_rows=int(on))
+        return InferenceResult(logits, features, 0.0, Verdict.CLEAN, 1.0, graph_rows=int(on))
 
     def resolve(self, *asked: Any) -> Any:
         return SimpleNamespace(

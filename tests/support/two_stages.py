@@ -6,18 +6,18 @@ import numpy as np
 
 from inference.engine import ready_version
 from inference.engine.graphs import open_tapped
-from inference.screening.calibration import Calibration, Limit
+from inference.screening.calibration import Calibration, ScoreThreshold
 from inference.screening.detector import Detector
-from inference.screening.first_stage import FEATURES, FirstStage, Readings
-from inference.screening.scoring import Scaling, Scoring, Tail, Weights
-from publishing.vectors import fit_readings
+from inference.screening.first_stage import FEATURES, ClassProjections, FirstStage
+from inference.screening.scoring import FeatureScaling, ScoreTail, Scoring, ScoringWeights
+from publishing.calibration.served_rows import fit_readings
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, clean_rows
 
 _ROWS, _READ = 480, 4000
 
 
-def readings(model: Perceptron, files: VersionFiles) -> Readings:
+def readings(model: Perceptron, files: VersionFiles) -> ClassProjections:
     """How the model's inputs lie, and its own vectors before its last layer."""
     tapped = open_tapped(model.int8(), model.serving(), files.config)
     found = fit_readings(tapped.run({"x": clean_rows(model, _READ)}))
@@ -25,19 +25,19 @@ def readings(model: Perceptron, files: VersionFiles) -> Readings:
     return found
 
 
-def by_margin(read: Readings, cut: float) -> FirstStage:
+def by_margin(read: ClassProjections, cut: float) -> FirstStage:
     """A stage whose score is the margin, with the sign turned."""
     none = (0.0,) * (FEATURES * (FEATURES + 1) // 2)
-    still = Weights(0.0, (0.0,) * FEATURES, none, Tail(0.0, 1.0))
+    still = ScoringWeights(0.0, (0.0,) * FEATURES, none, ScoreTail(0.0, 1.0))
     margin = replace(still, linear=(-1.0, *(0.0,) * (FEATURES - 1)))
-    scaling = Scaling((0.0,) * FEATURES, (1.0,) * FEATURES, 100.0)
+    scaling = FeatureScaling((0.0,) * FEATURES, (1.0,) * FEATURES, 100.0)
     return FirstStage(read, Scoring(scaling, still, margin), cut)
 
 
 def staged(detector: Detector, stage: FirstStage) -> Detector:
     """The detector with that stage, and with limits that nothing backs but their form."""
     scores = tuple((np.arange(_ROWS) / _ROWS).tolist())
-    limits = Calibration(scores, 0.95, Limit(0.01, 1, 3.0), Limit(0.05, 1, 2.0))
+    limits = Calibration(scores, 0.95, ScoreThreshold(0.01, 1, 3.0), ScoreThreshold(0.05, 1, 2.0))
     return replace(detector, calibration=limits, first=stage)
 
 

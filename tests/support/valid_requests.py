@@ -1,6 +1,6 @@
 """Requests that are valid on each gRPC listener: a path, and the bytes of its message."""
 
-from inference.server.load import Load
+from inference.server.load import LoadRequest
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.trust.dsse import Envelope
@@ -102,7 +102,7 @@ def shown(house: House) -> list[Asked]:
             model="digits", version_digest=version.digest, pointer_sequence=pointer.sequence
         )
     )
-    load = Load(
+    load = LoadRequest(
         place=("digits", "production"),
         policies=tuple(
             map(Envelope.decode, registry.GetPolicy(registry_pb2.GetPolicyRequest()).envelopes)

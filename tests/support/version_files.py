@@ -8,12 +8,12 @@ import numpy.typing as npt
 import onnxruntime
 
 from inference.engine import ready_version
-from inference.model.config import Batching, Data, Domain, ModelConfig, TensorSpec
+from inference.model.config import Batching, InputDomain, ModelConfig, TensorSpec, TrainingDataInfo
 from inference.model.golden import Golden
 from inference.screening import calibration
-from inference.screening.calibration import Calibration, Limit
+from inference.screening.calibration import Calibration, ScoreThreshold
 from inference.screening.detector import Detector, Verdict
-from inference.screening.scoring import Scaling, Tail, Weights
+from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from tests.support.onnx_models import FEATURES, Perceptron
 
 Floats = npt.NDArray[np.float32]
@@ -38,11 +38,11 @@ class VersionFiles:
             name=name,
             description="a perceptron with random weights",
             intended_use="tests",
-            data=Data("random", "CC0-1.0"),
+            data=TrainingDataInfo("random", "CC0-1.0"),
             input=TensorSpec("x", "FP32", (-1, perceptron.inputs)),
             output=TensorSpec("logits", "FP32", (-1, perceptron.classes)),
             labels=tuple(f"class {number}" for number in range(perceptron.classes)),
-            domain=Domain(0.0, 1.0),
+            domain=InputDomain(0.0, 1.0),
             eps=0.1,
             batching=Batching(**rows),
         )
@@ -88,11 +88,11 @@ def margin_detector(perceptron: Perceptron) -> Detector:
     scores = np.sort((center - margins.astype(np.float64)) / spread)
     limits = [_limit(scores, bound) for bound in (0.01, 0.05)]
     none, quadratic = (0.0,) * FEATURES, (0.0,) * (FEATURES * (FEATURES + 1) // 2)
-    tail = Tail(0.0, 1.0)
+    tail = ScoreTail(0.0, 1.0)
     return Detector(
-        Scaling((center, 0.0, 0.0, 0.0), (spread, 1.0, 1.0, 1.0), 100.0),
-        Weights(0.0, none, quadratic, tail),
-        Weights(0.0, (-1.0, 0.0, 0.0, 0.0), quadratic, tail),
+        FeatureScaling((center, 0.0, 0.0, 0.0), (spread, 1.0, 1.0, 1.0), 100.0),
+        ScoringWeights(0.0, none, quadratic, tail),
+        ScoringWeights(0.0, (-1.0, 0.0, 0.0, 0.0), quadratic, tail),
         Calibration(tuple(scores.tolist()), _CONFIDENCE, limits[0], limits[1]),
         ("random",),
     )
@@ -104,9 +104,9 @@ def margin(logits: Floats) -> npt.NDArray[np.float32]:
     return ordered[:, -1] - ordered[:, -2]
 
 
-def _limit(scores: npt.NDArray[np.floating[Any]], bound: float) -> Limit:
+def _limit(scores: npt.NDArray[np.floating[Any]], bound: float) -> ScoreThreshold:
     rank = calibration.conformal_rank(len(scores), bound, _CONFIDENCE)
-    return Limit(bound, rank, float(scores[-rank]))
+    return ScoreThreshold(bound, rank, float(scores[-rank]))
 
 
 def compared(detector: Detector, counts_for: Verdict = Verdict.ADVERSARIAL) -> Detector:

@@ -24,9 +24,9 @@ from flwr.app import Message
 from flwr.common import bytes_to_ndarray
 
 from sealgate.reasons import Refusal
-from training.federated import node, rules, server
-from training.federated.fleet import Fleet, FleetGrid
-from training.federated.recipe import FederatedRecipe
+from training.federated import node, server
+from training.federated.fleet import FleetGrid, FlowerFleet
+from training.recipe.federated import FederatedRecipe
 
 PLAIN = ("-m", "tests.support.watched_federation")
 SEEN: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ SEEN: list[dict[str, Any]] = []
 class WatchedGrid(FleetGrid):
     """Keeps what clients send, record by record."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: FlowerFleet) -> None:
         super().__init__(fleet)
         self._places = {number: at for at, number in enumerate(fleet.numbers)}
 
@@ -62,7 +62,7 @@ class WatchedGrid(FleetGrid):
         }
 
 
-class WatchedRounds(server.Rounds):
+class WatchedRounds(server.FederatedRounds):
     """Keeps the mean of each group, and what was sent; before a round is told of, since the server
     may be ended as soon as its last one is.
     """
@@ -90,7 +90,7 @@ class WatchedRounds(server.Rounds):
 
 def watch(folder: Path) -> None:
     WatchedRounds.folder = folder
-    server.FleetGrid, server.Rounds = WatchedGrid, WatchedRounds  # type: ignore[misc]
+    server.FleetGrid, server.FederatedRounds = WatchedGrid, WatchedRounds  # type: ignore[misc]
     server.main(folder)
 
 
@@ -98,7 +98,7 @@ def pair(folder: Path) -> None:
     def pairs(clients: Sequence[int], *_: Any) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(clients[at : at + 2]) for at in range(0, 6, 2))
 
-    rules.draw_groups = pairs
+    server.draw_groups = pairs
     server.main(folder)
 
 
@@ -138,7 +138,7 @@ def _serve(folder: Path, then: Any) -> None:
 
 def run(recipe: str, folder: str, nodes: str, served: str) -> None:
     from training.federated.federation import Federation
-    from training.federated.launch import NODES, SERVER, Folders
+    from training.federated.launch import NODES, SERVER, ProcessFolders
 
     programs = [
         real if name == "real" else (*PLAIN, name)
@@ -146,7 +146,7 @@ def run(recipe: str, folder: str, nodes: str, served: str) -> None:
     ]
     asked = Federation(Path(recipe), Path(folder), lambda *_: None, *programs)
     try:
-        _, account, spent = asked.train(asked.material(), Folders(Path(folder) / "run"))
+        _, account, spent = asked.train(asked.material(), ProcessFolders(Path(folder) / "run"))
         print(json.dumps({"account": account, "spent": spent}))
     except Refusal as refusal:
         print(json.dumps({"refused": refusal.reason.name, "detail": refusal.detail}))
@@ -195,7 +195,7 @@ def doors() -> None:
         folder = Path(made)
         (folder / "server.pem").write_bytes(own.certificate)
         (folder / "key.pem").write_bytes(own.key)
-        fleet = Fleet([public[known], public[second]])
+        fleet = FlowerFleet([public[known], public[second]])
         with fleet.serve("127.0.0.1", folder / "server.pem", folder / "key.pem") as address:
             root = authority.pem
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sealgate.reasons import Reason, Refusal
-from training.federated.recipe import LEAST_CLIENTS, MODULUS, QUANTA, TRIES, Federated
+from training.recipe.federated import LEAST_CLIENTS, MODULUS, QUANTA, TRIES, FederatedSection
 
 SETUP, SHARE_KEYS, COLLECT, UNMASK = ("setup", "share_keys", "collect_masked_vectors", "unmask")
 
@@ -24,7 +24,7 @@ SETUP, SHARE_KEYS, COLLECT, UNMASK = ("setup", "share_keys", "collect_masked_vec
 class Consent:
     """Follows one sum after another."""
 
-    def __init__(self, asked: Federated) -> None:
+    def __init__(self, asked: FederatedSection) -> None:
         self._asked = asked
         self._group: frozenset[int] = frozenset()
         self._size = 0

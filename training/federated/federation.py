@@ -1,5 +1,5 @@
 """A run of a federated recipe, from its file to a folder that `sealgate model publish` takes; the
-folder is the one of `training.workshop`.
+folder is the one of `training.run.workshop`.
 
 1. The recipe is read. The folder must be new: masks, groups and keys are of the system's entropy,
    so a run that broke off is made anew, and none comes out the same twice.
@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
@@ -22,18 +24,51 @@ from torch.nn import functional
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time
-from training import sources, students
-from training.curves import Curves, Point
-from training.federated import shards
-from training.federated.launch import NODES, SERVER, Folders, Processes, Shard, processes
+from training.data.material import TRAIN, RunData
+from training.data.run_files import held, is_bare
+from training.federated.launch import NODES, SERVER, Processes, ProcessFolders, Shard, processes
 from training.federated.participant import network, private_step, set_weights, weights_of
-from training.federated.recipe import FederatedRecipe
-from training.finishing import Made, finish
-from training.material import TRAIN, Material
-from training.origin import Ingredients
-from training.privacy import spent
-from training.storage import held, is_bare
-from training.watching import Tell
+from training.models import students
+from training.recipe.federated import FederatedRecipe
+from training.run import sources
+from training.run.finishing import FinishedRun, finish
+from training.run.origin import RunInputs
+from training.steps.privacy import spent
+from training.steps.progress import CurvePoint, Tell, TrainingCurves
+
+_TRIES = 100
+Places = npt.NDArray[np.int64]
+
+
+def deal(
+    y: npt.NDArray[np.int64], clients: int, skew: float, seed: int, least: int = 8
+) -> tuple[Places, ...]:
+    """The places of each client's rows, of classes y [n]: each place once, in ascending order.
+
+    The same for one seed. Raises Refusal(TRAINING_DATA) where some client stays below `least` rows.
+    """
+    draws = np.random.default_rng(seed)
+    for _ in range(_TRIES):
+        shards = _deal_once(y, clients, skew, draws)
+        if min(map(len, shards)) >= least:
+            return shards
+    raise Refusal(
+        Reason.TRAINING_DATA, f"{len(y)} rows at skew {skew:g} leave a client fewer than {least}"
+    )
+
+
+def _deal_once(
+    y: npt.NDArray[np.int64], clients: int, skew: float, draws: np.random.Generator
+) -> tuple[Places, ...]:
+    hands: list[list[Places]] = [[] for _ in range(clients)]
+    for label in np.unique(y):
+        rows = draws.permutation(np.flatnonzero(y == label))
+        ends = np.cumsum(draws.dirichlet(np.full(clients, skew)))[:-1]
+        cut = np.split(rows, np.round(ends * len(rows)).astype(np.int64))
+        for hand, part in zip(hands, cut, strict=True):
+            hand.append(part)
+    return tuple(np.sort(np.concatenate(hand)) for hand in hands)
+
 
 _KIND = "federated"
 _STARTING = 300.0
@@ -55,38 +90,38 @@ class Federation:
         self._out, self._tell = out, tell
         self._programs = nodes, server
 
-    def make(self) -> Made:
+    def make(self) -> FinishedRun:
         """Raises RUN_FOREIGN, TRAINING_DATA, RECIPE_INVALID, CLIENTS_TOO_FEW, STORAGE_FULL."""
         # 1.
         with held(self._out):
             return self._follow()
 
-    def _follow(self) -> Made:
+    def _follow(self) -> FinishedRun:
         if not is_bare(self._out):
             raise Refusal(Reason.RUN_FOREIGN, f"{self._out} is not empty")
         began = format_time(datetime.now(UTC))
         material = self.material()
-        folders = Folders(self._out / "run")
+        folders = ProcessFolders(self._out / "run")
         try:
             student, account, privacy = self.train(material, folders)
             # 4.
             self._tell("export", "both graphs")
             digest = sha256(self._path.read_bytes())
             files = material.read.files
-            went_in = Ingredients(self._asked, digest, files, {}, began, privacy, account)
+            went_in = RunInputs(self._asked, digest, files, {}, began, privacy, account)
             return finish(self._out, student, material, went_in)
         except BaseException:
             # It holds clients' rows and keys.
             shutil.rmtree(folders.run, ignore_errors=True)
             raise
 
-    def material(self) -> Material:
+    def material(self) -> RunData:
         """The recipe's rows. Raises TRAINING_DATA, FILE_MISSING."""
         asked = self._asked.data
-        return Material.cut(sources.read_rows(asked, None), asked)
+        return RunData.cut(sources.read_rows(asked, None), asked)
 
     def train(
-        self, material: Material, folders: Folders
+        self, material: RunData, folders: ProcessFolders
     ) -> tuple[nn.Module, Mapping[str, Any], Mapping[str, Any] | None]:
         """The student, who took part in which sum, and the privacy spent, if any."""
         torch.set_num_threads(1)
@@ -106,7 +141,7 @@ class Federation:
         account = {"clients": asked.clients, "rule": asked.rule, "rounds": told}
         return student, account, folders.spent()
 
-    def deal(self, material: Material, seed: int) -> list[Shard]:
+    def deal(self, material: RunData, seed: int) -> list[Shard]:
         """Each client's rows.
 
         Raises TRAINING_DATA; RECIPE_INVALID where the rounds spend more than the budget.
@@ -115,7 +150,7 @@ class Federation:
         x, y = material.slices[TRAIN]
         dealt = [
             Shard(x[places], y[places], seed * 1_000 + at)
-            for at, places in enumerate(shards.deal(y, asked.clients, asked.skew, seed))
+            for at, places in enumerate(deal(y, asked.clients, asked.skew, seed))
         ]
         step = private_step(self._asked)
         if step is not None:
@@ -126,14 +161,14 @@ class Federation:
         return dealt
 
     def _round(
-        self, started: Processes, number: int, student: nn.Module, material: Material
+        self, started: Processes, number: int, student: nn.Module, material: RunData
     ) -> dict[str, Any]:
         weights, told = started.wait_for(number)
         set_weights(student, weights)
         x, y = (torch.from_numpy(part) for part in material.slices["fit"])
         loss = float(functional.cross_entropy(students.logits_of(student, x), y))
         right = students.accuracy(student, x, y)
-        Curves(self._out / "curves.jsonl").add(Point(1, _KIND, number, loss, right))
+        TrainingCurves(self._out / "curves.jsonl").add(CurvePoint(1, _KIND, number, loss, right))
         sums = ", ".join("+".join(map(str, group)) for group in told["groups"])
         self._tell(
             f"round {number}", f"of {self._asked.federated.rounds}, {right:.1%} right, sums {sums}"

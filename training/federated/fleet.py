@@ -44,7 +44,7 @@ from sealgate.reasons import Reason, Refusal
 _PAUSE = 0.05
 
 
-class Fleet:
+class FlowerFleet:
     """The clients of one run, each known by its public key (PEM)."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -96,12 +96,12 @@ class Fleet:
 
 
 class FleetGrid(Grid):
-    """How Flower's workflows send messages to the clients of a `Fleet`.
+    """How Flower's workflows send messages to the clients of a `FlowerFleet`.
 
     `silent` has the numbers of those that once did not answer, or answered with an error.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: FlowerFleet) -> None:
         self._state, self._run = fleet.state, fleet.run
         # Answers that were told of, by what they answer, while their content is on its way.
         self._arriving: dict[str, Message] = {}

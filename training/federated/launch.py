@@ -29,8 +29,7 @@ from safetensors.numpy import save
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.certificates import Authority
-from training.federated.weights import Weights, read_weights, write_weights
-from training.storage import write_whole
+from training.data.run_files import Weights, read_weights, write_weights, write_whole
 
 SERVER = ("-m", "training.federated.server")
 NODES = ("-m", "training.federated.node")
@@ -48,7 +47,7 @@ class Shard:
     seed: int
 
 
-class Folders:
+class ProcessFolders:
     """What server and clients find when they start, under one folder of mode 0700."""
 
     def __init__(self, run: Path) -> None:
@@ -108,7 +107,9 @@ class Folders:
 class Processes:
     """The processes of one run; all are ended with it."""
 
-    def __init__(self, folders: Folders, nodes: Sequence[str], server: Sequence[str]) -> None:
+    def __init__(
+        self, folders: ProcessFolders, nodes: Sequence[str], server: Sequence[str]
+    ) -> None:
         self._folders, self._nodes = folders, nodes
         self._server = self._start("server", [*server, str(folders.server)])
         self._all = [self._server]
@@ -165,7 +166,7 @@ class Processes:
 
 @contextmanager
 def processes(
-    folders: Folders, nodes: Sequence[str] = NODES, server: Sequence[str] = SERVER
+    folders: ProcessFolders, nodes: Sequence[str] = NODES, server: Sequence[str] = SERVER
 ) -> Iterator[Processes]:
     """Start a server, and end it and its clients afterwards."""
     started = Processes(folders, nodes, server)
@@ -175,7 +176,7 @@ def processes(
         started.end()
 
 
-def _environment(folders: Folders) -> Mapping[str, str]:
+def _environment(folders: ProcessFolders) -> Mapping[str, str]:
     return os.environ | {
         "FLWR_HOME": str(folders.run / "flower"),
         "FLWR_TELEMETRY_ENABLED": "0",

@@ -9,20 +9,20 @@ from torch import nn
 from torch.nn import functional
 
 from sealgate.reasons import Reason, Refusal
-from training import students
-from training.descent import Corpus
-from training.distillation import Batch
-from training.federated.recipe import FederatedRecipe
-from training.federated.weights import Weights
-from training.material import Read
-from training.privacy import descend_privately, spent
-from training.recipe_step import PRIVATE, Step
+from training.data.material import SourceRows
+from training.data.run_files import Weights
+from training.models import students
+from training.recipe.federated import FederatedRecipe
+from training.recipe.sections import PRIVATE, RecipeStep
+from training.steps.descent import TaughtRows
+from training.steps.distillation import TrainingBatch
+from training.steps.privacy import descend_privately, spent
 
 _MOMENTUM = 0.9
 _STEEPEST = 1.0
 
 
-class Participant:
+class FederatedParticipant:
     """Holds rows x float32 [n, ...] with classes y int64 [n] of `classes`; they stay here."""
 
     def __init__(
@@ -52,7 +52,9 @@ class Participant:
             self._afford(self._private)
             # Counted before it is done: what broke off has told of the rows all the same.
             self._rounds += 1
-            descend_privately(self._student, Corpus(Batch(self._x, self._y)), self._private)
+            descend_privately(
+                self._student, TaughtRows(TrainingBatch(self._x, self._y)), self._private
+            )
         moved: Weights = weights_of(self._student) - weights
         if not np.isfinite(moved).all():
             # The last descent comes behind the last loss.
@@ -60,7 +62,9 @@ class Participant:
         return moved
 
     def spent(self) -> dict[str, float | int | str] | None:
-        """What all rounds so far spent of the budget, if there is one: `training.privacy.Spent`."""
+        """What all rounds so far spent of the budget, if there is one:
+        `training.steps.privacy.PrivacySpent`.
+        """
         if self._private is None:
             return None
         return spent(self._private, len(self._y), self._rounds).encode()
@@ -82,7 +86,7 @@ class Participant:
                 optimizer.step()
         self._student.eval()
 
-    def _afford(self, step: Step) -> None:
+    def _afford(self, step: RecipeStep) -> None:
         if spent(step, len(self._y), self._rounds + 1).epsilon > step.epsilon:
             raise Refusal(
                 Reason.RECIPE_INVALID,
@@ -94,7 +98,7 @@ def network(asked: FederatedRecipe, row: tuple[int, ...], classes: int) -> nn.Mo
     """The recipe's student for rows of this shape, its weights at random (of torch's generator)."""
     shape = np.empty((0, *row), np.float32)
     names = tuple(str(label) for label in range(classes))
-    read = Read(shape, np.empty(0, np.int64), names, title="", license="", files={})
+    read = SourceRows(shape, np.empty(0, np.int64), names, title="", license="", files={})
     return students.make(asked.student, read)
 
 
@@ -114,12 +118,12 @@ def set_weights(student: nn.Module, weights: Weights) -> None:
             at += part.numel()
 
 
-def private_step(asked: FederatedRecipe) -> Step | None:
+def private_step(asked: FederatedRecipe) -> RecipeStep | None:
     """What a round is on a client of a private recipe, as a step of `sealgate train`."""
     wanted, local = asked.private, asked.federated
     if not wanted.epsilon:
         return None
-    return Step(
+    return RecipeStep(
         PRIVATE,
         epochs=local.epochs,
         batch=local.batch,

@@ -16,6 +16,7 @@
    them, the run ends.
 """
 
+import itertools
 import json
 import os
 import random
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import ConfigRecord, Context, RecordDict
 from flwr.common import FitIns, Parameters, ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.compat.common.recorddict_compat import parameters_to_arrayrecord
@@ -38,12 +40,53 @@ from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECOR
 from flwr.supercore.app_utils import start_parent_process_monitor
 
 from sealgate.reasons import Reason, Refusal
-from training.federated import rules
-from training.federated.fleet import Fleet, FleetGrid
-from training.federated.recipe import MODULUS, QUANTA, TRIES, Federated, FederatedRecipe
-from training.federated.rules import Vector
-from training.federated.weights import Weights, read_weights, write_weights
-from training.storage import write_whole
+from training.data.run_files import Weights, read_weights, write_weights, write_whole
+from training.federated.fleet import FleetGrid, FlowerFleet
+from training.recipe.federated import (
+    CLOSEST,
+    MEDIAN,
+    MODULUS,
+    QUANTA,
+    TRIES,
+    TRIMMED,
+    FederatedRecipe,
+    FederatedSection,
+)
+
+Vector = npt.NDArray[np.float64]
+
+
+def draw_groups(
+    clients: Sequence[int], size: int, draws: random.Random
+) -> tuple[tuple[int, ...], ...]:
+    """All clients in groups of `size` or more, as even as can be, each client in one."""
+    order = draws.sample(clients, len(clients))
+    count = len(order) // size
+    return tuple(tuple(order[at::count]) for at in range(count))
+
+
+def join(rule: str, means: Sequence[npt.NDArray[np.floating]], trim: int = 1) -> Vector:
+    """From each group's mean [n] to what moves the weights [n], coordinate by coordinate.
+
+    `rule` is one of `training.recipe.federated.RULES`; the plain mean keeps no poisoner away.
+    """
+    stack = np.stack([np.asarray(mean, np.float64) for mean in means])
+    if rule == MEDIAN:
+        return np.median(stack, axis=0)
+    if rule == CLOSEST:
+        stack = stack[_closest(stack, len(stack) - trim)]
+    if rule == TRIMMED:
+        stack = np.sort(stack, axis=0)[trim : len(stack) - trim]
+    joined: Vector = stack.mean(axis=0)
+    return joined
+
+
+def _closest(stack: Vector, count: int) -> list[int]:
+    """The places of the `count` rows whose largest distance to one another is least."""
+    apart = np.stack([np.linalg.norm(stack - row, axis=1) for row in stack])
+    sets = (list(each) for each in itertools.combinations(range(len(stack)), count))
+    return min(sets, key=lambda each: float(apart[np.ix_(each, each)].max()))
+
 
 LOOPBACK = "127.0.0.1"
 _ARRIVAL = 300.0
@@ -81,7 +124,7 @@ class _Asked(Strategy):
         return None
 
 
-class Links(Protocol):
+class FlowerLinks(Protocol):
     """What rounds need of `training.federated.fleet.FleetGrid`, beside what workflows do."""
 
     silent: set[int]
@@ -92,11 +135,11 @@ class Links(Protocol):
     def get_node_ids(self) -> Iterable[int]: ...
 
 
-class Rounds:
+class FederatedRounds:
     """Moves the weights round by round; `numbers` are those that the clients go by."""
 
     def __init__(
-        self, asked: Federated, weights: Weights, grid: Links, numbers: Sequence[int]
+        self, asked: FederatedSection, weights: Weights, grid: FlowerLinks, numbers: Sequence[int]
     ) -> None:
         self._asked, self._grid = asked, grid
         self._numbers = tuple(numbers)
@@ -121,7 +164,7 @@ class Rounds:
                 # 4.
                 continue
             # 3.
-            moves = rules.join(self._asked.rule, found, self._asked.trim)
+            moves = join(self._asked.rule, found, self._asked.trim)
             self.weights = (self.weights + moves).astype(np.float32)
             summed = [group for group, mean in zip(groups, means, strict=True) if mean is not None]
             return {"round": number, "groups": self._places(summed), "broken": self._places(broken)}
@@ -140,7 +183,7 @@ class Rounds:
             raise Refusal(
                 Reason.CLIENTS_TOO_FEW, f"{len(present)} of {len(self._numbers)} clients answer"
             )
-        return rules.draw_groups(present, self._asked.group, self._draws)
+        return draw_groups(present, self._asked.group, self._draws)
 
     def _sum(self, number: int, group: tuple[int, ...]) -> Vector | None:
         """The mean of the group's updates; None where the sum did not come about."""
@@ -157,7 +200,7 @@ class Rounds:
         )
         context.state.array_records[MAIN_PARAMS_RECORD] = parameters_to_arrayrecord(told, True)
         workflow = SecAggPlusWorkflow(
-            # All of the group, or nothing: see `training.federated.masks`.
+            # All of the group, or nothing: see `training.federated.node`.
             num_shares=1.0,
             reconstruction_threshold=1.0,
             max_weight=1.0,
@@ -184,11 +227,11 @@ class Rounds:
 def serve(folder: Path) -> None:
     """All rounds of the recipe in `folder`. Raises CLIENTS_TOO_FEW, STORAGE_FULL."""
     asked = FederatedRecipe.read(folder / "recipe.toml").federated
-    fleet = Fleet([path.read_bytes() for path in sorted((folder / "clients").glob("*.pem"))])
+    fleet = FlowerFleet([path.read_bytes() for path in sorted((folder / "clients").glob("*.pem"))])
     weights = read_weights(folder / "weights.safetensors")
     with fleet.serve(LOOPBACK, folder / "server.pem", folder / "key.pem") as address:
         write_whole(folder / "address.json", json.dumps({"address": address}).encode())
-        rounds = Rounds(asked, weights, FleetGrid(fleet), fleet.numbers)
+        rounds = FederatedRounds(asked, weights, FleetGrid(fleet), fleet.numbers)
         rounds.wait()
         for number in range(1, asked.rounds + 1):
             told = rounds.follow(number)

@@ -1,9 +1,9 @@
 """Attacks on texts that callers could send, of texts that the model tells right.
 
-HotFlip has the weights. It is `publishing.text_probe`'s: as the detector was shown it; one token at
-a time, and none more once the answer turns; and among all tokens of the training slice instead of
-the commonest. The others ask, and are told scores: words mistyped where it turns the answer
-(DeepWordBug, arXiv 1801.04354), and words exchanged for synonyms of WordNet (PWWS, ACL 2019,
+HotFlip has the weights. It is `publishing.calibration.text_probe`'s: as the detector was shown it;
+one token at a time, and none more once the answer turns; and among all tokens of the training slice
+instead of the commonest. The others ask, and are told scores: words mistyped where it turns the
+answer (DeepWordBug, arXiv 1801.04354), and words exchanged for synonyms of WordNet (PWWS, ACL 2019,
 P19-1103). None changes more than two words in five.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.screening.texts.corpora import Labels
 from benchmarks.screening.texts.mistyping import KINDS, mistakable, mistake
 from benchmarks.screening.texts.subjects import Floats, TextSubject
 from inference.text.tokens import Ids
-from publishing.text_probe import SHARES, TextProbe, inner
+from publishing.calibration.text_probe import SHARES, TextProbe, inner
 
 MOST_WORDS = 0.4
 _UNKNOWN = "[UNK]"

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.screening.sources import SLICES
-from training.spam import body
+from training.demo.spam import body
 
 _EMAILS = Path("build/bench/emails/package/data")
 _TWEETS = Path("build/bench/tweets")

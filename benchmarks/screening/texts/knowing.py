@@ -1,8 +1,8 @@
 """Who knows what the texts of each class say of a word, and exchanges words by that too.
 
 It is HotFlip, of which each exchange is worth what it turns of the model and, at several weights,
-what it turns of the votes (`training.wording`). Of all that turned a text, what the detector scores
-least is sent.
+what it turns of the votes (`training.export.wording`). Of all that turned a text, what the detector
+scores least is sent.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from benchmarks.screening.texts.attacks import MOST_TEXTS
 from benchmarks.screening.texts.subjects import Floats, Measured, TextSubject
 from inference.screening.detector import Detector
 from inference.text.tokens import Ids
-from publishing.text_probe import TextProbe
+from publishing.calibration.text_probe import TextProbe
 
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 """Of the votes, beside the model: each in units of how much exchanges differ by it."""

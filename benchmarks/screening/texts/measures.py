@@ -15,8 +15,8 @@ from benchmarks.screening.texts.attacks import TEXT_ATTACKS, made
 from benchmarks.screening.texts.subjects import Floats, TextSubject
 from inference.screening.detector import Detector
 from inference.text.tokens import Ids
-from publishing.screening_report import auroc
-from publishing.text_probe import SHARES
+from publishing.calibration.screening_report import auroc
+from publishing.calibration.text_probe import SHARES
 
 
 def measure(subject: TextSubject) -> dict[str, Any]:

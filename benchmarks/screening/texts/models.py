@@ -18,12 +18,12 @@ from benchmarks.screening.texts.corpora import Labels, Texts
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
-from training.encoder import Size, TextClassifier
-from training.spam import encoded
+from training.demo.spam import encoded
+from training.models.encoder import EncoderSize, TextClassifier
 
 TOKENS = 64
 _VOCABULARY = 4000
-_SIZE = Size(_VOCABULARY, TOKENS, 64, 128, 2, 4)
+_SIZE = EncoderSize(_VOCABULARY, TOKENS, 64, 128, 2, 4)
 _EPOCHS, _BATCH, _RATE, _SMOOTHING = 5, 32, 2e-3, 0.05
 # Of a word that is not to be relied on, one in ten.
 _UNKNOWN = 0.1

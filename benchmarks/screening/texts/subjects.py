@@ -1,7 +1,7 @@
 """A text model to attack: its slices, its response, and the detector that is fitted to it.
 
-The detector is fitted as a version's is, from `publishing.text_probe`, with one benign change more:
-words mistyped, which callers send all the time.
+The detector is fitted as a version's is, from `publishing.calibration.text_probe`, with one benign
+change more: words mistyped, which callers send all the time.
 """
 
 import hashlib
@@ -24,14 +24,13 @@ from inference.runtime import response_contract
 from inference.screening.detector import Detector
 from inference.text import tokens
 from inference.text.tokens import Ids
-from publishing.calibrate import fit
-from publishing.text_probe import TextProbe
-from training.encoder import TextClassifier
-from training.export_text import depth
-from training.reference import Reference, watched
-from training.response import Watch, cross_entropy_slope
-from training.text_response import respond
-from training.wording import Wording
+from publishing.calibration.detector_fit import fit
+from publishing.calibration.text_probe import TextProbe
+from training.export.reference import CleanReference, watched
+from training.export.response import LayerTap, cross_entropy_slope
+from training.export.text import depth, respond
+from training.export.wording import WordVotes
+from training.models.encoder import TextClassifier
 
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
@@ -45,15 +44,15 @@ class Measured:
     """A model's response: logits and features."""
 
     module: TextClassifier
-    reference: Reference
-    wording: Wording
+    reference: CleanReference
+    wording: WordVotes
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
         ids, mask, label, eps = (
             torch.as_tensor(feeds[name]) for name in response_contract.TEXT_INPUTS
         )
         with watched(self.module) as entered:
-            watch, begins = Watch(self.reference, entered), depth(self.module)
+            watch, begins = LayerTap(self.reference, entered), depth(self.module)
             given = ids, mask, label, eps, watch, begins, self.wording
             logits, _, features = respond(self.module, *given)
         return [logits.numpy(), features.numpy()]
@@ -152,8 +151,8 @@ def subject(corpus: Corpus, seed: int) -> TextSubject:
     made = models.made(slices["train"], len(corpus.labels), seed, kept)
     module, cutter = made.module, made.cutter
     rows = {name: cutter.rows(part.texts) for name, part in slices.items()}
-    reference = Reference.fit([made.vectors], classes, len(corpus.labels))
-    wording = Wording.fit(rows["train"], classes, cutter.rules.vocabulary, len(corpus.labels))
+    reference = CleanReference.fit([made.vectors], classes, len(corpus.labels))
+    wording = WordVotes.fit(rows["train"], classes, cutter.rules.vocabulary, len(corpus.labels))
     measured = Measured(module, reference, wording)
     probe = TextProbe.over(measured, Stepped(module), cutter.rules, _STEP, rows["train"])
     texts = {

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.backends.oip.server import ForeignServer, ForeignSettings
+from inference.backends.oip.server import OipServer, OipSettings
 from inference.batching.limits import NO_BOUNDS, OperatorBounds
-from inference.engine.admission import Cleared, FileSource, read_files
+from inference.engine.admission import FileSource, VerifiedPointer, read_files
 from inference.engine.ready_version import GOLDEN, MODEL, ReadyVersion
-from inference.engine.stages import Serving
-from inference.engine.table import Ready
+from inference.engine.stages import ServingTarget
+from inference.engine.table import ServableVersion
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from inference.runtime.cpu import CpuSettings
@@ -32,7 +32,7 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 
-class Line(Protocol):
+class OipCaller(Protocol):
     """How a model asks its server."""
 
     def infer(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
@@ -40,12 +40,12 @@ class Line(Protocol):
         ...
 
 
-class ForeignModel:
+class OipModel:
     """Answers as the INT8 graph would. Safe for many threads."""
 
     def __init__(
         self,
-        line: Line,
+        line: OipCaller,
         named: tuple[str, str],
         config: ModelConfig,
         golden: Golden,
@@ -112,20 +112,22 @@ def _malformed(detail: str) -> Refusal:
 _log = logging.getLogger(__name__)
 
 
-class ForeignLoader:
+class OipLoader:
     """A `Loader`."""
 
     def __init__(
-        self, settings: ForeignSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
+        self, settings: OipSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
     ) -> None:
         """`bounds` tighten how versions are batched. Raises: ConfigError."""
         self._bounds = bounds
         self._settings = settings
         self._cpu = cpu
-        self._server = ForeignServer(settings)
+        self._server = OipServer(settings)
         self._place = f'foreign "{settings.name}", digest not checked there'
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+    def load(
+        self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
+    ) -> ServableVersion:
         """See `Loader`. Raises Refusal as `read_files` and `ReadyVersion.build` do, and:
         ENGINE_UNAVAILABLE where the server is away or does not serve the version yet;
         ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
@@ -143,9 +145,9 @@ class ForeignLoader:
             # Which texts share a batch there, and how they are filled up, cannot be seen from here.
             raise Refusal(Reason.ENGINE_UNSUITABLE, "a foreign server runs no text models")
         golden = Golden.decode(files[GOLDEN], config)
-        model = ForeignModel(self._server, named, config, golden, settings.tolerance)
+        model = OipModel(self._server, named, config, golden, settings.tolerance)
         off = settings.tolerance
-        serving = Serving(
+        serving = ServingTarget(
             model, settings.lanes, self._place, tolerance=off, company=off, arithmetic=""
         )
         ready = ReadyVersion.build(pointer.digest, files, self._cpu, serving, self._bounds)
@@ -161,7 +163,7 @@ class ForeignLoader:
 
 
 def open_foreign(
-    settings: ForeignSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
-) -> ForeignLoader | None:
+    settings: OipSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
+) -> OipLoader | None:
     """The loader that the configuration names, if it names one. Raises: ConfigError."""
-    return ForeignLoader(settings, cpu, bounds) if settings.address else None
+    return OipLoader(settings, cpu, bounds) if settings.address else None

@@ -20,7 +20,7 @@ _FIELDS = frozenset({"model", "version"})
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignSettings:
+class OipSettings:
     """A server's `address` (host:port, gRPC) and what it is to be called in logs and metadata.
 
     Without `authority`, which signs its certificate, only loopback may be named; `certificate` and
@@ -87,10 +87,10 @@ def _check_pattern(setting: str, pattern: str) -> None:
 _LONGEST_DETAIL = 200
 
 
-class ForeignServer:
+class OipServer:
     """A connection to it. Safe for many threads."""
 
-    def __init__(self, settings: ForeignSettings) -> None:
+    def __init__(self, settings: OipSettings) -> None:
         """Raises: ConfigError where a file of the settings cannot be read."""
         self._timeout = settings.timeout
         self._channel = _open(settings)
@@ -120,7 +120,7 @@ class ForeignServer:
         self._channel.close()
 
 
-def _open(settings: ForeignSettings) -> grpc.Channel:
+def _open(settings: OipSettings) -> grpc.Channel:
     if settings.authority is None:
         return grpc.insecure_channel(settings.address, CHANNEL_OPTIONS)
     files = (settings.authority, settings.key, settings.certificate)

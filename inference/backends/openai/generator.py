@@ -15,19 +15,19 @@ from typing import Any
 
 from inference.backends.openai.server import OpenAiServer
 from inference.backends.remote.calls import OnEnd
-from inference.backends.remote.generator import Begun, Generator, read_terms
-from inference.engine.admission import Cleared, FileSource, Source, read_file
-from inference.engine.table import Ready
-from inference.engine.trust_state import Snapshot
-from inference.llm.messages import ENDS, Piece
+from inference.backends.remote.generator import Generator, StartedAnswer, read_terms
+from inference.engine.admission import FileSource, Source, VerifiedPointer, read_file
+from inference.engine.table import ServableVersion
+from inference.engine.trust_state import UntrustedSnapshot
+from inference.llm.messages import ENDS, AnswerPart
 from inference.llm.request import (
     LONGEST_STOP,
     ROLES,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    Asked,
+    GeneratorTerms,
     Sampling,
-    Terms,
+    SamplingRequest,
     is_text,
     marks_of,
 )
@@ -51,8 +51,8 @@ class OpenAiGenerator(Generator):
     def __init__(
         self,
         server: OpenAiServer,
-        cleared: Cleared,
-        terms: Terms,
+        cleared: VerifiedPointer,
+        terms: GeneratorTerms,
         engine: str,
         called: str,
         marks: Collection[str],
@@ -63,7 +63,9 @@ class OpenAiGenerator(Generator):
         self._marks = marks
 
     @contextmanager
-    def _begin(self, asked: Asked, deadline: float, caller: str, on_end: OnEnd) -> Iterator[Begun]:
+    def _begin(
+        self, asked: SamplingRequest, deadline: float, caller: str, on_end: OnEnd
+    ) -> Iterator[StartedAnswer]:
         """Nothing is sent before the first piece is wanted: until then the prompt may be refused.
 
         Raises: TENSOR_NAME for a prompt that is no chat, CHAT_MALFORMED, PROMPT_TOO_LONG.
@@ -84,12 +86,12 @@ class OpenAiGenerator(Generator):
         events = self._server.chat(document, deadline, on_end)
         pieces = _pieces(events, sampling, self.terms.prompt_tokens)
         try:
-            yield Begun((), None, pieces)
+            yield StartedAnswer((), None, pieces)
         finally:
             pieces.close()
             events.close()
 
-    def _messages(self, asked: Asked) -> Any:
+    def _messages(self, asked: SamplingRequest) -> Any:
         if not asked.is_chat:
             raise Refusal(Reason.TENSOR_NAME, "an OpenAI server takes chats")
         if len(asked.prompt) > _BYTES * self.terms.prompt_tokens:
@@ -111,7 +113,7 @@ class OpenAiGenerator(Generator):
         return messages
 
 
-class OpenAiRoom:
+class OpenAiEngine:
     """A server of OpenAI's protocol in the place of a process that generates. A `Loader`."""
 
     # It cannot be shown anything.
@@ -125,10 +127,12 @@ class OpenAiRoom:
         self._engine = f'openai "{name}", {UNCHECKED}'
         self._called = model
 
-    def show(self, snapshot: Snapshot, source: Source) -> None:
-        """See `GeneratorRoom`."""
+    def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
+        """See `RemoteGeneratorEngine`."""
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+    def load(
+        self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
+    ) -> ServableVersion:
         """See `Loader`. Raises: as `read_terms`; CHECKPOINT_REFUSED for a tokenizer that cannot be
         read.
         """
@@ -146,17 +150,17 @@ class OpenAiRoom:
         )
 
     def probe(self) -> None:
-        """See `GeneratorRoom`."""
+        """See `RemoteGeneratorEngine`."""
 
     def counts(self) -> list[Envelope]:
         """None: nobody there signs any."""
         return []
 
     def close(self) -> None:
-        """See `GeneratorRoom`."""
+        """See `RemoteGeneratorEngine`."""
 
 
-def _marks(cleared: Cleared, source: FileSource) -> frozenset[str]:
+def _marks(cleared: VerifiedPointer, source: FileSource) -> frozenset[str]:
     """Of which tokens no message may hold the text. Neither the tokenizer itself, which may hold
     regular expressions of others, nor the template is run in a gateway.
     """
@@ -169,7 +173,7 @@ def _marks(cleared: Cleared, source: FileSource) -> frozenset[str]:
         raise Refusal(Reason.CHECKPOINT_REFUSED, f"{TOKENIZER}: {error}") from error
 
 
-def _verified(path: str, cleared: Cleared, source: FileSource) -> bytes:
+def _verified(path: str, cleared: VerifiedPointer, source: FileSource) -> bytes:
     """A file's verified bytes, none where the version lacks it. Raises: VERSION_ALTERED."""
     for entry in cleared.manifest.files:
         if entry.path == path:
@@ -197,7 +201,7 @@ def _seen(text: str) -> str:
     return parts.translate(dict.fromkeys(map(ord, unseen)))
 
 
-def _pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generating[Piece]:
+def _pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generating[AnswerPart]:
     """The last one once it is known how many tokens there were.
 
     Raises: ANSWER_MALFORMED, also for more tokens than were asked for, or a text that should have
@@ -218,10 +222,10 @@ def _pieces(events: Iterator[Any], sampling: Sampling, longest: int) -> Generati
         if end:
             finish, ending = end, text
         elif text:
-            yield Piece((), text.encode())
+            yield AnswerPart((), text.encode())
     if not finish:
         raise Refusal(Reason.ENGINE_UNAVAILABLE, "a stream ends without its end")
-    yield Piece((), ending.encode(), finish, _tokens(usage, most, longest))
+    yield AnswerPart((), ending.encode(), finish, _tokens(usage, most, longest))
 
 
 def _choice(event: dict[str, Any]) -> tuple[str, str]:

@@ -21,7 +21,7 @@ _FOREIGN = "RAY_"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RayEnvironment:
     """A folder of this start's own, mode 0700, which goes with it."""
 
     folder: Path
@@ -64,7 +64,7 @@ class Surroundings:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Board:
+class PointerBoard:
     """One process puts and removes, others read."""
 
     def __init__(self, folder: Path) -> None:

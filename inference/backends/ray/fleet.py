@@ -18,10 +18,10 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 
-from inference.backends.ray.environment import Surroundings
-from inference.backends.ray.replica import Address, Refused, Replica, heard
-from inference.batching.cost_model import Costs
-from inference.engine.result import Answer
+from inference.backends.ray.environment import RayEnvironment
+from inference.backends.ray.replica import RemoteRefusal, Replica, VersionAddress, heard
+from inference.batching.cost_model import BatchCosts
+from inference.engine.result import InferenceResult
 from inference.server.config import RaySettings
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
@@ -38,22 +38,22 @@ _WAYS = 3
 _AT_ONCE = 64
 
 
-class Deployed:
+class DeployedReplica:
     """A replica in a process of its own, as Serve builds and asks it."""
 
     def __init__(self, make: Callable[[], Replica]) -> None:
         _keep_to_loopback()
         self._replica = make()
 
-    def follow(self, number: int) -> Refused | None:
+    def follow(self, number: int) -> RemoteRefusal | None:
         return self._replica.follow(number)
 
     def infer(
-        self, number: int, to: Address, x: npt.NDArray[Any], seconds: float
-    ) -> Answer | Refused:
+        self, number: int, to: VersionAddress, x: npt.NDArray[Any], seconds: float
+    ) -> InferenceResult | RemoteRefusal:
         return self._replica.infer(number, to, x, seconds)
 
-    def costs(self, to: Address) -> Costs | Refused:
+    def costs(self, to: VersionAddress) -> BatchCosts | RemoteRefusal:
         return self._replica.costs(to)
 
 
@@ -63,7 +63,7 @@ class RayFleet:
     def __init__(
         self,
         settings: RaySettings,
-        surroundings: Surroundings,
+        surroundings: RayEnvironment,
         make: Callable[[], Replica],
         seconds: float,
     ) -> None:
@@ -82,7 +82,7 @@ class RayFleet:
             self.close()
             raise ConfigError(f"replicas do not start on Ray: {error}") from error
 
-    def follow(self, number: int) -> list[Refused | None]:
+    def follow(self, number: int) -> list[RemoteRefusal | None]:
         end = time.monotonic() + self._seconds
         while True:
             response = self._handle.broadcast("follow", number)
@@ -96,12 +96,12 @@ class RayFleet:
                 return said
             time.sleep(_LOOK_SECONDS)
 
-    def infer(self, number: int, to: Address, x: npt.NDArray[Any]) -> Answer:
+    def infer(self, number: int, to: VersionAddress, x: npt.NDArray[Any]) -> InferenceResult:
         end = time.monotonic() + self._seconds
         while (left := end - time.monotonic()) > 0:
             try:
                 response = self._handle.infer.remote(number, to, x, left)
-                said: Answer | Refused = response.result(timeout_s=left)
+                said: InferenceResult | RemoteRefusal = response.result(timeout_s=left)
                 return heard(said)
             except RayActorError:
                 # Its replica is gone, and nobody has heard of what it had run: another runs it.
@@ -112,14 +112,16 @@ class RayFleet:
                 raise Refusal(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error
         raise Refusal(Reason.ENGINE_UNAVAILABLE, "no replica answers in time")
 
-    def costs(self, to: Address) -> Costs:
+    def costs(self, to: VersionAddress) -> BatchCosts:
         try:
             found = heard(self._handle.costs.remote(to).result(timeout_s=_LOAD_SECONDS))
             ways = [self._way() for _ in range(_WAYS)]
         except (RayError, RayServeException, TimeoutError) as error:
             raise Refusal(Reason.ENGINE_UNAVAILABLE, f"a replica: {error}") from error
         there = min(ways)
-        return Costs(tuple((rows, seconds + there) for rows, seconds in found.batches), found.lanes)
+        return BatchCosts(
+            tuple((rows, seconds + there) for rows, seconds in found.batches), found.lanes
+        )
 
     def replicas(self) -> int:
         """How many there are that answer."""
@@ -146,7 +148,7 @@ def _keep_to_loopback() -> None:
     serve_replica.add_port_to_grpc_server = lambda server, _: listen(server, f"{_LOOPBACK}:0")
 
 
-def _start_ray(settings: RaySettings, surroundings: Surroundings) -> None:
+def _start_ray(settings: RaySettings, surroundings: RayEnvironment) -> None:
     ray.init(
         address="local",
         num_cpus=settings.most,
@@ -180,7 +182,7 @@ def _deployment(settings: RaySettings) -> Any:
         ray_actor_options={"num_cpus": 1},
         health_check_period_s=2.0,
         logging_config=_logging(),
-    )(Deployed)
+    )(DeployedReplica)
 
 
 def _logging() -> LoggingConfig:

@@ -15,21 +15,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.backends.ray.environment import Board
-from inference.backends.ray.replica import Address, Refused, heard
-from inference.backends.remote.remote_version import Terms
+from inference.backends.ray.environment import PointerBoard
+from inference.backends.ray.replica import RemoteRefusal, VersionAddress, heard
+from inference.backends.remote.remote_version import VersionTerms
 from inference.batching.batcher import Batcher
-from inference.batching.cost_model import Costs
-from inference.batching.limits import Counts, Limits, OperatorBounds
-from inference.engine.admission import Cleared, FileSource
-from inference.engine.result import Answer, parted
-from inference.engine.statistics import Phases, Statistics
-from inference.engine.table import Ready
+from inference.batching.cost_model import BatchCosts
+from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds
+from inference.engine.admission import FileSource, VerifiedPointer
+from inference.engine.result import InferenceResult, parted
+from inference.engine.statistics import BatchPhases, Statistics
+from inference.engine.table import ServableVersion
 from inference.engine.trust_state import Place
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
-from inference.server.host import Host
-from inference.server.load import Load
+from inference.server.host import EngineHost
+from inference.server.load import LoadRequest
 from inference.server.services import write_load
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts.answer_entry import INT8
@@ -42,23 +42,28 @@ _BATCHES_EACH = 2
 _TEXTS_EACH = 8
 
 
-class Line(Protocol):
+class ReplicaCaller(Protocol):
     """How a version has its batches run."""
 
-    def infer(self, to: Address, x: Array) -> Answer:
+    def infer(self, to: VersionAddress, x: Array) -> InferenceResult:
         """Raises: ENGINE_UNAVAILABLE, DEADLINE_TOO_SHORT, and what a replica may refuse."""
         ...
 
-    def costs(self, to: Address) -> Costs:
+    def costs(self, to: VersionAddress) -> BatchCosts:
         """What batches cost at one replica, the way there and back included; raises the same."""
         ...
 
 
 class ReplicatedVersion:
-    """A `Ready` version behind a `Line`."""
+    """A `ServableVersion` version behind a `ReplicaCaller`."""
 
     def __init__(
-        self, line: Line, to: Address, config: ModelConfig, detector: Detector, replicas: int
+        self,
+        line: ReplicaCaller,
+        to: VersionAddress,
+        config: ModelConfig,
+        detector: Detector,
+        replicas: int,
     ) -> None:
         """There are at most so many `replicas`."""
         self._line = line
@@ -66,8 +71,8 @@ class ReplicatedVersion:
         self._text = config.tokens is not None
         self._turn = itertools.count()
         each = _TEXTS_EACH if self._text else _BATCHES_EACH
-        self._batcher: Batcher[Array, Answer] = Batcher(
-            self._run, Limits.of(config.batching, each * replicas)
+        self._batcher: Batcher[Array, InferenceResult] = Batcher(
+            self._run, BatcherLimits.of(config.batching, each * replicas)
         )
         self.digest = to.digest
         self.config = config
@@ -77,7 +82,7 @@ class ReplicatedVersion:
         self.place = "ray"
         self.statistics = Statistics()
 
-    def counts(self) -> Counts:
+    def counts(self) -> BatcherCounts:
         """What has been run since it was loaded."""
         return self._batcher.counts()
 
@@ -88,58 +93,60 @@ class ReplicatedVersion:
         active: Callable[[], bool] | None = None,
         urgent: bool = False,
         caller: str = "",
-    ) -> Answer:
-        """See `Batcher.submit`; raises what `Line.infer` does as well."""
+    ) -> InferenceResult:
+        """See `Batcher.submit`; raises what `ReplicaCaller.infer` does as well."""
         bucket = next(self._turn) if self._text else 0
         return self._batcher.submit(x, deadline, active, urgent, caller, bucket)
 
-    def costs(self) -> Costs:
-        """See `Line.costs`."""
+    def costs(self) -> BatchCosts:
+        """See `ReplicaCaller.costs`."""
         return self._line.costs(self._to)
 
     def close(self, timeout: float | None = None) -> bool:
         """See `Batcher.close`."""
         return self._batcher.close(timeout)
 
-    def _run(self, requests: list[Array]) -> list[Answer]:
+    def _run(self, requests: list[Array]) -> list[InferenceResult]:
         begun = perf_counter_ns()
         x = requests[0] if len(requests) == 1 else np.concatenate(requests)
         gathered = perf_counter_ns()
         answer = self._line.infer(self._to, x)
         inferred = perf_counter_ns()
         answers = [answer] if len(requests) == 1 else self._parted(requests, answer)
-        phases = Phases(gathered - begun, inferred - gathered, perf_counter_ns() - inferred)
+        phases = BatchPhases(gathered - begun, inferred - gathered, perf_counter_ns() - inferred)
         self.statistics.executed(len(requests), len(x), phases)
         return answers
 
-    def _parted(self, requests: list[Array], answer: Answer) -> list[Answer]:
+    def _parted(self, requests: list[Array], answer: InferenceResult) -> list[InferenceResult]:
         name, features = self.config.output.name, answer.features
         lengths, scores = [len(rows) for rows in requests], self.detector.scores(features)
         return parted(lengths, name, answer.outputs[name], features, scores, self.detector)
 
 
-class Fleet(Protocol):
+class ReplicaFleet(Protocol):
     """Replicas that come and go."""
 
-    def follow(self, number: int) -> list[Refused | None]:
+    def follow(self, number: int) -> list[RemoteRefusal | None]:
         """What each replica says of what was shown under `number`, of those that say something."""
         ...
 
-    def infer(self, number: int, to: Address, x: npt.NDArray[Any]) -> Answer:
+    def infer(self, number: int, to: VersionAddress, x: npt.NDArray[Any]) -> InferenceResult:
         """See `Replica.infer`. Raises: what a replica refused; ENGINE_UNAVAILABLE, RUN_HUNG."""
         ...
 
-    def costs(self, to: Address) -> Costs:
+    def costs(self, to: VersionAddress) -> BatchCosts:
         """See `Replica.costs`, with the way there and back. Raises: as `infer`."""
         ...
 
     def close(self) -> None: ...
 
 
-class Crew:
-    """What the replicas were shown, and what they said of it. A `Line`, and a `Loader`."""
+class ReplicaGroup:
+    """What the replicas were shown, and what they said of it. A `ReplicaCaller`, and a `Loader`."""
 
-    def __init__(self, fleet: Fleet, board: Board, bounds: OperatorBounds, most: int) -> None:
+    def __init__(
+        self, fleet: ReplicaFleet, board: PointerBoard, bounds: OperatorBounds, most: int
+    ) -> None:
         """`bounds` tighten how versions are batched; there are at most `most` replicas."""
         self._fleet = fleet
         self._board = board
@@ -151,7 +158,7 @@ class Crew:
         self._said: dict[Place, tuple[str, Refusal | None]] = {}
 
     @contextmanager
-    def showing(self, load: Load) -> Iterator[None]:
+    def showing(self, load: LoadRequest) -> Iterator[None]:
         """Have the replicas follow a load, while this process does in the block.
 
         Raises: INTERNAL where nothing can be shown; what the block raises: then it is shown to no
@@ -178,9 +185,11 @@ class Crew:
         if replaced is not None:
             self._board.remove(replaced)
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+    def load(
+        self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
+    ) -> ServableVersion:
         """See `Loader`. Raises: ENGINE_UNAVAILABLE, and what a replica has against it; as
-        `Terms.read` does.
+        `VersionTerms.read` does.
         """
         pointer = cleared.pointer
         digest, refusal = self._said.get((pointer.model, pointer.alias), ("", None))
@@ -190,29 +199,29 @@ class Crew:
             raise Refusal(refusal.reason, refusal.detail)
         if loaded is not None:
             return loaded
-        terms = Terms.read(cleared.manifest, source)
+        terms = VersionTerms.read(cleared.manifest, source)
         signed = terms.config
         config = replace(signed, batching=self._bounds.tighten(signed.name, signed.batching))
-        to = Address(pointer.model, pointer.version, pointer.digest)
+        to = VersionAddress(pointer.model, pointer.version, pointer.digest)
         return ReplicatedVersion(self, to, config, terms.detector, self._most)
 
-    def infer(self, to: Address, x: npt.NDArray[Any]) -> Answer:
-        """See `Line`."""
+    def infer(self, to: VersionAddress, x: npt.NDArray[Any]) -> InferenceResult:
+        """See `ReplicaCaller`."""
         return self._fleet.infer(self._number, to, x)
 
-    def costs(self, to: Address) -> Costs:
-        """See `Line`."""
+    def costs(self, to: VersionAddress) -> BatchCosts:
+        """See `ReplicaCaller`."""
         return self._fleet.costs(to)
 
     def close(self) -> None:
         self._fleet.close()
 
 
-class Front(Host):
-    """A `Host` whose versions run in replicas."""
+class ReplicaFront(EngineHost):
+    """A `EngineHost` whose versions run in replicas."""
 
-    def __init__(self, crew: Crew, *parts: Any) -> None:
-        """`parts` are a `Host`'s; its engine's loader is `crew`."""
+    def __init__(self, crew: ReplicaGroup, *parts: Any) -> None:
+        """`parts` are a `EngineHost`'s; its engine's loader is `crew`."""
         super().__init__(*parts)
         self._crew = crew
 
@@ -222,11 +231,11 @@ class Front(Host):
         self._crew.close()
         return drained
 
-    def _showing(self, load: Load) -> AbstractContextManager[None]:
+    def _showing(self, load: LoadRequest) -> AbstractContextManager[None]:
         return self._crew.showing(load)
 
 
-def _against(said: Sequence[Refused | None]) -> Refusal | None:
+def _against(said: Sequence[RemoteRefusal | None]) -> Refusal | None:
     """Why a load is not followed by replicas that said this; None where it is."""
     try:
         for each in said:

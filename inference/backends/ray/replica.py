@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy.typing as npt
 
-from inference.backends.ray.environment import Board
-from inference.batching.cost_model import Costs
-from inference.engine.result import Answer
-from inference.server.host import Host
+from inference.backends.ray.environment import PointerBoard
+from inference.batching.cost_model import BatchCosts
+from inference.engine.result import InferenceResult
+from inference.server.host import EngineHost
 from inference.server.services import read_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Address(NamedTuple):
+class VersionAddress(NamedTuple):
     """Of a version: it is answered by these bytes or not at all."""
 
     model: str
@@ -34,16 +34,16 @@ class Address(NamedTuple):
     digest: str
 
 
-class Refused(NamedTuple):
+class RemoteRefusal(NamedTuple):
     """A refusal, as it travels between processes: the reason's name, and the detail for our log."""
 
     reason: str
     detail: str
 
 
-def heard(said: T | Refused) -> T:
+def heard(said: T | RemoteRefusal) -> T:
     """What a replica said, or the refusal that it was, raised."""
-    if isinstance(said, Refused):
+    if isinstance(said, RemoteRefusal):
         raise Refusal(Reason.named(said.reason), f"at a replica: {said.detail}")
     return said
 
@@ -51,23 +51,23 @@ def heard(said: T | Refused) -> T:
 class Replica:
     """Safe for many threads."""
 
-    def __init__(self, host: Host, board: Board) -> None:
+    def __init__(self, host: EngineHost, board: PointerBoard) -> None:
         """Follows everything that was shown so far before it returns."""
         self._host = host
         self._board = board
         self._catching_up = threading.Lock()
         self._number = 0
-        self._refused: dict[int, Refused] = {}
+        self._refused: dict[int, RemoteRefusal] = {}
         self._reach()
 
-    def follow(self, number: int) -> Refused | None:
+    def follow(self, number: int) -> RemoteRefusal | None:
         """Why it does not follow what was shown under `number`; None where it does."""
         self._reach()
         return self._refused.get(number)
 
     def infer(
-        self, number: int, to: Address, x: npt.NDArray[Any], seconds: float
-    ) -> Answer | Refused:
+        self, number: int, to: VersionAddress, x: npt.NDArray[Any], seconds: float
+    ) -> InferenceResult | RemoteRefusal:
         """The answer to the rows of `x` [n, …] within `seconds`, or why there is none."""
         until = time.monotonic() + seconds
         try:
@@ -78,8 +78,8 @@ class Replica:
         except Refusal as refusal:
             return _told(refusal)
 
-    def costs(self, to: Address) -> Costs | Refused:
-        """What batches cost here; see `Host.costs`."""
+    def costs(self, to: VersionAddress) -> BatchCosts | RemoteRefusal:
+        """What batches cost here; see `EngineHost.costs`."""
         try:
             return self._host.costs(*to)[1]
         except Refusal as refusal:
@@ -98,5 +98,5 @@ class Replica:
                 self._number = number
 
 
-def _told(refusal: Refusal) -> Refused:
-    return Refused(refusal.reason.name, refusal.detail)
+def _told(refusal: Refusal) -> RemoteRefusal:
+    return RemoteRefusal(refusal.reason.name, refusal.detail)

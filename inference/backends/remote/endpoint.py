@@ -17,10 +17,10 @@ from sealgate.settings import ConfigError
 
 def traced(channel: grpc.Channel) -> grpc.Channel:
     """The channel itself where nothing is traced; or one whose calls name the caller's span."""
-    return grpc.intercept_channel(channel, _HandingOn()) if tracing.is_on() else channel
+    return grpc.intercept_channel(channel, _TracePropagation()) if tracing.is_on() else channel
 
 
-class _HandingOn(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+class _TracePropagation(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
     def intercept_unary_unary(
         self, continuation: Callable[..., Any], client_call_details: Any, request: Any
     ) -> Any:
@@ -57,7 +57,7 @@ _PINGS = (
 )
 
 
-class Door(Protocol):
+class Endpoint(Protocol):
     def check(self) -> None:
         """Check what is there before it is connected to. Raises Refusal."""
         ...
@@ -72,7 +72,7 @@ class Door(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SocketDoor:
+class SocketEndpoint:
     """A unix socket."""
 
     path: Path
@@ -89,7 +89,7 @@ class SocketDoor:
 
 
 @dataclass(frozen=True, slots=True)
-class TlsDoor:
+class TlsEndpoint:
     """An `address`, host:port, at which the engine shows the very certificate of the file
     `engine`; `certificate` and `key` are this gateway's own, which the engine has pinned.
     """
@@ -118,10 +118,10 @@ class TlsDoor:
 _log = logging.getLogger(__name__)
 
 
-class Way:
+class RenewableChannel:
     """`channel` connects when it is used. For one thread to renew."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Endpoint) -> None:
         """Raises: ConfigError where the door's files cannot be used."""
         self._door = door
         self._stamps = door.stamps()

@@ -12,12 +12,12 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from inference.backends.remote.placement import Measured, Placement
-from inference.backends.remote.remote_engine import EngineRoom
-from inference.backends.remote.remote_version import SEPARATE, RemoteVersion, Terms
-from inference.engine.admission import Cleared, FileSource, Source
-from inference.engine.table import Ready
-from inference.engine.trust_state import Place, Snapshot
+from inference.backends.remote.placement import EnginePlacement, MeasuredEngine
+from inference.backends.remote.remote_engine import RemoteEngine
+from inference.backends.remote.remote_version import SEPARATE, RemoteVersion, VersionTerms
+from inference.engine.admission import FileSource, Source, VerifiedPointer
+from inference.engine.table import ServableVersion
+from inference.engine.trust_state import Place, UntrustedSnapshot
 from inference.runtime.settings import CPU
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -38,13 +38,13 @@ _OF_ITSELF = frozenset(
 _ELSEWHERE = frozenset({Reason.ENGINE_UNAVAILABLE, Reason.QUEUE_FULL})
 
 
-class EngineRooms:
+class EnginePool:
     """Shows engines what is live, and asks them. Safe for many threads."""
 
-    def __init__(self, rooms: Sequence[EngineRoom]) -> None:
+    def __init__(self, rooms: Sequence[RemoteEngine]) -> None:
         """`rooms` are one or more, of a name each."""
         self._rooms = {room.name: room for room in rooms}
-        self._placement = Placement(self._rooms)
+        self._placement = EnginePlacement(self._rooms)
         # So that one that hangs does not keep the others from being shown.
         self._pool = ThreadPoolExecutor(len(rooms), thread_name_prefix="show")
         self._told: dict[str, dict[Place, str]] = {}
@@ -54,8 +54,8 @@ class EngineRooms:
         """Whether an engine must be shown everything again."""
         return any(room.behind for room in self._rooms.values())
 
-    def show(self, snapshot: Snapshot, source: Source) -> None:
-        """See `EngineRoom.show`."""
+    def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
+        """See `RemoteEngine.show`."""
         list(self._pool.map(lambda room: room.show(snapshot, source), self._rooms.values()))
         for name, room in self._rooms.items():
             refused = {place: str(refusal) for place, refusal in room.refused().items()}
@@ -63,9 +63,11 @@ class EngineRooms:
                 _log.warning("%s does not follow: %s", name, refused or "nothing more")
             self._told[name] = refused
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+    def load(
+        self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
+    ) -> ServableVersion:
         """See `Loader`. Raises: ENGINE_UNAVAILABLE; why an engine does not follow; as
-        `Terms.read`.
+        `VersionTerms.read`.
         """
         pointer, refusals = cleared.pointer, []
         for room in self._rooms.values():
@@ -78,7 +80,7 @@ class EngineRooms:
             raise (against or refusals)[0]
         if isinstance(loaded, RemoteVersion) and loaded.is_of(pointer.model, pointer.version):
             return loaded
-        terms = Terms.read(cleared.manifest, source)
+        terms = VersionTerms.read(cleared.manifest, source)
         return RemoteVersion(self, pointer.model, pointer.version, pointer.digest, terms)
 
     def engine(self, digest: str) -> str:
@@ -113,7 +115,7 @@ class EngineRooms:
             candidates = {other: item for other, item in candidates.items() if other != name}
 
     def probe(self) -> None:
-        """See `EngineRoom.probe`."""
+        """See `RemoteEngine.probe`."""
         for room in self._rooms.values():
             room.probe()
 
@@ -134,7 +136,7 @@ class EngineRooms:
             room.close()
 
     def _place(self, name: str, digest: str) -> str:
-        measured: Measured | None = self._rooms[name].measured.get(digest)
+        measured: MeasuredEngine | None = self._rooms[name].measured.get(digest)
         return f"{name} on {measured.place}" if measured is not None else name
 
     def _heard(self, name: str, digest: str, asked: int) -> str:

@@ -7,15 +7,22 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from inference.backends.remote.calls import OnEnd
-from inference.backends.remote.remote_engine import EngineRoom
+from inference.backends.remote.remote_engine import RemoteEngine
 from inference.backends.remote.remote_version import SEPARATE
-from inference.batching.limits import Counts
-from inference.engine.admission import Cleared, FileSource, Source, read_file
+from inference.batching.limits import BatcherCounts
+from inference.engine.admission import FileSource, Source, VerifiedPointer, read_file
 from inference.engine.statistics import Statistics
-from inference.engine.table import Ready
-from inference.engine.trust_state import Snapshot
-from inference.llm.messages import Piece, read_piece, read_prologue, write_asked
-from inference.llm.request import TERMS, Asked, NoClassifier, Terms, check_paths, is_generator
+from inference.engine.table import ServableVersion
+from inference.engine.trust_state import UntrustedSnapshot
+from inference.llm.messages import AnswerPart, read_piece, read_prologue, write_asked
+from inference.llm.request import (
+    TERMS,
+    GeneratorTerms,
+    NoClassifier,
+    SamplingRequest,
+    check_paths,
+    is_generator,
+)
 from inference.server.services import CALLER, DIGEST
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -23,7 +30,7 @@ from sealgate.trust.dsse import Envelope
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedAnswer:
     """An answer that has begun: the prompt's tokens, what screening measured, and the pieces.
 
     Where tokens are not told there are none, and where nobody measures prompts no score.
@@ -31,13 +38,13 @@ class Begun:
 
     prompt_ids: tuple[int, ...]
     score: float | None
-    pieces: Iterator[Piece]
+    pieces: Iterator[AnswerPart]
 
 
 class Generator(NoClassifier, ABC):
-    """A `Ready` version that generates elsewhere; `engine` says where."""
+    """A `ServableVersion` version that generates elsewhere; `engine` says where."""
 
-    def __init__(self, cleared: Cleared, terms: Terms, engine: str) -> None:
+    def __init__(self, cleared: VerifiedPointer, terms: GeneratorTerms, engine: str) -> None:
         self._model, self._number = cleared.pointer.model, cleared.pointer.version
         self._mutex = threading.Lock()
         self._closed = False
@@ -52,18 +59,18 @@ class Generator(NoClassifier, ABC):
         """What it computes with; empty where that is not known here."""
         return ""
 
-    def is_of(self, cleared: Cleared) -> bool:
+    def is_of(self, cleared: VerifiedPointer) -> bool:
         """Whether it is the version of that pointer."""
         return (self._model, self._number) == (cleared.pointer.model, cleared.pointer.version)
 
-    def counts(self) -> Counts:
+    def counts(self) -> BatcherCounts:
         """What was asked from here; a request is a row and a batch of its own."""
         with self._mutex:
-            return Counts(self._requests, self._requests, self._requests, self._dropped, 0)
+            return BatcherCounts(self._requests, self._requests, self._requests, self._dropped, 0)
 
     def begin(
-        self, asked: Asked, deadline: float, caller: str, on_end: OnEnd
-    ) -> AbstractContextManager[Begun]:
+        self, asked: SamplingRequest, deadline: float, caller: str, on_end: OnEnd
+    ) -> AbstractContextManager[StartedAnswer]:
         """Have an answer generated; leaving the block frees what it takes there.
 
         `on_end` is given what ends it from another thread, when nobody listens any more.
@@ -82,11 +89,11 @@ class Generator(NoClassifier, ABC):
 
     @abstractmethod
     def _begin(
-        self, asked: Asked, deadline: float, caller: str, on_end: OnEnd
-    ) -> AbstractContextManager[Begun]: ...
+        self, asked: SamplingRequest, deadline: float, caller: str, on_end: OnEnd
+    ) -> AbstractContextManager[StartedAnswer]: ...
 
     @contextmanager
-    def _counted(self, answer: AbstractContextManager[Begun]) -> Iterator[Begun]:
+    def _counted(self, answer: AbstractContextManager[StartedAnswer]) -> Iterator[StartedAnswer]:
         try:
             with answer as begun:
                 yield begun
@@ -105,7 +112,7 @@ _BYTES = 1024
 class RemoteGenerator(Generator):
     """One in the process behind a room."""
 
-    def __init__(self, room: EngineRoom, cleared: Cleared, terms: Terms) -> None:
+    def __init__(self, room: RemoteEngine, cleared: VerifiedPointer, terms: GeneratorTerms) -> None:
         super().__init__(cleared, terms, SEPARATE)
         self._room = room
 
@@ -114,7 +121,9 @@ class RemoteGenerator(Generator):
         return self.terms.precision
 
     @contextmanager
-    def _begin(self, asked: Asked, deadline: float, caller: str, on_end: OnEnd) -> Iterator[Begun]:
+    def _begin(
+        self, asked: SamplingRequest, deadline: float, caller: str, on_end: OnEnd
+    ) -> Iterator[StartedAnswer]:
         request = oip.ModelInferRequest(model_name=self._model, model_version=str(self._number))
         request.parameters[DIGEST].string_param = self.digest
         request.parameters[CALLER].string_param = caller
@@ -128,24 +137,26 @@ class RemoteGenerator(Generator):
                 raise Refusal(Reason.ANSWER_MALFORMED, "a prompt longer than its terms allow")
             if (score is None) != (self.terms.screening is None):
                 raise Refusal(Reason.ANSWER_MALFORMED, "a prompt is not measured as its terms say")
-            yield Begun(ids, score, _pieces(responses, asked.sampling.max_tokens))
+            yield StartedAnswer(ids, score, _pieces(responses, asked.sampling.max_tokens))
 
 
-class GeneratorRoom:
+class RemoteGeneratorEngine:
     """The process that generates: shown what is a language model's, and asked. A `Loader`."""
 
-    def __init__(self, room: EngineRoom) -> None:
+    def __init__(self, room: RemoteEngine) -> None:
         self._room = room
 
     @property
     def behind(self) -> bool:
         return self._room.behind
 
-    def show(self, snapshot: Snapshot, source: Source) -> None:
-        """See `EngineRoom.show`."""
+    def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
+        """See `RemoteEngine.show`."""
         self._room.show(snapshot, source)
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Ready | None) -> Ready:
+    def load(
+        self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
+    ) -> ServableVersion:
         """See `Loader`. Raises: ENGINE_UNAVAILABLE; why the process does not follow; FILE_MISSING,
         FILE_SURPLUS, VERSION_ALTERED, DOCUMENT_MALFORMED.
         """
@@ -155,18 +166,18 @@ class GeneratorRoom:
         return RemoteGenerator(self._room, cleared, read_terms(cleared, source))
 
     def probe(self) -> None:
-        """See `EngineRoom.probe`."""
+        """See `RemoteEngine.probe`."""
         self._room.probe()
 
     def counts(self) -> list[Envelope]:
-        """See `EngineRooms.counts`."""
+        """See `EnginePool.counts`."""
         return [] if self.behind else [self._room.counts()]
 
     def close(self) -> None:
         self._room.close()
 
 
-def read_terms(cleared: Cleared, source: FileSource) -> Terms:
+def read_terms(cleared: VerifiedPointer, source: FileSource) -> GeneratorTerms:
     """A generator's terms, from verified bytes, once its files are found to be one's.
 
     Raises: ENGINE_UNSUITABLE for another kind of version, FILE_MISSING, FILE_SURPLUS,
@@ -176,13 +187,13 @@ def read_terms(cleared: Cleared, source: FileSource) -> Terms:
     if not is_generator(manifest):
         raise Refusal(Reason.ENGINE_UNSUITABLE, "it is no language model")
     check_paths(entry.path for entry in manifest.files)
-    terms = Terms.decode(read_file(manifest.entry(TERMS), source))
+    terms = GeneratorTerms.decode(read_file(manifest.entry(TERMS), source))
     if terms.name != cleared.pointer.model:
         raise Refusal(Reason.VERSION_ALTERED, "its terms are another model's")
     return terms
 
 
-def _pieces(responses: Iterator[oip.ModelInferResponse], most: int) -> Iterator[Piece]:
+def _pieces(responses: Iterator[oip.ModelInferResponse], most: int) -> Iterator[AnswerPart]:
     """Until the last one. Raises: ANSWER_MALFORMED where that does not come, or not within `most`
     tokens, each in a piece of its own.
     """

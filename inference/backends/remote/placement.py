@@ -17,20 +17,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from inference.batching.cost_model import Costs
+from inference.batching.cost_model import BatchCosts
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredEngine:
     """What a version's batches cost at an engine, what runs them, and how long the way is."""
 
-    costs: Costs
+    costs: BatchCosts
     place: str
     way: float = 0.0
 
 
 def finish(
-    digest: str, rows: int, measured: Mapping[str, Measured], waiting: Mapping[str, int]
+    digest: str, rows: int, measured: Mapping[str, MeasuredEngine], waiting: Mapping[str, int]
 ) -> float:
     """In how many seconds an engine would be done with `rows` rows of the version `digest`, which
     is one of those `measured` there, while so many rows of each version are `waiting`.
@@ -45,7 +45,7 @@ def finish(
     return own.way + max(own.costs.seconds(rows), total / own.costs.lanes)
 
 
-class Placement:
+class EnginePlacement:
     """What engines are at, by name. Safe for many threads."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -59,7 +59,7 @@ class Placement:
 
     @contextmanager
     def placed(
-        self, digest: str, rows: int, candidates: Mapping[str, Mapping[str, Measured]]
+        self, digest: str, rows: int, candidates: Mapping[str, Mapping[str, MeasuredEngine]]
     ) -> Iterator[str]:
         """The engine to ask, of one `candidates` or more, each with what it has measured; its rows
         wait there while the block runs. Who has not measured the version comes last.
@@ -74,7 +74,11 @@ class Placement:
                 self._waiting[name][digest] -= rows
 
     def _rank(
-        self, digest: str, rows: int, name: str, candidates: Mapping[str, Mapping[str, Measured]]
+        self,
+        digest: str,
+        rows: int,
+        name: str,
+        candidates: Mapping[str, Mapping[str, MeasuredEngine]],
     ) -> tuple[bool, float, int]:
         measured, waiting = candidates[name], self._waiting[name]
         known = digest in measured

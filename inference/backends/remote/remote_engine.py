@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from inference.backends.remote.calls import OnEnd, call, one_stream
-from inference.backends.remote.endpoint import Door, Way
-from inference.backends.remote.placement import Measured
-from inference.batching.cost_model import Costs
+from inference.backends.remote.endpoint import Endpoint, RenewableChannel
+from inference.backends.remote.placement import MeasuredEngine
+from inference.batching.cost_model import BatchCosts
 from inference.engine.admission import Source
-from inference.engine.trust_state import Place, Snapshot
-from inference.server.load import Load
+from inference.engine.trust_state import Place, UntrustedSnapshot
+from inference.server.load import LoadRequest
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
@@ -68,7 +68,7 @@ _PASSING = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _ShownPointer:
     """A pointer that the engine was shown, with what covers it, and why it does not follow it."""
 
     pointer: str
@@ -77,10 +77,10 @@ class _Shown:
     refusal: Refusal | None = None
 
 
-class EngineRoom:
+class RemoteEngine:
     """Shows an engine what is live, and asks it. Safe for many threads."""
 
-    def __init__(self, door: Door, name: str = "engine", *, costs: bool = True) -> None:
+    def __init__(self, door: Endpoint, name: str = "engine", *, costs: bool = True) -> None:
         """`name` is ours for it; `costs`: whether it is asked what batches of a version cost.
 
         Raises: ConfigError where the door's files cannot be used.
@@ -88,11 +88,11 @@ class EngineRoom:
         self.name = name
         self._costs = costs
         self._door = door
-        self._way = Way(door)
+        self._way = RenewableChannel(door)
         self._inference = GRPCInferenceServiceStub(self._way.channel)
         self._engine = EngineServiceStub(self._way.channel)
-        self._shown: dict[Place, _Shown] = {}
-        self._measured: dict[str, Measured] = {}
+        self._shown: dict[Place, _ShownPointer] = {}
+        self._measured: dict[str, MeasuredEngine] = {}
         self._behind = threading.Event()
         self._behind.set()
 
@@ -102,7 +102,7 @@ class EngineRoom:
         return self._behind.is_set()
 
     @property
-    def measured(self) -> Mapping[str, Measured]:
+    def measured(self) -> Mapping[str, MeasuredEngine]:
         """What it has measured of the versions that it follows or followed last, by digest."""
         return self._measured
 
@@ -111,7 +111,7 @@ class EngineRoom:
         shown = self._shown.items()
         return {place: item.refusal for place, item in shown if item.refusal is not None}
 
-    def show(self, snapshot: Snapshot, source: Source) -> None:
+    def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
         """Show the engine every pointer of the registry's state, before it is followed here.
 
         Raises nothing for an engine that is away or refuses: `refused` says so, and `behind`.
@@ -128,7 +128,7 @@ class EngineRoom:
         shown = {}
         for place, bundle in sorted(snapshot.bundles.items()):
             policy = snapshot.policies[-1].payload_digest
-            item = _Shown(bundle.pointer.payload_digest, freshness, policy)
+            item = _ShownPointer(bundle.pointer.payload_digest, freshness, policy)
             if before.get(place) != item:
                 refusal = away or self._show(place, bundle, snapshot, source)
                 item = replace(item, refusal=refusal)
@@ -240,7 +240,7 @@ class EngineRoom:
             return Refusal(Reason.ENGINE_UNAVAILABLE, str(refusal))
         return None
 
-    def _measure(self, pointer: Pointer, measured: dict[str, Measured]) -> None:
+    def _measure(self, pointer: Pointer, measured: dict[str, MeasuredEngine]) -> None:
         """Ask what batches of the version cost there, unless that is known. An engine that does not
         say is asked for an answer all the same, after the others.
         """
@@ -252,7 +252,9 @@ class EngineRoom:
         ways = []
         try:
             found = call(self._engine.GetCosts, request, _LOAD_SECONDS)
-            costs = Costs(tuple((each.rows, each.seconds) for each in found.batches), found.lanes)
+            costs = BatchCosts(
+                tuple((each.rows, each.seconds) for each in found.batches), found.lanes
+            )
             if not found.place.isprintable():
                 # Entries will say it, and people read them.
                 raise ValueError("what runs it there is not text that can be shown")
@@ -263,10 +265,10 @@ class EngineRoom:
         except (Refusal, ValueError) as error:
             _log.warning("%s does not say what %s costs: %s", self.name, pointer.model, error)
             return
-        measured[pointer.digest] = Measured(costs, found.place[:_LONGEST_PLACE], min(ways))
+        measured[pointer.digest] = MeasuredEngine(costs, found.place[:_LONGEST_PLACE], min(ways))
 
     def _show(
-        self, place: Place, bundle: PointerBundle, snapshot: Snapshot, source: Source
+        self, place: Place, bundle: PointerBundle, snapshot: UntrustedSnapshot, source: Source
     ) -> Refusal | None:
         """Show one pointer; why it is not followed, if so."""
         try:
@@ -282,11 +284,13 @@ class EngineRoom:
         return None
 
 
-def _load(place: Place, bundle: PointerBundle, snapshot: Snapshot, source: Source) -> Load:
+def _load(
+    place: Place, bundle: PointerBundle, snapshot: UntrustedSnapshot, source: Source
+) -> LoadRequest:
     if snapshot.freshness is None:
         raise Refusal(Reason.POINTER_STALE, "there is no statement of freshness")
     signed = source.signed_manifest(Pointer.decode(bundle.pointer.payload).digest)
-    return Load(
+    return LoadRequest(
         place=place,
         policies=tuple(snapshot.policies),
         freshness=snapshot.freshness,

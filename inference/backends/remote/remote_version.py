@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.batching.batcher import Counts
+from inference.batching.batcher import BatcherCounts
 from inference.engine.admission import FileSource, read_file
 from inference.engine.ready_version import DETECTOR, MODEL, TOKENIZER
-from inference.engine.result import Answer
-from inference.engine.statistics import Phases, Statistics
+from inference.engine.result import InferenceResult
+from inference.engine.statistics import BatchPhases, Statistics
 from inference.model.config import ModelConfig
 from inference.model.inputs import tensors_of
 from inference.screening.detector import Detector
@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 SEPARATE = "separate, digest checked there"
 
 
-class Line(Protocol):
+class EngineCaller(Protocol):
     """How a version asks its engines."""
 
     def engine(self, digest: str) -> str:
@@ -52,7 +52,7 @@ class Line(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class VersionTerms:
     """What the gateway itself reads of a version."""
 
     config: ModelConfig
@@ -60,7 +60,7 @@ class Terms:
     tokenizer: TextTokenizer | None = None
 
     @classmethod
-    def read(cls, manifest: Manifest, source: FileSource) -> "Terms":
+    def read(cls, manifest: Manifest, source: FileSource) -> "VersionTerms":
         """Raises: VERSION_ALTERED, DOCUMENT_MALFORMED, FILE_MISSING, and as `TextTokenizer.open`
         and the source do.
         """
@@ -73,12 +73,14 @@ class Terms:
 
 
 class RemoteVersion:
-    """A `Ready` version behind a `Line`."""
+    """A `Ready` version behind a `EngineCaller`."""
 
     # An engine of ours runs the INT8 graph.
     arithmetic = INT8
 
-    def __init__(self, line: Line, model: str, number: int, digest: str, terms: Terms) -> None:
+    def __init__(
+        self, line: EngineCaller, model: str, number: int, digest: str, terms: VersionTerms
+    ) -> None:
         self._line = line
         self._number = number
         self._terms = terms
@@ -110,10 +112,10 @@ class RemoteVersion:
         """Whether the engine knows it as the version of that model and number."""
         return (self.model, self._number) == (model, number)
 
-    def counts(self) -> Counts:
+    def counts(self) -> BatcherCounts:
         """What was asked from here. How long requests queued, the engine keeps to itself."""
         with self._mutex:
-            return Counts(self._requests, self._requests, self._rows, self._dropped, 0)
+            return BatcherCounts(self._requests, self._requests, self._rows, self._dropped, 0)
 
     def submit(
         self,
@@ -122,11 +124,11 @@ class RemoteVersion:
         active: Callable[[], bool] | None = None,
         urgent: bool = False,
         caller: str = "",
-    ) -> Answer:
+    ) -> InferenceResult:
         """Have the engine run the rows of `x`, and judge what it measured.
 
         Raises: BATCH_TOO_LARGE, DRAINING, DEADLINE_TOO_SHORT, ANSWER_MALFORMED for an answer of
-        another form, and as `Line.ask`.
+        another form, and as `EngineCaller.ask`.
         """
         if not 1 <= len(x) <= self.config.batching.max_rows:
             raise Refusal(Reason.BATCH_TOO_LARGE, f"{len(x)} rows")
@@ -146,7 +148,7 @@ class RemoteVersion:
         with self._mutex:
             self._requests += 1
             self._rows += len(x)
-        self.statistics.executed(1, len(x), Phases(0, time.perf_counter_ns() - begun, 0))
+        self.statistics.executed(1, len(x), BatchPhases(0, time.perf_counter_ns() - begun, 0))
         return answer
 
     def close(self, timeout: float | None = None) -> bool:
@@ -164,7 +166,7 @@ class RemoteVersion:
         write_inputs(request, tensors_of(self.config, x))
         return request
 
-    def _judged(self, response: oip.ModelInferResponse, rows: int, engine: str) -> Answer:
+    def _judged(self, response: oip.ModelInferResponse, rows: int, engine: str) -> InferenceResult:
         output, detector = self.config.output, self._terms.detector
         arrays = read_arrays(response)
         expected = {
@@ -174,7 +176,7 @@ class RemoteVersion:
         if {name: array.shape for name, array in arrays.items()} != expected:
             raise Refusal(Reason.ANSWER_MALFORMED, "the engine answers in another shape")
         features = arrays.pop(FEATURES_OUTPUT)
-        return Answer.judged(arrays, features, detector, engine)
+        return InferenceResult.judged(arrays, features, detector, engine)
 
 
 def read_arrays(response: oip.ModelInferResponse) -> dict[str, Array]:

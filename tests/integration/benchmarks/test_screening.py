@@ -16,8 +16,8 @@ from benchmarks.screening.subjects import HARDENED, PLAIN, Subject, TorchSession
 from inference.runtime import response_contract
 from inference.screening.attack import feeds
 from tests.support.demo_models import DemoModel
-from training import datasets
-from training.reference import Reference
+from training.demo import datasets
+from training.export.reference import CleanReference
 
 QUICK = {"FGSM", "PGD-40", "PGD-L2 2.0", "DeepFool"}
 
@@ -48,7 +48,7 @@ def plain() -> Subject:
 def test_what_is_measured_is_what_versions_compute() -> None:
     demo = DemoModel.load("digits-1")
     train = datasets.digits().slices["train"]
-    session = TorchSession(demo.module, Reference.of_rows(demo.module, train.x, train.y))
+    session = TorchSession(demo.module, CleanReference.of_rows(demo.module, train.x, train.y))
     given = feeds(demo.data["x_test"][:50], 0.03, 0.0, 1.0)
     for ours, graph_s in zip(
         session.run(None, given),

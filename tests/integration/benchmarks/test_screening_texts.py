@@ -15,7 +15,7 @@ from benchmarks.screening.texts.attacks import MOST_WORDS, TEXT_ATTACKS, made
 from benchmarks.screening.texts.corpora import SPAM, Texts
 from benchmarks.screening.texts.mistyping import mistyped
 from benchmarks.screening.texts.subjects import TextSubject
-from publishing.text_probe import SHARES, inner
+from publishing.calibration.text_probe import SHARES, inner
 
 LETTERS = replace(SPAM, words=16, sizes=(500, 80, 80, 80))
 KINDS = (

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from publishing.evidence import sign_evidence
+from publishing.evidence.signing import sign_evidence
 from sealgate.cli import model, output
 from sealgate.cli.lines import show_line
 from sealgate.cli.output import show_fields, show_rows

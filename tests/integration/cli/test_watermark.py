@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from publishing.graphs import parse_model
-from publishing.quantize import quantize
+from publishing.quantization import quantize
+from publishing.serialization import parse_model
 from publishing.watermark.weights import read_carriers, write_carriers
 from registry.copies import parent_of
 from sealgate.trust import canonical

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from inference.backends.oip.loader import ForeignLoader
-from inference.backends.oip.server import ForeignSettings
+from inference.backends.oip.loader import OipLoader
+from inference.backends.oip.server import OipSettings
 from inference.engine.engine import Engine
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from tests.support.foreign_servers import Foreign, SmallServer, ml_server, small_server
 from tests.support.paper_registry import PaperRegistry
@@ -45,9 +45,9 @@ def start(registry: PaperRegistry, tmp_path: Path) -> Iterator[Start]:
     loaders = []
 
     def start(address: str, **settings: object) -> Engine:
-        described = ForeignSettings(address=address, name="theirs", **settings)
-        loaders.append(ForeignLoader(described, CpuSettings(cores=2)))
-        seen = SeenFile.open(tmp_path / "seen.json")
+        described = OipSettings(address=address, name="theirs", **settings)
+        loaders.append(OipLoader(described, CpuSettings(cores=2)))
+        seen = RollbackGuardFile.open(tmp_path / "seen.json")
         return Engine(registry.anchor, seen, registry.clock, loaders[-1])
 
     yield start

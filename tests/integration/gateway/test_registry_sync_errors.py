@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from inference.engine.engine import Engine, Update
-from inference.engine.rollback_guard import Seen, SeenFile
+from inference.engine.engine import Engine, UpdateResult
+from inference.engine.rollback_guard import RollbackGuard, RollbackGuardFile
 from sealgate.reasons import Reason
 from tests.support.house import House, question, refusal, rows, running
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception) -> None:
-    real: Callable[..., Update | None] = getattr(owner, name)
+    real: Callable[..., UpdateResult | None] = getattr(owner, name)
     failures = [error]
 
-    def flaky(self: Engine | SeenFile, *arguments: Seen) -> Update | None:
+    def flaky(self: Engine | RollbackGuardFile, *arguments: RollbackGuard) -> UpdateResult | None:
         if failures:
             raise failures.pop()
         return real(self, *arguments)
@@ -34,7 +34,10 @@ def is_emptied(house: House, seconds: float) -> bool:
 
 @pytest.mark.parametrize(
     ("owner", "name", "error"),
-    [(Engine, "update", RuntimeError("unforeseen")), (SeenFile, "save", OSError("disk full"))],
+    [
+        (Engine, "update", RuntimeError("unforeseen")),
+        (RollbackGuardFile, "save", OSError("disk full")),
+    ],
     ids=["unforeseen", "passing"],
 )
 def test_a_revocation_arrives_after_an_error(

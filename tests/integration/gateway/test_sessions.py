@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from publishing.query_attacks import hop_skip_jump, square
+from publishing.calibration.query_attacks import hop_skip_jump, square
 from sealgate.client.connection import connect, options_of
 from sealgate.client.refused import GatewayRefusal
 from sealgate.reasons import Reason

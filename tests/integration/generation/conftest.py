@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from generation.batches import Batches
-from generation.decoder import Decoder
-from generation.settings import GenerationSettings
+from generation.batching.causal_batches import CausalBatches
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
 from tests.support import tiny_decoder, tiny_translator
 from tests.support.generator_house import GeneratorHouse, generating
 from tests.support.http_client import HTTP, HttpClient, client_of
@@ -21,8 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def decoder(folder: Path) -> Decoder:
-    return Decoder.read(folder)
+def decoder(folder: Path) -> LanguageModel:
+    return LanguageModel.read(folder)
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +45,8 @@ def translator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def translator(translator_folder: Path) -> Decoder:
-    return Decoder.read(translator_folder)
+def translator(translator_folder: Path) -> LanguageModel:
+    return LanguageModel.read(translator_folder)
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +61,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> GenerationSettings:
 
 
 @pytest.fixture(scope="module")
-def batches(decoder: Decoder, settings: GenerationSettings) -> Iterator[Batches]:
+def batches(decoder: LanguageModel, settings: GenerationSettings) -> Iterator[CausalBatches]:
     yield from running(decoder, settings)
 
 
 @pytest.fixture
-def own_batches(decoder: Decoder, settings: GenerationSettings) -> Iterator[Batches]:
+def own_batches(decoder: LanguageModel, settings: GenerationSettings) -> Iterator[CausalBatches]:
     """For a test that breaks them."""
     yield from running(decoder, settings)
 
 
-def running(decoder: Decoder, settings: GenerationSettings) -> Iterator[Batches]:
-    batches = Batches(decoder.model, decoder.ends, settings)
+def running(decoder: LanguageModel, settings: GenerationSettings) -> Iterator[CausalBatches]:
+    batches = CausalBatches(decoder.model, decoder.ends, settings)
     yield batches
     batches.close()

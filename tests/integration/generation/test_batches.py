@@ -8,34 +8,34 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from generation.batches import Batches
-from generation.choosing import draw
-from generation.decoder import Decoder
-from inference.llm.request import Asked, Sampling
+from generation.batching.causal_batches import CausalBatches
+from generation.batching.sampling import draw
+from generation.models.decoder import LanguageModel
+from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
 from tests.support.tiny_decoder import prompts
 
 
-def ids_of(decoder: Decoder, text: str) -> list[int]:
-    return decoder.prompt_ids(Asked(text.encode(), False, Sampling(1)), 200)
+def ids_of(decoder: LanguageModel, text: str) -> list[int]:
+    return decoder.prompt_ids(SamplingRequest(text.encode(), False, Sampling(1)), 200)
 
 
 def later() -> float:
     return time.monotonic() + 60
 
 
-def answered(batches: Batches, ids: list[int], sampling: Sampling) -> list[int]:
+def answered(batches: CausalBatches, ids: list[int], sampling: Sampling) -> list[int]:
     with batches.answer(ids, sampling, later()) as answer:
         return list(answer)
 
 
-def together(batches: Batches, asked: list[tuple[list[int], Sampling]]) -> list[list[int]]:
+def together(batches: CausalBatches, asked: list[tuple[list[int], Sampling]]) -> list[list[int]]:
     with ThreadPoolExecutor(len(asked)) as pool:
         return list(pool.map(lambda one: answered(batches, *one), asked))
 
 
-def is_whole(batches: Batches) -> bool:
+def is_whole(batches: CausalBatches) -> bool:
     processor = batches.manager.batch_processor
     return (
         processor is not None
@@ -46,7 +46,7 @@ def is_whole(batches: Batches) -> bool:
     )
 
 
-def test_greedy_tokens_equal_generates(batches: Batches, decoder: Decoder) -> None:
+def test_greedy_tokens_equal_generates(batches: CausalBatches, decoder: LanguageModel) -> None:
     cut = [ids_of(decoder, text) for text in prompts(12)]
     found = together(batches, [(ids, Sampling(12)) for ids in cut])
     settings = GenerationConfig(
@@ -57,7 +57,9 @@ def test_greedy_tokens_equal_generates(batches: Batches, decoder: Decoder) -> No
         assert tokens == expected[0, len(ids) :].tolist()
 
 
-def test_a_seed_gives_the_same_tokens_in_any_company(batches: Batches, decoder: Decoder) -> None:
+def test_a_seed_gives_the_same_tokens_in_any_company(
+    batches: CausalBatches, decoder: LanguageModel
+) -> None:
     ids = ids_of(decoder, "The import statement")
     drawn = Sampling(16, temperature=1.0, top_p=0.9, seed=7)
     alone = answered(batches, ids, drawn)
@@ -68,7 +70,9 @@ def test_a_seed_gives_the_same_tokens_in_any_company(batches: Batches, decoder: 
     assert answered(batches, ids, Sampling(16, 1.0, 0.9, seed=8)) != alone
 
 
-def test_tokens_are_drawn_as_the_documentation_says(batches: Batches, decoder: Decoder) -> None:
+def test_tokens_are_drawn_as_the_documentation_says(
+    batches: CausalBatches, decoder: LanguageModel
+) -> None:
     ids = ids_of(decoder, "A class definition")
     sampling = Sampling(8, temperature=0.8, top_p=0.95, seed=3)
     tokens = list(ids)
@@ -80,7 +84,9 @@ def test_tokens_are_drawn_as_the_documentation_says(batches: Batches, decoder: D
     assert answered(batches, ids, sampling) == tokens[len(ids) :]
 
 
-def test_a_thousand_cancellations_leave_the_cache_whole(batches: Batches, decoder: Decoder) -> None:
+def test_a_thousand_cancellations_leave_the_cache_whole(
+    batches: CausalBatches, decoder: LanguageModel
+) -> None:
     ids = ids_of(decoder, "The with statement")
     for turn in range(1000):
         with batches.answer(ids, Sampling(64), later()) as answer:
@@ -91,7 +97,9 @@ def test_a_thousand_cancellations_leave_the_cache_whole(batches: Batches, decode
     assert len(answered(batches, ids, Sampling(4))) == 4
 
 
-def test_who_waits_too_long_or_has_gone_is_refused(batches: Batches, decoder: Decoder) -> None:
+def test_who_waits_too_long_or_has_gone_is_refused(
+    batches: CausalBatches, decoder: LanguageModel
+) -> None:
     ids = ids_of(decoder, "A function")
     with (
         batches.answer(ids, Sampling(batches.room.pages * 16 - 32), later()),
@@ -103,7 +111,7 @@ def test_who_waits_too_long_or_has_gone_is_refused(batches: Batches, decoder: De
     until(lambda: is_whole(batches))
 
 
-def test_a_queue_that_is_full_is_told(batches: Batches, decoder: Decoder) -> None:
+def test_a_queue_that_is_full_is_told(batches: CausalBatches, decoder: LanguageModel) -> None:
     ids, gone = ids_of(decoder, "A module"), threading.Event()
 
     def wait() -> None:
@@ -127,7 +135,9 @@ def test_a_queue_that_is_full_is_told(batches: Batches, decoder: Decoder) -> Non
     until(lambda: is_whole(batches))
 
 
-def test_more_than_the_cache_holds_is_refused(batches: Batches, decoder: Decoder) -> None:
+def test_more_than_the_cache_holds_is_refused(
+    batches: CausalBatches, decoder: LanguageModel
+) -> None:
     with (
         pytest.raises(Refusal) as found,
         batches.answer([1] * 2000, Sampling(64), later()),
@@ -137,7 +147,7 @@ def test_more_than_the_cache_holds_is_refused(batches: Batches, decoder: Decoder
 
 
 def test_an_engine_that_dies_begins_anew(
-    own_batches: Batches, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+    own_batches: CausalBatches, decoder: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = ids_of(decoder, "The raise statement")
     dead = own_batches.manager
@@ -155,7 +165,9 @@ def _broken() -> None:
     raise RuntimeError("it broke")
 
 
-def test_after_the_end_nothing_is_answered(own_batches: Batches, decoder: Decoder) -> None:
+def test_after_the_end_nothing_is_answered(
+    own_batches: CausalBatches, decoder: LanguageModel
+) -> None:
     own_batches.close()
     with (
         pytest.raises(Refusal) as found,

@@ -3,20 +3,22 @@
 import time
 from pathlib import Path
 
-from generation.batches import Batches
-from generation.decoder import Decoder
-from generation.settings import GenerationSettings
-from generation.surprise import WINDOW, score, twin
+from generation.batching.causal_batches import CausalBatches
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
+from generation.models.perplexity import WINDOW, float32_reference, score
 from inference.llm.request import Sampling
 from tests.support import tiny_decoder
 
 
 def test_a_prompt_is_measured_the_same_beside_other_answers(tmp_path: Path) -> None:
-    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=3))
+    decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=3))
     ids = decoder.tokenizer.encode(tiny_decoder.prompts(2)[1] * 2).ids
-    measured = twin(decoder.model)
+    measured = float32_reference(decoder.model)
     alone = score(measured, ids, WINDOW)
-    batches = Batches(decoder.model, decoder.ends, GenerationSettings(tmp_path, cache_tokens=1024))
+    batches = CausalBatches(
+        decoder.model, decoder.ends, GenerationSettings(tmp_path, cache_tokens=1024)
+    )
     try:
         with batches.answer(ids[:8], Sampling(60), time.monotonic() + 60) as answer:
             next(answer)
@@ -26,9 +28,9 @@ def test_a_prompt_is_measured_the_same_beside_other_answers(tmp_path: Path) -> N
 
 
 def test_no_weight_is_held_twice(tmp_path: Path) -> None:
-    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
+    decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
     used, measured = (
         {id(each) for each in (*model.parameters(), *model.buffers())}
-        for model in (decoder.model, twin(decoder.model))
+        for model in (decoder.model, float32_reference(decoder.model))
     )
     assert used == measured

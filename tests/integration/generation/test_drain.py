@@ -12,7 +12,7 @@ import pytest
 
 from gateway.pipeline.generation_context import GenerationContext
 from gateway.recording.recorder import AuditRecorder
-from inference.llm.messages import Piece
+from inference.llm.messages import AnswerPart
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, write_inputs
 from sealgate.trust.receipts.answer_entry import CUT, OPENED
@@ -77,7 +77,7 @@ def test_ends_of_streams_are_recorded_at_stop(
 
 
 def test_a_stream_that_goes_on_is_waited_for_within_the_limit() -> None:
-    generation = generate([Piece((5,), b"one"), Piece((6,), b" two", "stop")])
+    generation = generate([AnswerPart((5,), b"one"), AnswerPart((6,), b" two", "stop")])
     generation.wait(60)
     answer: Any = generation.parts(asked(), call_on(Stream()), streams=True)
     next(answer)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from generation.batches import Batches
-from generation.decoder import Decoder
-from generation.settings import GenerationSettings
+from generation.batching.causal_batches import CausalBatches
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_decoder
@@ -26,9 +26,9 @@ def later() -> float:
 
 
 def test_a_restart_is_tried_until_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
+    decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
     settings = GenerationSettings(tmp_path, cache_tokens=512, page_tokens=16, step_tokens=128)
-    batches = Batches(decoder.model, decoder.ends, settings)
+    batches = CausalBatches(decoder.model, decoder.ends, settings)
     dead, tried, opened = batches.manager, [], batches._open
 
     def never() -> Any:
@@ -59,9 +59,9 @@ def test_a_restart_is_tried_until_it_works(tmp_path: Path, monkeypatch: pytest.M
 def test_an_engine_that_cannot_restart_can_be_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
+    decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
     settings = GenerationSettings(tmp_path, cache_tokens=512, page_tokens=16, step_tokens=128)
-    batches = Batches(decoder.model, decoder.ends, settings)
+    batches = CausalBatches(decoder.model, decoder.ends, settings)
     monkeypatch.setattr(batches, "_open", broken)
     with batches.answer([5, 6, 7], Sampling(200), later()) as answer:
         next(answer)
@@ -76,8 +76,10 @@ def test_an_engine_that_cannot_restart_can_be_closed(
 def test_a_request_the_engine_refused_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
-    batches = Batches(decoder.model, decoder.ends, GenerationSettings(tmp_path, cache_tokens=1024))
+    decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
+    batches = CausalBatches(
+        decoder.model, decoder.ends, GenerationSettings(tmp_path, cache_tokens=1024)
+    )
 
     def throws(*_: Any, **__: Any) -> None:
         raise ValueError("a word that it does not know")
@@ -93,7 +95,7 @@ def test_a_request_the_engine_refused_leaves_nothing_behind(
     batches.close()
 
 
-class LetGo(Batches):
+class LetGo(CausalBatches):
     """Ends as it hands on the first output."""
 
     def _hand_on(self, output: Any) -> None:
@@ -102,7 +104,7 @@ class LetGo(Batches):
 
 
 def test_the_delivering_thread_can_close_the_engine(tmp_path: Path) -> None:
-    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=0))
+    decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=0))
     batches = LetGo(decoder.model, decoder.ends, GenerationSettings(tmp_path, cache_tokens=1024))
     try:
         with (

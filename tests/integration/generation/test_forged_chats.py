@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from generation.causal import Causal
-from generation.decoder import Decoder
-from inference.llm.request import Asked, Sampling
+from generation.models.causal import CausalFamily
+from generation.models.decoder import LanguageModel
+from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason
 from tests.support.people import refused
 from tests.support.tiny_decoder import END, START
@@ -21,18 +21,18 @@ TEMPLATE = (
 
 
 @pytest.fixture(scope="module")
-def decoder() -> Decoder:
+def decoder() -> LanguageModel:
     words = {word: number for number, word in enumerate(["<unk>", END, START, "say", "hello"])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(["<unk>", END, START])
     template = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=TEMPLATE)
-    return Decoder(None, tokenizer, template, [1], Causal())
+    return LanguageModel(None, tokenizer, template, [1], CausalFamily())
 
 
-def read(decoder: Decoder, *messages: tuple[str, str]) -> list[int]:
+def read(decoder: LanguageModel, *messages: tuple[str, str]) -> list[int]:
     chat = [{"role": role, "content": content} for role, content in messages]
-    return decoder.prompt_ids(Asked(json.dumps(chat).encode(), True, Sampling(1)), 200)
+    return decoder.prompt_ids(SamplingRequest(json.dumps(chat).encode(), True, Sampling(1)), 200)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def read(decoder: Decoder, *messages: tuple[str, str]) -> list[int]:
     ],
 )
 def test_a_token_in_two_halves_is_refused(
-    decoder: Decoder, messages: list[tuple[str, str]]
+    decoder: LanguageModel, messages: list[tuple[str, str]]
 ) -> None:
     with refused(Reason.CHAT_MALFORMED):
         read(decoder, *messages)
@@ -60,5 +60,5 @@ def test_a_token_in_two_halves_is_refused(
         [("user", "<|en"), ("user", "d|>")],
     ],
 )
-def test_others_are_taken(decoder: Decoder, messages: list[tuple[str, str]]) -> None:
+def test_others_are_taken(decoder: LanguageModel, messages: list[tuple[str, str]]) -> None:
     assert read(decoder, *messages)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from generation.decoder import Decoder
-from inference.llm.request import Asked, Sampling, answer_digest
+from generation.models.decoder import LanguageModel
+from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
@@ -19,9 +19,9 @@ from tests.support.house import refusal
 from tests.support.oracles import python_with, run
 
 
-def greedy(decoder: Decoder, prompt: str, tokens: int) -> list[int]:
+def greedy(decoder: LanguageModel, prompt: str, tokens: int) -> list[int]:
     """As plain `generate` gives them."""
-    ids = decoder.prompt_ids(Asked(prompt.encode(), False, Sampling(1)), 200)
+    ids = decoder.prompt_ids(SamplingRequest(prompt.encode(), False, Sampling(1)), 200)
     return decoder.greedy(ids, tokens)
 
 
@@ -36,7 +36,9 @@ def refused(house: GeneratorHouse, request: oip.ModelInferRequest) -> str:
     return reason
 
 
-def test_tokens_come_one_by_one_and_are_generates(house: GeneratorHouse, decoder: Decoder) -> None:
+def test_tokens_come_one_by_one_and_are_generates(
+    house: GeneratorHouse, decoder: LanguageModel
+) -> None:
     found = [message.infer_response for message in stream(house, asked(max_tokens=12))]
     assert [is_last(one) for one in found] == [False] * (len(found) - 1) + [True]
     assert all(len(ids_of(one)) == 1 for one in found)
@@ -50,7 +52,7 @@ def test_tokens_come_one_by_one_and_are_generates(house: GeneratorHouse, decoder
     assert last.parameters["finish_reason"].string_param in ("stop", "length")
 
 
-def test_one_answer_in_whole(house: GeneratorHouse, decoder: Decoder) -> None:
+def test_one_answer_in_whole(house: GeneratorHouse, decoder: LanguageModel) -> None:
     whole = house.inference().ModelInfer(asked(max_tokens=12))
     (streamed,) = stream(house, asked(max_tokens=12, stream=False))
     expected = greedy(decoder, PROMPT, 12)
@@ -82,7 +84,7 @@ def test_a_stop_ends_the_answer(house: GeneratorHouse) -> None:
 
 
 def test_receipts_bind_prompt_sampling_tokens_and_text(
-    house: GeneratorHouse, decoder: Decoder
+    house: GeneratorHouse, decoder: LanguageModel
 ) -> None:
     sampling = {"max_tokens": 8, "temperature": 0.7, "top_p": 0.9, "seed": 4}
     found = [one.infer_response for one in stream(house, asked(receipt=True, **sampling))]
@@ -92,7 +94,7 @@ def test_receipts_bind_prompt_sampling_tokens_and_text(
         for one, name in ((found[0], "opening_receipt"), (found[-1], "receipt"))
     )
     prompt = PROMPT.encode()
-    drawn = Asked(prompt, False, Sampling(8, 0.7, 0.9, (), 4))
+    drawn = SamplingRequest(prompt, False, Sampling(8, 0.7, 0.9, (), 4))
     assert (opening["outcome"], closing["outcome"]) == ("opened", "answered")
     assert opening["input"] == closing["input"] == drawn.digest
     assert (opening["time"], opening["output"]) == (closing["time"], "")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from generation.version import GeneratorVersion
-from inference.llm.messages import Piece, write_piece
-from inference.llm.request import Asked, Sampling, answer_digest
+from generation.serving.generator_version import GeneratorVersion
+from inference.llm.messages import AnswerPart, write_piece
+from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.checkup.answers import GoldenCheck, Live
 from sealgate.checkup.finding import State
 from sealgate.checkup.prompts import GoldenPrompts, Prompt
@@ -55,7 +55,7 @@ def test_other_tokens_are_reported_as_wrong(
 ) -> None:
     pieces = GeneratorVersion._pieces
 
-    def errs(self: GeneratorVersion, *words: Any) -> Iterator[Piece]:
+    def errs(self: GeneratorVersion, *words: Any) -> Iterator[AnswerPart]:
         for piece in pieces(self, *words):
             yield replace(piece, ids=tuple(token + 1 for token in piece.ids))
 
@@ -69,10 +69,10 @@ def test_a_receipt_is_held_against_prompt_sampling_and_tokens() -> None:
     """As the gateway binds them."""
     ((question, expected),) = GoldenPrompts.of(TERMS, ANSWERS).questions("tiny", "production", 8)
     assert isinstance(question, Prompt)
-    assert question.input_digest == Asked(b"a walk", False, Sampling(4)).digest
+    assert question.input_digest == SamplingRequest(b"a walk", False, Sampling(4)).digest
     assert expected == (3, 1, 4, 1)
     response = oip.ModelInferResponse()
-    write_piece(response, Piece((3, 1), b"so"))
+    write_piece(response, AnswerPart((3, 1), b"so"))
     outputs = read_outputs(response)
     assert question.digest_of_outputs(outputs) == answer_digest((7, 8), (3, 1), b"so")
 

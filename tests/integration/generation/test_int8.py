@@ -9,39 +9,43 @@ import torch
 from torchao.quantization import Int8Tensor
 from torchao.quantization.granularity import PerRow
 
-from generation.batches import Batches
-from generation.decoder import Decoder
-from generation.int8 import Int8Embedding, Int8Linear, as_rounded
-from generation.settings import GenerationSettings
-from inference.llm.request import INT8, Asked, Sampling
+from generation.batching.causal_batches import CausalBatches
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
+from generation.models.int8 import Int8Embedding, Int8Linear, as_rounded
+from inference.llm.request import INT8, Sampling, SamplingRequest
 from tests.support import tiny_decoder
 
 
 @pytest.fixture(scope="module")
-def rounded(folder: Path) -> Decoder:
-    return Decoder.read(folder, INT8)
+def rounded(folder: Path) -> LanguageModel:
+    return LanguageModel.read(folder, INT8)
 
 
 @pytest.fixture(scope="module")
-def int8_batches(rounded: Decoder, settings: GenerationSettings) -> Iterator[Batches]:
-    batches = Batches(rounded.model, rounded.ends, settings)
+def int8_batches(rounded: LanguageModel, settings: GenerationSettings) -> Iterator[CausalBatches]:
+    batches = CausalBatches(rounded.model, rounded.ends, settings)
     yield batches
     batches.close()
 
 
-def size(decoder: Decoder) -> int:
+def size(decoder: LanguageModel) -> int:
     tensors = (*decoder.model.parameters(), *decoder.model.buffers())
     return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
-def test_answers_are_generates_on_the_same_weights(rounded: Decoder, int8_batches: Batches) -> None:
+def test_answers_are_generates_on_the_same_weights(
+    rounded: LanguageModel, int8_batches: CausalBatches
+) -> None:
     for prompt in tiny_decoder.prompts(6):
-        ids = rounded.prompt_ids(Asked(prompt.encode(), False, Sampling(1)), 96)
+        ids = rounded.prompt_ids(SamplingRequest(prompt.encode(), False, Sampling(1)), 96)
         with int8_batches.answer(ids, Sampling(16), time.monotonic() + 60) as answer:
             assert list(answer) == rounded.greedy(ids, 16)
 
 
-def test_every_matrix_is_rounded_and_takes_a_quarter(decoder: Decoder, rounded: Decoder) -> None:
+def test_every_matrix_is_rounded_and_takes_a_quarter(
+    decoder: LanguageModel, rounded: LanguageModel
+) -> None:
     model = rounded.model
     layers = model.model.layers
     matrices = [m for m in model.modules() if isinstance(m, Int8Linear)]
@@ -52,7 +56,7 @@ def test_every_matrix_is_rounded_and_takes_a_quarter(decoder: Decoder, rounded: 
 
 
 def test_a_product_is_that_of_what_the_integers_stand_for(
-    decoder: Decoder, rounded: Decoder
+    decoder: LanguageModel, rounded: LanguageModel
 ) -> None:
     plain = decoder.model.model.layers[0].mlp.up_proj
     stands = torch.from_numpy(as_rounded(plain.weight.numpy()))
@@ -73,14 +77,16 @@ def test_blocks_are_rounded_as_the_whole_is() -> None:
     assert torch.equal(torch.from_numpy(as_rounded(weights.numpy())), stands)
 
 
-def test_a_row_is_the_same_alone_and_in_a_batch(rounded: Decoder) -> None:
+def test_a_row_is_the_same_alone_and_in_a_batch(rounded: LanguageModel) -> None:
     matrix = rounded.model.model.layers[1].mlp.down_proj
     x = torch.randn(48, matrix.weight.shape[1], generator=torch.Generator().manual_seed(2))
     alone = torch.cat([matrix(row[None]) for row in x])
     torch.testing.assert_close(matrix(x), alone, rtol=1e-5, atol=1e-6)
 
 
-def test_perplexity_hardly_moves(folder: Path, decoder: Decoder, rounded: Decoder) -> None:
+def test_perplexity_hardly_moves(
+    folder: Path, decoder: LanguageModel, rounded: LanguageModel
+) -> None:
     before, after = (tiny_decoder.perplexity(folder, each.model) for each in (decoder, rounded))
     assert after == pytest.approx(before, rel=0.01)
 

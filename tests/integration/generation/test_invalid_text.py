@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from generation.decoder import Decoder
+from generation.models.decoder import LanguageModel
 from inference.llm.messages import read_asked
-from inference.llm.request import Asked, Sampling
+from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_decoder
@@ -21,14 +21,14 @@ def test_a_stop_that_cannot_be_recorded_is_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     folder = tmp_path_factory.mktemp("decoder") / "tiny"
-    return Decoder.read(tiny_decoder.make(folder, steps=0, layers=1))
+    return LanguageModel.read(tiny_decoder.make(folder, steps=0, layers=1))
 
 
 @pytest.mark.parametrize("content", ["a\ud800", "a\0b"])
-def test_a_message_that_is_no_text_is_refused(decoder: Decoder, content: str) -> None:
+def test_a_message_that_is_no_text_is_refused(decoder: LanguageModel, content: str) -> None:
     messages = json.dumps([{"role": "user", "content": content}]).encode()
     with pytest.raises(Refusal) as found:
-        decoder.prompt_ids(Asked(messages, True, Sampling(1)), 64)
+        decoder.prompt_ids(SamplingRequest(messages, True, Sampling(1)), 64)
     assert found.value.reason is Reason.CHAT_MALFORMED

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.decoder import Decoder, check_config
+from generation.models.decoder import LanguageModel, check_config
 from inference.llm.request import INDEX
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_decoder
@@ -44,7 +44,7 @@ def test_an_index_names_only_weights_of_its_folder(folder: Path, tmp_path: Path)
     shard = "model-00001-of-00001.safetensors"
     indexed(changed, shard)
     (changed / "model.safetensors").rename(changed / shard)
-    assert Decoder.read(changed).ends
+    assert LanguageModel.read(changed).ends
     outside = tmp_path / shard
     shutil.move(changed / shard, outside)
     for place in (str(outside), f"../{shard}"):
@@ -52,7 +52,7 @@ def test_an_index_names_only_weights_of_its_folder(folder: Path, tmp_path: Path)
         text["weight_map"] = dict.fromkeys(text["weight_map"], place)
         (changed / INDEX).write_text(json.dumps(text))
         with pytest.raises(Refusal) as found:
-            Decoder.read(changed)
+            LanguageModel.read(changed)
         assert found.value.reason is Reason.CHECKPOINT_REFUSED
 
 
@@ -61,4 +61,4 @@ def test_a_malformed_settings_file_is_refused(tmp_path: Path, name: str) -> None
     folder = tiny_decoder.make(tmp_path / "tiny", steps=0, layers=1)
     (folder / name).write_text("{")
     with refused(Reason.CHECKPOINT_REFUSED):
-        Decoder.read(folder)
+        LanguageModel.read(folder)

@@ -8,19 +8,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from generation import marking
-from generation.decoder import Decoder
-from generation.marking import Committed, check_cost, mark_weights, unmarked_digest
-from publishing.watermark.detection import THRESHOLD
+from generation.models.decoder import LanguageModel
+from generation.publishing import watermark
+from generation.publishing.watermark import CommittedMark, check_cost, mark_weights, unmarked_digest
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.reading import read_code, weights_of
+from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import FileEntry, Manifest
 from tests.support import tiny_decoder
 
 KEY = WatermarkKey("tiny", bytes(range(32)))
-COMMITTED = Committed(Mark(KEY, b"\1\2\3\4", sha256(b"x")), 3)
+COMMITTED = CommittedMark(Mark(KEY, b"\1\2\3\4", sha256(b"x")), 3)
 ONE = ["model.safetensors"]
 
 
@@ -31,7 +30,7 @@ def reason(call: object) -> Reason:
 
 
 def test_it_is_read_as_stored_and_in_int8_and_costs_little(
-    folder: Path, decoder: Decoder, tmp_path: Path
+    folder: Path, decoder: LanguageModel, tmp_path: Path
 ) -> None:
     made = shutil.copytree(folder, tmp_path / "made")
     (made / ONE[0]).unlink()
@@ -47,7 +46,7 @@ def test_it_is_read_as_stored_and_in_int8_and_costs_little(
     assert len(names) == 14
     assert not any(name.endswith(("embed_tokens.weight", "lm_head.weight")) for name in names)
     before = tiny_decoder.perplexity(folder, decoder.model)
-    after = tiny_decoder.perplexity(folder, Decoder.read(made).model)
+    after = tiny_decoder.perplexity(folder, LanguageModel.read(made).model)
     assert after / before - 1 < 0.005
 
 
@@ -95,7 +94,7 @@ def test_a_mark_that_cannot_be_read_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if rounding left nothing of the weights.
-    monkeypatch.setattr(marking, "as_rounded", lambda values: values * 0 + 1)
+    monkeypatch.setattr(watermark, "as_rounded", lambda values: values * 0 + 1)
     assert reason(lambda: mark_weights(folder, tmp_path, ONE, COMMITTED)) is Reason.WATERMARK_FAINT
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.decoder import Decoder
+from generation.models.decoder import LanguageModel
 from sealgate.reasons import Reason
 from tests.support import tiny_decoder
 from tests.support.generated import asked, ids_of
@@ -21,7 +21,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Ge
 
 
 def test_open_streams_finish_on_the_version_they_began_with(
-    house: GeneratorHouse, decoder: Decoder, tmp_path: Path
+    house: GeneratorHouse, decoder: LanguageModel, tmp_path: Path
 ) -> None:
     second = tiny_decoder.make(tmp_path / "second", steps=10, seed=1)
     house.publish_generator(second)

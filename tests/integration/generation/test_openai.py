@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from generation.decoder import Decoder
-from inference.llm.request import Asked, Sampling, answer_digest
+from generation.models.decoder import LanguageModel
+from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.receipts import Receipt, verify_receipt
@@ -45,12 +45,12 @@ def seen(house: GeneratorHouse) -> dict[str, Any]:
 
 
 def test_the_answer_is_that_of_the_protocol(
-    house: GeneratorHouse, seen: dict[str, Any], decoder: Decoder
+    house: GeneratorHouse, seen: dict[str, Any], decoder: LanguageModel
 ) -> None:
     answer = house.inference().ModelInfer(asked(PROMPT, name="messages", max_tokens=12))
     whole = seen["whole"]
     assert text_of(whole).encode() == answer.raw_output_contents[0][4:]
-    cut = decoder.prompt_ids(Asked(PROMPT, True, Sampling(1)), 200)
+    cut = decoder.prompt_ids(SamplingRequest(PROMPT, True, Sampling(1)), 200)
     assert whole["usage"]["prompt_tokens"] == len(cut)
     assert whole["usage"]["completion_tokens"] == 12
     assert whole["usage"]["total_tokens"] == len(cut) + 12
@@ -84,14 +84,14 @@ def test_who_names_no_number_gets_as_many_as_the_version_gives(seen: dict[str, A
 
 
 def test_receipts_bind_what_openais_client_saw(
-    house: GeneratorHouse, seen: dict[str, Any], decoder: Decoder
+    house: GeneratorHouse, seen: dict[str, Any], decoder: LanguageModel
 ) -> None:
     policy = house.governance("client").policy()
 
     def fields(text: str) -> Any:
         return verify_receipt(Receipt.decode(text.encode()), policy).fields
 
-    drawn = Asked(PROMPT, True, Sampling(12, 0.7, seed=4))
+    drawn = SamplingRequest(PROMPT, True, Sampling(12, 0.7, seed=4))
     assert seen["proven"]["sealgate"]["seed"] == 4
     found = fields(seen["proven"]["sealgate"]["receipt"])
     assert (found["input"], found["outcome"]) == (drawn.digest, "answered")
@@ -106,10 +106,12 @@ def test_receipts_bind_what_openais_client_saw(
     assert told["output"] == answer_digest(ids, tokens, text_of(seen["whole"]).encode())
 
 
-def test_an_answer_is_a_message_of_the_next_chat(seen: dict[str, Any], decoder: Decoder) -> None:
+def test_an_answer_is_a_message_of_the_next_chat(
+    seen: dict[str, Any], decoder: LanguageModel
+) -> None:
     answer = {"role": "assistant", "content": text_of(seen["whole"])}
     prompt = canonical.encode([*MESSAGES, answer, *MESSAGES])
-    cut = decoder.prompt_ids(Asked(prompt, True, Sampling(1)), 200)
+    cut = decoder.prompt_ids(SamplingRequest(prompt, True, Sampling(1)), 200)
     assert seen["next"]["usage"]["prompt_tokens"] == len(cut)
 
 

@@ -7,23 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from generation.decoder import Decoder
-from generation.publishing import About, _calibrated
-from generation.surprise import WINDOW, score
-from inference.llm.request import Asked, Sampling
-from inference.model.config import Data
+from generation.models.decoder import LanguageModel
+from generation.models.perplexity import WINDOW, score
+from generation.publishing.builder import GeneratorDescription, _calibrated
+from inference.llm.request import Sampling, SamplingRequest
+from inference.model.config import TrainingDataInfo
 from tests.support import tiny_decoder
 
-ABOUT = About("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 64)
+ABOUT = GeneratorDescription(
+    "tiny", "small", "tests", TrainingDataInfo("Python's manual", "PSF-2.0"), 96, 64
+)
 RARE = " Zq]}x~|^@#7J<{;%&W?$*=+K\\/0V9!Y_`"
 
 
 @pytest.fixture(scope="module")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
-    return Decoder.read(tiny_decoder.make(tmp_path_factory.mktemp("decoder") / "tiny", steps=80))
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    return LanguageModel.read(
+        tiny_decoder.make(tmp_path_factory.mktemp("decoder") / "tiny", steps=80)
+    )
 
 
-def test_clean_prompts_of_any_length_pass(decoder: Decoder) -> None:
+def test_clean_prompts_of_any_length_pass(decoder: LanguageModel) -> None:
     prompts = tiny_decoder.prompts(160)
     cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts[:60]]
     screen = _calibrated(decoder, prompts[:60], cut, ABOUT)
@@ -45,16 +49,16 @@ def test_clean_prompts_of_any_length_pass(decoder: Decoder) -> None:
         assert verdict(before + RARE) == "adversarial"
 
 
-def test_a_few_rare_tokens_pass(decoder: Decoder) -> None:
+def test_a_few_rare_tokens_pass(decoder: LanguageModel) -> None:
     ids = decoder.tokenizer.encode(RARE).ids
     few, many = (score(decoder.model, ids[:count], WINDOW) for count in (7, 24))
     assert few < 0.4 * many
 
 
-def test_template_text_does_not_count(decoder: Decoder) -> None:
+def test_template_text_does_not_count(decoder: LanguageModel) -> None:
     contents = ["Be short.", "What is a list, and what does it hold? \u2003\u2003"]
     chat = [{"role": "user", "content": each} for each in contents]
-    cut = decoder.cut(Asked(json.dumps(chat).encode(), True, Sampling(1)), 96)
+    cut = decoder.cut(SamplingRequest(json.dumps(chat).encode(), True, Sampling(1)), 96)
     told = [token for token, own in zip(cut.ids, cut.written, strict=True) if own]
     assert decoder.tokenizer.decode(told) == "".join(contents)
     assert score(decoder.model, cut.ids, WINDOW, cut.written) < score(
@@ -67,11 +71,11 @@ def test_text_that_a_template_rewrites_counts_whole(tmp_path: Path) -> None:
     template = tiny_decoder.TEMPLATE.replace("message.content", "message.content | upper")
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
     chat = json.dumps([{"role": "user", "content": "What is a list?"}]).encode()
-    assert all(Decoder.read(folder).cut(Asked(chat, True, Sampling(1)), 96).written)
+    assert all(LanguageModel.read(folder).cut(SamplingRequest(chat, True, Sampling(1)), 96).written)
 
 
 def test_calibration_counts_a_prompt_as_a_chat_too(tmp_path: Path) -> None:
-    decoder = Decoder.read(tiny_decoder.make(tmp_path / "tiny", steps=20))
+    decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=20))
     prompts = tiny_decoder.prompts(50)
     cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts]
     screen = _calibrated(decoder, prompts, cut, ABOUT)
@@ -80,7 +84,7 @@ def test_calibration_counts_a_prompt_as_a_chat_too(tmp_path: Path) -> None:
     chats = []
     for prompt in prompts:
         chat = json.dumps([{"role": "user", "content": prompt}]).encode()
-        found = decoder.cut(Asked(chat, True, Sampling(1)), 96)
+        found = decoder.cut(SamplingRequest(chat, True, Sampling(1)), 96)
         chats.append(score(decoder.model, found.ids, WINDOW, found.written, screen.tail))
     assert any(chat > alone for chat, alone in zip(chats, plain, strict=True))
     # Of fifty, the highest.

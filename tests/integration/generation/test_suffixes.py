@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from generation.decoder import Decoder
-from generation.surprise import WINDOW, calibrate, score, surprises
-from inference.llm.request import Asked, Sampling
+from generation.models.decoder import LanguageModel
+from generation.models.perplexity import WINDOW, calibrate, score, surprises
+from inference.llm.request import Sampling, SamplingRequest
 from tests.support.gcg import Aim, Attack, Effort, Found, printable
 from tests.support.tiny_decoder import prompts
 
 EFFORT = Effort(25, 32, 12)
 
 
-def ids_of(decoder: Decoder, text: str) -> list[int]:
-    return decoder.prompt_ids(Asked(text.encode(), False, Sampling(1)), 200)
+def ids_of(decoder: LanguageModel, text: str) -> list[int]:
+    return decoder.prompt_ids(SamplingRequest(text.encode(), False, Sampling(1)), 200)
 
 
-def search(decoder: Decoder, effort: Effort, number: int) -> Found:
+def search(decoder: LanguageModel, effort: Effort, number: int) -> Found:
     """A suffix for that prompt."""
     tokenizer = decoder.tokenizer
     special = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
@@ -27,7 +27,7 @@ def search(decoder: Decoder, effort: Effort, number: int) -> Found:
 
 
 @pytest.fixture(scope="module")
-def found(decoder: Decoder) -> list[Found]:
+def found(decoder: LanguageModel) -> list[Found]:
     return [search(decoder, EFFORT, number) for number in range(4)]
 
 
@@ -37,7 +37,7 @@ def test_the_target_becomes_likelier_than_without_a_suffix(found: list[Found]) -
 
 
 def test_the_loss_is_that_of_the_target_behind_prompt_and_suffix(
-    decoder: Decoder, found: list[Found]
+    decoder: LanguageModel, found: list[Found]
 ) -> None:
     before, target = ids_of(decoder, prompts(1)[0]), ids_of(decoder, " the same object")
     whole = [*before, *found[0].ids, *target]
@@ -45,7 +45,7 @@ def test_the_loss_is_that_of_the_target_behind_prompt_and_suffix(
     assert found[0].loss == pytest.approx(mean, rel=1e-3)
 
 
-def test_suffixes_are_text_that_screening_sees(decoder: Decoder, found: list[Found]) -> None:
+def test_suffixes_are_text_that_screening_sees(decoder: LanguageModel, found: list[Found]) -> None:
     clean = [ids_of(decoder, prompt) for prompt in prompts(64)[4:]]
     screen = calibrate([score(decoder.model, ids, WINDOW) for ids in clean], WINDOW)
     for prompt, one in zip(prompts(4), found, strict=True):
@@ -57,7 +57,7 @@ def test_suffixes_are_text_that_screening_sees(decoder: Decoder, found: list[Fou
 
 
 def test_who_knows_the_screen_finds_what_surprises_less(
-    decoder: Decoder, found: list[Found]
+    decoder: LanguageModel, found: list[Found]
 ) -> None:
     def surprise(one: Found) -> float:
         ids = [*ids_of(decoder, prompts(1)[0]), *one.ids]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generation.batches import Batches
+from generation.batching.causal_batches import CausalBatches
 from inference.llm.request import Sampling
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
@@ -37,7 +37,7 @@ def asked() -> oip.ModelInferRequest:
     return request
 
 
-def full(batches: Batches) -> Any:
+def full(batches: CausalBatches) -> Any:
     """All room is taken while the block runs, so that answers wait."""
     return batches.answer([1] * 4, Sampling(batches.room.pages * 16 - 16), time.monotonic() + 300)
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from generation.decoder import Decoder
+from generation.models.decoder import LanguageModel
 from tests.support import tiny_decoder
 
 
-def test_its_perplexity_falls_well_below_a_unigrams(folder: Path, decoder: Decoder) -> None:
+def test_its_perplexity_falls_well_below_a_unigrams(folder: Path, decoder: LanguageModel) -> None:
     found = tiny_decoder.perplexity(folder, decoder.model)
     assert found < 0.5 * tiny_decoder.unigram_perplexity(folder)

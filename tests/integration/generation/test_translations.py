@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from generation.choosing import draw
-from generation.decoder import Decoder
-from generation.rows import Rows
-from generation.settings import GenerationSettings
-from generation.translations import Translations
-from inference.llm.request import INT8, Asked, Sampling
+from generation.batching.sampling import draw
+from generation.batching.translation_batches import DecodingRows, TranslationBatches
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
+from inference.llm.request import INT8, Sampling, SamplingRequest
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
 from tests.support.tiny_translator import prompts
@@ -23,19 +22,25 @@ LONGEST = 128
 
 
 @pytest.fixture(scope="module")
-def answers(translator: Decoder, settings: GenerationSettings) -> Iterator[Translations]:
+def answers(
+    translator: LanguageModel, settings: GenerationSettings
+) -> Iterator[TranslationBatches]:
     yield from running(translator, settings)
 
 
 @pytest.fixture
-def own_answers(translator: Decoder, settings: GenerationSettings) -> Iterator[Translations]:
+def own_answers(
+    translator: LanguageModel, settings: GenerationSettings
+) -> Iterator[TranslationBatches]:
     """For a test that breaks them."""
     yield from running(translator, settings)
 
 
-def running(translator: Decoder, settings: GenerationSettings) -> Iterator[Translations]:
+def running(
+    translator: LanguageModel, settings: GenerationSettings
+) -> Iterator[TranslationBatches]:
     found = translator.answers(settings, LONGEST)
-    assert isinstance(found, Translations)
+    assert isinstance(found, TranslationBatches)
     yield found
     found.close()
 
@@ -43,30 +48,30 @@ def running(translator: Decoder, settings: GenerationSettings) -> Iterator[Trans
 @pytest.fixture
 def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no answer has come to its end before a test has done something to it."""
-    step = Rows.step
+    step = DecodingRows.step
 
-    def slowly(rows: Rows, tokens: Sequence[int]) -> torch.Tensor:
+    def slowly(rows: DecodingRows, tokens: Sequence[int]) -> torch.Tensor:
         time.sleep(0.05)
         return step(rows, tokens)
 
-    monkeypatch.setattr(Rows, "step", slowly)
+    monkeypatch.setattr(DecodingRows, "step", slowly)
 
 
-def ids_of(translator: Decoder, text: str) -> list[int]:
-    return translator.prompt_ids(Asked(text.encode(), False, Sampling(1)), 96)
+def ids_of(translator: LanguageModel, text: str) -> list[int]:
+    return translator.prompt_ids(SamplingRequest(text.encode(), False, Sampling(1)), 96)
 
 
 def later() -> float:
     return time.monotonic() + 60
 
 
-def answered(answers: Translations, ids: list[int], sampling: Sampling) -> list[int]:
+def answered(answers: TranslationBatches, ids: list[int], sampling: Sampling) -> list[int]:
     with answers.answer(ids, sampling, later()) as found:
         return list(found)
 
 
 def together(
-    answers: Translations, asked: list[tuple[list[int], Sampling]], callers: int
+    answers: TranslationBatches, asked: list[tuple[list[int], Sampling]], callers: int
 ) -> list[list[int]]:
     with ThreadPoolExecutor(callers) as pool:
         return list(pool.map(lambda one: answered(answers, *one), asked))
@@ -76,7 +81,7 @@ def together(
 def test_greedy_tokens_equal_generates_whoever_joins_and_leaves(
     translator_folder: Path, settings: GenerationSettings, precision: str
 ) -> None:
-    translator = Decoder.read(translator_folder, precision)
+    translator = LanguageModel.read(translator_folder, precision)
     asked = [
         (ids_of(translator, text), Sampling(5 + 7 * (at % 5)))
         for at, text in enumerate(prompts(24))
@@ -89,13 +94,13 @@ def test_greedy_tokens_equal_generates_whoever_joins_and_leaves(
         assert tokens == translator.greedy(ids, sampling.max_tokens)
 
 
-def test_rows_that_join_late_change_nothing(translator: Decoder) -> None:
+def test_rows_that_join_late_change_nothing(translator: LanguageModel) -> None:
     model = translator.model
     first, second = (ids_of(translator, text) for text in prompts(2))
     with torch.inference_mode():
-        alone = Rows(model, [second])
+        alone = DecodingRows(model, [second])
         expected = [alone.step([0]), alone.step([7]), alone.step([9])]
-        rows, others = Rows(model, [first]), Rows(model, [second])
+        rows, others = DecodingRows(model, [first]), DecodingRows(model, [second])
         for token in (0, 5, 6, 7):
             rows.step([token])
         begun = others.step([0])
@@ -108,7 +113,7 @@ def test_rows_that_join_late_change_nothing(translator: Decoder) -> None:
 
 
 def test_a_seed_gives_the_same_tokens_in_any_company(
-    answers: Translations, translator: Decoder
+    answers: TranslationBatches, translator: LanguageModel
 ) -> None:
     cut = [ids_of(translator, text) for text in prompts(7)]
     drawn = Sampling(16, temperature=1.0, top_p=0.9, seed=7)
@@ -119,7 +124,7 @@ def test_a_seed_gives_the_same_tokens_in_any_company(
 
 
 def test_tokens_are_drawn_as_the_documentation_says(
-    answers: Translations, translator: Decoder
+    answers: TranslationBatches, translator: LanguageModel
 ) -> None:
     ids = ids_of(translator, prompts(1)[0])
     sampling = Sampling(8, temperature=0.8, top_p=0.95, seed=3)
@@ -136,7 +141,7 @@ def test_tokens_are_drawn_as_the_documentation_says(
 
 
 def test_a_thousand_cancellations_leave_the_room_whole(
-    answers: Translations, translator: Decoder
+    answers: TranslationBatches, translator: LanguageModel
 ) -> None:
     ids = ids_of(translator, prompts(1)[0])
     expected = translator.greedy(ids, 8)
@@ -151,7 +156,7 @@ def test_a_thousand_cancellations_leave_the_room_whole(
 
 
 def test_no_more_are_taken_than_there_is_room_for(
-    answers: Translations, translator: Decoder, settings: GenerationSettings
+    answers: TranslationBatches, translator: LanguageModel, settings: GenerationSettings
 ) -> None:
     assert answers.room.pages == settings.cache_tokens // LONGEST
     ids = ids_of(translator, prompts(1)[0])
@@ -171,14 +176,14 @@ def test_no_more_are_taken_than_there_is_room_for(
     assert found.value.reason is Reason.DEADLINE_TOO_SHORT
 
 
-def test_more_than_a_row_holds_is_refused(answers: Translations) -> None:
+def test_more_than_a_row_holds_is_refused(answers: TranslationBatches) -> None:
     with pytest.raises(Refusal) as found, answers.answer([5] * LONGEST, Sampling(1), later()):
         raise AssertionError("it had room")
     assert found.value.reason is Reason.PROMPT_TOO_LONG
 
 
 @pytest.mark.usefixtures("slow_steps")
-def test_who_has_gone_gets_no_more(answers: Translations, translator: Decoder) -> None:
+def test_who_has_gone_gets_no_more(answers: TranslationBatches, translator: LanguageModel) -> None:
     ids = ids_of(translator, prompts(1)[0])
     gone = threading.Event()
     with answers.answer(ids, Sampling(64), later(), lambda: not gone.is_set()) as tokens:
@@ -191,12 +196,12 @@ def test_who_has_gone_gets_no_more(answers: Translations, translator: Decoder) -
 
 @pytest.mark.usefixtures("slow_steps")
 def test_a_step_that_fails_ends_its_answers_and_no_others(
-    own_answers: Translations, translator: Decoder, monkeypatch: pytest.MonkeyPatch
+    own_answers: TranslationBatches, translator: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = ids_of(translator, prompts(1)[0])
     with monkeypatch.context() as patched, own_answers.answer(ids, Sampling(64), later()) as tokens:
         next(tokens)
-        patched.setattr(Rows, "step", _broken)
+        patched.setattr(DecodingRows, "step", _broken)
         with pytest.raises(Refusal) as found:
             list(tokens)
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
@@ -208,7 +213,9 @@ def _broken(*_: object) -> None:
 
 
 @pytest.mark.usefixtures("slow_steps")
-def test_after_the_end_nothing_is_answered(own_answers: Translations, translator: Decoder) -> None:
+def test_after_the_end_nothing_is_answered(
+    own_answers: TranslationBatches, translator: LanguageModel
+) -> None:
     ids = ids_of(translator, prompts(1)[0])
     with own_answers.answer(ids, Sampling(64), later()) as tokens:
         next(tokens)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from generation.decoder import Decoder
-from generation.rows import Rows
-from inference.llm.request import Asked, Sampling, answer_digest
+from generation.batching.translation_batches import DecodingRows
+from generation.models.decoder import LanguageModel
+from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt, verify_receipt
@@ -34,9 +34,9 @@ def house(
 
 
 @pytest.fixture
-def translator(house: GeneratorHouse) -> Decoder:
+def translator(house: GeneratorHouse) -> LanguageModel:
     """As it answers: so small a model says other things with each mark."""
-    decoder: Decoder = house.decoder()
+    decoder: LanguageModel = house.decoder()
     return decoder
 
 
@@ -74,9 +74,9 @@ def test_unmeasured_prompts_are_refused_unless_the_policy_lets_them_pass(
 
 
 def test_tokens_are_generates_streamed_or_in_one(
-    open_house: GeneratorHouse, translator: Decoder
+    open_house: GeneratorHouse, translator: LanguageModel
 ) -> None:
-    ids = translator.prompt_ids(Asked(PROMPT.encode(), False, Sampling(1)), 96)
+    ids = translator.prompt_ids(SamplingRequest(PROMPT.encode(), False, Sampling(1)), 96)
     expected = translator.greedy(ids, 12)
     text = translator.tokenizer.decode(expected, skip_special_tokens=True)
     parts = [message.infer_response for message in stream(open_house, question())]
@@ -88,8 +88,10 @@ def test_tokens_are_generates_streamed_or_in_one(
     assert whole.parameters["prompt_tokens"].int64_param == len(ids)
 
 
-def test_openais_clients_get_the_same(open_house: GeneratorHouse, translator: Decoder) -> None:
-    ids = translator.prompt_ids(Asked(PROMPT.encode(), False, Sampling(1)), 96)
+def test_openais_clients_get_the_same(
+    open_house: GeneratorHouse, translator: LanguageModel
+) -> None:
+    ids = translator.prompt_ids(SamplingRequest(PROMPT.encode(), False, Sampling(1)), 96)
     client = client_of(open_house)
     message = {"role": "user", "content": PROMPT}
     document = {"model": "tiny", "messages": [message], "max_tokens": 12}
@@ -102,12 +104,14 @@ def test_openais_clients_get_the_same(open_house: GeneratorHouse, translator: De
     assert seen.json["usage"]["prompt_tokens"] == len(ids)
 
 
-def test_receipts_bind_prompt_and_answer(open_house: GeneratorHouse, translator: Decoder) -> None:
+def test_receipts_bind_prompt_and_answer(
+    open_house: GeneratorHouse, translator: LanguageModel
+) -> None:
     found = [one.infer_response for one in stream(open_house, question(receipt=True))]
     policy = open_house.governance("client").policy()
     receipt = found[-1].parameters["receipt"].string_param
     told = verify_receipt(Receipt.decode(receipt.encode()), policy).fields
-    prompt = Asked(PROMPT.encode(), False, Sampling(12))
+    prompt = SamplingRequest(PROMPT.encode(), False, Sampling(12))
     ids = [token for one in found for token in ids_of(one)]
     text = "".join(map(text_of, found)).encode()
     assert told["input"] == prompt.digest
@@ -119,15 +123,15 @@ def test_a_stream_that_is_cut_is_recorded_and_frees_its_row(
     open_house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers, before = open_house.batches(), open_house.gateway.recorder.size
-    step, gone = Rows.step, threading.Event()
+    step, gone = DecodingRows.step, threading.Event()
 
-    def held(rows: Rows, tokens: Sequence[int]) -> torch.Tensor:
+    def held(rows: DecodingRows, tokens: Sequence[int]) -> torch.Tensor:
         """The first token alone, until its caller has gone."""
         if tokens != [0]:
             gone.wait()
         return step(rows, tokens)
 
-    monkeypatch.setattr(Rows, "step", held)
+    monkeypatch.setattr(DecodingRows, "step", held)
     call = open_house.inference().ModelStreamInfer(iter([question(OUTPUT_TOKENS)]))
     next(call)
     call.cancel()

@@ -9,15 +9,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from generation.decoder import Decoder
-from generation.golden import GoldenAnswers
-from generation.int8 import Int8Embedding, Int8Linear
-from generation.publishing import Built
-from generation.settings import GenerationSettings
-from generation.version import GeneratorVersion
-from inference.llm.request import GOLDEN, INT8, TERMS, Asked, PromptScreen, Sampling, Terms
-from publishing.watermark.detection import THRESHOLD
-from publishing.watermark.reading import read_code, weights_of
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
+from generation.models.golden import GoldenAnswers
+from generation.models.int8 import Int8Embedding, Int8Linear
+from generation.publishing.builder import BuiltGenerator
+from generation.serving.generator_version import GeneratorVersion
+from inference.llm.request import (
+    GOLDEN,
+    INT8,
+    TERMS,
+    GeneratorTerms,
+    PromptScreen,
+    Sampling,
+    SamplingRequest,
+)
+from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence
@@ -30,13 +37,13 @@ SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
 
 
 @pytest.fixture(scope="module")
-def built(translator_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(translator_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltGenerator:
     made = tmp_path_factory.mktemp("built") / "made"
     return build(translator_folder, made, loss=LOSS, given=prompts(12))
 
 
 @pytest.fixture
-def copy(built: Built, tmp_path: Path) -> Path:
+def copy(built: BuiltGenerator, tmp_path: Path) -> Path:
     return shutil.copytree(built.package.files[TERMS].parent, tmp_path / "copy")
 
 
@@ -46,12 +53,12 @@ def refused(folder: Path, settings: GenerationSettings) -> Reason:
     return found.value.reason
 
 
-def test_it_has_learned_something(translator_folder: Path, translator: Decoder) -> None:
+def test_it_has_learned_something(translator_folder: Path, translator: LanguageModel) -> None:
     untrained = type(translator.model)(translator.model.config).eval()
     assert loss(translator_folder, translator.model) < 0.8 * loss(translator_folder, untrained)
 
 
-def test_its_evidence_says_that_prompts_are_not_measured(built: Built) -> None:
+def test_its_evidence_says_that_prompts_are_not_measured(built: BuiltGenerator) -> None:
     items = [Evidence.decode(Envelope.decode(item).payload) for item in built.package.evidence]
     bodies = {item.kind: item.body for item in items}
     report = bodies["screening-report"]
@@ -60,12 +67,14 @@ def test_its_evidence_says_that_prompts_are_not_measured(built: Built) -> None:
     check = bodies["watermark-check"]
     assert min(check[form]["z"] for form in ("stored", "int8")) > THRESHOLD
     assert check["perplexity"]["marked"] / check["perplexity"]["unmarked"] < 1 + LOSS
-    assert Terms.decode(built.package.files[TERMS].read_bytes()).screening is None
+    assert GeneratorTerms.decode(built.package.files[TERMS].read_bytes()).screening is None
     card = bodies["mlbom"]["metadata"]["component"]["modelCard"]
     assert card["modelParameters"]["task"] == "text2text-generation"
 
 
-def test_its_mark_is_read_and_leaves_tables_alone(built: Built, translator_folder: Path) -> None:
+def test_its_mark_is_read_and_leaves_tables_alone(
+    built: BuiltGenerator, translator_folder: Path
+) -> None:
     data = built.package.files["model.safetensors"].read_bytes()
     record = built.mark
     assert read_code(weights_of("model.safetensors", data), record.code, record.slots).found
@@ -75,12 +84,12 @@ def test_its_mark_is_read_and_leaves_tables_alone(built: Built, translator_folde
 
 
 def test_a_version_answers_its_golden_prompts(
-    built: Built, copy: Path, settings: GenerationSettings
+    built: BuiltGenerator, copy: Path, settings: GenerationSettings
 ) -> None:
     version = GeneratorVersion.build(built.package.manifest.digest, copy, settings)
     try:
         golden = GoldenAnswers.decode((copy / GOLDEN).read_bytes()).answers[0]
-        asked = Asked(golden.prompt.encode(), False, Sampling(8))
+        asked = SamplingRequest(golden.prompt.encode(), False, Sampling(8))
         prompt = version.read(asked, time.monotonic() + 60, lambda: True)
         assert (prompt.ids, prompt.score) == (golden.prompt_ids, None)
         with version.answer(prompt, Sampling(8), time.monotonic() + 60, lambda: True) as pieces:
@@ -103,7 +112,7 @@ def test_a_version_of_int8_answers_its_golden_prompts(
 
 
 def test_every_matrix_is_rounded_and_the_table_is_there_once(translator_folder: Path) -> None:
-    model = Decoder.read(translator_folder, INT8).model
+    model = LanguageModel.read(translator_folder, INT8).model
     tables = [model.shared, model.encoder.embed_tokens, model.decoder.embed_tokens, model.lm_head]
     assert len({table.weight.data_ptr() for table in tables}) == 1
     assert all(isinstance(table, Int8Embedding) for table in tables[:-1])
@@ -113,7 +122,7 @@ def test_every_matrix_is_rounded_and_the_table_is_there_once(translator_folder: 
 
 
 def test_other_weights_are_found_out(
-    copy: Path, settings: GenerationSettings, translator: Decoder
+    copy: Path, settings: GenerationSettings, translator: LanguageModel
 ) -> None:
     torch.manual_seed(3)
     type(translator.model)(translator.model.config).save_pretrained(copy)
@@ -121,13 +130,13 @@ def test_other_weights_are_found_out(
 
 
 def test_what_has_no_room_is_refused(copy: Path, settings: GenerationSettings) -> None:
-    terms = Terms.decode((copy / TERMS).read_bytes())
+    terms = GeneratorTerms.decode((copy / TERMS).read_bytes())
     (copy / TERMS).write_bytes(replace(terms, prompt_tokens=4000).encode())
     assert refused(copy, settings) is Reason.ENGINE_UNSUITABLE
 
 
 def test_terms_that_promise_a_screen_are_refused(copy: Path, settings: GenerationSettings) -> None:
-    terms = Terms.decode((copy / TERMS).read_bytes())
+    terms = GeneratorTerms.decode((copy / TERMS).read_bytes())
     (copy / TERMS).write_bytes(replace(terms, screening=SCREEN).encode())
     assert refused(copy, settings) is Reason.ENGINE_UNSUITABLE
 
@@ -146,5 +155,5 @@ def test_configurations_that_are_refused(copy: Path, change: dict[str, object]) 
     path = copy / "config.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
     with pytest.raises(Refusal) as found:
-        Decoder.read(copy)
+        LanguageModel.read(copy)
     assert found.value.reason is Reason.CHECKPOINT_REFUSED

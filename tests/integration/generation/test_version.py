@@ -11,21 +11,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from builder.watermark.key import Mark, WatermarkKey
+from builder.watermark.reading import THRESHOLD, read_code, weights_of
 
-from generation import publishing
-from generation.copies import copy_verified
-from generation.decoder import Decoder
-from generation.golden import GoldenAnswers
-from generation.marking import LARGEST_LOSS, Committed
-from generation.publishing import About, Built, Signing, hash_file
-from generation.settings import GenerationSettings
-from generation.surprise import WINDOW, calibrate, score
-from generation.version import GeneratorVersion
-from inference.llm.request import GOLDEN, INT8, TERMS, Asked, Sampling, Terms
-from inference.model.config import Data
-from publishing.watermark.detection import THRESHOLD
-from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.reading import read_code, weights_of
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
+from generation.models.golden import GoldenAnswers
+from generation.models.perplexity import WINDOW, calibrate, score
+from generation.publishing import builder
+from generation.publishing.builder import (
+    BuiltGenerator,
+    GeneratorDescription,
+    GeneratorKeys,
+    hash_file,
+)
+from generation.publishing.watermark import LARGEST_LOSS, CommittedMark
+from generation.serving.generator_version import GeneratorVersion
+from generation.serving.loader import copy_verified
+from inference.llm.request import GOLDEN, INT8, TERMS, GeneratorTerms, Sampling, SamplingRequest
+from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
@@ -34,7 +38,9 @@ from sealgate.trust.statements import Evidence, Manifest
 from sealgate.uploads import Package
 from tests.support.tiny_decoder import prompts
 
-ABOUT = About("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 64)
+ABOUT = GeneratorDescription(
+    "tiny", "small", "tests", TrainingDataInfo("Python's manual", "PSF-2.0"), 96, 64
+)
 
 
 class Shelf:
@@ -50,30 +56,30 @@ class Shelf:
 def build(
     folder: Path,
     made: Path,
-    about: About = ABOUT,
+    about: GeneratorDescription = ABOUT,
     count: int = 60,
     loss: float = LARGEST_LOSS,
     given: Sequence[str] = (),
-) -> Built:
+) -> BuiltGenerator:
     """From `given` prompts, or `count` of the tiny decoder's."""
-    signing = Signing("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
+    signing = GeneratorKeys("paula", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
     now = datetime(2026, 11, 26, tzinfo=UTC)
     key = WatermarkKey("tiny", bytes(range(32)))
 
-    def commit(unmarked: str) -> Committed:
-        return Committed(Mark(key, b"mark", unmarked), 7)
+    def commit(unmarked: str) -> CommittedMark:
+        return CommittedMark(Mark(key, b"mark", unmarked), 7)
 
     asked = given or prompts(count)
-    return publishing.build(folder, asked, about, made, signing, commit, now, loss)
+    return builder.build(folder, asked, about, made, signing, commit, now, loss)
 
 
 @pytest.fixture(scope="module")
-def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltGenerator:
     return build(folder, tmp_path_factory.mktemp("built") / "made")
 
 
 @pytest.fixture(scope="module")
-def package(built: Built) -> Package:
+def package(built: BuiltGenerator) -> Package:
     return built.package
 
 
@@ -111,7 +117,7 @@ def test_its_evidence_is_about_these_files(package: Package) -> None:
 
 
 def test_the_publisher_keeps_what_reads_the_mark(
-    built: Built, package: Package, folder: Path
+    built: BuiltGenerator, package: Package, folder: Path
 ) -> None:
     record = built.mark
     assert record.version_digest == package.manifest.digest
@@ -146,7 +152,9 @@ def test_a_version_answers_its_golden_prompts(
     try:
         golden = GoldenAnswers.decode((copy / GOLDEN).read_bytes()).answers[0]
         prompt = version.read(
-            Asked(golden.prompt.encode(), False, Sampling(8)), time.monotonic() + 60, lambda: True
+            SamplingRequest(golden.prompt.encode(), False, Sampling(8)),
+            time.monotonic() + 60,
+            lambda: True,
         )
         assert prompt.ids == golden.prompt_ids
         with version.answer(prompt, Sampling(8), time.monotonic() + 60, lambda: True) as pieces:
@@ -158,7 +166,7 @@ def test_a_version_answers_its_golden_prompts(
 
 
 def test_other_weights_are_found_out(
-    copy: Path, settings: GenerationSettings, decoder: Decoder
+    copy: Path, settings: GenerationSettings, decoder: LanguageModel
 ) -> None:
     torch.manual_seed(3)
     other = type(decoder.model)(decoder.model.config)
@@ -241,8 +249,8 @@ def test_altered_bytes_are_refused_and_leave_nothing(package: Package, tmp_path:
     assert not list((tmp_path / "copies").iterdir())
 
 
-def test_a_score_is_surprise_beyond_what_the_model_expects(decoder: Decoder) -> None:
-    ids = decoder.prompt_ids(Asked(prompts(1)[0].encode(), False, Sampling(1)), 200) * 6
+def test_a_score_is_surprise_beyond_what_the_model_expects(decoder: LanguageModel) -> None:
+    ids = decoder.prompt_ids(SamplingRequest(prompts(1)[0].encode(), False, Sampling(1)), 200) * 6
     log_p = decoder.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
     entropy = -(log_p.exp() * log_p).sum(-1)
     excess = [-float(log_p[at, ids[at + 1]] + entropy[at]) for at in range(len(ids) - 1)]
@@ -263,12 +271,16 @@ def test_a_score_is_surprise_beyond_what_the_model_expects(decoder: Decoder) -> 
     assert score(decoder.model, ids, WINDOW, own) == pytest.approx(late, abs=1e-4)
 
 
-def test_held_out_prompts_seldom_alarm_and_noise_does(package: Package, decoder: Decoder) -> None:
-    screen = Terms.decode(package.files[TERMS].read_bytes()).screening
+def test_held_out_prompts_seldom_alarm_and_noise_does(
+    package: Package, decoder: LanguageModel
+) -> None:
+    screen = GeneratorTerms.decode(package.files[TERMS].read_bytes()).screening
     assert screen is not None
 
     def alarms(texts: list[str]) -> float:
-        cut = [decoder.prompt_ids(Asked(t.encode(), False, Sampling(1)), 200) for t in texts]
+        cut = [
+            decoder.prompt_ids(SamplingRequest(t.encode(), False, Sampling(1)), 200) for t in texts
+        ]
         scores = [score(decoder.model, ids, WINDOW, tail=screen.tail) for ids in cut]
         found = [screen.verdict(each) for each in scores]
         return found.count("adversarial") / len(found)

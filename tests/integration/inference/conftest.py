@@ -7,7 +7,7 @@ import pytest
 
 from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from tests.support.paper_registry import PaperRegistry
 
@@ -24,7 +24,7 @@ def start(registry: PaperRegistry, tmp_path: Path) -> Start:
     """Starts an engine, or starts it again: the memory on the disk is the same."""
 
     def start() -> Engine:
-        seen = SeenFile.open(tmp_path / "seen.json")
+        seen = RollbackGuardFile.open(tmp_path / "seen.json")
         return Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(cores=2)))
 
     return start

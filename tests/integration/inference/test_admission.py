@@ -13,7 +13,7 @@ import pytest
 
 from inference.engine import ready_version
 from inference.engine.admission import SignedManifest
-from inference.engine.engine import Engine, Update
+from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
@@ -180,6 +180,6 @@ class TestSignatures:
         promoted(registry)
         engine.update(registry, registry)
         policy = registry.add_policy()
-        assert engine.update(registry, registry) == Update()
+        assert engine.update(registry, registry) == UpdateResult()
         assert engine.policy == policy
         assert engine.resolve("digits").policy == policy.digest

@@ -10,9 +10,9 @@ import pytest
 from onnx import helper
 
 from inference.backends.local import LocalLoader
-from inference.engine.engine import Engine, Update
+from inference.engine.engine import Engine, UpdateResult
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from sealgate.reasons import Reason
 from tests.support.onnx_models import Perceptron
@@ -31,7 +31,7 @@ def registry() -> PaperRegistry:
 
 @pytest.fixture
 def engine(registry: PaperRegistry, tmp_path: Path) -> Engine:
-    seen = SeenFile.open(tmp_path / "seen.json")
+    seen = RollbackGuardFile.open(tmp_path / "seen.json")
     return Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(cores=2)))
 
 
@@ -52,7 +52,7 @@ BROKEN = {
 }
 
 
-def reasons(update: Update) -> Sequence[tuple[str, Reason]]:
+def reasons(update: UpdateResult) -> Sequence[tuple[str, Reason]]:
     return [(rejected.model, rejected.reason) for rejected in update.rejected]
 
 

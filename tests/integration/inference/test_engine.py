@@ -12,7 +12,7 @@ import pytest
 
 from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.model.config import Batching
 from inference.runtime.cpu import CpuSettings
 from inference.screening.detector import Verdict
@@ -135,7 +135,7 @@ def test_what_failed_for_a_passing_cause_is_loaded_later(
 
 def test_what_cannot_be_remembered_is_not_acted_on(registry: PaperRegistry, tmp_path: Path) -> None:
     folder = tmp_path / "gone"
-    seen = SeenFile.open(folder / "seen.json")
+    seen = RollbackGuardFile.open(folder / "seen.json")
     engine = Engine(registry.anchor, seen, registry.clock, LocalLoader(CpuSettings(1)))
     registry.promote(registry.publish(FILES[0].encode()))
     update = engine.update(registry, registry)

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
-from inference.engine.engine import Engine, Update
+from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason
 from sealgate.trust.statements import PointerBundle
 from tests.support.onnx_models import Perceptron
@@ -32,7 +32,7 @@ def test_an_unmoved_pointer_is_not_loaded_again(registry: PaperRegistry, engine:
     engine.update(registry, registry)
     before = engine.resolve("digits")
     registry.refresh()
-    assert engine.update(registry, Unwilling(registry)) == Update()
+    assert engine.update(registry, Unwilling(registry)) == UpdateResult()
     assert engine.resolve("digits") == before
 
 

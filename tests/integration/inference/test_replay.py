@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from inference.engine import ready_version
-from inference.engine.engine import Engine, Update
+from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.keys import PrivateKey
@@ -127,7 +127,7 @@ class TestTime:
         assert resolved(engine) is Reason.POINTER_STALE
         assert resolved(engine, 1) is Reason.POINTER_STALE
         registry.refresh()
-        assert engine.update(registry, registry) == Update()
+        assert engine.update(registry, registry) == UpdateResult()
         assert resolved(engine) == 1
 
     def test_what_fails_to_load_does_not_extend_the_old(
@@ -162,7 +162,7 @@ class TestTime:
         engine.update(registry, registry)
         registry.now += timedelta(days=30) - MINUTE
         registry.refresh()
-        assert engine.update(registry, registry) == Update()
+        assert engine.update(registry, registry) == UpdateResult()
         assert resolved(engine) == 1
         registry.now += MINUTE
         assert whole(engine.update(registry, registry)) is Reason.POLICY_EXPIRED
@@ -196,7 +196,7 @@ class TestRevocation:
         promoted(registry, BETTER)
         engine.update(registry, registry)
         registry.revoke(first)
-        assert engine.update(registry, registry) == Update()
+        assert engine.update(registry, registry) == UpdateResult()
         assert resolved(engine) == 2
         registry.roll_back(target)
         assert only(engine.update(registry, registry)) is Reason.VERSION_REVOKED

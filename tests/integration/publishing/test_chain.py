@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from inference.engine import ready_version
-from publishing import evidence
-from publishing.chain import BuiltVersion, Signers, build_version
-from publishing.data import Dataset, Slice
-from publishing.graphs import parse_model
-from publishing.making import LARGEST_LOSS
-from publishing.source import SourceFolder
-from publishing.watermark.detection import Detection, detect
-from publishing.watermark.key import Code, Mark, WatermarkKey
+from publishing.evidence import signing
+from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
+from publishing.pipeline.files import LARGEST_LOSS
+from publishing.serialization import parse_model
+from publishing.source.dataset import Dataset, DataSlice
+from publishing.source.folder import SourceFolder
+from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
+from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.installation import Installation, Ports
@@ -32,7 +32,7 @@ DEMO = Path(__file__).parents[3] / "demo"
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 FILES_KEY = PrivateKey.generate(ECDSA_P256)
 EVIDENCE_KEY = PrivateKey.generate()
-SIGNERS = Signers("publisher", FILES_KEY, EVIDENCE_KEY)
+SIGNERS = PublisherKeys("publisher", FILES_KEY, EVIDENCE_KEY)
 MODELS = ("digits-1", "digits-2", "breast-cancer-1")
 
 
@@ -63,7 +63,7 @@ def mark(folder: str, secret: bytes = bytes(range(32))) -> Mark:
     return Mark(key, b"\1\2\3\4", sha256(source(folder).serving))
 
 
-def code(folder: str, secret: bytes = bytes(range(32))) -> Code:
+def code(folder: str, secret: bytes = bytes(range(32))) -> WatermarkCode:
     return mark(folder, secret).code(worded=False)
 
 
@@ -89,7 +89,7 @@ def build(
     )
 
 
-def read(model: bytes, watermark: Code) -> Detection:
+def read(model: bytes, watermark: WatermarkCode) -> MarkDetection:
     return detect([c.values for c in read_carriers(parse_model(model))], watermark)
 
 
@@ -151,21 +151,21 @@ def test_the_evidence_is_signed_and_bound_to_the_version(
         assert (item.version_digest, item.maker) == (made.manifest.digest, "publisher")
         items[item.kind] = item.body
     assert set(items) == {
-        evidence.BUILD_PROVENANCE,
-        evidence.FORMAT_SCAN,
-        evidence.GOLDEN_RUN,
-        evidence.ML_BOM,
-        evidence.SCREENING_REPORT,
-        evidence.WATERMARK_CHECK,
+        signing.BUILD_PROVENANCE,
+        signing.FORMAT_SCAN,
+        signing.GOLDEN_RUN,
+        signing.ML_BOM,
+        signing.SCREENING_REPORT,
+        signing.WATERMARK_CHECK,
     }
-    assert items[evidence.WATERMARK_CHECK]["commitment"] == made.mark.mark.commitment
-    assert items[evidence.WATERMARK_CHECK]["commitment_entry"] == 7
-    assert items[evidence.WATERMARK_CHECK]["int8"]["z"] >= 12
-    assert abs(items[evidence.WATERMARK_CHECK]["accuracy_lost"]) <= LARGEST_LOSS
-    told = items[evidence.ML_BOM]["metadata"]["component"]["modelCard"]["properties"]
+    assert items[signing.WATERMARK_CHECK]["commitment"] == made.mark.mark.commitment
+    assert items[signing.WATERMARK_CHECK]["commitment_entry"] == 7
+    assert items[signing.WATERMARK_CHECK]["int8"]["z"] >= 12
+    assert abs(items[signing.WATERMARK_CHECK]["accuracy_lost"]) <= LARGEST_LOSS
+    told = items[signing.ML_BOM]["metadata"]["component"]["modelCard"]["properties"]
     assert {"name": "sealgate:watermark-commitment", "value": made.mark.mark.commitment} in told
-    assert set(items[evidence.FORMAT_SCAN]["files"]) == set(made.files)
-    assert items[evidence.ML_BOM]["metadata"]["component"]["name"] == "digits"
+    assert set(items[signing.FORMAT_SCAN]["files"]) == set(made.files)
+    assert items[signing.ML_BOM]["metadata"]["component"]["name"] == "digits"
 
 
 def test_a_first_policy_asks_for_the_evidence_that_is_made(
@@ -232,7 +232,7 @@ def test_data_of_another_model_is_refused() -> None:
 
 def test_data_outside_the_domain_is_refused() -> None:
     data = dataset("digits-1")
-    wide = replace(data, test=Slice(data.test.x * np.float32(2), data.test.y))
+    wide = replace(data, test=DataSlice(data.test.x * np.float32(2), data.test.y))
     _refused(Reason.TENSOR_RANGE, source("digits-1"), wide, mark("digits-1"))
 
 
@@ -263,7 +263,7 @@ def test_a_watermark_key_of_another_model_is_refused() -> None:
 
 def test_too_small_a_calibration_slice_is_refused() -> None:
     data = dataset("breast-cancer-1")
-    few = replace(data, calibration=Slice(data.calibration.x[:20], data.calibration.y[:20]))
+    few = replace(data, calibration=DataSlice(data.calibration.x[:20], data.calibration.y[:20]))
     journal = Journal()
     _refused(
         Reason.CALIBRATION_TOO_SMALL,

@@ -8,11 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from inference.screening.detector import Detector
-from publishing import commands, trial
-from publishing.commands import Wishes
-from publishing.data import Dataset
-from publishing.source import SourceFolder
-from publishing.stages import choose
+from publishing.calibration.first_stage_choice import choose
+from publishing.cli import publish
+from publishing.cli.publish import PublishOptions
+from publishing.sandbox import trial
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 
 DEMO = Path(__file__).parents[3] / "demo"
 FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-cancer.safetensors"
@@ -21,7 +22,7 @@ FOLDER, DATA = DEMO / "models" / "breast-cancer-1", DEMO / "data" / "breast-canc
 def made(first_stage: bool) -> tuple[Detector, dict[str, Any]]:
     """The detector, and what the screening report says of stages."""
     source, data = SourceFolder.read(FOLDER), Dataset.read(DATA)
-    request = trial.Request(
+    request = trial.TrialRequest(
         source.config,
         source.serving,
         *(source.serving, source.response),
@@ -54,9 +55,9 @@ def test_the_command_passes_it_on(
     monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], expected: bool
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(commands, "release", lambda *given: asked.extend(given))
+    monkeypatch.setattr(publish, "release", lambda *given: asked.extend(given))
     words = [str(FOLDER), "--data", str(DATA), *options]
-    result = CliRunner().invoke(commands.publish, words, catch_exceptions=False)
+    result = CliRunner().invoke(publish.publish, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    (wishes,) = (each for each in asked if isinstance(each, Wishes))
+    (wishes,) = (each for each in asked if isinstance(each, PublishOptions))
     assert wishes.first_stage is expected

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from publishing.commands import Wishes, _outbox
-from publishing.data import Dataset
+from publishing.cli.publish import PublishOptions, _outbox
+from publishing.source.dataset import Dataset
 from sealgate.remote import Profile
 from tests.support.house import House
 
@@ -20,13 +20,17 @@ def publisher(tmp_path: Path) -> Profile:
 
 @pytest.mark.parametrize(
     ("others", "waits"),
-    [(Wishes(0.05), True), (Wishes(0.0), False), (Wishes(0.05, first_stage=False), False)],
+    [
+        (PublishOptions(0.05), True),
+        (PublishOptions(0.0), False),
+        (PublishOptions(0.05, first_stage=False), False),
+    ],
 )
 def test_a_waiting_version_is_used_only_for_its_own_options(
-    publisher: Profile, others: Wishes, waits: bool
+    publisher: Profile, others: PublishOptions, waits: bool
 ) -> None:
     data = Dataset.read(DATA)
-    with _outbox(publisher, FOLDER, data, Wishes(0.05)) as outbox:
+    with _outbox(publisher, FOLDER, data, PublishOptions(0.05)) as outbox:
         outbox._folder.mkdir(parents=True)
     with _outbox(publisher, FOLDER, data, others) as outbox:
         assert outbox.is_empty() is not waits

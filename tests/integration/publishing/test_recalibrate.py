@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder, distinct
-from publishing.calibrate import recalibrated
-from publishing.source import NAMES
+from publishing.calibration.detector_fit import recalibrated
+from publishing.source.folder import NAMES
 from sealgate.reasons import Reason
 from sealgate.signed_version import SignedVersion
 from tests.support.house import DATA, MODELS, running

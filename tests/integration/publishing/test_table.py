@@ -11,10 +11,10 @@ import pytest
 from demo.questions import question, reason_for
 from inference.engine.ready_version import RESPONSE
 from inference.model.config import ModelConfig
-from publishing.data import Dataset
-from publishing.forward import ResponseGraph
-from publishing.probe import Probe
-from publishing.source import SourceFolder
+from publishing.calibration.probe import Probe
+from publishing.sandbox.forward import ResponseGraph
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
 from tests.support import tables

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 from inference.engine import ready_version
-from publishing import derive as derivation
-from publishing.chain import BuiltVersion, Signers, build_version
-from publishing.data import Dataset, Slice
-from publishing.derive import derive
-from publishing.making import Confinement
-from publishing.served import BORDER
-from publishing.source import SourceFolder
-from publishing.text_probe import ATTACKS, SHIFTS
+from publishing.calibration.served_rows import BORDER
+from publishing.calibration.text_probe import ATTACKS, SHIFTS
+from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
+from publishing.sandbox import derivation
+from publishing.sandbox.confinement import Confinement
+from publishing.sandbox.derivation import derive
+from publishing.source.dataset import Dataset, DataSlice
+from publishing.source.folder import SourceFolder
 from publishing.watermark.reading import read_code, weights_of
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from tests.support.text_models import FOLDER, MARK, dataset, source
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
-SIGNERS = Signers("publisher", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
+SIGNERS = PublisherKeys("publisher", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
 DIGITS = Path(__file__).parents[3] / "demo" / "models" / "digits-1"
 
 
@@ -92,7 +92,7 @@ def refusal(origin: SourceFolder, data: Dataset) -> Reason:
 
 def moved(change: np.ndarray) -> Dataset:
     data = dataset()
-    return replace(data, test=Slice(change, data.test.y))
+    return replace(data, test=DataSlice(change, data.test.y))
 
 
 def test_rows_of_another_form_are_refused() -> None:

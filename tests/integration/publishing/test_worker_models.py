@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from publishing.chain import Signers, build_version
-from publishing.data import Dataset
-from publishing.making import Confinement
-from publishing.source import SourceFolder
+from publishing.pipeline.build import PublisherKeys, build_version
+from publishing.sandbox.confinement import Confinement
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
@@ -108,7 +108,7 @@ def refusal(source: SourceFolder, limits: Limits) -> tuple[Refusal, Journal]:
             source,
             Dataset.read(DEMO / "data" / "digits.safetensors"),
             Mark(WatermarkKey("digits", bytes(range(32))), bytes(4), sha256(source.serving)),
-            signers=Signers("maker", PrivateKey.generate(ECDSA_P256), PrivateKey.generate()),
+            signers=PublisherKeys("maker", PrivateKey.generate(ECDSA_P256), PrivateKey.generate()),
             commitments=journal,
             clock=lambda: NOW,
             seed=1,

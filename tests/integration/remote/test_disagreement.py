@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.backends.remote.remote_version import RemoteVersion, Terms
+from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
 from inference.engine.ready_version import DETECTOR
 from inference.screening.detector import Verdict
 from sealgate.oip import grpc_service_pb2 as oip
@@ -47,7 +47,7 @@ def remote(
         made = room.publish({**FILES.encode(), DETECTOR: DETECTED.encode()})
         registry.promote(made)
         room.show()
-        terms = Terms(FILES.config, DETECTED)
+        terms = VersionTerms(FILES.config, DETECTED)
         yield RemoteVersion(ToRoom(room), "digits", made.number, made.digest, terms)
 
 

@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from inference.backends.remote.endpoint import TlsDoor
-from inference.backends.remote.remote_engine import EngineRoom
-from inference.server.config import Artifacts, EngineConfig, Identity, Listen, Tls, Trust
-from inference.server.server import Server
+from inference.backends.remote.endpoint import TlsEndpoint
+from inference.backends.remote.remote_engine import RemoteEngine
+from inference.server.config import (
+    ArtifactLocation,
+    EngineConfig,
+    EngineIdentity,
+    EngineTlsFiles,
+    EngineTrustFiles,
+    ListenAddress,
+)
+from inference.server.server import EngineServer
 from sealgate.reasons import Refusal
 from sealgate.setup.certificates import Authority, Certificate
 from tests.support.house import now
@@ -41,10 +48,10 @@ class Pair:
     """An engine that listens with TLS, and a gateway's end, each with its own folder of files."""
 
     folder: Path
-    server: Server
-    room: EngineRoom
+    server: EngineServer
+    room: RemoteEngine
 
-    def answers(self, room: EngineRoom | None = None) -> bool:
+    def answers(self, room: RemoteEngine | None = None) -> bool:
         """Whether the engine answers, be it that it has not the model."""
         try:
             (room or self.room).counts()
@@ -52,10 +59,10 @@ class Pair:
             return False
         return True
 
-    def newcomer(self) -> EngineRoom:
+    def newcomer(self) -> RemoteEngine:
         """Another gateway with the same files."""
         files = (self.folder / name for name in ("engine-pin.pem", "gateway.pem", "gateway.key"))
-        return EngineRoom(TlsDoor(self.server.address, *files))
+        return RemoteEngine(TlsEndpoint(self.server.address, *files))
 
 
 @pytest.fixture
@@ -67,16 +74,18 @@ def pair(room: PaperRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     put(tmp_path / "engine-pin.pem", engine.certificate)
     put(tmp_path / "gateway-pin.pem", gateway.certificate)
     config = EngineConfig(
-        listen=Listen(tls="127.0.0.1:0"),
-        trust=Trust((tmp_path / "root.pem",), 1, tmp_path / "seen.json"),
-        artifacts=Artifacts(room.artifacts),
-        engine=Identity("engine", tmp_path / "engine.key"),
-        tls=Tls(tmp_path / "engine.pem", tmp_path / "engine.key", (tmp_path / "gateway-pin.pem",)),
+        listen=ListenAddress(tls="127.0.0.1:0"),
+        trust=EngineTrustFiles((tmp_path / "root.pem",), 1, tmp_path / "seen.json"),
+        artifacts=ArtifactLocation(room.artifacts),
+        engine=EngineIdentity("engine", tmp_path / "engine.key"),
+        tls=EngineTlsFiles(
+            tmp_path / "engine.pem", tmp_path / "engine.key", (tmp_path / "gateway-pin.pem",)
+        ),
     )
-    server = Server(config, room.host)
+    server = EngineServer(config, room.host)
     server.start()
     files = (tmp_path / name for name in ("engine-pin.pem", "gateway.pem", "gateway.key"))
-    gateway_end = EngineRoom(TlsDoor(server.address, *files))
+    gateway_end = RemoteEngine(TlsEndpoint(server.address, *files))
     yield Pair(tmp_path, server, gateway_end)
     gateway_end.close()
     server.stop()

@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from inference.backends.remote import endpoint
-from inference.backends.remote.endpoint import TlsDoor
-from inference.backends.remote.remote_engine import EngineRoom
+from inference.backends.remote.endpoint import TlsEndpoint
+from inference.backends.remote.remote_engine import RemoteEngine
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
     GRPCInferenceServiceServicer,
@@ -59,7 +59,7 @@ def test_lost_packets_are_noticed_before_the_deadline(
     quick = [(name, min(value, 3_000)) for name, value in endpoint._PINGS]
     monkeypatch.setattr(endpoint, "_PINGS", quick)
     files = (tmp_path / name for name in ("engine.pem", "gateway.pem", "gateway.key"))
-    room = EngineRoom(TlsDoor(f"127.0.0.1:{relay.port}", *files))
+    room = RemoteEngine(TlsEndpoint(f"127.0.0.1:{relay.port}", *files))
     try:
         assert room.infer(oip.ModelInferRequest(), time.monotonic() + 60).model_version == "1"
         relay.silent = True

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inference.backends.ray.front import ReplicatedVersion
-from inference.backends.ray.replica import Address, Refused
+from inference.backends.ray.replica import RemoteRefusal, VersionAddress
 from inference.batching.batcher import Batcher
 from inference.engine.ready_version import DETECTOR, INT8
 from inference.screening.detector import Detector
@@ -48,15 +48,15 @@ def promoted(room: ReplicatedRoom, files: dict[str, bytes] = FILES) -> PaperVers
     return made
 
 
-def address(made: PaperVersion) -> Address:
-    return Address("digits", made.number, made.digest)
+def address(made: PaperVersion) -> VersionAddress:
+    return VersionAddress("digits", made.number, made.digest)
 
 
 def asked_of_each(room: ReplicatedRoom, made: PaperVersion) -> list[object]:
     """What each replica says of itself, past the engine in front: a reason, or an answer."""
     x = clean_rows(MODEL, 1)
     said = [each.infer(0, address(made), x, 60.0) for each in room.replicas]
-    return [each.reason if isinstance(each, Refused) else "answered" for each in said]
+    return [each.reason if isinstance(each, RemoteRefusal) else "answered" for each in said]
 
 
 def test_answers_are_those_of_an_engine_that_runs_graphs_itself(
@@ -101,11 +101,11 @@ def test_texts_are_handed_on_one_by_one() -> None:
     class Line:
         batches: ClassVar[list[int]] = []
 
-        def infer(self, to: Address, x: Array) -> Array:
+        def infer(self, to: VersionAddress, x: Array) -> Array:
             self.batches.append(len(x))
             return x
 
-    to = Address("letters", 1, "sha256:" + "0" * 64)
+    to = VersionAddress("letters", 1, "sha256:" + "0" * 64)
     version = ReplicatedVersion(Line(), to, text_config(), Detector.decode(FILES[DETECTOR]), 2)
     texts = np.array([["one"], ["two"], ["three"]], object)
     answers = together(version.submit, version._batcher, texts)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from demo.questions import Load
-from inference.backends.remote.engine_pool import EngineRooms
-from inference.backends.remote.remote_engine import EngineRoom
-from inference.engine.result import Answer
+from inference.backends.remote.engine_pool import EnginePool
+from inference.backends.remote.remote_engine import RemoteEngine
+from inference.engine.result import InferenceResult
 from inference.model.inputs import tensors_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import write_inputs
@@ -55,7 +55,7 @@ def house(trio: Trio) -> House:
     return trio[0]
 
 
-def rooms_of(house: House) -> EngineRooms:
+def rooms_of(house: House) -> EnginePool:
     return house.gateway._running.shown
 
 
@@ -76,10 +76,10 @@ def all_there(house: House) -> bool:
     return all(not room.behind and digest in room.measured for room in rooms)
 
 
-def asked(house: House, count: int, size: int, threads: int = 24) -> list[Answer]:
+def asked(house: House, count: int, size: int, threads: int = 24) -> list[InferenceResult]:
     """What the engines answer to so many requests of `size` rows, many at a time."""
     live, x = house.gateway.engine.resolve("digits"), rows(count=size)
-    answers: list[Answer] = []
+    answers: list[InferenceResult] = []
 
     def ask() -> None:
         for _ in range(count // threads):
@@ -170,7 +170,7 @@ def test_an_auditor_misses_nothing_where_a_second_engine_was_asked(
         assert versions[0]["recorded"] >= versions[0]["counted"] > 0
 
 
-def counts_of(room: EngineRoom) -> EngineCounts:
+def counts_of(room: RemoteEngine) -> EngineCounts:
     return EngineCounts.decode(room.counts().payload)
 
 

@@ -11,10 +11,10 @@ from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
 
 from inference.screening import attack
-from publishing.calibrate import fit_detector
+from publishing.calibration.detector_fit import fit_detector
 from tests.support.demo_models import DemoModel, opened
-from training import mlp
-from training.export import export_response
+from training.demo import mlp
+from training.export.classifier import export_response
 
 SIZES = (0.01, 0.03, 0.1, 0.3)
 
@@ -61,7 +61,7 @@ def test_steps_of_the_committed_models_agree(demo: DemoModel) -> None:
 
 def test_steps_of_a_model_trained_afresh_agree(digits: DemoModel) -> None:
     x, y = digits.data["x_fit"], digits.data["y_fit"]
-    module = mlp.train(x, y, 10, mlp.Recipe(seed=99, hidden=(48, 40), epochs=15))
+    module = mlp.train(x, y, 10, mlp.MlpRecipe(seed=99, hidden=(48, 40), epochs=15))
     session = opened(export_response(module, x.shape[1:]))
     steps_agree(module, session, digits.data["x_test"], 10)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from inference.screening.detector import Detector
-from publishing.calibrate import fit_detector
-from publishing.screening_report import screening_report
+from publishing.calibration.detector_fit import fit_detector
+from publishing.calibration.screening_report import screening_report
 from tests.support.demo_models import DemoModel, opened
-from training import datasets, demo_models, mlp
-from training.export import export_response
+from training.demo import datasets, mlp, models
+from training.export.classifier import export_response
 
 # Each detector's thresholds are drawn from few rows and tested on few: four standard errors.
 ERRORS = 4
@@ -72,7 +72,7 @@ def test_digits_are_screened_as_well_as_was_known_to_be_possible(folder: str) ->
 def test_a_model_trained_afresh_is_as_good(digits: DemoModel) -> None:
     data = datasets.digits()
     part = data.slices["train"]
-    (recipe,) = (m.recipe for m in demo_models.DIGITS if m.folder == "digits-1")
+    (recipe,) = (m.recipe for m in models.DIGITS if m.folder == "digits-1")
     module = mlp.train(part.x, part.y, 10, recipe)
     fresh = DemoModel(
         digits.config,
@@ -83,7 +83,7 @@ def test_a_model_trained_afresh_is_as_good(digits: DemoModel) -> None:
         digits.data,
     )
     test = data.slices["test"]
-    assert demo_models.accuracy(module, test) >= demo_models.accuracy(digits.module, test) - 0.02
+    assert models.accuracy(module, test) >= models.accuracy(digits.module, test) - 0.02
     ours, committed = reported(fresh)["attacks"], reported(digits)["attacks"]
     for name in ("fgsm-0.1", "pgd-0.2"):
         assert ours[name]["auroc"] >= committed[name]["auroc"] - 0.02
@@ -114,16 +114,16 @@ def test_no_row_is_in_two_slices() -> None:
 
 
 def test_the_committed_models_are_accurate(demo: DemoModel) -> None:
-    test = datasets.Slice(demo.data["x_test"], demo.data["y_test"])
+    test = datasets.DemoSlice(demo.data["x_test"], demo.data["y_test"])
     least = {"digits": 0.96, "breast-cancer": 0.95}[demo.config.name]
-    assert demo_models.accuracy(demo.module, test) >= least
+    assert models.accuracy(demo.module, test) >= least
 
 
 def test_a_model_is_written_with_all_that_publishing_reads(tmp_path: Path) -> None:
-    (model,) = demo_models.BREAST_CANCER
+    (model,) = models.BREAST_CANCER
     data = datasets.breast_cancer()
-    demo_models.write_data(data, tmp_path / "data")
-    demo_models.write_model(model, data, tmp_path / "models")
+    models.write_data(data, tmp_path / "data")
+    models.write_model(model, data, tmp_path / "models")
     folder = tmp_path / "models" / model.folder
     assert {path.name for path in folder.iterdir()} == {
         "model.json",

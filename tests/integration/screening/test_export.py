@@ -8,12 +8,12 @@ from torch import nn
 
 from inference.runtime import response_contract
 from inference.screening import attack
-from publishing.graphs import parse_model
-from publishing.quantize import quantize
+from publishing.quantization import quantize
+from publishing.serialization import parse_model
 from publishing.watermark.embedding import CAPACITY
 from publishing.watermark.weights import read_carriers
 from tests.support.demo_models import DemoModel, opened
-from training.export import OPSET, export_response, export_serving
+from training.export.classifier import OPSET, export_response, export_serving
 
 
 class Convolutions(nn.Module):

@@ -13,17 +13,16 @@ from inference.runtime.graph_rewrites import keep_outputs
 from inference.text import tokens
 from inference.text.tokens import NO_TOKEN
 from tests.support.demo_models import opened
-from training.encoder import Size, TextClassifier, load_bert
-from training.export_text import export_text_response, export_text_serving
-from training.reference import FEATURES as OF_LAYER
-from training.reference import Reference, watched
-from training.response import Watch
-from training.spam import encoded
-from training.text_response import FEATURES, respond
-from training.wording import FEATURES as OF_WORDING
-from training.wording import Wording
+from training.demo.spam import encoded
+from training.export.reference import FEATURES as OF_LAYER
+from training.export.reference import CleanReference, watched
+from training.export.response import LayerTap
+from training.export.text import FEATURES, export_text_response, export_text_serving, respond
+from training.export.wording import FEATURES as OF_WORDING
+from training.export.wording import WordVotes
+from training.models.encoder import EncoderSize, TextClassifier, load_bert
 
-SIZE = Size(vocabulary=40, positions=48, width=16, inner=24, layers=1, heads=2)
+SIZE = EncoderSize(vocabulary=40, positions=48, width=16, inner=24, layers=1, heads=2)
 
 
 def module(seed: int = 3, layers: int = 1) -> TextClassifier:
@@ -144,14 +143,14 @@ def test_what_describes_training_texts_stands_in_the_graph(
     made, serving, _ = pair
     seen, x = rows(90, 12, seed=2), rows(6, 9)
     vectors, y = encoded(made, seen), np.arange(90) % 3
-    reference = Reference.fit([vectors], y, 3)
-    wording = Wording.fit(seen, y, SIZE.vocabulary, 3)
+    reference = CleanReference.fit([vectors], y, 3)
+    wording = WordVotes.fit(seen, y, SIZE.vocabulary, 3)
     graph = export_text_response(made, reference, wording)
     response_contract.check_same_parameters(serving, graph)
     feeds = [torch.from_numpy(value) for value in tokens.feeds(x).values()]
     given = *feeds, torch.full((6,), response_contract.OWN_PREDICTION), torch.tensor(0.05)
     with watched(made) as entered:
-        expected = respond(made, *given, Watch(reference, entered), 1, wording)[2].numpy()
+        expected = respond(made, *given, LayerTap(reference, entered), 1, wording)[2].numpy()
     assert expected.shape == (6, FEATURES + OF_LAYER + OF_WORDING)
     found = screened(graph, x)[2]
     assert np.allclose(found, expected, rtol=1e-3, atol=1e-3)

@@ -9,10 +9,10 @@ from safetensors.numpy import load_file
 from inference.engine import ready_version
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector, Verdict
-from publishing.forward import Classifier, ResponseGraph
-from publishing.probe import Probe
-from publishing.screen_commands import fetch
-from publishing.served import BORDER, ServedProber
+from publishing.calibration.probe import Probe
+from publishing.calibration.served_rows import BORDER, ServedProber
+from publishing.cli.screen import fetch
+from publishing.sandbox.forward import ResponseGraph, ServingGraph
 from sealgate.reasons import Reason
 from tests.support.house import DATA, House, question, refusal, running
 
@@ -44,7 +44,7 @@ def attacked(files: Files) -> np.ndarray:
     """
     config = ModelConfig.decode(files[ready_version.MODEL])
     probe = Probe.of(ResponseGraph.of(files[ready_version.RESPONSE]), config)
-    served = Classifier.of(files[ready_version.INT8], config)
+    served = ServingGraph.of(files[ready_version.INT8], config)
     prober = ServedProber(probe, served, border=True)
     x = load_file(DATA / "digits.safetensors")["x_test"][:VICTIMS].astype(np.float32)
     moved = dict(prober.attacks(x, np.random.default_rng(0)))[BORDER]

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.backends.oip.loader import ForeignLoader
-from inference.backends.oip.server import ForeignSettings
+from inference.backends.oip.loader import OipLoader
+from inference.backends.oip.server import OipSettings
 from inference.engine.engine import Engine
 from inference.engine.ready_version import INT8
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
 from sealgate.reasons import Reason
 from sealgate.tensors import read_outputs
@@ -35,9 +35,9 @@ def test_a_foreign_server_is_given_no_text_model(tmp_path: Path) -> None:
     promoted(registry, dict(version_files()))
     with small_server() as server:
         server.deploy("digits", 1, FILES[INT8])
-        settings = ForeignSettings(address=server.address, name="theirs")
-        loader = ForeignLoader(settings, CpuSettings(cores=2))
-        seen = SeenFile.open(tmp_path / "seen.json")
+        settings = OipSettings(address=server.address, name="theirs")
+        loader = OipLoader(settings, CpuSettings(cores=2))
+        seen = RollbackGuardFile.open(tmp_path / "seen.json")
         engine = Engine(registry.anchor, seen, registry.clock, loader)
         assert only(engine.update(registry, registry)) is Reason.ENGINE_UNSUITABLE
         loader.close()

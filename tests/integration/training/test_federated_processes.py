@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from publishing.origin import Origin
+from publishing.source.origin import Origin
 from tests.support import oracles
 from tests.support.federated_recipes import FEDERATED, PERCEPTRON, PRIVATE, written
-from training.federated.recipe import QUANTA
+from training.recipe.federated import QUANTA
 
 LIMIT = 300
 CLIP = 1.0

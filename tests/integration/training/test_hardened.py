@@ -7,17 +7,17 @@ import pytest
 
 from inference.runtime import response_contract
 from inference.screening import attack
-from publishing.calibrate import fit_detector
-from publishing.data import Dataset
-from publishing.graphs import parse_model
-from publishing.quantize import quantize
-from publishing.source import SourceFolder
+from publishing.calibration.detector_fit import fit_detector
+from publishing.quantization import quantize
+from publishing.serialization import parse_model
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import CAPACITY
 from publishing.watermark.weights import read_carriers
 from tests.support import recipes
 from tests.support.demo_models import opened
 from tests.support.runs import make
-from training.recipe import Recipe
+from training.recipe.recipe import Recipe
 
 DEMO = Path(__file__).parents[3] / "demo" / "recipes"
 

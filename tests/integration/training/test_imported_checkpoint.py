@@ -12,10 +12,12 @@ from sealgate.reasons import Reason
 from tests.support import recipes
 from tests.support.runs import make, refused
 from tests.support.text_models import tokenizer_json
-from training import sources, students, teachers
-from training.checkpoints import take_in
-from training.material import Material
-from training.recipe import Recipe, Teacher
+from training.data.material import RunData
+from training.models import students
+from training.models.checkpoints import take_in
+from training.recipe.recipe import Recipe, TeacherSection
+from training.run import sources
+from training.steps import teachers
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_a_teacher_spread_over_devices_says_the_same(
     recipe.write_text(text.replace('kind = "train"', 'kind = "distil"'))
     asked = Recipe.read(recipe)
     read = sources.read_rows(asked.data, teachers.tokenizer_in(bert))
-    material = Material.cut(read, asked.data)
+    material = RunData.cut(read, asked.data)
     lies: dict[str, object] = {}
 
     def ask(model: Any, *given: Any) -> Any:
@@ -94,9 +96,11 @@ def test_a_teacher_says_of_a_row_what_it_says_wherever_it_stands(
 ) -> None:
     asked = Recipe.read(recipes.texts(tmp_path)).data
     read = sources.read_rows(asked, teachers.tokenizer_in(bert))
-    x, y = Material.cut(read, asked).slices["train"]
+    x, y = RunData.cut(read, asked).slices["train"]
     there, back = (
-        teachers.teach(Teacher("checkpoint", bert), Material(read, {"train": rows}), 1).vectors
+        teachers.teach(
+            TeacherSection("checkpoint", bert), RunData(read, {"train": rows}), 1
+        ).vectors
         for rows in ((x, y), (x[::-1].copy(), y[::-1].copy()))
     )
     assert there is not None

@@ -10,20 +10,20 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from inference.model.config import Data
-from publishing.data import Dataset
-from publishing.source import SourceFolder
+from inference.model.config import TrainingDataInfo
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from sealgate.cli.main import main
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_checkpoints
 from tests.support.imported_classifiers import ABOUT, LABELS, imported
 from tests.support.text_models import DATA, rows_of, sentences, source, tokenizer_json
-from training import export_imported
-from training.described import About, describe_imported
-from training.export_imported import Graphs, write_graphs
+from training.run import import_checkpoint
+from training.run.described import ImportDescription, describe_imported
+from training.run.import_checkpoint import ImportedGraphs, write_graphs
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "training.md"
-ANY = About("letters", "", "tests", Data("made-up sentences", "CC0-1.0"))
+ANY = ImportDescription("letters", "", "tests", TrainingDataInfo("made-up sentences", "CC0-1.0"))
 
 
 @pytest.fixture
@@ -31,7 +31,9 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs of another encoder of this size; exports take long, and have tests of their own."""
     files = {"serving.onnx": source().serving, "response.onnx": source().response}
     none = torch.zeros(1)
-    monkeypatch.setattr(export_imported, "graphs", lambda *_: Graphs(files, {"logits": none}))
+    monkeypatch.setattr(
+        import_checkpoint, "graphs", lambda *_: ImportedGraphs(files, {"logits": none})
+    )
 
 
 @pytest.mark.usefixtures("exported")
@@ -78,7 +80,9 @@ def test_its_sizes_are_the_checkpoints() -> None:
     assert (found.tokens.vocabulary, found.tokens.buckets) == (40, (16, 32, 48))
     spread = float(model.get_input_embeddings().weight.detach().std())
     assert found.eps == pytest.approx(0.03 * spread, rel=0.01)
-    stated = describe_imported(About("a", "", "b", ANY.data, tokens=20, eps=0.5), model, True)
+    stated = describe_imported(
+        ImportDescription("a", "", "b", ANY.data, tokens=20, eps=0.5), model, True
+    )
     assert stated.tokens is not None
     assert (stated.tokens.buckets, stated.eps) == ((16, 20), 0.5)
 
@@ -90,11 +94,13 @@ def test_its_sizes_are_the_checkpoints() -> None:
         ({"problem_type": "regression"}, ANY),
         ({"num_labels": 1}, ANY),
         ({"id2label": {0: "a", 1: "b", 5: "c"}}, ANY),
-        ({}, About("a", "", "b", ANY.data, tokens=49)),
+        ({}, ImportDescription("a", "", "b", ANY.data, tokens=49)),
     ],
     ids=["several", "number", "one", "unnamed", "length"],
 )
-def test_what_no_version_could_say_is_refused(changed: dict[str, Any], about: About) -> None:
+def test_what_no_version_could_say_is_refused(
+    changed: dict[str, Any], about: ImportDescription
+) -> None:
     model = tiny_checkpoints.model("bert", **changed)
     assert reason(lambda: describe_imported(about, model, True)) is Reason.CHECKPOINT_REFUSED
 
@@ -136,7 +142,9 @@ def test_import_makes_it_in_one_command(tmp_path: Path) -> None:
     found = run(*words, *graphs, *stated)
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["family"] == "classifier"
-    assert SourceFolder.read(tmp_path / "graphs").config.data == Data("made up", "CC0-1.0")
+    assert SourceFolder.read(tmp_path / "graphs").config.data == TrainingDataInfo(
+        "made up", "CC0-1.0"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from publishing.origin import Origin
+from publishing.source.origin import Origin
 from sealgate.reasons import Reason, Refusal
 from tests.support import tiny_checkpoints
 from tests.support.imported_graphs import (
@@ -23,10 +23,11 @@ from tests.support.imported_graphs import (
     run,
 )
 from tests.support.text_models import tokenizer_json
-from training import checkpoints, export_imported, families
-from training.checkpoints import read_imported
-from training.export_imported import GOLDEN, write_graphs
-from training.families import Classifier, NextToken, States, Translation
+from training.models import checkpoints, families
+from training.models.checkpoints import read_imported
+from training.models.families import BertClassifier, EncoderStates, NextToken, TranslationDecoder
+from training.run import import_checkpoint
+from training.run.import_checkpoint import GOLDEN, write_graphs
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     copy = tiny_checkpoints.imported(folder, "qwen2", tokenizer_json())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_imported, "response_graph", lambda *_: b"later")
-        patch.setattr(export_imported, "check_response", lambda *_: None)
+        patch.setattr(import_checkpoint, "response_graph", lambda *_: b"later")
+        patch.setattr(import_checkpoint, "check_response", lambda *_: None)
         write_graphs(copy, folder / "graphs")
     return folder
 
@@ -47,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("count", "width"), SIZES)
 def test_a_module_says_what_the_checkpoint_says(kind: str, count: int, width: int) -> None:
     model = tiny_checkpoints.model(kind)
-    module = (Classifier if kind == "bert" else NextToken)(model)
+    module = (BertClassifier if kind == "bert" else NextToken)(model)
     ids, mask = rows(count, width)
     found = module(module(ids), mask)
     assert near(found.detach().numpy(), logits_of(kind, model, ids, mask))
@@ -58,7 +59,7 @@ def test_t5_in_two_parts_says_what_it_says_in_one(count: int, width: int) -> Non
     model = tiny_checkpoints.model("t5")
     (ids, mask), (said, _) = rows(count, width), rows(count, 6)
     expected = model(input_ids=ids, attention_mask=mask, decoder_input_ids=said).logits
-    found = Translation(model)(said, States(model)(ids, mask), mask)
+    found = TranslationDecoder(model)(said, EncoderStates(model)(ids, mask), mask)
     assert near(found.detach().numpy(), expected)
 
 
@@ -97,7 +98,7 @@ def test_a_graph_that_is_not_torchs_is_refused(made: Path, wrong: float) -> None
     golden["logits"] += wrong
     serving = (made / "graphs" / "serving.onnx").read_bytes()
     with pytest.raises(Refusal) as refused:
-        export_imported.check("serving.onnx", serving, golden, ("logits",))
+        import_checkpoint.check("serving.onnx", serving, golden, ("logits",))
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
@@ -138,7 +139,7 @@ def test_weights_that_are_not_the_architectures_are_refused(tmp_path: Path) -> N
 def test_what_one_file_cannot_hold_is_refused(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_imported, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(import_checkpoint, "LARGEST_FILE", 1000)
     assert refusal(made / "qwen2", tmp_path / "graphs") is Reason.FILE_TOO_LARGE
 
 

@@ -17,7 +17,7 @@ from sealgate.tensors import read_outputs, write_inputs
 from tests.support.house import House
 from tests.support.imported_classifiers import ABOUT, by_torch, imported_trained
 from tests.support.text_models import sentences, tensor
-from training.export_imported import write_graphs
+from training.run.import_checkpoint import write_graphs
 
 pytestmark = [
     pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="make test-extra NAME=export"),

@@ -9,21 +9,22 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from generation.decoder import Decoder as Served
-from publishing.origin import Origin
+from generation.models.decoder import LanguageModel as Served
+from publishing.source.origin import Origin
 from sealgate.reasons import Reason, Refusal
 from tests.support import recipes, tiny_checkpoints, tiny_decoder
 from tests.support.runs import make, refused
 from tests.support.text_models import tokenizer_json
-from training import descent, language
-from training.checkpoints import take_in
-from training.decoder import Decoder, following, next_right, perplexity
-from training.descent import descend
-from training.distillation import Batch, Distillation, gap
-from training.finishing import Made
-from training.language import Prose
-from training.recipe import DataRows
-from training.recipe_step import DISTIL, Step
+from training.models.checkpoints import take_in
+from training.models.decoder import Decoder, following, next_right, perplexity
+from training.recipe.recipe import SliceSizes
+from training.recipe.sections import DISTIL, RecipeStep
+from training.run import language
+from training.run.finishing import FinishedRun
+from training.run.language import ProseTask
+from training.steps import descent
+from training.steps.descent import descend
+from training.steps.distillation import Distillation, TrainingBatch, gap
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(folder: Path) -> Made:
+def made(folder: Path) -> FinishedRun:
     return make(folder / "prose.toml", folder / "made")
 
 
-def test_the_folder_is_a_language_model_that_has_learnt(made: Made) -> None:
+def test_the_folder_is_a_language_model_that_has_learnt(made: FinishedRun) -> None:
     served = Served.read(made.model)
     text = tiny_decoder.texts()[1][:8000]
     ids = torch.tensor(served.tokenizer.encode(text).ids)
@@ -56,7 +57,7 @@ def test_the_folder_is_a_language_model_that_has_learnt(made: Made) -> None:
     assert all(served.tokenizer.encode(prompt).ids for prompt in prompts)
 
 
-def test_its_provenance_names_teacher_and_text(made: Made) -> None:
+def test_its_provenance_names_teacher_and_text(made: FinishedRun) -> None:
     data = (made.model / "provenance.json").read_bytes()
     files = {path.name: path.read_bytes() for path in made.model.iterdir()}
     files.pop("provenance.json")
@@ -66,7 +67,7 @@ def test_its_provenance_names_teacher_and_text(made: Made) -> None:
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
-    made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch
+    made: FinishedRun, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, kept = descent._keep, []
 
@@ -101,10 +102,12 @@ def test_every_place_is_a_row_with_what_comes_next() -> None:
     assert perplexity(net, x) == pytest.approx(float(loss.exp()), rel=1e-4)
     right = (told.logits[:, :-1].argmax(2) == x[:, 1:]).float().mean()
     assert next_right(net, x) == pytest.approx(float(right))
-    asked = Prose(Batch(x, torch.zeros(4)), lambda rows: -logits[: len(rows) * 6].detach())
+    asked = ProseTask(
+        TrainingBatch(x, torch.zeros(4)), lambda rows: -logits[: len(rows) * 6].detach()
+    )
     batch = asked.take(torch.tensor([0, 1]))
     assert torch.equal(batch.y, following(x[:2]))
-    step = Step(DISTIL, temperature=2.0, weight=1.0)
+    step = RecipeStep(DISTIL, temperature=2.0, weight=1.0)
     expected = 4 * gap(-logits[:12], logits[:12], 2 * torch.ones(12)).mean()
     assert torch.allclose(Distillation(step)(net, batch, 0.0), expected, atol=1e-4)
 
@@ -120,9 +123,9 @@ def test_a_decoder_approaches_what_its_teacher_says() -> None:
         with torch.no_grad():
             return theirs.answers(rows)[1]
 
-    step = Step(DISTIL, epochs=20, batch=32, learning_rate=1e-2, temperature=1.0, weight=1.0)
+    step = RecipeStep(DISTIL, epochs=20, batch=32, learning_rate=1e-2, temperature=1.0, weight=1.0)
     losses: list[float] = []
-    corpus = Prose(Batch(x, torch.zeros(128)), ask)
+    corpus = ProseTask(TrainingBatch(x, torch.zeros(128)), ask)
     descend(ours, Distillation(step), corpus, step, 1, lambda now: losses.append(now.loss))
     assert losses[-1] < losses[0] / 2
 
@@ -163,7 +166,7 @@ def test_prose_that_cannot_be_read_is_refused(
     tmp_path: Path, tokenizer: bytes | None, text: bytes, reason: Reason
 ) -> None:
     (tmp_path / "prose.txt").write_bytes(text)
-    asked = DataRows("prose", train=1, fit=1, calibration=1, path=tmp_path / "prose.txt")
+    asked = SliceSizes("prose", train=1, fit=1, calibration=1, path=tmp_path / "prose.txt")
     with pytest.raises(Refusal) as found:
         language.read_prose(asked, tokenizer)
     assert found.value.reason is reason
@@ -171,7 +174,9 @@ def test_prose_that_cannot_be_read_is_refused(
 
 def test_prose_is_cut_into_rows_without_a_rest(tmp_path: Path) -> None:
     (tmp_path / "prose.txt").write_text("meet plan note " * 5)
-    asked = DataRows("prose", train=1, fit=1, calibration=1, path=tmp_path / "prose.txt", tokens=4)
+    asked = SliceSizes(
+        "prose", train=1, fit=1, calibration=1, path=tmp_path / "prose.txt", tokens=4
+    )
     read = language.read_prose(asked, tokenizer_json())
     assert read.x.shape == (3, 4)
     assert len(np.unique(read.x)) == 3

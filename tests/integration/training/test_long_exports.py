@@ -22,10 +22,10 @@ from tests.support.imported_graphs import (
     rows,
     run,
 )
-from training.encoder import Size, TextClassifier
-from training.export_imported import DECODER, ENCODER, SAID, STATES, write_graphs
-from training.export_text import export_text_serving
-from training.words import FewWords
+from training.export.text import export_text_serving
+from training.models.encoder import EncoderSize, TextClassifier
+from training.models.long_encoder import FrequentWordEmbedding
+from training.run.import_checkpoint import DECODER, ENCODER, SAID, STATES, write_graphs
 
 pytestmark = [
     pytest.mark.skipif("SEALGATE_LONG" not in os.environ, reason="make test-extra NAME=export"),
@@ -97,9 +97,9 @@ def test_a_translators_parameters_have_the_checkpoints_names(t5: Path) -> None:
 
 
 def test_few_words_take_the_tokenizers_ids() -> None:
-    size = Size(vocabulary=4, positions=32, width=8, inner=16, layers=1, heads=2)
+    size = EncoderSize(vocabulary=4, positions=32, width=8, inner=16, layers=1, heads=2)
     net = TextClassifier(size, 2)
-    net.words = FewWords(torch.tensor([2, 7, 9]), 12, size.width)
+    net.words = FrequentWordEmbedding(torch.tensor([2, 7, 9]), 12, size.width)
     net.eval().requires_grad_(False)
     ids = torch.tensor([[7, 2, 11, 0], [9, 5, 5, 3]])
     fed = {"input_ids": ids.numpy(), "attention_mask": np.ones_like(ids.numpy())}

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from publishing.origin import Origin
+from publishing.source.origin import Origin
 from sealgate.reasons import Reason
 from tests.support import recipes, text_models
 from tests.support.runs import make, refused, weights
-from training import search
-from training.finishing import Made
-from training.recipe import Recipe
-from training.search import Looking
-from training.workshop import Workshop
+from training.recipe.recipe import Recipe
+from training.run.finishing import FinishedRun
+from training.run.workshop import RecipeRun
+from training.steps import search
+from training.steps.search import StudentSearch
 
 SEARCH = """
 [search]
@@ -39,11 +39,11 @@ def looked_for(folder: Path, asked: str = SEARCH) -> Path:
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> Made:
+def found(tmp_path: Path) -> FinishedRun:
     return make(looked_for(tmp_path), tmp_path / "made")
 
 
-def test_the_best_within_the_budget_is_trained(found: Made) -> None:
+def test_the_best_within_the_budget_is_trained(found: FinishedRun) -> None:
     told = found.report["search"]
     trials = told["trials"]
     assert len(trials) == 5
@@ -60,7 +60,7 @@ def test_the_best_within_the_budget_is_trained(found: Made) -> None:
     assert found.report["parameters"] == sum((one + 1) * other for one, other in pairwise(sizes))
 
 
-def test_the_found_recipe_trains_as_any_other(found: Made, tmp_path: Path) -> None:
+def test_the_found_recipe_trains_as_any_other(found: FinishedRun, tmp_path: Path) -> None:
     path = found.model.parent / "student.toml"
     assert Recipe.read(path).search.trials == 0
     again = make(path, tmp_path / "again")
@@ -69,7 +69,7 @@ def test_the_found_recipe_trains_as_any_other(found: Made, tmp_path: Path) -> No
     assert "search" not in again.report
 
 
-def test_every_trial_stands_in_the_provenance(found: Made) -> None:
+def test_every_trial_stands_in_the_provenance(found: FinishedRun) -> None:
     data = (found.model / "provenance.json").read_bytes()
     Origin.decode(data)
     definition = json.loads(data)["predicate"]["buildDefinition"]
@@ -80,29 +80,29 @@ def test_every_trial_stands_in_the_provenance(found: Made) -> None:
 
 
 def test_a_search_that_was_stopped_goes_on_to_the_same(
-    found: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()
     recipe, out = looked_for(tmp_path / "other"), tmp_path / "stopped"
-    whole, trained = Looking._train, []
+    whole, trained = StudentSearch._train, []
 
     class StopError(Exception):
         """In the place of a kill."""
 
-    def train(self: Looking, *given: object) -> float:
+    def train(self: StudentSearch, *given: object) -> float:
         trained.append(given)
         if len(trained) == 3:
             raise StopError
         return whole(self, *given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Looking, "_train", train)
+    monkeypatch.setattr(StudentSearch, "_train", train)
     with pytest.raises(StopError):
         make(recipe, out)
     record = out / "run" / "search.jsonl"
     begun = record.read_text()
     record.write_text(begun + '{"settings": {"lay')
     told: list[str] = []
-    again = Workshop(recipe, out, lambda step, news: told.append(f"{step} {news}")).make()
+    again = RecipeRun(recipe, out, lambda step, news: told.append(f"{step} {news}")).make()
     assert again.report["search"] == found.report["search"]
     assert [line.split(":")[0] for line in told[:5]] == [f"search {n}/5" for n in range(1, 6)]
     # What was done is not done again: one was broken off.

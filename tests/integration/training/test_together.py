@@ -12,12 +12,12 @@ from sealgate.reasons import Reason
 from tests.support import recipes
 from tests.support.mortal import FAILED, KILLED, Mortal
 from tests.support.runs import make, refused, without_graphs
-from training import steps
-from training.curves import Curves
-from training.descent import Progress
-from training.devices import DATA, SPLITS, TENSOR
-from training.finishing import Made
-from training.workshop import Workshop
+from training.recipe.sections import DATA, SPLITS, TENSOR
+from training.run.finishing import FinishedRun
+from training.run.workshop import RecipeRun
+from training.steps import steps
+from training.steps.descent import StepProgress
+from training.steps.progress import TrainingCurves
 
 pytestmark = pytest.mark.usefixtures("unexported")
 ADAPTIVE = recipes.DISTIL.replace("epochs = 8", "epochs = 3") + "adaptive = true\n"
@@ -32,15 +32,15 @@ def digits(folder: Path, *more: str) -> Path:
     return recipes.digits(folder, recipes.BOOSTED, recipes.PERCEPTRON, ADAPTIVE, *more)
 
 
-def weights_of(made: Made) -> dict[str, torch.Tensor]:
+def weights_of(made: FinishedRun) -> dict[str, torch.Tensor]:
     return load((made.model / "serving.onnx").read_bytes())
 
 
-def losses(made: Made) -> list[float]:
-    return [point.loss for point in Curves(made.model.parent / "curves.jsonl").read()]
+def losses(made: FinishedRun) -> list[float]:
+    return [point.loss for point in TrainingCurves(made.model.parent / "curves.jsonl").read()]
 
 
-def assert_near(one: Made, other: Made) -> None:
+def assert_near(one: FinishedRun, other: FinishedRun) -> None:
     assert len(losses(one)) > 10
     assert losses(other) == pytest.approx(losses(one), abs=1e-4)
     mine, theirs = weights_of(one), weights_of(other)
@@ -51,7 +51,7 @@ def assert_near(one: Made, other: Made) -> None:
 @pytest.fixture(scope="module", params=SPLITS)
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Made]:
+) -> tuple[str, FinishedRun]:
     """A split, and what two processes make by it without interruption."""
     folder = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +59,7 @@ def shared(
         return request.param, make(digits(folder, devices(request.param)), folder / "made")
 
 
-def test_two_processes_reach_what_one_does(shared: tuple[str, Made], tmp_path: Path) -> None:
+def test_two_processes_reach_what_one_does(shared: tuple[str, FinishedRun], tmp_path: Path) -> None:
     split, together = shared
     assert_near(make(digits(tmp_path), tmp_path / "alone"), together)
     statement = json.loads((together.model / "provenance.json").read_bytes())
@@ -69,7 +69,7 @@ def test_two_processes_reach_what_one_does(shared: tuple[str, Made], tmp_path: P
 
 
 def test_a_killed_process_ends_the_run_which_then_goes_on(
-    shared: tuple[str, Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared: tuple[str, FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split, uninterrupted = shared
     recipe, out, fate = digits(tmp_path, devices(split)), tmp_path / "made", tmp_path / "fate"
@@ -80,8 +80,8 @@ def test_a_killed_process_ends_the_run_which_then_goes_on(
     assert not multiprocessing.active_children()
     assert not (out / "model").exists()
     fate.unlink()
-    seen: list[Progress] = []
-    told = Workshop(recipe, out, lambda _, news: seen.append(news)).make()
+    seen: list[StepProgress] = []
+    told = RecipeRun(recipe, out, lambda _, news: seen.append(news)).make()
     assert seen[0].done > seen[0].total // 4
     mine, theirs = weights_of(told), weights_of(uninterrupted)
     assert all(torch.equal(value, theirs[name]) for name, value in mine.items())

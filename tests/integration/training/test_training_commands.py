@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from sealgate.cli.main import main
 from tests.support import recipes
-from training import finishing
+from training.run import finishing
 
 
 def run(*words: object) -> Result:

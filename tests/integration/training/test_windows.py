@@ -9,23 +9,23 @@ import torch
 
 from inference.text import tokens
 from inference.text.tokens import NO_TOKEN, Ids
-from publishing.quantize import quantize
+from publishing.quantization import quantize
 from publishing.watermark.embedding import embed
 from publishing.watermark.reading import read_code, weights_of
 from tests.support import recipes
 from tests.support.demo_models import opened
 from tests.support.runs import make
 from tests.support.text_models import MARK, RULES, rows_of, sentences
-from training import students
-from training.encoder import Size, TextClassifier
-from training.export_long import export_long_serving
-from training.long_encoder import LongTextClassifier, Reach, lengthened
-from training.material import Material
-from training.recipe import Recipe
-from training.sources import read_rows
+from training.data.material import RunData
+from training.export.long_text import export_long_serving
+from training.models import students
+from training.models.encoder import EncoderSize, TextClassifier
+from training.models.long_encoder import AttentionReach, LongTextClassifier, lengthened
+from training.recipe.recipe import Recipe
+from training.run.sources import read_rows
 
 WINDOWS = 'width = 32\nattention = "window"\nwhole = 16\nblock = 8\n'
-SIZE = Size(vocabulary=128, positions=32, width=64, inner=128, layers=1, heads=2)
+SIZE = EncoderSize(vocabulary=128, positions=32, width=64, inner=128, layers=1, heads=2)
 
 
 def windows(folder: Path) -> Path:
@@ -43,16 +43,16 @@ def test_a_recipe_trains_them(tmp_path: Path) -> None:
 def test_a_recipe_s_student_reaches_as_it_says(tmp_path: Path) -> None:
     asked = Recipe.read(windows(tmp_path))
     read = read_rows(asked.data, (tmp_path / "tokenizer.json").read_bytes())
-    made = students.make(asked.student, Material.cut(read, asked.data).read)
+    made = students.make(asked.student, RunData.cut(read, asked.data).read)
     assert isinstance(made, LongTextClassifier)
-    assert made.reach == Reach(16, 8)
+    assert made.reach == AttentionReach(16, 8)
     assert made.positions.num_embeddings == 32
 
 
 @pytest.fixture(scope="module")
 def graph() -> bytes:
     torch.manual_seed(1)
-    module = lengthened(TextClassifier(SIZE, 2), RULES.most, Reach(16, 8)).eval()
+    module = lengthened(TextClassifier(SIZE, 2), RULES.most, AttentionReach(16, 8)).eval()
     return export_long_serving(module)
 
 

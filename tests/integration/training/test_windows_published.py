@@ -12,9 +12,9 @@ import pytest
 
 from inference.engine import ready_version
 from inference.runtime.cpu import CpuSettings
-from publishing.chain import Signers, build_version
-from publishing.data import Dataset
-from publishing.source import SourceFolder
+from publishing.pipeline.build import PublisherKeys, build_version
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 WINDOWS = 'width = 64\nattention = "window"\nwhole = 16\nblock = 8\n'
-SIGNERS = Signers("publisher", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
+SIGNERS = PublisherKeys("publisher", PrivateKey.generate(ECDSA_P256), PrivateKey.generate())
 
 
 class Log:

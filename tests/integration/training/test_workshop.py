@@ -16,27 +16,28 @@ import pytest
 from torch import nn
 
 from inference.model.config import ModelConfig
-from publishing.data import Dataset
-from publishing.origin import Origin
-from publishing.source import SourceFolder
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
+from publishing.source.origin import Origin
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.support import recipes
 from tests.support.runs import make, refused, weights, without_graphs
 from tests.support.text_models import tokenizer_json
-from training import descent, finishing, origin
-from training.curves import Curves
-from training.encoder import Size, TextClassifier
-from training.finishing import Made
-from training.reference import Reference
-from training.wording import Wording
-from training.workshop import Workshop
+from training.export.reference import CleanReference
+from training.export.wording import WordVotes
+from training.models.encoder import EncoderSize, TextClassifier
+from training.run import finishing, origin
+from training.run.finishing import FinishedRun
+from training.run.workshop import RecipeRun
+from training.steps import descent
+from training.steps.progress import TrainingCurves
 
 _FORK = multiprocessing.get_context("fork")
 GRAPHS = ("serving.onnx", "response.onnx")
 
 
-def graphs(made: Made) -> list[str]:
+def graphs(made: FinishedRun) -> list[str]:
     return [sha256((made.model / name).read_bytes()) for name in GRAPHS]
 
 
@@ -50,13 +51,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A student of boosted trees, distilled and quantized in training, without interruption."""
     folder = tmp_path_factory.mktemp("whole")
     return make(recipes.digits(folder), folder / "made")
 
 
-def test_what_is_made_can_be_published_and_has_learnt(whole: Made) -> None:
+def test_what_is_made_can_be_published_and_has_learnt(whole: FinishedRun) -> None:
     source, data = SourceFolder.read(whole.model), Dataset.read(whole.data)
     data.check(source.config)
     session = onnxruntime.InferenceSession(source.serving, providers=["CPUExecutionProvider"])
@@ -65,9 +66,9 @@ def test_what_is_made_can_be_published_and_has_learnt(whole: Made) -> None:
     assert right.mean() > 0.8
 
 
-def test_loss_falls_and_is_plotted(whole: Made) -> None:
+def test_loss_falls_and_is_plotted(whole: FinishedRun) -> None:
     out = whole.model.parent
-    points = Curves(out / "curves.jsonl").read()
+    points = TrainingCurves(out / "curves.jsonl").read()
     first = [point for point in points if point.step == 1]
     assert first[-1].loss < first[0].loss / 2
     assert [point.kind for point in points[-2:]] == ["quantize", "quantize"]
@@ -77,7 +78,7 @@ def test_loss_falls_and_is_plotted(whole: Made) -> None:
     assert not (out / "run").exists()
 
 
-def test_the_provenance_names_all_that_went_in(whole: Made) -> None:
+def test_the_provenance_names_all_that_went_in(whole: FinishedRun) -> None:
     statement = json.loads((whole.model / "provenance.json").read_bytes())
     subjects = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
     assert subjects == {
@@ -97,7 +98,7 @@ def test_the_provenance_names_all_that_went_in(whole: Made) -> None:
     assert str(whole.model.parent) not in json.dumps(statement)
 
 
-def test_the_same_recipe_gives_the_same_graphs(whole: Made, tmp_path: Path) -> None:
+def test_the_same_recipe_gives_the_same_graphs(whole: FinishedRun, tmp_path: Path) -> None:
     assert graphs(make(recipes.digits(tmp_path), tmp_path / "again")) == graphs(whole)
 
 
@@ -149,11 +150,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert not (out / "model").exists()
     (out / "run").joinpath("new").mkdir(exist_ok=True)
     seen = []
-    made = Workshop(recipe, out, lambda step, news: seen.append((step, news))).make()
+    made = RecipeRun(recipe, out, lambda step, news: seen.append((step, news))).make()
     assert graphs(made) == uninterrupted
     # It did go on: what was done is not done again.
     assert seen[0][0] == ("distil" if last == 2 else "quantize")
-    told = [point.done for point in Curves(out / "curves.jsonl").read() if point.step == 1]
+    told = [point.done for point in TrainingCurves(out / "curves.jsonl").read() if point.step == 1]
     assert told == sorted(set(told))
 
 
@@ -170,7 +171,7 @@ def test_a_run_killed_at_the_end_appears_whole(uninterrupted: list[str], tmp_pat
     assert graphs(make(recipe, out)) == uninterrupted
 
 
-def test_what_another_recipe_made_is_left_alone(whole: Made, tmp_path: Path) -> None:
+def test_what_another_recipe_made_is_left_alone(whole: FinishedRun, tmp_path: Path) -> None:
     out = whole.model.parent
     other = recipes.digits(tmp_path, recipes.PERCEPTRON, recipes.TRAIN)
     assert refused(other, out).reason is Reason.RUN_FOREIGN
@@ -226,12 +227,12 @@ def test_texts_are_learnt_under_their_tokenizer(
     right = session.run(None, fed)[0].argmax(1) == data.test.y
     assert right.mean() == pytest.approx(made.report["accuracy"])
     assert right.mean() > 0.8
-    assert [type(each) for each in described] == [Reference, Wording]
+    assert [type(each) for each in described] == [CleanReference, WordVotes]
 
 
 def test_training_texts_that_are_private_or_elsewhere_are_not_described() -> None:
     """Neither by moments of their vectors nor by counts of their words."""
-    student = TextClassifier(Size(12, 8, 8, 8, 1, 2), 2).eval()
+    student = TextClassifier(EncoderSize(12, 8, 8, 8, 1, 2), 2).eval()
     rows, y = np.arange(48).reshape(12, 4) % 12, np.arange(12) % 2
     read = SimpleNamespace(tokenizer=b"", tokens=SimpleNamespace(vocabulary=12), names=("a", "b"))
     material: Any = SimpleNamespace(labelled=(rows, y), read=read)
@@ -258,7 +259,7 @@ def test_a_private_run_states_its_budget(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unexported")
-def test_a_graph_teaches(whole: Made, tmp_path: Path) -> None:
+def test_a_graph_teaches(whole: FinishedRun, tmp_path: Path) -> None:
     teacher = f'[teacher]\nkind = "graph"\npath = "{whole.model}"\n'
     recipe = recipes.digits(tmp_path, teacher, recipes.PERCEPTRON, recipes.DISTIL)
     made = make(recipe, tmp_path / "made")

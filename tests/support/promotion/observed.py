@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.sync.snapshot import RegistrySnapshot
-from inference.engine.admission import Cleared, FileSource, read_files
-from inference.engine.engine import Engine, TrustAnchor, Update
-from inference.engine.rollback_guard import SeenFile
+from inference.engine.admission import FileSource, VerifiedPointer, read_files
+from inference.engine.engine import Engine, TrustAnchor, UpdateResult
+from inference.engine.rollback_guard import RollbackGuardFile
 from sealgate.reasons import Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import parse_time
@@ -44,7 +44,7 @@ class Loaded:
 class ReadingLoader:
     """Reads and checks a version's files as every loader must, and makes no graphs of them."""
 
-    def load(self, cleared: Cleared, source: FileSource, loaded: Any) -> Any:
+    def load(self, cleared: VerifiedPointer, source: FileSource, loaded: Any) -> Any:
         return loaded or Loaded(cleared.pointer.digest, read_files(cleared.manifest, source))
 
 
@@ -75,7 +75,7 @@ class ObservedEngine:
 
     def _open(self) -> Engine:
         anchor = TrustAnchor(KNOWN_ROOTS, THRESHOLD)
-        seen = SeenFile.open(self._seen)
+        seen = RollbackGuardFile.open(self._seen)
         return Engine(anchor, seen, self._organisation.clock, ReadingLoader())
 
     @property
@@ -98,7 +98,7 @@ class ObservedEngine:
         self.engine.close(0)
         self.engine = self._open()
 
-    def show(self, handover: RegistrySnapshot) -> Update:
+    def show(self, handover: RegistrySnapshot) -> UpdateResult:
         """Show the engine a state, and hold what it believed of it against what was signed."""
         before = {place: live.until for place, live in self.engine.live().items()}
         update = self.engine.update(handover, handover)

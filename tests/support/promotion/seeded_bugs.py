@@ -83,21 +83,21 @@ BUGS = {
         "after = before.then(mark, Reason.SEQUENCE_STALE) if before else mark",
         "after = mark",
         "with_pointer",
-        (rollback_guard.Seen,),
+        (rollback_guard.RollbackGuard,),
     ),
     "revocations are not remembered": Bug(
         rollback_guard,
         "revoked=self.revoked | revoked",
         "revoked=revoked",
         "with_freshness",
-        (rollback_guard.Seen,),
+        (rollback_guard.RollbackGuard,),
     ),
     "statements of freshness are not remembered": Bug(
         rollback_guard,
         "after = self.freshness.then(mark, Reason.POINTER_STALE) if self.freshness else mark",
         "after = mark",
         "with_freshness",
-        (rollback_guard.Seen,),
+        (rollback_guard.RollbackGuard,),
     ),
     "an expired statement is fresh": Bug(
         verification, "if now >= expires:", "if False:", "verify_freshness", (trust_state,)
@@ -106,14 +106,14 @@ BUGS = {
         verification, "if expires - issued > longest or", "if", "verify_freshness", (trust_state,)
     ),
     "what is no longer covered answers": Bug(
-        table, "if now >= live.until:", "if False:", "resolve", (table.Table,)
+        table, "if now >= live.until:", "if False:", "resolve", (table.LiveTable,)
     ),
     "a revoked version is loaded": Bug(
         admission,
         "if self.seen.is_revoked(self.pointer.model, self.pointer.digest):",
         "if False:",
         "check_not_revoked",
-        (admission.Cleared,),
+        (admission.VerifiedPointer,),
     ),
     "a live version stays when it is revoked": Bug(
         table_update, "if p not in ended}", "}", "Moves", (engine,)

@@ -5,13 +5,13 @@ import pytest
 
 from benchmarks.guard.margins import Margins, found_at
 from benchmarks.guard.prompts import Prompts
-from inference.llm.request import Asked, Sampling
+from inference.llm.request import Sampling, SamplingRequest
 from inference.text.windows import Windows
 from tests.support import byte_tokens
 
 
-def prompt(text: str) -> Asked:
-    return Asked(text.encode(), False, Sampling(1))
+def prompt(text: str) -> SamplingRequest:
+    return SamplingRequest(text.encode(), False, Sampling(1))
 
 
 def test_a_prompt_is_what_its_worst_window_is() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.transport.call import CallCleanup
 from gateway.transport.http.chat import read_chat
-from inference.llm.messages import Piece
+from inference.llm.messages import AnswerPart
 from tests.support.paper_generator import Stream, call_on, generate
 
 CHAT = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}]}'
@@ -14,7 +14,7 @@ CHAT = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}]}'
 
 def test_a_thousand_requests_leave_one_callback() -> None:
     stream = Stream()
-    call, saying = call_on(stream), generate([Piece((), b"Hi.", "stop", (2, 1))])
+    call, saying = call_on(stream), generate([AnswerPart((), b"Hi.", "stop", (2, 1))])
     for _ in range(1000):
         assert len(list(saying.parts(read_chat(CHAT).request, call, False))) == 1
     assert (len(stream.callbacks), len(call.endings)) == (1, 0)

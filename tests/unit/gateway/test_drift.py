@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Traffic
-from inference.engine.result import Answer
+from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import ANSWER_LOG, refused
@@ -88,10 +88,10 @@ def a_live(name: str) -> Any:
     return SimpleNamespace(model=name, version=1, digest=f"sha256:{name}", ready=ready)
 
 
-def an_answer(score: float, rows: int = 1) -> Answer:
+def an_answer(score: float, rows: int = 1) -> InferenceResult:
     """The first row's score is the one that counts, whatever the highest is; no two are alike."""
     features = np.column_stack([np.full(rows, score), DRAW.normal(size=(rows, 2))])
-    return Answer({}, features, score if rows == 1 else 99.0, Verdict.CLEAN, 1.0)
+    return InferenceResult({}, features, score if rows == 1 else 99.0, Verdict.CLEAN, 1.0)
 
 
 def test_a_bound_is_withdrawn_once_and_again_tried_where_the_registry_is_away() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gateway.screening.drift import ALPHA, EPOCH, DriftWatch, Followed
-from inference.engine.result import Answer
+from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
 from tests.support.people import ANSWER_LOG
 
@@ -63,7 +63,7 @@ def found_in(live: Any, sent: list[tuple[str, np.ndarray]]) -> dict[str, int] | 
     watch = DriftWatch(book, ANSWER_LOG, np.random.default_rng(1).random)
     for caller, row in sent:
         score = float(row[0])
-        watch.observe(live, Answer({}, row[None], score, Verdict.CLEAN, 9.0), caller)
+        watch.observe(live, InferenceResult({}, row[None], score, Verdict.CLEAN, 9.0), caller)
     watch.report()
     return book.told[0][-1] if book.told else None
 

@@ -14,13 +14,13 @@ from gateway.doctor.fitting import (
     gateway_part,
     parameters_that_fit,
 )
-from inference.runtime.machine import ADRIFT, SYNCHRONIZED, Gpu, Machine
+from inference.runtime.machine import ADRIFT, SYNCHRONIZED, Gpu, HostMachine
 from inference.server.config import EngineConfig
 from sealgate.setup.engine import EnginePlace
 from tests.unit.gateway.test_config import GOOD
 
 GIB = 1 << 30
-SERVER = Machine(
+SERVER = HostMachine(
     cores=8,
     cores_of_machine=16,
     memory=16 * GIB,
@@ -55,13 +55,13 @@ SILENT = replace(SERVER, memory=0)
         (replace(DESK, gpus=(Gpu("Tesla T4", 15 * GIB),)), Tier.DATA_CENTRE_GPU),
     ],
 )
-def test_tiers(machine: Machine, tier: Tier) -> None:
+def test_tiers(machine: HostMachine, tier: Tier) -> None:
     assert Tier.of(machine) is tier
 
 
 @pytest.mark.parametrize("machine", [SERVER, SMALL, DESK, RACK, BROKEN, SILENT])
 class TestReaders:
-    def test_the_gateway_takes_its_part(self, tmp_path: Path, machine: Machine) -> None:
+    def test_the_gateway_takes_its_part(self, tmp_path: Path, machine: HostMachine) -> None:
         path = tmp_path / "gateway.toml"
         path.write_text(GOOD + gateway_part(machine, separate=False))
         config = GatewayConfig.read(path)
@@ -70,7 +70,7 @@ class TestReaders:
         assert config.limits.threads <= config.limits.concurrent_calls
 
     def test_with_an_engine_of_its_own_each_takes_its_part(
-        self, tmp_path: Path, machine: Machine
+        self, tmp_path: Path, machine: HostMachine
     ) -> None:
         place = EnginePlace()
         gateway, engine = tmp_path / "gateway.toml", tmp_path / "engine.toml"
@@ -82,7 +82,7 @@ class TestReaders:
         assert runtime.is_on_gpu == (Tier.of(machine) is not Tier.CPU_SERVER)
 
 
-def limits(tmp_path: Path, machine: Machine) -> GatewayLimits:
+def limits(tmp_path: Path, machine: HostMachine) -> GatewayLimits:
     path = tmp_path / "gateway.toml"
     path.write_text(GOOD + gateway_part(machine, separate=False))
     return GatewayConfig.read(path).limits
@@ -95,7 +95,9 @@ def test_callers_hold_a_quarter_of_memory_at_most(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", [SERVER, SILENT])
-def test_where_memory_is_no_bound_limits_stay_as_they_are(tmp_path: Path, machine: Machine) -> None:
+def test_where_memory_is_no_bound_limits_stay_as_they_are(
+    tmp_path: Path, machine: HostMachine
+) -> None:
     assert limits(tmp_path, machine) == GatewayLimits()
 
 
@@ -123,6 +125,6 @@ def test_a_sound_machine_needs_nothing() -> None:
         (SILENT, "could not be read"),
     ],
 )
-def test_each_finding(machine: Machine, word: str) -> None:
+def test_each_finding(machine: HostMachine, word: str) -> None:
     (found,) = findings(machine)
     assert word in found

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from gateway.transport.call import RecordedRefusal
-from inference.llm.messages import Piece
+from inference.llm.messages import AnswerPart
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.tensors import Tensor, read_outputs, write_inputs
 from tests.support.paper_generator import Stream, call_on, generate
 
-PIECES = [Piece((5,), b"one"), Piece((6,), b" two", "stop")]
+PIECES = [AnswerPart((5,), b"one"), AnswerPart((6,), b" two", "stop")]
 
 
 def request(*outputs: str, **parameters: Any) -> oip.ModelInferRequest:
@@ -27,7 +27,7 @@ def request(*outputs: str, **parameters: Any) -> oip.ModelInferRequest:
     return made
 
 
-def parts(asked: oip.ModelInferRequest, *pieces: Piece) -> list[oip.ModelInferResponse]:
+def parts(asked: oip.ModelInferRequest, *pieces: AnswerPart) -> list[oip.ModelInferResponse]:
     return list(generate(pieces or PIECES).parts(asked, call_on(Stream()), streams=True))
 
 
@@ -58,7 +58,7 @@ def test_an_unsupported_parameter_is_refused_by_name(name: str, value: Any) -> N
 
 
 def test_a_single_part_has_both_receipts() -> None:
-    (only,) = parts(request(receipt=True), Piece((5,), b"one", "stop"))
+    (only,) = parts(request(receipt=True), AnswerPart((5,), b"one", "stop"))
     told = {name: only.parameters[name].string_param for name in ("opening_receipt", "receipt")}
     assert told == {"opening_receipt": "opened", "receipt": "answered"}
     first, last = parts(request(receipt=True))

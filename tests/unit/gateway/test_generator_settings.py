@@ -7,7 +7,7 @@ import pytest
 
 from gateway.backends.router import open_generators
 from gateway.config.engines import GeneratorSettings
-from inference.backends.openai.generator import OpenAiRoom
+from inference.backends.openai.generator import OpenAiEngine
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file
 
@@ -26,7 +26,7 @@ def test_a_server_needs_tls_beyond_this_machine() -> None:
     assert settings().server().context is not None
     assert settings(url="http://127.0.0.1:8000/v1/").server().base.path == "/v1"
     assert settings(url="http://127.0.0.1:8000/v1").server().context is None
-    assert isinstance(open_generators(settings()), OpenAiRoom)
+    assert isinstance(open_generators(settings()), OpenAiEngine)
 
 
 def test_its_key_comes_from_a_private_file_and_is_not_shown(tmp_path: Path) -> None:

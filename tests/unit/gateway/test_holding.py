@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gateway.pipeline.response_delay import KEPT, ResponseDelay
-from inference.engine.result import Answer
-from inference.engine.table import Live
+from inference.engine.result import InferenceResult
+from inference.engine.table import LiveVersion
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, SessionRules
@@ -51,7 +51,7 @@ class Desk:
         graph_rows: int | None,
         session: str | None = None,
         remaining: float | None = None,
-        live: Live | None = None,
+        live: LiveVersion | None = None,
     ) -> float:
         """A request, refused where it has no `graph_rows`; returns when it left after it came."""
         began = self.clock.now
@@ -59,7 +59,7 @@ class Desk:
         answer = None
         if graph_rows is not None:
             features = np.zeros((2, 3))
-            answer = Answer({}, features, 0.0, Verdict.CLEAN, 1.0, graph_rows=graph_rows)
+            answer = InferenceResult({}, features, 0.0, Verdict.CLEAN, 1.0, graph_rows=graph_rows)
         self.holding.wait(live or self.live, answer, session, began, remaining)
         return (self.clock.now - began) / SECOND
 

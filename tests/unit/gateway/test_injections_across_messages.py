@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, shown
-from inference.llm.request import Asked, Sampling
+from inference.llm.request import Sampling, SamplingRequest
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
 from sealgate.trust.policy.screening import PromptClassifierRules
@@ -50,12 +50,12 @@ class Room:
         return SimpleNamespace(outputs={"logits": np.array([[0.5, each] for each in found])})
 
 
-def chat(*said: tuple[str, str]) -> Asked:
+def chat(*said: tuple[str, str]) -> SamplingRequest:
     messages = [{"role": role, "content": content} for role, content in said]
-    return Asked(json.dumps(messages).encode(), True, Sampling(1))
+    return SamplingRequest(json.dumps(messages).encode(), True, Sampling(1))
 
 
-def follows(asked: Asked) -> str:
+def follows(asked: SamplingRequest) -> str:
     room: Any = Room()
     return PromptClassifier(room).follows(GUARD, asked, time.monotonic() + 60, CALL)
 

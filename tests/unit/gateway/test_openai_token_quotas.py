@@ -14,9 +14,9 @@ from gateway.config.quotas import Quota, QuotaStore
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.screening.prompt_classifier import PromptClassifier
 from gateway.transport.http.chat import read_chat
-from inference.backends.remote.generator import Begun, Generator
+from inference.backends.remote.generator import Generator, StartedAnswer
 from inference.engine.statistics import Duration, Statistics
-from inference.llm.messages import Piece
+from inference.llm.messages import AnswerPart
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy.principals import FLAG
 from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
@@ -46,15 +46,15 @@ class Elsewhere(Generator):
         self._words, self._error, self._said = words, error, said
 
     @contextmanager
-    def _begin(self, *_: Any) -> Iterator[Begun]:
-        yield Begun((), None, self._pieces())
+    def _begin(self, *_: Any) -> Iterator[StartedAnswer]:
+        yield StartedAnswer((), None, self._pieces())
 
-    def _pieces(self) -> Iterator[Piece]:
+    def _pieces(self) -> Iterator[AnswerPart]:
         for _ in range(self._words):
-            yield Piece((), self._said)
+            yield AnswerPart((), self._said)
         if self._error is not None:
             raise self._error
-        yield Piece((), b"", "stop", (20, self._words))
+        yield AnswerPart((), b"", "stop", (20, self._words))
 
 
 def left(elsewhere: Elsewhere, parts: int) -> int:
@@ -114,8 +114,8 @@ def test_a_prompt_that_no_server_read_costs_nothing() -> None:
 
 class Unmeasured(Generator):
     @contextmanager
-    def _begin(self, *_: Any) -> Iterator[Begun]:
-        yield Begun((), None, iter([Piece((), b"x", "stop", (20, 1))]))
+    def _begin(self, *_: Any) -> Iterator[StartedAnswer]:
+        yield StartedAnswer((), None, iter([AnswerPart((), b"x", "stop", (20, 1))]))
 
 
 @pytest.mark.parametrize(("found", "verdict"), [(FLAG, "suspect"), ("", "")])

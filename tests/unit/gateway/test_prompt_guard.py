@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from gateway.screening.prompt_classifier import PromptClassifier, said_in, shown
-from inference.llm.request import Asked, Sampling
+from inference.llm.request import Sampling, SamplingRequest
 from inference.text.windows import Windows
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support import byte_tokens
 
 
-def asked(prompt: bytes, is_chat: bool = False) -> Asked:
-    return Asked(prompt, is_chat, Sampling(1))
+def asked(prompt: bytes, is_chat: bool = False) -> SamplingRequest:
+    return SamplingRequest(prompt, is_chat, Sampling(1))
 
 
-def chat(*said: tuple[str, str]) -> Asked:
+def chat(*said: tuple[str, str]) -> SamplingRequest:
     messages = [{"role": role, "content": content} for role, content in said]
     return asked(json.dumps(messages).encode(), is_chat=True)
 

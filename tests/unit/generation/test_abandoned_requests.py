@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from generation import version as versions
-from generation.batches import Batches
-from generation.decoder import Cut
-from generation.version import GeneratorVersion
-from inference.llm.request import Asked, Sampling
+from generation.batching.causal_batches import CausalBatches
+from generation.models.decoder import TokenizedPrompt
+from generation.serving import generator_version as versions
+from generation.serving.generator_version import GeneratorVersion
+from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, Refusal
 
-ASKED = Asked(b"x", False, Sampling(1))
+ASKED = SamplingRequest(b"x", False, Sampling(1))
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def version(monkeypatch: pytest.MonkeyPatch) -> GeneratorVersion:
         prompt_tokens=8,
         screening=SimpleNamespace(window=2, tail=0.4),
     )
-    made._decoder = SimpleNamespace(cut=lambda asked, most: Cut([1], [True]))
+    made._decoder = SimpleNamespace(cut=lambda asked, most: TokenizedPrompt([1], [True]))
     made._measured = None
     made._measuring = threading.Lock()
     monkeypatch.setattr(versions, "score", lambda *_: 0.5)
@@ -53,7 +53,7 @@ def test_a_waiting_request_is_measured(version: GeneratorVersion) -> None:
 
 
 def test_unread_tokens_do_not_pile_up() -> None:
-    batches: Any = Batches.__new__(Batches)
+    batches: Any = CausalBatches.__new__(CausalBatches)
     unread: queue.SimpleQueue[Any] = queue.SimpleQueue()
     batches._mutex, batches._answers = threading.Lock(), {"0": unread}
     for count in range(1, 100):

@@ -7,14 +7,16 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from generation.bom import ml_bom
-from generation.decoder import _FAMILIES
-from inference.llm.request import ARCHITECTURES, Terms
-from inference.model.config import Data
+from generation.models.decoder import _FAMILIES
+from generation.publishing.evidence import ml_bom
+from inference.llm.request import ARCHITECTURES, GeneratorTerms
+from inference.model.config import TrainingDataInfo
 from sealgate.trust import canonical
 from sealgate.trust.statements import Manifest
 
-TERMS = Terms("tiny", "small", "tests", Data("Python's manual", "PSF-2.0"), 96, 64, None)
+TERMS = GeneratorTerms(
+    "tiny", "small", "tests", TrainingDataInfo("Python's manual", "PSF-2.0"), 96, 64, None
+)
 MANIFEST = Manifest.of({"config.json": b"{}", "model.safetensors": b"weights"})
 TASKS = {"llama": "text-generation", "qwen2": "text-generation", "t5": "text2text-generation"}
 

@@ -5,7 +5,7 @@ answer.
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
-from generation.texts import Text
+from generation.serving.generator_version import StreamedText
 
 WORDS = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁the", "a", "日", "▁"]
 
@@ -27,7 +27,7 @@ def tokenizer() -> Tokenizer:
 
 def said(tokenizer: Tokenizer, *tokens: str | bytes) -> list[str]:
     """What is said after each token, and at the end; bytes are a token each."""
-    text, found = Text(tokenizer, ()), []
+    text, found = StreamedText(tokenizer, ()), []
     for token in tokens:
         pieces = [token] if isinstance(token, str) else [f"<0x{byte:02X}>" for byte in token]
         found += [text.add(WORDS.index(piece)) for piece in pieces]

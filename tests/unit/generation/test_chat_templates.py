@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.publishing import _copy
+from generation.publishing.builder import _copy
 from inference.llm.request import CONFIG, TOKENIZER, TOKENIZER_CONFIG
 from sealgate.reasons import Reason, Refusal
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from generation.choosing import draw
+from generation.batching.sampling import draw
 from inference.llm.request import Sampling
 
 

@@ -12,15 +12,15 @@ import pytest
 from gateway.pipeline.generate import GenerationPipeline
 from inference.backends.remote.generator import RemoteGenerator, _pieces
 from inference.llm import messages
-from inference.llm.messages import Piece, read_piece, read_prologue
-from inference.llm.request import Asked, Sampling
+from inference.llm.messages import AnswerPart, read_piece, read_prologue
+from inference.llm.request import Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 
 
 def piece(*ids: int, finish: str = "") -> oip.ModelInferResponse:
     response = oip.ModelInferResponse()
-    messages.write_piece(response, Piece(ids, b"x", finish))
+    messages.write_piece(response, AnswerPart(ids, b"x", finish))
     return response
 
 
@@ -50,7 +50,7 @@ def test_more_tokens_than_requested_are_refused(sent: list[oip.ModelInferRespons
 
 def test_the_text_of_an_answer_is_bounded() -> None:
     long = oip.ModelInferResponse()
-    messages.write_piece(long, Piece((1,), b"x" * 4096, "stop"))
+    messages.write_piece(long, AnswerPart((1,), b"x" * 4096, "stop"))
     with pytest.raises(Refusal) as found:
         list(_pieces(iter([long]), 3))
     assert found.value.reason is Reason.ANSWER_MALFORMED
@@ -76,7 +76,7 @@ def begin(number: int, score: float | None = 0.5, screening: object = "a screen"
     cleared: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
     terms: Any = SimpleNamespace(prompt_tokens=8, screening=screening, check=lambda _: None)
     generator = RemoteGenerator(room, cleared, terms)
-    with generator.begin(Asked(b"x", False, Sampling(1)), 0.0, "client", lambda _: None):
+    with generator.begin(SamplingRequest(b"x", False, Sampling(1)), 0.0, "client", lambda _: None):
         pass
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from inference.llm import messages
-from inference.llm.messages import Piece, read_asked, read_piece, read_prologue
-from inference.llm.request import Asked, Sampling, answer_digest
+from inference.llm.messages import AnswerPart, read_asked, read_piece, read_prologue
+from inference.llm.request import Sampling, SamplingRequest, answer_digest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor, write_inputs
@@ -41,7 +41,7 @@ def refused(made: oip.ModelInferRequest) -> Reason:
 
 
 def test_a_request_without_parameters_is_greedy() -> None:
-    assert read_asked(request(), seed) == Asked(b"hello", False, Sampling(16))
+    assert read_asked(request(), seed) == SamplingRequest(b"hello", False, Sampling(16))
 
 
 def test_all_parameters() -> None:
@@ -56,7 +56,7 @@ def test_all_parameters() -> None:
         ),
         seed,
     )
-    assert asked == Asked(b"[]", True, Sampling(5, 0.5, 0.9, ("a", "\n"), 3))
+    assert asked == SamplingRequest(b"[]", True, Sampling(5, 0.5, 0.9, ("a", "\n"), 3))
 
 
 def test_a_seed_is_drawn_where_tokens_are() -> None:
@@ -116,7 +116,7 @@ def test_inputs_that_are_refused(tensors: list[Tensor], reason: Reason) -> None:
 
 
 def test_what_is_written_is_read_again() -> None:
-    asked = Asked("Grüße".encode(), False, Sampling(7, 0.25, 0.5, ("a", "[b"), 12))
+    asked = SamplingRequest("Grüße".encode(), False, Sampling(7, 0.25, 0.5, ("a", "[b"), 12))
     made = oip.ModelInferRequest(model_name="tiny")
     messages.write_asked(made, asked)
     assert read_asked(made, seed) == asked
@@ -129,7 +129,7 @@ def test_answers_are_read_again() -> None:
     unmeasured = oip.ModelInferResponse()
     messages.write_prologue(unmeasured, (1, 2), None)
     assert read_prologue(unmeasured) == ((1, 2), None)
-    for said in (Piece((4,), b"x"), Piece((4, 5), b"", "stop")):
+    for said in (AnswerPart((4,), b"x"), AnswerPart((4, 5), b"", "stop")):
         piece = oip.ModelInferResponse()
         messages.write_piece(piece, said)
         assert read_piece(piece) == said
@@ -152,12 +152,12 @@ def test_a_score_is_a_number() -> None:
 
 
 def test_the_record_binds_prompt_and_sampling() -> None:
-    asked = Asked(b"hello", False, Sampling(16))
+    asked = SamplingRequest(b"hello", False, Sampling(16))
     sampling = texts("sampling", asked.sampling.encode())
     tensors = [texts("text_input", b"hello"), sampling]
     assert asked.digest == tensors_digest((t.name, t.datatype, t.shape, t.raw) for t in tensors)
-    assert asked.digest != Asked(b"hello", True, Sampling(16)).digest
-    assert asked.digest != Asked(b"hello", False, Sampling(16, seed=1)).digest
+    assert asked.digest != SamplingRequest(b"hello", True, Sampling(16)).digest
+    assert asked.digest != SamplingRequest(b"hello", False, Sampling(16, seed=1)).digest
 
 
 def test_the_record_binds_tokens_and_text() -> None:

@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 
-from generation.replay import answer_again, check_asked, check_told
-from generation.version import Prompt
-from inference.backends.openai.generator import OpenAiRoom
+from generation.serving.generator_version import ScreenedPrompt
+from generation.serving.replay import answer_again, check_asked, check_told
+from inference.backends.openai.generator import OpenAiEngine
 from inference.backends.remote.remote_version import SEPARATE
-from inference.llm.messages import Piece
-from inference.llm.request import Asked, PromptScreen, Sampling, answer_digest
+from inference.llm.messages import AnswerPart
+from inference.llm.request import PromptScreen, Sampling, SamplingRequest, answer_digest
 from sealgate.reasons import Reason, Refusal
 
-ASKED = Asked(b"a prompt", False, Sampling(3))
-PIECES = [Piece((5,), b"one"), Piece((6,), b" two"), Piece((7,), b" three", "length")]
+ASKED = SamplingRequest(b"a prompt", False, Sampling(3))
+PIECES = [
+    AnswerPart((5,), b"one"),
+    AnswerPart((6,), b" two"),
+    AnswerPart((7,), b" three", "length"),
+]
 SCREEN = PromptScreen(16, 2.0, 0.05, 0.9, 60, 0.4)
 
 
@@ -25,11 +29,11 @@ class Version:
 
     terms = SimpleNamespace(screening=SCREEN)
 
-    def read(self, *_: Any) -> Prompt:
-        return Prompt((1, 2), 1.5)
+    def read(self, *_: Any) -> ScreenedPrompt:
+        return ScreenedPrompt((1, 2), 1.5)
 
     @contextmanager
-    def answer(self, *_: Any) -> Iterator[Iterator[Piece]]:
+    def answer(self, *_: Any) -> Iterator[Iterator[AnswerPart]]:
         yield iter(PIECES)
 
 
@@ -86,19 +90,19 @@ def test_what_does_not_agree(told: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        Asked(b"another", False, Sampling(3)),
-        Asked(b"a prompt", True, Sampling(3)),
-        Asked(b"a prompt", False, Sampling(3, seed=1)),
+        SamplingRequest(b"another", False, Sampling(3)),
+        SamplingRequest(b"a prompt", True, Sampling(3)),
+        SamplingRequest(b"a prompt", False, Sampling(3, seed=1)),
     ],
 )
-def test_what_was_not_asked(asked: Asked) -> None:
+def test_what_was_not_asked(asked: SamplingRequest) -> None:
     with pytest.raises(Refusal) as found:
         check_asked(asked, ASKED.digest)
     assert found.value.reason is Reason.RECEIPT_MISMATCH
 
 
 def test_what_another_server_generated_is_not_asked_again() -> None:
-    engine = OpenAiRoom(None, "vllm", "{model}")._engine  # type: ignore[arg-type]
+    engine = OpenAiEngine(None, "vllm", "{model}")._engine  # type: ignore[arg-type]
     with pytest.raises(Refusal) as found:
         check_told(recorded(3, engine=engine))
     assert found.value.reason is Reason.RECEIPT_MISMATCH
@@ -107,7 +111,7 @@ def test_what_another_server_generated_is_not_asked_again() -> None:
 
 
 def test_a_chat_may_have_come_in_its_canonical_form() -> None:
-    canonical = Asked(b'[{"content":"hi","role":"user"}]', True, Sampling(1))
-    given = Asked(b'[ {"role": "user", "content": "hi"} ]', True, Sampling(1))
+    canonical = SamplingRequest(b'[{"content":"hi","role":"user"}]', True, Sampling(1))
+    given = SamplingRequest(b'[ {"role": "user", "content": "hi"} ]', True, Sampling(1))
     assert check_asked(given, canonical.digest) == canonical
     assert check_asked(given, given.digest) == given

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from generation.room import Room
+from generation.batching.cache_queue import CacheQueue
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
 
@@ -22,7 +22,7 @@ def later() -> float:
 class Asking:
     """Somebody who takes pages on a thread of their own, and is told of on `served`."""
 
-    def __init__(self, room: Room, pages: int, caller: str, served: list[str]) -> None:
+    def __init__(self, room: CacheQueue, pages: int, caller: str, served: list[str]) -> None:
         self.refused: Reason | None = None
         self.has_gone = threading.Event()
         self._thread = threading.Thread(target=self._ask, args=(room, pages, caller, served))
@@ -30,7 +30,7 @@ class Asking:
         self._thread.start()
         until(lambda: room._waiting != before or not self._thread.is_alive())
 
-    def _ask(self, room: Room, pages: int, caller: str, served: list[str]) -> None:
+    def _ask(self, room: CacheQueue, pages: int, caller: str, served: list[str]) -> None:
         try:
             room.take(pages, later(), lambda: not self.has_gone.is_set(), caller)
             served.append(caller)
@@ -43,7 +43,7 @@ class Asking:
 
 
 def test_fifty_of_one_caller_do_not_starve_another() -> None:
-    room, served = Room(4, 64), []
+    room, served = CacheQueue(4, 64), []
     room.take(4, later(), here, "greedy")
     asking = [Asking(room, 1, "greedy", served) for _ in range(50)]
     asking.append(Asking(room, 1, "modest", served))
@@ -60,7 +60,7 @@ def test_fifty_of_one_caller_do_not_starve_another() -> None:
 
 
 def test_callers_who_hold_as_much_are_served_as_they_came() -> None:
-    room, served = Room(1, 8), []
+    room, served = CacheQueue(1, 8), []
     room.take(1, later(), here, "first")
     asking = [Asking(room, 1, caller, served) for caller in ("b", "a", "c")]
     for number, caller in enumerate(("first", "b", "a"), 1):
@@ -72,7 +72,7 @@ def test_callers_who_hold_as_much_are_served_as_they_came() -> None:
 
 
 def test_nobody_overtakes_who_needs_much() -> None:
-    room, served = Room(4, 8), []
+    room, served = CacheQueue(4, 8), []
     room.take(2, later(), here, "x")
     large, small = Asking(room, 4, "large", served), Asking(room, 1, "small", served)
     time.sleep(0.2)
@@ -86,7 +86,7 @@ def test_nobody_overtakes_who_needs_much() -> None:
 
 
 def test_a_queue_that_one_caller_fills_has_room_for_others() -> None:
-    room, served = Room(1, 4), []
+    room, served = CacheQueue(1, 4), []
     room.take(1, later(), here, "x")
     greedy = [Asking(room, 1, "greedy", served) for _ in range(4)]
     modest = Asking(room, 1, "modest", served)
@@ -101,7 +101,7 @@ def test_a_queue_that_one_caller_fills_has_room_for_others() -> None:
         one.join()
 
 
-def refused(room: Room, caller: str) -> Reason | None:
+def refused(room: CacheQueue, caller: str) -> Reason | None:
     """Why a caller who has gone already, or else is let in, gets no place in the queue."""
     waiting = threading.Event()
 
@@ -115,7 +115,7 @@ def refused(room: Room, caller: str) -> Reason | None:
 
 
 def test_who_waits_and_goes_leaves_nothing_behind() -> None:
-    room, served = Room(2, 8), []
+    room, served = CacheQueue(2, 8), []
     room.take(2, later(), here, "x")
     asking = [Asking(room, 1, f"caller-{at}", served) for at in range(8)]
     for one in asking:
@@ -128,7 +128,7 @@ def test_who_waits_and_goes_leaves_nothing_behind() -> None:
 
 @pytest.mark.parametrize(("pages", "reason"), [(3, Reason.PROMPT_TOO_LONG), (1, Reason.QUEUE_FULL)])
 def test_what_never_has_room_is_refused_at_once(pages: int, reason: Reason) -> None:
-    room: Room = Room(2, 0)
+    room: CacheQueue = CacheQueue(2, 0)
     ask: Callable[[], None] = lambda: room.take(pages, later(), here, "x")  # noqa: E731
     with pytest.raises(Refusal) as found:
         ask()

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.transport.http.chat import read_chat
 from inference.llm.messages import read_asked, write_asked
-from inference.llm.request import LONGEST_STOP, MOST_STOPS, Asked, Sampling
+from inference.llm.request import LONGEST_STOP, MOST_STOPS, Sampling, SamplingRequest
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 
@@ -14,7 +14,7 @@ STOPS = tuple(str(number) + "👍" * (LONGEST_STOP - 1) for number in range(MOST
 
 
 def test_a_generator_reads_what_a_gateway_writes() -> None:
-    asked = Asked(b"Hello", False, Sampling(4, stop=STOPS))
+    asked = SamplingRequest(b"Hello", False, Sampling(4, stop=STOPS))
     request = oip.ModelInferRequest(model_name="tiny")
     write_asked(request, asked)
     assert read_asked(request, lambda: 0) == asked

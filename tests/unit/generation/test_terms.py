@@ -9,28 +9,30 @@ import pytest
 from inference.llm.request import (
     FILES,
     INT8,
+    GeneratorTerms,
     NoClassifier,
     PromptScreen,
     Sampling,
-    Terms,
     check_paths,
 )
-from inference.model.config import Data
+from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
-TERMS = Terms("tiny", "small", "tests", Data("a manual", "PSF"), 64, 32, SCREEN)
+TERMS = GeneratorTerms(
+    "tiny", "small", "tests", TrainingDataInfo("a manual", "PSF"), 64, 32, SCREEN
+)
 
 
-def changed(screening: dict[str, Any] | None = None, **change: Any) -> Terms:
+def changed(screening: dict[str, Any] | None = None, **change: Any) -> GeneratorTerms:
     return replace(TERMS, screening=replace(SCREEN, **(screening or {})), **change)
 
 
 def test_terms_are_read_again() -> None:
     unmeasured = replace(TERMS, screening=None)
     for terms in (TERMS, changed(precision=INT8), unmeasured, replace(unmeasured, precision=INT8)):
-        assert Terms.decode(terms.encode()) == terms
+        assert GeneratorTerms.decode(terms.encode()) == terms
     assert b"precision" not in TERMS.encode()
     assert b"screening" not in unmeasured.encode()
 
@@ -38,21 +40,21 @@ def test_terms_are_read_again() -> None:
 def test_a_threshold_of_another_measure_is_refused() -> None:
     earlier = TERMS.encode().replace(b"sealgate/generator/v2", b"sealgate/generator/v1")
     with pytest.raises(Refusal) as found:
-        Terms.decode(earlier)
+        GeneratorTerms.decode(earlier)
     assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_a_precision_is_said_in_one_way_alone() -> None:
     said = TERMS.encode()[:-1] + b',"precision":"float32"}'
     with pytest.raises(Refusal) as found:
-        Terms.decode(canonical.encode(json.loads(said)))
+        GeneratorTerms.decode(canonical.encode(json.loads(said)))
     assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_what_is_not_screened_is_not_said() -> None:
     said = json.loads(TERMS.encode()) | {"screening": None}
     with pytest.raises(Refusal) as found:
-        Terms.decode(canonical.encode(said))
+        GeneratorTerms.decode(canonical.encode(said))
     assert found.value.reason is Reason.DOCUMENT_MALFORMED
 
 

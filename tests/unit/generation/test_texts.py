@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from generation.texts import Text
+from generation.serving.generator_version import StreamedText
 
 # A token for each byte, so that characters come in parts.
 _BYTES = {piece: at for at, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
@@ -19,7 +19,7 @@ def tokenizer() -> Tokenizer:
 
 def pieces(tokenizer: Tokenizer, text: str, *stop: str) -> list[str]:
     """What is said after each byte until the text is over, and at the end."""
-    said, found = Text(tokenizer, stop), []
+    said, found = StreamedText(tokenizer, stop), []
     for token in tokenizer.encode(text).ids:
         found.append(said.add(token))
         if said.is_over:
@@ -35,7 +35,7 @@ def test_pieces_make_up_the_text(tokenizer: Tokenizer, text: str) -> None:
 
 
 def test_half_a_character_is_told_at_the_end(tokenizer: Tokenizer) -> None:
-    said = Text(tokenizer, ())
+    said = StreamedText(tokenizer, ())
     ids = tokenizer.encode("a€").ids
     assert [said.add(token) for token in ids[:-1]] == ["a", "", ""]
     assert said.end() == "\ufffd"

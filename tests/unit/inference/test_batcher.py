@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from inference.batching.batcher import Batcher, Limits
-from inference.batching.limits import Limits as QueueLimits
+from inference.batching.batcher import Batcher, BatcherLimits
+from inference.batching.limits import BatcherLimits as QueueLimits
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
 
@@ -26,7 +26,7 @@ def test_a_lone_request_runs_at_once_on_its_own_thread(kitchen: Kitchen) -> None
         threads.append(threading.get_ident())
         return kitchen.work(requests)
 
-    batcher = Batcher(work, Limits(8, 8, delay=60.0))
+    batcher = Batcher(work, BatcherLimits(8, 8, delay=60.0))
     started = time.monotonic()
     assert batcher.submit(rows(3)).tolist() == [[2.0, 2.0]] * 3
     assert time.monotonic() - started < 30
@@ -34,7 +34,7 @@ def test_a_lone_request_runs_at_once_on_its_own_thread(kitchen: Kitchen) -> None
 
 
 def test_who_comes_meanwhile_runs_together(kitchen: Kitchen) -> None:
-    batcher = Batcher(kitchen.work, Limits(4, 100))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 100))
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
@@ -53,7 +53,7 @@ def test_who_comes_meanwhile_runs_together(kitchen: Kitchen) -> None:
 
 
 def test_lanes_run_side_by_side(kitchen: Kitchen) -> None:
-    batcher = Batcher(kitchen.work, Limits(4, 4, lanes=2))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 4, lanes=2))
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(batcher.submit, rows()) for _ in range(2)]
         kitchen.wait_entered()
@@ -65,7 +65,7 @@ def test_lanes_run_side_by_side(kitchen: Kitchen) -> None:
 
 
 def test_the_queue_is_bounded_in_rows(kitchen: Kitchen) -> None:
-    batcher = Batcher(kitchen.work, Limits(4, 5))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 5))
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
@@ -83,12 +83,12 @@ def test_the_queue_is_bounded_in_rows(kitchen: Kitchen) -> None:
 @pytest.mark.parametrize("count", [0, 5])
 def test_a_request_must_fit_a_batch(kitchen: Kitchen, count: int) -> None:
     with pytest.raises(Refusal) as refused:
-        Batcher(kitchen.work, Limits(4, 8)).submit(rows(count))
+        Batcher(kitchen.work, BatcherLimits(4, 8)).submit(rows(count))
     assert refused.value.reason is Reason.BATCH_TOO_LARGE
 
 
 def test_a_deadline_ends_the_wait_and_the_item_never_runs(kitchen: Kitchen) -> None:
-    batcher = Batcher(kitchen.work, Limits(4, 8))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
@@ -103,7 +103,7 @@ def test_a_deadline_ends_the_wait_and_the_item_never_runs(kitchen: Kitchen) -> N
 
 def test_a_passed_deadline_is_refused_without_a_run(kitchen: Kitchen) -> None:
     kitchen.open.set()
-    batcher = Batcher(kitchen.work, Limits(4, 8))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     with pytest.raises(Refusal) as refused:
         batcher.submit(rows(), time.monotonic() - 1)
     assert refused.value.reason is Reason.DEADLINE_TOO_SHORT
@@ -119,7 +119,7 @@ def test_a_deadline_within_the_run_frees_the_caller_alone(kitchen: Kitchen) -> N
             assert held.wait(60)
         return kitchen.work(requests)
 
-    batcher = Batcher(work, Limits(4, 8))
+    batcher = Batcher(work, BatcherLimits(4, 8))
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
@@ -136,7 +136,7 @@ def test_a_deadline_within_the_run_frees_the_caller_alone(kitchen: Kitchen) -> N
 
 
 def test_work_whose_caller_has_gone_is_dropped(kitchen: Kitchen) -> None:
-    batcher = Batcher(kitchen.work, Limits(4, 8))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
@@ -153,7 +153,7 @@ def test_work_whose_caller_has_gone_is_dropped(kitchen: Kitchen) -> None:
 
 
 def test_a_failed_batch_fails_its_members_and_no_other(kitchen: Kitchen) -> None:
-    batcher = Batcher(kitchen.work, Limits(4, 8))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     kitchen.fails = True
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(batcher.submit, rows())]
@@ -169,7 +169,7 @@ def test_a_failed_batch_fails_its_members_and_no_other(kitchen: Kitchen) -> None
 
 
 def test_closing_refuses_the_new_and_finishes_the_queued(kitchen: Kitchen) -> None:
-    batcher = Batcher(kitchen.work, Limits(1, 8))
+    batcher = Batcher(kitchen.work, BatcherLimits(1, 8))
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(batcher.submit, rows())]
         kitchen.wait_entered()
@@ -205,7 +205,7 @@ def test_an_interrupted_waiter_does_not_keep_the_lane(
         def release(self) -> None:
             self._told.set()
 
-    batcher = Batcher(kitchen.work, Limits(4, 8))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
@@ -223,7 +223,7 @@ def test_an_interrupted_waiter_does_not_keep_the_lane(
 
 def test_many_threads_each_get_their_own_rows_back(kitchen: Kitchen) -> None:
     kitchen.open.set()
-    batcher = Batcher(kitchen.work, Limits(8, 1000, delay=0.0002, lanes=2))
+    batcher = Batcher(kitchen.work, BatcherLimits(8, 1000, delay=0.0002, lanes=2))
 
     def call(number: int) -> bool:
         x = rows(1 + number % 3, number)
@@ -244,7 +244,7 @@ def test_whatever_is_refused_no_lane_and_no_place_is_lost(lanes: int) -> None:
             raise ArithmeticError("burnt")
         return requests
 
-    batcher = Batcher(work, Limits(6, 12, delay=0.0002, lanes=lanes))
+    batcher = Batcher(work, BatcherLimits(6, 12, delay=0.0002, lanes=lanes))
     refused: set[Reason] = set()
 
     def call(number: int) -> None:

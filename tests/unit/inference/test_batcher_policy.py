@@ -7,9 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from inference.batching.batcher import Batcher
-from inference.batching.capacity import Capacity
-from inference.batching.cost_model import Pace
-from inference.batching.limits import Limits
+from inference.batching.capacity import RowCapacity
+from inference.batching.cost_model import RateEstimate
+from inference.batching.limits import BatcherLimits
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows, until
 
@@ -38,7 +38,7 @@ def learn(batcher: Batcher[Rows, Rows], fixed: float, per_row: float) -> None:
 
 def test_a_batch_stops_at_the_largest_preferred_size_that_it_could_have() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(16, 100, preferred=(4, 8)))
+    batcher = Batcher(kitchen.work, BatcherLimits(16, 100, preferred=(4, 8)))
     with Pool(16) as pool:
         futures = [begin(pool, kitchen, batcher)]
         futures += [add(pool, batcher) for _ in range(14)]
@@ -56,7 +56,7 @@ def test_who_floods_does_not_starve_another() -> None:
         ran.append([float(part[0, 0]) for part in requests])
         return kitchen.work(requests)
 
-    batcher = Batcher(work, Limits(2, 100))
+    batcher = Batcher(work, BatcherLimits(2, 100))
     with Pool(32) as pool:
         futures = [begin(pool, kitchen, batcher)]
         futures += [add(pool, batcher, caller="greedy") for _ in range(20)]
@@ -70,7 +70,7 @@ def test_who_floods_does_not_starve_another() -> None:
 
 def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(4, 4))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 4))
     with Pool(8) as pool:
         futures = [begin(pool, kitchen, batcher)]
         greedy = [add(pool, batcher, caller="greedy") for _ in range(4)]
@@ -88,7 +88,7 @@ def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
 
 def test_a_full_queue_says_when_it_may_have_room() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(4, 4))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 4))
     learn(batcher, 0.5, 0.25)
     with Pool(4) as pool:
         futures = [begin(pool, kitchen, batcher), add(pool, batcher, 4)]
@@ -103,7 +103,7 @@ def test_a_full_queue_says_when_it_may_have_room() -> None:
 def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
     kitchen = Kitchen()
     kitchen.open.set()
-    batcher = Batcher(kitchen.work, Limits(4, 8))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     learn(batcher, 200.0, 0.0)
     with pytest.raises(Refusal) as refused:
         batcher.submit(rows(), time.monotonic() + 50)
@@ -123,7 +123,7 @@ def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
 
 def test_a_request_has_a_timeout_of_its_own() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(4, 8, timeout=2.0))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 8, timeout=2.0))
     with Pool(2) as pool:
         first = begin(pool, kitchen, batcher)
         late = pool.submit(batcher.submit, rows(), time.monotonic() + 100)
@@ -134,7 +134,7 @@ def test_a_request_has_a_timeout_of_its_own() -> None:
 
 def test_with_one_level_nobody_overtakes() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(3, 100, levels=1))
+    batcher = Batcher(kitchen.work, BatcherLimits(3, 100, levels=1))
     with Pool(4) as pool:
         futures = [begin(pool, kitchen, batcher), add(pool, batcher, 2)]
         futures.append(pool.submit(batcher.submit, rows(3), None, None, True))
@@ -147,9 +147,9 @@ def test_with_one_level_nobody_overtakes() -> None:
 
 def test_batches_keep_within_what_memory_has_room_for() -> None:
     kitchen = Kitchen()
-    capacity = Capacity(8)
+    capacity = RowCapacity(8)
     capacity.halve(4)
-    batcher = Batcher(kitchen.work, Limits(8, 100), capacity)
+    batcher = Batcher(kitchen.work, BatcherLimits(8, 100), capacity)
     with Pool(8) as pool:
         futures = [begin(pool, kitchen, batcher)]
         futures += [add(pool, batcher) for _ in range(4)]
@@ -165,7 +165,7 @@ def test_batches_keep_within_what_memory_has_room_for() -> None:
 def test_an_idle_lane_and_an_even_load_wait_for_nobody(gap: float | None) -> None:
     kitchen = Kitchen()
     kitchen.open.set()
-    batcher = Batcher(kitchen.work, Limits(8, 100, delay=600.0))
+    batcher = Batcher(kitchen.work, BatcherLimits(8, 100, delay=600.0))
     learn(batcher, 0.001, 0.0001)
     begun = time.monotonic()
     for _ in range(20):
@@ -177,7 +177,7 @@ def test_an_idle_lane_and_an_even_load_wait_for_nobody(gap: float | None) -> Non
 
 def test_in_a_burst_a_leader_waits_for_those_who_are_about_to_come() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(8, 100, delay=200.0))
+    batcher = Batcher(kitchen.work, BatcherLimits(8, 100, delay=200.0))
     # Where a run costs minutes and another row nothing, it pays to wait a little.
     learn(batcher, 600.0, 0.0)
     with Pool(16) as pool:
@@ -208,7 +208,7 @@ def test_a_leader_yields_to_those_who_join_it(
 ) -> None:
     kitchen = Kitchen()
     kitchen.open.set()
-    batcher = Batcher(kitchen.work, Limits(most, 100))
+    batcher = Batcher(kitchen.work, BatcherLimits(most, 100))
     batcher._pace.fixed = fixed
     seen: list[bool] = []
     with Pool(8) as pool:
@@ -231,7 +231,7 @@ DELAY = 1000.0
 RUN, GAP, LEFT = 100.0, 20.0, 110.0
 
 
-class Known(Pace):
+class Known(RateEstimate):
     """Knows what runs take, and learns nothing more."""
 
     def __init__(self) -> None:
@@ -246,7 +246,7 @@ class Known(Pace):
 @pytest.mark.parametrize("hurried", [0, 1], ids=["the leader", "who comes along"])
 def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(8, 100, delay=DELAY))
+    batcher = Batcher(kitchen.work, BatcherLimits(8, 100, delay=DELAY))
     # A run costs minutes and another row nothing, so it pays to wait for the next.
     batcher._pace = Known()
     waited: list[float] = []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.batching.limits import Batching, BatchingBounds, Limits, OperatorBounds
+from inference.batching.limits import BatcherLimits, Batching, BatchingBounds, OperatorBounds
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, read_settings
 
@@ -90,8 +90,8 @@ def test_no_bound_is_ever_loosened(bounds: BatchingBounds, signed: Batching) -> 
 
 
 def test_limits_follow_from_it_and_from_the_machine() -> None:
-    assert Limits.of(SIGNED, 8) == Limits(64, 4096, 0.0003, 3, (8, 32, 64), 2.0, 2)
-    assert Limits.of(PLAIN, 8) == Limits(64, 4096, 0.0003, 8)
+    assert BatcherLimits.of(SIGNED, 8) == BatcherLimits(64, 4096, 0.0003, 3, (8, 32, 64), 2.0, 2)
+    assert BatcherLimits.of(PLAIN, 8) == BatcherLimits(64, 4096, 0.0003, 8)
 
 
 def sections(folder: Path, text: str) -> OperatorBounds:

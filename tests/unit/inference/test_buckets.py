@@ -5,14 +5,14 @@ from functools import partial
 
 import pytest
 
-from inference.batching.batcher import Batcher, Limits
+from inference.batching.batcher import Batcher, BatcherLimits
 from tests.support.kitchen import Kitchen, queued, rows
 
 
 @pytest.mark.parametrize("urgent", [False, True])
 def test_only_requests_of_one_bucket_share_a_batch(urgent: bool) -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(100, 100))
+    batcher = Batcher(kitchen.work, BatcherLimits(100, 100))
     with ThreadPoolExecutor(8) as pool:
         ask = partial(pool.submit, batcher.submit)
         futures = [ask(rows())]
@@ -30,7 +30,7 @@ def test_only_requests_of_one_bucket_share_a_batch(urgent: bool) -> None:
 def test_whoever_comes_next_leads_whatever_its_bucket() -> None:
     """Others of the running batch's bucket pass it once, and not for ever."""
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(4, 100))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 100))
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(batcher.submit, rows())]
         kitchen.wait_entered()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.batching.capacity import Capacity
+from inference.batching.capacity import RowCapacity
 from sealgate.reasons import Reason, Refusal
 
 
@@ -30,14 +30,14 @@ class Cramped:
         return x * 2, x.sum(axis=1)
 
 
-def run(capacity: Capacity, x: np.ndarray, work: Cramped) -> tuple[list[np.ndarray], int]:
+def run(capacity: RowCapacity, x: np.ndarray, work: Cramped) -> tuple[list[np.ndarray], int]:
     halved: list[int] = []
     found = capacity.run(x, work, lambda: halved.append(capacity.rows()))
     return list(found), len(halved)
 
 
 def test_rows_that_do_not_fit_are_run_in_halves_and_the_limit_is_remembered() -> None:
-    capacity, work = Capacity(64, clock=Clock()), Cramped(10)
+    capacity, work = RowCapacity(64, clock=Clock()), Cramped(10)
     x = np.arange(128, dtype=np.float32).reshape(64, 2)
     (doubled, sums), halved = run(capacity, x, work)
     assert np.array_equal(doubled, 2 * x)
@@ -51,7 +51,7 @@ def test_rows_that_do_not_fit_are_run_in_halves_and_the_limit_is_remembered() ->
 
 def test_after_a_while_the_limit_doubles_step_by_step() -> None:
     clock = Clock()
-    capacity = Capacity(64, recovery=60, clock=clock)
+    capacity = RowCapacity(64, recovery=60, clock=clock)
     assert capacity.halve(32) == 16
     for after, rows in ((59, 16), (1, 32), (59, 32), (1, 64), (1000, 64)):
         clock.now += after
@@ -59,7 +59,7 @@ def test_after_a_while_the_limit_doubles_step_by_step() -> None:
 
 
 def test_one_row_that_does_not_fit_is_refused() -> None:
-    capacity = Capacity(4, clock=Clock())
+    capacity = RowCapacity(4, clock=Clock())
     with pytest.raises(Refusal) as refused:
         run(capacity, np.ones((4, 2), np.float32), Cramped(0))
     assert refused.value.reason is Reason.OUT_OF_MEMORY
@@ -69,6 +69,6 @@ def test_one_row_that_does_not_fit_is_refused() -> None:
 def test_other_failures_are_not_tried_again() -> None:
     work = Cramped(0, Reason.INTERNAL)
     with pytest.raises(Refusal) as refused:
-        run(Capacity(4, clock=Clock()), np.ones((4, 2), np.float32), work)
+        run(RowCapacity(4, clock=Clock()), np.ones((4, 2), np.float32), work)
     assert refused.value.reason is Reason.INTERNAL
     assert work.tried == [4]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inference.engine.ready_version import ReadyVersion
-from inference.runtime.cpu import SMALL_GRAPH, Cores, CpuSettings, Running
+from inference.runtime.cpu import SMALL_GRAPH, CorePool, CpuSettings, RunSettings
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, clean_rows
 
@@ -39,15 +39,15 @@ class Crowd:
                 Crowd.now -= 1
 
 
-@pytest.mark.parametrize(("cores", "most"), [(Cores(2, patience=60), 2), (None, 4)])
+@pytest.mark.parametrize(("cores", "most"), [(CorePool(2, patience=60), 2), (None, 4)])
 def test_versions_together_run_no_more_than_there_are_cores(
-    cores: Cores | None, most: int, monkeypatch: pytest.MonkeyPatch
+    cores: CorePool | None, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = VersionFiles.of(LARGE).encode()
     assert len(files["model.int8.onnx"]) >= SMALL_GRAPH
     monkeypatch.setattr(Crowd, "most", 0)
     versions = [
-        ReadyVersion.build(str(number), files, CpuSettings(2), running=Running(cores=cores))
+        ReadyVersion.build(str(number), files, CpuSettings(2), running=RunSettings(cores=cores))
         for number in range(2)
     ]
     for version in versions:
@@ -69,7 +69,7 @@ def test_versions_together_run_no_more_than_there_are_cores(
 
 
 def test_one_that_hangs_does_not_stop_the_others() -> None:
-    cores = Cores(1, patience=0.01)
+    cores = CorePool(1, patience=0.01)
     with cores.taken(1) as first, cores.taken(2) as second:
         assert (first, second) == (True, False)
     with cores.taken(1) as again:
@@ -91,15 +91,15 @@ class Stuck:
         return self._session.run(feeds)
 
 
-def is_free(cores: Cores) -> bool:
+def is_free(cores: CorePool) -> bool:
     with cores.taken("another") as free:
         return free
 
 
 def test_a_run_that_was_given_up_frees_its_core() -> None:
-    cores = Cores(1, patience=0.01)
+    cores = CorePool(1, patience=0.01)
     files = VersionFiles.of(LARGE).encode()
-    version = ReadyVersion.build("", files, CpuSettings(2), running=Running(cores=cores))
+    version = ReadyVersion.build("", files, CpuSettings(2), running=RunSettings(cores=cores))
     version._served = stuck = Stuck(version._served)
     with ThreadPoolExecutor(1) as pool:
         hung = pool.submit(version.submit, clean_rows(LARGE, 1))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from inference.batching.cost_model import Costs
+from inference.batching.cost_model import BatchCosts
 
-COSTS = Costs(((1, 2.0), (4, 5.0), (8, 6.0)), lanes=2)
+COSTS = BatchCosts(((1, 2.0), (4, 5.0), (8, 6.0)), lanes=2)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_between_sizes_in_proportion_and_beyond_in_whole_batches(rows: int, seco
 )
 def test_what_an_engine_may_not_say(batches: tuple[tuple[int, float], ...], lanes: int) -> None:
     with pytest.raises(ValueError, match=r"ascend|some time"):
-        Costs(batches, lanes)
+        BatchCosts(batches, lanes)
 
 
 class Clock:
@@ -51,7 +51,7 @@ class Clock:
 
 def test_each_size_is_measured_up_to_the_largest() -> None:
     clock = Clock()
-    costs = Costs.measured(clock.work, np.zeros((3, 5)), 12, 2, clock)
+    costs = BatchCosts.measured(clock.work, np.zeros((3, 5)), 12, 2, clock)
     assert [rows for rows, _ in costs.batches] == [1, 2, 4, 8, 12]
     assert costs.seconds(12) == pytest.approx(0.012)
     assert costs.lanes == 2
@@ -63,6 +63,6 @@ def test_what_takes_too_long_to_measure_is_cut_short() -> None:
     def slow(x: np.ndarray) -> None:
         clock.now += 0.5
 
-    costs = Costs.measured(slow, np.zeros((3, 5)), 64, 1, clock)
+    costs = BatchCosts.measured(slow, np.zeros((3, 5)), 64, 1, clock)
     assert costs.batches == ((1, 0.5),)
     assert costs.seconds(4) == 2.0

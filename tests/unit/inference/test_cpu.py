@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.runtime import cpu
-from inference.runtime.cpu import SMALL_GRAPH, CpuSettings, Spread, available_cores
+from inference.runtime.cpu import SMALL_GRAPH, CpuSettings, GraphSpread, available_cores
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def test_this_machine_has_a_core() -> None:
 
 
 def test_a_small_graph_takes_one_core_and_a_large_one_all() -> None:
-    assert CpuSettings(8).spread(SMALL_GRAPH - 1) == Spread(lanes=1, threads=1)
-    assert CpuSettings(8).spread(SMALL_GRAPH) == Spread(lanes=8, threads=1)
-    assert CpuSettings(8, threads_per_run=3).spread(SMALL_GRAPH) == Spread(lanes=2, threads=3)
+    assert CpuSettings(8).spread(SMALL_GRAPH - 1) == GraphSpread(lanes=1, threads=1)
+    assert CpuSettings(8).spread(SMALL_GRAPH) == GraphSpread(lanes=8, threads=1)
+    assert CpuSettings(8, threads_per_run=3).spread(SMALL_GRAPH) == GraphSpread(lanes=2, threads=3)
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(0, 1), (2, 3), (1, 0)])

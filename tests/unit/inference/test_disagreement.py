@@ -9,12 +9,12 @@ import pytest
 
 from inference.engine import ready_version
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.result import Answer
-from inference.engine.stages import Serving
-from inference.runtime.cpu import CpuSettings, Running
+from inference.engine.result import InferenceResult
+from inference.engine.stages import ServingTarget
+from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.settings import RuntimeSettings
 from inference.screening.detector import DISAGREEING, Detector, Verdict
-from inference.screening.scoring import Scaling, Tail, Weights
+from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron
 from tests.support.two_stages import two_stage_files
@@ -78,7 +78,7 @@ def test_each_row_is_compared_in_whatever_company(ready: ReadyVersion) -> None:
 
 
 def test_a_batch_of_fixed_size_compares_its_own_rows() -> None:
-    running = Running(RuntimeSettings(deterministic=True))
+    running = RunSettings(RuntimeSettings(deterministic=True))
     ready = build(compared(FILES.detector), running=running)
     assert {verdict(ready, row) for row in APART} == {Verdict.ADVERSARIAL}
     assert {verdict(ready, row) for row in SURE} == {Verdict.CLEAN}
@@ -88,7 +88,7 @@ def test_a_batch_of_fixed_size_compares_its_own_rows() -> None:
 def test_rows_that_the_first_stage_lets_pass_have_no_twin(deterministic: bool) -> None:
     """Its score is the margin's, and that of rows on which both disagree is small."""
     files, staged = two_stage_files(MODEL, -0.5)
-    running = Running(RuntimeSettings(deterministic=deterministic))
+    running = RunSettings(RuntimeSettings(deterministic=deterministic))
     ready = build(compared(staged), files, running=running)
     x = np.concatenate([SURE[:4], APART])
     answer = ready.submit(x)
@@ -119,7 +119,7 @@ def test_what_is_compared_is_what_was_answered(stages: int) -> None:
     files, detector = (
         (FILES.encode(), FILES.detector) if stages == 1 else two_stage_files(MODEL, -9)
     )
-    near = Serving(Elsewhere(False), 1, "elsewhere", tolerance=9.0)
+    near = ServingTarget(Elsewhere(False), 1, "elsewhere", tolerance=9.0)
     ready = build(compared(detector), files, serving=near)
     assert (ready.submit(APART).features[:, -1] == 0).all()
     ready._served = Elsewhere(True)
@@ -139,8 +139,8 @@ def test_an_answer_of_another_shape_is_refused(ready: ReadyVersion) -> None:
 
 
 def test_the_comparison_is_no_feature_of_the_graph() -> None:
-    weights = Weights(0.0, (1.0,) * 3, (0.0,) * 6, Tail(0.0, 1.0))
-    scaling = Scaling((0.0,) * 3, (1.0,) * 3, 6.0)
+    weights = ScoringWeights(0.0, (1.0,) * 3, (0.0,) * 6, ScoreTail(0.0, 1.0))
+    scaling = FeatureScaling((0.0,) * 3, (1.0,) * 3, 6.0)
     narrow = replace(FILES.detector, scaling=scaling, clean=weights, trained=weights)
     # As wide as the graph's features, with one of them missing.
     assert compared(narrow).width == FILES.detector.width
@@ -152,5 +152,5 @@ def test_the_comparison_is_no_feature_of_the_graph() -> None:
 def test_what_crossed_a_wire_is_judged_alike(ready: ReadyVersion) -> None:
     for x in (APART, SURE):
         here = ready.submit(x)
-        there = Answer.judged(here.outputs, here.features, ready.detector)
+        there = InferenceResult.judged(here.outputs, here.features, ready.detector)
         assert (there.score, there.verdict) == (here.score, here.verdict)

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from inference.backends.oip.server import ForeignSettings
+from inference.backends.oip.server import OipSettings
 from sealgate.settings import ConfigError
 
 LOCAL = "127.0.0.1:8081"
 
 
 def test_without_an_address_there_is_none() -> None:
-    assert ForeignSettings().address == ""
+    assert OipSettings().address == ""
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_without_an_address_there_is_none() -> None:
     ],
 )
 def test_what_the_server_calls_a_version(settings: dict[str, str], named: tuple[str, str]) -> None:
-    assert ForeignSettings(LOCAL, **settings).named("digits", 3) == named
+    assert OipSettings(LOCAL, **settings).named("digits", 3) == named
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_what_the_server_calls_a_version(settings: dict[str, str], named: tuple[
 )
 def test_what_is_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        ForeignSettings(**({"address": LOCAL} | settings))
+        OipSettings(**({"address": LOCAL} | settings))
 
 
 def test_another_machine_needs_tls() -> None:
-    assert ForeignSettings("models.example:8081", authority=Path("a.pem")).authority
+    assert OipSettings("models.example:8081", authority=Path("a.pem")).authority

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inference.engine.table import EMPTY, Closed, Indexed, Live, Table
+from inference.engine.table import EMPTY, ClosedAlias, IndexedVersion, LiveTable, LiveVersion
 from sealgate.reasons import Reason
 
 UNTIL = 100.0
@@ -12,31 +12,33 @@ NOT_LOADED: Any = None
 UNPROVED: Any = None
 
 
-def live(model: str, alias: str, version: int, until: float = UNTIL) -> Live:
+def live(model: str, alias: str, version: int, until: float = UNTIL) -> LiveVersion:
     digests = ("sha256:1", "sha256:2")
-    return Live(model, alias, version, "sha256:0", 1, *digests, until, NOT_LOADED, UNPROVED)
+    return LiveVersion(model, alias, version, "sha256:0", 1, *digests, until, NOT_LOADED, UNPROVED)
 
 
-def table(lives: list[Live], closed: dict[tuple[str, str], Closed]) -> Table:
-    return Table.of(None, UNTIL, 0.0, {(item.model, item.alias): item for item in lives}, closed)
+def table(lives: list[LiveVersion], closed: dict[tuple[str, str], ClosedAlias]) -> LiveTable:
+    return LiveTable.of(
+        None, UNTIL, 0.0, {(item.model, item.alias): item for item in lives}, closed
+    )
 
 
 def test_versions_are_listed_once_and_in_order() -> None:
     found = table(
         [live("b", "production", 2), live("b", "canary", 10), live("a", "production", 3)],
         {
-            ("b", "shadow"): Closed(2, Reason.VERSION_NOT_LIVE),
-            ("c", "production"): Closed(0, Reason.VERSION_NOT_LIVE),
-            ("c", "canary"): Closed(7, Reason.VERSION_REVOKED),
+            ("b", "shadow"): ClosedAlias(2, Reason.VERSION_NOT_LIVE),
+            ("c", "production"): ClosedAlias(0, Reason.VERSION_NOT_LIVE),
+            ("c", "canary"): ClosedAlias(7, Reason.VERSION_REVOKED),
         },
     ).index(UNTIL - 1)
     assert found == [
-        Indexed("a", 3, None),
+        IndexedVersion("a", 3, None),
         # An alias that does not answer takes nothing from another that does.
-        Indexed("b", 2, None),
-        Indexed("b", 10, None),
-        Indexed("c", 0, Reason.VERSION_NOT_LIVE),
-        Indexed("c", 7, Reason.VERSION_REVOKED),
+        IndexedVersion("b", 2, None),
+        IndexedVersion("b", 10, None),
+        IndexedVersion("c", 0, Reason.VERSION_NOT_LIVE),
+        IndexedVersion("c", 7, Reason.VERSION_REVOKED),
     ]
 
 
@@ -46,7 +48,7 @@ def test_versions_are_listed_once_and_in_order() -> None:
 )
 def test_what_is_covered_no_longer_says_so(clock: float, until: float, reason: Reason) -> None:
     found = table([live("a", "production", 3, until)], {})
-    assert found.index(clock) == [Indexed("a", 3, reason)]
+    assert found.index(clock) == [IndexedVersion("a", 3, reason)]
 
 
 def test_nothing_is_live_before_the_first_update() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inference.runtime import machine
-from inference.runtime.machine import Gpu, Machine, find_gpus, instructions
+from inference.runtime.machine import Gpu, HostMachine, find_gpus, instructions
 
 X86 = "processor\t: 0\nflags\t\t: fpu sse avx2 avx512f avx512_vnni avx512vl\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm\n"
@@ -51,7 +51,7 @@ def test_a_gpu_that_onnxruntime_cannot_use_says_why(
 ) -> None:
     monkeypatch.setattr(machine, "find_gpus", lambda: (Gpu("NVIDIA L4", 1),))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = Machine.look(tmp_path / "not" / "there")
+    found = HostMachine.look(tmp_path / "not" / "there")
     assert "provider = 'cuda' cannot be used here" in found.gpu_problem
     assert found.free_disk > 0
     assert 1 <= found.cores <= found.cores_of_machine

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from inference.llm.request import PromptScreen, Terms
-from inference.model.config import Data, ModelConfig
+from inference.llm.request import GeneratorTerms, PromptScreen
+from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
@@ -22,7 +22,9 @@ from tests.support.version_files import VersionFiles, compared
 
 COLUMNS = Path(__file__).parents[3] / "demo" / "models" / "breast-cancer-1" / "model.json"
 SCREEN = PromptScreen(16, 5.5, 0.05, 0.9, 60, 0.4)
-TERMS = Terms("tiny", "small", "tests", Data("a manual", "PSF"), 64, 32, SCREEN)
+TERMS = GeneratorTerms(
+    "tiny", "small", "tests", TrainingDataInfo("a manual", "PSF"), 64, 32, SCREEN
+)
 MODELS: dict[str, dict[str, Any]] = {
     "WordLevel": {},
     "WordPiece": {
@@ -146,4 +148,4 @@ def test_detector() -> None:
 
 
 def test_terms_of_a_language_model() -> None:
-    check(json.loads(TERMS.encode()), canonical.encode, Terms.decode)
+    check(json.loads(TERMS.encode()), canonical.encode, GeneratorTerms.decode)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from inference.batching.cost_model import Pace
+from inference.batching.cost_model import RateEstimate
 
 
-def measured(fixed: float, per_row: float, gap: float, lanes: int = 1) -> Pace:
-    pace = Pace(lanes)
+def measured(fixed: float, per_row: float, gap: float, lanes: int = 1) -> RateEstimate:
+    pace = RateEstimate(lanes)
     for rows in (1, 2, 4, 8) * 4:
         pace.ran(rows, fixed + per_row * rows)
     for number in range(40):
@@ -47,7 +47,7 @@ def test_a_long_gap_ends_a_burst_at_once() -> None:
 
 
 def test_runs_of_one_size_alone_do_not_tell_what_is_fixed() -> None:
-    pace = Pace()
+    pace = RateEstimate()
     for number in range(20):
         pace.ran(4, 0.01)
         pace.came(number * 1e-4, 1)
@@ -56,7 +56,7 @@ def test_runs_of_one_size_alone_do_not_tell_what_is_fixed() -> None:
 
 
 def test_a_few_runs_tell_nothing() -> None:
-    pace = Pace()
+    pace = RateEstimate()
     for rows in (1, 2, 4, 8, 1, 2, 4):
         pace.ran(rows, 60.0)
     assert (pace.seconds(8), pace.least(8), pace.worth_waiting_for()) == (0.0, 0.0, 0)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inference.batching.batcher import Batcher, Limits
+from inference.batching.batcher import Batcher, BatcherLimits
 from inference.batching.queue import OVERTAKEN
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
@@ -22,7 +22,7 @@ class Tasting(Kitchen):
 
 def test_urgent_requests_lead_and_the_rest_is_filled_up_in_order() -> None:
     kitchen = Tasting()
-    batcher = Batcher(kitchen.work, Limits(3, 100))
+    batcher = Batcher(kitchen.work, BatcherLimits(3, 100))
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(batcher.submit, rows())]
         kitchen.wait_entered()
@@ -38,7 +38,7 @@ def test_urgent_requests_lead_and_the_rest_is_filled_up_in_order() -> None:
 
 def test_ordinary_requests_are_run_however_many_urgent_ones_wait() -> None:
     kitchen = Tasting()
-    batcher = Batcher(kitchen.work, Limits(1, 100))
+    batcher = Batcher(kitchen.work, BatcherLimits(1, 100))
     with ThreadPoolExecutor(2 * OVERTAKEN + 4) as pool:
         futures = [pool.submit(batcher.submit, rows())]
         kitchen.wait_entered()
@@ -55,7 +55,7 @@ def test_ordinary_requests_are_run_however_many_urgent_ones_wait() -> None:
 
 def test_a_full_level_refuses_its_own_alone() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(2, 2))
+    batcher = Batcher(kitchen.work, BatcherLimits(2, 2))
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(batcher.submit, rows())]
         kitchen.wait_entered()
@@ -72,7 +72,7 @@ def test_a_full_level_refuses_its_own_alone() -> None:
 
 def test_an_urgent_request_whose_time_runs_out_leaves_the_queue() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(2, 2))
+    batcher = Batcher(kitchen.work, BatcherLimits(2, 2))
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
@@ -85,7 +85,7 @@ def test_an_urgent_request_whose_time_runs_out_leaves_the_queue() -> None:
 
 def test_the_time_in_the_queue_is_counted_for_those_who_were_run() -> None:
     kitchen = Kitchen()
-    batcher = Batcher(kitchen.work, Limits(4, 8))
+    batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()

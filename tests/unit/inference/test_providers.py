@@ -17,7 +17,7 @@ import pytest
 from inference.backends.local import LocalLoader
 from inference.engine.ready_version import ReadyVersion
 from inference.runtime import providers
-from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.session import Session
 from inference.runtime.settings import CUDA, PROVIDERS, TENSORRT, RuntimeSettings
 from sealgate.reasons import Reason
@@ -71,7 +71,7 @@ def test_a_fallback_is_recorded(absent: str, caplog: pytest.LogCaptureFixture) -
     LocalLoader(CpuSettings(1), settings=settings)
     assert f"cpu for want of {absent}" in caplog.text
     files = VersionFiles.of(MODEL).encode()
-    running = Running(settings)
+    running = RunSettings(settings)
     version = ReadyVersion.build("", files, CpuSettings(1), running=running)
     assert version.engine == f"in-process, digest checked, on cpu for want of {absent}"
     assert version.place == f"cpu for want of {absent}"

@@ -156,7 +156,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
-@pytest.mark.parametrize("module", ["inference.runtime.session", "publishing.quantize"])
+@pytest.mark.parametrize("module", ["inference.runtime.session", "publishing.quantization"])
 def test_loading_onnxruntime_starts_no_telemetry_thread(module: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     command = [sys.executable, "-c", _COUNT.format(module=module)]

@@ -9,11 +9,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inference.batching.capacity import Sizes, Work
+from inference.batching.capacity import BatchSizes, Work
 from inference.engine import ready_version
 from inference.engine.ready_version import ReadyVersion
 from inference.model.golden import Golden
-from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.session import BoundRuns, Session
 from inference.runtime.settings import RuntimeSettings
 from sealgate.reasons import Reason
@@ -23,7 +23,7 @@ from tests.support.version_files import VersionFiles, clean_rows
 
 # Wide enough for the processor's kernels to sum in several orders.
 MODEL = Perceptron.random(inputs=96, hidden=80, classes=7)
-DETERMINISTIC = Running(RuntimeSettings(deterministic=True))
+DETERMINISTIC = RunSettings(RuntimeSettings(deterministic=True))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ DETERMINISTIC = Running(RuntimeSettings(deterministic=True))
     [(1, (1,)), (12, (12,)), (16, (16,)), (64, (16, 32, 64)), (100, (16, 32, 64, 100))],
 )
 def test_the_sizes_of_a_batch(most: int, sizes: tuple[int, ...]) -> None:
-    assert Sizes.upto(most).sizes == sizes
+    assert BatchSizes.upto(most).sizes == sizes
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_rows_are_filled_up_and_come_out_in_order(
         return x * 2, x[:, 0]
 
     x = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
-    doubled, first = Sizes((16, 32), spacing).run(x, work)
+    doubled, first = BatchSizes((16, 32), spacing).run(x, work)
     assert np.array_equal(doubled, x * 2)
     assert np.array_equal(first, x[:, 0])
     assert seen == asked
@@ -83,7 +83,7 @@ def test_no_more_are_run_at_once_than_there_is_room_for(
         return (x,)
 
     x = np.arange(40, dtype=np.float32)[:, np.newaxis]
-    assert np.array_equal(Sizes((16, 32, 64), spacing).run(x, work, room)[0], x)
+    assert np.array_equal(BatchSizes((16, 32, 64), spacing).run(x, work, room)[0], x)
     assert seen == asked
 
 
@@ -101,19 +101,21 @@ def kernel(period: int) -> Work:
 @pytest.mark.parametrize(
     ("period", "most", "expected"),
     [
-        (1, 64, Sizes((16, 32, 64))),
-        (2, 64, Sizes((16, 32, 64), spacing=2)),
-        (4, 64, Sizes((16, 32, 64), spacing=4)),
+        (1, 64, BatchSizes((16, 32, 64))),
+        (2, 64, BatchSizes((16, 32, 64), spacing=2)),
+        (4, 64, BatchSizes((16, 32, 64), spacing=4)),
         # No spacing helps: one by one.
-        (3, 64, Sizes((1,))),
-        (1, 18, Sizes((1,))),
-        (1, 1, Sizes((1,))),
+        (3, 64, BatchSizes((1,))),
+        (1, 18, BatchSizes((1,))),
+        (1, 1, BatchSizes((1,))),
     ],
 )
-def test_places_that_are_treated_alike_are_found(period: int, most: int, expected: Sizes) -> None:
+def test_places_that_are_treated_alike_are_found(
+    period: int, most: int, expected: BatchSizes
+) -> None:
     x = np.random.default_rng(1).random((9, 2), np.float32)
     work = kernel(period)
-    found = Sizes.steady(most, x, work)
+    found = BatchSizes.steady(most, x, work)
     assert found == expected
     whole = found.run(x, work)[0]
     for size in (1, 2, 4):
@@ -123,7 +125,7 @@ def test_places_that_are_treated_alike_are_found(period: int, most: int, expecte
 
 def test_no_sizes_change_nothing() -> None:
     x = np.ones((5, 2), np.float32)
-    assert Sizes().run(x, lambda rows: (rows,))[0] is x
+    assert BatchSizes().run(x, lambda rows: (rows,))[0] is x
 
 
 def test_answers_and_what_screening_measures_are_equal_bit_for_bit() -> None:
@@ -182,7 +184,7 @@ def test_how_far_answers_may_be_off_is_stated_and_checked(
     monkeypatch.setattr(ready_version, "open_response", response)
 
     def build() -> ReadyVersion:
-        return ReadyVersion.build("", files, CpuSettings(1), running=Running(settings))
+        return ReadyVersion.build("", files, CpuSettings(1), running=RunSettings(settings))
 
     if loads:
         build()

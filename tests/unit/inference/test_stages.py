@@ -9,9 +9,9 @@ import pytest
 
 from inference.engine import ready_version
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.stages import Serving
+from inference.engine.stages import ServingTarget
 from inference.runtime.cpu import CpuSettings
-from inference.screening.scoring import Scaling, Tail, Weights
+from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron, constant_model
 from tests.support.two_stages import two_stage_files
@@ -102,7 +102,7 @@ def test_where_another_server_answers_the_first_stage_runs_here() -> None:
         def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
             return [int8_logits(MODEL, feeds["x"])]
 
-    ready = build(serving=Serving(Elsewhere(), 1, "elsewhere"))
+    ready = build(serving=ServingTarget(Elsewhere(), 1, "elsewhere"))
     here = build()
     for at in range(4):
         row = X[at : at + 1]
@@ -119,8 +119,8 @@ def test_a_stage_of_another_last_layer_is_refused(size: int) -> None:
 
 
 def test_the_features_of_both_stages_are_counted() -> None:
-    weights = Weights(0.0, (1.0,) * 3, (0.0,) * 6, Tail(0.0, 1.0))
-    scaling = Scaling((0.0,) * 3, (1.0,) * 3, 6.0)
+    weights = ScoringWeights(0.0, (1.0,) * 3, (0.0,) * 6, ScoreTail(0.0, 1.0))
+    scaling = FeatureScaling((0.0,) * 3, (1.0,) * 3, 6.0)
     narrow = replace(DETECTOR, scaling=scaling, clean=weights, trained=weights)
     with pytest.raises(Refusal) as refused:
         build({**FILES, ready_version.DETECTOR: narrow.encode()})

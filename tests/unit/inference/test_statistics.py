@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from inference.engine.statistics import Duration, Ending, Executions, Phases, Statistics
+from inference.engine.statistics import BatchPhases, Duration, Executions, RequestEnding, Statistics
 
 
 def test_a_version_that_has_done_nothing_says_so() -> None:
@@ -14,12 +14,12 @@ def test_a_version_that_has_done_nothing_says_so() -> None:
 
 def test_a_batch_counts_once_by_its_size_and_once_for_each_request() -> None:
     statistics = Statistics()
-    statistics.executed(requests=3, rows=5, phases=Phases(1, 20, 300))
-    statistics.executed(requests=1, rows=5, phases=Phases(2, 30, 400))
-    statistics.executed(requests=1, rows=1, phases=Phases(1, 1, 1))
-    statistics.ended(Ending("clean", ""), 70)
-    statistics.ended(Ending("clean", ""), 80)
-    statistics.ended(Ending("clean", "RECORD_FAILED"), 9)
+    statistics.executed(requests=3, rows=5, phases=BatchPhases(1, 20, 300))
+    statistics.executed(requests=1, rows=5, phases=BatchPhases(2, 30, 400))
+    statistics.executed(requests=1, rows=1, phases=BatchPhases(1, 1, 1))
+    statistics.ended(RequestEnding("clean", ""), 70)
+    statistics.ended(RequestEnding("clean", ""), 80)
+    statistics.ended(RequestEnding("clean", "RECORD_FAILED"), 9)
     statistics.ran(300, 40)
     statistics.ran(500, 60)
     statistics.screened(first=6, graph=1)
@@ -30,10 +30,10 @@ def test_a_batch_counts_once_by_its_size_and_once_for_each_request() -> None:
     assert (report.screening, report.inference) == (Duration(2, 800), Duration(2, 100))
     assert (report.first, report.graph) == (6, 5)
     assert report.queue == Duration(5, 44)
-    assert report.by_request == Executions(5, Phases(6, 91, 1301))
+    assert report.by_request == Executions(5, BatchPhases(6, 91, 1301))
     assert report.by_size == {
-        1: Executions(1, Phases(1, 1, 1)),
-        5: Executions(2, Phases(3, 50, 700)),
+        1: Executions(1, BatchPhases(1, 1, 1)),
+        5: Executions(2, BatchPhases(3, 50, 700)),
     }
     assert (report.executions, report.inferences) == (3, 11)
 
@@ -43,13 +43,13 @@ def test_nothing_is_lost_between_threads() -> None:
 
     def work(_: int) -> None:
         for turn in range(500):
-            statistics.ended(Ending("clean", ""), 1)
-            statistics.ended(Ending("", "QUEUE_FULL"), 2)
-            statistics.executed(2, 1 + turn % 3, Phases(1, 2, 3))
+            statistics.ended(RequestEnding("clean", ""), 1)
+            statistics.ended(RequestEnding("", "QUEUE_FULL"), 2)
+            statistics.executed(2, 1 + turn % 3, BatchPhases(1, 2, 3))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     report = statistics.report(Duration())
     assert (report.success, report.fail) == (Duration(4000, 4000), Duration(4000, 8000))
-    assert report.by_request == Executions(8000, Phases(8000, 16000, 24000))
+    assert report.by_request == Executions(8000, BatchPhases(8000, 16000, 24000))
     assert report.executions == 4000

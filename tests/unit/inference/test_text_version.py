@@ -16,10 +16,10 @@ from inference.model.config import ModelConfig, TensorSpec
 from inference.model.forms import form_of
 from inference.model.golden import Golden
 from inference.model.inputs import model_input, tensors_of
-from inference.runtime.cpu import CpuSettings, Running
+from inference.runtime.cpu import CpuSettings, RunSettings
 from inference.runtime.settings import RuntimeSettings
 from inference.text import tokens
-from publishing.forward import Classifier
+from publishing.sandbox.forward import ServingGraph
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
 from tests.support import text_models
@@ -77,7 +77,7 @@ def test_a_text_that_has_too_many_tokens_is_refused_where_the_model_says_so() ->
     golden = Golden.decode(version_files()["golden.safetensors"], source().config)
     probe = form_of(config, source().tokenizer).probe()
     assert probe is not None
-    answers = Classifier.of(version_files()["model.int8.onnx"], config).logits(probe)
+    answers = ServingGraph.of(version_files()["model.int8.onnx"], config).logits(probe)
     files = {"golden_safetensors": replace(golden, probes=Golden(probe, answers)).encode()}
     strict = ready(model_json=config.encode(), **files)
     with pytest.raises(Refusal) as refused:
@@ -185,7 +185,7 @@ class Counted:
 def test_long_texts_are_run_a_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two rows of 32 tokens, and eight of 16.
     monkeypatch.setattr(tokens, "_MOST_PAIRS", 2 * 32**2)
-    running = Running(RuntimeSettings(deterministic=True))
+    running = RunSettings(RuntimeSettings(deterministic=True))
     ready_version = ReadyVersion.build("", version_files(), CpuSettings(1), running=running)
     ready_version._response = response = Counted(ready_version._response)
     texts, _ = sentences(31, 16)

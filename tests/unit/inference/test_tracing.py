@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from inference.observability import tracing
-from inference.observability.tracing import Parent, TraceSettings, parent_in
+from inference.observability.tracing import ParentSpan, TraceSettings, parent_in
 from sealgate.settings import ConfigError
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -14,7 +14,7 @@ GOOD = f"00-{TRACE}-{SPAN}-01"
 
 def test_a_traceparent_is_followed() -> None:
     found = parent_in([("x", "y"), ("traceparent", GOOD)])
-    assert found == Parent(int(TRACE, 16), int(SPAN, 16), 1)
+    assert found == ParentSpan(int(TRACE, 16), int(SPAN, 16), 1)
 
 
 @pytest.mark.parametrize(

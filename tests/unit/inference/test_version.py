@@ -13,7 +13,7 @@ from inference.model.config import Batching
 from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
 from inference.screening.detector import Verdict
-from inference.screening.scoring import Tail, Weights
+from inference.screening.scoring import ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron, constant_model
 from tests.support.version_files import VersionFiles, clean_rows, int8_logits, margin
@@ -69,7 +69,7 @@ def test_a_classifier_takes_the_one_input_of_the_configuration() -> None:
 def test_a_detector_of_another_width_is_refused() -> None:
     detector = FILES.detector
     scaling = replace(detector.scaling, center=(0.0,) * 3, spread=(1.0,) * 3)
-    weights = Weights(0.0, (1.0,) * 3, (0.0,) * 6, Tail(0.0, 1.0))
+    weights = ScoringWeights(0.0, (1.0,) * 3, (0.0,) * 6, ScoreTail(0.0, 1.0))
     narrow = replace(detector, scaling=scaling, clean=weights, trained=weights)
     assert refused(FILES.encode(detector_json=narrow.encode())) is Reason.GRAPH_MISMATCH
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.batching.queue import OVERTAKEN, WaitingLine
+from inference.batching.queue import OVERTAKEN, FairQueue
 
 
 @dataclass(eq=False)
@@ -19,8 +19,8 @@ class Guest:
     bucket: int = 0
 
 
-def line_of(*guests: Guest, room: int = 1000) -> WaitingLine[Guest]:
-    line: WaitingLine[Guest] = WaitingLine(room)
+def line_of(*guests: Guest, room: int = 1000) -> FairQueue[Guest]:
+    line: FairQueue[Guest] = FairQueue(room)
     for guest in guests:
         line.append(guest)
     return line
@@ -62,7 +62,7 @@ def test_who_leaves_the_line_makes_room() -> None:
         line.head()
 
 
-def flood(line: WaitingLine[Guest], caller: str, count: int, rows: int = 1) -> list[Guest]:
+def flood(line: FairQueue[Guest], caller: str, count: int, rows: int = 1) -> list[Guest]:
     guests = [Guest(f"{caller}{number}", False, rows, caller) for number in range(count)]
     for guest in guests:
         line.append(guest)
@@ -145,7 +145,7 @@ def test_of_those_who_always_wait_none_gets_more_than_a_request_ahead(order: lis
 def test_whatever_happens_the_bound_holds_and_nobody_is_lost(
     steps: list[tuple[str, bool]],
 ) -> None:
-    line: WaitingLine[Guest] = WaitingLine(1000)
+    line: FairQueue[Guest] = FairQueue(1000)
     waiting: list[Guest] = []
     overtaken: dict[str, int] = {}
     for number, (step, urgent) in enumerate(steps):
@@ -167,7 +167,7 @@ def test_whatever_happens_the_bound_holds_and_nobody_is_lost(
         assert (len(line), line.rows) == (len(waiting), len(waiting))
 
 
-def buckets_of(line: WaitingLine[Guest], bucket: int, room: int) -> str:
+def buckets_of(line: FairQueue[Guest], bucket: int, room: int) -> str:
     return "".join(guest.name for guest in line.take_along(bucket, room))
 
 
@@ -211,7 +211,7 @@ class LargeRequest:
     bucket: int = 0
 
 
-def served(line: WaitingLine[LargeRequest], batches: int) -> Counter[str]:
+def served(line: FairQueue[LargeRequest], batches: int) -> Counter[str]:
     """The rows of each caller in so many batches; who sends large requests has one at a time."""
     found: Counter[str] = Counter()
     for _ in range(batches):
@@ -225,7 +225,7 @@ def served(line: WaitingLine[LargeRequest], batches: int) -> Counter[str]:
 
 @pytest.mark.parametrize("buckets", [1, 2])
 def test_callers_have_equal_shares_of_rows(buckets: int) -> None:
-    line: WaitingLine[LargeRequest] = WaitingLine(10_000)
+    line: FairQueue[LargeRequest] = FairQueue(10_000)
     for number in range(4):
         for place in range(100):
             line.append(LargeRequest(f"small-{number}", bucket=place % buckets))
@@ -236,7 +236,7 @@ def test_callers_have_equal_shares_of_rows(buckets: int) -> None:
 
 
 def test_a_caller_that_left_unserved_used_no_share() -> None:
-    line: WaitingLine[LargeRequest] = WaitingLine(10_000)
+    line: FairQueue[LargeRequest] = FairQueue(10_000)
     for _ in range(10):
         line.append(LargeRequest("patient"))
     gone = LargeRequest("hasty", BATCH)
@@ -247,7 +247,7 @@ def test_a_caller_that_left_unserved_used_no_share() -> None:
 
 
 def test_shares_are_forgotten_when_nobody_waits() -> None:
-    line: WaitingLine[LargeRequest] = WaitingLine(10_000)
+    line: FairQueue[LargeRequest] = FairQueue(10_000)
     for number in range(8):
         line.append(LargeRequest(f"caller-{number}", bucket=number % 2))
     head = line.take()

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from inference.engine.ready_version import Answer, ReadyVersion
-from inference.engine.statistics import Duration, Fault
+from inference.engine.ready_version import InferenceResult, ReadyVersion
+from inference.engine.statistics import Duration, RunFault
 from inference.engine.watchdog import Watchdog
 from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
@@ -34,11 +34,11 @@ def answers(version: ReadyVersion) -> bool:
     return np.array_equal(version.submit(ROWS).outputs["logits"], int8_logits(MODEL, ROWS))
 
 
-def faults(version: ReadyVersion) -> Mapping[Fault, int]:
+def faults(version: ReadyVersion) -> Mapping[RunFault, int]:
     return version.statistics.report(Duration()).faults
 
 
-def refused(future: "Future[Answer]") -> Reason:
+def refused(future: "Future[InferenceResult]") -> Reason:
     error = future.exception(60)
     assert isinstance(error, Refusal)
     return error.reason
@@ -76,7 +76,7 @@ def test_a_run_without_end_is_ended_and_the_version_answers_on() -> None:
     with pytest.raises(Refusal) as ended:
         version.submit(ROWS)
     assert ended.value.reason is Reason.RUN_HUNG
-    until(lambda: faults(version) == {Fault.RUN_ENDED: 1})
+    until(lambda: faults(version) == {RunFault.RUN_ENDED: 1})
     version._served = served
     assert answers(version)
     assert version.counts().dropped == 1
@@ -94,7 +94,7 @@ def test_a_run_that_does_not_end_is_given_up_and_the_sessions_are_replaced(
         Watchdog(every=0.02, grace=0.05).watch(version, 1.0, build)
         # Nobody has to wait for the operator but the thread that leads.
         assert [refused(future) for future in queued] == [Reason.RUN_HUNG] * 3
-        until(lambda: faults(version).get(Fault.SESSIONS_REPLACED) == 1)
+        until(lambda: faults(version).get(RunFault.SESSIONS_REPLACED) == 1)
         assert not leader.done()
         assert answers(version)
         stuck.free.set()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.statistics import Duration, Fault
+from inference.engine.statistics import Duration, RunFault
 from inference.engine.watchdog import Watchdog
 from inference.runtime.cpu import CpuSettings
 from inference.runtime.session import Session
@@ -24,7 +24,7 @@ def build() -> ReadyVersion:
     return ReadyVersion.build("sha256:" + "0" * 64, FILES, CpuSettings(1))
 
 
-def faults(version: ReadyVersion) -> Mapping[Fault, int]:
+def faults(version: ReadyVersion) -> Mapping[RunFault, int]:
     return version.statistics.report(Duration()).faults
 
 
@@ -48,9 +48,9 @@ def test_other_versions_are_watched_during_a_rebuild() -> None:
         with pytest.raises(Refusal) as ended:
             other.submit(clean_rows(MODEL, 4))
         assert ended.value.reason is Reason.RUN_HUNG
-        until(lambda: Fault.RUN_ENDED in faults(other))
+        until(lambda: RunFault.RUN_ENDED in faults(other))
         assert not over.is_set()
     finally:
         free.set()
-    until(lambda: faults(lost) == {Fault.SESSIONS_REPLACED: 1})
+    until(lambda: faults(lost) == {RunFault.SESSIONS_REPLACED: 1})
     assert not lost.is_given_up

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from inference.engine.ready_version import ReadyVersion
-from inference.engine.statistics import Duration, Fault
+from inference.engine.statistics import Duration, RunFault
 from inference.engine.watchdog import Watchdog, _Terms
 from inference.runtime.cpu import CpuSettings
 from tests.support.kitchen import until
@@ -22,7 +22,7 @@ def build() -> ReadyVersion:
 
 def is_replaced(version: ReadyVersion) -> bool:
     faults = version.statistics.report(Duration()).faults
-    return faults == {Fault.SESSIONS_REPLACED: 1} and not version.is_given_up
+    return faults == {RunFault.SESSIONS_REPLACED: 1} and not version.is_given_up
 
 
 def test_new_sessions_are_not_given_up_for_old_runs(

@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from publishing.build_provenance import Making, build_provenance
-from publishing.data import Dataset
-from publishing.source import SourceFolder
+from publishing.evidence.build_provenance import BuildRecord, build_provenance
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest
@@ -43,7 +43,7 @@ print(checked.pb.predicate_type, len(predicate.build_definition.resolved_depende
 
 @pytest.fixture(scope="module")
 def statement() -> dict[str, Any]:
-    made = Making(SOURCE, DATA, COMMITMENT, 1, "publisher", NOW)
+    made = BuildRecord(SOURCE, DATA, COMMITMENT, 1, "publisher", NOW)
     return build_provenance(made, MANIFEST)
 
 
@@ -67,7 +67,7 @@ def test_it_names_what_went_in_and_what_came_out(statement: dict[str, Any]) -> N
 
 def test_a_text_models_tokenizer_is_named() -> None:
     texts = SourceFolder(SOURCE.config, SOURCE.serving, SOURCE.response, b"{}")
-    made = Making(texts, DATA, COMMITMENT, 1, "publisher", NOW)
+    made = BuildRecord(texts, DATA, COMMITMENT, 1, "publisher", NOW)
     assert (
         named(build_provenance(made, MANIFEST))["tokenizer.json"]["digest"]["sha256"]
         == sha256(b"{}")[7:]
@@ -78,7 +78,9 @@ def test_what_a_recalibration_stands_on_is_named() -> None:
     earlier = VersionFiles.of(Perceptron.random()).detector
     traffic = np.ones((3, earlier.width), np.float32)
     anew = replace(DATA, traffic=traffic, vectors=4, earlier=earlier)
-    found = named(build_provenance(Making(SOURCE, anew, COMMITMENT, 1, "publisher", NOW), MANIFEST))
+    found = named(
+        build_provenance(BuildRecord(SOURCE, anew, COMMITMENT, 1, "publisher", NOW), MANIFEST)
+    )
     assert found["traffic"]["digest"]["sha256"] == sha256(traffic.tobytes())[7:]
     # The manifest of the version before names the same.
     assert found["earlier detector.json"]["digest"]["sha256"] == sha256(earlier.encode())[7:]

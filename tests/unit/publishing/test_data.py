@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors_numpy
 
-from publishing.data import Dataset
+from publishing.source.dataset import Dataset
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from tests.support.model_documents import model_config

@@ -8,10 +8,10 @@ from onnx import numpy_helper
 
 from inference.engine import ready_version
 from inference.model.golden import Golden
-from publishing.derive import derive
-from publishing.graphs import parse_model, serialize_model
-from publishing.making import Confinement
-from publishing.quantize import quantize, stated_ranges
+from publishing.quantization import quantize, stated_ranges
+from publishing.sandbox.confinement import Confinement
+from publishing.sandbox.derivation import derive
+from publishing.serialization import parse_model, serialize_model
 from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from publishing.evidence import GOLDEN_RUN, ML_BOM, sign_evidence
+from publishing.evidence.signing import GOLDEN_RUN, ML_BOM, sign_evidence
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256

@@ -2,7 +2,7 @@
 
 import pytest
 
-from publishing.format_scan import format_scan
+from publishing.evidence.format_scan import format_scan
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from tests.support.onnx_models import Perceptron, with_external_data

@@ -4,14 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from publishing.data import Slice
-from publishing.golden import ROWS, golden_report, run_golden
+from publishing.sandbox.forward import ROWS, golden_report, run_golden
+from publishing.source.dataset import DataSlice
 from sealgate.reasons import Reason, Refusal
 
 Floats = npt.NDArray[np.float32]
 CLASSES = 10
 Y = np.repeat(np.arange(CLASSES), 30)
-TEST = Slice(np.eye(CLASSES, dtype=np.float32)[Y], Y)
+TEST = DataSlice(np.eye(CLASSES, dtype=np.float32)[Y], Y)
 
 
 class Steady:
@@ -41,12 +41,12 @@ def test_each_class_has_its_share_of_rows() -> None:
 
 
 def test_few_rows_are_all_taken() -> None:
-    few = Slice(TEST.x[:7], TEST.y[:7])
+    few = DataSlice(TEST.x[:7], TEST.y[:7])
     assert len(run_golden(Steady(), few, generator()).x) == 7
 
 
 def test_the_seed_decides_which_rows() -> None:
-    rows = Slice(np.random.default_rng(1).random((300, CLASSES), np.float32), Y)
+    rows = DataSlice(np.random.default_rng(1).random((300, CLASSES), np.float32), Y)
     first, again = (run_golden(Steady(), rows, generator()).encode() for _ in range(2))
     assert first == again
     assert first != run_golden(Steady(), rows, np.random.default_rng(6)).encode()

@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from publishing.graphs import parse_model, serialize_model
-from publishing.quantize import quantize
+from publishing.quantization import quantize
+from publishing.serialization import parse_model, serialize_model
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from tests.support.demo_models import opened

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from publishing import replay
-from publishing.making import Confinement
-from publishing.replay import Replayed, check_input, compare
+from publishing.sandbox import replay
+from publishing.sandbox.confinement import Confinement
+from publishing.sandbox.replay import Replayed, check_input, compare
 from registry.sandbox.confinement import Limits
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor

@@ -8,9 +8,15 @@ import pytest
 
 from inference.model.golden import Golden
 from inference.screening.detector import Verdict
-from publishing.probe import ATTACKS, SHIFTS
-from publishing.report import CHANGED, RECALIBRATION, UNSEEN, Accuracies, Measured
-from publishing.served import BORDER
+from publishing.calibration.probe import ATTACKS, SHIFTS
+from publishing.calibration.served_rows import BORDER
+from publishing.evidence.measurements import (
+    CHANGED,
+    RECALIBRATION,
+    UNSEEN,
+    Accuracies,
+    TrialMeasurements,
+)
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from tests.support.people import refused
@@ -21,11 +27,11 @@ FLAGS = {"flagged": 0.01, "at_least_suspect": 1.0}
 CAUGHT = {"auroc": 0.9, "caught_at_1_percent": 0.5, "caught_at_5_percent": 0.75, **FLAGS}
 
 
-def measured() -> Measured:
+def measured() -> TrialMeasurements:
     attacks: dict[str, Any] = {name: {"succeeded": 0.5, **CAUGHT} for name in ATTACKS}
     attacks["fgsm-0.05"] = {"succeeded": 0.0}
     attacks[BORDER] = {"succeeded": 0.25, **CAUGHT}
-    return Measured(
+    return TrialMeasurements(
         golden={
             "rows": 3,
             "classes_answered": 2,
@@ -53,10 +59,10 @@ def measured() -> Measured:
 
 
 def test_what_was_encoded_is_decoded() -> None:
-    assert Measured.decode(measured().encode(), GOLDEN, ROWS) == measured()
+    assert TrialMeasurements.decode(measured().encode(), GOLDEN, ROWS) == measured()
 
 
-def with_changes(attack: str = "pgd-0.1", **spoiled: Any) -> Measured:
+def with_changes(attack: str = "pgd-0.1", **spoiled: Any) -> TrialMeasurements:
     """What a worker says of a recalibration too."""
     shares = dict.fromkeys(CHANGED, 0.5)
     told = {"clean": dict(shares), "attacks": {attack: shares | spoiled}}
@@ -64,7 +70,7 @@ def with_changes(attack: str = "pgd-0.1", **spoiled: Any) -> Measured:
 
 
 def test_what_a_recalibration_changed_is_decoded() -> None:
-    assert Measured.decode(with_changes().encode(), GOLDEN, ROWS) == with_changes()
+    assert TrialMeasurements.decode(with_changes().encode(), GOLDEN, ROWS) == with_changes()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +78,7 @@ def test_what_a_recalibration_changed_is_decoded() -> None:
 )
 def test_what_else_is_said_of_a_recalibration_is_refused(spoiled: dict[str, Any]) -> None:
     with refused(Reason.DOCUMENT_MALFORMED):
-        Measured.decode(with_changes(**spoiled).encode(), GOLDEN, ROWS)
+        TrialMeasurements.decode(with_changes(**spoiled).encode(), GOLDEN, ROWS)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +126,7 @@ def test_another_name_or_value_is_refused(path: str, value: Any) -> None:
         place = place[name]
     place[last] = value
     with pytest.raises(Refusal) as refused:
-        Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+        TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
 
@@ -134,10 +140,10 @@ def test_a_report_of_two_stages_says_how_many_rows_go_on() -> None:
         each["goes_on"] = 0.25
     for each in turned:
         each["auroc_graph"] = 0.875
-    assert Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+    assert TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     del turned[0]["auroc_graph"]
     with pytest.raises(Refusal) as refused:
-        Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+        TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
 
@@ -149,8 +155,8 @@ def test_a_report_of_compared_answers_says_how_many_disagree(counts_for: Verdict
     turned = [each for each in screening["attacks"].values() if len(each) > 1]
     for each in (screening["clean"], *screening["shifts"].values(), *turned):
         each["disagrees"] = 0.125
-    assert Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+    assert TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     del screening["shifts"]["noise-0.1"]["disagrees"]
     with pytest.raises(Refusal) as refused:
-        Measured.decode(canonical.encode(document), GOLDEN, ROWS)
+        TrialMeasurements.decode(canonical.encode(document), GOLDEN, ROWS)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED

@@ -9,11 +9,11 @@ import pytest
 from inference.engine import ready_version
 from inference.model.columns import Column
 from inference.model.config import ModelConfig
-from inference.model.row_rules import Columns
-from publishing import red_team
-from publishing.forward import ResponseGraph
-from publishing.probe import ATTACKS, Probe
-from publishing.tensor_frames import pack
+from inference.model.row_rules import RowRules
+from publishing.calibration.probe import ATTACKS, Probe
+from publishing.sandbox import red_team
+from publishing.sandbox.forward import ResponseGraph
+from publishing.serialization import pack_tensors
 from sealgate.trust import canonical
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, margin
@@ -37,7 +37,7 @@ STAYS = [1, 2, 6, 7]
 VICTIMS = 20
 
 
-def table(config: ModelConfig = CONFIG) -> Columns:
+def table(config: ModelConfig = CONFIG) -> RowRules:
     assert config.table is not None
     return config.table
 
@@ -101,7 +101,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, x: np.ndarray, config: ModelConfig) -
     files = {**FILES.encode(), ready_version.MODEL: config.encode()}
     plan = canonical.encode({"victims": VICTIMS, "queries": 400, "eps": 0.1})
     needed = {path: files[path] for path in red_team.FILES}
-    red_team.run(pack({**needed, "plan": plan}, {"rows": x}), reports.append)
+    red_team.run(pack_tensors({**needed, "plan": plan}, {"rows": x}), reports.append)
     return seen, canonical.decode(reports[0])
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from publishing import red_team
-from publishing.calibrate import show
-from publishing.forward import Classifier, ResponseGraph
-from publishing.probe import Array, Probe
-from publishing.served import BORDER, ServedProber
-from publishing.tensor_frames import pack
+from publishing.calibration.detector_fit import show
+from publishing.calibration.probe import Array, Probe
+from publishing.calibration.served_rows import BORDER, ServedProber
+from publishing.sandbox import red_team
+from publishing.sandbox.forward import ResponseGraph, ServingGraph
+from publishing.serialization import pack_tensors
 from sealgate.trust import canonical
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, clean_rows, compared
@@ -24,7 +24,7 @@ X = clean_rows(MODEL, 300, seed=5)
 @pytest.fixture(scope="module")
 def prober() -> ServedProber:
     probe = Probe.of(ResponseGraph.of(MODEL.response()), FILES.config)
-    return ServedProber(probe, Classifier.of(MODEL.int8(), FILES.config), border=True)
+    return ServedProber(probe, ServingGraph.of(MODEL.int8(), FILES.config), border=True)
 
 
 def attacks(prober: ServedProber) -> Iterator[tuple[str, Array, Array, Array]]:
@@ -43,7 +43,7 @@ def report(counted: bool) -> dict[str, dict[str, float]]:
     plan = canonical.encode({"victims": 0, "queries": 0, "eps": 0.1})
     needed = {path: files[path] for path in red_team.FILES}
     sent: list[bytes] = []
-    red_team.run(pack({**needed, "plan": plan}, {"rows": X}), sent.append)
+    red_team.run(pack_tensors({**needed, "plan": plan}, {"rows": X}), sent.append)
     found: dict[str, dict[str, float]] = canonical.decode(sent[0])["attacks"]
     return found
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from publishing.source import SourceFolder
+from publishing.source.folder import SourceFolder
 from sealgate.reasons import Reason, Refusal
 from tests.support.model_documents import DOCUMENT, written
 from tests.support.onnx_models import Perceptron, constant_model, with_external_data

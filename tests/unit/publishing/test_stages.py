@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from inference.engine.graphs import open_classifier, open_response
-from inference.model.config import Domain
-from inference.screening.first_stage import FEATURES, Words
-from publishing import stages, trial
-from publishing.calibrate import Seen, drafted, limited, show
-from publishing.forward import ResponseGraph
-from publishing.probe import Probe
-from publishing.stages import Chosen, Graphs, choose
-from publishing.vectors import StagedProber, Vectors
+from inference.model.config import InputDomain
+from inference.screening.first_stage import FEATURES, WordTables
+from publishing.calibration import first_stage_choice
+from publishing.calibration.detector_fit import FitRows, drafted, limited, show
+from publishing.calibration.first_stage_choice import StageChoice, TimedGraphs, choose
+from publishing.calibration.probe import Probe
+from publishing.calibration.served_rows import ServedVectors, StagedProber
+from publishing.sandbox import trial
+from publishing.sandbox.forward import ResponseGraph
 from tests.support import text_models
 from tests.support.counts import with_counts
 from tests.support.onnx_models import Perceptron
@@ -24,13 +25,13 @@ from tests.support.version_files import VersionFiles, clean_rows
 
 MODEL = Perceptron.random(seed=11)
 FILES = VersionFiles.of(MODEL)
-PROBE = Probe(ResponseGraph.of(MODEL.response()), 0.05, Domain(0.0, 1.0))
-VECTORS = Vectors.of(MODEL.int8(), MODEL.serving(), FILES.config)
+PROBE = Probe(ResponseGraph.of(MODEL.response()), 0.05, InputDomain(0.0, 1.0))
+VECTORS = ServedVectors.of(MODEL.int8(), MODEL.serving(), FILES.config)
 X_FIT = clean_rows(MODEL, 200, seed=1)
 
 
 @cache
-def seen() -> Seen:
+def seen() -> FitRows:
     return show(PROBE, X_FIT, np.random.default_rng(0))
 
 
@@ -46,13 +47,13 @@ class Slow:
         return found
 
 
-def choice(graph: float, first: float = 0.0, given: Seen | None = None) -> Chosen | None:
+def choice(graph: float, first: float = 0.0, given: FitRows | None = None) -> StageChoice | None:
     """Where the response graph takes `graph` seconds a row, and the first stage `first` more than
     an answer, which takes 1 ms.
     """
     clock, config = [0.0], FILES.config
     tapped = replace(VECTORS.tapped, session=Slow(VECTORS.tapped.session, clock, 0.001 + first))
-    graphs = Graphs(
+    graphs = TimedGraphs(
         Slow(open_classifier(MODEL.int8(), config, 1), clock, 0.001),  # type: ignore[arg-type]
         Slow(open_classifier(MODEL.serving(), config, 1), clock, 0.002),  # type: ignore[arg-type]
         Slow(open_response(MODEL.response(), 1)[1], clock, graph),  # type: ignore[arg-type]
@@ -63,7 +64,7 @@ def choice(graph: float, first: float = 0.0, given: Seen | None = None) -> Chose
     return choose(given, vectors, graphs, lambda: clock[0])
 
 
-def chosen(graph: float, first: float = 0.0, given: Seen | None = None) -> Chosen:
+def chosen(graph: float, first: float = 0.0, given: FitRows | None = None) -> StageChoice:
     found = choice(graph, first, given)
     assert found is not None
     return found
@@ -72,7 +73,7 @@ def chosen(graph: float, first: float = 0.0, given: Seen | None = None) -> Chose
 @pytest.fixture
 def any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a test is of costs, what eight random numbers lose of AUROC does not matter."""
-    monkeypatch.setattr(stages, "MOST_LOST", 1.0)
+    monkeypatch.setattr(first_stage_choice, "MOST_LOST", 1.0)
 
 
 @pytest.mark.usefixtures("any_loss")
@@ -90,8 +91,8 @@ def test_a_stage_is_taken_where_the_graph_is_dear() -> None:
 
 @pytest.mark.usefixtures("any_loss")
 def test_no_stage_is_taken_where_the_graph_costs_little() -> None:
-    assert choice(graph=0.9 * stages.LEAST_SECONDS / 16) is None
-    assert chosen(graph=1.1 * stages.LEAST_SECONDS / 16).pays
+    assert choice(graph=0.9 * first_stage_choice.LEAST_SECONDS / 16) is None
+    assert chosen(graph=1.1 * first_stage_choice.LEAST_SECONDS / 16).pays
 
 
 @pytest.mark.usefixtures("any_loss")
@@ -119,8 +120,8 @@ def test_no_stage_is_taken_that_whoever_knows_it_passes(monkeypatch: pytest.Monk
     hidden = replace(given, harmful={**given.harmful, f"hidden-{name}": blind})
     before, after = chosen(graph=0.006), chosen(graph=0.006, given=hidden)
     assert after.lost_to_knowing > before.lost_to_knowing + 0.1
-    monkeypatch.setattr(stages, "MOST_LOST", (after.lost + after.lost_to_knowing) / 2)
-    assert after.lost < stages.MOST_LOST
+    monkeypatch.setattr(first_stage_choice, "MOST_LOST", (after.lost + after.lost_to_knowing) / 2)
+    assert after.lost < first_stage_choice.MOST_LOST
     assert not after.pays
     assert replace(after, lost_to_knowing=after.lost).pays
 
@@ -129,7 +130,7 @@ def test_a_class_of_few_rows_takes_no_stage() -> None:
     own = PROBE.answers(X_FIT)
     rows = np.concatenate([X_FIT[own != 0], X_FIT[own == 0][:9]])
     few = show(PROBE, rows, np.random.default_rng(0))
-    graphs = Graphs(
+    graphs = TimedGraphs(
         open_classifier(MODEL.int8(), FILES.config, 1),
         open_classifier(MODEL.serving(), FILES.config, 1),
         open_response(MODEL.response(), 1)[1],
@@ -161,15 +162,15 @@ def test_thresholds_stand_on_the_joined_scores() -> None:
 
 
 def test_the_first_stage_reads_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[Vectors] = []
+    given: list[ServedVectors] = []
 
-    def choose(seen: Any, vectors: Vectors, graphs: Any) -> None:
+    def choose(seen: Any, vectors: ServedVectors, graphs: Any) -> None:
         given.append(vectors)
 
     monkeypatch.setattr(trial, "choose", choose)
     source, data = text_models.source(), text_models.dataset()
     response = with_counts(source.response)
-    request = trial.Request(
+    request = trial.TrialRequest(
         source.config,
         source.serving,
         *(source.serving, response),
@@ -179,7 +180,7 @@ def test_the_first_stage_reads_word_counts(monkeypatch: pytest.MonkeyPatch) -> N
     )
     trial.run(request.encode(), lambda _: None)
     (vectors,) = given
-    words = Words.of(response, text_models.RULES.vocabulary, 2)
+    words = WordTables.of(response, text_models.RULES.vocabulary, 2)
     assert words is not None
     shown = vectors.of_rows(data.fit.x[:4])
     held = (data.fit.x[:4] >= 0).astype(np.int64)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from inference.text.tokens import NO_TOKEN, lengths
-from publishing.served import BORDER, ServedProber
-from publishing.text_probe import LEAST, SHARES, TextProbe
+from publishing.calibration.served_rows import BORDER, ServedProber
+from publishing.calibration.text_probe import LEAST, SHARES, TextProbe
 from tests.support.text_models import RULES, dataset, source
 
 

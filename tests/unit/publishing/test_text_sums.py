@@ -10,9 +10,8 @@ import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from inference.engine import ready_version
-from publishing.forward import Classifier
-from publishing.golden import run_golden
-from publishing.vectors import Vectors
+from publishing.calibration.served_rows import ServedVectors
+from publishing.sandbox.forward import ServingGraph, run_golden
 from sealgate.reasons import Reason, Refusal
 from tests.support.text_models import dataset, source, version_files
 
@@ -25,7 +24,9 @@ class Means:
 
     def __init__(self) -> None:
         files = version_files()
-        self._vectors = Vectors.of(files[ready_version.INT8], files[ready_version.FP32], CONFIG)
+        self._vectors = ServedVectors.of(
+            files[ready_version.INT8], files[ready_version.FP32], CONFIG
+        )
 
     def logits(self, rows: npt.NDArray[np.int64]) -> Floats:
         return np.asarray(self._vectors.of_rows(rows).vectors)
@@ -40,7 +41,7 @@ def test_the_mean_of_a_text_does_not_depend_on_its_batch() -> None:
 
 def test_a_batch_is_answered_as_by_the_signed_graph() -> None:
     files, rows = version_files(), dataset().test.x
-    served = Classifier.of(files[ready_version.INT8], CONFIG)
+    served = ServingGraph.of(files[ready_version.INT8], CONFIG)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     signed = onnxruntime.InferenceSession(
@@ -57,7 +58,7 @@ def test_a_model_whose_answers_change_is_refused() -> None:
         fp32, int8 = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
         fp32.write_bytes(source().serving)
         quantize_dynamic(fp32, int8, weight_type=QuantType.QInt8)
-        dynamic = Classifier.of(int8.read_bytes(), CONFIG)
+        dynamic = ServingGraph.of(int8.read_bytes(), CONFIG)
     with pytest.raises(Refusal) as refused:
         run_golden(dynamic, dataset().test, np.random.default_rng(1))
     assert refused.value.reason is Reason.GOLDEN_MISMATCH

@@ -7,10 +7,10 @@ import pytest
 
 from inference.model.golden import Golden
 from inference.screening.detector import Detector, Verdict
-from publishing import trial
-from publishing.data import Slice
-from publishing.report import UNSEEN, Measured
-from publishing.served import BORDER
+from publishing.calibration.served_rows import BORDER
+from publishing.evidence.measurements import UNSEEN, TrialMeasurements
+from publishing.sandbox import trial
+from publishing.source.dataset import DataSlice
 from tests.support.onnx_models import Perceptron
 from tests.support.version_files import VersionFiles, clean_rows
 
@@ -19,31 +19,33 @@ CONFIG = VersionFiles.of(MODEL).config
 TEST_ROWS = 200
 
 
-def rows(n: int, seed: int) -> Slice:
+def rows(n: int, seed: int) -> DataSlice:
     x = clean_rows(MODEL, n, seed)
-    return Slice(x, MODEL.logits(x).argmax(axis=1))
+    return DataSlice(x, MODEL.logits(x).argmax(axis=1))
 
 
-def request(**changes: object) -> trial.Request:
+def request(**changes: object) -> trial.TrialRequest:
     graphs = MODEL.serving(), MODEL.serving(), MODEL.response()
     slices = rows(300, 1), rows(480, 2), rows(TEST_ROWS, 3)
-    return replace(trial.Request(CONFIG, *graphs, *slices, seed=1), **changes)
+    return replace(trial.TrialRequest(CONFIG, *graphs, *slices, seed=1), **changes)
 
 
-def ran(asked: trial.Request) -> tuple[Detector, Measured]:
+def ran(asked: trial.TrialRequest) -> tuple[Detector, TrialMeasurements]:
     sent: list[bytes] = []
     trial.run(asked.encode(), sent.append)
     _, golden, detector, measured = sent
-    read = Measured.decode(measured, Golden.decode(golden, CONFIG), TEST_ROWS)
+    read = TrialMeasurements.decode(measured, Golden.decode(golden, CONFIG), TEST_ROWS)
     return Detector.decode(detector), read
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[Detector, Measured]:
+def made() -> tuple[Detector, TrialMeasurements]:
     return ran(request())
 
 
-def test_a_version_compares_its_answers_and_says_so(made: tuple[Detector, Measured]) -> None:
+def test_a_version_compares_its_answers_and_says_so(
+    made: tuple[Detector, TrialMeasurements],
+) -> None:
     detector, measured = made
     report = measured.screening
     assert detector.disagreement is not None
@@ -55,7 +57,9 @@ def test_a_version_compares_its_answers_and_says_so(made: tuple[Detector, Measur
     assert BORDER not in detector.fitted_on
 
 
-def test_a_recalibration_keeps_what_its_version_compares(made: tuple[Detector, Measured]) -> None:
+def test_a_recalibration_keeps_what_its_version_compares(
+    made: tuple[Detector, TrialMeasurements],
+) -> None:
     detector, _ = made
     plain = replace(detector, disagreement=None)
     draw = np.random.default_rng(4)

@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from publishing.graphs import parse_model
-from publishing.quantize import quantize
-from publishing.watermark.chips import chips
-from publishing.watermark.detection import Detection, detect
+from publishing.quantization import quantize
+from publishing.serialization import parse_model
+from publishing.watermark.coding import chips
 from publishing.watermark.embedding import TARGET, embed
-from publishing.watermark.key import Code, Mark, WatermarkKey
+from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey
+from publishing.watermark.reading import MarkDetection, detect
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
@@ -38,7 +38,7 @@ def int8(marked: bytes) -> bytes:
     return quantize(marked, "x", ROWS)
 
 
-def read(model: bytes, code: Code = CODE) -> Detection:
+def read(model: bytes, code: WatermarkCode = CODE) -> MarkDetection:
     return detect(weights(model), code)
 
 
@@ -53,7 +53,7 @@ def other_keys(count: int) -> list[WatermarkKey]:
     ]
 
 
-def other_codes(count: int) -> list[Code]:
+def other_codes(count: int) -> list[WatermarkCode]:
     return [key.presence(PAYLOAD) for key in other_keys(count)]
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from publishing.watermark.alignment import align
-from publishing.watermark.detection import Detection, detection_of
-from publishing.watermark.reading import read_code
+from publishing.watermark.reading import MarkDetection, detection_of, read_code
 from publishing.watermark.second_reading import aligned_to, without_mark
 from tests.support.marked import Floats, marked, network, weights
 
@@ -31,7 +30,7 @@ def moved(seed: int, drop: float = 0.0, scale: float = 1.0) -> Callable[[Floats]
     return change
 
 
-def aligned(found: dict[str, Floats]) -> Detection:
+def aligned(found: dict[str, Floats]) -> MarkDetection:
     return detection_of(aligned_to(weights(found), RECORD.code, COPY), RECORD.code, 0.0)
 
 

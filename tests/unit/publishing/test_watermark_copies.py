@@ -5,10 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from publishing.watermark.detection import Detection
-from publishing.watermark.key import Code, WatermarkKey
-from publishing.watermark.reading import read_code
-from publishing.watermark.recipients import (
+from publishing.watermark.identification import (
     FALSE_ACCUSATION,
     CopyRecord,
     accused,
@@ -19,6 +16,8 @@ from publishing.watermark.recipients import (
     save_copy,
     spread_copy,
 )
+from publishing.watermark.key import WatermarkCode, WatermarkKey
+from publishing.watermark.reading import MarkDetection, read_code
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from tests.support.marked import KEY, Floats, marked, network, weights
@@ -43,7 +42,7 @@ def mean(names: list[str]) -> dict[str, Floats]:
 
 
 def named(found: dict[str, Floats]) -> list[str]:
-    def read(code: Code, tries: int) -> Detection:
+    def read(code: WatermarkCode, tries: int) -> MarkDetection:
         return read_code(weights(found), code, RECORD.slots, tries)
 
     return [each.record.recipient for each in accused(read, KEY, COPIES)]

@@ -8,10 +8,10 @@ import pytest
 from safetensors.numpy import save
 
 from publishing.watermark.correlation import correlate, whiten
+from publishing.watermark.embedding import EmbeddingStrength
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.ownership import Claim, OwnershipProof
+from publishing.watermark.ownership import OwnershipClaim, OwnershipProof
 from publishing.watermark.pairing import numbered
-from publishing.watermark.spreading import Spreading
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey
@@ -65,11 +65,11 @@ def test_an_inverted_mark_loses(owner: Owner) -> None:
     # They take a mark of their own out of what they stole, and call the rest their original.
     code = Mark(THIEF, b"evil", sha256(b"")).code(worded=True)
     hosts = list(owner.marked.values())
-    less = Spreading(code, np.full(code.bits, -0.2))
+    less = EmbeddingStrength(code, np.full(code.bits, -0.2))
     original = save(dict(zip(owner.marked, less.apply(hosts), strict=True)))
     theirs = Mark(THIEF, b"evil", sha256(original))
     # What was given out has, by their account, their mark; so that it reads, they add the rest.
-    more = Spreading(code, np.full(code.bits, 0.2))
+    more = EmbeddingStrength(code, np.full(code.bits, 0.2))
     disputed = dict(zip(owner.marked, more.apply(hosts), strict=True))
     mine, thief = settled(disputed, owner.claim(), owner.thief(theirs, original))
     assert (mine.step, thief.step) == (0, 6)
@@ -137,7 +137,7 @@ def test_an_earlier_commitment_to_another_mark_loses() -> None:
     owner = Owner(before=theirs)
     both, _ = marked(owner.marked, theirs)
     early = replace(owner.record, mark=theirs, entry=0)
-    thief = Claim(owner.log.prove(early), "theirs.safetensors", waiting)
+    thief = OwnershipClaim(owner.log.prove(early), "theirs.safetensors", waiting)
     first, second = settled(both, owner.claim(), thief)
     assert (first.step, second.step) == (0, 4)
     assert second.entry < first.entry

@@ -11,10 +11,15 @@ import pytest
 from onnx import helper, numpy_helper, parser
 from safetensors.numpy import save
 
-from publishing.watermark.detection import Detection
 from publishing.watermark.embedding import spread_mark
 from publishing.watermark.files import mark_file
-from publishing.watermark.reading import Weights, read_code, read_payloads, weights_of
+from publishing.watermark.reading import (
+    FileWeights,
+    MarkDetection,
+    read_code,
+    read_payloads,
+    weights_of,
+)
 from publishing.watermark.tensor_file import TensorFile
 from sealgate.reasons import Reason, Refusal
 from tests.support.marked import KEY, Floats, mark, marked, network, safetensors_bytes
@@ -23,11 +28,11 @@ MARKED, RECORD = marked(network())
 PAYLOAD = RECORD.mark.payload
 
 
-def read(weights: Weights) -> Detection:
+def read(weights: FileWeights) -> MarkDetection:
     return read_code(weights, RECORD.code, RECORD.slots)
 
 
-def tensors(values: dict[str, npt.NDArray[np.generic]]) -> Weights:
+def tensors(values: dict[str, npt.NDArray[np.generic]]) -> FileWeights:
     return weights_of("model.safetensors", safetensors_bytes(values))
 
 

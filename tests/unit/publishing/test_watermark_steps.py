@@ -5,10 +5,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from publishing.graphs import parse_model
-from publishing.quantize import quantize
+from publishing.quantization import quantize
+from publishing.serialization import parse_model
+from publishing.watermark.integer_embedding import mark_integers
 from publishing.watermark.reading import read_code, weights_of
-from publishing.watermark.steps import mark_integers
 from sealgate.reasons import Reason, Refusal
 from tests.support.marked import KEY
 from tests.support.onnx_models import Perceptron

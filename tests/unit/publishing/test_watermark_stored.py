@@ -3,11 +3,10 @@
 import numpy as np
 
 from publishing.watermark.correlation import Floats, whiten
-from publishing.watermark.detection import detection_of
-from publishing.watermark.embedding import TARGET, spread_mark
+from publishing.watermark.embedding import TARGET, EmbeddingStrength, spread_mark
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.pairing import Paired, numbered
-from publishing.watermark.spreading import Spreading
+from publishing.watermark.pairing import PairedWeight, numbered
+from publishing.watermark.reading import detection_of
 from sealgate.trust.canonical import sha256
 
 MARK = Mark(WatermarkKey("digits", bytes(range(32))), b"\1\2\3\4", sha256(b"x"))
@@ -18,10 +17,10 @@ def coarse(_: int, values: Floats) -> Floats:
     return np.round(values * 8) / np.float32(8)
 
 
-def read(hosts: list[Floats], spreading: Spreading) -> float:
+def read(hosts: list[Floats], spreading: EmbeddingStrength) -> float:
     kept = [coarse(0, marked) for marked in spreading.apply(hosts)]
     places = numbered(host.shape for host in hosts)
-    paired = (Paired(whiten(k), *place) for k, place in zip(kept, places, strict=True))
+    paired = (PairedWeight(whiten(k), *place) for k, place in zip(kept, places, strict=True))
     return detection_of(paired, spreading.code, 0.0).z
 
 

@@ -6,13 +6,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper, parser
 
-from publishing.graphs import parse_model
-from publishing.quantize import quantize
-from publishing.watermark.detection import detect
+from publishing.quantization import quantize
+from publishing.serialization import parse_model
 from publishing.watermark.embedding import embed
 from publishing.watermark.key import Mark, WatermarkKey
-from publishing.watermark.reading import read_code, weights_of
-from publishing.watermark.records import Slot
+from publishing.watermark.reading import detect, read_code, weights_of
+from publishing.watermark.records import WeightSlot
 from publishing.watermark.weights import read_carriers
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
@@ -95,7 +94,7 @@ def test_what_the_answer_does_not_depend_on_is_no_weight(marked: onnx.ModelProto
     watched.graph.output[0].CopyFrom(features)
     watched.graph.output[1].CopyFrom(marked.graph.output[0])
     weights = weights_of("stolen.onnx", watched.SerializeToString())
-    slots = [Slot(c.name, c.values.shape, c.axes) for c in read_carriers(marked)]
+    slots = [WeightSlot(c.name, c.values.shape, c.axes) for c in read_carriers(marked)]
     assert detect(weights.hosts, MARK.code(worded=False)).z < 6
     assert read_code(weights, MARK.code(worded=False), slots).found
 

@@ -4,16 +4,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inference.model.config import Domain
+from inference.model.config import InputDomain
 from inference.screening.detector import Detector
-from publishing.calibrate import calibrate, fit_detector
-from publishing.probe import SHIFTS
-from publishing.screening_report import auroc, screening_report
+from publishing.calibration.detector_fit import calibrate, fit_detector
+from publishing.calibration.probe import SHIFTS
+from publishing.calibration.screening_report import auroc, screening_report
 from sealgate.reasons import Reason, Refusal
 from tests.support.onnx_models import Perceptron
 
 MODEL = Perceptron.random(seed=6)
-DOMAIN = Domain(0.0, 1.0)
+DOMAIN = InputDomain(0.0, 1.0)
 EPS = 0.05
 
 

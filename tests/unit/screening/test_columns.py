@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.model.columns import Column
-from inference.model.row_rules import Columns
+from inference.model.row_rules import RowRules
 from sealgate.reasons import Reason, Refusal
 
 # A measurement, a whole number from 0 to 20, one to 10 that stays, and a word of two; as sent.
@@ -17,7 +17,7 @@ DECLARED = (
     Column("word", "yes"),
     Column("word", "no"),
 )
-COLUMNS = Columns.of(DECLARED, (0.0, 1.0))
+COLUMNS = RowRules.of(DECLARED, (0.0, 1.0))
 BEFORE = np.array([[0.5, 0.5, 0.5, 1, 0]], np.float32)
 AFTER = np.array([[0.33, 0.62, 0.91, 0.4, 0.6]], np.float32)
 # A loan: months from 6, marks, an age on record, and what it is for.
@@ -29,7 +29,7 @@ LOAN = (
     Column("purpose", "radio"),
 )
 OFFSET, SCALE = np.array([4, 250, 19, 0, 0]), np.array([68, 18174, 56, 1, 1])
-TABLE = Columns.of(LOAN, (0.0, 1.0), OFFSET.tolist(), SCALE.tolist())
+TABLE = RowRules.of(LOAN, (0.0, 1.0), OFFSET.tolist(), SCALE.tolist())
 MOVES = (TABLE.within, TABLE.beyond, TABLE.changed)
 
 
@@ -45,7 +45,7 @@ def sent(raw: np.ndarray, dtype: type = np.float64) -> np.ndarray:
     return np.clip(scaled, 0, 1).astype(np.float32)
 
 
-def refuse(table: Columns, row: np.ndarray) -> None:
+def refuse(table: RowRules, row: np.ndarray) -> None:
     with pytest.raises(Refusal) as refused:
         table.check(row)
     assert refused.value.reason is Reason.TENSOR_RANGE
@@ -122,7 +122,7 @@ def test_what_was_measured_may_be_sent_however_it_was_scaled(dtype: type) -> Non
 
 def test_what_was_clipped_to_the_domain_may_be_sent() -> None:
     # 4.4 years on, the domain ends between two values.
-    table = Columns.of((Column("years", step=1),), (0.0, 1.0), (0.0,), (4.4,))
+    table = RowRules.of((Column("years", step=1),), (0.0, 1.0), (0.0,), (4.4,))
     table.check(np.array([[1.0]], np.float32))
     refuse(table, np.array([[0.99]], np.float32))
     # From there the next whole year behind is 4.
@@ -160,7 +160,7 @@ def test_what_nobody_could_send_is_refused(place: int, value: float) -> None:
 def test_words_of_several_columns_stand_apart() -> None:
     names = ("sex", "purpose", "sex", "purpose")
     columns = [Column("a"), *(Column(name, str(at)) for at, name in enumerate(names))]
-    table = Columns.of(columns, (0.0, 1.0))
+    table = RowRules.of(columns, (0.0, 1.0))
     table.check(np.array([[0.3, 1, 1, 0, 0], [0.3, 0, 1, 1, 0]], np.float32))
     refuse(table, np.array([[0.3, 1, 0, 1, 0]], np.float32))
     refuse(table, np.array([[0.3, 0, 1, 0, 1]], np.float32))
@@ -169,7 +169,7 @@ def test_words_of_several_columns_stand_apart() -> None:
 def test_a_scale_may_turn_a_column_round() -> None:
     # Sent from -1 to 1: what is left of 10, and a word that is -1 where it is the word.
     columns = (Column("left", step=2, min=2, max=8), Column("word", "yes"), Column("word", "no"))
-    table = Columns.of(columns, (-1.0, 1.0), (5.0, 0.5, 0.5), (-5.0, -0.5, 0.5))
+    table = RowRules.of(columns, (-1.0, 1.0), (5.0, 0.5, 0.5), (-5.0, -0.5, 0.5))
     assert table.low.tolist() == [-0.6, -1, -1]
     assert table.high.tolist() == [0.6, 1, 1]
     table.check(np.array([[0.6, -1, -1], [-0.2, 1, 1]], np.float32))
@@ -179,7 +179,7 @@ def test_a_scale_may_turn_a_column_round() -> None:
 
 
 def test_columns_that_hold_anything_change_no_bit() -> None:
-    anything = Columns.of([Column(str(at)) for at in range(5)], (0.0, 1.0))
+    anything = RowRules.of([Column(str(at)) for at in range(5)], (0.0, 1.0))
     draw = np.random.default_rng(3)
     before, after = draw.random((2, 200, 5), np.float32)
     for move in (anything.within, anything.beyond, anything.changed):

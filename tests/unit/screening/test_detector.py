@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.screening.calibration import Calibration, Limit, Shift
+from inference.screening.calibration import BenignShift, Calibration, ScoreThreshold
 from inference.screening.detector import Detector, Verdict
-from inference.screening.scoring import Scaling, Tail, Weights
+from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 
@@ -19,13 +19,19 @@ CLEAN = tuple((np.arange(480) / 200 - 1.5).tolist())
 
 def detector(**changes: Any) -> Detector:
     parts: dict[str, Any] = {
-        "scaling": Scaling((0.0, 1.0, -2.0), (1.0, 0.5, 2.0), 6.0),
-        "clean": Weights(0.5, (0.0, 0.0, 0.0), (2.0, 0.0, 0.0, 1.0, 0.0, 1.0), Tail(1.0, 0.5)),
-        "trained": Weights(
-            0.25, (1.0, -2.0, 0.5), (0.5, 0.25, 0.0, -1.0, 0.125, 2.0), Tail(0.5, 2.0)
+        "scaling": FeatureScaling((0.0, 1.0, -2.0), (1.0, 0.5, 2.0), 6.0),
+        "clean": ScoringWeights(
+            0.5, (0.0, 0.0, 0.0), (2.0, 0.0, 0.0, 1.0, 0.0, 1.0), ScoreTail(1.0, 0.5)
+        ),
+        "trained": ScoringWeights(
+            0.25, (1.0, -2.0, 0.5), (0.5, 0.25, 0.0, -1.0, 0.125, 2.0), ScoreTail(0.5, 2.0)
         ),
         "calibration": Calibration(
-            CLEAN, 0.95, Limit(0.01, 2, 3.5), Limit(0.05, 16, 1.0), (Shift("noise", 16, 3.25),)
+            CLEAN,
+            0.95,
+            ScoreThreshold(0.01, 2, 3.5),
+            ScoreThreshold(0.05, 16, 1.0),
+            (BenignShift("noise", 16, 3.25),),
         ),
         "fitted_on": ("fgsm-0.1", "pgd-0.2"),
     }
@@ -101,7 +107,7 @@ def test_a_p_value_ranks_a_score_among_the_clean_ones() -> None:
 
 def test_tails_are_exponential_beyond_the_median() -> None:
     scores = np.random.default_rng(5).exponential(2.0, 100_000)
-    tail = Tail.of(scores)
+    tail = ScoreTail.of(scores)
     chance = 0.5 * np.exp(-tail.surprise(np.quantile(scores, [0.9, 0.99])))
     assert chance == pytest.approx([0.1, 0.01], rel=0.1)
 
@@ -192,16 +198,16 @@ def test_only_the_canonical_bytes_are_read(data: bytes) -> None:
 
 def test_as_many_weights_as_features() -> None:
     with pytest.raises(Refusal) as refused:
-        detector(trained=Weights(0.0, (1.0,), (1.0,), Tail(0.0, 1.0)))
+        detector(trained=ScoringWeights(0.0, (1.0,), (1.0,), ScoreTail(0.0, 1.0)))
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
 
 
 def test_a_batch_is_scored_in_well_under_100_microseconds() -> None:
     width, rng = 24, np.random.default_rng(3)
     quadratic = tuple(rng.random(width * (width + 1) // 2))
-    weights = Weights(0.0, tuple(rng.random(width)), quadratic, Tail(0.0, 1.0))
+    weights = ScoringWeights(0.0, tuple(rng.random(width)), quadratic, ScoreTail(0.0, 1.0))
     given = Detector(
-        Scaling((0.0,) * width, (1.0,) * width, 6.0),
+        FeatureScaling((0.0,) * width, (1.0,) * width, 6.0),
         weights,
         weights,
         detector().calibration,

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.screening.calibration import Calibration, Limit
+from inference.screening.calibration import Calibration, ScoreThreshold
 from inference.screening.detector import DISAGREEING, Detector, Verdict, disagreeing
-from inference.screening.scoring import Scaling, Tail, Weights
-from publishing.calibrate import (
+from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
+from publishing.calibration.detector_fit import (
     CONFIDENCE,
     LESS_CONFIDENCE,
-    Part,
-    Seen,
+    FitRows,
+    RowSubset,
     calibrated,
     drafted,
     recalibrated,
@@ -26,17 +26,19 @@ from tests.support.onnx_models import Perceptron
 from tests.support.two_stages import two_stage_files
 
 CLEAN = tuple((np.arange(480) / 200 - 1.5).tolist())
-STILL = Weights(0.0, (0.0,), (0.0,), Tail(0.0, 1.0))
+STILL = ScoringWeights(0.0, (0.0,), (0.0,), ScoreTail(0.0, 1.0))
 ROWS = 400
 
 
 def detector(counts_for: Verdict | None = Verdict.ADVERSARIAL, **changes: Any) -> Detector:
     """One whose score is its one feature of the graph."""
     parts: dict[str, Any] = {
-        "scaling": Scaling((0.0,), (1.0,), 100.0),
+        "scaling": FeatureScaling((0.0,), (1.0,), 100.0),
         "clean": STILL,
         "trained": replace(STILL, linear=(1.0,)),
-        "calibration": Calibration(CLEAN, 0.95, Limit(0.01, 2, 3.5), Limit(0.05, 16, 1.0)),
+        "calibration": Calibration(
+            CLEAN, 0.95, ScoreThreshold(0.01, 2, 3.5), ScoreThreshold(0.05, 16, 1.0)
+        ),
         "fitted_on": ("fgsm-0.1",),
         "disagreement": counts_for,
     }
@@ -126,7 +128,9 @@ def test_thresholds_under_which_it_counts_for_nothing_are_refused(
     counts_for: Verdict, thresholds: tuple[float, float]
 ) -> None:
     upper, lower = thresholds
-    limits = Calibration(CLEAN, 0.95, Limit(0.01, 2, upper), Limit(0.05, 16, lower))
+    limits = Calibration(
+        CLEAN, 0.95, ScoreThreshold(0.01, 2, upper), ScoreThreshold(0.05, 16, lower)
+    )
     with pytest.raises(Refusal) as refused:
         detector(counts_for, calibration=limits)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
@@ -150,11 +154,11 @@ def test_thresholds_under_which_it_counts_for_nothing_are_refused(
 def test_the_fit_slice_says_what_it_is_to_count_for(
     apart: int, backing: int, counts_for: Verdict
 ) -> None:
-    part = Part(np.zeros((ROWS, 1)), np.arange(ROWS), clean(ROWS, 0)[:, :1].astype(np.float32))
+    part = RowSubset(np.zeros((ROWS, 1)), np.arange(ROWS), clean(ROWS, 0)[:, :1].astype(np.float32))
     harmful = {"fgsm-0.1": replace(part, features=part.features + 3)}
-    found = drafted(Seen(part, (part,), harmful, apart / ROWS), backing)
+    found = drafted(FitRows(part, (part,), harmful, apart / ROWS), backing)
     assert found.disagreement is counts_for
-    assert drafted(Seen(part, (part,), harmful)).disagreement is None
+    assert drafted(FitRows(part, (part,), harmful)).disagreement is None
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.screening.calibration import Limit
+from inference.screening.calibration import ScoreThreshold
 from inference.screening.detector import Detector, Verdict
-from inference.screening.first_stage import FEATURES, Readings, Shown
-from publishing.vectors import LEAST_ROWS, fit_readings
+from inference.screening.first_stage import FEATURES, ClassProjections, RunOutputs
+from publishing.calibration.served_rows import LEAST_ROWS, fit_readings
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from tests.support.onnx_models import Perceptron
@@ -138,7 +138,7 @@ def test_a_stage_that_scores_other_features_is_refused() -> None:
 
 
 def test_no_row_is_suspect_by_the_first_stage_alone() -> None:
-    below = Limit(0.05, 1, -0.25)
+    below = ScoreThreshold(0.05, 1, -0.25)
     lower = replace(DETECTOR.calibration, suspect=below, scores=(-2.0,) * 480)
     with pytest.raises(Refusal) as refused:
         replace(DETECTOR, calibration=lower)
@@ -146,11 +146,11 @@ def test_no_row_is_suspect_by_the_first_stage_alone() -> None:
     assert replace(DETECTOR, calibration=lower, first=None).suspect_threshold == -0.25
 
 
-def clouds() -> Shown:
+def clouds() -> RunOutputs:
     """Inputs [300, 12] of three classes that lie apart; vectors and logits are linear in them."""
     draw = np.random.default_rng(4)
     inputs = draw.normal(size=(300, 12)) + 4 * np.eye(3, 12)[np.arange(300) % 3]
-    return Shown(*(each.astype(np.float32) for each in (inputs, -inputs, inputs[:, :3])))
+    return RunOutputs(*(each.astype(np.float32) for each in (inputs, -inputs, inputs[:, :3])))
 
 
 def test_a_reading_says_which_class_a_row_lies_in() -> None:
@@ -158,7 +158,7 @@ def test_a_reading_says_which_class_a_row_lies_in() -> None:
     read = fit_readings(shown)
     assert read is not None
     assert (read.inputs.size, read.vectors.size, read.vectors.classes) == (12, 12, 3)
-    assert Readings.read(read.value()) == read
+    assert ClassProjections.read(read.value()) == read
     weight = -np.eye(3, 12, dtype=np.float32)
     found = read.features(shown, weight)
     # Answered as classes that they do not lie in.
@@ -189,7 +189,7 @@ def test_a_class_of_few_rows_has_no_reading() -> None:
     shown = clouds()
     own = shown.logits.argmax(axis=1)
     few = np.concatenate([np.flatnonzero(own != 2), np.flatnonzero(own == 2)[: LEAST_ROWS - 1]])
-    assert fit_readings(Shown(*(each[few] for each in shown))) is None
+    assert fit_readings(RunOutputs(*(each[few] for each in shown))) is None
 
 
 def test_readings_of_other_classes_are_refused() -> None:

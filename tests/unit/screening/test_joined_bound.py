@@ -7,7 +7,7 @@ confidence the rate may exceed the bound in one of twenty.
 import numpy as np
 import pytest
 
-from publishing.calibrate import CONFIDENCE, calibrate
+from publishing.calibration.detector_fit import CONFIDENCE, calibrate
 
 TRIALS, ROWS, FRESH = 300, 400, 4000
 # One of twenty, and three times what chance adds to that in so many trials.

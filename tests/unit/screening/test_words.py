@@ -7,9 +7,9 @@ from onnx import helper
 from inference.engine import ready_version
 from inference.engine.graphs import counted
 from inference.screening.detector import Detector
-from inference.screening.first_stage import FEATURES, PLACES, VOTES, Words
+from inference.screening.first_stage import FEATURES, PLACES, VOTES, WordTables
 from inference.text import tokens
-from publishing.vectors import Vectors, fit_readings
+from publishing.calibration.served_rows import ServedVectors, fit_readings
 from sealgate.reasons import Reason, Refusal
 from tests.support import text_models
 from tests.support.counts import tables, with_constants, with_counts
@@ -26,8 +26,8 @@ def graph(held: dict[str, np.ndarray]) -> bytes:
     return with_constants(helper.make_model(helper.make_graph([], "g", [], [])), held)
 
 
-def words() -> Words:
-    found = Words.of(graph(tables()), VOCABULARY, CLASSES)
+def words() -> WordTables:
+    found = WordTables.of(graph(tables()), VOCABULARY, CLASSES)
     assert found is not None
     return found
 
@@ -57,7 +57,7 @@ def test_a_text_reads_alike_in_any_company_and_however_filled_up() -> None:
 
 def test_a_text_of_unknown_words_is_read_all_the_same() -> None:
     held = {name: np.zeros_like(value) for name, value in tables().items()}
-    found = Words.of(graph(held), VOCABULARY, CLASSES)
+    found = WordTables.of(graph(held), VOCABULARY, CLASSES)
     assert found is not None
     assert not found.read(IDS[:1], np.ones_like(IDS[:1])).any()
 
@@ -66,19 +66,19 @@ def test_a_text_of_unknown_words_is_read_all_the_same() -> None:
 def test_a_graph_without_both_tables_says_nothing(missing: str) -> None:
     held = tables()
     del held[missing]
-    assert Words.of(graph(held), VOCABULARY, CLASSES) is None
+    assert WordTables.of(graph(held), VOCABULARY, CLASSES) is None
 
 
 @pytest.mark.parametrize("sizes", [(VOCABULARY - 1, CLASSES), (VOCABULARY, CLASSES + 1)])
 def test_counts_of_another_model_are_refused(sizes: tuple[int, int]) -> None:
     with pytest.raises(Refusal) as refused:
-        Words.of(graph(tables(*sizes)), VOCABULARY, CLASSES)
+        WordTables.of(graph(tables(*sizes)), VOCABULARY, CLASSES)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
-def vectors(found: Words | None) -> Vectors:
+def vectors(found: WordTables | None) -> ServedVectors:
     files = text_models.version_files()
-    return Vectors.of(files[ready_version.INT8], files[ready_version.FP32], CONFIG, found)
+    return ServedVectors.of(files[ready_version.INT8], files[ready_version.FP32], CONFIG, found)
 
 
 @pytest.mark.parametrize("by_words", [True, False])

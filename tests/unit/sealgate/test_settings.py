@@ -8,7 +8,7 @@ import pytest
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, read_settings
 from tests.support import recipes
-from training.recipe import Recipe
+from training.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

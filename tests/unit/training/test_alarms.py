@@ -9,18 +9,18 @@ import torch
 from inference.screening.calibration import conformal_rank
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
-from training.alarms import settle
-from training.material import Material, Read
-from training.recipe import Alarms
-from training.students import Perceptron, logits_of
+from training.data.material import RunData, SourceRows
+from training.models.students import Perceptron, logits_of
+from training.recipe.recipe import AlarmsSection
+from training.run.alarms import settle
 
 
-def material(clean: int = 400) -> Material:
+def material(clean: int = 400) -> RunData:
     rng = np.random.default_rng(3)
     y = np.concatenate([np.zeros(clean, np.int64), np.ones(100, np.int64)])
     x = (rng.normal(size=(len(y), 4)) + 1.5 * y[:, None]).astype(np.float32)
-    read = Read(x, y, ("clean", "injection"), "made up", "CC0-1.0", {})
-    return Material(read, {"calibration": (x, y)})
+    read = SourceRows(x, y, ("clean", "injection"), "made up", "CC0-1.0", {})
+    return RunData(read, {"calibration": (x, y)})
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def student() -> Perceptron:
 @pytest.mark.parametrize("bound", [0.02, 0.1])
 def test_as_many_alarms_as_back_the_bound(student: Perceptron, bound: float) -> None:
     given = material()
-    found = settle(student, given, Alarms("injection", bound))
+    found = settle(student, given, AlarmsSection("injection", bound))
     assert found is not None
     assert (found.texts, found.rank) == (400, conformal_rank(400, bound, 0.9))
     x, y = given.slices["calibration"]
@@ -43,7 +43,9 @@ def test_as_many_alarms_as_back_the_bound(student: Perceptron, bound: float) -> 
 def test_a_text_is_called_what_one_of_its_windows_is(student: Perceptron) -> None:
     given = material()
     texts = np.arange(500) // 4
-    found = settle(student, replace(given, texts={"calibration": texts}), Alarms("injection", 0.1))
+    found = settle(
+        student, replace(given, texts={"calibration": texts}), AlarmsSection("injection", 0.1)
+    )
     assert found is not None
     assert found.texts == 100
     x, y = given.slices["calibration"]
@@ -53,20 +55,20 @@ def test_a_text_is_called_what_one_of_its_windows_is(student: Perceptron) -> Non
 
 def test_nothing_moves_without_a_label(student: Perceptron) -> None:
     before = student.head.bias.detach().clone()
-    assert settle(student, material(), Alarms()) is None
+    assert settle(student, material(), AlarmsSection()) is None
     assert torch.equal(student.head.bias, before)
 
 
 @pytest.mark.parametrize(
     ("asked", "clean", "reason"),
     [
-        (Alarms("nonsense"), 400, Reason.RECIPE_INVALID),
-        (Alarms("injection", 0.01), 100, Reason.CALIBRATION_TOO_SMALL),
-        (Alarms("injection", 0.01), 0, Reason.CALIBRATION_TOO_SMALL),
+        (AlarmsSection("nonsense"), 400, Reason.RECIPE_INVALID),
+        (AlarmsSection("injection", 0.01), 100, Reason.CALIBRATION_TOO_SMALL),
+        (AlarmsSection("injection", 0.01), 0, Reason.CALIBRATION_TOO_SMALL),
     ],
 )
 def test_what_cannot_be_bounded_is_refused(
-    student: Perceptron, asked: Alarms, clean: int, reason: Reason
+    student: Perceptron, asked: AlarmsSection, clean: int, reason: Reason
 ) -> None:
     with pytest.raises(Refusal) as found:
         settle(student, material(clean), asked)
@@ -76,4 +78,4 @@ def test_what_cannot_be_bounded_is_refused(
 @pytest.mark.parametrize("change", [{"bound": 1.0}, {"confidence": 1.0}])
 def test_shares_are_below_one(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        Alarms("injection", **change)
+        AlarmsSection("injection", **change)

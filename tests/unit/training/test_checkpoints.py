@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused as refused_with
-from training import checkpoints, families
-from training.checkpoints import INDEX, read_imported, take_in
+from training.models import checkpoints, families
+from training.models.checkpoints import INDEX, read_imported, take_in
 
 WEIGHTS = {"embeddings.weight": np.ones((4, 2), np.float32)}
 

@@ -7,29 +7,29 @@ import numpy as np
 import torch
 
 from gateway.screening.prompt_classifier import shown
-from inference.llm.request import Asked, Sampling
+from inference.llm.request import Sampling, SamplingRequest
 from inference.screening.calibration import conformal_rank
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import resized
 from inference.text.windows import Windows
 from tests.support.text_models import RULES, sentences, tokenizer_json
-from training.alarms import settle
-from training.material import CALIBRATION, Material
-from training.recipe import Alarms, DataRows, Student
-from training.sources import read_rows
-from training.students import logits_of, make
+from training.data.material import CALIBRATION, RunData
+from training.models.students import logits_of, make
+from training.recipe.recipe import AlarmsSection, SliceSizes, StudentSection
+from training.run.alarms import settle
+from training.run.sources import read_rows
 
 TEXTS = [" ".join(two) for two in zip(*(sentences(seed, 500)[0] for seed in (1, 2)), strict=True)]
 LABELS = ["offer" if number % 3 == 0 else "work" for number in range(500)]
 
 
-def data(folder: Path) -> DataRows:
+def data(folder: Path) -> SliceSizes:
     path = folder / "texts.jsonl"
     lines = [
         json.dumps({"text": t, "label": label}) for t, label in zip(TEXTS, LABELS, strict=True)
     ]
     path.write_text("\n".join(lines))
-    return DataRows("texts", 60, 10, 400, path=path, tokens=RULES.most, windows=True)
+    return SliceSizes("texts", 60, 10, 400, path=path, tokens=RULES.most, windows=True)
 
 
 def test_training_rows_are_what_the_gateway_shows(tmp_path: Path) -> None:
@@ -37,16 +37,16 @@ def test_training_rows_are_what_the_gateway_shows(tmp_path: Path) -> None:
     tokenizer = TextTokenizer.open(tokenizer_json(), RULES)
     assert len(read.x) > len(TEXTS)
     for number, text in enumerate(TEXTS[:50]):
-        windows = shown(Asked(text.encode(), False, Sampling(1)), Windows(tokenizer))
+        windows = shown(SamplingRequest(text.encode(), False, Sampling(1)), Windows(tokenizer))
         rows = resized(tokenizer.rows([window.encode() for window in windows]), RULES.most)
         assert np.array_equal(read.x[read.numbers == number], rows)
 
 
 def test_the_bound_counts_whole_prompts(tmp_path: Path) -> None:
-    asked, alarms = data(tmp_path), Alarms("offer", 0.05)
-    material = Material.cut(read_rows(asked, tokenizer_json()), asked, alarms.label)
+    asked, alarms = data(tmp_path), AlarmsSection("offer", 0.05)
+    material = RunData.cut(read_rows(asked, tokenizer_json()), asked, alarms.label)
     torch.manual_seed(1)
-    student = make(Student("encoder", 16, 1), material.read)
+    student = make(StudentSection("encoder", 16, 1), material.read)
     found = settle(student, material, alarms)
     x, y = material.slices[CALIBRATION]
     called = logits_of(student, torch.from_numpy(x)).argmax(1).numpy() == 0

@@ -6,9 +6,9 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from training.federated.consent import Consent
-from training.federated.recipe import MODULUS, QUANTA, TRIES, Federated
+from training.recipe.federated import MODULUS, QUANTA, TRIES, FederatedSection
 
-ASKED = Federated()
+ASKED = FederatedSection()
 SETUP = {
     "stage": "setup",
     "sample_num": 3,

@@ -11,27 +11,36 @@ from inference.model.columns import Column
 from sealgate.reasons import Reason, Refusal
 from tests.support import recipes
 from tests.support.text_models import tokenizer_json
-from training.described import describe
-from training.material import NO_LABEL, Material
-from training.recipe import PERCEPTRON, TABLE, DataRows, Model, Recipe, Run, Student, Teacher
-from training.recipe_step import Step
-from training.sources import read_rows
+from training.data.material import NO_LABEL, RunData
+from training.recipe.recipe import (
+    PERCEPTRON,
+    TABLE,
+    ModelSection,
+    Recipe,
+    RunSection,
+    SliceSizes,
+    StudentSection,
+    TeacherSection,
+)
+from training.recipe.sections import RecipeStep
+from training.run.described import describe
+from training.run.sources import read_rows
 
 CSV = "age,job,class\n" + "".join(
     f"{20 + at},{'cook' if at % 3 else 'pilot'},{'bad' if at % 2 else 'good'}\n" for at in range(40)
 )
 
 
-def table(folder: Path, text: str = CSV, **changed: object) -> DataRows:
+def table(folder: Path, text: str = CSV, **changed: object) -> SliceSizes:
     path = folder / "people.csv"
     path.write_text(text)
     settings: dict[str, object] = {"train": 20, "fit": 5, "calibration": 5, "label": "class"}
-    return DataRows(TABLE, path=path, **(settings | changed))  # type: ignore[arg-type]
+    return SliceSizes(TABLE, path=path, **(settings | changed))  # type: ignore[arg-type]
 
 
-def refused(asked: DataRows) -> Refusal:
+def refused(asked: SliceSizes) -> Refusal:
     with pytest.raises(Refusal) as found:
-        Material.cut(read_rows(asked, None), asked)
+        RunData.cut(read_rows(asked, None), asked)
     assert found.value.reason is Reason.TRAINING_DATA
     return found.value
 
@@ -53,17 +62,19 @@ def test_a_table_states_its_columns_where_the_recipe_does(tmp_path: Path) -> Non
         Column("job", "cook", immutable=True),
         Column("job", "pilot", immutable=True),
     )
-    model = Model("people", "Sorts people.", "tests")
-    student, steps = Student(PERCEPTRON), (Step("train"),)
+    model = ModelSection("people", "Sorts people.", "tests")
+    student, steps = StudentSection(PERCEPTRON), (RecipeStep("train"),)
     asked = table(tmp_path, whole=("age",), immutable=("job",))
-    config = describe(Recipe(model, Run(), asked, Teacher(), student, steps=steps), read)
+    config = describe(
+        Recipe(model, RunSection(), asked, TeacherSection(), student, steps=steps), read
+    )
     assert config.table is not None
     config.table.check(read.x)
 
 
 def test_labels_are_withheld(tmp_path: Path) -> None:
     asked = table(tmp_path, labels=12)
-    material = Material.cut(read_rows(asked, None), asked)
+    material = RunData.cut(read_rows(asked, None), asked)
     assert (material.slices["train"][1] == NO_LABEL).sum() == 8
     assert len(material.labelled[0]) == 12
     assert {name: len(rows) for name, (rows, _) in material.slices.items()} == {
@@ -116,14 +127,14 @@ def test_texts_need_a_tokenizer(tmp_path: Path) -> None:
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as found:
-        read_rows(DataRows(TABLE, 1, 1, 1, path=tmp_path / "none.csv"), None)
+        read_rows(SliceSizes(TABLE, 1, 1, 1, path=tmp_path / "none.csv"), None)
     assert found.value.reason is Reason.FILE_MISSING
 
 
-def windowed(folder: Path) -> tuple[DataRows, Material]:
+def windowed(folder: Path) -> tuple[SliceSizes, RunData]:
     """Half of the texts two windows long or longer."""
     asked = replace(Recipe.read(recipes.texts(folder)).data, tokens=16, windows=True)
-    return asked, Material.cut(read_rows(asked, tokenizer_json()), asked, "offer")
+    return asked, RunData.cut(read_rows(asked, tokenizer_json()), asked, "offer")
 
 
 def test_windows_of_a_text_stay_in_one_slice(tmp_path: Path) -> None:
@@ -151,7 +162,7 @@ def test_which_window_is_what_is_looked_for_is_not_known(tmp_path: Path) -> None
 
 def test_labels_are_those_of_texts(tmp_path: Path) -> None:
     asked = replace(Recipe.read(recipes.texts(tmp_path)).data, tokens=16, windows=True, labels=90)
-    material = Material.cut(read_rows(asked, tokenizer_json()), asked)
+    material = RunData.cut(read_rows(asked, tokenizer_json()), asked)
     _, y = material.slices["train"]
     assert len(set(material.texts["train"][y != NO_LABEL])) == 90
 

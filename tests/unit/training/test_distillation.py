@@ -4,11 +4,17 @@ import pytest
 import torch
 
 from sealgate.reasons import Reason, Refusal
-from training.descent import Corpus, descend
-from training.distillation import AdaptiveDistillation, Batch, Distillation, Labels, gap
-from training.material import NO_LABEL
-from training.recipe_step import DISTIL, TRAIN, Step
-from training.students import Perceptron, accuracy
+from training.data.material import NO_LABEL
+from training.models.students import Perceptron, accuracy
+from training.recipe.sections import DISTIL, TRAIN, RecipeStep
+from training.steps.descent import TaughtRows, descend
+from training.steps.distillation import (
+    AdaptiveDistillation,
+    Distillation,
+    LabelLoss,
+    TrainingBatch,
+    gap,
+)
 
 X = torch.rand(240, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > X[:, 1]).long() + (X[:, 2] > X[:, 3]).long()
@@ -23,9 +29,9 @@ def student() -> Perceptron:
     return Perceptron(6, 32, 2, 3)
 
 
-def step(**changed: object) -> Step:
+def step(**changed: object) -> RecipeStep:
     settings = {"epochs": 30, "batch": 32, "learning_rate": 0.02}
-    return Step(DISTIL, **(settings | changed))  # type: ignore[arg-type]
+    return RecipeStep(DISTIL, **(settings | changed))  # type: ignore[arg-type]
 
 
 def test_the_gap_is_none_between_equals_and_grows() -> None:
@@ -35,7 +41,7 @@ def test_the_gap_is_none_between_equals_and_grows() -> None:
 
 
 def test_the_loss_is_what_hinton_says() -> None:
-    net, batch = student(), Batch(X[:4], Y[:4], TOLD[:4])
+    net, batch = student(), TrainingBatch(X[:4], Y[:4], TOLD[:4])
     logits = net.answers(X[:4])[1]
     soft = 9 * gap(TOLD[:4], logits, 3 * ONE).mean()
     hard = torch.nn.functional.cross_entropy(logits, Y[:4])
@@ -47,10 +53,10 @@ def test_a_row_without_a_label_follows_the_teacher_alone() -> None:
     net = student()
     soft = gap(TOLD[:4], net.answers(X[:4])[1], ONE).mean()
     found = Distillation(step(temperature=1.0, weight=0.5))(
-        net, Batch(X[:4], NONE[:4], TOLD[:4]), 0.0
+        net, TrainingBatch(X[:4], NONE[:4], TOLD[:4]), 0.0
     )
     assert torch.allclose(found, soft)
-    assert Labels()(net, Batch(X[:4], NONE[:4]), 0.0) == 0
+    assert LabelLoss()(net, TrainingBatch(X[:4], NONE[:4]), 0.0) == 0
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -61,7 +67,7 @@ def test_a_student_learns_from_a_teacher_without_any_label(adaptive: bool) -> No
     descend(
         net,
         kind(step()),
-        Corpus(Batch(X, NONE, TOLD)),
+        TaughtRows(TrainingBatch(X, NONE, TOLD)),
         step(),
         1,
         lambda progress: losses.append(progress.loss),
@@ -81,7 +87,7 @@ def test_hidden_vectors_are_approached() -> None:
         return float(torch.nn.functional.cosine_similarity(ours, VECTORS).mean())
 
     before = near()
-    descend(net, objective, Corpus(Batch(X, Y, TOLD, VECTORS)), asked, 1)
+    descend(net, objective, TaughtRows(TrainingBatch(X, Y, TOLD, VECTORS)), asked, 1)
     assert near() > before + 0.2
 
 
@@ -104,7 +110,7 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
     told = TOLD.clone()
     told[7] = float("nan")
     with pytest.raises(Refusal) as refused:
-        descend(student(), Distillation(step()), Corpus(Batch(X, Y, told)), step(), 1)
+        descend(student(), Distillation(step()), TaughtRows(TrainingBatch(X, Y, told)), step(), 1)
     assert refused.value.reason is Reason.LOSS_NOT_FINITE
 
 
@@ -112,7 +118,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_others() -> None:
     found = []
     for seed in (1, 1, 2):
         net = student()
-        descend(net, Labels(), Corpus(Batch(X, Y)), Step(TRAIN, epochs=2), seed)
+        descend(
+            net, LabelLoss(), TaughtRows(TrainingBatch(X, Y)), RecipeStep(TRAIN, epochs=2), seed
+        )
         found.append(net.head.weight.detach().clone())
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])

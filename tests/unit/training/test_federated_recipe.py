@@ -6,7 +6,7 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from tests.support.federated_recipes import FEDERATED, PERCEPTRON, PRIVATE, written
-from training.federated.recipe import TRIMMED, Federated, FederatedRecipe
+from training.recipe.federated import TRIMMED, FederatedRecipe, FederatedSection
 
 
 def test_a_recipe_is_read(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_rule_that_leaves_out_more_needs_more_groups() -> None:
-    assert Federated().least_groups == 3
-    assert Federated(clients=15, rule=TRIMMED, trim=2).least_groups == 5
+    assert FederatedSection().least_groups == 3
+    assert FederatedSection(clients=15, rule=TRIMMED, trim=2).least_groups == 5
 
 
 def _recipe(folder: Path, federated: str) -> Path:

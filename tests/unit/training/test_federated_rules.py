@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.federated.recipe import CLOSEST, MEDIAN, TRIMMED, UNPROTECTED
-from training.federated.rules import draw_groups, join
+from training.federated.server import draw_groups, join
+from training.recipe.federated import CLOSEST, MEDIAN, TRIMMED, UNPROTECTED
 
 
 def draws(seed: int) -> random.Random:

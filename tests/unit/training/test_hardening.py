@@ -7,29 +7,30 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from training import datasets, descent
-from training.descent import Corpus, Keeping, descend
-from training.distillation import Batch
-from training.hardening import Hardened, by_pgd, varied
-from training.recipe_step import HARDEN, TRAIN, Step
-from training.steps import follow
-from training.students import Perceptron, accuracy
+from training.demo import datasets
+from training.models.students import Perceptron, accuracy
+from training.recipe.sections import HARDEN, TRAIN, RecipeStep
+from training.steps import descent
+from training.steps.descent import CheckpointPlan, TaughtRows, descend
+from training.steps.distillation import TrainingBatch
+from training.steps.hardening import AdversarialLoss, by_pgd, varied
+from training.steps.steps import follow
 
 PART = datasets.digits().slices["train"]
 X, Y = torch.from_numpy(PART.x), torch.from_numpy(PART.y)
 SIZE = 0.1
 
 
-def made(step: Step) -> nn.Module:
+def made(step: RecipeStep) -> nn.Module:
     torch.manual_seed(1)
     net = Perceptron(64, 48, 2, 10)
-    follow(step, net, Corpus(Batch(X, Y)), 1, lambda _: lambda _: None, None)
+    follow(step, net, TaughtRows(TrainingBatch(X, Y)), 1, lambda _: lambda _: None, None)
     return net
 
 
-def step(kind: str, **changed: float) -> Step:
+def step(kind: str, **changed: float) -> RecipeStep:
     settings = {"epochs": 20, "learning_rate": 4e-3}
-    return Step(kind, **(settings | changed))  # type: ignore[arg-type]
+    return RecipeStep(kind, **(settings | changed))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_what_is_hardened_gives_way_less(plain: nn.Module) -> None:
 def test_an_attack_leaves_the_weights_to_learn_and_gives_them_no_gradient() -> None:
     torch.manual_seed(1)
     net = Perceptron(64, 8, 2, 10)
-    loss = Hardened(step(HARDEN), net)(net, Batch(X[:8], Y[:8]), 1.0)
+    loss = AdversarialLoss(step(HARDEN), net)(net, TrainingBatch(X[:8], Y[:8]), 1.0)
     assert all(each.requires_grad and each.grad is None for each in net.parameters())
     loss.backward()
     assert all(each.grad is not None for each in net.parameters())
@@ -73,9 +74,9 @@ def test_an_attack_leaves_the_weights_to_learn_and_gives_them_no_gradient() -> N
 def test_the_bound_grows() -> None:
     torch.manual_seed(1)
     net = Perceptron(64, 8, 2, 10)
-    hardened = Hardened(step(HARDEN, attack=0.5), net)
+    hardened = AdversarialLoss(step(HARDEN, attack=0.5), net)
     shares = (0.0, 0.1, 0.2, 0.3, 1.0)
-    losses = [hardened(net, Batch(X, Y), at).item() for at in shares]
+    losses = [hardened(net, TrainingBatch(X, Y), at).item() for at in shares]
     assert losses[0] == pytest.approx(functional.cross_entropy(net(X), Y).item())
     assert losses[0] < losses[1] < losses[2] < losses[3]
     assert losses[4] == pytest.approx(losses[3], rel=0.01)
@@ -83,13 +84,13 @@ def test_the_bound_grows() -> None:
 
 def test_what_comes_out_is_a_mean_of_the_weights_on_the_way() -> None:
     net = Perceptron(64, 8, 2, 10)
-    hardened = Hardened(step(HARDEN), net)
+    hardened = AdversarialLoss(step(HARDEN), net)
     # Ever more slowly away from the first, and in the end a hundredth at a time.
     for value, steps, mean in ((0.0, 1000, 0.0), (1.0, 1, 0.01), (1.0, 99, 1 - 0.99**100)):
         for parameter in net.parameters():
             nn.init.constant_(parameter, value)
         for _ in range(steps):
-            hardened(net, Batch(X[:2], Y[:2]), 0.0)
+            hardened(net, TrainingBatch(X[:2], Y[:2]), 0.0)
         taken = Perceptron(64, 8, 2, 10)
         hardened.take_mean(taken)
         found = torch.cat([each.flatten() for each in taken.parameters()])
@@ -131,9 +132,9 @@ def test_a_hardening_that_was_killed_goes_on_to_the_same_mean(
     def run(folder: Path) -> dict[str, torch.Tensor]:
         torch.manual_seed(1)
         net = Perceptron(64, 16, 2, 10)
-        hardened = Hardened(asked, net)
-        corpus = Corpus(Batch(X, Y))
-        descend(net, hardened, corpus, asked, 1, lambda _: None, Keeping(folder, 8))
+        hardened = AdversarialLoss(asked, net)
+        corpus = TaughtRows(TrainingBatch(X, Y))
+        descend(net, hardened, corpus, asked, 1, lambda _: None, CheckpointPlan(folder, 8))
         hardened.take_mean(net)
         return net.state_dict()
 

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from sealgate.reasons import Reason
 from tests.support.people import refused
-from training.checkpoints import fetch, take_in
+from training.models.checkpoints import fetch, take_in
 
 
 @pytest.fixture

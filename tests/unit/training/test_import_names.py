@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 from sealgate.cli.main import main
-from training import export_imported
-from training.described import About
+from training.run import import_checkpoint
+from training.run.described import ImportDescription
 
 _STATED = {
     "--name": "triage",
@@ -26,13 +26,13 @@ def test_an_import_keeps_the_given_name(tmp_path: Path, monkeypatch: pytest.Monk
     (source / "config.json").write_text('{"model_type": "bert"}')
     (source / "README.md").write_text("about")
     save_file({"weight": np.ones(2, np.float32)}, source / "model.safetensors")
-    given: list[About | None] = []
+    given: list[ImportDescription | None] = []
 
-    def write_graphs(folder: Path, out: Path, about: About | None) -> str:
+    def write_graphs(folder: Path, out: Path, about: ImportDescription | None) -> str:
         given.append(about)
         return "classifier"
 
-    monkeypatch.setattr(export_imported, "write_graphs", write_graphs)
+    monkeypatch.setattr(import_checkpoint, "write_graphs", write_graphs)
     words = ["import", str(source), "--out", str(tmp_path / "copy"), "--json"]
     words += ["--graphs", str(tmp_path / "graphs"), *(w for pair in _STATED.items() for w in pair)]
     found = CliRunner().invoke(main, words)

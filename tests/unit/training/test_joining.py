@@ -6,18 +6,18 @@ import pytest
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, Refusal
 from tests.support.text_models import RULES, TELLING, rows_of, tokenizer_json
-from training.joining import with_joined
-from training.material import NO_LABEL, TRAIN, Material, Read
+from training.data.material import NO_LABEL, TRAIN, RunData, SourceRows
+from training.run.joining import with_joined
 
 CLEAN, SOUGHT = " ".join(TELLING[0][:7]), " ".join(TELLING[1][:9])
 CUTTER = TextTokenizer.open(tokenizer_json(), RULES)
 
 
-def material(classes: list[int]) -> Material:
+def material(classes: list[int]) -> RunData:
     x = rows_of([CLEAN if label != 1 else SOUGHT for label in classes])
     y = np.array(classes)
-    read = Read(x, y, ("a", "b"), "", "", {}, tokens=RULES, tokenizer=tokenizer_json())
-    return Material(read, {TRAIN: (x, y)})
+    read = SourceRows(x, y, ("a", "b"), "", "", {}, tokens=RULES, tokenizer=tokenizer_json())
+    return RunData(read, {TRAIN: (x, y)})
 
 
 def test_what_is_looked_for_stands_whole_among_others() -> None:

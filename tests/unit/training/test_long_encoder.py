@@ -13,15 +13,21 @@ from onnx import numpy_helper
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from inference.runtime.last_layer import find_embeddings, with_outputs
-from training.encoder import Size, TextClassifier
-from training.export_long import export_long_serving
-from training.long_encoder import LongTextClassifier, Reach, by_blocks, in_square, lengthened
-from training.words import FewWords
+from training.export.long_text import export_long_serving
+from training.models.encoder import EncoderSize, TextClassifier
+from training.models.long_encoder import (
+    AttentionReach,
+    FrequentWordEmbedding,
+    LongTextClassifier,
+    by_blocks,
+    in_square,
+    lengthened,
+)
 
-SIZE = Size(vocabulary=40, positions=64, width=16, inner=32, layers=2, heads=2)
+SIZE = EncoderSize(vocabulary=40, positions=64, width=16, inner=32, layers=2, heads=2)
 
 
-def classifier(size: Size = SIZE) -> TextClassifier:
+def classifier(size: EncoderSize = SIZE) -> TextClassifier:
     torch.manual_seed(1)
     return TextClassifier(size, 3).eval()
 
@@ -33,8 +39,10 @@ def rows(*lengths: int) -> torch.Tensor:
     return torch.where(held, ids, -1)
 
 
-@pytest.mark.parametrize("reach", [Reach(64, 8, 1), Reach(8, 16, 1), Reach(8, 16, 3)])
-def test_where_windows_cover_all_it_is_full_attention(reach: Reach) -> None:
+@pytest.mark.parametrize(
+    "reach", [AttentionReach(64, 8, 1), AttentionReach(8, 16, 1), AttentionReach(8, 16, 3)]
+)
+def test_where_windows_cover_all_it_is_full_attention(reach: AttentionReach) -> None:
     full = classifier()
     windows = lengthened(full, 64, reach).eval()
     texts = rows(30, 19, 3)
@@ -74,9 +82,9 @@ class Largest(TorchDispatchMode):
 
 
 def test_no_tensor_grows_with_the_square_of_the_length() -> None:
-    size = Size(vocabulary=40, positions=1024, width=16, inner=32, layers=1, heads=2)
+    size = EncoderSize(vocabulary=40, positions=1024, width=16, inner=32, layers=1, heads=2)
     full = classifier(size)
-    windows = lengthened(full, 1024, Reach(whole=64, block=32)).eval()
+    windows = lengthened(full, 1024, AttentionReach(whole=64, block=32)).eval()
     grown = []
     for net in (full, windows):
         largest = []
@@ -111,15 +119,15 @@ def fed(texts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def session() -> tuple[LongTextClassifier, onnxruntime.InferenceSession]:
-    windows = lengthened(classifier(), 64, Reach(whole=24, block=8, first=2)).eval()
+    windows = lengthened(classifier(), 64, AttentionReach(whole=24, block=8, first=2)).eval()
     graph = export_long_serving(windows)
     return windows, onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
 def test_few_words_stay_few() -> None:
     few = classifier()
-    few.words = FewWords(torch.arange(3, 20), SIZE.vocabulary, SIZE.width)
-    windows = lengthened(few, 64, Reach(whole=24, block=8)).eval()
+    few.words = FrequentWordEmbedding(torch.arange(3, 20), SIZE.vocabulary, SIZE.width)
+    windows = lengthened(few, 64, AttentionReach(whole=24, block=8)).eval()
     graph = onnxruntime.InferenceSession(
         export_long_serving(windows), providers=["CPUExecutionProvider"]
     )
@@ -127,7 +135,7 @@ def test_few_words_stay_few() -> None:
 
 
 def test_the_graph_holds_each_parameter_once_by_its_name() -> None:
-    windows = lengthened(classifier(), 64, Reach(24, 8)).eval()
+    windows = lengthened(classifier(), 64, AttentionReach(24, 8)).eval()
     graph = onnx.load(io.BytesIO(export_long_serving(windows))).graph
     held = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     parameters = {name: each.detach().numpy() for name, each in windows.named_parameters()}
@@ -139,7 +147,7 @@ def test_the_graph_holds_each_parameter_once_by_its_name() -> None:
 
 
 def test_a_text_reaches_as_far_as_it_does_alone() -> None:
-    windows = lengthened(classifier(), 64, Reach(whole=16, block=4)).eval()
+    windows = lengthened(classifier(), 64, AttentionReach(whole=16, block=4)).eval()
     texts = rows(40, 7, 16, 17, 60)
     together = windows.answers(texts)
     for place, text in enumerate(texts):
@@ -152,7 +160,7 @@ def test_a_text_reaches_as_far_as_it_does_alone() -> None:
 @pytest.mark.parametrize("first", [1, 3])
 @pytest.mark.parametrize("lengths", [(12, 5), (16,), (17, 9), (64, 40)])
 def test_a_square_of_scores_says_the_same(lengths: tuple[int, ...], first: int) -> None:
-    windows = lengthened(classifier(), 64, Reach(whole=16, block=8, first=first)).eval()
+    windows = lengthened(classifier(), 64, AttentionReach(whole=16, block=8, first=first)).eval()
     ids, mask = fed(rows(*lengths))
     slopes = []
     for within in (nullcontext(), in_square(windows)):
@@ -166,7 +174,7 @@ def test_a_square_of_scores_says_the_same(lengths: tuple[int, ...], first: int) 
 
 
 def test_screening_finds_the_embeddings_of_the_graph() -> None:
-    windows = lengthened(classifier(), 64, Reach(24, 8)).eval()
+    windows = lengthened(classifier(), 64, AttentionReach(24, 8)).eval()
     graph = export_long_serving(windows)
     name = find_embeddings(graph, "input_ids")
     ids, mask = fed(rows(33, 20))
@@ -179,13 +187,13 @@ def test_screening_finds_the_embeddings_of_the_graph() -> None:
 
 def test_what_is_known_of_positions_is_repeated() -> None:
     short = classifier()
-    longer = lengthened(short, 160, Reach(64, 32))
+    longer = lengthened(short, 160, AttentionReach(64, 32))
     known = short.positions.weight
     assert torch.equal(longer.positions.weight, torch.cat((known, known, known[:32])))
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="whole blocks"):
-        LongTextClassifier(SIZE, 2, Reach(block=48))
+        LongTextClassifier(SIZE, 2, AttentionReach(block=48))
     with pytest.raises(ValueError, match="training mode"):
-        export_long_serving(lengthened(classifier(), 64, Reach(24, 8)).train())
+        export_long_serving(lengthened(classifier(), 64, AttentionReach(24, 8)).train())

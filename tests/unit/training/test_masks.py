@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealgate.reasons import Reason, Refusal
-from training.federated.masks import mask
-from training.federated.recipe import MODULUS
+from training.federated.node import mask
+from training.recipe.federated import MODULUS
 
 PRIVATE = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 PUBLIC = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

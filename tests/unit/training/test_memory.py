@@ -2,12 +2,12 @@
 
 import torch
 
-from training.encoder import Size, TextClassifier
+from training.models.encoder import EncoderSize, TextClassifier
 
 
 def test_gradients_are_the_same_and_less_is_kept() -> None:
     torch.manual_seed(1)
-    net = TextClassifier(Size(40, 32, 16, 64, 4, 2), 2).train()
+    net = TextClassifier(EncoderSize(40, 32, 16, 64, 4, 2), 2).train()
     rows = torch.randint(0, 40, (8, 20))
     kept, gradients = [], []
     for net.checkpointed in (False, True):

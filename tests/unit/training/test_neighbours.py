@@ -3,34 +3,34 @@
 import numpy as np
 import torch
 
-from training.material import NO_LABEL, TRAIN, Material, Read
-from training.recipe import BOOSTING, NEIGHBOURS, Teacher
-from training.teachers import teach
+from training.data.material import NO_LABEL, TRAIN, RunData, SourceRows
+from training.recipe.recipe import BOOSTING, NEIGHBOURS, TeacherSection
+from training.steps.teachers import teach
 
 CENTERS = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
 
 
-def material(*far: list[float]) -> Material:
+def material(*far: list[float]) -> RunData:
     """Three clouds of 40 rows with one label each, and rows `far` from all of them."""
     draws = np.random.default_rng(1)
     x = np.concatenate([center + draws.normal(0, 0.5, (40, 2)) for center in CENTERS])
     x = np.concatenate([x, *[[row] for row in far]]).astype(np.float32)
     y = np.full(len(x), NO_LABEL)
     y[[0, 40, 80]] = 0, 1, 2
-    read = Read(x, y, ("a", "b", "c"), title="", license="", files={})
-    return Material(read, {TRAIN: (x, y)})
+    read = SourceRows(x, y, ("a", "b", "c"), title="", license="", files={})
+    return RunData(read, {TRAIN: (x, y)})
 
 
 def test_each_row_is_told_the_label_of_its_cloud() -> None:
-    told = teach(Teacher(NEIGHBOURS), material(), 1).logits
+    told = teach(TeacherSection(NEIGHBOURS), material(), 1).logits
     assert told.dtype is torch.float32
     assert torch.equal(told.argmax(1), torch.arange(3).repeat_interleave(40))
     # Trees find no split in three rows.
-    trees = teach(Teacher(BOOSTING), material(), 1).logits
+    trees = teach(TeacherSection(BOOSTING), material(), 1).logits
     assert (trees == trees[0]).all()
 
 
 def test_a_row_that_no_label_reaches_is_told_nothing() -> None:
     far = [[90 + 0.1 * step, 90.0] for step in range(9)]
-    told = teach(Teacher(NEIGHBOURS), material(*far), 1).logits[-9:]
+    told = teach(TeacherSection(NEIGHBOURS), material(*far), 1).logits[-9:]
     torch.testing.assert_close(told, told[:, :1].expand(-1, 3))

@@ -9,10 +9,10 @@ from sklearn import datasets
 
 from sealgate.reasons import Reason, Refusal
 from tests.support.federated_recipes import FEDERATED, PERCEPTRON, written
-from training.federated.participant import Participant, network, set_weights, weights_of
-from training.federated.recipe import FederatedRecipe
-from training.federated.weights import read_weights, write_weights
-from training.students import accuracy
+from training.data.run_files import read_weights, write_weights
+from training.federated.participant import FederatedParticipant, network, set_weights, weights_of
+from training.models.students import accuracy
+from training.recipe.federated import FederatedRecipe
 
 DIGITS = datasets.load_digits()
 X, Y = (DIGITS.data / 16).astype(np.float32), DIGITS.target.astype(np.int64)
@@ -32,7 +32,7 @@ def test_its_update_is_what_training_added(tmp_path: Path) -> None:
     asked = recipe(tmp_path)
     weights = start(asked)
     kept = weights.copy()
-    update = Participant(asked, X[:400], Y[:400], 10, seed=1).update(weights)
+    update = FederatedParticipant(asked, X[:400], Y[:400], 10, seed=1).update(weights)
     assert np.array_equal(weights, kept)
     assert update.shape == weights.shape == (64 * 32 + 32 + 32 * 32 + 32 + 32 * 10 + 10,)
     student = network(asked, (64,), 10)
@@ -46,13 +46,13 @@ def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
     asked = recipe(tmp_path)
     weights = start(asked) * np.float32(np.inf)
     with pytest.raises(Refusal) as refused:
-        Participant(asked, X[:20], Y[:20], 10, seed=1).update(weights)
+        FederatedParticipant(asked, X[:20], Y[:20], 10, seed=1).update(weights)
     assert refused.value.reason is Reason.LOSS_NOT_FINITE
 
 
 def test_a_private_one_stops_at_its_budget(tmp_path: Path) -> None:
     asked = recipe(tmp_path, TIGHT.format("2.5"))
-    participant = Participant(asked, X[:100], Y[:100], 10, seed=1)
+    participant = FederatedParticipant(asked, X[:100], Y[:100], 10, seed=1)
     weights, spent = start(asked), []
 
     def go_on() -> None:
@@ -73,7 +73,7 @@ def test_a_private_one_stops_at_its_budget(tmp_path: Path) -> None:
 
 
 def test_others_spend_nothing(tmp_path: Path) -> None:
-    participant = Participant(recipe(tmp_path), X[:100], Y[:100], 10, seed=1)
+    participant = FederatedParticipant(recipe(tmp_path), X[:100], Y[:100], 10, seed=1)
     assert participant.spent() is None
 
 

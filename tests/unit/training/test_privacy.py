@@ -8,12 +8,12 @@ from opacus import PrivacyEngine
 from opacus.accountants import RDPAccountant
 
 from sealgate.reasons import Reason, Refusal
-from training.descent import Corpus
-from training.distillation import Batch
-from training.material import NO_LABEL
-from training.privacy import affordable, descend_privately, membership_advantage
-from training.recipe_step import PRIVATE, Step
-from training.students import Perceptron
+from training.data.material import NO_LABEL
+from training.models.students import Perceptron
+from training.recipe.sections import PRIVATE, RecipeStep
+from training.steps.descent import TaughtRows
+from training.steps.distillation import TrainingBatch
+from training.steps.privacy import affordable, descend_privately, membership_advantage
 
 X = torch.rand(200, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > X[:, 1]).long()
@@ -28,14 +28,14 @@ def accountants(noise: float, rate: float, steps: int) -> float:
         return float(accountant.get_epsilon(DELTA))
 
 
-def step(**changed: object) -> Step:
+def step(**changed: object) -> RecipeStep:
     settings = {"epochs": 1000, "batch": 40, "learning_rate": 0.02, "noise": 2.0, "delta": DELTA}
-    return Step(PRIVATE, **(settings | changed))  # type: ignore[arg-type]
+    return RecipeStep(PRIVATE, **(settings | changed))  # type: ignore[arg-type]
 
 
 def test_training_stops_before_the_budget_is_passed() -> None:
     net = Perceptron(6, 16, 2, 2)
-    spent = descend_privately(net, Corpus(Batch(X, Y)), step(epsilon=2.0))
+    spent = descend_privately(net, TaughtRows(TrainingBatch(X, Y)), step(epsilon=2.0))
     assert spent.epsilon == pytest.approx(accountants(2.0, 0.2, spent.steps))
     assert spent.epsilon <= 2.0 < accountants(2.0, 0.2, spent.steps + 1)
     # What comes out is a plain module, to be exported like any other.
@@ -45,7 +45,9 @@ def test_training_stops_before_the_budget_is_passed() -> None:
 
 def test_only_rows_with_a_label_are_read() -> None:
     y = torch.where(torch.arange(200) < 100, Y, NO_LABEL)
-    spent = descend_privately(Perceptron(6, 16, 2, 2), Corpus(Batch(X, y)), step(epochs=1))
+    spent = descend_privately(
+        Perceptron(6, 16, 2, 2), TaughtRows(TrainingBatch(X, y)), step(epochs=1)
+    )
     assert (spent.sampling_rate, spent.steps) == (pytest.approx(1 / 3), 3)
 
 
@@ -54,7 +56,7 @@ def test_noise_does_not_follow_the_seed() -> None:
     for _ in range(2):
         torch.manual_seed(1)
         net = Perceptron(6, 16, 2, 2)
-        descend_privately(net, Corpus(Batch(X, Y)), step(epochs=1))
+        descend_privately(net, TaughtRows(TrainingBatch(X, Y)), step(epochs=1))
         found.append(net.head.weight.detach())
     assert not torch.equal(*found)
 
@@ -63,7 +65,7 @@ def test_a_budget_too_small_for_one_step_is_refused() -> None:
     assert affordable(0.3, 0.2, 0.5, DELTA) == 0
     with pytest.raises(Refusal) as refused:
         descend_privately(
-            Perceptron(6, 16, 2, 2), Corpus(Batch(X, Y)), step(noise=0.3, epsilon=0.5)
+            Perceptron(6, 16, 2, 2), TaughtRows(TrainingBatch(X, Y)), step(noise=0.3, epsilon=0.5)
         )
     assert refused.value.reason is Reason.RECIPE_INVALID
 
@@ -93,10 +95,10 @@ def test_the_noise_follows_from_no_seed(monkeypatch: pytest.MonkeyPatch) -> None
         raise _Stop
 
     monkeypatch.setattr(PrivacyEngine, "make_private", make_private)
-    rows = Corpus(Batch(torch.rand(8, 6), torch.arange(8) % 2))
+    rows = TaughtRows(TrainingBatch(torch.rand(8, 6), torch.arange(8) % 2))
     for _ in range(2):
         with pytest.raises(_Stop):
-            descend_privately(Perceptron(6, 4, 1, 2), rows, Step(PRIVATE, batch=4))
+            descend_privately(Perceptron(6, 4, 1, 2), rows, RecipeStep(PRIVATE, batch=4))
     first, second = used
     drawn = torch.randn(1000, generator=first)
     assert not torch.equal(drawn, torch.randn(1000, generator=second))

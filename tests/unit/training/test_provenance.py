@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from publishing.data import Dataset
-from publishing.origin import Origin
+from publishing.source.dataset import Dataset
+from publishing.source.origin import Origin
 from tests.support import recipes
 from tests.support.runs import make, without_graphs
 

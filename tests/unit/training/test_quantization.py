@@ -7,18 +7,18 @@ import onnx
 import onnxruntime
 import torch
 
-from training import quantization
-from training.descent import Corpus, descend
-from training.distillation import Batch, Labels
-from training.encoder import Size, TextClassifier
-from training.export import export_serving
-from training.head import fit_head
-from training.recipe_step import TRAIN, Step
-from training.students import Perceptron, accuracy
+from training.export.classifier import export_serving
+from training.models.encoder import EncoderSize, TextClassifier
+from training.models.head import fit_head
+from training.models.students import Perceptron, accuracy
+from training.recipe.sections import TRAIN, RecipeStep
+from training.steps import quantization
+from training.steps.descent import TaughtRows, descend
+from training.steps.distillation import LabelLoss, TrainingBatch
 
 X = torch.rand(320, 12, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > X[:, 1]).long()
-STEP = Step(TRAIN, epochs=8, batch=32, learning_rate=0.01)
+STEP = RecipeStep(TRAIN, epochs=8, batch=32, learning_rate=0.01)
 OPTIONS = onnxruntime.SessionOptions()
 OPTIONS.intra_op_num_threads = 1
 
@@ -32,7 +32,7 @@ def served(model: bytes, feeds: dict[str, np.ndarray]) -> np.ndarray:
 def trained() -> Perceptron:
     torch.manual_seed(1)
     net = Perceptron(12, 32, 3, 2)
-    descend(net, Labels(), Corpus(Batch(X, Y)), STEP, 1)
+    descend(net, LabelLoss(), TaughtRows(TrainingBatch(X, Y)), STEP, 1)
     return net
 
 
@@ -40,7 +40,7 @@ def test_weights_trained_with_rounding_go_back_and_serve() -> None:
     net = trained()
     before = net.head.weight.detach().clone()
     rounded = quantization.prepare(net, X, 4)
-    descend(rounded, Labels(), Corpus(Batch(X, Y)), STEP, 2)
+    descend(rounded, LabelLoss(), TaughtRows(TrainingBatch(X, Y)), STEP, 2)
     assert torch.equal(net.head.weight, before)
     quantization.take_weights(net, rounded)
     assert not torch.equal(net.head.weight, before)
@@ -52,7 +52,7 @@ def test_the_int8_graph_rounds_to_so_many_levels_and_agrees() -> None:
     net = trained()
     for bits in (8, 4):
         rounded = quantization.prepare(net, X, bits)
-        descend(rounded, Labels(), Corpus(Batch(X, Y)), STEP, 2)
+        descend(rounded, LabelLoss(), TaughtRows(TrainingBatch(X, Y)), STEP, 2)
         model = quantization.to_onnx(rounded, net, X)
         graph = onnx.load_from_string(model).graph
         operators = Counter(node.op_type for node in graph.node)
@@ -75,7 +75,7 @@ def test_the_int8_graph_rounds_to_so_many_levels_and_agrees() -> None:
 
 def test_asking_rows_moves_no_range_outside_of_training() -> None:
     rounded = quantization.prepare(trained(), X, 8)
-    descend(rounded, Labels(), Corpus(Batch(X, Y)), Step(TRAIN, epochs=1), 1)
+    descend(rounded, LabelLoss(), TaughtRows(TrainingBatch(X, Y)), RecipeStep(TRAIN, epochs=1), 1)
     before = {name: value.clone() for name, value in rounded.state_dict().items()}
     accuracy(rounded, 9 * X, Y)
     after = rounded.state_dict()
@@ -89,12 +89,18 @@ def test_asking_rows_moves_no_range_outside_of_training() -> None:
 
 def test_a_text_student_is_quantized_too() -> None:
     torch.manual_seed(1)
-    net = TextClassifier(Size(50, 32, 16, 32, 1, 2), 2)
+    net = TextClassifier(EncoderSize(50, 32, 16, 32, 1, 2), 2)
     rows = torch.randint(0, 50, (64, 12))
     rows[::2, 8:] = -1
     y = (rows[:, 0] > 24).long()
     rounded = quantization.prepare(net, rows, 8)
-    descend(rounded, Labels(), Corpus(Batch(rows, y)), Step(TRAIN, epochs=1, batch=16), 1)
+    descend(
+        rounded,
+        LabelLoss(),
+        TaughtRows(TrainingBatch(rows, y)),
+        RecipeStep(TRAIN, epochs=1, batch=16),
+        1,
+    )
     model = quantization.to_onnx(rounded, net, rows)
     feeds = {
         "input_ids": rows[:3, :5].clamp(min=0).numpy(),

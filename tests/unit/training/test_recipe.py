@@ -6,7 +6,7 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from tests.support import recipes
-from training.recipe import Recipe
+from training.recipe.recipe import Recipe
 
 SHARED = "[devices]\nprocesses = 2\n"
 SEARCH, SMALL = "[search]\ntrials = 2\n", "megabytes = 1.0\n"

@@ -7,7 +7,7 @@ import pytest
 from sealgate.reasons import Reason
 from tests.support import recipes
 from tests.support.runs import refused
-from training import workshop
+from training.run import workshop
 
 
 @pytest.fixture(autouse=True)
@@ -35,5 +35,5 @@ def test_seeds_are_checked_before_training(tmp_path: Path) -> None:
     recipe = recipes.digits(tmp_path)
     recipe.write_text(recipe.read_text().replace("seed = 3", f"seed = {1 << 60}"))
     with pytest.raises(Exception, match=r"seed is below 2\^32") as found:
-        workshop.Workshop(recipe, tmp_path / "made", lambda *_: None)
+        workshop.RecipeRun(recipe, tmp_path / "made", lambda *_: None)
     assert found.value.reason is Reason.RECIPE_INVALID

@@ -13,10 +13,13 @@ from sealgate.reasons import Reason, Refusal
 from tests.support import recipes
 from tests.support.runs import make, refused, without_graphs
 from tests.support.text_models import tokenizer_json
-from training import storage, students, teachers, workshop
-from training.checkpoints import take_in
-from training.curves import Curves, Point
-from training.encoder import Size, TextClassifier
+from training.data import run_files
+from training.models import students
+from training.models.checkpoints import take_in
+from training.models.encoder import EncoderSize, TextClassifier
+from training.run import workshop
+from training.steps import teachers
+from training.steps.progress import CurvePoint, TrainingCurves
 
 _PARENT = "path = 'parent'\n"
 _CHANGES = {
@@ -50,7 +53,7 @@ def test_a_changed_input_ends_the_run(
         raise Refusal(Reason.STORAGE_FULL)
 
     def begun(_: Path, classes: int) -> TextClassifier:
-        return TextClassifier(Size(128, 32, 8, 8, 1, 2), classes)
+        return TextClassifier(EncoderSize(128, 32, 8, 8, 1, 2), classes)
 
     monkeypatch.setattr(students, "encoder_from", begun)
     monkeypatch.setattr(teachers, "teach", interrupted)
@@ -75,7 +78,7 @@ def test_changed_packages_end_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(workshop, "follow", interrupted)
     assert refused(recipe, tmp_path / "made").reason is Reason.STORAGE_FULL
-    monkeypatch.setattr("training.origin.version", lambda _: "0")
+    monkeypatch.setattr("training.run.origin.version", lambda _: "0")
     assert refused(recipe, tmp_path / "made").reason is Reason.RUN_FOREIGN
 
 
@@ -89,7 +92,7 @@ def test_a_run_that_failed_in_its_first_write_is_resumed(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage.os, "fsync", full)
+        patch.setattr(run_files.os, "fsync", full)
         assert refused(recipe, tmp_path / "made").reason is Reason.STORAGE_FULL
     assert (make(recipe, tmp_path / "made").model / "provenance.json").exists()
 
@@ -120,8 +123,8 @@ def test_a_second_run_in_one_folder_is_refused(
 
 def test_points_after_a_cut_line_are_read(tmp_path: Path) -> None:
     curves, points = (
-        Curves(tmp_path / "curves.jsonl"),
-        [Point(1, "train", at, 0.5) for at in (1, 2)],
+        TrainingCurves(tmp_path / "curves.jsonl"),
+        [CurvePoint(1, "train", at, 0.5) for at in (1, 2)],
     )
     curves.add(points[0])
     with (tmp_path / "curves.jsonl").open("a") as file:

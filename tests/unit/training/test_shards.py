@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sealgate.reasons import Reason, Refusal
-from training.federated.shards import deal
+from training.federated.federation import deal
 
 Y = np.repeat(np.arange(10), 90).astype(np.int64)
 

@@ -12,9 +12,9 @@ from sealgate.settings import ConfigError
 from tests.support import recipes
 from tests.support.people import refused
 from tests.support.text_models import sentences, tokenizer_json
-from training.material import Material
-from training.recipe import FASHION, SPAM, TABLE, TEXTS, DataRows, Recipe
-from training.sources import read_rows
+from training.data.material import RunData
+from training.recipe.recipe import FASHION, SPAM, TABLE, TEXTS, Recipe, SliceSizes
+from training.run.sources import read_rows
 
 _SIZES = {"train": 2, "fit": 1, "calibration": 1}
 
@@ -23,7 +23,7 @@ def test_a_table_from_a_spreadsheet(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     rows = '"a ""b""\r\nc",1,yes\r\nd,2,no\r\n'
     path.write_bytes(("\ufeffjob,age,class\r\n" + rows).encode())
-    read = read_rows(DataRows(TABLE, path=path, label="class", **_SIZES), None)
+    read = read_rows(SliceSizes(TABLE, path=path, label="class", **_SIZES), None)
     assert read.x.tolist() == [[1, 0, 0], [0, 1, 1]]
     assert read.names == ("no", "yes")
 
@@ -32,14 +32,14 @@ def test_a_field_without_end(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text('job,class\n"' + "x" * 200_000)
     with refused(Reason.TRAINING_DATA):
-        read_rows(DataRows(TABLE, path=path, label="class", **_SIZES), None)
+        read_rows(SliceSizes(TABLE, path=path, label="class", **_SIZES), None)
 
 
 @pytest.mark.parametrize("data", [b"\0", gzip.compress(b"x" * 100)[:-9]], ids=["other", "short"])
 def test_images_cut_short(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(data)
     with refused(Reason.TRAINING_DATA):
-        read_rows(DataRows(FASHION, path=tmp_path, **_SIZES), None)
+        read_rows(SliceSizes(FASHION, path=tmp_path, **_SIZES), None)
 
 
 @pytest.mark.parametrize("data", ["{", "[]", '{"text": 1}', "{}"])
@@ -47,7 +47,7 @@ def test_a_malformed_letter(tmp_path: Path, data: str) -> None:
     (tmp_path / "spam-1").mkdir()
     (tmp_path / "spam-1" / "1.json").write_text(data)
     with refused(Reason.TRAINING_DATA):
-        read_rows(DataRows(SPAM, path=tmp_path, **_SIZES), tokenizer_json())
+        read_rows(SliceSizes(SPAM, path=tmp_path, **_SIZES), tokenizer_json())
 
 
 @pytest.mark.parametrize(
@@ -59,21 +59,21 @@ def test_ambiguous_columns_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "people.csv"
     path.write_text(text)
     with refused(Reason.TRAINING_DATA):
-        read_rows(DataRows(TABLE, path=path, label="class", **_SIZES), None)
+        read_rows(SliceSizes(TABLE, path=path, label="class", **_SIZES), None)
 
 
 @pytest.mark.parametrize("columns", [("age", "class"), ("age", "age")])
 def test_unusable_columns_are_refused(tmp_path: Path, columns: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError):
-        DataRows(TABLE, path=tmp_path, label="class", columns=columns, **_SIZES)
+        SliceSizes(TABLE, path=tmp_path, label="class", columns=columns, **_SIZES)
 
 
 def test_rows_of_one_class(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("age,class\n" + "1,yes\n2,yes\n" * 4)
-    asked = DataRows(TABLE, path=path, label="class", **_SIZES)
+    asked = SliceSizes(TABLE, path=path, label="class", **_SIZES)
     with refused(Reason.TRAINING_DATA):
-        Material.cut(read_rows(asked, None), asked)
+        RunData.cut(read_rows(asked, None), asked)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_lines_that_hold_no_text(tmp_path: Path, data: str) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text(data)
     with refused(Reason.TRAINING_DATA):
-        read_rows(DataRows(TEXTS, path=path, **_SIZES), tokenizer_json())
+        read_rows(SliceSizes(TEXTS, path=path, **_SIZES), tokenizer_json())
 
 
 def test_the_digest_of_a_file_is_the_files(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ def test_the_digest_of_a_file_is_the_files(tmp_path: Path) -> None:
     assert read_rows(asked, tokenizer_json()).files == {"texts.jsonl": f"sha256:{digest}"}
 
 
-def _letters(folder: Path, *kinds: str) -> DataRows:
+def _letters(folder: Path, *kinds: str) -> SliceSizes:
     texts = iter(sentences(1, 4)[0])
     for kind in kinds:
         (folder / kind).mkdir(parents=True)
         for number in range(2):
             place = folder / kind / f"{number}.json"
             place.write_text(json.dumps({"text": f"Subject: x\n\n{next(texts)}"}))
-    return DataRows(SPAM, 1, 1, 1, path=folder)
+    return SliceSizes(SPAM, 1, 1, 1, path=folder)
 
 
 def test_the_digest_of_a_folder_covers_names(tmp_path: Path) -> None:

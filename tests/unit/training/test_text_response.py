@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from training.text_response import share_features
+from training.export.text import share_features
 
 
 def shares(*parts: float) -> list[float]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from inference.text.tokens import NO_TOKEN
-from training.wording import FEATURES, Wording
+from training.export.wording import FEATURES, WordVotes
 
 # Tokens: 0 to 7 stand in texts of class 0, 8 to 15 in texts of class 1, 16 to 21 in both; 22 and 23
 # frame each text, 24 stands in one text, 25 in none.
@@ -25,13 +25,13 @@ def texts(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def wording() -> Wording:
+def wording() -> WordVotes:
     rows, y = texts(400, 1)
     rows[0, 1] = ALONE
-    return Wording.fit(rows, y, VOCABULARY, 2)
+    return WordVotes.fit(rows, y, VOCABULARY, 2)
 
 
-def measured(wording: Wording, rows: np.ndarray, y: np.ndarray, parts: float = 1.0) -> np.ndarray:
+def measured(wording: WordVotes, rows: np.ndarray, y: np.ndarray, parts: float = 1.0) -> np.ndarray:
     """The features [n, FEATURES] of rows that are answered as y."""
     x = torch.from_numpy(rows)
     own = torch.arange(2) == torch.from_numpy(y)[:, None]
@@ -43,7 +43,7 @@ def measured(wording: Wording, rows: np.ndarray, y: np.ndarray, parts: float = 1
     return features.numpy()
 
 
-def test_tokens_vote_for_the_class_in_whose_texts_they_stand(wording: Wording) -> None:
+def test_tokens_vote_for_the_class_in_whose_texts_they_stand(wording: WordVotes) -> None:
     lead = (wording.votes[:, 0] - wording.votes[:, 1]).numpy()
     assert (lead[:8] > 3).all()
     assert (lead[8:16] < -3).all()
@@ -52,7 +52,7 @@ def test_tokens_vote_for_the_class_in_whose_texts_they_stand(wording: Wording) -
     assert torch.allclose(wording.votes.sum(1), torch.zeros(()), atol=1e-5)
 
 
-def test_a_token_of_one_text_alone_is_not_held(wording: Wording) -> None:
+def test_a_token_of_one_text_alone_is_not_held(wording: WordVotes) -> None:
     for token in (ALONE, NOWHERE):
         assert not wording.votes[token].any()
         assert not wording.places[token].any()
@@ -60,13 +60,13 @@ def test_a_token_of_one_text_alone_is_not_held(wording: Wording) -> None:
     assert torch.allclose(wording.places[held].norm(dim=1), torch.ones(()), atol=1e-4)
 
 
-def test_tokens_that_share_their_neighbors_lie_together(wording: Wording) -> None:
+def test_tokens_that_share_their_neighbors_lie_together(wording: WordVotes) -> None:
     near = (wording.places @ wording.places.T).numpy()
     for own, other in ((slice(8), slice(8, 16)), (slice(8, 16), slice(8))):
         assert near[own, own].min() > near[own, other].max() + 0.1
 
 
-def test_exchanged_words_show(wording: Wording) -> None:
+def test_exchanged_words_show(wording: WordVotes) -> None:
     """Two words of the other class, by which a text is answered as that one."""
     rows, y = texts(80, 2)
     clean = measured(wording, rows, y)
@@ -80,7 +80,7 @@ def test_exchanged_words_show(wording: Wording) -> None:
     assert turned[:, 5].mean() < clean[:, 5].mean() - 0.05
 
 
-def test_those_that_speak_for_the_answer_are_told_from_those_against(wording: Wording) -> None:
+def test_those_that_speak_for_the_answer_are_told_from_those_against(wording: WordVotes) -> None:
     rows, y = texts(40, 3)
     speaking, against = measured(wording, rows, y), measured(wording, rows, y, -1.0)
     assert np.allclose(speaking[:, 6], against[:, 7])
@@ -91,15 +91,15 @@ def test_those_that_speak_for_the_answer_are_told_from_those_against(wording: Wo
 def test_what_fills_a_row_up_counts_for_nothing() -> None:
     rows, y = texts(200, 4)
     wide = np.pad(rows, ((0, 0), (0, 9)), constant_values=NO_TOKEN)
-    before, after = (Wording.fit(each, y, VOCABULARY, 2) for each in (rows, wide))
+    before, after = (WordVotes.fit(each, y, VOCABULARY, 2) for each in (rows, wide))
     assert torch.equal(before.votes, after.votes)
     assert torch.equal(before.places, after.places)
     assert np.allclose(measured(before, rows, y), measured(after, wide, y), atol=1e-4)
 
 
-def test_a_state_is_read_again(wording: Wording) -> None:
-    again = Wording.of(wording.state())
+def test_a_state_is_read_again(wording: WordVotes) -> None:
+    again = WordVotes.of(wording.state())
     assert again is not None
     assert again.state().keys() == wording.state().keys()
     assert all(torch.equal(value, again.state()[name]) for name, value in wording.state().items())
-    assert Wording.of({"reference.0.mean": torch.zeros(1)}) is None
+    assert WordVotes.of({"reference.0.mean": torch.zeros(1)}) is None

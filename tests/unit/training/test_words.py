@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from training.words import FewWords, most_frequent
+from training.models.long_encoder import FrequentWordEmbedding, most_frequent
 
 ROWS = np.array([[7, 2, 2, -1], [9, 2, 7, 7], [9, 4, -1, -1]])
 
@@ -18,7 +18,7 @@ def test_the_most_frequent_are_kept_and_padding_does_not_count() -> None:
 
 
 def test_the_others_share_one_embedding() -> None:
-    words = FewWords(torch.tensor([2, 7]), 10, 4)
+    words = FrequentWordEmbedding(torch.tensor([2, 7]), 10, 4)
     assert words.weight.shape == (3, 4)
     found = words(torch.tensor([[2, 7, 0], [9, 2, 4]]))
     first, second, rest = words.weight

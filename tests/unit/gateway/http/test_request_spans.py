@@ -16,7 +16,7 @@ from gateway.transport.http.absence import DisconnectWatch
 from gateway.transport.http.gateway import HttpGateway
 from gateway.transport.http.request import Request
 from inference.observability import tracing
-from inference.observability.tracing import Parent
+from inference.observability.tracing import ParentSpan
 from sealgate.reasons import Reason, Refusal
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -27,7 +27,7 @@ class Spans:
     """A tracer that keeps which calls there were, and what was said within one."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, Parent | None]] = []
+        self.calls: list[tuple[str, ParentSpan | None]] = []
         self.said: list[str] = []
         self._is_inside = False
 
@@ -37,7 +37,7 @@ class Spans:
         yield
         self._is_inside = False
 
-    def call(self, name: str, parent: Parent | None) -> AbstractContextManager[None]:
+    def call(self, name: str, parent: ParentSpan | None) -> AbstractContextManager[None]:
         self.calls.append((name, parent))
         return self._inside()
 
@@ -59,14 +59,14 @@ class Refuses:
 @pytest.mark.parametrize(
     ("values", "parent"),
     [
-        ((GOOD,), Parent(int(TRACE, 16), int(SPAN, 16), 1)),
+        ((GOOD,), ParentSpan(int(TRACE, 16), int(SPAN, 16), 1)),
         ((GOOD, GOOD), None),
         (("x",), None),
         ((), None),
     ],
 )
 def test_a_request_follows_the_callers_trace(
-    monkeypatch: pytest.MonkeyPatch, values: tuple[str, ...], parent: Parent | None
+    monkeypatch: pytest.MonkeyPatch, values: tuple[str, ...], parent: ParentSpan | None
 ) -> None:
     spans = Spans()
     monkeypatch.setattr(tracing, "_tracer", spans)

@@ -7,7 +7,7 @@ import pytest
 from gateway.observability import engine_families, families
 from gateway.observability.families import Family
 from gateway.observability.samples import faults
-from inference.engine.statistics import Duration, Fault, Statistics
+from inference.engine.statistics import Duration, RunFault, Statistics
 from tests.support.house import ROOT
 from tests.support.oracles import program, run
 
@@ -51,7 +51,7 @@ tests:
 @pytest.mark.parametrize("family", [families.FAULTS, engine_families.FAULTS])
 def test_every_fault_counter_starts_at_zero(family: Family) -> None:
     statistics = Statistics()
-    statistics.happened(Fault.RUN_ENDED)
+    statistics.happened(RunFault.RUN_ENDED)
     told = faults(family, {("m", "1"): statistics.report(Duration())}).samples
     counts = {sample.labels["fault"]: sample.value for sample in told}
     assert counts == {"out_of_memory": 0, "run_ended": 1, "sessions_replaced": 0}

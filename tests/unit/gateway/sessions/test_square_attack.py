@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from gateway.sessions.bets import verdict_payoff
 from gateway.sessions.evidence import Session
 from gateway.sessions.prints import Printer
-from publishing.query_attacks import square
+from publishing.calibration.query_attacks import square
 from tests.support.house import DATA
 
 ROWS = load_file(DATA / "digits.safetensors")["x_test"][:40].astype(np.float32)

@@ -15,7 +15,7 @@ from gateway.sessions.prints import Printer
 from gateway.sessions.sealed import SealedStore, open_sessions
 from gateway.sessions.store import START, OwnStore
 from gateway.sessions.watch import _HEAD, SessionWatch, measured_alike
-from inference.engine.result import Answer
+from inference.engine.result import InferenceResult
 from inference.model.config import InputScaling
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason
@@ -71,7 +71,7 @@ def ask(
     scaling: InputScaling | None = PIXELS,
 ) -> str | None:
     count = len(row)
-    answer = Answer(
+    answer = InferenceResult(
         {"logits": np.zeros((count, 10), np.float32)}, np.zeros((count, 3)), 0.0, verdict, 1.0
     )
     return watch.observe(rules, caller, a_live(model, scaling), row, answer)

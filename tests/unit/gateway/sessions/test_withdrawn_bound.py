@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.sessions.watch import SessionWatch
-from inference.engine.result import Answer
+from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
 from sealgate.trust.policy.screening import ScreeningRules, SessionRules
 from tests.support.two_stage_desk import CONFIG, PASSES, Desk
@@ -28,7 +28,7 @@ def test_verdicts_are_evidence_while_the_bound_holds(
         ready=SimpleNamespace(detector=SimpleNamespace(calibration=PROMISED)),
     )
     logits = {CONFIG.output.name: np.zeros((1, *CONFIG.output.row), np.float32)}
-    answer = Answer(logits, np.zeros((1, 3)), 9.0, Verdict.ADVERSARIAL, 1.0)
+    answer = InferenceResult(logits, np.zeros((1, 3)), 9.0, Verdict.ADVERSARIAL, 1.0)
     for row in draw.random((40, 1, *CONFIG.input.row), np.float32):
         found = watch.observe(RULES, "carla", live, row, answer, bound_holds)
     assert found == followed

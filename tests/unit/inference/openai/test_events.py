@@ -12,7 +12,7 @@ import pytest
 
 from inference.backends.openai.generator import _pieces
 from inference.backends.openai.server import OpenAiServer
-from inference.llm.messages import Piece
+from inference.llm.messages import AnswerPart
 from inference.llm.request import Sampling
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import until
@@ -24,7 +24,7 @@ def said(text: str | None, end: str | None = None, **more: Any) -> dict[str, Any
     return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": end}], **more}
 
 
-def pieces(*events: Any, most: int = 4, stop: tuple[str, ...] = ()) -> list[Piece]:
+def pieces(*events: Any, most: int = 4, stop: tuple[str, ...] = ()) -> list[AnswerPart]:
     return list(_pieces(iter(events), Sampling(most, stop=stop), 100))
 
 

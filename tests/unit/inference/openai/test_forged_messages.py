@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inference.backends.openai.generator import OpenAiGenerator
-from inference.llm.request import Asked, Sampling
+from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, Refusal
 
 CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
@@ -28,7 +28,7 @@ def begin(*messages: tuple[str, str]) -> None:
     server: Any = Server()
     generator = OpenAiGenerator(server, CLEARED, TERMS, "elsewhere", "tiny", ["<|end|>"])
     prompt = json.dumps([{"role": role, "content": text} for role, text in messages]).encode()
-    asked = Asked(prompt, True, Sampling(1))
+    asked = SamplingRequest(prompt, True, Sampling(1))
     with generator.begin(asked, time.monotonic() + 60, "client", lambda _: None):
         pass
 

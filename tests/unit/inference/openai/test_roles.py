@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inference.backends.openai.generator import OpenAiGenerator
-from inference.llm.request import Asked, Sampling
+from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, Refusal
 
 CLEARED: Any = SimpleNamespace(pointer=SimpleNamespace(model="tiny", version=1, digest=""))
@@ -27,7 +27,7 @@ def begin(role: Any) -> None:
     server: Any = Server()
     generator = OpenAiGenerator(server, CLEARED, TERMS, "elsewhere", "tiny", ["<|end|>"])
     prompt = json.dumps([{"role": role, "content": "Hello"}]).encode()
-    asked = Asked(prompt, True, Sampling(1))
+    asked = SamplingRequest(prompt, True, Sampling(1))
     with generator.begin(asked, time.monotonic() + 60, "client", lambda _: None):
         pass
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from inference.backends.remote.endpoint import SocketDoor
-from inference.backends.remote.remote_engine import EngineRoom
+from inference.backends.remote.endpoint import SocketEndpoint
+from inference.backends.remote.remote_engine import RemoteEngine
 from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
@@ -65,7 +65,7 @@ def engine(tmp_path: Path) -> Iterator[Loading]:
 def test_a_returning_engine_waits_until_it_has_everything(engine: Loading, tmp_path: Path) -> None:
     registry = PaperRegistry()
     digest = promoted(registry).digest
-    room = EngineRoom(SocketDoor(tmp_path / "engine.sock"))
+    room = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
     engine.may_end.set()
     room.show(registry, registry)
     assert list(room.measured) == [digest]
@@ -77,7 +77,7 @@ def test_a_returning_engine_waits_until_it_has_everything(engine: Loading, tmp_p
     showing = threading.Thread(target=room.show, args=(registry, registry))
     showing.start()
     assert engine.begun.wait(60)
-    # `EngineRooms` asks those first that have measured the version.
+    # `EnginePool` asks those first that have measured the version.
     assert list(room.measured) == []
     engine.may_end.set()
     showing.join()

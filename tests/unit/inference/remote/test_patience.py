@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from inference.server.patience import Patience
+from inference.server.wait_limits import WaitLimiter
 from sealgate.reasons import Reason
 from tests.support.people import refused
 
@@ -29,13 +29,13 @@ class Silent:
 
 
 @pytest.fixture
-def patience() -> Iterator[Patience]:
-    patience = Patience(4, 0.2)
+def patience() -> Iterator[WaitLimiter]:
+    patience = WaitLimiter(4, 0.2)
     yield patience
     patience.stop()
 
 
-def wait_for(patience: Patience, gateway: bytes, call: Silent) -> threading.Thread:
+def wait_for(patience: WaitLimiter, gateway: bytes, call: Silent) -> threading.Thread:
     """A thread that takes what comes of a call, which is nothing."""
     began = threading.Event()
 
@@ -53,7 +53,7 @@ def wait_for(patience: Patience, gateway: bytes, call: Silent) -> threading.Thre
     return thread
 
 
-def test_one_gateway_does_not_have_all_threads_wait(patience: Patience) -> None:
+def test_one_gateway_does_not_have_all_threads_wait(patience: WaitLimiter) -> None:
     calls = [Silent() for _ in range(3)]
     threads = [wait_for(patience, b"one", call) for call in calls]
     with refused(Reason.QUEUE_FULL):
@@ -68,12 +68,12 @@ def test_one_gateway_does_not_have_all_threads_wait(patience: Patience) -> None:
         thread.join(60)
 
 
-def test_what_does_not_come_in_time_is_ended(patience: Patience) -> None:
+def test_what_does_not_come_in_time_is_ended(patience: WaitLimiter) -> None:
     patience.start()
     call = Silent()
     wait_for(patience, b"one", call).join(60)
     assert call.ended.is_set()
 
 
-def test_messages_that_come_are_handed_on(patience: Patience) -> None:
+def test_messages_that_come_are_handed_on(patience: WaitLimiter) -> None:
     assert list(patience.messages(iter([b"a", b"b"]), b"one", Silent())) == [b"a", b"b"]

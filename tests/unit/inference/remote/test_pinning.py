@@ -7,8 +7,8 @@ import pytest
 from cryptography import x509
 
 from inference.server import tls
-from inference.server.patience import Patience
-from inference.server.server import Guard
+from inference.server.server import AccessInterceptor
+from inference.server.wait_limits import WaitLimiter
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.setup.certificates import Authority
@@ -65,27 +65,27 @@ def test_an_engine_needs_a_name(tmp_path: Path) -> None:
 
 class TestGuard:
     @pytest.fixture
-    def guard(self, tmp_path: Path) -> Guard:
+    def guard(self, tmp_path: Path) -> AccessInterceptor:
         certificate = pinned(tmp_path / "gateway.pem", GATEWAY.certificate)
-        return Guard(lambda: {certificate}, Patience(4, 60.0))
+        return AccessInterceptor(lambda: {certificate}, WaitLimiter(4, 60.0))
 
-    def test_the_pinned_caller(self, guard: Guard) -> None:
+    def test_the_pinned_caller(self, guard: AccessInterceptor) -> None:
         guard.check(LIVE, {"x509_pem_cert": [GATEWAY.certificate]})
 
-    def test_another_of_the_same_name(self, guard: Guard) -> None:
+    def test_another_of_the_same_name(self, guard: AccessInterceptor) -> None:
         other = AUTHORITY.caller("gateway")
         with refused(Reason.CERTIFICATE_UNPINNED):
             guard.check(LIVE, {"x509_pem_cert": [other.certificate]})
 
-    def test_nobody(self, guard: Guard) -> None:
+    def test_nobody(self, guard: AccessInterceptor) -> None:
         with refused(Reason.CERTIFICATE_UNPINNED):
             guard.check(LIVE, {})
 
-    def test_what_is_no_certificate(self, guard: Guard) -> None:
+    def test_what_is_no_certificate(self, guard: AccessInterceptor) -> None:
         for shown in ([b"x"], [GATEWAY.certificate, GATEWAY.certificate]):
             with refused(Reason.CERTIFICATE_UNPINNED):
                 guard.check(LIVE, {"x509_pem_cert": shown})
 
-    def test_a_method_without_a_rule(self, guard: Guard) -> None:
+    def test_a_method_without_a_rule(self, guard: AccessInterceptor) -> None:
         with refused(Reason.RULE_MISSING):
             guard.check("/grpc.health.v1.Health/Watch", {})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gateway.screening.prompt_classifier import TextVersion
-from inference.backends.remote.remote_version import RemoteVersion, Terms
+from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
 from inference.engine.ready_version import DETECTOR, MODEL, TOKENIZER
 from inference.screening.detector import Verdict
 from inference.server.services import FEATURES_OUTPUT
@@ -62,7 +62,7 @@ class Engine:
 
 
 def version(engine: Engine) -> RemoteVersion:
-    terms = Terms.read(Manifest.of(FILES), Store(FILES))
+    terms = VersionTerms.read(Manifest.of(FILES), Store(FILES))
     return RemoteVersion(engine, "digits", 3, VERSION_DIGEST, terms)
 
 
@@ -149,17 +149,17 @@ def test_what_the_gateway_reads_is_verified(name: str) -> None:
     manifest, store = Manifest.of(FILES), Store(FILES)
     store.files[sha256(FILES[name])] = FILES[name] + b" "
     with refused(Reason.VERSION_ALTERED):
-        Terms.read(manifest, store)
+        VersionTerms.read(manifest, store)
     without = Manifest.of({path: data for path, data in FILES.items() if path != name})
     with refused(Reason.FILE_MISSING):
-        Terms.read(without, Store(FILES))
+        VersionTerms.read(without, Store(FILES))
 
 
 def test_what_cuts_texts_over_there_is_known_here() -> None:
     source = text_models.source()
     files = {MODEL: source.config.encode(), TOKENIZER: source.tokenizer or b""}
     files |= {DETECTOR: FILES[DETECTOR]}
-    terms = Terms.read(Manifest.of(files), Store(files))
+    terms = VersionTerms.read(Manifest.of(files), Store(files))
     ready = RemoteVersion(Engine(response()), "letters", 1, VERSION_DIGEST, terms)
     assert isinstance(ready, TextVersion)
     assert ready.tokenizer is not None
@@ -168,4 +168,4 @@ def test_what_cuts_texts_over_there_is_known_here() -> None:
     altered = Store(files)
     altered.files[sha256(files[TOKENIZER])] += b" "
     with refused(Reason.VERSION_ALTERED):
-        Terms.read(Manifest.of(files), altered)
+        VersionTerms.read(Manifest.of(files), altered)

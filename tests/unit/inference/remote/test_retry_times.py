@@ -7,8 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from inference.backends.remote.endpoint import SocketDoor
-from inference.backends.remote.remote_engine import EngineRoom
+from inference.backends.remote.endpoint import SocketEndpoint
+from inference.backends.remote.remote_engine import RemoteEngine
 from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
@@ -27,19 +27,19 @@ class Full(GRPCInferenceServiceServicer):
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[EngineRoom]:
+def room(tmp_path: Path) -> Iterator[RemoteEngine]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     add_GRPCInferenceServiceServicer_to_server(Full(), server)
     with unix_sockets.private_files():
         server.add_insecure_port(f"unix:{tmp_path / 'engine.sock'}")
     server.start()
-    room = EngineRoom(SocketDoor(tmp_path / "engine.sock"))
+    room = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
     yield room
     room.close()
     server.stop(None).wait()
 
 
-def test_callers_hear_when_to_retry(room: EngineRoom) -> None:
+def test_callers_hear_when_to_retry(room: RemoteEngine) -> None:
     with pytest.raises(Refusal) as refused:
         room.infer(oip.ModelInferRequest(), None)
     assert refused.value.reason is Reason.QUEUE_FULL

@@ -10,8 +10,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from inference.backends.remote.endpoint import SocketDoor
-from inference.backends.remote.remote_engine import EngineRoom
+from inference.backends.remote.endpoint import SocketEndpoint
+from inference.backends.remote.remote_engine import RemoteEngine
 from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import (
@@ -87,8 +87,8 @@ def engine(tmp_path: Path) -> Iterator[Refusing]:
 
 
 @pytest.fixture
-def room(engine: Refusing, tmp_path: Path) -> Iterator[EngineRoom]:
-    room = EngineRoom(SocketDoor(tmp_path / "engine.sock"))
+def room(engine: Refusing, tmp_path: Path) -> Iterator[RemoteEngine]:
+    room = RemoteEngine(SocketEndpoint(tmp_path / "engine.sock"))
     yield room
     room.close()
 
@@ -112,7 +112,7 @@ def room(engine: Refusing, tmp_path: Path) -> Iterator[EngineRoom]:
     ],
 )
 def test_what_callers_hear(
-    engine: Refusing, room: EngineRoom, said: Reason | grpc.StatusCode, heard: Reason
+    engine: Refusing, room: RemoteEngine, said: Reason | grpc.StatusCode, heard: Reason
 ) -> None:
     if isinstance(said, Reason):
         engine.reason = said
@@ -130,7 +130,7 @@ def test_what_callers_hear(
     ],
 )
 def test_an_engine_of_a_newer_release_is_heard_by_its_status(
-    engine: Refusing, room: EngineRoom, status: grpc.StatusCode, reason: Reason
+    engine: Refusing, room: RemoteEngine, status: grpc.StatusCode, reason: Reason
 ) -> None:
     engine.newer, engine.status = True, status
     with refused(reason):
@@ -139,7 +139,7 @@ def test_an_engine_of_a_newer_release_is_heard_by_its_status(
 
 @pytest.mark.parametrize("kind", ["ErrorInfo", "RetryInfo"])
 def test_an_engine_whose_details_are_garbled_is_heard_by_its_status(
-    engine: Refusing, room: EngineRoom, registry: PaperRegistry, kind: str
+    engine: Refusing, room: RemoteEngine, registry: PaperRegistry, kind: str
 ) -> None:
     engine.details = [any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff")]
     with refused(Reason.ENGINE_UNAVAILABLE):
@@ -154,7 +154,7 @@ def test_an_engine_whose_details_are_garbled_is_heard_by_its_status(
     ("seconds", "heard"), [(1 << 62, 60.0), (-(1 << 62), 0.0), (61, 60.0), (2, 2.0)]
 )
 def test_an_engine_bids_callers_wait_a_while_only(
-    engine: Refusing, room: EngineRoom, seconds: int, heard: float
+    engine: Refusing, room: RemoteEngine, seconds: int, heard: float
 ) -> None:
     delay = duration_pb2.Duration(seconds=seconds)
     told = any_pb2.Any()
@@ -167,7 +167,7 @@ def test_an_engine_bids_callers_wait_a_while_only(
     assert grpc_status(caught.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_deadline_that_has_passed(room: EngineRoom) -> None:
+def test_a_deadline_that_has_passed(room: RemoteEngine) -> None:
     with refused(Reason.DEADLINE_TOO_SHORT):
         room.infer(oip.ModelInferRequest(), 0.0)
 
@@ -180,7 +180,7 @@ def registry() -> PaperRegistry:
 
 
 def test_what_was_taken_is_not_shown_again(
-    engine: Refusing, room: EngineRoom, registry: PaperRegistry
+    engine: Refusing, room: RemoteEngine, registry: PaperRegistry
 ) -> None:
     engine.status = grpc.StatusCode.OK
     room.show(registry, registry)
@@ -207,7 +207,7 @@ def test_what_was_taken_is_not_shown_again(
 )
 def test_what_an_engine_says_of_its_costs(
     engine: Refusing,
-    room: EngineRoom,
+    room: RemoteEngine,
     registry: PaperRegistry,
     rows: int,
     seconds: float,
@@ -234,7 +234,7 @@ def test_what_an_engine_says_of_its_costs(
     ],
 )
 def test_a_refused_load_is_shown_again_where_that_may_help(
-    engine: Refusing, room: EngineRoom, registry: PaperRegistry, said: Reason, behind: bool
+    engine: Refusing, room: RemoteEngine, registry: PaperRegistry, said: Reason, behind: bool
 ) -> None:
     engine.reason = said
     room.show(registry, registry)
@@ -242,7 +242,7 @@ def test_a_refused_load_is_shown_again_where_that_may_help(
 
 
 def test_an_engine_that_went_is_noticed(
-    engine: Refusing, room: EngineRoom, registry: PaperRegistry, tmp_path: Path
+    engine: Refusing, room: RemoteEngine, registry: PaperRegistry, tmp_path: Path
 ) -> None:
     engine.status = grpc.StatusCode.OK
     room.show(registry, registry)

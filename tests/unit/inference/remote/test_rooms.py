@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from inference.backends.remote.engine_pool import EngineRooms
-from inference.backends.remote.placement import Measured
+from inference.backends.remote.engine_pool import EnginePool
+from inference.backends.remote.placement import MeasuredEngine
 from inference.backends.remote.remote_version import SEPARATE
-from inference.batching.cost_model import Costs
+from inference.batching.cost_model import BatchCosts
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
@@ -25,8 +25,8 @@ class Room:
         self.behind = False
         self.reason: Reason | None = None
         self.against: Reason | None = None
-        self.measured: Mapping[str, Measured] = {
-            DIGEST: Measured(Costs(((1, seconds),)), place),
+        self.measured: Mapping[str, MeasuredEngine] = {
+            DIGEST: MeasuredEngine(BatchCosts(((1, seconds),)), place),
         }
         self.asked = 0
 
@@ -66,30 +66,30 @@ def slow() -> Room:
 
 
 @pytest.fixture
-def rooms(fast: Room, slow: Room) -> EngineRooms:
-    return EngineRooms([slow, fast])  # type: ignore[list-item]
+def rooms(fast: Room, slow: Room) -> EnginePool:
+    return EnginePool([slow, fast])  # type: ignore[list-item]
 
 
-def heard(rooms: EngineRooms) -> tuple[str, str]:
+def heard(rooms: EnginePool) -> tuple[str, str]:
     response, engine = rooms.ask(DIGEST, 1, REQUEST, None)
     return response.id, engine
 
 
-def test_the_entry_says_who_answered(rooms: EngineRooms) -> None:
+def test_the_entry_says_who_answered(rooms: EnginePool) -> None:
     assert heard(rooms) == ("fast", f"{SEPARATE}; fast on cpu")
     told = f"{SEPARATE}; up to 2 asked: slow on openvino, fast on cpu"
     assert rooms.engine(DIGEST) == told
 
 
 def test_one_engine_on_the_processor_needs_no_words(fast: Room, slow: Room) -> None:
-    alone = EngineRooms([fast])  # type: ignore[list-item]
+    alone = EnginePool([fast])  # type: ignore[list-item]
     assert alone.engine(DIGEST) == SEPARATE
     assert heard(alone) == ("fast", SEPARATE)
-    other = EngineRooms([slow])  # type: ignore[list-item]
+    other = EnginePool([slow])  # type: ignore[list-item]
     assert other.engine(DIGEST) == f"{SEPARATE}; slow on openvino"
 
 
-def test_who_is_away_is_left_out_and_comes_back(rooms: EngineRooms, fast: Room) -> None:
+def test_who_is_away_is_left_out_and_comes_back(rooms: EnginePool, fast: Room) -> None:
     fast.reason, fast.behind = Reason.ENGINE_UNAVAILABLE, True
     assert heard(rooms) == ("slow", f"{SEPARATE}; slow on openvino")
     assert fast.asked == 0
@@ -98,12 +98,12 @@ def test_who_is_away_is_left_out_and_comes_back(rooms: EngineRooms, fast: Room) 
     assert heard(rooms)[0] == "fast"
 
 
-def test_what_one_does_not_answer_another_does(rooms: EngineRooms, fast: Room) -> None:
+def test_what_one_does_not_answer_another_does(rooms: EnginePool, fast: Room) -> None:
     fast.reason = Reason.ENGINE_UNAVAILABLE
     assert heard(rooms) == ("slow", f"{SEPARATE}; 2 asked: slow on openvino")
 
 
-def test_a_full_queue_has_run_nothing(rooms: EngineRooms, fast: Room, slow: Room) -> None:
+def test_a_full_queue_has_run_nothing(rooms: EnginePool, fast: Room, slow: Room) -> None:
     fast.reason = Reason.QUEUE_FULL
     assert heard(rooms) == ("slow", f"{SEPARATE}; slow on openvino")
     slow.reason = Reason.ENGINE_UNAVAILABLE
@@ -115,7 +115,7 @@ def test_a_full_queue_has_run_nothing(rooms: EngineRooms, fast: Room, slow: Room
     "reason", [Reason.DEADLINE_TOO_SHORT, Reason.VERSION_REVOKED, Reason.RUN_HUNG]
 )
 def test_what_no_other_would_answer_better(
-    rooms: EngineRooms, fast: Room, slow: Room, reason: Reason
+    rooms: EnginePool, fast: Room, slow: Room, reason: Reason
 ) -> None:
     fast.reason = reason
     with refused(reason):
@@ -123,7 +123,7 @@ def test_what_no_other_would_answer_better(
     assert slow.asked == 0
 
 
-def test_nobody_is_there(rooms: EngineRooms, fast: Room, slow: Room) -> None:
+def test_nobody_is_there(rooms: EnginePool, fast: Room, slow: Room) -> None:
     fast.reason = slow.reason = Reason.ENGINE_UNAVAILABLE
     with refused(Reason.ENGINE_UNAVAILABLE):
         rooms.ask(DIGEST, 1, REQUEST, None)
@@ -150,7 +150,7 @@ class Reached(Exception):
     ],
 )
 def test_what_is_not_followed(
-    rooms: EngineRooms, fast: Room, slow: Room, one: Reason, other: Reason | None, reason: Reason
+    rooms: EnginePool, fast: Room, slow: Room, one: Reason, other: Reason | None, reason: Reason
 ) -> None:
     fast.against, slow.against = one, other
     with refused(reason):
@@ -162,19 +162,19 @@ def test_what_is_not_followed(
     [Reason.ENGINE_UNAVAILABLE, Reason.ENGINE_UNSUITABLE, Reason.GOLDEN_MISMATCH],
 )
 def test_one_that_cannot_run_it_keeps_no_other_from_it(
-    rooms: EngineRooms, fast: Room, reason: Reason, monkeypatch: pytest.MonkeyPatch
+    rooms: EnginePool, fast: Room, reason: Reason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(*_: object) -> None:
         raise Reached
 
-    monkeypatch.setattr("inference.backends.remote.engine_pool.Terms.read", read)
+    monkeypatch.setattr("inference.backends.remote.engine_pool.VersionTerms.read", read)
     monkeypatch.setattr(Cleared, "manifest", None, raising=False)
     fast.against = reason
     with pytest.raises(Reached):
         rooms.load(Cleared(), None, None)  # type: ignore[arg-type]
 
 
-def test_the_counts_of_those_who_are_there(rooms: EngineRooms, fast: Room, slow: Room) -> None:
+def test_the_counts_of_those_who_are_there(rooms: EnginePool, fast: Room, slow: Room) -> None:
     assert rooms.counts() == ["slow", "fast"]
     fast.reason, slow.behind = Reason.ENGINE_UNAVAILABLE, True
     assert rooms.counts() == []

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.backends.remote import open_room
 from gateway.config.engines import EngineSettings
-from inference.backends.remote.endpoint import SocketDoor
-from inference.backends.remote.remote_engine import EngineRoom
+from inference.backends.remote.endpoint import SocketEndpoint
+from inference.backends.remote.remote_engine import RemoteEngine
 from inference.server import unix_sockets
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
@@ -45,7 +45,7 @@ def test_what_is_made_is_its_owners_alone(listening: Path) -> None:
 def test_a_socket_of_another_mode(listening: Path, mode: int) -> None:
     listening.chmod(mode)
     with refused(Reason.SOCKET_EXPOSED):
-        SocketDoor(listening).check()
+        SocketEndpoint(listening).check()
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
@@ -118,7 +118,7 @@ def test_a_gateway_does_not_start_with_an_exposed_socket(listening: Path) -> Non
 
 def test_a_room_asks_nothing_through_an_exposed_socket(listening: Path) -> None:
     listening.chmod(0o666)
-    room = EngineRoom(SocketDoor(listening))
+    room = RemoteEngine(SocketEndpoint(listening))
     try:
         with refused(Reason.SOCKET_EXPOSED):
             room.counts()
@@ -131,7 +131,7 @@ def test_a_room_asks_nothing_through_an_exposed_socket(listening: Path) -> None:
 def test_callers_hear_only_that_the_engine_cannot_be_reached(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    room = EngineRoom(SocketDoor(tmp_path / "open" / "engine.sock"))
+    room = RemoteEngine(SocketEndpoint(tmp_path / "open" / "engine.sock"))
     request, deadline = oip.ModelInferRequest(), time.monotonic() + 60
     with (
         pytest.raises(Refusal) as found,

@@ -4,30 +4,30 @@ from pathlib import Path
 
 import pytest
 
-from inference.backends.ray.environment import Board
+from inference.backends.ray.environment import PointerBoard
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Board:
-    board = Board(tmp_path)
+def board(tmp_path: Path) -> PointerBoard:
+    board = PointerBoard(tmp_path)
     for number in (1, 2, 10):
         board.put(number, str(number).encode())
     return board
 
 
-def test_what_came_later_comes_in_order(board: Board) -> None:
+def test_what_came_later_comes_in_order(board: PointerBoard) -> None:
     assert list(board.after(0)) == [(1, b"1"), (2, b"2"), (10, b"10")]
     assert list(board.after(2)) == [(10, b"10")]
     assert list(board.after(10)) == []
 
 
-def test_what_was_removed_is_not_there(board: Board) -> None:
+def test_what_was_removed_is_not_there(board: PointerBoard) -> None:
     board.remove(2)
     board.remove(3)
     assert [number for number, _ in board.after(0)] == [1, 10]
 
 
-def test_what_is_put_while_it_is_read_is_read(board: Board) -> None:
+def test_what_is_put_while_it_is_read_is_read(board: PointerBoard) -> None:
     found = []
     for number, _ in board.after(0):
         found.append(number)
@@ -38,7 +38,7 @@ def test_what_is_put_while_it_is_read_is_read(board: Board) -> None:
 
 
 def test_what_goes_between_listing_and_reading_is_passed_over(
-    board: Board, monkeypatch: pytest.MonkeyPatch
+    board: PointerBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Path.read_bytes
 
@@ -51,6 +51,8 @@ def test_what_goes_between_listing_and_reading_is_passed_over(
     assert [number for number, _ in board.after(0)] == [1, 10]
 
 
-def test_a_file_that_is_being_written_is_nobodys_number(board: Board, tmp_path: Path) -> None:
+def test_a_file_that_is_being_written_is_nobodys_number(
+    board: PointerBoard, tmp_path: Path
+) -> None:
     (tmp_path / ".11-abc").write_bytes(b"half")
     assert [number for number, _ in board.after(0)] == [1, 2, 10]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.backends import ray_process
-from inference.backends.ray.environment import Surroundings
+from inference.backends.ray.environment import RayEnvironment
 from inference.runtime.settings import RuntimeSettings
 from inference.server.config import EngineConfig, RaySettings
 from sealgate.settings import ConfigError
@@ -27,7 +27,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_nobody_else_can_read_the_token_and_each_start_has_its_own() -> None:
-    first, second = Surroundings.make(), Surroundings.make()
+    first, second = RayEnvironment.make(), RayEnvironment.make()
     assert first.folder.stat().st_mode & 0o777 == 0o700
     token = first.folder / "token"
     assert token.stat().st_mode & 0o777 == 0o600
@@ -38,7 +38,7 @@ def test_nobody_else_can_read_the_token_and_each_start_has_its_own() -> None:
 
 
 def test_settings_of_whoever_started_us_are_not_for_our_ray() -> None:
-    found = Surroundings.make()
+    found = RayEnvironment.make()
     ours = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     assert ours["RAY_AUTH_MODE"] == "token"
     assert ours["RAY_AUTH_TOKEN_PATH"] == str(found.folder / "token")

@@ -1,0 +1,97 @@
+"""Who may have a part of the cache: fair between callers, and a bounded number may wait.
+
+Next is whose caller holds the fewest pages; of several, who came first. Nobody overtakes the next,
+however little he needs, so large answers get room too. Where the queue is full, the caller who has
+most waiting gives up the newest of them to one who has fewer.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sealgate.reasons import Reason, Refusal
+
+# So often a caller that waits is looked at: it may have gone.
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """Somebody's place in the queue, which may be taken from him."""
+
+    caller: str
+    is_given_up: bool = False
+
+
+class CacheQueue:
+    """`pages` to give out. Safe for many threads."""
+
+    def __init__(self, pages: int, queue: int) -> None:
+        self._free = self.pages = pages
+        self._queue = queue
+        self._waiting: list[_Ticket] = []
+        self._held: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    @property
+    def free(self) -> int:
+        """How many pages nobody has."""
+        return self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many answers wait."""
+        return len(self._waiting)
+
+    def take(
+        self, pages: int, deadline: float, active: Callable[[], bool], caller: str = ""
+    ) -> None:
+        """Returns when the pages are the caller's; `deadline` is in seconds of `time.monotonic`.
+
+        Raises Refusal: PROMPT_TOO_LONG for more than there are at all, QUEUE_FULL,
+        DEADLINE_TOO_SHORT, also where `active` says that the caller has gone.
+        """
+        if pages > self.pages:
+            raise Refusal(Reason.PROMPT_TOO_LONG, f"{pages} pages of {self.pages}")
+        ticket = _Ticket(caller)
+        with self._changed:
+            self._queue_up(ticket)
+            try:
+                while self._next() is not ticket or self._free < pages:
+                    if ticket.is_given_up:
+                        raise Refusal(Reason.QUEUE_FULL, f"{caller} has most waiting")
+                    if time.monotonic() >= deadline or not active():
+                        raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
+                    self._changed.wait(_LOOK_SECONDS)
+                self._free -= pages
+                self._held[caller] += pages
+            finally:
+                if not ticket.is_given_up:
+                    self._waiting.remove(ticket)
+                self._changed.notify_all()
+
+    def give(self, pages: int, caller: str = "") -> None:
+        """Takes back what was given."""
+        with self._changed:
+            self._free += pages
+            self._held[caller] -= pages
+            if not self._held[caller]:
+                # Or every caller that ever was would be kept.
+                del self._held[caller]
+            self._changed.notify_all()
+
+    def _next(self) -> _Ticket | None:
+        return min(self._waiting, key=lambda ticket: self._held[ticket.caller], default=None)
+
+    def _queue_up(self, ticket: _Ticket) -> None:
+        if len(self._waiting) >= self._queue:
+            waiting = Counter(other.caller for other in self._waiting)
+            most = max(waiting, key=waiting.__getitem__, default=ticket.caller)
+            if waiting[ticket.caller] + 1 >= waiting[most]:
+                raise Refusal(Reason.QUEUE_FULL, "too many answers wait")
+            newest = next(other for other in reversed(self._waiting) if other.caller == most)
+            newest.is_given_up = True
+            self._waiting.remove(newest)
+        self._waiting.append(ticket)

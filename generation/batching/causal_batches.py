@@ -1,0 +1,215 @@
+"""Many answers at once from one model: transformers' continuous batching, bounded from outside.
+
+The engine takes what it is given and evicts where its cache is too small. So each answer's pages,
+prompt and the most tokens that it may get, are set aside before the engine hears of it. Nothing is
+shared between prompts: how long one takes would tell whether somebody has asked it before.
+"""
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
+from transformers.generation.continuous_batching import ContinuousBatchingManager
+
+from generation.batching.cache_queue import CacheQueue
+from generation.batching.sampling import chooser
+from generation.config import GenerationSettings
+from inference.llm.request import Sampling
+from sealgate.reasons import Reason, Refusal
+
+_log = logging.getLogger(__name__)
+
+# How long an answer may wait for its next token before its caller and deadline are looked at.
+_LOOK_SECONDS = 0.05
+_RESTART_SECONDS = 0.5
+_STOP_SECONDS = 10.0
+
+
+class CausalBatches:
+    """A model that generates, on a thread of its own. Safe for many threads."""
+
+    def __init__(
+        self, model: PreTrainedModel, ends: Sequence[int], settings: GenerationSettings
+    ) -> None:
+        """`ends` are the ids of tokens that end an answer."""
+        self._model = model
+        self._ends = list(ends)
+        self._settings = settings
+        self.room = CacheQueue(settings.pages, settings.queue)
+        self._names = map(str, itertools.count())
+        self._answers: dict[str, queue.SimpleQueue[Any]] = {}
+        # A version is let go of wherever that is noticed, and may be while the mutex is held.
+        self._mutex = threading.RLock()
+        self._closing = threading.Event()
+        # Whether `manager` runs, as far as is known here.
+        self._runs = True
+        self.manager = self._open()
+        self._thread = threading.Thread(target=self._deliver, name="answers", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def answer(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        deadline: float,
+        active: Callable[[], bool] = lambda: True,
+        caller: str = "",
+    ) -> Iterator[Iterator[int]]:
+        """The ids of an answer to the ids of a prompt, as they come, the end's included; leaving
+        the block frees its part of the cache. `deadline` is in seconds of `time.monotonic`; room is
+        shared out between callers.
+
+        Raises Refusal: as `CacheQueue.take`, DRAINING; while ids are read, DEADLINE_TOO_SHORT, also
+        where `active` says that the caller has gone, and ENGINE_UNAVAILABLE where the engine fails.
+        """
+        pages = -(-(len(prompt) + sampling.max_tokens) // self._settings.page_tokens)
+        self.room.take(pages, deadline, active, caller)
+        name = ""
+        try:
+            name, answers = self._begin(prompt, sampling)
+            yield self._ids(answers, deadline, active)
+        finally:
+            self._end(name)
+            self.room.give(pages, caller)
+
+    def close(self) -> None:
+        """End: answers in progress fail."""
+        with self._mutex:
+            if self._closing.is_set():
+                return
+            self._closing.set()
+            manager = self.manager
+        manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_STOP_SECONDS)
+
+    def _open(self) -> ContinuousBatchingManager:
+        settings = self._settings
+        manager = self._model.init_continuous_batching(
+            # Which token is chosen is the chooser's; the engine takes the likeliest that it left.
+            GenerationConfig(do_sample=False, eos_token_id=self._ends, pad_token_id=0),
+            ContinuousBatchingConfig(
+                page_size=settings.page_tokens,
+                num_blocks=settings.pages,
+                max_batch_tokens=settings.step_tokens,
+                allow_block_sharing=False,
+                safety_margin=0.0,
+            ),
+        )
+        manager.logit_processor = chooser()
+        with torch.inference_mode():
+            manager.start()
+        return manager
+
+    def _begin(
+        self, prompt: Sequence[int], sampling: Sampling
+    ) -> tuple[str, "queue.SimpleQueue[Any]"]:
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self._mutex:
+            if self._closing.is_set():
+                raise Refusal(Reason.DRAINING)
+            if not self._runs:
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
+            name = next(self._names)
+            taken = self.manager.add_request(
+                list(prompt),
+                request_id=name,
+                max_new_tokens=sampling.max_tokens,
+                streaming=True,
+                sampling=sampling,
+            )
+            if taken is None:
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
+            # Whoever delivers waits for the mutex, so no output comes too early.
+            self._answers[name] = answers
+        return name, answers
+
+    def _end(self, name: str) -> None:
+        """Frees what an answer holds, unless it has come to its own end."""
+        with self._mutex:
+            if self._answers.pop(name, None) is not None:
+                self.manager.cancel_request(name)
+
+    def _ids(
+        self, answers: "queue.SimpleQueue[Any]", deadline: float, active: Callable[[], bool]
+    ) -> Iterator[int]:
+        seen = 0
+        while True:
+            try:
+                output = answers.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                output = None
+            if time.monotonic() >= deadline or not active():
+                raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle")
+            if output is None:
+                continue
+            if isinstance(output, Exception) or output.error is not None:
+                raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine failed")
+            # Each output holds all ids so far.
+            yield from output.generated_tokens[seen:]
+            seen = len(output.generated_tokens)
+            if output.is_finished():
+                return
+
+    def _deliver(self) -> None:
+        """Hands the engine's outputs on; where it dies, its answers fail and it begins anew, as
+        often as it takes: whoever delivers must outlive whatever goes wrong.
+        """
+        while True:
+            try:
+                for output in self.manager:
+                    self._hand_on(output)
+                error = self.manager.background_thread_status.fatal_error
+            except Exception as failure:
+                error = failure
+            with self._mutex:
+                self._runs = False
+                lost, self._answers = list(self._answers.values()), {}
+            for answers in lost:
+                answers.put(RuntimeError("the engine ended"))
+            if self._closing.is_set():
+                return
+            _log.error("generation ended: %s", error)
+            while not self._begin_anew():
+                if self._closing.wait(_RESTART_SECONDS):
+                    return
+
+    def _begin_anew(self) -> bool:
+        """Whether the engine runs again; it may lack memory, for one, that comes back."""
+        try:
+            # It holds a cache, beside which there may be no room for another.
+            self.manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
+            manager = self._open()
+        except Exception as error:
+            _log.error("generation does not begin anew: %s", error)
+            return False
+        with self._mutex:
+            self.manager, self._runs = manager, True
+            closing = self._closing.is_set()
+        if closing:
+            # Who closed has stopped the one before.
+            manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
+        return True
+
+    def _hand_on(self, output: Any) -> None:
+        with self._mutex:
+            finished = output.is_finished()
+            answers = self._answers.get(output.request_id)
+            if finished:
+                self._answers.pop(output.request_id, None)
+            elif answers is None:
+                # It was cancelled before the engine had taken it up, and it did so afterwards.
+                self.manager.cancel_request(output.request_id)
+        if answers is not None:
+            # The newest says all that an unread one did: whoever reads slowly piles up nothing.
+            with suppress(queue.Empty):
+                answers.get_nowait()
+            answers.put(output)

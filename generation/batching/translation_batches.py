@@ -1,0 +1,298 @@
+"""Many answers at once from an encoder-decoder: transformers' continuous batching knows none.
+
+Answers are rows of one batch. Between two steps of the decoder those that are over leave, and new
+ones join: their prompts are encoded, so many tokens at a time. A row is as wide as the widest, so
+room is given out by rows of what a version's terms allow at most, before anything is computed.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.functional import pad
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from generation.batching.cache_queue import CacheQueue
+from generation.batching.sampling import draw
+from generation.config import GenerationSettings
+from inference.llm.request import Sampling
+from sealgate.reasons import Reason, Refusal
+
+
+class DecodingRows:
+    """Row n of each tensor is the n-th answer's."""
+
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> None:
+        """Encodes the prompts, given as ids."""
+        longest = max(map(len, prompts))
+        ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+        self._read = torch.zeros(len(prompts), longest, dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = torch.tensor(prompt)
+            self._read[row, : len(prompt)] = True
+        self._model = model
+        encoded = model.get_encoder()(input_ids=ids, attention_mask=self._read)
+        self._states = encoded.last_hidden_state
+        self._said = torch.zeros(len(prompts), 0, dtype=torch.bool)
+        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+    def step(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Logits [rows, vocabulary] of what follows, once each row has said its token."""
+        self._said = pad(self._said, (0, 1), value=True)
+        out = self._model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._states),
+            attention_mask=self._read,
+            decoder_input_ids=torch.tensor(tokens)[:, None],
+            decoder_attention_mask=self._said,
+            cache=self._cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = out.logits[:, -1].float()
+        return logits
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drops all others, and what none of those kept needs; they are one at least."""
+        kept = torch.tensor(rows)
+        read, said = self._read[kept], self._said[kept]
+        width, length = int(read.sum(-1).max()), int(said.sum(-1).max())
+        self._read, self._said = read[:, :width], said[:, said.shape[1] - length :]
+        self._states = self._states[kept, :width]
+        for layer in self._cache.cross_attention_cache.layers:
+            layer.keys, layer.values = (x[kept, :, :width] for x in (layer.keys, layer.values))
+        for layer in self._cache.self_attention_cache.layers:
+            start = layer.keys.shape[2] - length
+            layer.keys, layer.values = (x[kept, :, start:] for x in (layer.keys, layer.values))
+
+    def join(self, others: "DecodingRows") -> None:
+        """Takes up the rows of others, which have taken a step at least, behind its own."""
+        self._read = _behind(self._read[..., None], others._read[..., None])[..., 0]
+        self._said = _before(self._said[..., None], others._said[..., None])[..., 0]
+        self._states = _behind(self._states, others._states)
+        mine, theirs = self._cache, others._cache
+        for here, there in zip(
+            mine.cross_attention_cache.layers, theirs.cross_attention_cache.layers, strict=True
+        ):
+            here.keys, here.values = (
+                _behind(here.keys, there.keys),
+                _behind(here.values, there.values),
+            )
+        for here, there in zip(
+            mine.self_attention_cache.layers, theirs.self_attention_cache.layers, strict=True
+        ):
+            here.keys, here.values = (
+                _before(here.keys, there.keys),
+                _before(here.values, there.values),
+            )
+
+
+def _behind(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Both [rows, ..., places, width], below each other; the shorter padded behind its end."""
+    length = max(one.shape[-2], other.shape[-2])
+    return torch.cat([pad(x, (0, 0, 0, length - x.shape[-2])) for x in (one, other)])
+
+
+def _before(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The same, padded before its beginning."""
+    length = max(one.shape[-2], other.shape[-2])
+    return torch.cat([pad(x, (0, 0, length - x.shape[-2], 0)) for x in (one, other)])
+
+
+_log = logging.getLogger(__name__)
+
+# How long an answer may wait for its next token before its caller and deadline are looked at.
+_LOOK_SECONDS = 0.05
+_STOP_SECONDS = 10.0
+_NOTHING_YET = (-1, False)
+
+
+@dataclass(slots=True, eq=False)
+class _Answer:
+    """One in progress. `is_over` is set by its end, or by whoever does not await it any more. Its
+    `tokens` come with whether each is the last; None stands for a failure.
+    """
+
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    said: int = 0
+    is_over: bool = False
+    tokens: "queue.SimpleQueue[tuple[int, bool] | None]" = field(default_factory=queue.SimpleQueue)
+
+    def choose(self, logits: torch.Tensor, ends: Sequence[int]) -> int:
+        """The next token, out of logits [vocabulary], which the reader is given."""
+        place = len(self.prompt) + self.said
+        drawn = self.sampling.temperature > 0
+        token = draw(logits, self.sampling, place) if drawn else int(logits.argmax())
+        self.said += 1
+        is_last = token in ends or self.said == self.sampling.max_tokens
+        self.is_over = self.is_over or is_last
+        self.tokens.put((token, is_last))
+        return token
+
+
+class _Batch:
+    """Those that run, on one thread."""
+
+    def __init__(self, model: PreTrainedModel, start: int, ends: Sequence[int]) -> None:
+        self._model = model
+        self._start = start
+        self._ends = ends
+        self._rows: DecodingRows | None = None
+        self._last: list[int] = []
+        self.answers: list[_Answer] = []
+
+    def step(self, new: list[_Answer]) -> None:
+        """A token for each answer, the `new` ones included."""
+        self._drop()
+        if self._rows is not None:
+            self._last = self._chosen(self._rows.step(self._last), self.answers)
+        if new:
+            rows = DecodingRows(self._model, [answer.prompt for answer in new])
+            tokens = self._chosen(rows.step([self._start] * len(new)), new)
+            if self._rows is None:
+                self._rows = rows
+            else:
+                self._rows.join(rows)
+            self._last += tokens
+            self.answers += new
+
+    def _drop(self) -> None:
+        kept = [row for row, answer in enumerate(self.answers) if not answer.is_over]
+        if len(kept) == len(self.answers):
+            return
+        if kept and self._rows is not None:
+            self._rows.keep(kept)
+        else:
+            self._rows = None
+        self.answers = [self.answers[row] for row in kept]
+        self._last = [self._last[row] for row in kept]
+
+    def _chosen(self, logits: torch.Tensor, answers: Sequence[_Answer]) -> list[int]:
+        rows = zip(answers, logits, strict=True)
+        return [answer.choose(row, self._ends) for answer, row in rows]
+
+
+class TranslationBatches:
+    """A model that answers, on a thread of its own. Safe for many threads."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        start: int,
+        ends: Sequence[int],
+        settings: GenerationSettings,
+        longest: int,
+    ) -> None:
+        """`start` is the id with which an answer begins, `ends` are those that end one; prompt and
+        answer together have at most `longest` tokens, for which the cache has room.
+        """
+        self.room = CacheQueue(settings.cache_tokens // longest, settings.queue)
+        self._longest = longest
+        self._step_tokens = settings.step_tokens
+        self._new_batch = lambda: _Batch(model, start, ends)
+        self._batch = self._new_batch()
+        self._waiting: deque[_Answer] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> int:
+        """How many answers have a row."""
+        return len(self._batch.answers)
+
+    @contextmanager
+    def answer(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        deadline: float,
+        active: Callable[[], bool] = lambda: True,
+        caller: str = "",
+    ) -> Iterator[Iterator[int]]:
+        """See `generation.batching.causal_batches.CausalBatches.answer`."""
+        if len(prompt) + sampling.max_tokens > self._longest:
+            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(prompt)} tokens")
+        self.room.take(1, deadline, active, caller)
+        answer = _Answer(tuple(prompt), sampling)
+        try:
+            with self._changed:
+                if self._closing:
+                    raise Refusal(Reason.DRAINING)
+                self._waiting.append(answer)
+                self._changed.notify()
+            yield _ids(answer, deadline, active)
+        finally:
+            # It leaves before the next one joins, whom its room is given to.
+            answer.is_over = True
+            self.room.give(1, caller)
+
+    def close(self) -> None:
+        """End: answers in progress fail."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_STOP_SECONDS)
+
+    def _run(self) -> None:
+        """Steps; where one fails, its answers do, and the next begins anew: whoever delivers must
+        outlive whatever goes wrong.
+        """
+        while not self._closing:
+            new = self._taken(await_one=not self.running)
+            try:
+                with torch.inference_mode():
+                    self._batch.step(new)
+            except Exception as error:
+                _log.error("generation failed: %s", error)
+                _fail([*self._batch.answers, *new])
+                self._batch = self._new_batch()
+        with self._changed:
+            _fail([*self._batch.answers, *self._waiting])
+
+    def _taken(self, await_one: bool) -> list[_Answer]:
+        """Those who join now, as many as a step may encode, or one."""
+        found: list[_Answer] = []
+        longest = 0
+        with self._changed:
+            while await_one and not self._waiting and not self._closing:
+                self._changed.wait()
+            while self._waiting:
+                longest = max(longest, len(self._waiting[0].prompt))
+                if found and longest * (len(found) + 1) > self._step_tokens:
+                    break
+                answer = self._waiting.popleft()
+                if not answer.is_over:
+                    found.append(answer)
+        return found
+
+
+def _ids(answer: _Answer, deadline: float, active: Callable[[], bool]) -> Iterator[int]:
+    """The tokens as they come, until the last one."""
+    while True:
+        found: tuple[int, bool] | None = _NOTHING_YET
+        with suppress(queue.Empty):
+            found = answer.tokens.get(timeout=_LOOK_SECONDS)
+        if time.monotonic() >= deadline or not active():
+            raise Refusal(Reason.DEADLINE_TOO_SHORT, "in the middle")
+        if found is None:
+            raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine failed")
+        token, is_last = found
+        if token >= 0:
+            yield token
+        if is_last:
+            return
+
+
+def _fail(answers: Sequence[_Answer]) -> None:
+    for answer in answers:
+        answer.tokens.put(None)
+        answer.is_over = True

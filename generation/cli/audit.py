@@ -1,0 +1,118 @@
+"""`sealgate audit replay-generator`: an auditor's own machine asks a language model again. Files
+come from the registry, and count once they are those that were signed.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+import generation.cli.generator  # noqa: F401  # says at once what is not installed
+from inference.llm.messages import DEFAULT_TOKENS
+from inference.llm.request import Sampling, SamplingRequest
+from sealgate.cli.output import json_option, show_fields
+from sealgate.cli.people import connected, profile
+from sealgate.cli.policy_chain import policy_history
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote import Profile
+from sealgate.signed_version import SignedVersion
+from sealgate.trust.policy import Policy
+from sealgate.trust.receipts import Receipt, verify_receipt
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NEEDED = ("model", "version", "version_digest", "input", "output", "outcome", "verdict", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """A `FileSource`: those of a signed version, one at a time."""
+
+    registry: RegistryServiceStub
+    signed: SignedVersion
+
+    def read(self, digest: str) -> bytes:
+        """Raises Refusal as `SignedVersion.file`."""
+        paths = (entry.path for entry in self.signed.manifest.files if entry.digest == digest)
+        return self.signed.file(self.registry, next(paths))
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate audit replay-generator receipt.json --prompt prompt.txt --max-tokens 64
+  sealgate audit replay-generator receipt.json --prompt messages.json --chat --max-tokens 64 \\
+    --temperature 0.7 --top-p 0.9 --seed 4
+"""
+)
+@click.argument("receipt", type=_FILE)
+@click.option("--prompt", required=True, type=_FILE, help="What was asked, as it was sent.")
+@click.option("--chat", is_flag=True, help="It is the JSON of a chat's messages.")
+@click.option("--max-tokens", type=int, default=DEFAULT_TOKENS, show_default=True)
+@click.option("--temperature", type=float, default=0.0, show_default=True)
+@click.option("--top-p", type=float, default=1.0, show_default=True)
+@click.option("--stop", multiple=True, help="A text that ends the answer; several in their order.")
+@click.option("--seed", type=int, default=0, help="As asked for, or as the answer told.")
+@click.option("--seconds", type=click.IntRange(1), default=600, show_default=True)
+@json_option
+@click.pass_context
+def replay_generator(
+    ctx: click.Context,
+    receipt: Path,
+    prompt: Path,
+    chat: bool,
+    max_tokens: int,
+    temperature: float,
+    top_p: float,
+    stop: tuple[str, ...],
+    seed: int,
+    seconds: int,
+    as_json: bool,
+) -> None:
+    """Ask the language model of RECEIPT again, on this machine, and compare.
+
+    The receipt is verified, the version's files are those that were signed, and prompt and sampling
+    are what the receipt stands for. Tokens and text must be the same; of an answer that was cut,
+    those that had come.
+    """
+    sampling = Sampling(max_tokens, temperature, top_p, stop, seed)
+    asked = SamplingRequest(prompt.read_bytes(), chat, sampling)
+    read = Receipt.decode(receipt.read_bytes())
+    show_fields(_replayed(profile(ctx, "auditor"), read, asked, seconds), as_json)
+
+
+def _replayed(
+    person: Profile, receipt: Receipt, asked: SamplingRequest, seconds: float
+) -> dict[str, Any]:
+    # Torch takes seconds to import.
+    from generation.serving.replay import answer_again, check_asked, check_told, ready
+
+    with connected(person) as channel, tempfile.TemporaryDirectory() as place:
+        registry = RegistryServiceStub(channel)
+        policies = policy_history(person, channel)
+        told = _told(receipt, policies)
+        check_told(told)
+        asked = check_asked(asked, told["input"])
+        signed = SignedVersion.fetch(registry, policies, told["model"], int(told["version"]))
+        if signed.manifest.digest != told["version_digest"]:
+            raise Refusal(Reason.DIGEST_MISMATCH, "the registry's version is not the receipt's")
+        with ready(signed.manifest, _Files(registry, signed), Path(place)) as version:
+            agreed = answer_again(version, asked, told, seconds)
+    shown = {name: told[name] for name in ("model", "version", "time", "outcome")}
+    return {**shown, "digest": signed.manifest.digest, **asdict(agreed)}
+
+
+def _told(receipt: Receipt, policies: Sequence[Policy]) -> Mapping[str, str]:
+    """What a receipt opens, by the newest policy that names its log. Raises: as `verify_receipt`;
+    RECEIPT_MISMATCH where no version was asked.
+    """
+    origin = receipt.proof.checkpoint_note.partition("\n")[0]
+    named = [policy for policy in policies if policy.is_answer_log(origin)]
+    told = verify_receipt(receipt, named[-1] if named else policies[-1]).fields
+    if not told.keys() >= set(_NEEDED) or not told["version"] or not told["input"]:
+        raise Refusal(Reason.RECEIPT_MISMATCH, "it is not of a prompt that a version was asked")
+    return told

@@ -1,0 +1,193 @@
+"""`sealgate serve generator` and `sealgate model publish-generator`."""
+
+import importlib.util
+import json
+import secrets
+import signal
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from inference.model.config import TrainingDataInfo
+from inference.observability import tracing
+from publishing.cli.publish import RegistryCommitments
+from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
+from sealgate.cli.output import ask_secret, json_option, show_fields
+from sealgate.cli.people import connected, profile, state_folder
+from sealgate.governance import Governance
+from sealgate.logs import configure
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
+from sealgate.signers import open_signer
+from sealgate.trust.keys import Signer
+from sealgate.uploads import Uploader
+
+if TYPE_CHECKING:
+    from generation.publishing.builder import BuiltGenerator
+
+# Torch takes seconds to import, too long for `sealgate --help`; so what lacks is looked for first.
+for _module in ("torch", "torchao", "transformers", "jinja2", "onnx"):
+    if importlib.util.find_spec(_module) is None:
+        raise ModuleNotFoundError(f"No module named {_module!r}", name=_module)
+
+_LOOK_SECONDS = 0.5
+_CONFIG = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate serve generator
+  sealgate serve generator --config /etc/sealgate/generator.toml
+"""
+)
+@click.option("--config", type=_CONFIG, help="The configuration; default: STATE/generator.toml.")
+@click.pass_context
+def generator(ctx: click.Context, config: Path | None) -> None:
+    """Start what generates text alone, for the gateways whose [generator] names it."""
+    from generation.config import GeneratorConfig
+    from generation.serving import generator_server
+
+    try:
+        settings = GeneratorConfig.read(config or state_folder(ctx) / "generator.toml")
+        configure(settings.log)
+        tracing.start(settings.traces, "sealgate-generator")
+        server = generator_server.build(settings)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    server.start()
+    click.echo(f"listening: {server.address}")
+    while not stopping.wait(_LOOK_SECONDS):
+        pass
+    click.echo("draining")
+    server.stop()
+    tracing.stop()
+
+
+@click.command(
+    epilog="""
+\b
+Example:
+  sealgate model publish-generator downloads/qwen --name qwen --prompts prompts.json \\
+    --data "public web text" --license Apache-2.0 --use "answers questions of staff"
+"""
+)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", required=True, help="The model's name.")
+@click.option(
+    "--prompts",
+    "source",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A JSON list of clean prompts: four for golden answers, the others for the screen.",
+)
+@click.option("--description", default="", help="What the model is.")
+@click.option("--use", required=True, help="What it is meant for.")
+@click.option("--data", required=True, help="What it was trained on.")
+@click.option("--license", "license_", required=True, help="The licence of that.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="What the stored matrices are computed with: int8 rounds them as they are loaded.",
+)
+@click.option(
+    "--watermark-loss",
+    type=click.FloatRange(0, 100),
+    default=0.5,
+    show_default=True,
+    help="By how many percent the watermark may raise the perplexity of the prompts.",
+)
+@click.option("--prompt-tokens", type=click.IntRange(1), default=1024, show_default=True)
+@click.option("--output-tokens", type=click.IntRange(1), default=512, show_default=True)
+@json_option
+@click.pass_context
+def publish_generator(
+    ctx: click.Context,
+    folder: Path,
+    name: str,
+    source: Path,
+    description: str,
+    use: str,
+    data: str,
+    license_: str,
+    precision: str,
+    watermark_loss: float,
+    prompt_tokens: int,
+    output_tokens: int,
+    as_json: bool,
+) -> None:
+    """Mark, sign and register a language model of a folder in Hugging Face's layout.
+
+    Weights must be safetensors, the architecture Llama's, Qwen2's or T5's. The model's watermark
+    key stays with the publisher. How surprising clean prompts are to the model sets the threshold
+    that prompts are screened by; T5 cannot say it, so its prompts are answered only where the
+    policy lets pass what nobody has measured.
+    """
+    from generation.publishing.builder import GeneratorDescription, GeneratorKeys, build
+    from generation.publishing.watermark import CommittedMark
+
+    person = profile(ctx, "publisher")
+    prompts = _read_prompts(source)
+    terms = (prompt_tokens, output_tokens, precision)
+    about = GeneratorDescription(name, description, use, TrainingDataInfo(data, license_), *terms)
+    files, signs = _key(person.model_signing_key), _key(person.signing_key)
+    signing = GeneratorKeys(person.name, files, signs)
+    marks = watermark_folder(person)
+    with connected(person) as channel, tempfile.TemporaryDirectory() as place:
+        governance = Governance(channel, person, lambda: datetime.now(UTC), ask_secret)
+
+        def commit(unmarked: str) -> CommittedMark:
+            mark = new_mark(marks, name, unmarked, secrets.token_bytes)
+            entry = RegistryCommitments(governance).commit(name, mark.commitment)
+            return CommittedMark(mark, entry)
+
+        made, now = Path(place) / "made", datetime.now(UTC)
+        built = build(folder, prompts, about, made, signing, commit, now, watermark_loss / 100)
+        # Kept before the release: a mark that is lost proves nothing.
+        save_mark(mark_path(marks, built.mark.mark), built.mark)
+        version = Uploader(channel).publish(built.package)
+    number = int(version.name.rpartition("/")[2])
+    told = {"model": name, "version": number, "digest": version.digest}
+    show_fields({**told, **_summary(built)}, as_json)
+
+
+def _summary(built: "BuiltGenerator") -> dict[str, object]:
+    """What was measured of the model while it was marked."""
+    found = built.findings
+    return {
+        "chats_answered": built.writes_chats,
+        "prompts_screened": found.terms.screening is not None,
+        "watermark_entry": built.mark.entry,
+        "watermark_payload": "carried" if built.mark.worded else "presence only",
+        "watermark_z_stored": round(found.marked.stored.z, 2),
+        "watermark_z_int8": round(found.marked.int8.z, 2),
+        "perplexity_unmarked": round(found.perplexities.unmarked, 4),
+        "perplexity_marked": round(found.perplexities.marked, 4),
+        "perplexity_served": round(found.perplexities.served, 4),
+    }
+
+
+def _read_prompts(path: Path) -> list[str]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise click.ClickException(f"{path} is not JSON") from error
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise click.ClickException(f"{path} is not a list of texts")
+    return found
+
+
+def _key(place: Path | str | None) -> Signer:
+    if place is None:
+        raise Refusal(Reason.KEY_UNREADABLE, "the profile names no signing_key")
+    return open_signer(place, ask_secret)

@@ -1,0 +1,85 @@
+"""The configuration of a generator: one strict TOML file, an engine's with `[generation]` more."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inference.observability.tracing import TraceSettings
+from inference.server.config import (
+    ArtifactLocation,
+    EngineConfig,
+    EngineIdentity,
+    EngineLimits,
+    EngineTlsFiles,
+    EngineTrustFiles,
+    ListenAddress,
+)
+from sealgate.logs import LogSettings
+from sealgate.settings import ConfigError, read_settings
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorLimits(EngineLimits):
+    """An engine's, but that an answer may take longer."""
+
+    deadline: float = 600.0
+    """The most that an answer may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """Bounds of what one process generates."""
+
+    copies: Path
+    """A folder of this process's own, where verified weights lie while they are used."""
+    cache_tokens: int = 16384
+    """How many tokens, of prompts and answers, the cache of each loaded version holds."""
+    page_tokens: int = 32
+    """The cache is given out in pages of so many tokens."""
+    step_tokens: int = 512
+    """How many tokens one step of the model runs."""
+    queue: int = 64
+    """How many answers may wait for room in the cache."""
+
+    def __post_init__(self) -> None:
+        if self.page_tokens < 4 or self.cache_tokens < 2 * self.page_tokens:
+            raise ConfigError(
+                "[generation] page_tokens is 4 at least, and cache_tokens two such pages"
+            )
+
+    @property
+    def pages(self) -> int:
+        """How many pages the cache has."""
+        return self.cache_tokens // self.page_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorConfig:
+    listen: ListenAddress
+    trust: EngineTrustFiles
+    artifacts: ArtifactLocation
+    engine: EngineIdentity
+    generation: GenerationSettings
+    tls: EngineTlsFiles = field(default_factory=EngineTlsFiles)
+    limits: GeneratorLimits = field(default_factory=GeneratorLimits)
+    log: LogSettings = field(default_factory=LogSettings)
+    traces: TraceSettings = field(default_factory=TraceSettings)
+
+    def __post_init__(self) -> None:
+        self.as_engine()
+
+    def as_engine(self) -> EngineConfig:
+        """What it has in common with an engine that runs graphs. Raises: ConfigError."""
+        return EngineConfig(
+            listen=self.listen,
+            trust=self.trust,
+            artifacts=self.artifacts,
+            engine=self.engine,
+            tls=self.tls,
+            limits=self.limits,
+            log=self.log,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "GeneratorConfig":
+        """Reads and checks a configuration file. Raises: ConfigError, with what to change."""
+        return read_settings(path, cls)

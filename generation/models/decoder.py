@@ -1,0 +1,341 @@
+"""A language model read from a folder of verified files: weights, tokenizer and chat template.
+
+1. The architecture is one of those that the library itself has; no code comes along, whatever the
+   configuration asks for.
+2. Weights are safetensors, read in place: they are in memory once.
+3. The tokenizer is `tokenizer.json` alone, whatever class the folder names.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import TemplateError
+from tokenizers import Tokenizer
+from transformers import (
+    AutoConfig,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from generation.config import GenerationSettings
+from generation.models.causal import CausalFamily
+from generation.models.family import AnswerBatches, ModelFamily, Said
+from generation.models.int8 import round_weights
+from generation.models.translator import TranslatorFamily
+from inference.llm.request import (
+    ARCHITECTURES,
+    CONFIG,
+    FLOAT32,
+    INDEX,
+    INT8,
+    ROLES,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WEIGHTS,
+    SamplingRequest,
+    is_text,
+    marks_of,
+)
+from sealgate.reasons import Reason, Refusal
+
+_LARGEST_TOKENIZER = 32 << 20
+_MOST_MESSAGES = 1024
+_PLAIN = "a"
+_FAMILIES: dict[str, ModelFamily] = {
+    "llama": CausalFamily(),
+    "qwen2": CausalFamily(),
+    "t5": TranslatorFamily(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedPrompt:
+    """A prompt's tokens, and of each whether its caller wrote it; a template or the tokenizer did
+    the others.
+    """
+
+    ids: list[int]
+    written: list[bool]
+
+
+class LanguageModel:
+    """A model and what turns prompts into its tokens. Reading either is safe for many threads."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        template: PreTrainedTokenizerFast | None,
+        ends: Sequence[int],
+        family: ModelFamily,
+    ) -> None:
+        """`ends` are the ids that end an answer; `template` writes chats, where there is one."""
+        self.model = model
+        self.tokenizer = tokenizer
+        self._template = template
+        added = tokenizer.get_added_tokens_decoder()
+        written = str(template.chat_template) if template else ""
+        self._marks = marks_of(((each.content, each.special) for each in added.values()), written)
+        found = {number for number, token in added.items() if token.content in self._marks}
+        # Letters that it does not know become it, which ends nothing.
+        self._mark_ids = found - {_unknown(tokenizer)}
+        self.ends = tuple(ends)
+        self._family = family
+
+    @classmethod
+    def read(cls, folder: Path, precision: str = FLOAT32) -> "LanguageModel":
+        """`precision` is that of `Terms`. Raises Refusal: CHECKPOINT_REFUSED, FILE_TOO_LARGE."""
+        settings = check_config((folder / CONFIG).read_bytes())
+        family = _FAMILIES[settings["model_type"]]
+        data = (folder / TOKENIZER).read_bytes()
+        if len(data) > _LARGEST_TOKENIZER:
+            raise Refusal(Reason.FILE_TOO_LARGE, TOKENIZER)
+        try:
+            tokenizer = Tokenizer.from_buffer(data)
+            # 1. and 2.
+            _check_index(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            family.check(config)
+            model = family.loads.from_pretrained(
+                folder,
+                config=config,
+                trust_remote_code=False,
+                use_safetensors=True,
+                local_files_only=True,
+                # What is to be rounded is never there in float32 as a whole.
+                dtype=torch.float32 if precision == FLOAT32 else "auto",
+                attn_implementation="sdpa",
+            ).eval()
+            if precision == INT8:
+                round_weights(model)
+            # 3.
+            template, ends = _template(folder), _ends(folder, settings)
+        except Exception as error:
+            # Whatever the library finds wrong with what others wrote.
+            raise Refusal(Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}") from error
+        model.requires_grad_(False)
+        # Penalties and the like, which a folder may ask for, are nobody's here.
+        model.generation_config = GenerationConfig()
+        return cls(model, tokenizer, template, ends, family)
+
+    @property
+    def writes_chats(self) -> bool:
+        """Whether it has a chat template."""
+        return self._template is not None
+
+    @property
+    def positions(self) -> int:
+        """How many tokens, of prompt and answer together, it takes."""
+        return self._family.positions(self.model.config)
+
+    @property
+    def task(self) -> str:
+        """See `ModelFamily.task`."""
+        return self._family.task
+
+    @property
+    def measures(self) -> bool:
+        """Whether it says how likely a prompt is."""
+        return self._family.measures
+
+    def answers(self, settings: GenerationSettings, longest: int) -> AnswerBatches:
+        """See `ModelFamily.answers`."""
+        return self._family.answers(self.model, self.ends, settings, longest)
+
+    def greedy(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        """See `ModelFamily.greedy`."""
+        return self._family.greedy(self.model, self.ends, prompt, tokens)
+
+    def material(self, prompts: Sequence[Sequence[int]]) -> list[Said]:
+        """See `ModelFamily.material`."""
+        return self._family.material(self.model, self.ends, prompts)
+
+    def perplexity(self, material: Sequence[Said]) -> float:
+        """See `ModelFamily.perplexity`."""
+        return self._family.perplexity(self.model, material)
+
+    def prompt_ids(self, asked: SamplingRequest, most: int) -> list[int]:
+        """The tokens of a prompt. Raises: as `cut`."""
+        return self.cut(asked, most).ids
+
+    def cut(self, asked: SamplingRequest, most: int) -> TokenizedPrompt:
+        """A prompt in tokens. Raises: TENSOR_TEXT for text that is not UTF-8, holds a NUL or has no
+        tokens; CHAT_MALFORMED; PROMPT_TOO_LONG for more than `most`.
+        """
+        # No token is longer than this many bytes on average, not even in a text of one word.
+        if len(asked.prompt) > 64 * most:
+            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
+        try:
+            text = asked.prompt.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refusal(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
+        if "\0" in text:
+            raise Refusal(Reason.TENSOR_TEXT, "a prompt holds a NUL")
+        contents, messages = [text], []
+        if asked.is_chat:
+            messages = self._messages(text)
+            contents = [message["content"] for message in messages]
+            text = self._rendered(messages)
+        found = self.tokenizer.encode(text, add_special_tokens=not asked.is_chat)
+        ids: list[int] = found.ids
+        if not ids:
+            raise Refusal(Reason.TENSOR_TEXT, "a prompt has no tokens")
+        if len(ids) > most:
+            raise Refusal(Reason.PROMPT_TOO_LONG, f"{len(ids)} tokens")
+        if asked.is_chat and self._marks_in(ids) != self._marks_of_template(messages):
+            # Where a template puts nothing between two messages, each may hold half of one.
+            raise Refusal(Reason.CHAT_MALFORMED, "messages together hold a token that parts them")
+        letters = _letters_of(contents, text)
+        return TokenizedPrompt(ids, [any(letters[start:end]) for start, end in found.offsets])
+
+    def _messages(self, text: str) -> list[dict[str, str]]:
+        """The messages of a chat, none of which holds a token that parts messages."""
+        try:
+            messages = json.loads(text)
+        except (ValueError, RecursionError):
+            messages = None
+        if not _is_chat(messages):
+            raise Refusal(Reason.CHAT_MALFORMED)
+        found: list[dict[str, str]] = messages
+        contents = [message["content"] for message in found]
+        if not all(is_text(content) and "\0" not in content for content in contents):
+            raise Refusal(Reason.CHAT_MALFORMED, "a message is not UTF-8 or holds a NUL")
+        if any(map(self._holds_mark, contents)):
+            # It would end its message and begin another, in whatever role it likes.
+            raise Refusal(Reason.CHAT_MALFORMED, "a message holds a token that parts messages")
+        return found
+
+    def _rendered(self, messages: list[dict[str, str]]) -> str:
+        """A chat as the template writes it."""
+        if self._template is None:
+            raise Refusal(Reason.CHAT_MALFORMED)
+        try:
+            rendered: str = self._template.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, ValueError, TypeError) as error:
+            # Templates refuse orders of roles that they do not know.
+            raise Refusal(Reason.CHAT_MALFORMED, str(error)) from error
+        return rendered
+
+    def _marks_in(self, ids: Iterable[int]) -> list[int]:
+        return [number for number in ids if number in self._mark_ids]
+
+    def _marks_of_template(self, messages: list[dict[str, str]]) -> list[int]:
+        """The tokens that part messages of these roles, whatever the messages say."""
+        plain = [
+            {**message, "content": _PLAIN if message["content"].strip() else message["content"]}
+            for message in messages
+        ]
+        text = self._rendered(plain)
+        return self._marks_in(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _holds_mark(self, content: str) -> bool:
+        """Whether a token that parts messages stands in the text, or in what the tokenizer makes of
+        it: one that normalizes reads other letters, such as wide ones, as those of such a token.
+        """
+        if any(mark in content for mark in self._marks):
+            return True
+        ids = self.tokenizer.encode(content, add_special_tokens=False).ids
+        return not self._mark_ids.isdisjoint(ids)
+
+
+def check_config(data: bytes) -> dict[str, Any]:
+    """`config.json`, where it is of a known architecture and asks for no code of its own.
+
+    Raises Refusal(CHECKPOINT_REFUSED).
+    """
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{CONFIG} is not JSON") from error
+    found = [([name], kind) for name, kind in ARCHITECTURES.items()]
+    # The library goes by `model_type` alone.
+    if (
+        not isinstance(config, dict)
+        or (config.get("architectures"), config.get("model_type")) not in found
+    ):
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"not an architecture of {[*ARCHITECTURES]}")
+    if "auto_map" in config or config.get("quantization_config"):
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{CONFIG} asks for more than its architecture")
+    return config
+
+
+def _check_index(folder: Path) -> None:
+    """The library would read whatever file an index names, wherever it lies. Raises ValueError."""
+    path = folder / INDEX
+    named = json.loads(path.read_bytes())["weight_map"].values() if path.exists() else ()
+    if not all(isinstance(name, str) and WEIGHTS.fullmatch(name) for name in named):
+        raise ValueError(f"{INDEX} names other files than weights")
+
+
+def _letters_of(contents: Iterable[str], text: str) -> bytes:
+    """Of each letter of `text`, 1 where it is one of the contents', which stand in it in their
+    order; a template may take blanks from their ends. All are, where one is not found.
+    """
+    found, place = bytearray(len(text)), 0
+    for content in contents:
+        said = content if text.find(content, place) >= 0 else content.strip()
+        start = text.find(said, place)
+        if start < 0:
+            return b"\1" * len(text)
+        place = start + len(said)
+        found[start:place] = b"\1" * len(said)
+    return bytes(found)
+
+
+def _unknown(tokenizer: Tokenizer) -> int | None:
+    """The id of what the tokenizer does not know, where it has one."""
+    model = json.loads(tokenizer.to_str())["model"]
+    name = model.get("unk_token")
+    return model.get("unk_id") if name is None else tokenizer.token_to_id(name)
+
+
+def _template(folder: Path) -> PreTrainedTokenizerFast | None:
+    """What writes chats, where the folder has a template; it runs in jinja's sandbox."""
+    path = folder / TOKENIZER_CONFIG
+    described = json.loads(path.read_bytes()) if path.exists() else {}
+    text = described.get("chat_template") if isinstance(described, dict) else None
+    if not isinstance(text, str):
+        return None
+    found = {name: _text_of(described.get(name)) for name in ("bos_token", "eos_token")}
+    tokens = {name: token for name, token in found.items() if token is not None}
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / TOKENIZER), chat_template=text, **tokens
+    )
+
+
+def _text_of(token: Any) -> str | None:
+    """A token as `tokenizer_config.json` names it: its text, or an object with that as `content`,
+    as DeepSeek's have it. Templates write it, and nothing where it is not known.
+    """
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
+
+
+def _ends(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
+    """The ids that end an answer, by `generation_config.json` or else `config.json`."""
+    found = config.get("eos_token_id")
+    if (folder / "generation_config.json").exists():
+        found = GenerationConfig.from_pretrained(folder).eos_token_id or found
+    ids = found if isinstance(found, list) else [found]
+    return tuple(token for token in ids if isinstance(token, int) and token >= 0)
+
+
+def _is_chat(messages: Any) -> bool:
+    return (
+        isinstance(messages, list)
+        and 1 <= len(messages) <= _MOST_MESSAGES
+        and all(
+            isinstance(message, dict)
+            and message.keys() == {"role", "content"}
+            and message["role"] in ROLES
+            and isinstance(message["content"], str)
+            for message in messages
+        )
+    )

@@ -1,0 +1,305 @@
+"""From a folder in Hugging Face's layout to a signed version of a language model.
+
+Files are copied, marked, hashed and sent in pieces; of the model, one copy at a time is in memory.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from generation.models.decoder import LanguageModel, check_config
+from generation.models.family import Said
+from generation.models.golden import TOKENS, GoldenAnswer, GoldenAnswers
+from generation.models.perplexity import WINDOW, calibrate, height, tail_of
+from generation.publishing.evidence import GeneratorFindings, Perplexities
+from generation.publishing.watermark import (
+    LARGEST_LOSS,
+    CommittedMark,
+    MarkedWeights,
+    check_cost,
+    mark_weights,
+    unmarked_digest,
+)
+from inference.llm.request import (
+    CONFIG,
+    FLOAT32,
+    GOLDEN,
+    OPTIONAL,
+    TERMS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WEIGHTS,
+    GeneratorTerms,
+    PromptScreen,
+    Sampling,
+    SamplingRequest,
+    check_paths,
+)
+from inference.model.config import TrainingDataInfo
+from publishing.evidence.signing import sign_evidence
+from publishing.watermark.records import MarkRecord
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.keys import Signer, write_private_file
+from sealgate.trust.statements import FileEntry, Manifest, oms
+from sealgate.uploads import Package
+
+_TEMPLATE, _LARGEST_TEMPLATE = "chat_template.jinja", 1 << 20
+_GOLDEN = 4
+# No token of a prompt is read that a request could not have.
+_LEAST_PROMPTS = _GOLDEN + 1
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorDescription:
+    """What a publisher says of a model; `prompt_tokens` and `output_tokens` bound requests, and
+    `precision` is as for `GeneratorTerms`.
+    """
+
+    name: str
+    description: str
+    intended_use: str
+    data: TrainingDataInfo
+    prompt_tokens: int
+    output_tokens: int
+    precision: str = FLOAT32
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorKeys:
+    """The publisher `maker`, the P-256 key that signs the files, and the key for the evidence."""
+
+    maker: str
+    files: Signer
+    evidence: Signer
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltGenerator:
+    """What is sent to the registry, what the publisher keeps of the mark, and whether the model
+    answers chats.
+    """
+
+    package: Package
+    mark: MarkRecord
+    findings: GeneratorFindings
+    writes_chats: bool
+
+
+def build(
+    folder: Path,
+    prompts: Sequence[str],
+    about: GeneratorDescription,
+    made: Path,
+    signing: GeneratorKeys,
+    commit: Callable[[str], CommittedMark],
+    now: datetime,
+    largest_loss: float = LARGEST_LOSS,
+) -> BuiltGenerator:
+    """Make a version of the model in `folder`; its files are written to `made`, which must be new.
+
+    The first prompts become golden answers, the others calibrate the screen, if the model measures
+    prompts. `commit` is given the digest of the weights before they are marked.
+
+    1. What a generator may have of the folder is copied, and weights are safetensors (FILE_MISSING,
+       PATH_UNSAFE, CHECKPOINT_REFUSED). It loads (CHECKPOINT_REFUSED), and has room for what may be
+       asked (ENGINE_UNSUITABLE). Prompts are enough, and short enough (CALIBRATION_TOO_SMALL,
+       PROMPT_TOO_LONG, TENSOR_TEXT).
+    2. The mark is committed to, then written (FORMAT_REFUSED, WATERMARK_CAPACITY); it is read in
+       what is stored and in INT8 (WATERMARK_FAINT). Perplexity grows by no more than `largest_loss`
+       with it (WATERMARK_COST).
+    3. Golden answers are generated, and the screen is calibrated (CALIBRATION_TOO_SMALL).
+    4. All files are hashed as they lie there, and signed with the evidence.
+    """
+    # 1.
+    plain = made.with_name(f"{made.name}-unmarked")
+    _copy(folder, plain)
+    cut, said, before = _unmarked(plain, prompts, about)
+    # 2.
+    marked = _mark(plain, made, commit)
+    decoder, told = _measure(made, about, said, before, largest_loss)
+    # 3.
+    golden = GoldenAnswers(
+        tuple(
+            GoldenAnswer(prompt, tuple(ids), tuple(decoder.greedy(ids, TOKENS)))
+            for prompt, ids in zip(prompts[:_GOLDEN], cut, strict=False)
+        )
+    )
+    screen = _calibrated(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
+    terms = GeneratorTerms(
+        **{name: getattr(about, name) for name in GeneratorDescription.__slots__}, screening=screen
+    )
+    # 4.
+    findings = GeneratorFindings(terms, decoder.task, golden, marked, told)
+    package = _sign(made, findings, signing, now)
+    return BuiltGenerator(
+        package, marked.record(package.manifest.digest), findings, decoder.writes_chats
+    )
+
+
+def _calibrated(
+    decoder: LanguageModel,
+    prompts: Sequence[str],
+    cut: Sequence[Sequence[int]],
+    about: GeneratorDescription,
+) -> PromptScreen | None:
+    """The screen, by clean prompts, each as the higher of both forms in which it may come; None
+    where the model does not say how likely a prompt is.
+    """
+    if not decoder.measures:
+        return None
+    forms = [
+        [height(decoder.model, *form) for form in _forms(decoder, *each, about)]
+        for each in zip(prompts, cut, strict=True)
+    ]
+    if not forms:
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "no prompts")
+    tail = tail_of([max(form.highest for form in each) for each in forms])
+    clean = [max(form.less(tail) for form in each) for each in forms]
+    return calibrate(clean, WINDOW, tail=tail)
+
+
+def _forms(
+    decoder: LanguageModel, prompt: str, ids: Sequence[int], about: GeneratorDescription
+) -> Iterator[tuple[Sequence[int], int, Sequence[bool]]]:
+    """A prompt as plain text, and as a chat where the model has them, as `height` takes either."""
+    yield ids, WINDOW, ()
+    if decoder.writes_chats:
+        chat = json.dumps([{"role": "user", "content": prompt}]).encode()
+        cut = decoder.cut(SamplingRequest(chat, True, Sampling(1)), decoder.positions)
+        yield cut.ids[: about.prompt_tokens], WINDOW, cut.written[: about.prompt_tokens]
+
+
+def _mark(plain: Path, made: Path, commit: Callable[[str], CommittedMark]) -> MarkedWeights:
+    """Moves all of `plain` to `made`, a new folder, and the weights with the mark in them."""
+    names = [*_weights(plain)]
+    committed = commit(unmarked_digest([hash_file(plain / name) for name in names]))
+    made.mkdir(mode=0o700)
+    marked = mark_weights(plain, made, names, committed)
+    for path in plain.iterdir():
+        if path.name not in names:
+            path.rename(made / path.name)
+    shutil.rmtree(plain)
+    return marked
+
+
+def _measure(
+    made: Path,
+    about: GeneratorDescription,
+    said: Sequence[Said],
+    before: float,
+    largest_loss: float,
+) -> tuple[LanguageModel, Perplexities]:
+    """The marked model as it answers, and what marking and rounding did to it."""
+    decoder = LanguageModel.read(made)
+    after = served = decoder.perplexity(said)
+    check_cost(before, after, largest_loss)
+    if about.precision != FLOAT32:
+        # One at a time.
+        del decoder
+        decoder = LanguageModel.read(made, about.precision)
+        served = decoder.perplexity(said)
+    tokens = sum(len(ids) for _, ids in said)
+    return decoder, Perplexities(tokens, before, after, served)
+
+
+def _sign(
+    made: Path, findings: GeneratorFindings, signing: GeneratorKeys, now: datetime
+) -> Package:
+    write_private_file(made / TERMS, findings.terms.encode())
+    write_private_file(made / GOLDEN, findings.golden.encode())
+    paths = sorted(made.iterdir())
+    check_paths(path.name for path in paths)
+    manifest = Manifest(tuple(map(hash_file, paths)))
+    bodies = findings.bodies(manifest, now)
+    items = sign_evidence(bodies, manifest.digest, signing.maker, signing.evidence, now)
+    return Package(
+        model=findings.terms.name,
+        manifest=manifest,
+        signature=oms.sign(manifest, signing.files),
+        evidence=[item.encode() for item in items],
+        commitment=findings.marked.committed.mark.commitment,
+        files={path.name: path for path in paths},
+    )
+
+
+def _unmarked(
+    plain: Path, prompts: Sequence[str], about: GeneratorDescription
+) -> tuple[list[list[int]], list[Said], float]:
+    """The prompts' ids, and of what perplexity is measured with what it is to the model as it
+    came.
+    """
+    decoder = LanguageModel.read(plain)
+    if about.prompt_tokens + about.output_tokens > decoder.positions:
+        raise Refusal(Reason.ENGINE_UNSUITABLE, f"the model has {decoder.positions} positions")
+    if len(prompts) < _LEAST_PROMPTS:
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, f"{len(prompts)} prompts")
+    cut = [_cut(decoder, prompt, about.prompt_tokens) for prompt in prompts]
+    if not any(len(ids) > 1 for ids in cut):
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "prompts of one token each")
+    said = decoder.material(cut)
+    return cut, said, decoder.perplexity(said)
+
+
+def hash_file(path: Path) -> FileEntry:
+    """A manifest's entry of a file, which is read in pieces."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileEntry(path.name, file.tell(), f"sha256:{digest}")
+
+
+def _copy(folder: Path, made: Path) -> None:
+    names = [CONFIG, TOKENIZER, *sorted(OPTIONAL), *_weights(folder)]
+    made.mkdir(mode=0o700)
+    for name in names:
+        path = folder / name
+        if _is_there(path):
+            shutil.copyfile(path, made / name)
+        elif name not in OPTIONAL:
+            raise Refusal(Reason.FILE_MISSING, str(path))
+    check_config((made / CONFIG).read_bytes())
+    if _is_there(folder / _TEMPLATE):
+        _put_template(folder / _TEMPLATE, made / TOKENIZER_CONFIG)
+
+
+def _is_there(path: Path) -> bool:
+    """Raises: PATH_UNSAFE."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise Refusal(Reason.PATH_UNSAFE, f"{path} is not a plain file")
+    return path.exists()
+
+
+def _put_template(template: Path, config: Path) -> None:
+    """Newer folders have the chat template in a file of its own, which goes before any other. It is
+    put where older ones have it. Raises: FILE_TOO_LARGE, CHECKPOINT_REFUSED.
+    """
+    if template.stat().st_size > _LARGEST_TEMPLATE:
+        raise Refusal(Reason.FILE_TOO_LARGE, str(template))
+    try:
+        described = json.loads(config.read_bytes()) if config.exists() else {}
+        described["chat_template"] = template.read_text("utf-8")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{template}: {error}") from error
+    # In ASCII, which has half of a surrogate pair too, should one be there.
+    config.write_text(json.dumps(described), "ascii")
+
+
+def _weights(folder: Path) -> Iterator[str]:
+    found = sorted(entry.name for entry in folder.iterdir() if WEIGHTS.fullmatch(entry.name))
+    if not found:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, f"{folder} has no model.safetensors")
+    for name in found:
+        try:
+            with safe_open(folder / name, framework="numpy"):
+                yield name
+        except SafetensorError as error:
+            raise Refusal(Reason.CHECKPOINT_REFUSED, f"{name} is not safetensors") from error
+
+
+def _cut(decoder: LanguageModel, prompt: str, most: int) -> list[int]:
+    return decoder.prompt_ids(SamplingRequest(prompt.encode(), False, Sampling(1)), most)

@@ -1,0 +1,144 @@
+"""What was found of a language model while its version was made, as the bodies of its evidence."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+from generation.models.golden import GoldenAnswers
+from generation.models.perplexity import MEASURE
+from generation.publishing.watermark import MarkedWeights
+from inference.llm.request import GeneratorTerms, PromptScreen
+from publishing.evidence import signing
+from publishing.evidence.bom import DATASET_REF, bill
+from publishing.watermark.reading import THRESHOLD
+from sealgate.trust import canonical
+from sealgate.trust.statements import Manifest
+from sealgate.trust.times import format_time
+
+_SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/sealgate/generator")
+_PACKAGES = ("sealgate", "torch", "torchao", "transformers", "tokenizers")
+
+
+def ml_bom(terms: GeneratorTerms, task: str, manifest: Manifest, now: datetime) -> dict[str, Any]:
+    """The bill of materials; the same files and time give the same bytes. `task` is as for
+    `Family`.
+    """
+    data = {
+        "type": "data",
+        "bom-ref": DATASET_REF,
+        "name": terms.data.name,
+        "licenses": [{"license": {"name": terms.data.license}}],
+        "data": [{"type": "dataset", "name": terms.data.name}],
+    }
+    return bill(_SERIALS, manifest, _model(terms, task, manifest), data, now)
+
+
+def provenance(manifest: Manifest, now: datetime) -> dict[str, Any]:
+    """An in-toto statement over all files: what took them in, and when."""
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": entry.path, "digest": {"sha256": canonical.raw(entry.digest).hex()}}
+            for entry in manifest.files
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": "urn:sealgate:publish-generator:v1",
+                "externalParameters": {},
+                "resolvedDependencies": [
+                    {"name": name, "uri": f"pkg:pypi/{name}@{version(name)}"} for name in _PACKAGES
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": "urn:sealgate:publisher"},
+                "metadata": {"startedOn": format_time(now)},
+            },
+        },
+    }
+
+
+def _model(terms: GeneratorTerms, task: str, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": manifest.digest,
+        "name": terms.name,
+        "version": manifest.digest,
+        "description": terms.description,
+        "modelCard": {
+            "modelParameters": {
+                "task": task,
+                "datasets": [{"ref": DATASET_REF}],
+                "inputs": [{"format": "text, or chat messages"}],
+                "outputs": [{"format": "text"}],
+            },
+            "considerations": {"useCases": [terms.intended_use]},
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Perplexities:
+    """Of the publisher's prompts, or of answers to them where a model measures no prompts, `tokens`
+    of them: before marking, marked, and as it answers.
+    """
+
+    tokens: int
+    unmarked: float
+    marked: float
+    served: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorFindings:
+    """What is said of a version; `task` is what its family does."""
+
+    terms: GeneratorTerms
+    task: str
+    golden: GoldenAnswers
+    marked: MarkedWeights
+    perplexities: Perplexities
+
+    def bodies(self, manifest: Manifest, now: datetime) -> Mapping[str, Any]:
+        """By kind of evidence."""
+        return {
+            signing.BUILD_PROVENANCE: provenance(manifest, now),
+            signing.ML_BOM: ml_bom(self.terms, self.task, manifest, now),
+            signing.FORMAT_SCAN: {
+                "files": {
+                    entry.path: {"digest": entry.digest, "format": entry.path.rpartition(".")[2]}
+                    for entry in manifest.files
+                }
+            },
+            signing.GOLDEN_RUN: {
+                "prompts": len(self.golden.answers),
+                "tokens": sum(len(one.ids) for one in self.golden.answers),
+                "generated": "greedily, by transformers' generate",
+                "precision": self.terms.precision,
+            },
+            signing.SCREENING_REPORT: _screening(self.terms.screening),
+            signing.WATERMARK_CHECK: {
+                "commitment": self.marked.committed.mark.commitment,
+                "commitment_entry": self.marked.committed.entry,
+                "threshold": THRESHOLD,
+                "stored": asdict(self.marked.stored),
+                "int8": asdict(self.marked.int8),
+                "perplexity": asdict(self.perplexities),
+            },
+        }
+
+
+def _screening(screen: PromptScreen | None) -> dict[str, Any]:
+    if screen is None:
+        return {"measure": "none: the model does not say how likely a prompt is"}
+    return {
+        "measure": MEASURE,
+        "window": screen.window,
+        "tail": screen.tail,
+        "false_alarms_bound": screen.bound,
+        "confidence": screen.confidence,
+        "calibration_prompts": screen.prompts,
+    }

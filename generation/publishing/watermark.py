@@ -1,0 +1,129 @@
+"""A language model's mark: written into its stored matrices, and read in these and in INT8 weights.
+
+The embedding and the head carry none: they are the largest by far, each row is one token's, and
+without them there is room enough. Nor does the table of distances of T5, which is tiny.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from generation.models.int8 import as_rounded
+from publishing.watermark.correlation import Floats, whiten
+from publishing.watermark.embedding import spread_mark
+from publishing.watermark.files import mark_shards
+from publishing.watermark.key import Mark, WatermarkCode
+from publishing.watermark.pairing import PairedWeight, numbered
+from publishing.watermark.reading import MarkDetection, detection_of
+from publishing.watermark.records import MarkRecord, WeightSlot
+from publishing.watermark.tensor_file import TensorFile
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.statements import FileEntry, Manifest
+
+LARGEST_LOSS = 0.005
+"""By what share perplexity may grow with the mark, where nobody says otherwise."""
+_UNMARKED = (
+    "embed_tokens.weight",
+    "lm_head.weight",
+    "shared.weight",
+    "relative_attention_bias.weight",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedMark:
+    """A mark and the entry of the registry's log that holds its commitment."""
+
+    mark: Mark
+    entry: int
+
+
+def unmarked_digest(weights: Sequence[FileEntry]) -> str:
+    """What a mark is bound to before it is made: the digest of the one file of weights, or of a
+    manifest of several.
+    """
+    return weights[0].digest if len(weights) == 1 else Manifest(tuple(weights)).digest
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedWeights:
+    """What was written where, and what is read of it in the stored weights and in INT8 ones."""
+
+    committed: CommittedMark
+    worded: bool
+    slots: tuple[WeightSlot, ...]
+    stored: MarkDetection
+    int8: MarkDetection
+
+    def record(self, version_digest: str) -> MarkRecord:
+        """What the publisher keeps, once the version has a digest."""
+        mark, entry = self.committed.mark, self.committed.entry
+        return MarkRecord(mark, self.worded, entry, version_digest, self.slots)
+
+
+def mark_weights(
+    folder: Path, made: Path, names: Sequence[str], committed: CommittedMark
+) -> MarkedWeights:
+    """Writes the files of `folder` to `made` with the mark in them, a tensor at a time.
+
+    Raises: FORMAT_REFUSED, WATERMARK_CAPACITY; WATERMARK_FAINT where it is not read afterwards.
+    """
+    marked = mark_shards(
+        [folder / name for name in names],
+        [made / name for name in names],
+        lambda hosts: spread_mark(hosts, committed.mark, stored=hosts.stored),
+        {},
+        _UNMARKED,
+    )
+    code, slots = marked.spreading.code, marked.slots
+    stored = _read(_weights(made, names), slots, code, "what is stored")
+    rounded = ((name, as_rounded(values)) for name, values in _weights(made, names))
+    return MarkedWeights(
+        committed, code.bits > 0, slots, stored, _read(rounded, slots, code, "INT8")
+    )
+
+
+def _read(
+    weights: Iterable[tuple[str, Floats]],
+    slots: Sequence[WeightSlot],
+    code: WatermarkCode,
+    form: str,
+) -> MarkDetection:
+    """What the code reads in weights by their names, of which one is in memory at a time."""
+    found = detection_of(_paired(weights, slots), code, 0.0)
+    if not found.found:
+        raise Refusal(Reason.WATERMARK_FAINT, f"{form} reads z = {found.z:.1f}")
+    return found
+
+
+def _weights(made: Path, names: Sequence[str]) -> Iterator[tuple[str, Floats]]:
+    """Those that may carry the mark."""
+    for file in names:
+        tensors = TensorFile.parse(np.memmap(made / file, np.uint8, "r"))
+        for name in tensors.floats():
+            if not name.endswith(_UNMARKED):
+                yield name, tensors.floating(name)
+
+
+def check_cost(before: float, after: float, largest: float) -> None:
+    """Raises: WATERMARK_COST where perplexity has grown from `before` by more than that share."""
+    lost = after / before - 1
+    if not math.isfinite(lost) or lost > largest:
+        detail = f"perplexity grows by {lost:.2%}, {largest:.2%} may be"
+        raise Refusal(Reason.WATERMARK_COST, detail)
+
+
+def _paired(
+    weights: Iterable[tuple[str, Floats]], slots: Sequence[WeightSlot]
+) -> Iterator[PairedWeight]:
+    places = {
+        slot.name: place
+        for slot, place in zip(slots, numbered(slot.shape for slot in slots), strict=True)
+    }
+    for name, values in weights:
+        shape, ordinal = places.get(name, ((), 0))
+        if values.shape == shape:
+            yield PairedWeight(whiten(values), shape, ordinal)

@@ -1,0 +1,146 @@
+"""Builds a generator from its configuration: the one place of its parts."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from generation.config import GeneratorConfig
+from generation.serving.generator_version import GeneratorVersion
+from generation.serving.loader import GeneratorLoader
+from inference.backends.remote.calls import error_message
+from inference.engine.engine import Engine, LiveVersion, TrustAnchor
+from inference.engine.rollback_guard import RollbackGuardFile
+from inference.llm import messages
+from inference.llm.messages import AnswerPart
+from inference.llm.request import SamplingRequest
+from inference.server.host import EngineHost, RunTally
+from inference.server.server import EngineServer
+from inference.server.services import CALLER, DIGEST, EngineInferenceService, read_version
+from registry.artifact_folder import FolderStore
+from registry.artifacts import ArtifactStore
+from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.reasons import Reason, Refusal
+from sealgate.settings import ConfigError
+from sealgate.steady_clock import now
+from sealgate.trust.fields import check_name
+from sealgate.trust.keys import PublicKey, load_private_key
+from sealgate.trust.statements.engine_counts import INSTANCE_BYTES
+
+_KINDS = {DIGEST: "string_param", CALLER: "string_param"}
+
+
+class GenerationService(EngineInferenceService):
+    """What an engine's service has, but that it generates."""
+
+    def __init__(self, host: EngineHost, longest: float, seed: Callable[[], int]) -> None:
+        """`longest` is how many seconds an answer may take; `seed` draws one for whom asks so."""
+        super().__init__(host, longest)
+        self._seed = seed
+
+    def ModelInfer(
+        self, request: oip.ModelInferRequest, context: grpc.ServicerContext
+    ) -> oip.ModelInferResponse:
+        ids: list[int] = []
+        text, finish = b"", ""
+        responses = self._responses(request, context)
+        # The prologue.
+        next(responses)
+        for response in responses:
+            piece = messages.read_piece(response)
+            ids.extend(piece.ids)
+            text, finish = text + piece.text, piece.finish
+        whole = _response(request)
+        messages.write_piece(whole, AnswerPart(tuple(ids), text, finish))
+        return whole
+
+    def ModelStreamInfer(
+        self, requests: Iterator[oip.ModelInferRequest], context: grpc.ServicerContext
+    ) -> Iterator[oip.ModelStreamInferResponse]:
+        for request in requests:
+            try:
+                for response in self._responses(request, context):
+                    yield oip.ModelStreamInferResponse(infer_response=response)
+            except Refusal as refusal:
+                yield oip.ModelStreamInferResponse(
+                    error_message=error_message(refusal), infer_response=_response(request)
+                )
+
+    def _responses(
+        self, request: oip.ModelInferRequest, context: Any
+    ) -> Iterator[oip.ModelInferResponse]:
+        """The prologue, then a response for each token."""
+        live, asked = self._read(request)
+        version = live.ready
+        if not isinstance(version, GeneratorVersion):
+            raise Refusal(Reason.METHOD_UNSUITED, "no language model")
+        left = context.time_remaining()
+        granted = self._longest if left is None else min(left, self._longest)
+        deadline = time.monotonic() + granted
+        caller = request.parameters[CALLER].string_param if CALLER in request.parameters else ""
+        prompt = version.read(asked, deadline, context.is_active)
+        with version.answer(prompt, asked.sampling, deadline, context.is_active, caller) as pieces:
+            # Before anyone hears of it.
+            self._host.ran(live, 1)
+            first = _response(request)
+            messages.write_prologue(first, prompt.ids, prompt.score)
+            yield first
+            for piece in pieces:
+                response = _response(request)
+                messages.write_piece(response, piece)
+                yield response
+
+    def _read(self, request: oip.ModelInferRequest) -> tuple[LiveVersion, SamplingRequest]:
+        model = check_name(request.model_name, Reason.NAME_MALFORMED)
+        rest = messages.without_sampling(request).parameters
+        for name, value in rest.items():
+            if value.WhichOneof("parameter_choice") != _KINDS.get(name):
+                raise Refusal(Reason.PARAMETER_MALFORMED, name[:64])
+        digest = rest[DIGEST].string_param if DIGEST in rest else ""
+        live = self._host.resolve(model, read_version(request.model_version), digest)
+        return live, messages.read_asked(request, self._seed)
+
+
+def _response(request: oip.ModelInferRequest) -> oip.ModelInferResponse:
+    return oip.ModelInferResponse(
+        model_name=request.model_name, model_version=request.model_version, id=request.id
+    )
+
+
+_SEEDS = 2**53
+
+
+def build(config: GeneratorConfig) -> EngineServer:
+    """Binds the listener and opens what the generator has of its own; `start` begins to answer.
+
+    Raises: ConfigError.
+    """
+    try:
+        keys = [PublicKey.from_pem(path.read_text()) for path in config.trust.root_keys]
+        anchor = TrustAnchor({key.keyid: key for key in keys}, config.trust.threshold)
+        instance = secrets.token_hex(INSTANCE_BYTES)
+        tally = RunTally(config.engine.name, instance, load_private_key(config.engine.key), now)
+        seen = RollbackGuardFile.open(config.trust.seen)
+        engine = Engine(anchor, seen, now, GeneratorLoader(config.generation))
+        host = EngineHost(engine, seen, _store(config), tally, now, config.limits.deadline)
+        service = GenerationService(host, config.limits.deadline, lambda: secrets.randbelow(_SEEDS))
+        return EngineServer(config.as_engine(), host, service)
+    except Refusal as refusal:
+        raise ConfigError(f"{refusal.reason.name}: {refusal.detail}") from refusal
+    except OSError as error:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _store(config: GeneratorConfig) -> ArtifactStore:
+    place = config.artifacts.place
+    if isinstance(place, Path):
+        return FolderStore(place, read_only=True)
+    try:
+        # Only the extra `s3` brings what this needs.
+        from registry.artifact_bucket import BucketStore
+    except ImportError as error:
+        raise ConfigError("obstore is not installed: pip install 'sealgate[s3]'") from error
+    return BucketStore(config.artifacts.bucket(place))

@@ -1,0 +1,259 @@
+"""A generator's version made ready: its weights loaded and held against its golden answers."""
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedModel
+
+from generation.config import GenerationSettings
+from generation.models.decoder import LanguageModel
+from generation.models.family import AnswerBatches
+from generation.models.golden import GoldenAnswers
+from generation.models.perplexity import float32_reference, score
+from inference.batching.limits import BatcherCounts
+from inference.engine.statistics import Statistics
+from inference.llm.messages import AnswerPart
+from inference.llm.request import (
+    GOLDEN,
+    TERMS,
+    GeneratorTerms,
+    NoClassifier,
+    Sampling,
+    SamplingRequest,
+)
+from sealgate.reasons import Reason, Refusal
+
+_UNKNOWN = "\ufffd"
+
+
+class StreamedText:
+    """The text of one answer. Special tokens have none.
+
+    What may be the beginning of a stop text is held until it is known not to be. Where later bytes
+    turn earlier ones into no character, as those of a tokenizer that falls back to bytes may, what
+    has been said stays said.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._stop = stop
+        # The tokens of what was said last, and those of which nothing has been said yet: what one
+        # says hangs on those before it.
+        self._last: list[int] = []
+        self._new: list[int] = []
+        self._before = self._held = ""
+        self.is_over = False
+        """Whether a stop text has come."""
+
+    def add(self, token: int) -> str:
+        """What can be said now that this token has come."""
+        self._new.append(token)
+        return self._release(self._read(), last=False)
+
+    def end(self) -> str:
+        """What is left, once no token comes any more; half a character is told as U+FFFD."""
+        return self._release(self._decoded()[len(self._before) :], last=True)
+
+    def _read(self) -> str:
+        """What the new tokens say, once that is whole characters."""
+        text, known = self._decoded(), len(self._before)
+        if len(text) <= known or text.endswith(_UNKNOWN):
+            return ""
+        self._last, self._new = self._new, []
+        self._before = self._decoded()
+        return text[known:]
+
+    def _decoded(self) -> str:
+        ids = self._last + self._new
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
+
+    def _release(self, new: str, last: bool) -> str:
+        if self.is_over:
+            return ""
+        text = self._held + new
+        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        if found:
+            self.is_over = True
+            return text[: min(found)]
+        kept = 0 if last else self._beginning(text)
+        out, self._held = text[: len(text) - kept], text[len(text) - kept :]
+        return out
+
+    def _beginning(self, text: str) -> int:
+        """How long the longest end of `text` is with which a stop text begins."""
+        lengths = (
+            size
+            for stop in self._stop
+            for size in range(min(len(stop) - 1, len(text)), 0, -1)
+            if text.endswith(stop[:size])
+        )
+        return max(lengths, default=0)
+
+
+_GOLDEN_SECONDS = 100.0
+# So often a caller whose prompt waits to be measured is looked at: it may have gone.
+_LOOK_SECONDS = 0.05
+_PLACE = "in-process, digest checked"
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenedPrompt:
+    """A prompt that has been read: its tokens, and what screening measured of them, if the model
+    measures prompts.
+    """
+
+    ids: tuple[int, ...]
+    score: float | None
+
+
+class GeneratorVersion(NoClassifier):
+    """A `Ready` version that generates. It answers as long as anyone refers to it."""
+
+    def __init__(
+        self,
+        digest: str,
+        terms: GeneratorTerms,
+        decoder: LanguageModel,
+        measured: PreTrainedModel | None,
+        batches: AnswerBatches,
+    ) -> None:
+        """`measured` is a twin of the decoder's model, which `batches` makes generate; None where
+        that measures no prompts.
+        """
+        self.digest = digest
+        self.engine = _PLACE
+        self.arithmetic = terms.precision
+        self.statistics = Statistics()
+        self.terms = terms
+        self.batches = batches
+        self._decoder = decoder
+        self._measured = measured
+        self._mutex = threading.Lock()
+        self._measuring = threading.Lock()
+        self._closed = False
+        self._requests = self._dropped = 0
+        weakref.finalize(self, batches.close)
+
+    @classmethod
+    def build(cls, digest: str, folder: Path, settings: GenerationSettings) -> "GeneratorVersion":
+        """Make the version of `digest` ready from a private folder of its files.
+
+        1. `generator.json` and `golden.json` are well-formed (DOCUMENT_MALFORMED).
+        2. The weights load (CHECKPOINT_REFUSED), and prompt and answer together have room in them
+           and in the cache; the terms have a screen where it measures prompts, and none where it
+           does not (ENGINE_UNSUITABLE).
+        3. The golden prompts are cut, and answered greedily, as the publisher's (GOLDEN_MISMATCH).
+        """
+        # 1.
+        terms = GeneratorTerms.decode((folder / TERMS).read_bytes())
+        golden = GoldenAnswers.decode((folder / GOLDEN).read_bytes())
+        # 2.
+        decoder = LanguageModel.read(folder, terms.precision)
+        longest = terms.prompt_tokens + terms.output_tokens
+        if longest > min(decoder.positions, settings.cache_tokens):
+            raise Refusal(Reason.ENGINE_UNSUITABLE, f"{longest} tokens have no room")
+        if decoder.measures != (terms.screening is not None):
+            raise Refusal(Reason.ENGINE_UNSUITABLE, "its prompts are not measured as its terms say")
+        measured = float32_reference(decoder.model) if decoder.measures else None
+        batches = decoder.answers(settings, longest)
+        version = cls(digest, terms, decoder, measured, batches)
+        # 3.
+        golden.check(version._cut, version._greedy)
+        return version
+
+    def read(
+        self, asked: SamplingRequest, deadline: float, active: Callable[[], bool]
+    ) -> ScreenedPrompt:
+        """Cut and measure a prompt; `deadline` and `active` are as for `answer`.
+
+        Raises: as `LanguageModel.cut`; PARAMETER_MALFORMED, DEADLINE_TOO_SHORT.
+        """
+        self.terms.check(asked.sampling)
+        cut, screen = self._decoder.cut(asked, self.terms.prompt_tokens), self.terms.screening
+        ids = tuple(cut.ids)
+        if screen is None:
+            return ScreenedPrompt(ids, None)
+        # One after another: each takes a run of the model over the whole prompt.
+        with self._turn(deadline, active):
+            found = score(self._measured, ids, screen.window, cut.written, screen.tail)
+        return ScreenedPrompt(ids, found)
+
+    @contextmanager
+    def answer(
+        self,
+        prompt: ScreenedPrompt,
+        sampling: Sampling,
+        deadline: float,
+        active: Callable[[], bool],
+        caller: str = "",
+    ) -> Iterator[Iterator[AnswerPart]]:
+        """The answer's pieces as they come, a token each; the last one says why it ends.
+
+        Raises: as `Batches.answer`.
+        """
+        if self._closed:
+            raise Refusal(Reason.DRAINING)
+        ended = False
+        try:
+            with self.batches.answer(prompt.ids, sampling, deadline, active, caller) as ids:
+                yield self._pieces(ids, sampling)
+                ended = True
+        finally:
+            with self._mutex:
+                self._requests += ended
+                self._dropped += not ended
+
+    def counts(self) -> BatcherCounts:
+        """What has been answered since it was loaded; a request is a row and a batch of its own."""
+        with self._mutex:
+            return BatcherCounts(self._requests, self._requests, self._requests, self._dropped, 0)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new requests, and end those in progress, which last too long to be waited for."""
+        self._closed = True
+        self.batches.close()
+        return True
+
+    @contextmanager
+    def _turn(self, deadline: float, active: Callable[[], bool]) -> Iterator[None]:
+        """One's turn to have a prompt measured. Who has gone meanwhile costs no run."""
+        while not self._measuring.acquire(timeout=_LOOK_SECONDS):
+            _check_awaited(deadline, active)
+        try:
+            _check_awaited(deadline, active)
+            yield
+        finally:
+            self._measuring.release()
+
+    def _pieces(self, ids: Iterator[int], sampling: Sampling) -> Iterator[AnswerPart]:
+        text = StreamedText(self._decoder.tokenizer, sampling.stop)
+        for number, token in enumerate(ids, 1):
+            said, finish = text.add(token), ""
+            if text.is_over or token in self._decoder.ends:
+                finish = "stop"
+            elif number == sampling.max_tokens:
+                finish = "length"
+            yield AnswerPart((token,), (said + text.end() if finish else said).encode(), finish)
+            if finish:
+                return
+
+    def _cut(self, text: str) -> Sequence[int]:
+        asked = SamplingRequest(text.encode(), False, Sampling(1))
+        return self._decoder.prompt_ids(asked, self.terms.prompt_tokens)
+
+    def _greedy(self, ids: Sequence[int], tokens: int) -> Sequence[int]:
+        deadline = time.monotonic() + _GOLDEN_SECONDS
+        with self.batches.answer(ids, Sampling(tokens), deadline) as answer:
+            return list(answer)
+
+
+def _check_awaited(deadline: float, active: Callable[[], bool]) -> None:
+    if time.monotonic() >= deadline or not active():
+        raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its prompt was measured")

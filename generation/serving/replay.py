@@ -1,0 +1,124 @@
+"""A receipt's answer generated again, from the signed version, by whoever has prompt and sampling.
+
+The receipt binds by digests alone what was asked and what was said. The same seed gives the same
+tokens as long as no two of them are so near to each other that another processor, or another number
+of threads, turns them.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+from generation.config import GenerationSettings
+from generation.serving.generator_version import GeneratorVersion, ScreenedPrompt
+from generation.serving.loader import copy_verified
+from inference.backends.openai.generator import UNCHECKED
+from inference.engine.admission import FileSource
+from inference.llm.messages import AnswerPart
+from inference.llm.request import TERMS, GeneratorTerms, SamplingRequest, answer_digest
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical
+from sealgate.trust.statements import Manifest
+
+_ANSWERED = "answered"
+# A guard's, which is another version: it is not asked here.
+_GUARDED = "suspect"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerAgreement:
+    """The verdict that was recorded, how far the answer is the same, and how many tokens are."""
+
+    verdict: str
+    answer: str
+    tokens: int
+
+
+@contextmanager
+def ready(manifest: Manifest, source: FileSource, place: Path) -> Iterator[GeneratorVersion]:
+    """A version from its signed files, which are copied to `place`, a private folder, with room for
+    one answer; as a generator's process makes it ready. Raises: as that does, FILE_MISSING for a
+    version that generates nothing.
+    """
+    folder = copy_verified(manifest, source, place / "copies")
+    terms, settings = (
+        GeneratorTerms.decode((folder / TERMS).read_bytes()),
+        GenerationSettings(place),
+    )
+    pages = 2 + (terms.prompt_tokens + terms.output_tokens) // settings.page_tokens
+    settings = replace(settings, cache_tokens=pages * settings.page_tokens)
+    version = GeneratorVersion.build(manifest.digest, folder, settings)
+    try:
+        yield version
+    finally:
+        version.close()
+
+
+def check_told(told: Mapping[str, str]) -> None:
+    """Refuse a receipt by which nothing can be asked again: where a server of OpenAI's protocol
+    generated, nobody knows which tokens it was given and gave, nor by what they were drawn. That
+    another text comes here accuses nobody. Raises: RECEIPT_MISMATCH.
+    """
+    engine = told.get("engine", "")
+    if engine.endswith(UNCHECKED):
+        raise Refusal(Reason.RECEIPT_MISMATCH, f"{engine}: there is nothing to compare")
+
+
+def check_asked(asked: SamplingRequest, recorded: str) -> SamplingRequest:
+    """What was asked, if its digest is the recorded one; a chat also in the canonical form in which
+    it comes by OpenAI's protocol. Raises: RECEIPT_MISMATCH.
+    """
+    forms = [asked]
+    if asked.is_chat:
+        with suppress(ValueError, RecursionError, Refusal):
+            forms.append(replace(asked, prompt=canonical.encode(json.loads(asked.prompt))))
+    for form in forms:
+        if form.digest == recorded:
+            return form
+    raise Refusal(Reason.RECEIPT_MISMATCH, "prompt and sampling are not those that were asked")
+
+
+def answer_again(
+    version: GeneratorVersion, asked: SamplingRequest, told: Mapping[str, str], seconds: float
+) -> AnswerAgreement:
+    """Ask a version again, within so many seconds, and compare with what a receipt has `told`.
+
+    1. The verdict on the prompt is the same (REPLAY_MISMATCH), unless a guard came to it.
+    2. Of an answer that came to its end all token ids and the text have the recorded digest, and of
+       one that was cut or failed a beginning has it (REPLAY_MISMATCH).
+
+    Raises too: as `GeneratorVersion.read` and `answer`.
+    """
+    # 1.
+    deadline = time.monotonic() + seconds
+    prompt, screen = version.read(asked, deadline, _is_awaited), version.terms.screening
+    verdict = screen.verdict(prompt.score) if screen and prompt.score is not None else ""
+    if told["verdict"] not in (verdict, _GUARDED):
+        raise Refusal(Reason.REPLAY_MISMATCH, f"the verdict is {verdict}, was {told['verdict']}")
+    # 2.
+    if not told["output"]:
+        return AnswerAgreement(told["verdict"], "none was given", 0)
+    with version.answer(prompt, asked.sampling, deadline, _is_awaited) as pieces:
+        return _compared(prompt, pieces, told)
+
+
+def _compared(
+    prompt: ScreenedPrompt, pieces: Iterator[AnswerPart], told: Mapping[str, str]
+) -> AnswerAgreement:
+    ids: list[int] = []
+    text, finish = b"", ""
+    for piece in chain((AnswerPart((), b""),), pieces):
+        ids, text, finish = [*ids, *piece.ids], text + piece.text, piece.finish
+        may_end = finish or told["outcome"] != _ANSWERED
+        if may_end and answer_digest(prompt.ids, ids, text) == told["output"]:
+            end = "to its end" if finish else "as far as it came"
+            return AnswerAgreement(told["verdict"], f"the same {end}", len(ids))
+    raise Refusal(Reason.REPLAY_MISMATCH, f"other tokens or text, {len(ids)} tokens")
+
+
+def _is_awaited() -> bool:
+    return True

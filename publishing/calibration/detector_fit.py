@@ -1,0 +1,265 @@
+"""Fit a version's detector on its own response graph, and bound its false alarms.
+
+1. Attack the fit slice with the graph itself, from the model's own answers (see
+   `publishing.calibration.probe`). Only rows whose answer changed count as attacks.
+2. Set against them the clean fit slice, and the same rows under benign changes, noise of the same
+   norms among them: otherwise the detector learns to see noise, which is no attack.
+3. Fit a distance to the clean rows, which has seen no attack, and a logistic score, quadratic in
+   the scaled features, with each class weighing as much.
+4. Set both thresholds on the calibration slice, which took no part in the fit, by
+   `inference.screening.calibration`; the upper one so high that it holds under each benign change.
+
+Where answers are compared with the float32 model's, the fit slice says what disagreement is to
+count for: `adversarial`, or else `suspect`, where at most half of what the bound allows disagrees;
+else nothing. Where few rows calibrate it is no more than `suspect`. Chosen by other rows, the
+choice costs no confidence. Where the calibration slice has no room for it after all, the next is
+tried, and two limits having been tried on the same rows, what may go wrong is stated twice as
+often.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.model.config import InputDomain
+from inference.screening import calibration
+from inference.screening.attack import AttackSession, Rows
+from inference.screening.calibration import (
+    SHIFT_BOUND,
+    BenignShift,
+    Calibration,
+    Floats,
+    ScoreThreshold,
+)
+from inference.screening.detector import DISAGREEING, Detector, Verdict
+from publishing.calibration.probe import Array, Probe, Prober
+from publishing.calibration.probe import Floats as Floats32
+from publishing.calibration.scoring_fit import fit_scoring
+from sealgate.reasons import Reason, Refusal
+
+CONFIDENCE = 0.95
+# Where a second limit had to be tried on the same rows: either may fail.
+LESS_CONFIDENCE = 0.9
+# What disagreement may count for, the first choice first.
+_COUNTS_FOR = (Verdict.ADVERSARIAL, Verdict.SUSPECT, Verdict.CLEAN)
+# From this many rows on, 1% can be bounded with that confidence: 0.99 ** 299 < 0.05.
+MANY_ROWS = 299
+
+
+def fit_detector(
+    session: AttackSession,
+    x_fit: Rows,
+    x_calibration: Rows,
+    domain: InputDomain,
+    eps: float,
+    generator: np.random.Generator,
+) -> Detector:
+    """Return the detector of the graph in `session`: see `fit`."""
+    return fit(Probe(session, eps, domain), x_fit, x_calibration, generator)
+
+
+def fit(
+    probe: Prober,
+    x_fit: Array,
+    x_calibration: Array,
+    generator: np.random.Generator,
+    *,
+    compared: bool = False,
+) -> Detector:
+    """Return the detector of the graph in `probe`; x_fit and x_calibration share no row. Where
+    answers are `compared`, the last feature says where they disagree.
+
+    Raises CALIBRATION_TOO_SMALL where there are too few clean rows (59 are the least), or where no
+    attack succeeds, so that there is nothing to tell from clean rows.
+    """
+    seen = show(probe, x_fit, generator, compared=compared)
+    draft = drafted(seen, len(x_calibration))
+    return limited(draft, probe, x_calibration, generator)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowSubset:
+    """Rows [m, ...] that are, or were made of, those at `places` [m] of the fit slice, with their
+    features [m, F].
+    """
+
+    rows: Array
+    places: Array
+    features: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitRows:
+    """What a detector is fitted on: the clean fit slice, the same under each benign change, and by
+    its name what each attack turned. `disagreeing` is the share of the clean slice that is answered
+    otherwise than the float32 model would, if it was looked at.
+    """
+
+    clean: RowSubset
+    shifted: tuple[RowSubset, ...]
+    harmful: Mapping[str, RowSubset]
+    disagreeing: float | None = None
+
+
+def show(
+    probe: Prober, x_fit: Array, generator: np.random.Generator, *, compared: bool = False
+) -> FitRows:
+    """Steps 1 and 2; see `fit`. Raises CALIBRATION_TOO_SMALL where no attack succeeds."""
+    own, places = probe.answers(x_fit), np.arange(len(x_fit))
+    # A rule is made of the last feature, and no weight.
+    kept = slice(-1 if compared else None)
+    measured = probe.measure(x_fit)[1]
+    clean = RowSubset(x_fit, places, measured[:, kept])
+    disagreeing = float(measured[:, -1].mean()) if compared else None
+    shifted = [
+        RowSubset(moved, places, probe.measure(moved)[1][:, kept])
+        for _, moved in probe.shifts(x_fit, generator)
+    ]
+    harmful = {}
+    for name, moved in probe.attacks(x_fit, generator):
+        logits, features = probe.measure(moved)
+        if (changed := logits.argmax(axis=1) != own).any():
+            harmful[name] = RowSubset(moved[changed], places[changed], features[changed, kept])
+    if not harmful:
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice")
+    return FitRows(clean, tuple(shifted), harmful, disagreeing)
+
+
+def drafted(seen: FitRows, backing: int = MANY_ROWS) -> Detector:
+    """Step 3: a detector without limits, which so many rows are to back."""
+    clean = seen.clean.features
+    # Rows as they are weigh as two of their changes.
+    harmless = np.concatenate([clean, clean, *(each.features for each in seen.shifted)])
+    harmful = np.concatenate([each.features for each in seen.harmful.values()])
+    found = fit_scoring(clean, harmless, harmful)
+    parts = found.scaling, found.clean, found.trained
+    return Detector(*parts, _NO_LIMITS, tuple(seen.harmful), disagreement=_wanted(seen, backing))
+
+
+def _wanted(seen: FitRows, backing: int) -> Verdict | None:
+    """What disagreement is to count for."""
+    if seen.disagreeing is None:
+        return None
+    upper, lower = bounds(backing)
+    room = {Verdict.ADVERSARIAL: upper / 2, Verdict.SUSPECT: lower / 2, Verdict.CLEAN: 1.0}
+    if backing < MANY_ROWS:
+        # One honest row that disagrees would take half of the few ranks that there are.
+        del room[Verdict.ADVERSARIAL]
+    return next(verdict for verdict, most in room.items() if seen.disagreeing <= most)
+
+
+def limited(
+    draft: Detector, probe: Prober, x_calibration: Array, generator: np.random.Generator
+) -> Detector:
+    """Step 4: the draft with its limits, of the scores that it gives what `probe` measures."""
+    clean = probe.measure(x_calibration)[1]
+    shifted = {
+        name: probe.measure(moved)[1] for name, moved in probe.shifts(x_calibration, generator)
+    }
+    return calibrated(draft, clean, shifted)
+
+
+def calibrated(draft: Detector, clean: Floats32, shifted: Mapping[str, Floats32]) -> Detector:
+    """The draft with limits that stand on the features [n, F] of clean rows, and of the same under
+    each benign change. Disagreement counts for what the draft says, or for less.
+
+    Raises CALIBRATION_TOO_SMALL like `calibrate`.
+    """
+    wanted = draft.disagreement
+    limits = _limits(draft, clean, shifted)
+    while limits is None:
+        verdict = _COUNTS_FOR[_COUNTS_FOR.index(draft.disagreement) + 1]
+        draft = replace(draft, disagreement=verdict)
+        limits = _limits(draft, clean, shifted)
+    if draft.disagreement is not wanted:
+        limits = replace(limits, confidence=LESS_CONFIDENCE)
+    return replace(draft, calibration=limits)
+
+
+def _limits(
+    draft: Detector, clean: Floats32, shifted: Mapping[str, Floats32]
+) -> Calibration | None:
+    """None where more rows disagree than there is room for."""
+    suspect, least = draft.disagreement is Verdict.SUSPECT, least_threshold(draft)
+    judge = replace(draft, disagreement=Verdict.CLEAN) if suspect else draft
+    scores = judge.scores(clean)
+    limits = calibrate(scores, {name: judge.scores(x) for name, x in shifted.items()}, least)
+    upper = limits.adversarial.threshold
+    if not suspect:
+        return limits if upper < DISAGREEING else None
+    # What disagrees comes up to the upper threshold, and the lower one makes room for it.
+    apart = replace(draft, disagreement=Verdict.ADVERSARIAL).scores(clean) > scores
+    scores = np.where(apart, np.maximum(scores, upper), scores)
+    lower = _limit(scores, limits.suspect.bound)
+    lower = replace(lower, threshold=max(lower.threshold, least))
+    if lower.threshold >= upper:
+        return None
+    return replace(limits, scores=tuple(np.sort(scores).tolist()), suspect=lower)
+
+
+def least_threshold(detector: Detector) -> float:
+    """What the first stage alone lets pass is no alarm, however seldom it lets a row go on."""
+    return -np.inf if detector.first is None else 0.0
+
+
+def recalibrated(detector: Detector, traffic: npt.NDArray[np.float32]) -> Detector:
+    """The detector with its thresholds set on the features [n, F] of traffic instead, all of it:
+    what was refused too, or the thresholds would fall with each calibration. Nothing is promised of
+    benign changes then, for of traffic only the features are known.
+
+    Attacks among the traffic raise the thresholds by as much as they are of it. Raises
+    CALIBRATION_TOO_SMALL like `calibrate`, also for features of another width.
+    """
+    if traffic.ndim != 2 or traffic.shape[1] != detector.width:
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "the features are of another kind of graph")
+    return calibrated(detector, traffic, {})
+
+
+def calibrate(scores: Floats, shifted: Mapping[str, Floats], least: float = -np.inf) -> Calibration:
+    """Set the thresholds on clean scores [n]: 1% and 5% of false alarms, or 5% and 10% if few; and
+    5% on the scores [n] of the same rows under each benign change, by its name. None is below
+    `least`.
+
+    Raises CALIBRATION_TOO_SMALL for fewer than 59, or where a score is not a number.
+    """
+    n = len(scores)
+    if n == 0 or not all(np.isfinite(each).all() for each in (scores, *shifted.values())):
+        raise Refusal(Reason.CALIBRATION_TOO_SMALL, "not every calibration row has a score")
+    upper, lower = (_limit(scores, bound) for bound in bounds(n))
+    rank = calibration.conformal_rank(n, SHIFT_BOUND, CONFIDENCE)
+    shifts = [BenignShift(name, rank, _ranked(each, rank)) for name, each in shifted.items()]
+    threshold = max(upper.threshold, *(shift.score for shift in shifts), least)
+    return Calibration(
+        tuple(np.sort(scores).tolist()),
+        CONFIDENCE,
+        ScoreThreshold(upper.bound, upper.rank, threshold),
+        replace(lower, threshold=max(lower.threshold, least)),
+        tuple(shifts),
+    )
+
+
+def bounds(n: int) -> tuple[float, float]:
+    """What so many rows are to back: of what is adversarial, and of what is at least suspect."""
+    return (0.01, 0.05) if n >= MANY_ROWS else (0.05, 0.1)
+
+
+def _limit(scores: Floats, bound: float) -> ScoreThreshold:
+    rank = calibration.conformal_rank(len(scores), bound, CONFIDENCE)
+    if rank == 0:
+        raise Refusal(
+            Reason.CALIBRATION_TOO_SMALL, f"{len(scores)} clean rows back no bound of {bound:g}"
+        )
+    return ScoreThreshold(bound, rank, _ranked(scores, rank))
+
+
+def _ranked(scores: Floats, rank: int) -> float:
+    """The `rank`-th largest."""
+    return float(np.sort(scores)[-rank])
+
+
+# Stands in until scores exist to set thresholds on; no detector leaves here with it.
+_NO_LIMITS = Calibration(
+    (0.0,) * 59, CONFIDENCE, ScoreThreshold(0.05, 1, 1.0), ScoreThreshold(0.05, 1, 0.0)
+)

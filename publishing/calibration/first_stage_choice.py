@@ -1,0 +1,185 @@
+"""Whether a version gets a first stage of screening, and which: by what it saves and what it loses.
+
+1. Batches of BATCH rows are timed, by what the processor does and not by the clock on the wall,
+   since other work on the machine must not decide. Where the graph on every row costs less than
+   LEAST_SECONDS, there is no first stage.
+2. Both stages score all rows that the detector was fitted on: clean, changed, attacked; neither is
+   flattered (`publishing.calibration.stage_scores`).
+3. The cut is the least that lets no more than a share of clean rows go on, of the shares in SHARES
+   the smallest for which the joined score loses MOST_LOST of AUROC at most against the response
+   graph on every row: over all attacks, and to who knows the stages and sends, of what the attacks
+   made of a row, that which scores least.
+4. The stage is taken where that is reached, and both stages cost MOST_COST of the graph on every
+   row at most.
+
+The calibration slice takes no part, so that thresholds set on the joined scores of it keep their
+bound (`publishing.calibration.detector_fit`).
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inference.batching.cost_model import BatchCosts
+from inference.model.forms import InputForm
+from inference.runtime.session import Session
+from inference.screening.first_stage import FirstStage
+from inference.text import tokens
+from publishing.calibration.detector_fit import FitRows
+from publishing.calibration.probe import Array
+from publishing.calibration.served_rows import ServedVectors
+from publishing.calibration.stage_scores import CrossFitReadings, StageScores
+
+SHARES = (0.05, 0.1, 0.15, 0.2)
+MOST_LOST = 0.01
+MOST_COST = 0.5
+# About a millisecond a row: below that a request costs as much in the gateway itself.
+LEAST_SECONDS = 0.02
+BATCH = 16
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class TimedGraphs:
+    """What is timed: the INT8 graph as it answers, float32 beside it, and the response graph as it
+    screens.
+    """
+
+    int8: Session
+    float32: Session
+    response: Session
+    form: InputForm
+
+
+@dataclass(frozen=True, slots=True)
+class StageTiming:
+    """Seconds for BATCH rows: `int8` and `float32` an answer, `graph` the response graph on every
+    row, `staged` what both stages add to the answer on average.
+    """
+
+    int8: float
+    float32: float
+    graph: float
+    staged: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageChoice:
+    """What was found: a stage, whether or not it is taken, with the share of clean rows that go on,
+    and the AUROC that it loses over all attacks, on the worst of them, and to who knows it.
+    """
+
+    stage: FirstStage
+    share: float
+    lost: float
+    most_lost: float
+    lost_to_knowing: float
+    timing: StageTiming
+
+    @property
+    def pays(self) -> bool:
+        timing = self.timing
+        lost = max(self.lost, self.lost_to_knowing)
+        return lost <= MOST_LOST and timing.staged <= MOST_COST * timing.graph
+
+    def value(self, taken: bool) -> dict[str, Any]:
+        """For the screening report, which says whether it is taken: costs of a row in float32
+        forwards, rounded.
+        """
+        one = self.timing.float32
+        costs = {name: getattr(self.timing, name) / one for name in ("int8", "graph", "staged")}
+        return {
+            "first_stage": taken,
+            "goes_on": self.share,
+            "auroc_lost": round(self.lost, 4),
+            "auroc_lost_most": round(self.most_lost, 4),
+            "auroc_lost_to_knowing": round(self.lost_to_knowing, 4),
+            "forwards": {name: round(cost, 3) for name, cost in costs.items()},
+        }
+
+
+def choose(
+    seen: FitRows,
+    vectors: ServedVectors,
+    graphs: TimedGraphs,
+    clock: Clock = time.process_time,
+    least: float = LEAST_SECONDS,
+) -> StageChoice | None:
+    """None where the graph on every row costs less than `least`, where a class has too few rows to
+    say how its vectors lie, or where attacks turned too few.
+    """
+    rows = _alike(seen.clean.rows)
+    form = graphs.form
+    graph = _cost(form, lambda part: graphs.response.run(form.screening(part)), rows, clock)
+    if graph.seconds(BATCH) < least:
+        return None
+    crossed = CrossFitReadings.of(seen, vectors)
+    if crossed is None:
+        return None
+    scores = StageScores(seen, crossed)
+    share, lost, known = 0.0, [1.0], 1.0
+    for share in SHARES:
+        cut = scores.cut(share)
+        lost, known = list(scores.lost(cut)), scores.lost_to_knowing(cut)
+        if max(float(np.mean(lost)), known) <= MOST_LOST:
+            break
+    stage = FirstStage(crossed.readings, crossed.scoring(), scores.cut(share))
+    timing = _timed(stage, share, vectors, graphs, graph, rows, clock)
+    return StageChoice(stage, share, float(np.mean(lost)), max(lost), known, timing)
+
+
+def _alike(rows: Array) -> Array:
+    """A batch of rows that would share one: of texts, those of about the median length."""
+    if rows.dtype != np.int64:
+        return rows[:BATCH]
+    lengths = tokens.lengths(rows)
+    near = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")
+    return rows[near[:BATCH]]
+
+
+def _cost(
+    form: InputForm, work: Callable[[Array], object], rows: Array, clock: Clock
+) -> BatchCosts:
+    def run(part: Array) -> tuple[Array, ...]:
+        work(part)
+        return (part,)
+
+    return BatchCosts.measured(lambda part: form.run(part, run), rows, BATCH, 1, clock)
+
+
+def _timed(
+    stage: FirstStage,
+    share: float,
+    vectors: ServedVectors,
+    graphs: TimedGraphs,
+    graph: BatchCosts,
+    rows: Array,
+    clock: Clock,
+) -> StageTiming:
+    form = graphs.form
+
+    def read(part: Array) -> None:
+        shown = vectors.tapped.run(form.serving(part))
+        stage.goes_on(stage.readings.features(shown, vectors.weight))
+
+    int8, float32, first = (
+        _cost(form, work, rows, clock).seconds(BATCH)
+        for work in (
+            lambda part: graphs.int8.run(form.serving(part)),
+            lambda part: graphs.float32.run(form.serving(part)),
+            read,
+        )
+    )
+    going = sum(
+        math.comb(BATCH, count)
+        * share**count
+        * (1 - share) ** (BATCH - count)
+        # Of so many rows, so many go on.
+        * graph.seconds(count)
+        for count in range(1, BATCH + 1)
+    )
+    return StageTiming(int8, float32, graph.seconds(BATCH), max(0.0, first - int8) + going)

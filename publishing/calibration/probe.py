@@ -1,0 +1,165 @@
+"""What a detector is fitted and measured with: attacks on a model, and benign changes beside them.
+
+All of it is made by the response graph, with no torch. FGSM and PGD are those of
+`inference.screening.attack`. A near attack stops where the answer changes, or a little
+behind, as attacks that look for the smallest change do. Of a table no row is made that its columns
+rule out (`inference.model.row_rules`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.model.config import InputDomain, ModelConfig
+from inference.model.row_rules import RowRules
+from inference.runtime import response_contract
+from inference.screening import attack
+from inference.screening.attack import AttackSession, Labels, Rows
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+Answers = Callable[[Array], Labels]
+
+# Sizes are shares of the domain's width.
+SIZES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+NOISE: tuple[float, ...] = (0.05, 0.1, 0.2)
+_NEAR = ("fgsm-0.3", "pgd-0.2", "pgd-0.3")
+# A near attack goes at most this much further than it must.
+_OVERSHOOT = 1.5
+_BRIGHTER, _DARKER, _MISSING = 0.1, 0.8, 0.05
+_HALVINGS = 8
+# Where two borders run side by side, one is looked for more closely.
+_CLOSE_HALVINGS = 14
+
+ATTACKS: tuple[str, ...] = (
+    *(f"{kind}-{size:g}" for size in SIZES for kind in ("fgsm", "pgd")),
+    *(f"near-{name}" for name in _NEAR),
+)
+SHIFTS: tuple[str, ...] = (
+    *(f"noise-{size:g}" for size in NOISE),
+    "brighter",
+    "darker",
+    "missing",
+)
+
+
+class Prober(Protocol):
+    """Measures, moves and attacks rows of one model."""
+
+    def measure(self, x: Array) -> tuple[Floats, Floats]:
+        """Return logits [n, C] and features [n, F] of rows x."""
+        ...
+
+    def answers(self, x: Array) -> Labels:
+        """Return the model's own classes [n] of rows x."""
+        ...
+
+    def shifts(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
+        """Yield the name of each benign change and the rows x under it."""
+        ...
+
+    def attacks(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
+        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A response graph with the step and domain by which it is asked; of a table, the columns, so
+    that nothing is made of its rows that could not be sent.
+    """
+
+    session: AttackSession
+    eps: float
+    domain: InputDomain
+    columns: RowRules | None = None
+
+    @classmethod
+    def of(cls, session: AttackSession, config: ModelConfig) -> "Probe":
+        """Of a model of numbers."""
+        return cls(session, config.eps, config.domain, config.table)
+
+    def measure(self, x: Rows) -> tuple[Floats, Floats]:
+        """Return logits [n, C] and features [n, F] of rows x."""
+        given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
+        logits, features = self.session.run(
+            [response_contract.LOGITS, response_contract.FEATURES], given
+        )
+        return logits, features
+
+    def answers(self, x: Rows) -> Labels:
+        """Return the model's own classes [n] of rows x."""
+        given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
+        (logits,) = self.session.run([response_contract.LOGITS], given)
+        return np.asarray(logits.argmax(axis=1), np.int64)
+
+    def shifts(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
+        """Noise goes as far as any attack of that size: each place moves by it, up or down. What is
+        missing takes its place's mean, as it would where a caller fills it in.
+        """
+        for name, moved in self._shifted(x, generator):
+            yield name, moved if self.columns is None else self.columns.changed(x, moved)
+
+    def attacks(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
+        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
+        own, width = self.answers(x), self.domain.max - self.domain.min
+        made: dict[str, Rows] = {}
+        for size in SIZES:
+            made[f"fgsm-{size:g}"] = self._stepped(x, own, size * width)
+            made[f"pgd-{size:g}"] = self._walked(x, own, size * width)
+        for name in _NEAR:
+            further = generator.uniform(1, _OVERSHOOT, len(x))
+            made[f"near-{name}"] = self._near(x, made[name], own, further)
+        yield from made.items()
+
+    def nearest(self, x: Rows, moved: Rows, answers: Answers) -> Rows:
+        """Of the rows from x to `moved` the first that are answered otherwise than x."""
+        turning = self._turning(x, moved, answers(x), answers, _CLOSE_HALVINGS)
+        return self._towards(x, moved, turning)
+
+    def _shifted(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
+        low, width = self.domain.min, self.domain.max - self.domain.min
+        for size in NOISE:
+            signs = np.where(generator.random(x.shape) < 0.5, -1, 1)
+            yield f"noise-{size:g}", self._within(x + size * width * signs)
+        yield "brighter", self._within(x + _BRIGHTER * width)
+        yield "darker", self._within(low + _DARKER * (x - low))
+        missing = generator.random(x.shape) < _MISSING
+        yield "missing", self._within(np.where(missing, x.mean(axis=0), x))
+
+    def _stepped(self, x: Rows, own: Labels, reach: float) -> Rows:
+        moved = attack.fgsm(self.session, x, reach, self.domain.min, self.domain.max, own)
+        return moved if self.columns is None else self.columns.within(x, moved)
+
+    def _walked(self, x: Rows, own: Labels, reach: float) -> Rows:
+        low, high, step = self.domain.min, self.domain.max, reach / attack.PGD_SHARE
+        if self.columns is None:
+            return attack.pgd(self.session, x, own, reach, step, attack.PGD_STEPS, low, high)
+        ends = self.columns.reach(x, reach)
+        moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, low, high)
+        return self.columns.within(x, moved)
+
+    def _near(self, x: Rows, moved: Rows, own: Labels, further: Array) -> Rows:
+        """On the way from x to `moved`, `further` times as far as the answer needs to change."""
+        turning = self._turning(x, moved, own, self.answers, _HALVINGS)
+        return self._towards(x, moved, np.minimum(1, turning * further))
+
+    def _turning(self, x: Rows, moved: Rows, own: Labels, answers: Answers, halvings: int) -> Array:
+        """The share [n] of the way from x to `moved` after which the answer is not `own`."""
+        unchanged, changed = np.zeros(len(x)), np.ones(len(x))
+        for _ in range(halvings):
+            middle = (unchanged + changed) / 2
+            here = answers(self._towards(x, moved, middle)) != own
+            changed, unchanged = np.where(here, middle, changed), np.where(here, unchanged, middle)
+        return changed
+
+    def _towards(self, x: Rows, moved: Rows, share: Array) -> Rows:
+        """That share [n] of the way; of a table, the first rows from there on that can be sent."""
+        there = self._within(x + share.reshape(-1, *[1] * (x.ndim - 1)) * (moved - x))
+        return there if self.columns is None else self.columns.beyond(x, there)
+
+    def _within(self, x: Array) -> Rows:
+        return np.clip(x, self.domain.min, self.domain.max).astype(np.float32)

@@ -1,0 +1,201 @@
+"""What an INT8 run shows of rows while a version is being made, and what the first stage makes of
+it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.engine.graphs import TappedGraph, open_tapped
+from inference.model.config import ModelConfig
+from inference.model.forms import InputForm, form_of
+from inference.screening.attack import Labels
+from inference.screening.detector import disagreeing
+from inference.screening.first_stage import (
+    ClassProjection,
+    ClassProjections,
+    FirstStage,
+    RunOutputs,
+    WordTables,
+)
+from publishing.calibration import text_probe
+from publishing.calibration.probe import Answers, Array, Floats, Prober
+
+BORDER = "border"
+# The attacks of either kind of prober on whose way the border is looked for.
+_WAYS = ("pgd-0.2", text_probe.LEAST)
+
+
+class BorderProber(Prober, Protocol):
+    """A prober that can walk up to a border, whosever answers it is of."""
+
+    def nearest(self, x: Array, moved: Array, answers: Answers) -> Array:
+        """Of the rows from x to `moved` the first that are answered otherwise than x."""
+        ...
+
+
+class AnsweringModel(Protocol):
+    """What answers callers."""
+
+    def logits(self, rows: Array) -> Floats:
+        """From rows [n, ...] to logits [n, C]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedProber:
+    """What a prober measures, with the answers of `served`. Where they are `compared`, the last
+    feature says where both disagree. `border`: whether attacks end with one that turns the served
+    answer alone.
+    """
+
+    prober: BorderProber
+    served: AnsweringModel
+    compared: bool = True
+    border: bool = False
+
+    def measure(self, x: Array) -> tuple[Floats, Floats]:
+        """Return the served logits [n, C] and features [n, F] of rows x."""
+        twin, features = self.prober.measure(x)
+        logits = self.served.logits(x)
+        if not self.compared:
+            return logits, features
+        column = disagreeing(logits, twin)[:, np.newaxis]
+        return logits, np.concatenate([features, column], axis=1)
+
+    def answers(self, x: Array) -> Labels:
+        """Return the served classes [n] of rows x."""
+        return np.asarray(self.served.logits(x).argmax(axis=1), np.int64)
+
+    def shifts(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
+        """Yield the name of each benign change and the rows x under it."""
+        return self.prober.shifts(x, generator)
+
+    def attacks(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
+        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
+        moved = None
+        for name, rows in self.prober.attacks(x, generator):
+            if name in _WAYS:
+                moved = rows
+            yield name, rows
+        if self.border and moved is not None:
+            yield BORDER, self._alone(x, moved)
+
+    def _alone(self, x: Array, moved: Array) -> Array:
+        """Where the served answer turns on the way to `moved`, if the twin's has not; else x."""
+        rows = self.prober.nearest(x, moved, self.answers)
+        alone = self.answers(rows) != self.answers(x)
+        alone &= self.prober.answers(rows) == self.prober.answers(x)
+        return np.where(alone.reshape(-1, *[1] * (x.ndim - 1)), rows, x)
+
+
+_BATCH_ROWS = 128
+# Principal components of the vectors; and of each class's covariance, the shares that are taken
+# from all classes together and from a sphere, since a class has few rows.
+_COMPONENTS = 16
+_POOLED = 0.5
+_SPHERE = 0.15
+_TINY = 1e-6
+# With fewer rows a class has no shape.
+LEAST_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ServedVectors:
+    """An INT8 graph that shows what enters its last layer."""
+
+    tapped: TappedGraph
+    form: InputForm
+
+    @classmethod
+    def of(
+        cls, int8: bytes, float32: bytes, config: ModelConfig, words: WordTables | None = None
+    ) -> "ServedVectors":
+        """Raises GRAPH_MISMATCH where the graphs do not end in one layer."""
+        return cls(open_tapped(int8, float32, config, words=words), form_of(config))
+
+    @property
+    def weight(self) -> Floats:
+        """The last layer's, [C, D]."""
+        return self.tapped.weight
+
+    def of_rows(self, rows: Array) -> RunOutputs:
+        """What is shown of rows [n, ...]."""
+
+        def work(part: Array) -> tuple[Array, ...]:
+            return self.tapped.run(self.form.serving(part))
+
+        starts = range(0, len(rows), _BATCH_ROWS)
+        parts = [self.form.run(rows[at : at + _BATCH_ROWS], work) for at in starts]
+        return RunOutputs(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class StagedProber:
+    """A prober whose features are the first stage's with the response graph's behind them, of every
+    row: scores are the joined ones all the same.
+    """
+
+    prober: BorderProber
+    vectors: ServedVectors
+    stage: FirstStage
+
+    def measure(self, x: Array) -> tuple[Floats, Floats]:
+        """Return logits [n, C] and features [n, F] of rows x."""
+        logits, features = self.prober.measure(x)
+        first = self.stage.readings.features(self.vectors.of_rows(x), self.vectors.weight)
+        return logits, np.concatenate([first, features], axis=1)
+
+    def answers(self, x: Array) -> Labels:
+        """Return the model's own classes [n] of rows x."""
+        return self.prober.answers(x)
+
+    def shifts(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
+        """Yield the name of each benign change and the rows x under it."""
+        return self.prober.shifts(x, generator)
+
+    def attacks(self, x: Array, generator: np.random.Generator) -> Iterator[tuple[str, Array]]:
+        """Yield the name of each attack and the rows that it made; answers may be unchanged."""
+        return self.prober.attacks(x, generator)
+
+    def nearest(self, x: Array, moved: Array, answers: Answers) -> Array:
+        """Of the rows from x to `moved` the first that are answered otherwise than x."""
+        return self.prober.nearest(x, moved, answers)
+
+
+def fit_readings(shown: RunOutputs) -> ClassProjections | None:
+    """From what is shown of clean rows; None where a class answers fewer than LEAST_ROWS."""
+    own, classes = shown.logits.argmax(axis=1), shown.logits.shape[1]
+    if np.bincount(own, minlength=classes).min() < LEAST_ROWS:
+        return None
+    return ClassProjections(
+        *(_reading(each, own, classes) for each in (shown.inputs, shown.vectors))
+    )
+
+
+def _reading(found: Floats, own: Labels, classes: int) -> ClassProjection:
+    rows = found.astype(np.float64)
+    mean = rows.mean(axis=0)
+    count = min(_COMPONENTS, *rows.shape)
+    basis = np.linalg.svd(rows - mean, full_matrices=False)[2][:count].T
+    z = (rows - mean) @ basis
+    parts = [z[own == label] for label in range(classes)]
+    covariances = [np.cov(part, rowvar=False, bias=True).reshape(count, count) for part in parts]
+    pooled = sum(len(part) / len(z) * each for part, each in zip(parts, covariances, strict=True))
+    factors, centers = [], []
+    for part, covariance in zip(parts, covariances, strict=True):
+        mixed = (1 - _POOLED) * covariance + _POOLED * pooled
+        sphere = np.eye(count) * (np.trace(mixed) / count + _TINY)
+        precision = np.linalg.inv((1 - _SPHERE) * mixed + _SPHERE * sphere)
+        factors.append(np.linalg.cholesky(precision))
+        centers.append(part.mean(axis=0) @ factors[-1])
+    moments = mean, basis, np.concatenate(factors, axis=1), np.concatenate(centers)
+    return ClassProjection(*(_numbers(each) for each in moments))
+
+
+def _numbers(array: npt.NDArray[Any]) -> tuple[float, ...]:
+    """Rounded as they are read again."""
+    return tuple(array.astype(np.float32).astype(np.float64).ravel().tolist())

@@ -1,0 +1,73 @@
+"""The options of commands that run a model in a worker."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from publishing.sandbox.confinement import Confinement
+from registry.sandbox.confinement import Limits
+from sealgate.trust.keys import write_private_file
+
+_OPTIONS = (
+    click.option(
+        "--memory",
+        type=click.IntRange(1),
+        default=8,
+        show_default=True,
+        help="GiB of memory that running the model may take.",
+    ),
+    click.option(
+        "--seconds",
+        type=click.IntRange(1),
+        default=900,
+        show_default=True,
+        help="How long running the model may take.",
+    ),
+    click.option(
+        "--unsafe-worker",
+        is_flag=True,
+        envvar="SEALGATE_UNSAFE_WORKER",
+        help="Run the model even where this system cannot shut it in: it may then read your keys.",
+    ),
+)
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --memory, --seconds and --unsafe-worker; what they ask for, the command is given as
+    `bounds`. Warns where that is unsafe.
+    """
+
+    @functools.wraps(command)
+    def confined(*given: Any, memory: int, seconds: int, unsafe_worker: bool, **others: Any) -> Any:
+        if unsafe_worker:
+            warning = "warning: the model may run without being shut in (--unsafe-worker)"
+            click.echo(warning, err=True)
+        bounds = Confinement(Limits(memory=memory << 30, seconds=seconds), unsafe_worker)
+        return command(*given, bounds=bounds, **others)
+
+    for option in reversed(_OPTIONS):
+        confined = option(confined)
+    return confined
+
+
+class _NewFile(click.Path):
+    """A place where nothing is yet."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if path.exists():
+            self.fail(f"{path} exists, and is not written over", param, ctx)
+        if not path.absolute().parent.is_dir():
+            self.fail(f"there is no folder {path.parent}", param, ctx)
+        return path
+
+
+NEW_FILE = _NewFile(dir_okay=False, path_type=Path)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Raises Refusal(KEY_FILE_EXISTS) where something has come there since, and OSError."""
+    write_private_file(path, data)

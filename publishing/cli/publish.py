@@ -1,0 +1,246 @@
+"""`sealgate model publish`: the whole publishing chain, from a trained model's folder to a version
+in the registry.
+"""
+
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import grpc
+
+from publishing.cli.options import worker_options
+from publishing.evidence import recalibration
+from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
+from publishing.pipeline.files import LARGEST_LOSS
+from publishing.pipeline.outbox import Outbox
+from publishing.sandbox.confinement import Confinement
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
+from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
+from sealgate.cli.governing import governance_of
+from sealgate.cli.output import ask_secret, json_option, show_fields
+from sealgate.cli.people import connected, profile
+from sealgate.governance import Governance
+from sealgate.mutations import send
+from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.remote import Profile, reason_of
+from sealgate.signers import open_signer
+from sealgate.trust.canonical import sha256
+from sealgate.trust.keys import Signer
+from sealgate.uploads import PARALLEL, Package, Uploader
+from sealgate.v1 import registry_pb2 as messages
+
+_SEED = 0
+# What was made would be refused again.
+_FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """What a publisher may ask of a version: how much accuracy its mark may cost, as a share of the
+    test slice, and whether screening may have a first stage.
+    """
+
+    largest_loss: float = LARGEST_LOSS
+    first_stage: bool = True
+
+
+class RegistryCommitments:
+    """Commits watermark keys to the registry's log, making the model where it is new."""
+
+    def __init__(self, governance: Governance) -> None:
+        self._registry = governance.registry
+
+    def commit(self, model: str, commitment: str) -> int:
+        """The index of the entry that holds the commitment."""
+        try:
+            send(self._registry.CreateModel, messages.CreateModelRequest(model=model))
+        except grpc.RpcError as error:
+            if reason_of(error) is not Reason.MODEL_EXISTS:
+                raise
+        request = messages.CommitWatermarkRequest(model=model, commitment=commitment)
+        return int(send(self._registry.CommitWatermark, request).entry)
+
+
+@click.command(
+    epilog="""
+\b
+Example:
+  sealgate model publish demo/models/digits-1 --data demo/data/digits.safetensors
+"""
+)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The fit, calibration and test slices, as safetensors.",
+)
+@worker_options
+@click.option(
+    "--watermark-loss",
+    type=click.FloatRange(0, 100),
+    default=100 * LARGEST_LOSS,
+    show_default=True,
+    help="How many points of accuracy on the test slice the watermark may cost.",
+)
+@click.option(
+    "--no-first-stage",
+    is_flag=True,
+    help="Let the response graph screen every request, even where a cheaper first stage would pay.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 16),
+    default=PARALLEL,
+    show_default=True,
+    help="How many files to upload at once.",
+)
+@json_option
+@click.pass_context
+def publish(
+    ctx: click.Context,
+    folder: Path,
+    data: Path,
+    bounds: Confinement,
+    watermark_loss: float,
+    no_first_stage: bool,
+    parallel: int,
+    as_json: bool,
+) -> None:
+    """Mark, quantize, calibrate, sign and register a trained model.
+
+    FOLDER holds model.json, serving.onnx and response.onnx. The model's watermark key stays with
+    the publisher: without it, no mark can be read. The model runs in a worker that has no key, no
+    network and no files of yours. Run again after an interruption, this goes on with the version
+    that it had made, from where the upload stands.
+    """
+    wishes = PublishOptions(watermark_loss / 100, not no_first_stage)
+    release(ctx, folder, Dataset.read(data), bounds, wishes, parallel, as_json)
+
+
+def release(
+    ctx: click.Context,
+    folder: Path,
+    dataset: Dataset,
+    bounds: Confinement,
+    wishes: PublishOptions,
+    parallel: int,
+    as_json: bool,
+) -> None:
+    """Make a version of the model in `folder`, register it, and show what came of it."""
+    person = profile(ctx, "publisher")
+    source = SourceFolder.read(folder)
+    with connected(person) as channel, _outbox(person, folder, dataset, wishes) as outbox:
+        if outbox.is_empty():
+            built, summary = _build(channel, person, source, dataset, bounds, wishes)
+            waiting = outbox.keep(built, summary)
+        else:
+            waiting = outbox.read()
+            _tell("resume", f"{waiting.package.manifest.digest} was made before")
+        version = _register(channel, waiting.package, parallel, outbox)
+    named = {
+        "model": waiting.package.model,
+        "version": int(version.name.rpartition("/")[2]),
+        "digest": version.digest,
+    }
+    show_fields({**named, **waiting.summary}, as_json)
+
+
+@contextmanager
+def _outbox(
+    person: Profile, source: Path, data: Dataset, wishes: PublishOptions
+) -> Iterator[Outbox]:
+    """Where the version waits; without a place of the profile's, no longer than this command."""
+    if person.outbox is not None:
+        yield Outbox(person.outbox, source, data, repr(wishes))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Outbox(Path(folder), source, data, repr(wishes))
+
+
+def _build(
+    channel: grpc.Channel,
+    person: Profile,
+    source: SourceFolder,
+    data: Dataset,
+    bounds: Confinement,
+    wishes: PublishOptions,
+) -> tuple[BuiltVersion, dict[str, object]]:
+    folder = watermark_folder(person)
+    mark = new_mark(folder, source.config.name, sha256(source.serving), secrets.token_bytes)
+    governance = governance_of(person, channel)
+    built = build_version(
+        source,
+        data,
+        mark,
+        signers=_signers(person),
+        commitments=RegistryCommitments(governance),
+        clock=lambda: datetime.now(UTC),
+        seed=_SEED,
+        progress=_tell,
+        confinement=bounds,
+        largest_loss=wishes.largest_loss,
+        first_stage=wishes.first_stage,
+    )
+    # Kept before the release: a mark that is lost proves nothing.
+    save_mark(mark_path(folder, mark), built.mark)
+    return built, _summary(built)
+
+
+def _register(
+    channel: grpc.Channel, package: Package, parallel: int, outbox: Outbox
+) -> messages.Version:
+    """Upload and register; what the gateway refuses for good is not tried again next time."""
+    total = sum(entry.size for entry in package.manifest.files)
+    with click.progressbar(length=total, label="upload", file=sys.stderr) as bar:
+
+        def move(done: int, _: int) -> None:
+            bar.update(done - bar.pos)
+
+        try:
+            version = Uploader(channel, parallel=parallel, progress=move).publish(package)
+        except grpc.RpcError as error:
+            reason = reason_of(error)
+            if reason is not None and reason.kind in _FINAL:
+                outbox.empty()
+            raise
+    outbox.empty()
+    return version
+
+
+def _tell(step: str, detail: str) -> None:
+    click.echo(f"{step:<12} {detail}", err=True)
+
+
+def _signers(person: Profile) -> PublisherKeys:
+    return PublisherKeys(
+        maker=person.name,
+        files=_key(person.model_signing_key, "model_signing_key"),
+        evidence=_key(person.signing_key, "signing_key"),
+    )
+
+
+def _key(place: Path | str | None, setting: str) -> Signer:
+    if place is None:
+        raise Refusal(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
+    return open_signer(place, ask_secret)
+
+
+def _summary(built: BuiltVersion) -> dict[str, object]:
+    report = built.report
+    return {
+        "watermark_entry": built.mark.entry,
+        "watermark_payload": "carried" if built.mark.worded else "presence only",
+        "watermark_z_fp32": round(report.watermark_fp32.z, 2),
+        "watermark_z_int8": round(report.watermark_int8.z, 2),
+        "accuracy_source": round(report.measured.accuracies.source, 4),
+        "accuracy_int8": round(report.measured.accuracies.int8, 4),
+        **recalibration.summary(report.measured.screening),
+    }

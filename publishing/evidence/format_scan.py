@@ -1,0 +1,36 @@
+"""What is in a version's files: evidence that nothing but plain data and plain operators is.
+
+Registration and loading check again, by the same rules, whatever this report says; it shows an
+approver what passed.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from publishing.serialization import parse_model
+from registry.formats import check_file
+from sealgate.trust.canonical import sha256
+
+
+def format_scan(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """By name, each file's digest, and what a graph is made of.
+
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA (see `registry.formats`).
+    """
+    return {"files": {name: _describe(name, data) for name, data in sorted(files.items())}}
+
+
+def _describe(name: str, data: bytes) -> dict[str, Any]:
+    check_file(name, data)
+    described: dict[str, Any] = {"digest": sha256(data), "format": name.rpartition(".")[2]}
+    if not name.endswith(".onnx"):
+        return described
+    model = parse_model(data)
+    operators = Counter(f"{node.domain or 'ai.onnx'}:{node.op_type}" for node in model.graph.node)
+    return described | {
+        "external_data": False,
+        "initializers": len(model.graph.initializer),
+        "operators": dict(sorted(operators.items())),
+        "opsets": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+    }

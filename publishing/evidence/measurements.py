@@ -1,0 +1,178 @@
+"""What was measured of a version while it was made, and reading a worker's word on it strictly."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inference.model.columns import number
+from inference.model.golden import Golden
+from inference.screening.detector import Verdict
+from publishing.calibration import probe, text_probe
+from publishing.calibration.served_rows import BORDER
+from publishing.watermark.reading import MarkDetection
+from publishing.watermark.records import WeightSlot
+from sealgate.trust import canonical, fields
+
+UNSEEN = "unseen"
+"""Of a version recalibrated from one whose answers are not compared with its float32 model's."""
+_FLAGS = ("flagged", "at_least_suspect")
+_CAUGHT = ("auroc", "caught_at_1_percent", "caught_at_5_percent", *_FLAGS)
+_LOST = ("auroc_lost", "auroc_lost_most", "auroc_lost_to_knowing")
+CHANGED = ("flagged_before", "flagged", "at_least_suspect_before", "at_least_suspect")
+RECALIBRATION = "recalibration"
+"""The section of a screening report that says what one changed, in such shares."""
+_STAGES = ("goes_on", *_LOST, "forwards")
+_GOLDEN = (
+    "rows",
+    "classes_answered",
+    "same_class_as_fp32",
+    "largest_difference_to_fp32",
+    "same_alone_and_in_a_batch",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracies:
+    """Shares of the test slice, which nothing was fitted on, by what answered."""
+
+    source: float
+    fp32: float
+    int8: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialMeasurements:
+    """What only running the model tells: a worker's word."""
+
+    golden: Mapping[str, Any]
+    screening: Mapping[str, Any]
+    accuracies: Accuracies
+
+    def encode(self) -> bytes:
+        """Return canonical JSON."""
+        shares = self.accuracies
+        return canonical.encode(
+            {
+                "golden": dict(self.golden),
+                "screening": dict(self.screening),
+                "accuracies": {
+                    "source": shares.source,
+                    "fp32": shares.fp32,
+                    "int8": shares.int8,
+                },
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, golden: Golden, test_rows: int) -> "TrialMeasurements":
+        """Read what `encode` wrote of these golden answers and a test slice of this many rows.
+
+        Every name is one of ours and every value a number where it can lie, so that what is signed
+        as evidence has no other content. Raises DOCUMENT_MALFORMED.
+        """
+        top = fields.record(canonical.decode(data), ("golden", "screening", "accuracies"))
+        shares = _shares(top["accuracies"], ("source", "fp32", "int8"))
+        return cls(
+            _golden(top["golden"], golden),
+            _with_recalibration(top["screening"], test_rows, golden.x.dtype == np.int64),
+            Accuracies(**shares),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReport:
+    """All that was measured; `amplitude` is the mark's, in units of each matrix's spread, `worded`
+    whether it carries its payload, `slots` which weights carry it.
+    """
+
+    watermark_fp32: MarkDetection
+    watermark_int8: MarkDetection
+    amplitude: float
+    worded: bool
+    slots: tuple[WeightSlot, ...]
+    measured: TrialMeasurements
+
+    @property
+    def accuracy_lost(self) -> float:
+        """By marking: the share of the test slice that was right before and is not, net."""
+        return self.measured.accuracies.source - self.measured.accuracies.fp32
+
+
+def _golden(value: Any, golden: Golden) -> dict[str, Any]:
+    item = fields.record(value, _GOLDEN)
+    told = (item["rows"], item["classes_answered"], item["same_alone_and_in_a_batch"])
+    if told != (len(golden.x), len(np.unique(golden.logits.argmax(axis=1))), True):
+        raise fields.malformed("the report is not of these golden answers")
+    _share(item["same_class_as_fp32"])
+    if number(item["largest_difference_to_fp32"]) < 0:
+        raise fields.malformed("a difference is negative")
+    return item
+
+
+def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
+    item = fields.record(value, ("rows", "clean", "shifts", "attacks", "disagreement", "stages"))
+    if item["rows"] != rows:
+        raise fields.malformed("the report is of another number of rows")
+    staged = _stages(item["stages"])
+    on = (*(("goes_on",) if staged else ()), *_compared(item["disagreement"]))
+    _shares(item["clean"], (*_FLAGS, *on))
+    kind = text_probe if of_text else probe
+    for shift in fields.record(item["shifts"], kind.SHIFTS).values():
+        _shares(shift, ("answers_changed", *_FLAGS, *on))
+    caught = ("succeeded", *_CAUGHT, *on, *(("auroc_graph",) if staged else ()))
+    for attack in fields.record(item["attacks"], (*kind.ATTACKS, BORDER)).values():
+        none_succeeded = fields.mapping(attack).keys() == {"succeeded"}
+        _shares(attack, ("succeeded",) if none_succeeded else caught)
+    return item
+
+
+def _compared(value: Any) -> tuple[str, ...]:
+    """What is said of each share of rows, by what disagreement counts for."""
+    if value not in (UNSEEN, *Verdict):
+        raise fields.malformed("disagreement counts for a verdict, or is not looked at")
+    return () if value == UNSEEN else ("disagrees",)
+
+
+def _stages(value: Any) -> bool:
+    """Whether there is a first stage; what it would cost is said wherever one could be."""
+    measured = len(fields.mapping(value)) > 1
+    item = fields.record(value, ("first_stage", *_STAGES) if measured else ("first_stage",))
+    if not isinstance(item["first_stage"], bool) or (item["first_stage"] and not measured):
+        raise fields.malformed("there is a first stage, with its costs, or there is none")
+    if measured:
+        _share(item["goes_on"])
+        if max(abs(number(item[name])) for name in _LOST) > 1:
+            raise fields.malformed("an AUROC lies between 0 and 1")
+        costs = fields.record(item["forwards"], ("int8", "graph", "staged"))
+        if min(number(cost) for cost in costs.values()) < 0:
+            raise fields.malformed("a cost is negative")
+    return bool(item["first_stage"])
+
+
+def _shares(value: Any, names: tuple[str, ...]) -> dict[str, float]:
+    return {name: _share(share) for name, share in fields.record(value, names).items()}
+
+
+def _share(value: Any) -> float:
+    share = number(value)
+    if not 0 <= share <= 1:
+        raise fields.malformed("a share lies between 0 and 1")
+    return share
+
+
+def _with_recalibration(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
+    """The report on screening; after a recalibration, with what that changed."""
+    given = dict(fields.mapping(value))
+    changed = given.pop(RECALIBRATION, None)
+    found = _screening(given, rows, of_text)
+    if changed is None:
+        return found
+    item = fields.record(changed, ("clean", "attacks"))
+    attacks = fields.mapping(item["attacks"])
+    # Those that turned an answer.
+    known = set((text_probe if of_text else probe).ATTACKS) & set(attacks)
+    for shares in (item["clean"], *fields.record(attacks, known).values()):
+        _shares(shares, CHANGED)
+    return {**found, RECALIBRATION: item}

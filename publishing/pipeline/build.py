@@ -1,0 +1,175 @@
+"""From a trained model to a signed version.
+
+commit to the watermark -> mark -> quantize -> golden answers -> calibrate -> admit -> sign. The
+commitment comes first, so that the log shows the mark to be older than the marked weights. What
+comes out is bytes; sending them to a registry is the caller's part.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from inference.model.columns import described
+from publishing.evidence import signing
+from publishing.evidence.bom import DataFile, ml_bom
+from publishing.evidence.build_provenance import BuildRecord, build_provenance
+from publishing.evidence.format_scan import format_scan
+from publishing.evidence.measurements import VersionReport
+from publishing.evidence.recalibration import with_traffic
+from publishing.pipeline.files import LARGEST_LOSS, ProgressListener, StepTimer, make_files
+from publishing.sandbox.confinement import Confinement
+from publishing.source.dataset import Dataset
+from publishing.source.folder import SourceFolder
+from publishing.watermark.key import Mark
+from publishing.watermark.reading import THRESHOLD
+from publishing.watermark.records import MarkRecord
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.canonical import sha256
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import Signer
+from sealgate.trust.statements import Manifest, oms
+
+
+class Commitments(Protocol):
+    """Where watermark commitments are logged: the registry."""
+
+    def commit(self, model: str, commitment: str) -> int:
+        """Logs a commitment; returns the index of its log entry."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherKeys:
+    """The publisher `maker`, the P-256 key that signs the files, and the key for the evidence."""
+
+    maker: str
+    files: Signer
+    evidence: Signer
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltVersion:
+    """All that registration needs, and what the publisher wants to know.
+
+    `signature` is the OpenSSF Model Signing bundle over `files`; `mark` is what the publisher
+    keeps; `seconds` are by step.
+    """
+
+    model: str
+    files: Mapping[str, bytes]
+    manifest: Manifest
+    signature: bytes
+    evidence: tuple[Envelope, ...]
+    mark: MarkRecord
+    report: VersionReport
+    seconds: Mapping[str, float]
+
+
+def build_version(
+    source: SourceFolder,
+    data: Dataset,
+    mark: Mark,
+    *,
+    signers: PublisherKeys,
+    commitments: Commitments,
+    clock: Callable[[], datetime],
+    seed: int,
+    progress: ProgressListener,
+    confinement: Confinement | None = None,
+    largest_loss: float = LARGEST_LOSS,
+    first_stage: bool = True,
+) -> BuiltVersion:
+    """Makes a version. The same source, data, mark and seed give the same files.
+
+    1. The source and the data are one model's, and the mark is for it (FORMAT_REFUSED,
+       EXTERNAL_DATA, GRAPH_MISMATCH, TENSOR_SHAPE, TENSOR_RANGE, PARAMETER_MALFORMED).
+    2. The mark is committed to: its key, its payload, and the file that is not marked yet.
+    3. The files are made, and load as a gateway would load them: the model runs in a worker shut in
+       by `confinement` (see `publishing.pipeline.files.make_files` for what can refuse them).
+       Marking may cost `largest_loss`, a share of the test slice. Without `first_stage` screening
+       has one stage.
+    4. Evidence and files are signed.
+    """
+    began = clock()
+    steps = StepTimer(clock, progress)
+    # 1.
+    _check(source, data, mark)
+    # 2.
+    entry = commitments.commit(mark.key.model, mark.commitment)
+    steps.done("commit", f"watermark committed to in log entry {entry}")
+    # 3.
+    bounds = confinement or Confinement()
+    files, report = make_files(source, data, mark, seed, steps, bounds, largest_loss, first_stage)
+    manifest = Manifest.of(files)
+    report = with_traffic(report, data, files)
+    # 4.
+    making = BuildRecord(source, data, mark.commitment, seed, signers.maker, began)
+    bodies = _bodies(making, entry, files, manifest, report)
+    items = signing.sign_evidence(bodies, manifest.digest, signers.maker, signers.evidence, began)
+    made = (files, manifest, oms.sign(manifest, signers.files), items)
+    steps.done("sign", f"{len(files)} files, {len(items)} items of evidence")
+    record = MarkRecord(mark, report.worded, entry, manifest.digest, report.slots)
+    return BuiltVersion(mark.key.model, *made, record, report, steps.seconds)
+
+
+def _check(source: SourceFolder, data: Dataset, mark: Mark) -> None:
+    source.check()
+    data.check(source.config)
+    if (mark.key.model, mark.unmarked) != (source.config.name, sha256(source.serving)):
+        raise Refusal(Reason.PARAMETER_MALFORMED, f"a watermark for another {mark.key.model}")
+
+
+def _bodies(
+    making: BuildRecord,
+    entry: int,
+    files: Mapping[str, bytes],
+    manifest: Manifest,
+    report: VersionReport,
+) -> dict[str, Any]:
+    """What is said of the version, by kind of evidence."""
+    origin = making.source.origin
+    trained = {} if origin is None else {signing.TRAINING: dict(origin.statement)}
+    return trained | {
+        signing.BUILD_PROVENANCE: build_provenance(making, manifest),
+        signing.ML_BOM: _bill(making, manifest, report),
+        signing.FORMAT_SCAN: format_scan(files),
+        signing.GOLDEN_RUN: report.measured.golden,
+        signing.SCREENING_REPORT: _screening(making, report),
+        signing.WATERMARK_CHECK: _watermark_check(report, making.commitment, entry),
+    }
+
+
+def _screening(making: BuildRecord, report: VersionReport) -> dict[str, Any]:
+    """The report; of a table, with what its columns hold, and after a recalibration with the number
+    of requests that it stands on.
+    """
+    columns, traffic = described(making.source.config.columns), making.data.traffic
+    told = {"columns": columns} if columns else {}
+    more = {} if traffic is None else {"calibrated_on_traffic": len(traffic)}
+    return {**report.measured.screening, **told, **more}
+
+
+def _bill(making: BuildRecord, manifest: Manifest, report: VersionReport) -> dict[str, Any]:
+    measured = report.measured.accuracies
+    accuracies = {
+        "fp32 before marking": measured.source,
+        "fp32 marked": measured.fp32,
+        "INT8 served": measured.int8,
+    }
+    data = DataFile(making.data.digest, making.data.size)
+    origin = making.source.origin
+    facts = {"sealgate:watermark-commitment": making.commitment}
+    facts |= {} if origin is None else dict(origin.facts())
+    return ml_bom(making.source.config, manifest, data, accuracies, making.began, facts)
+
+
+def _watermark_check(report: VersionReport, commitment: str, entry: int) -> dict[str, Any]:
+    return {
+        "commitment": commitment,
+        "commitment_entry": entry,
+        "threshold": THRESHOLD,
+        "accuracy_lost": report.accuracy_lost,
+        "fp32": asdict(report.watermark_fp32),
+        "int8": asdict(report.watermark_int8),
+    }

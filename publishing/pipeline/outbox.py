@@ -1,0 +1,102 @@
+"""The outbox: versions that were made and are not registered yet, on the publisher's machine.
+
+A version is made once, for its watermark key is random: whoever publishes the same source and data
+again, after an interruption, goes on with what lies here.
+"""
+
+import base64
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from publishing.pipeline.build import BuiltVersion
+from publishing.source.dataset import Dataset
+from publishing.source.folder import NAMES, ORIGIN, read_plain_file
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, fields
+from sealgate.trust.canonical import sha256
+from sealgate.trust.keys import write_private_file
+from sealgate.trust.statements import Manifest
+from sealgate.uploads import Package
+
+_TYPE = "sealgate/outbox/v1"
+_DOCUMENT = "version.json"
+_FIELDS = ("model", "manifest", "signature", "evidence", "commitment", "summary")
+
+
+@dataclass(frozen=True, slots=True)
+class PendingVersion:
+    """What is to be registered, and what its publisher wants to know of it."""
+
+    package: Package
+    summary: Mapping[str, Any]
+
+
+class Outbox:
+    """The versions made from one source, a folder with its data: at most one of each waits that
+    was asked for in these `wishes`.
+    """
+
+    def __init__(self, folder: Path, source: Path, data: Dataset, wishes: str) -> None:
+        names = [*NAMES, *([ORIGIN] if (source / ORIGIN).exists() else [])]
+        parts = [sha256(read_plain_file(source / name)) for name in names]
+        if data.traffic is not None:
+            parts.append(sha256(data.traffic.tobytes()))
+        name = sha256("\n".join([*parts, data.digest, wishes]).encode())
+        self._folder = folder / name.removeprefix("sha256:")[:16]
+
+    def keep(self, built: BuiltVersion, summary: Mapping[str, Any]) -> PendingVersion:
+        """Write down all that registering takes; it is there wholly or not at all."""
+        document = {
+            "type": _TYPE,
+            "model": built.model,
+            "manifest": built.manifest.encode().decode(),
+            "signature": _text(built.signature),
+            "evidence": [_text(envelope.encode()) for envelope in built.evidence],
+            "commitment": built.mark.mark.commitment,
+            "summary": dict(summary),
+        }
+        made = self._folder.with_suffix(".new")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(mode=0o700, parents=True)
+        for path, data in built.files.items():
+            write_private_file(made / path, data)
+        (made / "about").mkdir(mode=0o700)
+        write_private_file(made / "about" / _DOCUMENT, canonical.encode(document))
+        made.rename(self._folder)
+        return self.read()
+
+    def is_empty(self) -> bool:
+        return not self._folder.exists()
+
+    def read(self) -> PendingVersion:
+        """What waits. Raises Refusal(DOCUMENT_MALFORMED)."""
+        data = (self._folder / "about" / _DOCUMENT).read_bytes()
+        document = fields.record(canonical.decode(data), _FIELDS, _TYPE)
+        manifest = Manifest.decode(document["manifest"].encode())
+        package = Package(
+            model=document["model"],
+            manifest=manifest,
+            signature=_bytes(document["signature"]),
+            evidence=[_bytes(item) for item in document["evidence"]],
+            commitment=document["commitment"],
+            files={entry.path: self._folder / entry.path for entry in manifest.files},
+        )
+        return PendingVersion(package, document["summary"])
+
+    def empty(self) -> None:
+        """Remove what waits."""
+        shutil.rmtree(self._folder)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Refusal(Reason.DOCUMENT_MALFORMED, "not base64") from error

@@ -1,0 +1,156 @@
+"""Static INT8: weights as integers a channel, activations by ranges recorded on the fit slice.
+
+Static ranges make an answer independent of the batch it sits in, as dynamic ones do not. Weights
+use 7 of their 8 bits: where a processor multiplies bytes pairwise into 16 bits (x86 without VNNI),
+a full-range product saturates, and the same version would answer differently there.
+"""
+
+import inference.runtime  # noqa: F401
+
+# isort: split
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+from onnxruntime import quantization
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from inference.text import tokens
+from publishing.serialization import parse_model, serialize_model
+from sealgate.reasons import Reason, Refusal
+
+# onnxruntime's exceptions have no base of their own.
+_ERRORS = (
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NotImplemented,
+    errors.RuntimeException,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    ValueError,
+)
+_BATCH_ROWS = 128
+# The last product goes out as it is: 256 levels over all logits would make ties of near classes.
+_FLOAT_OUTPUTS = ["Gemm", "MatMul"]
+# Of a text encoder, what takes the time and the space: products with weights, and embeddings. The
+# mask alone spans ten thousand, which 256 levels cannot hold; the small products of attention cost
+# more to convert than to compute; and what is added up and normed next stays as exact as it came.
+_OF_TEXT = ["Gather", "Gemm", "MatMul"]
+_TEXT_OPTIONS = {"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": _OF_TEXT}
+_BATCH_TEXTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationRange:
+    """The range of an activation, as a quantized graph states it: two scalars."""
+
+    scale: npt.NDArray[Any]
+    zero_point: npt.NDArray[Any]
+
+
+def quantize(
+    model: bytes,
+    input_name: str,
+    rows: npt.NDArray[Any],
+    ranges: Mapping[str, ActivationRange] | None = None,
+) -> bytes:
+    """The QDQ INT8 form of an fp32 model; the same model and rows give the same bytes.
+
+    `rows` [n, ...], numbers or tokens (`inference.text.tokens`), are what the ranges of the
+    activations are recorded on, but for those in `ranges`: with the ones that `stated_ranges` finds
+    in its result, other rows give it again. Raises: FORMAT_REFUSED, EXTERNAL_DATA.
+    """
+    of_text = rows.dtype == np.int64
+    parse_model(model)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+        # It parts a model in memory from its data, and then misses those of an encoder, and the
+        # shapes that rows of pixels take as images.
+        source = Path(folder, "source.onnx")
+        source.write_bytes(model)
+        try:
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            _drop_shapes(prepared)
+            quantization.quantize_static(
+                prepared,
+                quantized,
+                _Rows(_texts(rows) if of_text else _numbers(input_name, rows)),
+                op_types_to_quantize=_OF_TEXT if of_text else None,
+                quant_format=quantization.QuantFormat.QDQ,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                per_channel=True,
+                reduce_range=True,
+                extra_options=_options(of_text, ranges or {}),
+            )
+        except _ERRORS as error:
+            raise Refusal(Reason.FORMAT_REFUSED, "the model cannot be quantized") from error
+        return serialize_model(parse_model(quantized.read_bytes()))
+
+
+def _options(of_text: bool, ranges: Mapping[str, ActivationRange]) -> dict[str, Any]:
+    options = _TEXT_OPTIONS if of_text else {"OpTypesToExcludeOutputQuantization": _FLOAT_OUTPUTS}
+    overrides = {
+        name: [{"scale": each.scale, "zero_point": each.zero_point}]
+        for name, each in ranges.items()
+    }
+    return options | ({"TensorQuantOverrides": overrides} if overrides else {})
+
+
+def stated_ranges(model: bytes) -> dict[str, ActivationRange]:
+    """The range of each activation that a quantized graph rounds, by the tensor's name.
+
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA.
+    """
+    graph = parse_model(model).graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    try:
+        return {
+            node.input[0]: ActivationRange(
+                *(numpy_helper.to_array(tensors[name]) for name in node.input[1:])
+            )
+            for node in graph.node
+            if node.op_type == "QuantizeLinear" and node.input[0] not in tensors
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refusal(Reason.FORMAT_REFUSED, "a range that is not a constant") from error
+
+
+def _drop_shapes(path: Path) -> None:
+    """Where stated shapes of inner tensors disagree with inferred ones, the quantizer stops."""
+    model = parse_model(path.read_bytes())
+    del model.graph.value_info[:]
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+Batches = Iterator[dict[str, npt.NDArray[Any]]]
+
+
+def _numbers(name: str, rows: npt.NDArray[Any]) -> Batches:
+    for start in range(0, len(rows), _BATCH_ROWS):
+        yield {name: rows[start : start + _BATCH_ROWS]}
+
+
+def _texts(rows: npt.NDArray[Any]) -> Batches:
+    """The shortest first, each batch as wide as its longest."""
+    ordered = rows[np.argsort(tokens.lengths(rows), kind="stable")]
+    for start in range(0, len(ordered), _BATCH_TEXTS):
+        batch = ordered[start : start + _BATCH_TEXTS]
+        yield tokens.feeds(tokens.resized(batch, int(tokens.lengths(batch).max())))
+
+
+class _Rows(quantization.CalibrationDataReader):
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
+        return next(self._batches, None)

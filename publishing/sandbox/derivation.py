@@ -1,0 +1,96 @@
+"""Whether a version's INT8 model follows from its signed float32 one: quantized again, compared.
+
+What is compared is every byte. The ranges of the activations come from the publisher's data, where
+there is a copy of it, whose digest the signed bill of materials names: then the INT8 model follows
+from weights and data. Or else they are those that the INT8 graph itself states: then its weights
+and operators follow from the float32 model and these ranges, and the ranges are the publisher's
+word. The quantizer runs the model, so it runs in a worker.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from inference.engine import ready_version
+from inference.model.config import ModelConfig
+from inference.model.golden import Golden
+from publishing.quantization import quantize, stated_ranges
+from publishing.sandbox.confinement import Confinement
+from publishing.serialization import pack_tensors, parse_model, unpack_tensors
+from publishing.source.dataset import Dataset
+from registry.sandbox import process
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.canonical import sha256
+
+TASK = f"{__name__}:run"
+FILES = (ready_version.MODEL, ready_version.FP32, ready_version.INT8, ready_version.GOLDEN)
+_MODEL, _FP32, _INT8, _ROWS = "model", "fp32", "int8", "rows"
+_HEADER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DerivationResult:
+    """What was shown: the INT8 model's digest, and where the ranges of the activations are from."""
+
+    digest: str
+    ranges: str
+
+
+def derive(
+    files: Mapping[str, bytes], data: Dataset | None, data_digest: str, confinement: Confinement
+) -> DerivationResult:
+    """Quantize the float32 model of `files` (those of FILES, signed) again and compare the bytes.
+
+    1. The data, if there is any, is that of the version (DIGEST_MISMATCH); `data_digest` is from
+       its bill of materials.
+    2. What the quantizer makes of the float32 model is the INT8 model (DERIVATION_MISMATCH, which
+       names the tensors that differ).
+
+    Raises Refusal, also: FORMAT_REFUSED, and the reasons of a worker.
+    """
+    config = ModelConfig.decode(files[ready_version.MODEL])
+    texts = {_MODEL: files[ready_version.MODEL], _FP32: files[ready_version.FP32]}
+    # 1.
+    if data is not None:
+        if data.digest != data_digest:
+            raise Refusal(Reason.DIGEST_MISMATCH, "not the data that the bill of materials names")
+        rows, ranges = data.fit.x, "recorded on the data again"
+    else:
+        # The quantizer wants rows to run the model on, though their ranges are not used.
+        rows = Golden.decode(files[ready_version.GOLDEN], config).x
+        texts[_INT8] = files[ready_version.INT8]
+        ranges = "as the INT8 graph states them"
+    # 2.
+    int8 = files[ready_version.INT8]
+    with process.start(
+        TASK, pack_tensors(texts, {_ROWS: rows}), confinement.limits, unsafe=confinement.unsafe
+    ) as worker:
+        made = worker.receive(2 * len(files[ready_version.FP32]) + _HEADER)
+        worker.finish()
+    if made != int8:
+        raise Refusal(Reason.DERIVATION_MISMATCH, _difference(made, int8))
+    return DerivationResult(sha256(int8), ranges)
+
+
+def run(request: bytes, send: Callable[[bytes], None]) -> None:
+    """In the worker: sends the INT8 model. Raises: FORMAT_REFUSED, EXTERNAL_DATA."""
+    asked = unpack_tensors(request)
+    config = ModelConfig.decode(asked[_MODEL].tobytes())
+    ranges = stated_ranges(asked[_INT8].tobytes()) if _INT8 in asked else None
+    send(quantize(asked[_FP32].tobytes(), config.input.name, asked[_ROWS], ranges))
+
+
+def _difference(made: bytes, signed: bytes) -> str:
+    ours, theirs = _tensors(made), _tensors(signed)
+    names = sorted(
+        name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
+    )
+    if names:
+        return f"{len(names)} of {len(theirs)} tensors differ: {', '.join(names[:5])}"
+    return "its tensors are the same, its operators are not; another release made it?"
+
+
+def _tensors(model: bytes) -> dict[str, bytes]:
+    graph: onnx.GraphProto = parse_model(model).graph
+    return {t.name: t.SerializeToString(deterministic=True) for t in graph.initializer}

@@ -1,0 +1,143 @@
+"""Running a version's graphs while the version is being made."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.engine.graphs import open_classifier
+from inference.model.config import ModelConfig
+from inference.model.forms import InputForm, form_of
+from inference.model.golden import Golden
+from inference.runtime import response_contract
+from inference.runtime.session import Session
+from publishing.source.dataset import DataSlice
+from sealgate.reasons import Reason, Refusal
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+_BATCH_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ServingGraph:
+    """A serving graph, fp32 or INT8, on one thread."""
+
+    session: Session
+    form: InputForm
+
+    @classmethod
+    def of(cls, graph: bytes, config: ModelConfig) -> "ServingGraph":
+        """Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH."""
+        return cls(open_classifier(graph, config, threads=1), form_of(config))
+
+    def logits(self, rows: Array) -> Floats:
+        """From rows [n, ...] to logits [n, classes]."""
+        return _logits(rows, self.form, lambda part: self.session.run(self.form.serving(part)))
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseGraph:
+    """A response graph, on one thread, as `inference.screening.attack` wants it."""
+
+    session: Session
+
+    @classmethod
+    def of(cls, graph: bytes) -> "ResponseGraph":
+        """Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH."""
+        return cls(Session.open(graph, response_contract.OUTPUTS))
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Array]
+    ) -> list[Array]:
+        return self.session.run(input_feed, output_names or ())
+
+    def logits(self, rows: Array, config: ModelConfig) -> Floats:
+        """Its own forward: from rows [n, ...] to logits [n, classes]."""
+        form = form_of(config)
+        return _logits(
+            rows, form, lambda part: self.run([response_contract.LOGITS], form.screening(part))
+        )
+
+
+def accuracy(logits: Floats, y: npt.NDArray[np.int64]) -> float:
+    """The share of rows [n] whose largest logit [n, classes] is their class's."""
+    return float(np.mean(logits.argmax(axis=1) == y))
+
+
+def _logits(rows: Array, form: InputForm, work: Callable[[Array], list[Array]]) -> Floats:
+    answers = [
+        form.run(rows[start : start + _BATCH_ROWS], lambda part: tuple(work(part)))[0]
+        for start in range(0, len(rows), _BATCH_ROWS)
+    ]
+    found: Floats = np.concatenate(answers)
+    return found
+
+
+ROWS = 32
+
+
+class GoldenModel(Protocol):
+    """The model that will answer."""
+
+    def logits(self, rows: Array) -> Floats:
+        """From rows [n, ...] to logits [n, classes]."""
+        ...
+
+
+def run_golden(served: GoldenModel, test: DataSlice, rng: np.random.Generator) -> Golden:
+    """Runs `served` on up to `ROWS` rows of the test slice, one of each class and so on.
+
+    Raises: GOLDEN_MISMATCH where an answer depends on the batch that it sits in.
+    """
+    x = golden_rows(test, rng)
+    logits = served.logits(x)
+    alone = np.concatenate([served.logits(row[np.newaxis]) for row in x])
+    if not np.array_equal(logits, alone):
+        raise Refusal(Reason.GOLDEN_MISMATCH, "answers change with the batch they sit in")
+    return Golden(x, logits)
+
+
+def golden_rows(test: DataSlice, rng: np.random.Generator) -> Array:
+    """The rows [n, ...] that `run_golden` runs."""
+    return np.ascontiguousarray(test.x[_choose(test.y, rng)])
+
+
+def golden_report(golden: Golden, reference: Floats) -> dict[str, Any]:
+    """The evidence of the run, beside the logits [n, C] of the fp32 model for the same rows."""
+    return {
+        "rows": len(golden.x),
+        "classes_answered": len(np.unique(golden.logits.argmax(axis=1))),
+        "same_class_as_fp32": accuracy(golden.logits, reference.argmax(axis=1)),
+        "largest_difference_to_fp32": round(float(np.abs(golden.logits - reference).max()), 6),
+        "same_alone_and_in_a_batch": True,
+    }
+
+
+def _choose(y: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Indices of rows in random order, but one of each class before a second of any."""
+    shuffled = rng.permutation(len(y))
+    counts: dict[int, int] = {}
+    rounds = np.empty(len(y), np.int64)
+    for place, row in enumerate(shuffled):
+        label = int(y[row])
+        rounds[place] = counts[label] = counts.get(label, -1) + 1
+    return shuffled[np.argsort(rounds, kind="stable")][:ROWS]
+
+
+Rows = npt.NDArray[np.float32]
+
+
+def in_shape(config: ModelConfig, rows: Rows) -> Rows:
+    """Return them as [n, *row], whatever shape they came in. Raises Refusal: TENSOR_DATATYPE for a
+    model of texts, TENSOR_SHAPE where they are no whole number of rows.
+    """
+    if config.input.datatype != "FP32":
+        raise Refusal(Reason.TENSOR_DATATYPE, f"the version takes {config.input.datatype}")
+    if rows.size % math.prod(config.input.row):
+        raise Refusal(Reason.TENSOR_SHAPE, f"{rows.shape}")
+    return rows.reshape(-1, *config.input.row)

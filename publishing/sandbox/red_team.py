@@ -1,0 +1,217 @@
+"""Attacks on a registered version, on an operator's or approver's own machine and data.
+
+What is attacked are the version's signed bytes, in a worker. Attacks with its gradient are those of
+`publishing.calibration.probe`; attacks that see labels alone are those of
+`publishing.calibration.query_attacks`. The report says of each how often it turned the INT8 answer,
+which is what callers get, and how often screening's verdict then caught it; one looks for rows that
+turn that answer and not the float32 model's, which screening measures
+(`publishing.calibration.served_rows`). Of a table none sends what no caller could
+(`inference.model.row_rules`). The report says nothing of an attacker who knows the detector and
+works around it: see `make bench NAME=screening`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.engine import ready_version
+from inference.engine.graphs import counted
+from inference.model.columns import number
+from inference.model.config import InputDomain, ModelConfig
+from inference.model.row_rules import RowRules
+from inference.screening.detector import Detector
+from publishing.calibration import query_attacks
+from publishing.calibration.probe import Probe, Prober
+from publishing.calibration.screening_report import report_of
+from publishing.calibration.served_rows import (
+    BorderProber,
+    ServedProber,
+    ServedVectors,
+    StagedProber,
+)
+from publishing.sandbox.confinement import Confinement
+from publishing.sandbox.forward import ResponseGraph, ServingGraph, in_shape
+from publishing.serialization import pack_tensors, unpack_tensors
+from registry.sandbox import process
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, fields
+
+Rows = npt.NDArray[np.float32]
+TASK = f"{__name__}:run"
+FILES = (
+    ready_version.MODEL,
+    ready_version.INT8,
+    ready_version.FP32,
+    ready_version.RESPONSE,
+    ready_version.DETECTOR,
+)
+_ROWS, _PLAN = "rows", "plan"
+_LARGEST_REPORT = 64 << 10
+_CAUTIOUS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class AttackPlan:
+    """`victims`: how many rows are attacked by queries (0: nothing but the rows is measured),
+    with at most `queries` each, moving by at most `eps` of the domain's width.
+    """
+
+    victims: int = 0
+    queries: int = 0
+    eps: float = _CAUTIOUS
+
+
+def check_rows(config: ModelConfig, rows: Rows) -> Rows:
+    """Return rows in the model's shape. Raises TENSOR_DATATYPE for a model of texts, TENSOR_SHAPE,
+    TENSOR_RANGE.
+    """
+    rows = in_shape(config, rows)
+    if not np.isfinite(rows).all() or rows.min() < config.domain.min:
+        raise Refusal(Reason.TENSOR_RANGE)
+    if rows.max() > config.domain.max:
+        raise Refusal(Reason.TENSOR_RANGE)
+    if config.table is not None:
+        config.table.check(rows)
+    return rows
+
+
+def attack(
+    files: Mapping[str, bytes], rows: Rows, plan: AttackPlan, confinement: Confinement
+) -> dict[str, Any]:
+    """The report of a version on rows [n, …] of its shape: names and numbers, nothing else.
+
+    Raises Refusal: as a graph is refused, and those of a worker.
+    """
+    words = canonical.encode(
+        {"victims": plan.victims, "queries": plan.queries, "eps": float(plan.eps)}
+    )
+    needed = {path: files[path] for path in FILES}
+    request = pack_tensors({**needed, _PLAN: words}, {_ROWS: rows})
+    with process.start(TASK, request, confinement.limits, unsafe=confinement.unsafe) as worker:
+        report = fields.mapping(canonical.decode(worker.receive(_LARGEST_REPORT)))
+        worker.finish()
+    _check_numbers(report)
+    return report
+
+
+def run(request: bytes, send: Callable[[bytes], None]) -> None:
+    """In the worker: sends the report. Raises as `ResponseGraph.of` does."""
+    asked = unpack_tensors(request)
+    config = ModelConfig.decode(asked[ready_version.MODEL].tobytes())
+    detector = Detector.decode(asked[ready_version.DETECTOR].tobytes())
+    plan = AttackPlan(**canonical.decode(asked[_PLAN].tobytes()))
+    walker: BorderProber = Probe.of(
+        ResponseGraph.of(asked[ready_version.RESPONSE].tobytes()), config
+    )
+    int8 = asked[ready_version.INT8].tobytes()
+    if detector.first is not None:
+        words = counted(asked[ready_version.RESPONSE].tobytes(), config, detector.first)
+        vectors = ServedVectors.of(int8, asked[ready_version.FP32].tobytes(), config, words)
+        walker = StagedProber(walker, vectors, detector.first)
+    compared = detector.disagreement is not None
+    probe = ServedProber(walker, ServingGraph.of(int8, config), compared, border=True)
+    draw = np.random.default_rng(0)
+    report = report_of(probe, detector, asked[_ROWS], draw)
+    if plan.victims:
+        judged = AttackTarget(probe, config.domain, detector, config.table)
+        report["queries"] = dict(_queries(judged, asked[_ROWS], plan, draw))
+    send(canonical.encode(report))
+
+
+@dataclass(frozen=True, slots=True)
+class AttackTarget:
+    """What is attacked by queries: a model, what judges the rows that it is asked, and what can be
+    sent of a table.
+    """
+
+    probe: Prober
+    domain: InputDomain
+    detector: Detector
+    columns: RowRules | None = None
+
+    def answer(self, row: Rows) -> tuple[int, str]:
+        """The class of a row [n, ...], n = 1, and the verdict on it."""
+        logits, features = self.probe.measure(row)
+        score = float(self.detector.scores(features)[0])
+        return int(logits.argmax()), self.detector.verdict(score).value
+
+    def changeable(self, row: Rows) -> Rows:
+        """What an attacker may change of a row [1, ...]: numbers [d], the domain's ends 0 and 1."""
+        low, width = self.domain.min, self.domain.max - self.domain.min
+        free = row if self.columns is None else row[:, self.columns.free]
+        return ((free.ravel() - low) / width).astype(np.float32)
+
+    def sent(self, row: Rows, z: Rows) -> Rows:
+        """The row [1, ...] with z [d] there, or as near as it can be sent on that way."""
+        low, width = self.domain.min, self.domain.max - self.domain.min
+        moved = (z * width + low).astype(np.float32)
+        if self.columns is None:
+            return moved.reshape(row.shape)
+        asked = row.copy()
+        asked[:, self.columns.free] = moved
+        return self.columns.within(row, asked)
+
+
+def _queries(
+    judged: AttackTarget, rows: Rows, plan: AttackPlan, draw: np.random.Generator
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    victims = [rows[at : at + 1] for at in range(min(len(rows), plan.victims))]
+    labels = judged.probe.answers(rows[: plan.victims])
+    size = math.prod(rows.shape[1:])
+    makers: dict[str, Callable[[Rows, int], query_attacks.Asking]] = {
+        "hop-skip-jump": lambda x, y: query_attacks.hop_skip_jump(
+            x, y, plan.eps, plan.queries, draw
+        )
+    }
+    # Its squares are of an image.
+    if judged.columns is None and math.isqrt(size) ** 2 == size:
+        makers["square"] = lambda x, y: query_attacks.square(
+            x, y, plan.eps, plan.queries, 0.05, draw
+        )
+    for name, make in makers.items():
+        ended = [
+            _play(judged, row, int(y), make(judged.changeable(row), int(y)), plan)
+            for row, y in zip(victims, labels, strict=True)
+        ]
+        won = [verdict for verdict in ended if verdict]
+        yield (
+            name,
+            {
+                "attacks": len(ended),
+                "succeeded": len(won) / len(ended),
+                "flagged": sum(verdict == "adversarial" for verdict in won) / max(len(won), 1),
+                "at_least_suspect": sum(verdict != "clean" for verdict in won) / max(len(won), 1),
+            },
+        )
+
+
+def _play(
+    judged: AttackTarget, row: Rows, label: int, asking: query_attacks.Asking, plan: AttackPlan
+) -> str:
+    """The verdict on the row that succeeded; empty where none did."""
+    width = judged.domain.max - judged.domain.min
+    z = next(asking)
+    for _ in range(plan.queries):
+        asked = judged.sent(row, z)
+        found, verdict = judged.answer(asked)
+        if found != label and float(np.abs(asked - row).max()) / width <= plan.eps + 1e-6:
+            return verdict
+        try:
+            z = asking.send(found)
+        except StopIteration:
+            break
+    return ""
+
+
+def _check_numbers(value: Any) -> None:
+    """What a worker says is signed: names and numbers, nothing else. Raises DOCUMENT_MALFORMED."""
+    if not isinstance(value, dict):
+        number(value)
+        return
+    for name, item in value.items():
+        fields.text(name, 64)
+        _check_numbers(item)

@@ -1,0 +1,249 @@
+"""The task of the worker: everything for which a model must run before anyone has approved it.
+
+It is given no key, and what it is given is the publisher's own. Its answers, in order:
+
+    the INT8 model            once both marked graphs have computed the same logits
+    golden.safetensors
+    detector.json
+    what was measured         canonical JSON (`publishing.evidence.measurements.TrialMeasurements`)
+
+and its end says that the version loads as a gateway would load it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import numpy as safetensors_numpy
+
+from inference.engine import ready_version
+from inference.engine.graphs import counted, open_response
+from inference.model.config import ModelConfig
+from inference.model.forms import form_of
+from inference.model.golden import Golden
+from inference.runtime.cpu import CpuSettings
+from inference.runtime.response_contract import check_same_forward
+from inference.screening.detector import Detector
+from publishing.calibration.detector_fit import drafted, limited, recalibrated, show
+from publishing.calibration.first_stage_choice import TimedGraphs, choose
+from publishing.calibration.probe import Probe
+from publishing.calibration.screening_report import report_of
+from publishing.calibration.served_rows import (
+    BorderProber,
+    ServedProber,
+    ServedVectors,
+    StagedProber,
+)
+from publishing.calibration.text_probe import MOST_REPORTED, TextProbe
+from publishing.evidence.measurements import RECALIBRATION, UNSEEN, Accuracies, TrialMeasurements
+from publishing.evidence.recalibration import changes
+from publishing.quantization import quantize
+from publishing.sandbox.forward import (
+    ResponseGraph,
+    ServingGraph,
+    accuracy,
+    golden_report,
+    run_golden,
+)
+from publishing.source.dataset import SLICES, DataSlice
+from sealgate.reasons import Reason, Refusal
+
+TASK = f"{__name__}:run"
+Generators = tuple[np.random.Generator, np.random.Generator]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrialRequest:
+    """A described model: `source` as it was trained, `serving` and `response` marked; its rows.
+    Without `first_stage` the response graph screens every row, whatever it costs.
+    """
+
+    config: ModelConfig
+    source: bytes
+    serving: bytes
+    response: bytes
+    fit: DataSlice
+    calibration: DataSlice
+    test: DataSlice
+    seed: int
+    tokenizer: bytes | None = None
+    traffic: npt.NDArray[np.float32] | None = None
+    earlier: Detector | None = None
+    first_stage: bool = True
+
+    def encode(self) -> bytes:
+        """Return safetensors."""
+        texts = {
+            "config": self.config.encode(),
+            "source": self.source,
+            "serving": self.serving,
+            "response": self.response,
+        }
+        if self.tokenizer is not None:
+            texts["tokenizer"] = self.tokenizer
+        if self.earlier is not None:
+            texts["earlier"] = self.earlier.encode()
+        tensors: dict[str, npt.NDArray[Any]] = {
+            name: np.frombuffer(data, np.uint8) for name, data in texts.items()
+        }
+        for name, part in zip(SLICES, (self.fit, self.calibration, self.test), strict=True):
+            tensors |= {f"x_{name}": np.ascontiguousarray(part.x), f"y_{name}": part.y}
+        tensors["seed"] = np.array([self.seed], np.int64)
+        tensors["first_stage"] = np.array([self.first_stage])
+        if self.traffic is not None:
+            tensors["traffic"] = np.ascontiguousarray(self.traffic)
+        return bytes(safetensors_numpy.save(tensors))
+
+    @classmethod
+    def decode(cls, data: bytes) -> "TrialRequest":
+        """Read what `encode` wrote; the publisher's word needs no doubt."""
+        tensors = safetensors_numpy.load(data)
+        fit, calibration, test = (DataSlice(tensors[f"x_{n}"], tensors[f"y_{n}"]) for n in SLICES)
+        return cls(
+            ModelConfig.decode(tensors["config"].tobytes()),
+            tensors["source"].tobytes(),
+            tensors["serving"].tobytes(),
+            tensors["response"].tobytes(),
+            fit,
+            calibration,
+            test,
+            int(tensors["seed"][0]),
+            tensors["tokenizer"].tobytes() if "tokenizer" in tensors else None,
+            tensors.get("traffic"),
+            Detector.decode(tensors["earlier"].tobytes()) if "earlier" in tensors else None,
+            bool(tensors["first_stage"][0]),
+        )
+
+
+def generators(seed: int) -> Generators:
+    """What chooses the golden rows, and what makes noise."""
+    golden, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+    return golden, noise
+
+
+def reported(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The test rows that are screened: of numbers all, of texts the first few."""
+    return rows[:MOST_REPORTED] if rows.dtype == np.int64 else rows
+
+
+def run(request: bytes, send: Callable[[bytes], None]) -> None:
+    """Runs the model, and sends what the module says.
+
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA, GRAPH_MISMATCH, GOLDEN_MISMATCH, CALIBRATION_TOO_SMALL,
+    INTERNAL.
+    """
+    asked = TrialRequest.decode(request)
+    config, test = asked.config, asked.test
+    for_golden, for_noise = generators(asked.seed)
+    fp32, graph = ServingGraph.of(asked.serving, config), ResponseGraph.of(asked.response)
+    fp32_logits = fp32.logits(test.x)
+    sample = reported(test.x)
+    check_same_forward(fp32_logits[: len(sample)], graph.logits(sample, config))
+    int8 = quantize(asked.serving, config.input.name, asked.fit.x)
+    send(int8)
+    served = ServingGraph.of(int8, config)
+    golden = _golden(asked, served, for_golden)
+    send(golden.encode())
+    prober: BorderProber = Probe.of(graph, config)
+    if config.tokens is not None:
+        prober = TextProbe.of(asked.response, config, config.tokens, asked.fit.x)
+    # A recalibration stands on what its version measured of traffic.
+    compared = asked.earlier is None or asked.earlier.disagreement is not None
+    response = open_response(asked.response, 1, compared=compared)[1]
+    graphs = TimedGraphs(served.session, fp32.session, response, served.form)
+    # Without them no stage is measured.
+    vectors = _vectors(int8, asked, golden) if asked.first_stage else None
+    answering = ServedProber(prober, served, compared)
+    answering, detector, found = _fitted(asked, answering, vectors, graphs, for_noise)
+    send(detector.encode())
+    measured = TrialMeasurements(
+        golden_report(golden, fp32.logits(golden.x)),
+        report_of(replace(answering, border=True), detector, sample, for_noise)
+        | {"disagreement": str(detector.disagreement or UNSEEN)}
+        | found,
+        Accuracies(
+            accuracy(ServingGraph.of(asked.source, config).logits(test.x), test.y),
+            accuracy(fp32_logits, test.y),
+            accuracy(served.logits(test.x), test.y),
+        ),
+    )
+    send(measured.encode())
+    both = int8, asked.serving, asked.response
+    files = version_files(config, both, detector, golden, asked.tokenizer)
+    ready_version.ReadyVersion.build("", files, CpuSettings(1))
+
+
+def _golden(asked: TrialRequest, served: ServingGraph, draw: np.random.Generator) -> Golden:
+    golden = run_golden(served, asked.test, draw)
+    probe = form_of(asked.config, asked.tokenizer).probe()
+    return golden if probe is None else replace(golden, probes=Golden(probe, served.logits(probe)))
+
+
+def _fitted(
+    asked: TrialRequest,
+    prober: ServedProber,
+    vectors: ServedVectors | None,
+    graphs: TimedGraphs,
+    for_noise: np.random.Generator,
+) -> tuple[ServedProber, Detector, dict[str, Any]]:
+    """The detector, with a first stage where one pays, what measures rows for it, and what the
+    report says of stages, and of a recalibration.
+    """
+    seen = show(prober, asked.fit.x, for_noise, compared=prober.compared)
+    draft = drafted(seen, len(asked.calibration.x))
+    chosen = choose(seen, vectors, graphs) if vectors is not None else None
+    if asked.earlier is not None:
+        # What it measured of a row depends on its own first stage.
+        stage = asked.earlier.first
+    else:
+        stage = chosen.stage if chosen is not None and chosen.pays else None
+    if vectors is not None and stage is not None:
+        draft = replace(draft, first=stage)
+        prober = replace(prober, prober=StagedProber(prober.prober, vectors, stage))
+    detector = limited(draft, prober, asked.calibration.x, for_noise)
+    found: dict[str, Any] = {}
+    if asked.traffic is not None:
+        detector = recalibrated(detector, asked.traffic)
+        if asked.earlier is not None:
+            found[RECALIBRATION] = changes(prober, asked.earlier, detector, seen)
+    staged = detector.first is not None
+    stages = chosen.value(staged) if chosen is not None else {"first_stage": False}
+    return prober, detector, found | {"stages": stages}
+
+
+def _vectors(int8: bytes, asked: TrialRequest, golden: Golden) -> ServedVectors | None:
+    """Where the model ends in one layer, and answers the same while it shows what enters that."""
+    earlier = None if asked.earlier is None else asked.earlier.first
+    words = counted(asked.response, asked.config, earlier)
+    try:
+        vectors = ServedVectors.of(int8, asked.serving, asked.config, words)
+    except Refusal as refusal:
+        if refusal.reason is not Reason.GRAPH_MISMATCH:
+            raise
+        return None
+    same = np.array_equal(vectors.of_rows(golden.x).logits, golden.logits)
+    return vectors if same else None
+
+
+def version_files(
+    config: ModelConfig,
+    graphs: tuple[bytes, bytes, bytes],
+    detector: Detector,
+    golden: Golden,
+    tokenizer: bytes | None,
+) -> dict[str, bytes]:
+    """By name; of the graphs, the INT8 one comes first, then float32 and response graph."""
+    int8, serving, response = graphs
+    files = {
+        ready_version.MODEL: config.encode(),
+        ready_version.INT8: int8,
+        ready_version.FP32: serving,
+        ready_version.RESPONSE: response,
+        ready_version.DETECTOR: detector.encode(),
+        ready_version.GOLDEN: golden.encode(),
+    }
+    if tokenizer is not None:
+        files[ready_version.TOKENIZER] = tokenizer
+    return files

@@ -1,0 +1,125 @@
+"""The folder that a trained model is published from: what training wrote, read strictly."""
+
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from inference.engine.graphs import check_response
+from inference.model.config import ModelConfig, TensorSpec
+from inference.model.forms import check_tokenizer, form_of
+from inference.runtime.response_contract import IDS, MASK, check_same_parameters
+from publishing.serialization import parse_model
+from publishing.source.origin import Origin
+from registry.byte_sources import MemoryBytes
+from registry.copies import check_no_copy
+from registry.formats import check_source
+from sealgate.reasons import Reason, Refusal
+
+CONFIG, SERVING, RESPONSE = NAMES = ("model.json", "serving.onnx", "response.onnx")
+TOKENIZER, ORIGIN = "tokenizer.json", "provenance.json"
+_ANY_TOKENS = tuple(TensorSpec(name, "INT64", (-1, -1)) for name in (IDS, MASK))
+# A protobuf message, and so an ONNX file without external data, cannot be larger.
+LARGEST_FILE = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFolder:
+    """A model's description, its serving graph (fp32 ONNX) and the response graph beside it; where
+    it takes texts, its tokenizer; and where training wrote one, its provenance.
+    """
+
+    config: ModelConfig
+    serving: bytes
+    response: bytes
+    tokenizer: bytes | None = None
+    origin: Origin | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> "SourceFolder":
+        """Reads exactly `model.json`, `serving.onnx` and `response.onnx`, and a text model's
+        `tokenizer.json`, and checks them; `provenance.json`, where it is there, must be of
+        exactly these files.
+
+        Raises: FILE_MISSING, FILE_SURPLUS, PATH_UNSAFE for what is not a plain file,
+        FILE_TOO_LARGE, EVIDENCE_MISMATCH, DOCUMENT_MALFORMED, and what `check` raises.
+        """
+        try:
+            present = {entry.name for entry in path.iterdir()}
+        except OSError as error:
+            raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error
+        if missing := sorted(set(NAMES) - present):
+            raise Refusal(Reason.FILE_MISSING, f"{path} lacks {', '.join(missing)}")
+        if surplus := sorted(present - {*NAMES, TOKENIZER, ORIGIN}):
+            named = f"{surplus[0]} and {len(surplus) - 1} more" if surplus[1:] else surplus[0]
+            raise Refusal(Reason.FILE_SURPLUS, f"{path} may not hold {named}")
+        files = {name: read_plain_file(path / name) for name in sorted(present)}
+        stated = files.pop(ORIGIN, None)
+        origin = None if stated is None else Origin.decode(stated)
+        if origin is not None:
+            origin.check(files)
+        source = cls(
+            config=ModelConfig.read(files[CONFIG]),
+            serving=files[SERVING],
+            response=files[RESPONSE],
+            tokenizer=files.get(TOKENIZER),
+            origin=origin,
+        )
+        source.check()
+        return source
+
+    def check(self) -> None:
+        """Checks that the graphs are the described model's, and one another's.
+
+        1. Both are whole ONNX models (FORMAT_REFUSED, EXTERNAL_DATA), none an exported copy
+           (COPY_REFUSED).
+        2. The serving graph has the described input and output (GRAPH_MISMATCH).
+        3. The response graph meets its contract for these sizes (GRAPH_MISMATCH).
+        4. Both hold the same weights under the same names (GRAPH_MISMATCH).
+        5. There is a tokenizer just where texts come in, and it loads (FILE_MISSING, FILE_SURPLUS,
+           FILE_TOO_LARGE, FORMAT_REFUSED, GRAPH_MISMATCH).
+        """
+        # 1.
+        serving = parse_model(self.serving)
+        check_no_copy(SERVING, check_source(SERVING, MemoryBytes(self.serving)))
+        response = parse_model(self.response)
+        # 2.
+        inputs = (self.config.input,) if self.config.tokens is None else _ANY_TOKENS
+        _check_values(serving.graph.input, inputs)
+        _check_values(serving.graph.output, (self.config.output,))
+        # 3.
+        check_response(response, self.config)
+        # 4.
+        check_same_parameters(serving, response)
+        # 5.
+        check_tokenizer(self.config, self.tokenizer)
+        form_of(self.config, self.tokenizer)
+
+
+def _check_values(values: Sequence[onnx.ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
+    found = {value.name: value.type.tensor_type.shape.dim for value in values}
+    if found.keys() != {spec.name for spec in specs}:
+        raise Refusal(Reason.GRAPH_MISMATCH, f"the serving graph has {sorted(found)}")
+    for spec in specs:
+        dims = found[spec.name]
+        stated = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+        if stated != spec.shape:
+            raise Refusal(Reason.GRAPH_MISMATCH, f"{spec.name} is {stated}, not {spec.shape}")
+
+
+def read_plain_file(path: Path) -> bytes:
+    """A file's bytes; no link is followed, so that nothing outside the folder is published.
+
+    Raises: FILE_MISSING, PATH_UNSAFE, FILE_TOO_LARGE.
+    """
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Refusal(Reason.PATH_UNSAFE, f"{path} is not a plain file")
+        if status.st_size > LARGEST_FILE:
+            raise Refusal(Reason.FILE_TOO_LARGE, f"{path}: {status.st_size} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise Refusal(Reason.FILE_MISSING, f"{path}: {error.strerror}") from error

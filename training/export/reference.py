@@ -1,0 +1,161 @@
+"""How clean rows of each class lie in a model's layers: what a row is held against.
+
+A row that an attack has carried over a boundary is answered as one class and looks, before the
+boundary, like another (Lee et al., arXiv 1807.03888; Papernot and McDaniel, arXiv 1803.04765). For
+the input and for what enters each fully connected layer, the rows of a class are described by a
+Gaussian among the leading principal components. Of the training rows only these moments are kept.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+# Principal components at most; and of each class's covariance, the shares that are taken from all
+# classes together and from a sphere, since a class has few rows.
+_COMPONENTS = 40
+_POOLED = 0.5
+_SPHERE = 0.15
+_PREFIX = "reference"
+_FAR = 1e30
+_TINY = 1e-6
+FEATURES = 4
+"""How many features each layer gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLayer:
+    """`mean` [D] and `basis` [D, K] lead to K components; `whitening` [K, C * K] and `center`
+    [C * K] from there to where each class is a standard Gaussian.
+    """
+
+    mean: torch.Tensor
+    basis: torch.Tensor
+    whitening: torch.Tensor
+    center: torch.Tensor
+
+    @classmethod
+    def fit(cls, rows: torch.Tensor, y: torch.Tensor, classes: int) -> Self:
+        """From rows [n, D] with their classes y [n], of which each has one row at least."""
+        rows = rows.double()
+        mean = rows.mean(0)
+        count = min(_COMPONENTS, *rows.shape)
+        basis = torch.linalg.svd(rows - mean, full_matrices=False).Vh[:count].T
+        z = (rows - mean) @ basis
+        parts = [z[y == label] for label in range(classes)]
+        covariances = [_covariance(part) for part in parts]
+        pooled = torch.stack(
+            [len(part) / len(z) * each for part, each in zip(parts, covariances, strict=True)]
+        ).sum(0)
+        factors, centers = [], []
+        for part, own in zip(parts, covariances, strict=True):
+            mixed = (1 - _POOLED) * own + _POOLED * pooled
+            sphere = torch.eye(count) * (mixed.trace() / count + _TINY)
+            precision = torch.linalg.inv((1 - _SPHERE) * mixed + _SPHERE * sphere)
+            factors.append(torch.linalg.cholesky(precision))
+            centers.append(part.mean(0) @ factors[-1])
+        found = mean, basis, torch.cat(factors, 1), torch.cat(centers)
+        return cls(*(each.float().contiguous() for each in found))
+
+    def features(self, rows: torch.Tensor, own: torch.Tensor) -> list[torch.Tensor]:
+        """How far rows [n, D] lie from the class that `own` [n, C] marks and from the next one, by
+        how much the first exceeds the second, and what no component holds; each [n, 1].
+        """
+        centered = rows - self.mean
+        z = centered @ self.basis
+        white = z @ self.whitening - self.center
+        squares = (white * white).unflatten(1, (own.shape[1], -1)).sum(-1)
+        near = torch.where(own, squares, 0.0).sum(1, keepdim=True)
+        other = torch.where(own, _FAR, squares).amin(1, keepdim=True)
+        rest = (centered * centered).sum(1, keepdim=True) - (z * z).sum(1, keepdim=True)
+        return [
+            (near + 1).log(),
+            (other + 1).log(),
+            (near - other) / (near + other + _TINY).sqrt(),
+            (rest.clamp(min=0) + _TINY).sqrt(),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class CleanReference:
+    """The layers that are watched: of rows of numbers the input first."""
+
+    layers: tuple[ReferenceLayer, ...]
+
+    @classmethod
+    def fit(cls, layers: Sequence[torch.Tensor], y: npt.NDArray[np.int64], classes: int) -> Self:
+        """From each layer's training rows [n, D] with their classes y [n]; each class has rows."""
+        labels = torch.from_numpy(y)
+        return cls(tuple(ReferenceLayer.fit(each, labels, classes) for each in layers))
+
+    @classmethod
+    def of_rows(
+        cls, module: torch.nn.Module, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]
+    ) -> Self:
+        """From training rows x [n, ...] with their classes y [n] and a classifier of them."""
+        rows = torch.from_numpy(x)
+        with torch.no_grad(), watched(module) as entered:
+            classes = module(rows).shape[1]
+            layers = [rows.flatten(1), *behind(rows, entered)]
+        return cls.fit(layers, y, classes)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Its tensors by the names that they have in a graph."""
+        return {
+            f"{_PREFIX}.{at}.{each.name}": getattr(layer, each.name)
+            for at, layer in enumerate(self.layers)
+            for each in fields(ReferenceLayer)
+        }
+
+    @classmethod
+    def of(cls, state: Mapping[str, torch.Tensor]) -> Self:
+        """From what `state` gave, or what stands in its place while a graph is traced."""
+        names = [each.name for each in fields(ReferenceLayer)]
+        return cls(
+            tuple(
+                ReferenceLayer(*(state[f"{_PREFIX}.{at}.{name}"] for name in names))
+                for at in range(len(state) // len(names))
+            )
+        )
+
+    def features(self, layers: Sequence[torch.Tensor], own: torch.Tensor) -> list[torch.Tensor]:
+        """`FEATURES` for each of these layers, each [n, 1]."""
+        found = []
+        for layer, rows in zip(self.layers, layers, strict=True):
+            found += layer.features(rows, own)
+        return found
+
+
+@contextmanager
+def watched(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
+    """What enters each fully connected layer, one vector a row, is in the list after a forward."""
+    entered: list[torch.Tensor] = []
+
+    def note(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if given[0].dim() == 2:
+            entered.append(given[0])
+
+    hooks = [
+        each.register_forward_pre_hook(note)
+        for each in module.modules()
+        if isinstance(each, torch.nn.Linear)
+    ]
+    try:
+        yield entered
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def behind(x: torch.Tensor, entered: list[torch.Tensor]) -> list[torch.Tensor]:
+    """What `entered` in one forward, but for the rows x themselves."""
+    return [each for each in entered if each is not x]
+
+
+def _covariance(rows: torch.Tensor) -> torch.Tensor:
+    centered = rows - rows.mean(0)
+    return centered.T @ centered / len(rows)

@@ -1,0 +1,173 @@
+"""The networks that a recipe may name, as `training.steps.descent` and the exporters take them."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+
+from sealgate.reasons import Reason, Refusal
+from training.data.material import Rows, SourceRows, vocabulary_size
+from training.models import checkpoints
+from training.models.decoder import Decoder, next_right
+from training.models.encoder import EncoderSize, TextClassifier, load_bert
+from training.models.long_encoder import (
+    AttentionReach,
+    FrequentWordEmbedding,
+    lengthened,
+    most_frequent,
+)
+from training.recipe import recipe
+from training.recipe.recipe import StudentSection
+
+
+class StudentNetwork(Protocol):
+    """A classifier that shows the vector on which its head decides."""
+
+    def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """From rows x [n, ...] to vectors [n, width] and logits [n, C]."""
+        ...
+
+
+class _Headed(nn.Module):
+    """Layers under a linear head."""
+
+    body: nn.Sequential
+    head: nn.Linear
+
+    def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        vectors = self.body(x)
+        return vectors, self.head(vectors)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.answers(x)[1]
+        return logits
+
+
+class Perceptron(_Headed):
+    """Fully connected layers on rows of `inputs` numbers."""
+
+    def __init__(self, inputs: int, width: int, layers: int, classes: int) -> None:
+        super().__init__()
+        parts: list[nn.Module] = [nn.Flatten()]
+        for size in (inputs, *[width] * (layers - 1)):
+            parts += [nn.Linear(size, width), nn.ReLU()]
+        self.body = nn.Sequential(*parts)
+        self.head = nn.Linear(width, classes)
+
+
+class Convolution(_Headed):
+    """`layers` times 3 x 3 convolutions and 2 x 2 maxima on images [channels, side, side]; each
+    has twice the channels of the one before, the last `width`.
+    """
+
+    def __init__(self, row: tuple[int, ...], width: int, layers: int, classes: int) -> None:
+        super().__init__()
+        channels, side = row[0], row[1]
+        parts: list[nn.Module] = []
+        for at in reversed(range(layers)):
+            wide = max(width >> at, 1)
+            parts += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+            channels, side = wide, side // 2
+        self.body = nn.Sequential(*parts, nn.Flatten())
+        self.head = nn.Linear(channels * side * side, classes)
+
+
+def make(asked: StudentSection, read: SourceRows, seen: Rows | None = None) -> nn.Module:
+    """The network, with weights at random (of torch's generator) or of the encoder at its path.
+
+    `seen` are rows of tokens [n, s], of which an encoder with a vocabulary keeps the most frequent.
+    Raises: RECIPE_INVALID, CHECKPOINT_REFUSED.
+    """
+    classes = len(read.names)
+    if asked.kind == recipe.ENCODER:
+        module = _encoder(asked, read, seen, classes)
+        return _windowed(module, asked, read) if asked.attention == recipe.WINDOW else module
+    if asked.kind == recipe.DECODER:
+        size = vocabulary_size(read.tokenizer or b"")
+        return Decoder(size, read.x.shape[1], asked.width, asked.layers, asked.heads)
+    row = read.x.shape[1:]
+    if asked.kind == recipe.PERCEPTRON:
+        return Perceptron(int(torch.Size(row).numel()), asked.width, asked.layers, classes)
+    if min(row[1:]) >> asked.layers == 0:
+        raise Refusal(Reason.RECIPE_INVALID, f"{asked.layers} layers leave nothing of {row}")
+    return Convolution(row, asked.width, asked.layers, classes)
+
+
+def _encoder(
+    asked: StudentSection, read: SourceRows, seen: Rows | None, classes: int
+) -> TextClassifier:
+    if asked.path is not None:
+        return encoder_from(asked.path, classes)
+    if read.tokens is None:
+        raise Refusal(Reason.RECIPE_INVALID, "an encoder takes texts")
+    positions = max(read.tokens.most, 32)
+    size = EncoderSize(
+        read.tokens.vocabulary,
+        positions,
+        asked.width,
+        4 * asked.width,
+        asked.layers,
+        asked.heads,
+    )
+    if not asked.vocabulary:
+        return TextClassifier(size, classes)
+    if seen is None:
+        raise ValueError("a vocabulary is of the rows that are seen")
+    kept = most_frequent(seen, asked.vocabulary)
+    module = TextClassifier(replace(size, vocabulary=len(kept) + 1), classes)
+    module.words = FrequentWordEmbedding(kept, size.vocabulary, asked.width)
+    return module
+
+
+def _windowed(module: TextClassifier, asked: StudentSection, read: SourceRows) -> TextClassifier:
+    """The same, which attends by windows in texts that are long enough."""
+    most = max(read.x.shape[1], 32)
+    reach = AttentionReach(asked.whole, asked.block)
+    return lengthened(module, most + -most % asked.block, reach)
+
+
+def encoder_from(folder: Path, classes: int) -> TextClassifier:
+    """A BERT that was imported, under a new head. Raises CHECKPOINT_REFUSED for another family."""
+    config = checkpoints.read_config(folder)
+    if config.get("model_type") != "bert":
+        raise Refusal(Reason.CHECKPOINT_REFUSED, "only a BERT can be a student's beginning")
+    names = ("vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size")
+    try:
+        sizes = [config[name] for name in (*names, "num_hidden_layers", "num_attention_heads")]
+        module = TextClassifier(EncoderSize(*sizes), classes)
+        load_bert(module, _unprefixed(folder))
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, "its weights are not those of a BERT") from error
+    return module
+
+
+def _unprefixed(folder: Path) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(path)
+    return {name.removeprefix("bert."): tensor.float() for name, tensor in tensors.items()}
+
+
+def logits_of(module: nn.Module, x: torch.Tensor, batch: int = 256) -> torch.Tensor:
+    """Logits [n, C] of rows [n, ...], in evaluation mode."""
+    was, _ = module.training, module.eval()
+    with torch.no_grad():
+        found = torch.cat([module.answers(part)[1] for part in x.split(batch)])
+    module.train(was)
+    return found
+
+
+def accuracy(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
+    """The share of rows that the module gets right; a decoder's rows are all places of x [n, s]."""
+    if isinstance(module, Decoder):
+        return next_right(module, x)
+    return float((logits_of(module, x).argmax(1) == y).float().mean())
+
+
+def probabilities(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What the module says of rows, [n, C]."""
+    return functional.softmax(logits_of(module, x), 1)

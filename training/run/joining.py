@@ -1,0 +1,80 @@
+"""More rows for a classifier that looks for one class in windows of texts.
+
+A window of a long text, or of a chat, may begin and end anywhere, and hold much beside what is
+looked for. So rows of the train slice are put in a row, two to five of them: of the other classes
+alone, or one of the class that is looked for among them; and cut to a window at random, in which
+that one stands whole.
+"""
+
+import numpy as np
+import torch
+
+from inference.text import tokens
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokens import Ids
+from sealgate.reasons import Reason, Refusal
+from training.data.material import NO_LABEL, Classes, RunData
+from training.recipe.sections import RecipeStep
+from training.steps.descent import TaughtRows
+from training.steps.distillation import TrainingBatch
+
+_FEWEST, _MOST = 2, 5
+# One in so many has a row of the class that is looked for: most of a long text is none.
+_EVERY = 5
+
+
+def given(
+    step: RecipeStep, corpus: TaughtRows, material: RunData, label: str, seed: int
+) -> TaughtRows:
+    """What a step trains on: the train slice, or that with joined rows. Raises TRAINING_DATA."""
+    return with_joined(material, step.joined, label, seed) if step.joined else corpus
+
+
+def with_joined(material: RunData, times: float, label: str, seed: int) -> TaughtRows:
+    """The labelled rows of the train slice, and `times` as many that are joined, a fifth of them
+    of the class `label`. No teacher has read them.
+
+    Raises TRAINING_DATA where no row has that class, or another one.
+    """
+    read, (x, y) = material.read, material.labelled
+    sought = read.names.index(label) if label in read.names else NO_LABEL
+    if (y == sought).all() or not (y == sought).any():
+        raise Refusal(Reason.TRAINING_DATA, "rows of one class are not joined")
+    if read.tokens is None or read.tokenizer is None:
+        raise ValueError("rows that are joined are windows of texts")
+    joiner = _Joiner(x, y, sought, TextTokenizer.open(read.tokenizer, read.tokens))
+    rows, classes = joiner.rows(round(times * len(y)), np.random.default_rng(seed))
+    every = np.concatenate([x, rows]), np.concatenate([y, classes])
+    return TaughtRows(TrainingBatch(*map(torch.from_numpy, every)))
+
+
+class _Joiner:
+    def __init__(self, x: Ids, y: Classes, sought: int, tokenizer: TextTokenizer) -> None:
+        before, behind = tokenizer.around
+        self._before, self._behind = np.array(before, np.int64), np.array(behind, np.int64)
+        ends = tokens.lengths(x) - len(behind)
+        said = [row[len(before) : end] for row, end in zip(x, ends, strict=True)]
+        self._sought = [at for at in np.flatnonzero(y == sought) if len(said[at])]
+        self._others = [at for at in np.flatnonzero(y != sought) if len(said[at])]
+        self._said, self._y, self._width = said, y, x.shape[1]
+        self._room = self._width - len(before) - len(behind)
+
+    def rows(self, count: int, rng: np.random.Generator) -> tuple[Ids, Classes]:
+        found = [self._row(number % _EVERY == 0, rng) for number in range(count)]
+        rows = np.stack([row for row, _ in found])
+        return rows, np.array([label for _, label in found], np.int64)
+
+    def _row(self, is_sought: bool, rng: np.random.Generator) -> tuple[Ids, int]:
+        chosen = rng.choice(self._others, rng.integers(_FEWEST, _MOST + 1))
+        place = int(rng.integers(len(chosen)))
+        if is_sought:
+            chosen[place] = rng.choice(self._sought)
+        parts = [self._said[at] for at in chosen]
+        begin = sum(map(len, parts[:place]))
+        end = begin + len(parts[place])
+        text = np.concatenate(parts)
+        last = max(0, len(text) - self._room)
+        start = int(rng.integers(min(max(0, end - self._room), last), min(begin, last) + 1))
+        said = (self._before, text[start : start + self._room], self._behind)
+        row = tokens.resized(np.concatenate(said)[np.newaxis], self._width)[0]
+        return row, int(self._y[chosen[place]])

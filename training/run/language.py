@@ -1,0 +1,144 @@
+"""What of a recipe is other where the student is a language model: rows, teacher and results.
+
+The results are a folder in Hugging Face's layout, which `sealgate model publish-generator` takes:
+
+    OUT/model/         config.json, model.safetensors, tokenizer.json, provenance.json
+    OUT/prompts.json   beginnings of the slice `calibration`, for --prompts
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from tokenizers import Tokenizer
+
+from inference.llm.request import CONFIG, TOKENIZER
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.canonical import sha256
+from training.data.material import TRAIN, RunData, SourceRows
+from training.models import checkpoints, families
+from training.models.decoder import Decoder, following, perplexity
+from training.recipe import recipe
+from training.recipe.recipe import SliceSizes, TeacherSection
+from training.run.plots import RunResults
+from training.steps.descent import TaughtRows
+from training.steps.distillation import TrainingBatch
+from training.steps.teachers import tokenizer_in
+
+WEIGHTS, PROMPTS = "model.safetensors", "prompts.json"
+_PROMPT_TOKENS = 16
+Ask = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ProseTask(TaughtRows):
+    """Rows of tokens; `ask` gives a teacher's logits [n (s - 1), V] for some, each time anew, since
+    those for all of them would not fit anywhere.
+    """
+
+    ask: Ask | None = None
+
+    @property
+    def taught(self) -> bool:
+        return self.ask is not None
+
+    def take(self, places: torch.Tensor) -> TrainingBatch:
+        """The rows at `places` [n], each place in them with the class that comes behind it."""
+        x = self.rows.x[places]
+        return TrainingBatch(x, following(x), None if self.ask is None else self.ask(x))
+
+    def labelled(self) -> TaughtRows:
+        """All: what comes next is known."""
+        return self
+
+
+def read_prose(asked: SliceSizes, tokenizer: bytes | None) -> SourceRows:
+    """A text file in rows of `asked.tokens` tokens; what is left at its end is left out.
+
+    Raises: RECIPE_INVALID without a tokenizer, FORMAT_REFUSED for another kind of file in its
+    place; TRAINING_DATA for what is not UTF-8.
+    """
+    if tokenizer is None:
+        raise Refusal(Reason.RECIPE_INVALID, "[data] prose needs a tokenizer")
+    data = asked.place.read_bytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise Refusal(Reason.TRAINING_DATA, f"{asked.place.name} is not UTF-8") from error
+    ids = np.array(opened(tokenizer).encode(text, add_special_tokens=False).ids, np.int64)
+    x = ids[: len(ids) // asked.tokens * asked.tokens].reshape(-1, asked.tokens)
+    return SourceRows(
+        x=x,
+        y=np.zeros(len(x), np.int64),
+        names=(),
+        title=asked.title or asked.place.name,
+        license=asked.license or "unknown",
+        files={asked.place.name: sha256(data)},
+        tokenizer=tokenizer,
+    )
+
+
+def opened(tokenizer: bytes) -> Tokenizer:
+    """Raises FORMAT_REFUSED."""
+    try:
+        return Tokenizer.from_buffer(tokenizer)
+    except Exception as error:
+        # The library raises nothing narrower.
+        raise Refusal(Reason.FORMAT_REFUSED, "not a tokenizer.json") from error
+
+
+def corpus(asked: TeacherSection, material: RunData) -> tuple[TaughtRows, dict[str, str]]:
+    """The training rows and whom to ask about them; and the teacher's digest, by name.
+
+    Raises: RECIPE_INVALID for a teacher of other tokens, CHECKPOINT_REFUSED.
+    """
+    x = torch.from_numpy(np.ascontiguousarray(material.slices[TRAIN][0]))
+    rows = TrainingBatch(x, torch.zeros(len(x), dtype=torch.int64))
+    if asked.kind == recipe.NOBODY or asked.path is None:
+        return ProseTask(rows), {}
+    imported = checkpoints.read_imported(asked.path)
+    if families.family(asked.path) != families.DECODER:
+        raise Refusal(Reason.RECIPE_INVALID, "a decoder learns from a decoder")
+    if tokenizer_in(asked.path) != material.read.tokenizer:
+        raise Refusal(Reason.RECIPE_INVALID, "the teacher cuts texts by another tokenizer")
+    model = families.load(asked.path)
+    size = opened(material.read.tokenizer or b"").get_vocab_size()
+    if model.config.vocab_size < size:
+        raise Refusal(Reason.RECIPE_INVALID, f"the teacher knows {model.config.vocab_size} tokens")
+    return ProseTask(rows, ask_of(model, size)), {f"checkpoint {imported.origin}": imported.digest}
+
+
+def ask_of(model: Any, vocabulary: int) -> Ask:
+    """What a model of transformers says behind each place but the last, of so many tokens."""
+
+    def ask(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            logits = model(input_ids=x, use_cache=False).logits
+        found: torch.Tensor = logits[:, :-1, :vocabulary].flatten(0, 1)
+        return found
+
+    return ask
+
+
+def results(student: Decoder, material: RunData) -> RunResults:
+    """The folder of what was trained, prompts to publish it with, and its perplexity."""
+    tokenizer = material.read.tokenizer or b""
+    tested = torch.from_numpy(np.ascontiguousarray(material.slices["test"][0]))
+    files = {
+        CONFIG: student.config.to_json_string().encode(),
+        # Without this word of its maker transformers does not read it.
+        WEIGHTS: save(student.state_dict(), metadata={"format": "pt"}),
+        TOKENIZER: tokenizer,
+    }
+    begun = material.slices["calibration"][0][:, :_PROMPT_TOKENS].tolist()
+    prompts = [text for text in opened(tokenizer).decode_batch(begun) if text.strip()]
+    report = {
+        "perplexity": perplexity(student, tested),
+        "test_tokens": tested[:, 1:].numel(),
+        "parameters": sum(parameter.numel() for parameter in student.parameters()),
+    }
+    return RunResults(files, (PROMPTS, json.dumps(prompts).encode()), report)

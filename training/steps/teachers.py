@@ -1,0 +1,180 @@
+"""Who a student learns from: what each kind of teacher says of the rows.
+
+checkpoint   a model of transformers that was imported: its own head where it classifies into
+             as many classes, else a head fitted here to its vectors on the labelled rows
+graph        the serving graph of a folder that `sealgate train` or an exporter wrote
+boosting     trees boosted on the labelled rows, for tables
+neighbours   the labels of a few rows, spread from row to row among the nearest of all of them, for
+             tables with very few labels (Zhou et al., NIPS 2003)
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.semi_supervised import LabelSpreading
+
+from publishing.source.folder import SERVING, TOKENIZER, SourceFolder, read_plain_file
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.canonical import sha256
+from training.data.material import TRAIN, RunData
+from training.models import checkpoints
+from training.models.head import fit_head
+from training.recipe import recipe
+from training.recipe.recipe import TeacherSection
+
+_BATCH = 32
+_LEAST_PROBABILITY = 1e-4
+_NEIGHBOURS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherAnswer:
+    """What a teacher says of rows: logits [n, C], and vectors [n, W] where it has some. `parents`
+    are the digests of what it was made of, by name.
+    """
+
+    logits: torch.Tensor
+    vectors: torch.Tensor | None
+    parents: dict[str, str]
+
+
+def tokenizer_in(folder: Path | None) -> bytes | None:
+    """The tokenizer that comes with an imported checkpoint, if one does."""
+    if folder is None or not (folder / TOKENIZER).is_file():
+        return None
+    return read_plain_file(folder / TOKENIZER)
+
+
+def digest(asked: TeacherSection) -> str:
+    """Of what the teacher is read from, "" for one that is made here. Raises what a folder is
+    refused for.
+    """
+    if asked.path is None:
+        return ""
+    if asked.kind == recipe.GRAPH:
+        return sha256(read_plain_file(asked.path / SERVING))
+    return checkpoints.read_imported(asked.path).digest
+
+
+def teach(
+    asked: TeacherSection, material: RunData, seed: int, megabytes: float = 0.0
+) -> TeacherAnswer:
+    """What the teacher says of the train slice; a checkpoint may be spread over devices that hold
+    so many `megabytes` each (`training.recipe.sections`).
+
+    Raises: RECIPE_INVALID for a teacher of other rows or classes; CHECKPOINT_REFUSED, and what a
+    folder is refused for.
+    """
+    rows = material.slices[TRAIN][0]
+    path = asked.path or Path()
+    if asked.kind == recipe.GRAPH:
+        return _graph(path, rows, material)
+    if asked.kind == recipe.BOOSTING:
+        return _boosting(rows, material, seed)
+    if asked.kind == recipe.NEIGHBOURS:
+        return _neighbours(material)
+    if material.read.tokenizer != tokenizer_in(path):
+        raise Refusal(Reason.RECIPE_INVALID, "the teacher cuts texts by another tokenizer")
+    return _checkpoint(path, rows, material, megabytes)
+
+
+def _graph(path: Path, rows: np.ndarray, material: RunData) -> TeacherAnswer:
+    source = SourceFolder.read(path)
+    if source.config.labels != material.read.names or source.config.tokens is not None:
+        raise Refusal(Reason.RECIPE_INVALID, "the teacher knows other classes, or takes texts")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        source.serving, options, providers=["CPUExecutionProvider"]
+    )
+    if rows.shape[1:] != source.config.input.row:
+        raise Refusal(Reason.RECIPE_INVALID, f"the teacher takes rows {source.config.input.row}")
+    parts = np.split(rows, range(256, len(rows), 256))
+    logits = np.concatenate([session.run(None, {"x": part})[0] for part in parts])
+    return TeacherAnswer(torch.from_numpy(logits), None, {"teacher": sha256(source.serving)})
+
+
+def _boosting(rows: np.ndarray, material: RunData, seed: int) -> TeacherAnswer:
+    x, y = material.labelled
+    trees = HistGradientBoostingClassifier(random_state=seed)
+    trees.fit(x.reshape(len(x), -1), y)
+    told = trees.predict_proba(rows.reshape(len(rows), -1)).clip(min=_LEAST_PROBABILITY)
+    logits = torch.from_numpy(np.log(told)).float()
+    # Trees follow from the rows, the seed and scikit-learn, all of which are recorded.
+    return TeacherAnswer(logits, None, {})
+
+
+def _neighbours(material: RunData) -> TeacherAnswer:
+    rows, y = material.slices[TRAIN]
+    spread = LabelSpreading(kernel="knn", n_neighbors=min(_NEIGHBOURS, len(rows)), max_iter=100)
+    spread.fit(rows.reshape(len(rows), -1), y)
+    # Rows that no label reaches have nothing but zeros.
+    told = spread.label_distributions_.clip(min=_LEAST_PROBABILITY)
+    return TeacherAnswer(torch.from_numpy(np.log(told)).float(), None, {})
+
+
+def _checkpoint(path: Path, rows: np.ndarray, material: RunData, megabytes: float) -> TeacherAnswer:
+    imported = checkpoints.read_imported(path)
+    config = json.loads((path / checkpoints.CONFIG).read_bytes())
+    classes = len(material.read.names)
+    own_head = "ForSequenceClassification" in "".join(config.get("architectures") or [])
+    with TemporaryDirectory() as disk:
+        model = _loaded(path, own_head, spread_over(megabytes, disk) if megabytes else {})
+        vectors, logits = _ask(model, rows, own_head)
+    if logits is None or logits.shape[1] != classes:
+        place = torch.from_numpy(material.slices[TRAIN][1]) >= 0
+        y = torch.from_numpy(material.labelled[1])
+        weight, bias = fit_head(vectors[place], y, classes)
+        logits = vectors @ weight.T + bias
+    return TeacherAnswer(logits, vectors, {f"checkpoint {imported.origin}": imported.digest})
+
+
+def spread_over(megabytes: float, disk: str) -> dict[str, Any]:
+    """How transformers is told, for accelerate, to fill each device, and then the folder `disk`."""
+    devices: list[int | str] = [*range(torch.cuda.device_count()), "cpu"]
+    room = {device: int(megabytes * 1e6) for device in devices}
+    return {"device_map": "auto", "max_memory": room, "offload_folder": disk}
+
+
+def _loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
+    from transformers import AutoModel, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+    kind = AutoModelForSequenceClassification if own_head else AutoModel
+    try:
+        model = kind.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, use_safetensors=True, **spread
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise Refusal(Reason.CHECKPOINT_REFUSED, "transformers cannot load it") from error
+    return model.eval()
+
+
+def _ask(model: Any, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Mean vectors of the last layer [n, W], and the logits of the model's own head."""
+    vectors, logits = [], []
+    # Rows of a length together, or each would cost what the longest beside it does.
+    order = torch.from_numpy(np.argsort((rows >= 0).sum(1), kind="stable"))
+    for part in torch.from_numpy(rows)[order].split(_BATCH):
+        ids = part[:, : int((part >= 0).sum(1).max())]
+        mask = (ids >= 0).to(torch.int64)
+        with torch.no_grad():
+            told = model(
+                input_ids=ids.clamp(min=0), attention_mask=mask, output_hidden_states=own_head
+            )
+        hidden = told.hidden_states[-1] if own_head else told.last_hidden_state
+        vectors.append((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+        if own_head:
+            logits.append(told.logits)
+    back = torch.argsort(order)
+    return torch.cat(vectors)[back], torch.cat(logits)[back] if own_head else None
