@@ -79,9 +79,9 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._limits = config.limits
-        self._authenticator = CallAuthenticator.of(config, now)
-        self._stream_limiter = StreamLimiter(config.limits)
-        self._quotas = QuotaLimiter.of(config.quotas, config.quota_store)
+        self.authenticator = CallAuthenticator.of(config, now)
+        self.stream_limiter = StreamLimiter(config.limits)
+        self.quotas = QuotaLimiter.of(config.quotas, config.quota_store)
         bounds = Bounds.of(config.limits)
         self._connections = GrpcConnections(bounds, lambda: self._grpc_ports.values())
         interceptor = self._new_interceptor(config)
@@ -89,39 +89,39 @@ class Gateway:
         self._server = new_server(config.limits, interceptor, room)
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
         tls = ServerTls.of(config.tls)
-        http = self._http = HttpListeners(config, tls, interceptor)
+        http = self.http = HttpListeners(config, tls, interceptor)
         self._grpc_ports = listen(self._server, config, tls)
         self.ports = self._grpc_ports | http.ports
         try:
-            self._store = store = GatewayStore.open(config, now)
+            self.store = store = GatewayStore.open(config, now)
         except BaseException:
             self._server.stop(None)
             http.finish()
             raise
-        self._running = Backends.open(config, store.roots, now)
-        self.engine = self._running.engine
+        self.backends = Backends.open(config, store.roots, now)
+        self.engine = self.backends.engine
         self.recorder = AuditRecorder(store.answers, store.subjects)
-        self._drift = DriftWatch(store.registry.drifts, store.answers.origin)
-        self._watch = self._new_watch(interceptor)
+        self.drift = DriftWatch(store.registry.drifts, store.answers.origin)
+        self.registry_sync = self._new_watch(interceptor)
         guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
-        self._rollout = Rollout(self.engine, self.recorder, store.registry.pointers, now, guard_key)
-        self._sessions = open_sessions(config.sessions)
+        self.rollout = Rollout(self.engine, self.recorder, store.registry.pointers, now, guard_key)
+        self.sessions = open_sessions(config.sessions)
         self._features = FeatureKeeper(config.features, now)
         self._rights = Rights(self.policy, config.gateway.environment)
         self._enforcement = Enforcement(
             self.engine, self.policy, self._rights, store.registry.allowances
         )
         self._health = HealthService(self.engine, interceptor.admit, self._rights)
-        self._watches = EventStreams.over(
+        self.event_streams = EventStreams.over(
             store.registry, store.answers, interceptor.admit, self._rights, config.limits
         )
         logs, often = list(store.logs().values()), config.limits.anchor_every
-        self._witnesses = WitnessUpdater(config.witnesses, logs, store.witnessed, store.halt, often)
-        self._predict = self._new_predict()
+        self.witnesses = WitnessUpdater(config.witnesses, logs, store.witnessed, store.halt, often)
+        self.inference = self._new_predict()
         self._generate = self._new_generate()
         self._add_services()
-        self._metrics = self._new_metrics(config, interceptor, tls)
-        self.ports |= self._metrics.ports
+        self.metrics = self._new_metrics(config, interceptor, tls)
+        self.ports |= self.metrics.ports
 
     def policy(self) -> Policy:
         """The policy in force. Raises: POLICY_INVALID where none could be established."""
@@ -132,66 +132,66 @@ class Gateway:
 
     def start(self) -> None:
         """Load what is live, then answer. Raises: POLICY_INVALID and whatever the registry says."""
-        self._metrics.start()
-        self._watch.start()
+        self.metrics.start()
+        self.registry_sync.start()
         self.policy()
-        self._authenticator.start(self._store.registry)
+        self.authenticator.start(self.store.registry)
         for service in ("", *(service.full_name for service in SERVICES)):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        self._stream_limiter.start()
-        self._watches.start()
-        self._witnesses.start()
-        self._rollout.start()
+        self.stream_limiter.start()
+        self.event_streams.start()
+        self.witnesses.start()
+        self.rollout.start()
         self._features.start()
         self._connections.start()
         self._server.start()
-        self._http.start()
-        self._metrics.readiness.phase = Phase.SERVING
+        self.http.start()
+        self.metrics.readiness.phase = Phase.SERVING
 
     def stop(self) -> None:
         """Drain: answer what is in progress, refuse the rest, record everything, and end."""
-        self._metrics.readiness.phase = Phase.DRAINING
+        self.metrics.readiness.phase = Phase.DRAINING
         self._health.enter_graceful_shutdown()
-        self._witnesses.stop()
-        self._watches.stop()
-        self._http.finish()
+        self.witnesses.stop()
+        self.event_streams.stop()
+        self.http.finish()
         self._server.stop(self._limits.drain).wait()
         self._connections.stop()
-        self._http.stop()
+        self.http.stop()
         self._generate.wait(self._limits.drain)
-        self._stream_limiter.stop()
-        self._rollout.stop()
+        self.stream_limiter.stop()
+        self.rollout.stop()
         self.engine.close(self._limits.drain)
         self.recorder.close(self._limits.drain)
-        self._watch.stop()
-        self._running.close()
-        self._sessions.close()
+        self.registry_sync.stop()
+        self.backends.close()
+        self.sessions.close()
         self._features.stop()
-        self._authenticator.close()
-        self._metrics.stop()
-        self._store.close()
+        self.authenticator.close()
+        self.metrics.stop()
+        self.store.close()
 
     def _new_interceptor(self, config: GatewayConfig) -> AuthInterceptor:
         return AuthInterceptor(
-            NotingAuthenticator(self._authenticator, self._connections),
+            NotingAuthenticator(self.authenticator, self._connections),
             self.policy,
             self._record_refusal,
             self._record_read,
-            self._stream_limiter,
-            self._quotas,
+            self.stream_limiter,
+            self.quotas,
             config.limits.message_bytes,
         )
 
     def _new_watch(self, interceptor: AuthInterceptor) -> RegistrySync:
         return RegistrySync(
-            self._store.registry,
+            self.store.registry,
             self.engine,
-            self._store.answers,
+            self.store.answers,
             interceptor.counted_refusals,
             self._limits.anchor_every,
-            self._store.remember,
-            self._running.shown,
-            self._drift.report,
+            self.store.remember,
+            self.backends.shown,
+            self.drift.report,
         )
 
     def _new_predict(self) -> InferencePipeline:
@@ -199,8 +199,8 @@ class Gateway:
             self.engine,
             self.recorder,
             self._enforcement,
-            Observation(self.policy, self._sessions, self._drift, self._features),
-            self._rollout,
+            Observation(self.policy, self.sessions, self.drift, self._features),
+            self.rollout,
             now,
             self._limits.deadline,
         )
@@ -210,10 +210,10 @@ class Gateway:
             self.engine,
             self.recorder,
             self._enforcement,
-            self._quotas,
+            self.quotas,
             now,
             self._limits.generation,
-            self._predict.unresolved,
+            self.inference.unresolved,
         )
 
     def _new_metrics(
@@ -223,39 +223,39 @@ class Gateway:
             config,
             self.engine,
             self.recorder,
-            self._store,
-            self._predict,
+            self.store,
+            self.inference,
             interceptor,
             tls,
-            self._http.answers,
-            self._drift,
-            self._sessions,
+            self.http.answers,
+            self.drift,
+            self.sessions,
         )
 
     def _add_services(self) -> None:
-        withdrawn = self._drift.withdrawn
+        withdrawn = self.drift.withdrawn
         inference = InferenceService(
-            self.engine, self._predict, self._generate, self._rights, withdrawn
+            self.engine, self.inference, self._generate, self._rights, withdrawn
         )
         add_GRPCInferenceServiceServicer_to_server(inference, self._server)
-        self._http.serve(inference)
-        registry = self._store.registry
+        self.http.serve(inference)
+        registry = self.store.registry
         add_RegistryServiceServicer_to_server(
-            RegistryService(registry, self._rights, self._watches.changes), self._server
+            RegistryService(registry, self._rights, self.event_streams.changes), self._server
         )
         add_UploadServiceServicer_to_server(
-            UploadService(self._store.uploads, self._rights), self._server
+            UploadService(self.store.uploads, self._rights), self._server
         )
         add_PolicyServiceServicer_to_server(PolicyService(registry.policies), self._server)
-        credentials = CredentialService(registry, self._authenticator.api_keys)
+        credentials = CredentialService(registry, self.authenticator.api_keys)
         add_CredentialServiceServicer_to_server(credentials, self._server)
-        answers = OwnAnswers(self._store.answers.origin, self.recorder, registry.erasures)
+        answers = OwnAnswers(self.store.answers.origin, self.recorder, registry.erasures)
         add_LogServiceServicer_to_server(
             LogService(
-                self._store.logs(),
-                self._watches.logs,
+                self.store.logs(),
+                self.event_streams.logs,
                 answers.open,
-                self._store.witnessed,
+                self.store.witnessed,
                 answers.erase,
                 self._rights,
             ),

@@ -31,7 +31,7 @@ class Database:
     """An open database whose tables are those of `family` at their newest revision."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._postgres = _postgres() if engine.dialect.name == "postgresql" else None
         self._writers = engine.execution_options(**{sqlite.WRITES: True})
         self._readers = (
@@ -116,7 +116,7 @@ class Database:
             return ()
         with _refusing(Reason.REGISTRY_UNAVAILABLE), self._watch_lock:
             if self._version is None:
-                self._version = sqlite.DataVersion(self._engine)
+                self._version = sqlite.DataVersion(self.engine)
             return (self._version.read(),)
 
     def purge(self, *tables: Table, rewrite: bool = False, seconds: float = PURGE_SECONDS) -> None:
@@ -129,13 +129,13 @@ class Database:
         """
         with _refusing(Reason.ERASURE_UNFINISHED):
             if self._postgres:
-                self._postgres.vacuum(self._engine, tables, rewrite)
-            elif not sqlite.purge(self._engine, rewrite, seconds):
+                self._postgres.vacuum(self.engine, tables, rewrite)
+            elif not sqlite.purge(self.engine, rewrite, seconds):
                 raise Refusal(Reason.ERASURE_UNFINISHED, "others read the write-ahead log")
 
     def changes(self) -> Changes:
         """What tells when to ask for the change token again."""
-        return self._postgres.Listener(self._engine) if self._postgres else Poll()
+        return self._postgres.Listener(self.engine) if self._postgres else Poll()
 
     def _patience(self, connection: Connection) -> AbstractContextManager[None]:
         return self._postgres.patience(connection) if self._postgres else nullcontext()
@@ -145,7 +145,7 @@ class Database:
             if self._version is not None:
                 self._version.close()
                 self._version = None
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 @contextmanager

@@ -130,8 +130,8 @@ class Listener:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = create_engine(engine.url, poolclass=NullPool, connect_args=_REACHING)
-        event.listen(self._engine, "do_connect", _connected)
+        self.engine = create_engine(engine.url, poolclass=NullPool, connect_args=_REACHING)
+        event.listen(self.engine, "do_connect", _connected)
         self._connection: psycopg.Connection | None = None
         self._connect_at = 0.0
         self._look_at = 0.0
@@ -162,13 +162,13 @@ class Listener:
     def close(self) -> None:
         """End the connection."""
         self._drop()
-        self._engine.dispose()
+        self.engine.dispose()
 
     def _connect(self) -> None:
         if time.monotonic() < self._connect_at:
             return
         try:
-            pooled = self._engine.raw_connection()
+            pooled = self.engine.raw_connection()
             driver = pooled.driver_connection
             pooled.detach()
             if not isinstance(driver, psycopg.Connection):

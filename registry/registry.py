@@ -62,7 +62,7 @@ class Registry:
         ledger = Ledger(database, log, clock)
         book = PolicyBook(root)
         freshness = FreshnessKeeper(ledger, freshness_signer)
-        self._ledger = ledger
+        self.ledger = ledger
         self._book = book
         self._freshness = freshness
         self._freshness_key = freshness_signer.public
@@ -121,7 +121,7 @@ class Registry:
 
         Raises Refusal: LOG_INCONSISTENT, or as a policy fails to follow.
         """
-        with self._ledger.view() as connection:
+        with self.ledger.view() as connection:
             # 1.
             verified = reconcile(connection, self.log.vkey, progress)
             if verified.size:
@@ -137,12 +137,12 @@ class Registry:
         Raises Refusal: POLICY_INVALID, POLICY_EXPIRED, LOG_INCONSISTENT when the state went
         back, REGISTRY_UNAVAILABLE or RECORD_FAILED.
         """
-        with self._ledger.view() as connection:
-            policy = self._book.read(connection).current(self._ledger.clock())
+        with self.ledger.view() as connection:
+            policy = self._book.read(connection).current(self.ledger.clock())
             if not self._freshness.is_due(connection, policy):
                 return False
         holder = policy.holder(self._freshness_key.keyid)
-        with self._ledger.change(holder.name if holder else "") as unit:
+        with self.ledger.change(holder.name if holder else "") as unit:
             policy = self._book.read_for(unit).current(unit.now)
             if not self._freshness.is_due(unit.connection, policy):
                 # Another gateway was faster.
@@ -158,9 +158,9 @@ class Registry:
         there is one: what it would return to. Raises Refusal: POLICY_INVALID before the first
         policy, LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
         """
-        self._ledger.look()
+        self.ledger.look()
         last = self._freshness.last
-        with self._ledger.view() as connection:
+        with self.ledger.view() as connection:
             chain = self._book.read(connection)
             freshness = newest_envelope(connection, last)
             if freshness is None:
@@ -174,37 +174,37 @@ class Registry:
 
         Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE.
         """
-        return self._ledger.logged()
+        return self.ledger.logged()
 
     @property
     def note(self) -> str:
         """The newest signed checkpoint of the log that was checked here, from memory."""
-        return self._ledger.log.note
+        return self.ledger.log.note
 
     def halt(self, detail: str) -> None:
         """Change nothing and show nothing new any more; see `TileLog.halt`."""
-        self._ledger.log.halt(detail)
+        self.ledger.log.halt(detail)
 
     def change_token(self) -> ChangeToken:
         """A value that differs after every change of state, by whatever process; cheap.
 
         Raises Refusal(REGISTRY_UNAVAILABLE).
         """
-        token = self._ledger.database.change_token()
+        token = self.ledger.database.change_token()
         if token:
             return token
-        with self._ledger.view() as connection:
+        with self.ledger.view() as connection:
             newest = newest_checkpoint(connection, LOG)
             sequence = connection.scalar(select(FRESHNESS.c.sequence))
         return (newest.size if newest else 0, sequence or 0)
 
     def changes(self) -> Changes:
         """What tells when to ask for the change token again."""
-        return self._ledger.database.changes()
+        return self.ledger.database.changes()
 
     def close(self) -> None:
         """Close the database."""
-        self._ledger.database.close()
+        self.ledger.database.close()
 
 
 def _before(connection: Connection, digest: str) -> str | None:

@@ -68,14 +68,14 @@ class SubjectKeys:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         with database.writing() as connection:
             self.index_keys = _index_keys(connection)
             _add_tags(connection, self.index_keys)
             connection.commit()
         # On the request path, so the keys of those met lately stay in memory. What was on its way
         # there when a key was destroyed belongs to an epoch that nobody asks for any more.
-        self._cached = functools.lru_cache(_CACHED)(self._load_or_make)
+        self.cached = functools.lru_cache(_CACHED)(self._load_or_make)
         self._epoch = 0
         self._destroyed: set[str] = set()
 
@@ -101,11 +101,11 @@ class SubjectKeys:
 
         Raises: RECORD_FAILED; LOG_INCONSISTENT where a trigger changes a new one.
         """
-        return self._cached(self._epoch, subject)
+        return self.cached(self._epoch, subject)
 
     def known_key(self, subject: str) -> bytes:
         """The subject's key. Raises: ENTRY_UNKNOWN where it was never made, or is destroyed."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             key = _stored(connection, subject)
         if key is None or key_digest(key) in self._destroyed:
             raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
@@ -113,7 +113,7 @@ class SubjectKeys:
 
     def digest(self, subject: str) -> str | None:
         """The digest of the subject's key, if there is one. Raises: REGISTRY_UNAVAILABLE."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             key = _stored(connection, subject)
         return None if key is None else key_digest(key)
 
@@ -122,7 +122,7 @@ class SubjectKeys:
         wanted, found = list(tags), {}
         for at in range(0, len(wanted), _FOUND_AT_ONCE):
             some = SUBJECT_KEYS.c.tag.in_(wanted[at : at + _FOUND_AT_ONCE])
-            with self._database.reading() as connection:
+            with self.database.reading() as connection:
                 for subject, stored, tag in connection.execute(select(SUBJECT_KEYS).where(some)):
                     key = _as_bytes(stored)
                     if key_digest(key) not in self._destroyed:
@@ -134,7 +134,7 @@ class SubjectKeys:
 
         Raises: RECORD_FAILED; LOG_INCONSISTENT where a trigger undoes it.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             key = _stored(connection, subject)
             connection.execute(delete(SUBJECT_KEYS).where(SUBJECT_KEYS.c.subject == subject))
             _check_stored(connection, subject, None)
@@ -142,20 +142,20 @@ class SubjectKeys:
         if key is not None:
             self._destroyed.add(key_digest(key))
         self._epoch += 1
-        self._cached.cache_clear()
+        self.cached.cache_clear()
 
     def purge(self) -> None:
         """Remove destroyed keys and their subjects from the database's files.
 
         Raises Refusal(ERASURE_UNFINISHED).
         """
-        self._database.purge(SUBJECT_KEYS, rewrite=True)
+        self.database.purge(SUBJECT_KEYS, rewrite=True)
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
     def _load_or_make(self, _epoch: int, subject: str) -> bytes:
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             key = _stored(connection, subject)
             if key is not None and key_digest(key) in self._destroyed:
                 _log.error("a destroyed key was put back: it is destroyed again")
@@ -171,7 +171,7 @@ class SubjectKeys:
 
     def _destroy_again(self) -> None:
         """Destroy the keys that are destroyed already, and what earlier deletions have left."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(select(SUBJECT_KEYS)) if self._destroyed else ()
             again = [
                 row.subject for row in rows if key_digest(_as_bytes(row.key)) in self._destroyed

@@ -159,7 +159,7 @@ class Uploader:
         with ThreadPoolExecutor(self._parallel, thread_name_prefix="upload") as pool:
             try:
                 waiting = [
-                    pool.submit(self._send_file, upload.name, file, paths[file.path], sent, stop)
+                    pool.submit(self.send_file, upload.name, file, paths[file.path], sent, stop)
                     for file in files
                 ]
                 for finished in as_completed(waiting):
@@ -169,7 +169,7 @@ class Uploader:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _send_file(
+    def send_file(
         self,
         name: str,
         file: messages.Upload.File,

@@ -50,23 +50,23 @@ class RedisTokens:
     def __init__(self, store: RedisStorage) -> None:
         self._store = store
         register = store.get_connection().register_script
-        self._take, self._add = register(_TAKE), register(_ADD)
+        self.take_script, self._add = register(_TAKE), register(_ADD)
         self._give_back = register(_GIVE_BACK)
 
     def take(self, key: str, seconds: int, tokens: int, most: int | None) -> TokenReservation:
         """See `TokenCounts`."""
         if most is None:
-            tokens, left = self._run(self._add, key, tokens, seconds)
+            tokens, left = self.run(self._add, key, tokens, seconds)
             return TokenReservation(tokens, left / 1000, "")
         name = secrets.token_hex(8)
-        tokens, left, counted = self._run(self._take, key, name, tokens, most, seconds)
+        tokens, left, counted = self.run(self.take_script, key, name, tokens, most, seconds)
         return TokenReservation(tokens, left / 1000, name if counted else None)
 
     def give_back(self, key: str, place: Any, tokens: int) -> None:
         """See `TokenCounts`."""
-        self._run(self._give_back, key, place, tokens)
+        self.run(self._give_back, key, place, tokens)
 
-    def _run(self, script: Any, key: str, *given: Any) -> Any:
+    def run(self, script: Any, key: str, *given: Any) -> Any:
         try:
             return script([self._store.prefixed_key(f"TOKENS/{key}")], given)
         except self._store.base_exceptions as error:

@@ -60,7 +60,7 @@ class StreamLimiter:
             WaitLimits.STREAM: max(1, share - share // 4),
         }
         self._of_one: Counter[tuple[WaitLimits, str]] = Counter()
-        self._idle = limits.idle
+        self.idle_seconds = limits.idle
         self._longest = {
             WaitLimits.ANONYMOUS: _ANONYMOUS_SECONDS,
             WaitLimits.MESSAGE: limits.deadline,
@@ -71,7 +71,7 @@ class StreamLimiter:
         self.watchers = ThreadPoolExecutor(
             limits.watchers + _DOORKEEPERS, thread_name_prefix="watcher"
         )
-        self._ends: dict[Cancellable, float] = {}
+        self.ends: dict[Cancellable, float] = {}
         self._mutex = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream-limiter", daemon=True)
@@ -100,14 +100,14 @@ class StreamLimiter:
     def idle(self, call: Cancellable) -> Iterator[None]:
         """While the block runs, a call that has a place waits for its other end alone."""
         with self._mutex:
-            end = self._ends[call]
-            self._ends[call] = min(end, time.monotonic() + self._idle)
+            end = self.ends[call]
+            self.ends[call] = min(end, time.monotonic() + self.idle_seconds)
         try:
             yield
         finally:
             with self._mutex:
-                if call in self._ends:
-                    self._ends[call] = end
+                if call in self.ends:
+                    self.ends[call] = end
 
     @contextmanager
     def waiting(self, call: Cancellable, wait: WaitLimits) -> Iterator[None]:
@@ -116,12 +116,12 @@ class StreamLimiter:
         if not room.acquire(blocking=False):
             raise Refusal(Reason.QUEUE_FULL, f"too many wait: {wait.name.lower()}")
         with self._mutex:
-            self._ends[call] = time.monotonic() + self._longest[wait]
+            self.ends[call] = time.monotonic() + self._longest[wait]
         try:
             yield
         finally:
             with self._mutex:
-                del self._ends[call]
+                del self.ends[call]
             room.release()
 
     @contextmanager
@@ -142,6 +142,6 @@ class StreamLimiter:
         while not self._stopping.wait(_SWEEP_SECONDS):
             now = time.monotonic()
             with self._mutex:
-                overdue = [call for call, end in self._ends.items() if now >= end]
+                overdue = [call for call, end in self.ends.items() if now >= end]
             for call in overdue:
                 call.cancel()

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 class Task:
     """A call to be handled. Whoever wants to know of its end says so, before or after it."""
 
-    __slots__ = ("_callbacks", "_came", "_given", "_is_over", "_threads", "_work")
+    __slots__ = ("_callbacks", "_came", "_given", "_threads", "_work", "is_over")
 
     def __init__(
         self, threads: "Threads", work: Callable[..., Any], given: tuple[Any, ...]
@@ -28,7 +28,7 @@ class Task:
         self._given = given
         self._came = time.monotonic()
         self._callbacks: list[Callable[[Any], object]] = []
-        self._is_over = False
+        self.is_over = False
 
     def run(self) -> None:
         self._threads.waited = time.monotonic() - self._came
@@ -36,12 +36,12 @@ class Task:
             self._work(*self._given)
         except BaseException:  # the thread must outlive it; gRPC has caught what handlers raise
             _log.exception("handling a call")
-        self._is_over = True
+        self.is_over = True
         self._tell()
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
         self._callbacks.append(callback)
-        if self._is_over:
+        if self.is_over:
             self._tell()
 
     def _tell(self) -> None:

@@ -34,7 +34,7 @@ class CallAuthenticator:
         self, tokens: TokenVerifier, api_keys: KeyTable, clock: Callable[[], datetime]
     ) -> None:
         """`clock` says whether a client certificate is still valid."""
-        self._tokens = tokens
+        self.tokens = tokens
         self.api_keys = api_keys
         self._clock = clock
 
@@ -49,10 +49,10 @@ class CallAuthenticator:
     def start(self, registry: Registry) -> None:
         """Begin to fetch issuers' keys, and to follow the registry's API keys."""
         self.api_keys.start(registry)
-        self._tokens.start()
+        self.tokens.start()
 
     def close(self) -> None:
-        self._tokens.close()
+        self.tokens.close()
         self.api_keys.close()
 
     def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal:
@@ -77,7 +77,7 @@ class CallAuthenticator:
     ) -> Principal:
         if bearer.startswith(PREFIX):
             return policy.principal(self.api_keys.holder(bearer, policy.rules.freshness_seconds))
-        return _lookup(policy, self._tokens.identity(bearer, certificate, policy.digest))
+        return _lookup(policy, self.tokens.identity(bearer, certificate, policy.digest))
 
 
 def issuer(entry: TokenIssuer) -> Issuer:

@@ -33,7 +33,7 @@ class KeyTable:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._maker = maker
-        self._registry: Registry | None = None
+        self.registry: Registry | None = None
         self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -56,7 +56,7 @@ class KeyTable:
         Raises: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
         """
         if self._maker is not None:
-            self._registry = registry
+            self.registry = registry
             self.follow()
             self._thread.start()
 
@@ -70,7 +70,7 @@ class KeyTable:
 
         Raises: REGISTRY_UNAVAILABLE, LOG_INCONSISTENT.
         """
-        registry = self._registry
+        registry = self.registry
         if registry is None:
             return
         with self._lock:
@@ -102,9 +102,9 @@ class KeyTable:
         return known.holder(text, self._clock())
 
     def _run(self) -> None:
-        if self._registry is None:
+        if self.registry is None:
             return
-        changes = self._registry.changes()
+        changes = self.registry.changes()
         try:
             while not self._stopping.is_set():
                 if changes.wait(_WAIT_SECONDS) and not self._stopping.is_set():

@@ -54,7 +54,7 @@ class RemoteKeys:
         self._fetched_at = 0.0
         self._failure = Refusal(Reason.KEY_SET_UNREACHABLE, f"{name}: not fetched yet")
         self._next_at = clock()
-        self._last_at = clock() - schedule.interval
+        self.last_at = clock() - schedule.interval
         self._rounds = 0
         self._waiting = 0
         self._stopping = False
@@ -119,7 +119,7 @@ class RemoteKeys:
 
     def _await_newer(self) -> None:
         """Have the set fetched unless that was done just now, and wait for it a little."""
-        due = self._clock() >= self._last_at + self._schedule.interval
+        due = self._clock() >= self.last_at + self._schedule.interval
         fetching = self._clock() >= self._next_at
         if not (due or fetching) or self._waiting >= self._schedule.waiters:
             return
@@ -133,8 +133,8 @@ class RemoteKeys:
             self._waiting -= 1
 
     def _done(self, pause: float) -> None:
-        self._last_at = self._clock()
-        self._next_at = self._last_at + pause
+        self.last_at = self._clock()
+        self._next_at = self.last_at + pause
         self._rounds += 1
         self._changed.notify_all()
 

@@ -97,17 +97,17 @@ class TokenVerifier:
     """Verifies bearer tokens of a fixed set of issuers."""
 
     def __init__(self, issuers: list[Issuer], clock: Callable[[], float] = time.time) -> None:
-        self._issuers = {issuer.url: issuer for issuer in issuers}
+        self.issuers = {issuer.url: issuer for issuer in issuers}
         self._clock = clock
         self._verified = VerifiedTokens()
 
     def start(self) -> None:
         """Begin to fetch the keys that have to be fetched."""
-        for issuer in self._issuers.values():
+        for issuer in self.issuers.values():
             issuer.keys.start()
 
     def close(self) -> None:
-        for issuer in self._issuers.values():
+        for issuer in self.issuers.values():
             issuer.keys.close()
 
     def identity(
@@ -142,7 +142,7 @@ class TokenVerifier:
         unverified = UnverifiedToken.read(token)
         if unverified.algorithm not in ALGORITHMS:
             raise Refusal(Reason.TOKEN_ALGORITHM)
-        issuer = self._issuers.get(unverified.issuer)
+        issuer = self.issuers.get(unverified.issuer)
         if issuer is None:
             raise Refusal(Reason.TOKEN_ISSUER)
         unverified.check_times(now)

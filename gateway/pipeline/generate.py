@@ -81,7 +81,7 @@ class GenerationPipeline:
         self._prompt_classifier = PromptClassifier(engine)
         self._unresolved = unresolved
         self._ended = threading.Condition()
-        self._running = 0
+        self.running = 0
 
     def generates(self, model: str) -> bool:
         """Whether a live version of that model is a language model."""
@@ -93,7 +93,7 @@ class GenerationPipeline:
         whoever stops a server ends its calls, and does not wait for what those have yet to do.
         """
         with self._ended:
-            self._ended.wait_for(lambda: not self._running, seconds)
+            self._ended.wait_for(lambda: not self.running, seconds)
 
     def whole(self, request: oip.ModelInferRequest, call: Call) -> oip.ModelInferResponse:
         """The answer in one. Raises: RecordedRefusal; RECORD_FAILED unrecorded."""
@@ -130,7 +130,7 @@ class GenerationPipeline:
         """
         context = GenerationContext(self._clock(), time.monotonic(), streams, full)
         with self._ended:
-            self._running += 1
+            self.running += 1
         # What an error is to the caller that is no refusal.
         reason = Reason.INTERNAL.name
         try:
@@ -157,7 +157,7 @@ class GenerationPipeline:
             ns = round((time.monotonic() - context.began) * 1e9)
             statistics.ended(RequestEnding(context.verdict, reason), ns)
             with self._ended:
-                self._running -= 1
+                self.running -= 1
                 self._ended.notify_all()
 
     def _parts(

@@ -127,7 +127,7 @@ class AuditRecorder:
         """
         try:
             with tracing.span("record"):
-                return self._record(record)
+                return self.write(record)
         except Refusal as refusal:
             # To a caller it is the same whether the log's database is full or gone.
             if refusal.reason is Reason.LOG_FENCED:
@@ -136,7 +136,7 @@ class AuditRecorder:
                 raise Refusal(Reason.RECORD_FAILED, refusal.detail) from refusal
             raise
 
-    def _record(self, record: AuditRecord) -> Receipt:
+    def write(self, record: AuditRecord) -> Receipt:
         values = record.values()
         nonce = secrets.token_bytes(_NONCE_BYTES)
         with self._barrier.recording(record.subject):

@@ -46,12 +46,12 @@ class AutoRollback:
         self._alias_health = alias_health
         self._pointers = pointers
         self._policy = policy
-        self._clock = clock
+        self.clock = clock
         self._signer = signer
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="auto-rollback", daemon=True)
-        self._done: dict[tuple[str, str], str] = {}
-        self._rests_until: dict[tuple[str, str], float] = {}
+        self.done: dict[tuple[str, str], str] = {}
+        self.rests_until: dict[tuple[str, str], float] = {}
         self.held: frozenset[str] = frozenset()
 
     def start(self) -> None:
@@ -66,9 +66,9 @@ class AutoRollback:
         """Act on every breach once."""
         for breach in self._alias_health.breaches():
             place = (breach.model, breach.alias)
-            rests = self._rests_until.get(place, 0.0) > time.monotonic()
-            if not rests and self._done.get(place) != breach.pointer and self._act(breach):
-                self._done[place] = breach.pointer
+            rests = self.rests_until.get(place, 0.0) > time.monotonic()
+            if not rests and self.done.get(place) != breach.pointer and self._act(breach):
+                self.done[place] = breach.pointer
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):
@@ -88,7 +88,7 @@ class AutoRollback:
         except Refusal as refusal:
             if refusal.reason in _PASSING:
                 rest = breach.limits.window_seconds
-                self._rests_until[breach.model, breach.alias] = time.monotonic() + rest
+                self.rests_until[breach.model, breach.alias] = time.monotonic() + rest
                 _log.error("%s is not rolled back yet: %s", name, refusal)
                 return False
             if refusal.reason is Reason.SEQUENCE_STALE:
@@ -122,7 +122,7 @@ class AutoRollback:
             returns_to=target.payload_digest,
             policy=policy.digest,
             admin=holder.name,
-            time=format_time(self._clock()),
+            time=format_time(self.clock()),
             reason=f"automatic: {breach.finding}",
         )
         self._pointers.rollback(holder.name, sign_statement(pointer, signer).encode())

@@ -109,7 +109,7 @@ class ShadowComparisons:
         other = comparison.other
         found = None
         try:
-            found = self._alias_health.run(other, lambda: self._ask(comparison))
+            found = self._alias_health.run(other, lambda: self.ask(comparison))
         except Refusal as refusal:
             if refusal.reason not in FAULTS:
                 raise
@@ -118,7 +118,7 @@ class ShadowComparisons:
         for live in (comparison.answered, other):
             self._alias_health.compared(live, agreed)
 
-    def _ask(self, comparison: ShadowComparison) -> InferenceResult:
+    def ask(self, comparison: ShadowComparison) -> InferenceResult:
         array = model_input(comparison.other.config, comparison.tensors)
         until = time.monotonic() + _RUN_SECONDS
         return self._engine.infer(comparison.other, array, until, caller=SHADOW)

@@ -84,7 +84,7 @@ class Traffic:
     def __init__(self, calibration: tuple[float, ...], draw: Callable[[], float]) -> None:
         self._calibration = calibration
         self._draw = draw
-        self._scores = sorted(calibration)
+        self.scores = sorted(calibration)
         self._jumper = Jumper()
         self._epoch = 1
         self.requests = 0
@@ -94,15 +94,15 @@ class Traffic:
 
     def add(self, score: float) -> bool:
         """Take the score of one request; say whether the evidence suffices now."""
-        if len(self._scores) - len(self._calibration) >= EPOCH:
-            self._scores, self._jumper = sorted(self._calibration), Jumper()
+        if len(self.scores) - len(self._calibration) >= EPOCH:
+            self.scores, self._jumper = sorted(self._calibration), Jumper()
             self._epoch += 1
         # What is not a number is above all that is.
         score = math.inf if math.isnan(score) else score
-        above = len(self._scores) - bisect.bisect_right(self._scores, score)
-        level = bisect.bisect_right(self._scores, score) - bisect.bisect_left(self._scores, score)
-        p = (above + self._draw() * (level + 1)) / (len(self._scores) + 1)
-        bisect.insort(self._scores, score)
+        above = len(self.scores) - bisect.bisect_right(self.scores, score)
+        level = bisect.bisect_right(self.scores, score) - bisect.bisect_left(self.scores, score)
+        p = (above + self._draw() * (level + 1)) / (len(self.scores) + 1)
+        bisect.insort(self.scores, score)
         self.requests += 1
         # The chances of the epochs are ALPHA / 2, / 4, / 8 …
         self.log10 = self._jumper.add(p) / math.log(10) - self._epoch * math.log10(2)
@@ -128,7 +128,7 @@ class Followed:
         self._key = key
         self._every = Traffic(calibration, draw)
         self._distinct = Traffic(calibration, draw)
-        self._seen: set[int] = set()
+        self.seen: set[int] = set()
         self._callers: Counter[str] = Counter()
 
     def add(self, score: float, features: npt.NDArray[np.floating[Any]], caller: str) -> bool:
@@ -136,10 +136,10 @@ class Followed:
         self._every.add(score)
         place = places(self._compared, features).tobytes()
         row = int.from_bytes(hashlib.blake2b(place, digest_size=8, key=self._key).digest())
-        if row not in self._seen:
-            if len(self._seen) >= EPOCH:
-                self._seen.clear()
-            self._seen.add(row)
+        if row not in self.seen:
+            if len(self.seen) >= EPOCH:
+                self.seen.clear()
+            self.seen.add(row)
             self._distinct.add(score)
             # Who comes when so many are known is counted together with others like them.
             known = caller in self._callers or len(self._callers) < _CALLERS

@@ -62,12 +62,12 @@ class SessionWatch:
         """`key` is secret, of 32 bytes or more; without it another is drawn. `clock` is in
         seconds.
         """
-        self._store = store or OwnStore()
+        self.store = store or OwnStore()
         # BLAKE2b takes 64 bytes at most.
         self._key = hashlib.sha256(key or secrets.token_bytes(KEY_BYTES)).digest()
         self._clock = clock
         self._mutex = threading.Lock()
-        self._watched: OrderedDict[tuple[str, str], _Watched] = OrderedDict()
+        self.watched: OrderedDict[tuple[str, str], _Watched] = OrderedDict()
         self._printers: dict[str, Printer] = {}
         self.found: Counter[tuple[str, str]] = Counter()
 
@@ -100,15 +100,15 @@ class SessionWatch:
         watched = self._of(caller, live.model)
         with watched.mutex:
             name = self._name(caller, live.model)
-            found, watched.cursor = self._store.exchange(name, given, watched.cursor)
+            found, watched.cursor = self.store.exchange(name, given, watched.cursor)
             for row in found:
-                self._take(watched, row, rules.seconds, caller, live.model)
+                self.take(watched, row, rules.seconds, caller, live.model)
             return self._action(watched, rules)
 
     def close(self) -> None:
-        self._store.close()
+        self.store.close()
 
-    def _take(self, watched: _Watched, row: bytes, seconds: int, caller: str, model: str) -> None:
+    def take(self, watched: _Watched, row: bytes, seconds: int, caller: str, model: str) -> None:
         label, payoff = _HEAD.unpack_from(row)
         search, extraction = watched.session.add(Print.decode(row[_HEAD.size :]), label, payoff)
         until = self._clock() + seconds
@@ -131,10 +131,10 @@ class SessionWatch:
 
     def _of(self, caller: str, model: str) -> _Watched:
         with self._mutex:
-            watched = self._watched.setdefault((caller, model), _Watched())
-            self._watched.move_to_end((caller, model))
-            if len(self._watched) > _MOST:
-                self._watched.popitem(last=False)
+            watched = self.watched.setdefault((caller, model), _Watched())
+            self.watched.move_to_end((caller, model))
+            if len(self.watched) > _MOST:
+                self.watched.popitem(last=False)
             return watched
 
     def _printer(self, model: str) -> Printer:

@@ -78,7 +78,7 @@ class LogWatch:
         self._log = log
         self._admit = admit
         self._limits = limits
-        self._pages = Pages(lambda start, end: [*_flat(log.entries(start, end))])
+        self.pages = Pages(lambda start, end: [*_flat(log.entries(start, end))])
 
     def stream(
         self, request: log_pb2.WatchLogRequest, call: Call
@@ -91,7 +91,7 @@ class LogWatch:
             yield log_pb2.WatchLogResponse(index=at, note=note)
         while True:
             while at < size:
-                leaves = self._pages.page(at, size)
+                leaves = self.pages.page(at, size)
                 watcher.check()
                 last = at + len(leaves) == size
                 yield log_pb2.WatchLogResponse(index=at, leaves=leaves, note=note if last else "")

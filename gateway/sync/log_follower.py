@@ -100,18 +100,18 @@ class Pages(Generic[T]):
 
     def __init__(self, read: Callable[[int, int], Sequence[T]]) -> None:
         """`read` returns the things from one index up to another."""
-        self._read = read
+        self.read = read
         self._lock = threading.Lock()
-        self._kept: dict[int, Sequence[T]] = {}
+        self.kept: dict[int, Sequence[T]] = {}
 
     def page(self, start: int, end: int) -> Sequence[T]:
         """Some of the things from `start` up to `end`, at least the first. Raises like `read`."""
         end = min(end, start + PAGE)
         with self._lock:
-            found = self._kept.get(start)
+            found = self.kept.get(start)
             if found is None:
-                found = self._read(start, end)
-                while len(self._kept) >= _KEPT:
-                    del self._kept[next(iter(self._kept))]
-                self._kept[start] = found
+                found = self.read(start, end)
+                while len(self.kept) >= _KEPT:
+                    del self.kept[next(iter(self.kept))]
+                self.kept[start] = found
         return found[: end - start]

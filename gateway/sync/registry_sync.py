@@ -67,7 +67,7 @@ class RegistrySync:
         was found.
         """
         self._registry = registry
-        self._changes = registry.changes()
+        self.changes = registry.changes()
         self._engine = engine
         self._remote_engines = remote_engines
         self._answers = answers
@@ -82,19 +82,19 @@ class RegistrySync:
         # Aliases whose version before is not loaded: they have not moved while this gateway ran.
         self._cold: list[tuple[str, str]] = []
         # What was followed last; None where that must be tried again.
-        self._token: object = None
+        self.token: object = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-sync", daemon=True)
 
     def start(self) -> None:
         """Bring the engine up to date once, then go on in a thread of its own."""
         try:
-            self._upkeep()
+            self.upkeep()
         except Refusal as refusal:
             if refusal.reason is not Reason.POLICY_EXPIRED:
                 raise
             _log.error("nothing answers until a new policy is accepted: %s", refusal)
-        self._follow()
+        self.follow()
         if self._remote_engines is None:
             self._cold = sorted(self._engine.live(), reverse=True)
         self._thread.start()
@@ -104,15 +104,15 @@ class RegistrySync:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._changes.close()
-        self._guarded(self._anchor)
-        self._guarded(self._count)
+        self.changes.close()
+        self._guarded(self.anchor)
+        self._guarded(self.count)
         self._guarded(self._remember)
 
     @property
     def _behind(self) -> bool:
         """Whether the newest state must be followed again though nothing has changed."""
-        return self._token is None or (
+        return self.token is None or (
             self._remote_engines is not None and self._remote_engines.behind
         )
 
@@ -122,12 +122,12 @@ class RegistrySync:
             behind = self._behind
             if behind:
                 self._stopping.wait(_RETRY_SECONDS)
-            if (self._changes.wait(_WAIT_SECONDS) or behind) and not self._guarded(self._follow):
-                self._token = None
+            if (self.changes.wait(_WAIT_SECONDS) or behind) and not self._guarded(self.follow):
+                self.token = None
             if self._cold:
                 self._guarded(self._warm)
             if time.monotonic() >= upkeep_at:
-                self._guarded(self._upkeep)
+                self._guarded(self.upkeep)
                 upkeep_at = time.monotonic() + _UPKEEP_SECONDS
 
     def _guarded(self, step: Callable[[], object]) -> bool:
@@ -145,9 +145,9 @@ class RegistrySync:
             return False
         return True
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
         token = self._registry.change_token()
-        if token == self._token and not self._behind:
+        if token == self.token and not self._behind:
             return
         snapshot = RegistrySnapshot.of(self._registry.snapshot(), self._registry.artifacts)
         if self._remote_engines is not None:
@@ -157,7 +157,7 @@ class RegistrySync:
         update = self._engine.update(snapshot, snapshot)
         reasons = {rejected.reason for rejected in update.rejected}
         passing = update.refused is not None or not reasons.isdisjoint(_PASSING)
-        self._token = None if passing else token
+        self.token = None if passing else token
         # Only now: a move reaches callers the sooner, and what they are answered by the engine has
         # remembered itself.
         self._remember()
@@ -186,7 +186,7 @@ class RegistrySync:
         except Refusal as refusal:
             _log.info("%s/%s would have to load what it returns to: %s", *place, refusal)
 
-    def _upkeep(self) -> None:
+    def upkeep(self) -> None:
         # Where its disk is full, statements are renewed all the same.
         self._guarded(self._remember)
         self._remind()
@@ -196,11 +196,11 @@ class RegistrySync:
         self._registry.refresh()
         self._guarded(self._report)
         if time.monotonic() - self._anchored_at >= self._anchor_every:
-            self._anchor()
-            self._count()
+            self.anchor()
+            self.count()
         elif not self._is_anchored and self._answers.size:
             # What nobody anchored can be replaced unseen: the first one does not wait.
-            self._guarded(self._anchor)
+            self._guarded(self.anchor)
 
     def _remind(self) -> None:
         """Says now and then that the policy has expired, while its grace lasts and after it."""
@@ -208,14 +208,14 @@ class RegistrySync:
             self._remind_at = time.monotonic() + _REMINDER_SECONDS
             _log.error("the policy expired at %s: accept another", self._engine.expired)
 
-    def _count(self) -> None:
+    def count(self) -> None:
         """Keeps what engines of their own processes say that they ran."""
         add = self._registry.engine_counts.add
         for counts in self._remote_engines.counts() if self._remote_engines is not None else ():
             # What one says may be refused; that is no reason not to keep the others'.
             self._guarded(partial(add, _SERVICE, counts))
 
-    def _anchor(self) -> None:
+    def anchor(self) -> None:
         """Anchors the answer log where it has grown, and reports the refusals since last time."""
         self._anchored_at = time.monotonic()
         note, origin = self._answers.note, self._answers.origin

@@ -130,7 +130,7 @@ def build(
             for prompt, ids in zip(prompts[:_GOLDEN], cut, strict=False)
         )
     )
-    screen = _calibrated(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
+    screen = calibrated_screen(decoder, prompts[_GOLDEN:], cut[_GOLDEN:], about)
     terms = GeneratorTerms(
         **{name: getattr(about, name) for name in GeneratorDescription.__slots__}, screening=screen
     )
@@ -142,7 +142,7 @@ def build(
     )
 
 
-def _calibrated(
+def calibrated_screen(
     decoder: LanguageModel,
     prompts: Sequence[str],
     cut: Sequence[Sequence[int]],

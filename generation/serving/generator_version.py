@@ -133,10 +133,10 @@ class GeneratorVersion(NoClassifier):
         self.statistics = Statistics()
         self.terms = terms
         self.batches = batches
-        self._decoder = decoder
-        self._measured = measured
+        self.decoder = decoder
+        self.measured_model = measured
         self._mutex = threading.Lock()
-        self._measuring = threading.Lock()
+        self.measuring = threading.Lock()
         self._closed = False
         self._requests = self._dropped = 0
         weakref.finalize(self, batches.close)
@@ -176,13 +176,13 @@ class GeneratorVersion(NoClassifier):
         Raises: as `LanguageModel.cut`; PARAMETER_MALFORMED, DEADLINE_TOO_SHORT.
         """
         self.terms.check(asked.sampling)
-        cut, screen = self._decoder.cut(asked, self.terms.prompt_tokens), self.terms.screening
+        cut, screen = self.decoder.cut(asked, self.terms.prompt_tokens), self.terms.screening
         ids = tuple(cut.ids)
         if screen is None:
             return ScreenedPrompt(ids, None)
         # One after another: each takes a run of the model over the whole prompt.
         with self._turn(deadline, active):
-            found = score(self._measured, ids, screen.window, cut.written, screen.tail)
+            found = score(self.measured_model, ids, screen.window, cut.written, screen.tail)
         return ScreenedPrompt(ids, found)
 
     @contextmanager
@@ -203,7 +203,7 @@ class GeneratorVersion(NoClassifier):
         ended = False
         try:
             with self.batches.answer(prompt.ids, sampling, deadline, active, caller) as ids:
-                yield self._pieces(ids, sampling)
+                yield self.pieces(ids, sampling)
                 ended = True
         finally:
             with self._mutex:
@@ -224,19 +224,19 @@ class GeneratorVersion(NoClassifier):
     @contextmanager
     def _turn(self, deadline: float, active: Callable[[], bool]) -> Iterator[None]:
         """One's turn to have a prompt measured. Who has gone meanwhile costs no run."""
-        while not self._measuring.acquire(timeout=_LOOK_SECONDS):
+        while not self.measuring.acquire(timeout=_LOOK_SECONDS):
             _check_awaited(deadline, active)
         try:
             _check_awaited(deadline, active)
             yield
         finally:
-            self._measuring.release()
+            self.measuring.release()
 
-    def _pieces(self, ids: Iterator[int], sampling: Sampling) -> Iterator[AnswerPart]:
-        text = StreamedText(self._decoder.tokenizer, sampling.stop)
+    def pieces(self, ids: Iterator[int], sampling: Sampling) -> Iterator[AnswerPart]:
+        text = StreamedText(self.decoder.tokenizer, sampling.stop)
         for number, token in enumerate(ids, 1):
             said, finish = text.add(token), ""
-            if text.is_over or token in self._decoder.ends:
+            if text.is_over or token in self.decoder.ends:
                 finish = "stop"
             elif number == sampling.max_tokens:
                 finish = "length"
@@ -246,7 +246,7 @@ class GeneratorVersion(NoClassifier):
 
     def _cut(self, text: str) -> Sequence[int]:
         asked = SamplingRequest(text.encode(), False, Sampling(1))
-        return self._decoder.prompt_ids(asked, self.terms.prompt_tokens)
+        return self.decoder.prompt_ids(asked, self.terms.prompt_tokens)
 
     def _greedy(self, ids: Sequence[int], tokens: int) -> Sequence[int]:
         deadline = time.monotonic() + _GOLDEN_SECONDS

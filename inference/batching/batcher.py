@@ -46,12 +46,12 @@ class Batcher(Generic[Rows, Part]):
         self._limits = limits
         self._capacity = capacity
         self._mutex = threading.Lock()
-        self._arrived = threading.Condition(self._mutex)
+        self.arrived = threading.Condition(self._mutex)
         self._drained = threading.Condition(self._mutex)
-        self._queue: FairQueue[Job[Rows, Part]] = FairQueue(limits.queue_rows)
-        self._pace = RateEstimate(limits.lanes)
-        self._free_lanes = limits.lanes
-        self._awaited_rows = 0
+        self.queue: FairQueue[Job[Rows, Part]] = FairQueue(limits.queue_rows)
+        self.pace = RateEstimate(limits.lanes)
+        self.free_lanes = limits.lanes
+        self.awaited_rows = 0
         self._running: dict[int, tuple[float, list[Job[Rows, Part]]]] = {}
         self._closed: Reason | None = None
         self._requests = self._batches = self._rows = self._dropped = self._waited_ns = 0
@@ -111,9 +111,9 @@ class Batcher(Generic[Rows, Part]):
             self._closed = Reason.RUN_HUNG
             running = [job for _, batch in self._running.values() for job in batch]
             self._running.clear()
-            queued = [self._queue.take() for _ in range(len(self._queue))]
+            queued = [self.queue.take() for _ in range(len(self.queue))]
             self._dropped += len(running) + len(queued)
-            self._free_lanes = self._limits.lanes
+            self.free_lanes = self._limits.lanes
             for job in (*running, *queued):
                 job.refuse(Refusal(Reason.RUN_HUNG, "its batch was given up"))
             self._drained.notify_all()
@@ -121,10 +121,10 @@ class Batcher(Generic[Rows, Part]):
     def counts(self) -> BatcherCounts:
         with self._mutex:
             done = self._requests, self._batches, self._rows, self._dropped, self._waited_ns
-            return BatcherCounts(*done, self._queue.rows)
+            return BatcherCounts(*done, self.queue.rows)
 
     def _is_idle(self) -> bool:
-        return self._free_lanes == self._limits.lanes
+        return self.free_lanes == self._limits.lanes
 
     def _enter(self, job: Job[Rows, Part]) -> "threading.Lock | None":
         """Take a free lane (None) or a place in the queue, to wait at the returned gate.
@@ -134,29 +134,29 @@ class Batcher(Generic[Rows, Part]):
         with self._mutex:
             if self._closed:
                 raise Refusal(self._closed)
-            self._pace.came(job.entered / 1e9, job.rows)
-            if self._free_lanes:
-                self._free_lanes -= 1
+            self.pace.came(job.entered / 1e9, job.rows)
+            if self.free_lanes:
+                self.free_lanes -= 1
                 return None
-            if not self._queue.has_room(job):
+            if not self.queue.has_room(job):
                 self._clear_room(job)
             job.gate = gate = Gate()
             gate.acquire()
             job.state = JobState.QUEUED
-            self._queue.append(job)
-            if self._awaited_rows and self._queue.rows >= self._awaited_rows:
-                self._awaited_rows = 0
-                self._arrived.notify()
+            self.queue.append(job)
+            if self.awaited_rows and self.queue.rows >= self.awaited_rows:
+                self.awaited_rows = 0
+                self.arrived.notify()
             return gate
 
     def _clear_room(self, job: Job[Rows, Part]) -> None:
         """Turn away what a greedier caller sent last, or raise QUEUE_FULL."""
-        retry = self._pace.until_gone(self._queue.rows, self._limits.max_rows) or None
-        full = f"{self._queue.rows} rows wait"
-        for other in self._queue.make_room(job):
+        retry = self.pace.until_gone(self.queue.rows, self._limits.max_rows) or None
+        full = f"{self.queue.rows} rows wait"
+        for other in self.queue.make_room(job):
             self._dropped += 1
             other.refuse(Refusal(Reason.QUEUE_FULL, full, retry))
-        if not self._queue.has_room(job):
+        if not self.queue.has_room(job):
             raise Refusal(Reason.QUEUE_FULL, full, retry)
 
     def _wait(self, job: Job[Rows, Part], gate: "threading.Lock") -> bool:
@@ -166,7 +166,7 @@ class Batcher(Generic[Rows, Part]):
             opened = gate.acquire(timeout=left)
         except BaseException:  # an interrupted thread must neither be waited for nor keep the lane
             if self._withdraw(job):
-                self._pass_on([])
+                self.pass_on([])
             raise
         # Who has run out of time but was just told to lead must, for the sake of those behind.
         if not opened and not self._withdraw(job):
@@ -177,7 +177,7 @@ class Batcher(Generic[Rows, Part]):
         """Take `job` out of the queue if it is still there; whether it was told to lead."""
         with self._mutex:
             if job.state is JobState.QUEUED:
-                self._queue.remove(job)
+                self.queue.remove(job)
                 self._dropped += 1
             return job.state is JobState.LEADING
 
@@ -194,15 +194,15 @@ class Batcher(Generic[Rows, Part]):
                 # Each its own: an exception is not to be raised in two threads.
                 member.failure = Refusal(reason, f"a batch failed: {error!r}")
         finally:
-            self._pass_on(batch, seconds)
+            self.pass_on(batch, seconds)
 
     def _let_others_join(self, rows: int) -> None:
         """Yield until nobody comes any more, or a batch would be full."""
-        end = time.monotonic() + self._pace.fixed
+        end = time.monotonic() + self.pace.fixed
         most, waiting, fruitless = self._limits.max_rows - rows, 0, 0
         while fruitless < _FRUITLESS:
             os.sched_yield()
-            before, waiting = waiting, self._queue.rows
+            before, waiting = waiting, self.queue.rows
             fruitless = 0 if waiting > before else fruitless + 1
             if not 0 < waiting < most or time.monotonic() >= end:
                 return
@@ -214,7 +214,7 @@ class Batcher(Generic[Rows, Part]):
             if self.is_given_up:
                 raise Refusal(Reason.RUN_HUNG)
             most = self._most(rows)
-            for member in self._queue.take_along(batch[0].bucket, most - rows):
+            for member in self.queue.take_along(batch[0].bucket, most - rows):
                 member.state = JobState.RUNNING
                 rows += member.rows
                 batch.append(member)
@@ -226,7 +226,7 @@ class Batcher(Generic[Rows, Part]):
         most = self._capacity.rows() if self._capacity is not None else limits.max_rows
         if not limits.preferred:
             return most
-        available = min(most, rows + self._queue.rows)
+        available = min(most, rows + self.queue.rows)
         sizes = [size for size in limits.preferred if rows <= size <= available]
         return sizes[-1] if sizes else most
 
@@ -234,32 +234,32 @@ class Batcher(Generic[Rows, Part]):
         """WaitLimits for more rows where that pays. Whoever comes takes a free lane, if there is
         one.
         """
-        if not self._limits.delay or self._awaited_rows or self._free_lanes:
+        if not self._limits.delay or self.awaited_rows or self.free_lanes:
             return
-        rows = head.rows + self._queue.rows
+        rows = head.rows + self.queue.rows
         missing, patience = self._patience(rows)
         if missing > 0:
             patience = min(patience, self._spare(head, rows + missing))
         if missing > 0 and patience > 0:
-            self._awaited_rows = self._queue.rows + missing
-            self._arrived.wait_for(lambda: not self._awaited_rows, patience)
-            self._awaited_rows = 0
+            self.awaited_rows = self.queue.rows + missing
+            self.arrived.wait_for(lambda: not self.awaited_rows, patience)
+            self.awaited_rows = 0
 
     def _patience(self, rows: int) -> tuple[int, float]:
         """For how many more rows than the `rows` at hand to wait, and how many seconds."""
-        missing = min(self._pace.worth_waiting_for(), self._limits.max_rows) - rows
-        return missing, min(self._limits.delay, missing * self._pace.gap)
+        missing = min(self.pace.worth_waiting_for(), self._limits.max_rows) - rows
+        return missing, min(self._limits.delay, missing * self.pace.gap)
 
     def _spare(self, head: Job[Rows, Part], rows: int) -> float:
         """How many seconds a batch of `rows` rows can wait without making anyone late by it."""
-        ends = [job.deadline for job in (head, *self._queue) if job.deadline is not None]
-        return min(ends, default=math.inf) - time.monotonic() - self._pace.seconds(rows)
+        ends = [job.deadline for job in (head, *self.queue) if job.deadline is not None]
+        return min(ends, default=math.inf) - time.monotonic() - self.pace.seconds(rows)
 
     def _run(self, batch: list[Job[Rows, Part]]) -> float:
         """Run what is still wanted; how many seconds that took."""
         ran = time.monotonic_ns()
         now = ran / 1e9
-        least = self._pace.least(sum(job.rows for job in batch))
+        least = self.pace.least(sum(job.rows for job in batch))
         wanted = []
         for job in batch:
             if not job.is_wanted(now):
@@ -267,7 +267,7 @@ class Batcher(Generic[Rows, Part]):
             elif job.deadline is not None and job.deadline - now < least:
                 job.failure = Refusal(Reason.DEADLINE_TOO_SHORT, "its run would take longer")
                 with self._mutex:
-                    self._pace.doubt()
+                    self.pace.doubt()
             else:
                 wanted.append(job)
         if not wanted:
@@ -278,7 +278,7 @@ class Batcher(Generic[Rows, Part]):
             job.waited = ran - job.entered
         return (time.monotonic_ns() - ran) / 1e9
 
-    def _pass_on(self, batch: list[Job[Rows, Part]], seconds: float = 0.0) -> None:
+    def pass_on(self, batch: list[Job[Rows, Part]], seconds: float = 0.0) -> None:
         """Give the lane to the first in the queue, or free it; then let the batch's threads go."""
         done = [job for job in batch if job.part is not None]
         rows = sum(job.rows for job in done)
@@ -292,13 +292,13 @@ class Batcher(Generic[Rows, Part]):
             self._batches += bool(done)
             self._rows += rows
             if seconds:
-                self._pace.ran(rows, seconds)
+                self.pace.ran(rows, seconds)
             self._waited_ns += sum(job.waited for job in done)
-            if self._queue:
-                heir = self._queue.take()
+            if self.queue:
+                heir = self.queue.take()
                 heir.state = JobState.LEADING
             else:
-                self._free_lanes += 1
+                self.free_lanes += 1
                 if self._closed and self._is_idle():
                     self._drained.notify_all()
         if heir is not None and heir.gate is not None:

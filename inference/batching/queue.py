@@ -55,19 +55,19 @@ class _Share:
 class _Level(Generic[Item]):
     """The requests of one level, by virtual time and then by arrival."""
 
-    __slots__ = ("_arrivals", "_now", "_shares", "heap", "rows")
+    __slots__ = ("_arrivals", "_now", "heap", "rows", "shares")
 
     def __init__(self) -> None:
         self.heap: list[tuple[int, int, Item]] = []
         self.rows = 0
         self._now = 0
         self._arrivals = 0
-        self._shares: dict[str, _Share] = {}
+        self.shares: dict[str, _Share] = {}
 
     def append(self, item: Item) -> None:
-        share = self._shares.get(item.caller)
+        share = self.shares.get(item.caller)
         if share is None:
-            share = self._shares[item.caller] = _Share(self._now)
+            share = self.shares[item.caller] = _Share(self._now)
         due = share.due if share.due > self._now else self._now
         share.due = due + item.rows
         share.rows += item.rows
@@ -89,7 +89,7 @@ class _Level(Generic[Item]):
 
     def remove(self, item: Item) -> None:
         """Let one go that nobody serves."""
-        self._shares[item.caller].due -= item.rows
+        self.shares[item.caller].due -= item.rows
         self.take_out(item)
 
     def of(self, bucket: int, room: int) -> list[Item]:
@@ -109,10 +109,10 @@ class _Level(Generic[Item]):
         """The requests of the greediest caller that free `needed` rows and leave them no fewer
         than `newcomer`'s caller would have then; none where there are no such.
         """
-        if not self._shares:
+        if not self.shares:
             return []
-        greediest, share = max(self._shares.items(), key=lambda entry: entry[1].rows)
-        own = self._shares.get(newcomer.caller)
+        greediest, share = max(self.shares.items(), key=lambda entry: entry[1].rows)
+        own = self.shares.get(newcomer.caller)
         least = newcomer.rows + (own.rows if own else 0)
         found: list[Item] = []
         if greediest == newcomer.caller:
@@ -134,9 +134,9 @@ class _Level(Generic[Item]):
         """Of items that are no longer in the heap."""
         for item in items:
             self.rows -= item.rows
-            self._shares[item.caller].rows -= item.rows
+            self.shares[item.caller].rows -= item.rows
         if not self.heap:
-            self._shares.clear()
+            self.shares.clear()
 
 
 class FairQueue(Generic[Item]):

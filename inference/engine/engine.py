@@ -91,8 +91,8 @@ class Engine:
         self._loader = loader
         self._updating = threading.Lock()
         self._table = EMPTY
-        self._ready: dict[str, ServableVersion] = {}
-        self._previous: dict[Place, str] = {}
+        self.ready_versions: dict[str, ServableVersion] = {}
+        self.previous: dict[Place, str] = {}
         self._closed = False
 
     @property
@@ -187,7 +187,7 @@ class Engine:
                 standing = establish(policies, snapshot.freshness, now)
                 # 3.
                 moves = TableUpdate(
-                    standing, self._table, self._previous, self._ready, self._loader
+                    standing, self._table, self.previous, self.ready_versions, self._loader
                 )
                 for place in sorted({*snapshot.bundles, *moves.named()}):
                     moves.follow(place, snapshot.bundles.get(place), source)
@@ -197,7 +197,7 @@ class Engine:
                 return UpdateResult(refused=refusal)
             # 5.
             self._publish(policies, moves.lives, moves.closed)
-            self._previous, self._ready = moves.previous, moves.kept()
+            self.previous, self.ready_versions = moves.previous, moves.kept()
             return UpdateResult(tuple(moves.loaded), tuple(moves.rejected))
 
     def warm(self, place: Place, snapshot: UntrustedSnapshot, source: Source) -> None:
@@ -211,9 +211,11 @@ class Engine:
                 return
             policies = establish_policies(self._anchor, snapshot.policies, self._seen.seen)
             standing = establish(policies, snapshot.freshness, self._clock())
-            moves = TableUpdate(standing, self._table, self._previous, self._ready, self._loader)
+            moves = TableUpdate(
+                standing, self._table, self.previous, self.ready_versions, self._loader
+            )
             moves.warm(place, snapshot.bundles[place], source)
-            self._previous, self._ready = moves.previous, moves.kept()
+            self.previous, self.ready_versions = moves.previous, moves.kept()
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new requests with DRAINING and wait for those queued. False if time ran out."""
@@ -221,7 +223,7 @@ class Engine:
             self._closed = True
             end = None if timeout is None else time.monotonic() + timeout
             drained = True
-            for ready in self._ready.values():
+            for ready in self.ready_versions.values():
                 left = None if end is None else max(0.0, end - time.monotonic())
                 drained &= ready.close(left)
             return drained

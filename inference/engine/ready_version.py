@@ -62,22 +62,22 @@ class ReadyVersion:
 
     __slots__ = (
         "__weakref__",
-        "_capacity",
         "_cores",
         "_earlier",
         "_form",
         "_golden",
         "_limits",
-        "_response",
         "_screening",
-        "_served",
         "_sizes",
         "arithmetic",
         "batcher",
+        "capacity",
         "config",
         "detector",
         "digest",
         "engine",
+        "response",
+        "served",
         "statistics",
     )
 
@@ -98,12 +98,12 @@ class ReadyVersion:
         self.arithmetic = serving.arithmetic
         self.config = config
         self.detector = detector
-        self._served = serving.served
-        self._response = response
+        self.served = serving.served
+        self.response = response
         self._screening = screening
         self._form = form
         self._limits = BatcherLimits.of(config.batching, serving.lanes)
-        self._capacity = RowCapacity(config.batching.max_rows)
+        self.capacity = RowCapacity(config.batching.max_rows)
         self._sizes = BatchSizes()
         # What takes one core for microseconds does not wait for what takes milliseconds.
         self._cores = running.cores if serving.lanes > 1 else None
@@ -171,7 +171,7 @@ class ReadyVersion:
         # 4.
         check_forward(form, float32, whole, response, golden, most)
         # 5. and 6.
-        check_answers(form, version._answer, config.output.name, serving, golden, most)
+        check_answers(form, version.answer, config.output.name, serving, golden, most)
         return version
 
     @property
@@ -232,7 +232,7 @@ class ReadyVersion:
 
     def take_over(self, fresh: "ReadyVersion") -> None:
         """Answer with the sessions of `fresh`, which was built of the same files, from now on."""
-        self._served, self._response = fresh._served, fresh._response
+        self.served, self.response = fresh.served, fresh.response
         self._screening = fresh._screening
         self._earlier = self.counts()
         self.batcher = self._new_batcher()
@@ -245,13 +245,13 @@ class ReadyVersion:
         return BatchSizes.upto(most) if settings.cuda_graphs else BatchSizes()
 
     def _sessions(self) -> set[Session]:
-        runs = (self._served, self._response, *self._screening.sessions)
+        runs = (self.served, self.response, *self._screening.sessions)
         return {run for run in runs if isinstance(run, Session)}
 
     def _new_batcher(self) -> Batcher[Array, InferenceResult]:
-        return Batcher(self._answer_measured, self._limits, self._capacity)
+        return Batcher(self._answer_measured, self._limits, self.capacity)
 
-    def _answer(self, requests: list[Array]) -> list[InferenceResult]:
+    def answer(self, requests: list[Array]) -> list[InferenceResult]:
         """One batch: screen and infer all rows together, then part them by request again."""
         return self._parted(requests, *self._infer(_gathered(requests)))
 
@@ -275,15 +275,15 @@ class ReadyVersion:
         with self._cores.taken(self) if self._cores is not None else nullcontext():
             room = self._form.at_once(x)
             sized = partial(self._sizes.run, work=self._run, room=room)
-            return self._capacity.run(x, sized, self._note_halved)
+            return self.capacity.run(x, sized, self._note_halved)
 
     def _note_halved(self) -> None:
         self.statistics.happened(RunFault.OUT_OF_MEMORY)
-        _log.warning("%s: no memory for a batch; now up to %d", self.digest, self._capacity.rows())
+        _log.warning("%s: no memory for a batch; now up to %d", self.digest, self.capacity.rows())
 
     def _run(self, x: Array) -> tuple[Array, Array, Array]:
         """The logits, the features and the score of each row."""
-        ran = self._screening.run(x, self._served, self._response, self._form)
+        ran = self._screening.run(x, self.served, self.response, self._form)
         self.statistics.ran(ran.screening, ran.answering)
         self._check_shapes(len(x), ran.features, ran.logits)
         return ran.logits, ran.features, self.detector.scores(ran.features)

@@ -27,7 +27,7 @@ _GRACE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
+class RebuildTerms:
     """How many seconds a run may take, and where a version comes from anew."""
 
     seconds: float
@@ -41,10 +41,10 @@ class Watchdog:
         self._every = every
         self._grace = grace
         self._mutex = threading.Lock()
-        self._watched: weakref.WeakKeyDictionary[ReadyVersion, _Terms]
+        self._watched: weakref.WeakKeyDictionary[ReadyVersion, RebuildTerms]
         self._watched = weakref.WeakKeyDictionary()
         self._replaced: weakref.WeakSet[ReadyVersion] = weakref.WeakSet()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
 
     def watch(
         self, version: ReadyVersion, seconds: float, build: Callable[[], ReadyVersion]
@@ -54,10 +54,10 @@ class Watchdog:
         The thread ends when there is nothing left to look after.
         """
         with self._mutex:
-            self._watched[version] = _Terms(seconds, build)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-                self._thread.start()
+            self._watched[version] = RebuildTerms(seconds, build)
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self.thread.start()
 
     def _run(self) -> None:
         while self._patrol():
@@ -68,16 +68,16 @@ class Watchdog:
         with self._mutex:
             watched = list(self._watched.items())
             if not watched:
-                self._thread = None
+                self.thread = None
                 return False
         for version, terms in watched:
             try:
-                self._look(version, terms, time.monotonic())
+                self.look(version, terms, time.monotonic())
             except Exception:  # whatever is wrong with one version, the others go on
                 _log.exception("version %s cannot be looked after", version.digest)
         return True
 
-    def _look(self, version: ReadyVersion, terms: _Terms, now: float) -> None:
+    def look(self, version: ReadyVersion, terms: RebuildTerms, now: float) -> None:
         if version in self._replaced:
             # Its old runs may hang on: to give up now could be to give up its new sessions.
             return
@@ -91,7 +91,7 @@ class Watchdog:
         if version.is_given_up:
             self._begin_anew(version, terms)
 
-    def _begin_anew(self, version: ReadyVersion, terms: _Terms) -> None:
+    def _begin_anew(self, version: ReadyVersion, terms: RebuildTerms) -> None:
         again = threading.Thread(
             target=self._replace, args=(version, terms), name="replace", daemon=True
         )
@@ -103,7 +103,7 @@ class Watchdog:
             self._replaced.discard(version)
             raise
 
-    def _replace(self, version: ReadyVersion, terms: _Terms) -> None:
+    def _replace(self, version: ReadyVersion, terms: RebuildTerms) -> None:
         try:
             version.take_over(terms.build())
             version.statistics.happened(RunFault.SESSIONS_REPLACED)

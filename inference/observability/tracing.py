@@ -56,7 +56,7 @@ class Tracer(Protocol):
     def close(self) -> None: ...
 
 
-_tracer: Tracer | None = None
+active_tracer: Tracer | None = None
 
 
 def start(settings: TraceSettings, service: str) -> None:
@@ -64,32 +64,32 @@ def start(settings: TraceSettings, service: str) -> None:
 
     Raises: ConfigError where OpenTelemetry is not installed.
     """
-    global _tracer
+    global active_tracer
     if not settings.endpoint:
         return
     try:
         from inference.observability.otlp import OtlpTracer
     except ModuleNotFoundError as error:
         raise ConfigError(f"[traces] needs {error.name}: pip install '.[otel]'") from error
-    _tracer = OtlpTracer.sending(settings.endpoint, settings.share, service)
+    active_tracer = OtlpTracer.sending(settings.endpoint, settings.share, service)
 
 
 def stop() -> None:
     """Send what is left, and trace no more."""
-    global _tracer
-    tracer, _tracer = _tracer, None
+    global active_tracer
+    tracer, active_tracer = active_tracer, None
     if tracer is not None:
         tracer.close()
 
 
 def is_on() -> bool:
     """Whether anything is traced."""
-    return _tracer is not None
+    return active_tracer is not None
 
 
 def call(name: str, metadata: Callable[[], Metadata]) -> AbstractContextManager[Any]:
     """The span of a call that has come with this metadata; what is in the block is part of it."""
-    return _OFF if _tracer is None else _tracer.call(name, parent_in(metadata()))
+    return _OFF if active_tracer is None else active_tracer.call(name, parent_in(metadata()))
 
 
 def stream(
@@ -98,26 +98,28 @@ def stream(
     """The same items. What makes them is part of the span of a call that has come with this
     metadata, which ends with them; whoever takes them may be another thread each time.
     """
-    return items if _tracer is None else _tracer.stream(name, parent_in(metadata()), items)
+    return (
+        items if active_tracer is None else active_tracer.stream(name, parent_in(metadata()), items)
+    )
 
 
 def span(name: str) -> AbstractContextManager[Any]:
     """A span of what this thread does in the block."""
-    return _OFF if _tracer is None else _tracer.span(name)
+    return _OFF if active_tracer is None else active_tracer.span(name)
 
 
 def past(name: str, began: int, ended: int) -> None:
     """A span of what is over; times are in nanoseconds of the monotonic clock."""
-    if _tracer is not None:
-        _tracer.past(name, began, ended)
+    if active_tracer is not None:
+        active_tracer.past(name, began, ended)
 
 
 def say(**attributes: str) -> None:
     """Adds to what the span of this thread tells; what is empty is left out."""
-    if _tracer is not None:
-        _tracer.say(**{name: value for name, value in attributes.items() if value})
+    if active_tracer is not None:
+        active_tracer.say(**{name: value for name, value in attributes.items() if value})
 
 
 def outgoing() -> tuple[tuple[str, str], ...]:
     """The metadata that hands the trace on."""
-    return () if _tracer is None else ((TRACEPARENT, _tracer.traceparent()),)
+    return () if active_tracer is None else ((TRACEPARENT, active_tracer.traceparent()),)

@@ -68,7 +68,7 @@ def open_session(
     why = ""
     for strict in (True, False):
         try:
-            session = _create(graph, _options(threads, settings, strict), settings, threads)
+            session = create_session(graph, _options(threads, settings, strict), settings, threads)
         except ERRORS as error:
             why = why or f"onnxruntime: {error}"
             continue
@@ -136,7 +136,7 @@ def _on_cpu(graph: bytes, threads: int, settings: RuntimeSettings) -> onnxruntim
         raise Refusal(Reason.FORMAT_REFUSED, f"onnxruntime: {error}") from error
 
 
-def _create(
+def create_session(
     graph: bytes,
     options: onnxruntime.SessionOptions,
     settings: RuntimeSettings,

@@ -48,7 +48,7 @@ class BoundRuns:
         self._session = session
         self._device = device
         self._mutex = threading.Lock()
-        self._buffers: dict[_Shape, _Buffers] = {}
+        self.buffers: dict[_Shape, _Buffers] = {}
 
     def run(
         self,
@@ -68,9 +68,9 @@ class BoundRuns:
 
     def _of(self, outputs: tuple[str, ...], feeds: Mapping[str, Array]) -> _Buffers:
         shape = (outputs, *((name, feeds[name].shape) for name in sorted(feeds)))
-        found = self._buffers.get(shape)
+        found = self.buffers.get(shape)
         if found is None:
-            found = self._buffers[shape] = self._made(outputs, feeds)
+            found = self.buffers[shape] = self._made(outputs, feeds)
         return found
 
     def _made(self, outputs: tuple[str, ...], feeds: Mapping[str, Array]) -> _Buffers:
@@ -85,7 +85,7 @@ class BoundRuns:
             binding.bind_ortvalue_input(name, value)
         for name, value in zip(outputs, results, strict=True):
             binding.bind_ortvalue_output(name, value)
-        return _Buffers(binding, inputs, results, str(len(self._buffers) + 1))
+        return _Buffers(binding, inputs, results, str(len(self.buffers) + 1))
 
     def _buffer(self, like: Array) -> onnxruntime.OrtValue:
         return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(like), self._device)

@@ -32,7 +32,7 @@ _LONGEST_LOOKUP = 100
 # While it is cut, a text takes some two hundred times its size. So of requests with more characters
 # than this, whoever's they are, few are cut at once, and the others wait for seconds at most.
 _LARGE = 16 << 10
-_large = threading.BoundedSemaphore(2)
+large_texts = threading.BoundedSemaphore(2)
 _PATIENCE_SECONDS = 1.0
 _PARTS = {
     "normalizer": {
@@ -128,13 +128,13 @@ class TextTokenizer:
     def _cut(self, texts: list[str]) -> list[list[int]]:
         if sum(map(len, texts)) <= _LARGE:
             return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
-        if not _large.acquire(timeout=_PATIENCE_SECONDS):
+        if not large_texts.acquire(timeout=_PATIENCE_SECONDS):
             raise Refusal(Reason.QUEUE_FULL, "other large texts are being cut")
         try:
             # One by one, so that the tokens alone are kept of each.
             return [self._tokenizer.encode_batch_fast([text])[0].ids for text in texts]
         finally:
-            _large.release()
+            large_texts.release()
 
     def probe(self) -> Ids:
         """Rows [len(PROBES), most] of those texts, cut to what the model takes."""

@@ -137,7 +137,7 @@ def release(
     """Make a version of the model in `folder`, register it, and show what came of it."""
     person = profile(ctx, "publisher")
     source = SourceFolder.read(folder)
-    with connected(person) as channel, _outbox(person, folder, dataset, wishes) as outbox:
+    with connected(person) as channel, open_outbox(person, folder, dataset, wishes) as outbox:
         if outbox.is_empty():
             built, summary = _build(channel, person, source, dataset, bounds, wishes)
             waiting = outbox.keep(built, summary)
@@ -154,7 +154,7 @@ def release(
 
 
 @contextmanager
-def _outbox(
+def open_outbox(
     person: Profile, source: Path, data: Dataset, wishes: PublishOptions
 ) -> Iterator[Outbox]:
     """Where the version waits; without a place of the profile's, no longer than this command."""

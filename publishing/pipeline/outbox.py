@@ -45,7 +45,7 @@ class Outbox:
         if data.traffic is not None:
             parts.append(sha256(data.traffic.tobytes()))
         name = sha256("\n".join([*parts, data.digest, wishes]).encode())
-        self._folder = folder / name.removeprefix("sha256:")[:16]
+        self.folder = folder / name.removeprefix("sha256:")[:16]
 
     def keep(self, built: BuiltVersion, summary: Mapping[str, Any]) -> PendingVersion:
         """Write down all that registering takes; it is there wholly or not at all."""
@@ -58,22 +58,22 @@ class Outbox:
             "commitment": built.mark.mark.commitment,
             "summary": dict(summary),
         }
-        made = self._folder.with_suffix(".new")
+        made = self.folder.with_suffix(".new")
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(mode=0o700, parents=True)
         for path, data in built.files.items():
             write_private_file(made / path, data)
         (made / "about").mkdir(mode=0o700)
         write_private_file(made / "about" / _DOCUMENT, canonical.encode(document))
-        made.rename(self._folder)
+        made.rename(self.folder)
         return self.read()
 
     def is_empty(self) -> bool:
-        return not self._folder.exists()
+        return not self.folder.exists()
 
     def read(self) -> PendingVersion:
         """What waits. Raises Refusal(DOCUMENT_MALFORMED)."""
-        data = (self._folder / "about" / _DOCUMENT).read_bytes()
+        data = (self.folder / "about" / _DOCUMENT).read_bytes()
         document = fields.record(canonical.decode(data), _FIELDS, _TYPE)
         manifest = Manifest.decode(document["manifest"].encode())
         package = Package(
@@ -82,13 +82,13 @@ class Outbox:
             signature=_bytes(document["signature"]),
             evidence=[_bytes(item) for item in document["evidence"]],
             commitment=document["commitment"],
-            files={entry.path: self._folder / entry.path for entry in manifest.files},
+            files={entry.path: self.folder / entry.path for entry in manifest.files},
         )
         return PendingVersion(package, document["summary"])
 
     def empty(self) -> None:
         """Remove what waits."""
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
 
 def _text(data: bytes) -> str:

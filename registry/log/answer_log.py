@@ -39,7 +39,7 @@ class AnswerLog:
     """The one writer of an answer log, and its reader."""
 
     def __init__(self, database: Database, log: TileLog, subjects: Subjects) -> None:
-        self._database = database
+        self.database = database
         self._log = log
         self._add_opening = insert(OPENINGS)
         self._written = _read_back()
@@ -107,7 +107,7 @@ class AnswerLog:
         """
         encrypted = [self._cipher.encrypt(answer.leaf, answer.opening) for answer in answers]
         group = self._postings.group(enumerate([answer.opening for answer in answers]))
-        with self._log.lock, self._database.writing() as connection:
+        with self._log.lock, self.database.writing() as connection:
             self._log.check_turn(connection)
             leaves = [answer.leaf for answer in answers]
             appended = self._log.append(connection, leaves)
@@ -140,7 +140,7 @@ class AnswerLog:
         return self.openings.get(index)
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
 
 def _read_back() -> Select[Any]:

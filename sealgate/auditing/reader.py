@@ -44,7 +44,7 @@ class AuditReader:
         policies: Sequence[Policy] = (),
     ) -> None:
         """`policies` are the chain that ends with `policy`, oldest first, where it is at hand."""
-        self._audit = AuditServiceStub(channel)
+        self.audit = AuditServiceStub(channel)
         self._logs = LogServiceStub(channel)
         self._policy = policy
         self._policies = policies or (policy,)
@@ -53,7 +53,7 @@ class AuditReader:
 
     def live_at(self, time: str, model: str = "") -> Excerpt:
         """Raises Refusal: PROOF_INVALID, SIGNATURE_INVALID, POINTER_STALE and the like."""
-        found = self._audit.GetLiveAt(messages.GetLiveAtRequest(time=time, model=model))
+        found = self.audit.GetLiveAt(messages.GetLiveAtRequest(time=time, model=model))
         return self._excerpt(found)
 
     def decision(
@@ -68,7 +68,7 @@ class AuditReader:
             pointer_sequence=sequence,
             allowance=allowance,
         )
-        return self._excerpt(self._audit.GetDecision(request))
+        return self._excerpt(self.audit.GetDecision(request))
 
     def anchor(self, proved: Checkpoint, index: int) -> str:
         """Which anchor covers entry `index` of an answer log; see `find_anchor`."""
@@ -87,7 +87,7 @@ class AuditReader:
         checkpoint = open_checkpoint(note, self._policy.log_key(origin))
         frontier = Frontier.empty()
         request = messages.StreamRecordsRequest(start=0, end=checkpoint.size)
-        for part in self._audit.StreamRecords(request):
+        for part in self.audit.StreamRecords(request):
             indices = [entry.index for entry in part.entries]
             if indices != list(range(frontier.size, frontier.size + len(indices))):
                 raise Refusal(Reason.LOG_INCONSISTENT, f"{origin}: not the entry that is next")
@@ -122,7 +122,7 @@ class AuditReader:
             origin=origin, start=start, end=end, values=values, where=where
         )
         at = start
-        for part in self._audit.StreamOpenings(request):
+        for part in self.audit.StreamOpenings(request):
             found = sorted(
                 [*self._opened(origin, part.receipts), *(Opened(i, None) for i in part.unopened)],
                 key=lambda opened: opened.index,

@@ -90,7 +90,7 @@ class GoldenCheck:
             live = self._live(model, alias)
             golden = self._golden(live)
             try:
-                return Asked(live, golden, self._run(live, golden))
+                return Asked(live, golden, self.run(live, golden))
             except _Moved:
                 if not last:
                     time.sleep(_PAUSE_SECONDS)
@@ -103,7 +103,7 @@ class GoldenCheck:
         """
         time.sleep(_PAUSE_SECONDS)
         try:
-            return self._run(asked.live, asked.golden)
+            return self.run(asked.live, asked.golden)
         except _Moved:
             raise Refusal(Reason.SEQUENCE_STALE, "it has moved") from None
 
@@ -121,7 +121,7 @@ class GoldenCheck:
             return GoldenPrompts.of(*(signed.file(self.registry, each) for each in prompts.FILES))
         return GoldenRows.of(*(signed.file(self.registry, each) for each in rows.FILES))
 
-    def _run(self, live: Live, golden: Golden) -> Finding:
+    def run(self, live: Live, golden: Golden) -> Finding:
         questions = list(golden.questions(live.model, live.alias, self.rows))
         if not questions:
             return _nothing(live, "it is too narrow for any text that we know")

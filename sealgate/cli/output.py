@@ -31,7 +31,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], as_json
         click.echo(json.dumps(list(rows), indent=2))
         return
     names = list(columns)
-    console = _console()
+    console = new_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
@@ -98,7 +98,7 @@ def printable(value: object) -> str:
     )
 
 
-def _console() -> Console:
+def new_console() -> Console:
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
 

@@ -25,7 +25,7 @@ class Client:
 
     def __init__(self, channel: grpc.Channel, exchange: Exchange, timeout: float) -> None:
         self._channel = channel
-        self._calls = calls_of(channel)
+        self.calls = calls_of(channel)
         self._exchange = exchange
         self._timeout = timeout
 
@@ -106,4 +106,4 @@ class Client:
     def _perform(self, step: Rpc | Pause) -> Any:
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
-        return self._calls[step.method](step.request, timeout=step.timeout)
+        return self.calls[step.method](step.request, timeout=step.timeout)

@@ -67,7 +67,7 @@ class Witness:
             for origin, note in self._memory.notes.items()
         }
         self._policy_version = self._memory.policy_version
-        self._taken: dict[str, set[int]] = {}
+        self.taken: dict[str, set[int]] = {}
         self._mutex = threading.Lock()
         self._saved_at: float | None = None
 
@@ -130,13 +130,13 @@ class Witness:
             return False
         origin, index = seen.checkpoint.origin, seen.proof.index
         with self._mutex:
-            taken = self._taken.setdefault(origin, set())
+            taken = self.taken.setdefault(origin, set())
             if index < sizes.get(origin, 0) or index in taken:
                 return False
             taken.add(index)
             if len(taken) > _REMEMBERED:
                 oldest = max(taken) - _REMEMBERED // 2
-                self._taken[origin] = {item for item in taken if item >= oldest}
+                self.taken[origin] = {item for item in taken if item >= oldest}
             return True
 
     def save(self) -> None:

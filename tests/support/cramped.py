@@ -26,14 +26,14 @@ _ROOM = 7
 def main() -> None:
     model = Perceptron.random()
     ready = ReadyVersion.build("", VersionFiles.of(model).encode(), CpuSettings(1))
-    ready._served = Session.open(hungry(model.inputs, 3), ("logits",))
+    ready.served = Session.open(hungry(model.inputs, 3), ("logits",))
     if sys.argv[1] == "off":
         options = onnxruntime.SessionOptions()
         options.enable_cpu_mem_arena = False
         graph = hungry(model.inputs, 3)
         providers = ["CPUExecutionProvider"]
         session = onnxruntime.InferenceSession(graph, options, providers=providers)
-        ready._served = Session(session, ("logits",))
+        ready.served = Session(session, ("logits",))
     x = np.random.default_rng(1).random((16, model.inputs), np.float32)
     ready.submit(x[:1])
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -51,7 +51,7 @@ def main() -> None:
         json.dumps(
             {
                 "right": bool(right),
-                "rows": ready._capacity.rows(),
+                "rows": ready.capacity.rows(),
                 "faults": {fault.name: count for fault, count in faults.items()},
             }
         )

@@ -59,19 +59,19 @@ class Failed(grpc.RpcError, grpc.Call):
             delay = duration_pb2.Duration()
             delay.FromNanoseconds(int(retry_after * 1e9))
             status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
-        self._code = code
-        self._metadata = list(rpc_status.to_status(status).trailing_metadata)
+        self.status = code
+        self.metadata = list(rpc_status.to_status(status).trailing_metadata)
         if receipt is not None:
-            self._metadata.append((RECEIPT_METADATA, receipt))
+            self.metadata.append((RECEIPT_METADATA, receipt))
 
     def code(self) -> grpc.StatusCode:
-        return self._code
+        return self.status
 
     def details(self) -> str:
         return "refused"
 
     def trailing_metadata(self) -> list[tuple[str, Any]]:
-        return self._metadata
+        return self.metadata
 
 
 def said_of(request: oip.ModelInferRequest) -> dict[str, str]:

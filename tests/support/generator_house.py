@@ -47,7 +47,7 @@ class GeneratorHouse(House):
         generator, self.generator = self.generator, None
         if generator is not None:
             # At once: streams that are open are cut, as when a process is killed.
-            generator._server.stop(None)
+            generator.grpc_server.stop(None)
             generator.stop()
 
     def publish_generator(
@@ -72,11 +72,11 @@ class GeneratorHouse(House):
 
     def decoder(self, model: str = "tiny") -> Any:
         """Its model, marked as it is."""
-        return self._version(model)._decoder
+        return self._version(model).decoder
 
     def _version(self, model: str) -> Any:
         assert self.generator is not None
-        return self.generator._host.engine.live()[model, "production"].ready
+        return self.generator.host.engine.live()[model, "production"].ready
 
     @contextmanager
     def paused_after(self, begin: Callable[[], T]) -> Iterator[T]:
@@ -84,7 +84,7 @@ class GeneratorHouse(House):
         token takes a while, or the answer might have come to its end by that time.
         """
         batches = self.batches()
-        forward = batches._model.forward
+        forward = batches.model.forward
 
         def slowly(*given: Any, **named: Any) -> Any:
             time.sleep(0.03)
@@ -92,7 +92,7 @@ class GeneratorHouse(House):
 
         with ExitStack() as paused:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(batches._model, "forward", slowly)
+                patch.setattr(batches.model, "forward", slowly)
                 first = begin()
                 paused.enter_context(batches.manager.pause())
             yield first

@@ -47,7 +47,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def queued(batcher: Batcher[Rows, Rows], count: int) -> None:
-    until(lambda: len(batcher._queue) == count)
+    until(lambda: len(batcher.queue) == count)
 
 
 def reason(future: "Future[Rows]") -> Reason:

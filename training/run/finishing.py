@@ -91,12 +91,12 @@ def finish(out: Path, student: nn.Module, material: RunData, went_in: RunInputs)
 
 
 def _results(student: nn.Module, material: RunData, went_in: RunInputs) -> RunResults:
-    files = _files(went_in.recipe, student, material, _described(student, material, went_in))
+    files = _files(went_in.recipe, student, material, described_version(student, material, went_in))
     report = _report(student, material)
     return RunResults(files, (_DATA, _slices(material)), report, report.pop("reliability"))
 
 
-def _described(student: nn.Module, material: RunData, went_in: RunInputs) -> Described:
+def described_version(student: nn.Module, material: RunData, went_in: RunInputs) -> Described:
     """What the labelled training rows are like: of texts, their words too."""
     # Rows of members are not here, and a private training would not keep its promise beside moments
     # of its rows, or counts of its words.

@@ -155,7 +155,7 @@ class AccelerateEngine:
         self._accelerator.clip_grad_norm_(whole.parameters(), STEEPEST)
 
     def keep(self, folder: Path, done: int) -> None:
-        _keep(self._accelerator, folder, done)
+        keep_checkpoint(self._accelerator, folder, done)
 
     def resume(self, folder: Path) -> None:
         self._accelerator.load_state(str(folder))
@@ -228,7 +228,7 @@ def _order(
         yield at, order[start : start + batch]
 
 
-def _keep(accelerator: Accelerator, folder: Path, done: int) -> None:
+def keep_checkpoint(accelerator: Accelerator, folder: Path, done: int) -> None:
     """Every process writes; the first makes room, and gives the whole its name."""
     made = folder / "new"
     if accelerator.is_main_process:

@@ -60,7 +60,7 @@ def _follow(
         train(student, hardened, corpus.labelled(), step, seed, watching(student), keeping)
         hardened.take_mean(student)
         return None
-    objective = _objective(step, student, corpus)
+    objective = objective_of(step, student, corpus)
     rows = corpus.labelled() if isinstance(objective, LabelLoss) else corpus
     if step.kind == QUANTIZE:
         from training.steps import quantization
@@ -85,7 +85,7 @@ def descent_over(devices: DevicesSection, watching: ProgressRecorder) -> Descend
     return DistributedEngine(devices, watching)
 
 
-def _objective(step: RecipeStep, student: nn.Module, corpus: TaughtRows) -> nn.Module:
+def objective_of(step: RecipeStep, student: nn.Module, corpus: TaughtRows) -> nn.Module:
     """What the step trains to: a teacher's word counts wherever there is one."""
     told = corpus.rows
     if step.kind == TRAIN or not corpus.taught:

@@ -128,7 +128,7 @@ def _checkpoint(path: Path, rows: np.ndarray, material: RunData, megabytes: floa
     own_head = "ForSequenceClassification" in "".join(config.get("architectures") or [])
     with TemporaryDirectory() as disk:
         model = _loaded(path, own_head, spread_over(megabytes, disk) if megabytes else {})
-        vectors, logits = _ask(model, rows, own_head)
+        vectors, logits = ask(model, rows, own_head)
     if logits is None or logits.shape[1] != classes:
         place = torch.from_numpy(material.slices[TRAIN][1]) >= 0
         y = torch.from_numpy(material.labelled[1])
@@ -160,7 +160,7 @@ def _loaded(path: Path, own_head: bool, spread: Mapping[str, Any]) -> Any:
     return model.eval()
 
 
-def _ask(model: Any, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+def ask(model: Any, rows: np.ndarray, own_head: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Mean vectors of the last layer [n, W], and the logits of the model's own head."""
     vectors, logits = [], []
     # Rows of a length together, or each would cost what the longest beside it does.

@@ -58,7 +58,7 @@ class Texts:
 def cut(corpus: Corpus, seed: int) -> dict[str, Texts]:
     """The slices by name. Raises FileNotFoundError where a data set is not there."""
     found: dict[str, tuple[str, int]] = {}
-    for text, label in _READERS[corpus.name]():
+    for text, label in READERS[corpus.name]():
         words = [word for word in _WORD.findall(text.lower()) if len(word) <= _LONGEST]
         if len(words) > 2:
             text = " ".join(words[: corpus.words])
@@ -96,7 +96,7 @@ def _tweets() -> Iterator[tuple[str, int]]:
                         yield _LINK.sub(" ", row["text"]), TWEETS.labels.index(label)
 
 
-_READERS: dict[str, Callable[[], Iterator[tuple[str, int]]]] = {
+READERS: dict[str, Callable[[], Iterator[tuple[str, int]]]] = {
     SPAM.name: _emails,
     TWEETS.name: _tweets,
 }

@@ -70,7 +70,7 @@ class Cutter:
 def made(train: Texts, classes: int, seed: int, kept: Path) -> Made:
     """Trained, or as it lies in the folder `kept`."""
     if not (kept / _WEIGHTS).exists():
-        _train(kept, train, classes, seed)
+        train_model(kept, train, classes, seed)
     cutter = Cutter.of((kept / _TOKENIZER).read_bytes())
     module = TextClassifier(_SIZE, classes)
     module.load_state_dict(load_file(kept / _WEIGHTS))
@@ -78,7 +78,7 @@ def made(train: Texts, classes: int, seed: int, kept: Path) -> Made:
     return Made(module, cutter, encoded(module, cutter.rows(train.texts)))
 
 
-def _train(kept: Path, train: Texts, classes: int, seed: int) -> None:
+def train_model(kept: Path, train: Texts, classes: int, seed: int) -> None:
     tokenizer = _word_pieces(train.texts)
     rows = Cutter.of(tokenizer).rows(train.texts)
     with torch.random.fork_rng(devices=[]):

@@ -17,7 +17,7 @@ class DisconnectWatch:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._watched: set[HttpContext] = set()
+        self.watched: set[HttpContext] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="http-absence", daemon=True)
 
@@ -33,17 +33,17 @@ class DisconnectWatch:
     def noticed(self, context: HttpContext) -> Iterator[None]:
         """While the block runs, whoever wants to know is told when the caller goes."""
         with self._mutex:
-            self._watched.add(context)
+            self.watched.add(context)
         try:
             yield
         finally:
             with self._mutex:
-                self._watched.remove(context)
+                self.watched.remove(context)
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):
             with self._mutex:
-                watched = [*self._watched]
+                watched = [*self.watched]
             for context in watched:
                 if not context.is_active():
                     context.leave()

@@ -69,7 +69,7 @@ class HttpGateway:
         self._interceptor = interceptor
         self._stream_limiter = stream_limiter
         self._absence = absence
-        self._limits = limits
+        self.limits = limits
         self._answers = answers
         self._room = threading.BoundedSemaphore(limits.threads)
         self._openapi = said(document())
@@ -145,6 +145,6 @@ class HttpGateway:
         return self._room.release
 
     def _read(self, exchange: HttpCall) -> Body:
-        largest = self._limits.message_bytes
-        packed = exchange.body(largest, self._limits.deadline)
+        largest = self.limits.message_bytes
+        packed = exchange.body(largest, self.limits.deadline)
         return unpacked(packed, exchange.header("content-encoding"), largest)

@@ -31,50 +31,50 @@ class HttpListeners:
     ) -> None:
         """Raises: ConfigError where an address cannot be bound or a certificate not be used."""
         self._limits = config.limits
-        self._interceptor = interceptor
-        self._gateway: HttpGateway | None = None
+        self.interceptor = interceptor
+        self.gateway: HttpGateway | None = None
         # Of its own, so that neither listener takes the other's places.
-        self._stream_limiter = StreamLimiter(config.limits)
+        self.stream_limiter = StreamLimiter(config.limits)
         self._absence = DisconnectWatch()
-        self._servers: dict[str, HttpServer] = {}
+        self.servers: dict[str, HttpServer] = {}
         self._end = 0.0
         self.answers: Counter[str] = Counter()
         bounds = Bounds.of(config.limits)
         if config.http.tls and tls is not None:
-            self._servers["http"] = HttpServer(config.http.tls, HttpTls(tls), bounds)
+            self.servers["http"] = HttpServer(config.http.tls, HttpTls(tls), bounds)
         if config.http.insecure:
             _log.warning("serving %s WITHOUT TLS, on loopback only", config.http.insecure)
-            self._servers["http-insecure"] = HttpServer(config.http.insecure, None, bounds)
-        self.ports = {name: server.port for name, server in self._servers.items()}
+            self.servers["http-insecure"] = HttpServer(config.http.insecure, None, bounds)
+        self.ports = {name: server.port for name, server in self.servers.items()}
 
     def serve(self, service: InferenceService) -> None:
         """Says whom requests are for; before `start`."""
-        self._gateway = HttpGateway(
+        self.gateway = HttpGateway(
             service,
-            self._interceptor,
-            self._stream_limiter,
+            self.interceptor,
+            self.stream_limiter,
             self._absence,
             self._limits,
             self.answers,
         )
 
     def start(self) -> None:
-        if not self._servers or self._gateway is None:
+        if not self.servers or self.gateway is None:
             return
-        self._stream_limiter.start()
+        self.stream_limiter.start()
         self._absence.start()
-        for server in self._servers.values():
-            server.start(self._gateway)
+        for server in self.servers.values():
+            server.start(self.gateway)
 
     def finish(self) -> None:
         """Begin to drain: no new request is taken, and what is being asked is answered."""
         self._end = time.monotonic() + self._limits.drain
-        for server in self._servers.values():
+        for server in self.servers.values():
             server.finish()
 
     def stop(self) -> None:
         """End, after `finish`, once that has taken `[limits] drain` seconds at most."""
-        for server in self._servers.values():
+        for server in self.servers.values():
             server.stop(self._end)
-        self._stream_limiter.stop()
+        self.stream_limiter.stop()
         self._absence.stop()

@@ -43,7 +43,7 @@ class HttpServer:
         self._bounds = bounds
         self._looked = 0.0
         self._mutex = threading.Lock()
-        self._open: dict[HttpConnection, threading.Thread] = {}
+        self.open_connections: dict[HttpConnection, threading.Thread] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -64,14 +64,14 @@ class HttpServer:
             self._thread.join()
         self._socket.close()
         with self._mutex:
-            connections = list(self._open)
+            connections = list(self.open_connections)
         for connection in connections:
             connection.finish()
 
     def stop(self, end: float) -> None:
         """End, after `finish`, what is left at `end` on the monotonic clock."""
         with self._mutex:
-            left = dict(self._open)
+            left = dict(self.open_connections)
         for connection, thread in left.items():
             thread.join(max(0.0, end - time.monotonic()))
             connection.cut()
@@ -99,7 +99,7 @@ class HttpServer:
             return
         self._looked = now
         with self._mutex:
-            connections = list(self._open)
+            connections = list(self.open_connections)
         for connection in self._bounds.to_end(connections, now):
             connection.cut()
 
@@ -108,7 +108,7 @@ class HttpServer:
         oldest of whoever has most of them.
         """
         with self._mutex:
-            connections = list(self._open)
+            connections = list(self.open_connections)
         most, count = self._bounds.connections, len(connections)
         unknown = [each for each in connections if not each.is_known]
         if count - len(unknown) >= most or count >= most + 2 * _ROOM:
@@ -127,18 +127,18 @@ class HttpServer:
             accepted.close()
             return
         with self._mutex:
-            self._open[connection] = thread
+            self.open_connections[connection] = thread
         try:
             thread.start()
         except RuntimeError as error:
             _log.error("no thread for an HTTP connection: %s", error)
             accepted.close()
             with self._mutex:
-                del self._open[connection]
+                del self.open_connections[connection]
 
     def _run(self, connection: HttpConnection) -> None:
         try:
             connection.run()
         finally:
             with self._mutex:
-                del self._open[connection]
+                del self.open_connections[connection]

@@ -71,7 +71,7 @@ class ReplicatedVersion:
         self._text = config.tokens is not None
         self._turn = itertools.count()
         each = _TEXTS_EACH if self._text else _BATCHES_EACH
-        self._batcher: Batcher[Array, InferenceResult] = Batcher(
+        self.batcher: Batcher[Array, InferenceResult] = Batcher(
             self._run, BatcherLimits.of(config.batching, each * replicas)
         )
         self.digest = to.digest
@@ -84,7 +84,7 @@ class ReplicatedVersion:
 
     def counts(self) -> BatcherCounts:
         """What has been run since it was loaded."""
-        return self._batcher.counts()
+        return self.batcher.counts()
 
     def submit(
         self,
@@ -96,7 +96,7 @@ class ReplicatedVersion:
     ) -> InferenceResult:
         """See `Batcher.submit`; raises what `ReplicaCaller.infer` does as well."""
         bucket = next(self._turn) if self._text else 0
-        return self._batcher.submit(x, deadline, active, urgent, caller, bucket)
+        return self.batcher.submit(x, deadline, active, urgent, caller, bucket)
 
     def costs(self) -> BatchCosts:
         """See `ReplicaCaller.costs`."""
@@ -104,7 +104,7 @@ class ReplicatedVersion:
 
     def close(self, timeout: float | None = None) -> bool:
         """See `Batcher.close`."""
-        return self._batcher.close(timeout)
+        return self.batcher.close(timeout)
 
     def _run(self, requests: list[Array]) -> list[InferenceResult]:
         begun = perf_counter_ns()

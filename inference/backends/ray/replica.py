@@ -57,13 +57,13 @@ class Replica:
         self._board = board
         self._catching_up = threading.Lock()
         self._number = 0
-        self._refused: dict[int, RemoteRefusal] = {}
+        self.refused: dict[int, RemoteRefusal] = {}
         self._reach()
 
     def follow(self, number: int) -> RemoteRefusal | None:
         """Why it does not follow what was shown under `number`; None where it does."""
         self._reach()
-        return self._refused.get(number)
+        return self.refused.get(number)
 
     def infer(
         self, number: int, to: VersionAddress, x: npt.NDArray[Any], seconds: float
@@ -94,7 +94,7 @@ class Replica:
                     self._host.load(read_load(request))
                 except Refusal as refusal:
                     _log.warning("what was shown as %d is not followed: %s", number, refusal)
-                    self._refused = {number: _told(refusal)}
+                    self.refused = {number: _told(refusal)}
                 self._number = number
 
 

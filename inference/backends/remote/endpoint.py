@@ -48,7 +48,7 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 # A network that is cut tells neither end: pings do, while a call is in progress.
-_PINGS = (
+PINGS = (
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # One by which gRPC measures the way may be out already; no other is sent before its end.
@@ -112,7 +112,7 @@ class TlsEndpoint:
         credentials = grpc.ssl_channel_credentials(tls.pem(pinned), *own)
         # Which certificate it is matters, not under which of its names the engine is reached.
         name = ("grpc.ssl_target_name_override", tls.name_of(pinned[0]))
-        return traced(grpc.secure_channel(self.address, credentials, (*_OPTIONS, *_PINGS, name)))
+        return traced(grpc.secure_channel(self.address, credentials, (*_OPTIONS, *PINGS, name)))
 
 
 _log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ def test_an_older_state_is_refused_whoever_holds_the_log(bureau: Bureau) -> None
     before = intruder.copy(TABLES)
     bureau.registry.models.create("paula", "letters")
     now = intruder.copy(TABLES)
-    with bureau.registry._ledger.log.lock:
+    with bureau.registry.ledger.log.lock:
         intruder.put_back(before)
         with refused(Reason.LOG_INCONSISTENT):
             bureau.registry.snapshot()
@@ -42,7 +42,7 @@ def test_an_older_state_is_refused_whoever_holds_the_log(bureau: Bureau) -> None
 def test_entries_added_meanwhile_are_shown(bureau: Bureau) -> None:
     mine = bureau.registry
     before = mine.snapshot()
-    with mine._ledger.log.lock:
+    with mine.ledger.log.lock:
         # Another gateway's process.
         bureau.reopen()
         bureau.release(bureau.publish())

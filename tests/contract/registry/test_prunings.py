@@ -171,7 +171,7 @@ def bureau(tmp_path: Path, database_url: str) -> Iterator[Bureau]:
 
 
 def prunings(bureau: Bureau) -> Prunings:
-    ledger: Ledger = bureau.registry._ledger
+    ledger: Ledger = bureau.registry.ledger
     return Prunings(ledger, "operator:root")
 
 
@@ -208,7 +208,7 @@ def test_a_forged_anchor_prunes_nothing(bureau: Bureau, log: AnswerLog) -> None:
     from registry.schema import ANCHORS
 
     bureau.registry.anchors.add("gateway", log.note)
-    with bureau.registry._ledger.database.writing() as connection:
+    with bureau.registry.ledger.database.writing() as connection:
         connection.execute(update(ANCHORS).values(time="2020-01-01T00:00:00Z"))
         connection.commit()
     with refused(Reason.LOG_INCONSISTENT):

@@ -41,7 +41,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextSubject]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (attacks, subjects):
             patch.setattr(module, "CACHE", folder)
-        patch.setitem(corpora._READERS, SPAM.name, letters)
+        patch.setitem(corpora.READERS, SPAM.name, letters)
         patch.setattr(attacks.synonyms, "read", lambda: {"prize": ["award"], "meet": ["see"]})
         patch.setattr(models, "_EPOCHS", 3)
         for module in (attacks, knowing):
@@ -61,14 +61,14 @@ def test_a_model_that_was_trained_on_other_texts_is_not_taken(
 ) -> None:
     """It may have seen what are now the detector's rows."""
     trained: list[int] = []
-    train = models._train
+    train = models.train_model
     monkeypatch.setattr(models, "_EPOCHS", 1)
 
     def counted(kept: Path, part: Texts, *given: Any) -> None:
         trained.append(len(part.texts))
         train(kept, part, *given)
 
-    monkeypatch.setattr(models, "_train", counted)
+    monkeypatch.setattr(models, "train_model", counted)
     subjects.subject(LETTERS, 7)
     assert not trained
     subjects.subject(replace(LETTERS, sizes=(400, 180, 80, 80)), 7)

@@ -197,7 +197,7 @@ def test_what_the_policy_lets_be_returned_is(house: House) -> None:
     newest = next(house.governance("auditor").moves("digits", "production"))
     assert (newest.action, newest.admin) == ("rollback", GUARD)
     assert newest.reason.startswith("automatic: ")
-    house.gateway._store.registry.verify()
+    house.gateway.store.registry.verify()
     # Once after each promotion, whatever the version before answers.
     OFF[digest(house)] = 1.0
     _, found = health(house, "digits", "--rollback-as", profile)

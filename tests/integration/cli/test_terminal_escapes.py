@@ -80,7 +80,7 @@ def test_a_shown_version_cannot_rewrite_earlier_lines(
 def test_tables_fields_and_lines_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=200, color_system="truecolor")
-    monkeypatch.setattr(output, "_console", lambda: console)
+    monkeypatch.setattr(output, "new_console", lambda: console)
     row = {"reason": HOSTILE, "asked": "[bold]x[/] [/y]"}
     show_rows([row], row, False)
     fields, line = printed(show_fields, row, False), printed(show_line, row, False)
@@ -95,7 +95,7 @@ def test_tables_fields_and_lines_are_escaped(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_audit_readers_escapes_what_readers_asked_for(tmp_path) -> None:
     with running(tmp_path / "state") as house:
-        store = house.gateway._store
+        store = house.gateway.store
         origin, registry = store.answers.origin, store.registry.log.origin
         house.logs().GetEntry(GetEntryRequest(origin=registry, index=0), timeout=60)
         stream = AuditServiceStub(house.channel("auditor")).StreamOpenings

@@ -148,7 +148,7 @@ def test_a_full_queue_is_asked_again_and_its_refusals_are_on_record(house, clien
 
 
 def test_a_receipt_forged_on_its_way_is_refused(house, client, monkeypatch):
-    honest = client._calls["ModelInfer"]
+    honest = client.calls["ModelInfer"]
 
     def forged(request, timeout):
         response = honest(request, timeout=timeout)
@@ -157,7 +157,7 @@ def test_a_receipt_forged_on_its_way_is_refused(house, client, monkeypatch):
         response.parameters["receipt"].string_param = forged
         return response
 
-    monkeypatch.setitem(client._calls, "ModelInfer", forged)
+    monkeypatch.setitem(client.calls, "ModelInfer", forged)
     with refused(Reason.PROOF_INVALID):
         client.infer("digits", {"x": rows()})
 

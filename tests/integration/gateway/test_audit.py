@@ -65,7 +65,7 @@ class Liar:
 
 
 def lied_to(reader, alter):
-    reader._audit = Liar(reader._audit, alter)
+    reader.audit = Liar(reader.audit, alter)
     return reader
 
 
@@ -190,7 +190,7 @@ def test_a_destroyed_subject_leaves_entries_that_cannot_be_opened(house, reader,
     asked.parameters["subject"].string_param = "patient-7"
     house.inference().ModelInfer(asked, timeout=60)
     index = reader.size(origin) - 1
-    house.gateway._store.subjects.destroy("patient-7")
+    house.gateway.store.subjects.destroy("patient-7")
     (opened,) = reader.openings(origin, index, index + 1)
     assert (opened.index, opened.fields) == (index, None)
 

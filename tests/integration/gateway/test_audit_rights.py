@@ -22,7 +22,7 @@ def test_opening_an_entry_takes_the_right_to_read_all_models(tmp_path):
     with running(tmp_path / "state", "digits-1") as house:
         house.promote("digits", 1)
         house.inference().ModelInfer(question("digits", rows()), timeout=60)
-        origin = house.gateway._store.answers.origin
+        origin = house.gateway.store.answers.origin
         index = house.gateway.recorder.size - 1
         one = log_pb2.OpenEntryRequest(origin=origin, index=index)
         assert b"digits" in house.logs().OpenEntry(one, timeout=60).receipt
@@ -43,7 +43,7 @@ def readers(house: House) -> list[str]:
 
 def test_erasing_a_reader_keeps_the_record_of_reads(tmp_path):
     with running(tmp_path / "state") as house:
-        registry = house.gateway._store.registry.log.origin
+        registry = house.gateway.store.registry.log.origin
         house.logs().GetEntry(messages.GetEntryRequest(origin=registry, index=0), timeout=60)
         before = readers(house)
         assert "GetEntry" in before

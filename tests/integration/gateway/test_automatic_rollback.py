@@ -94,12 +94,12 @@ def test_a_version_that_fails_goes_back_once(
     assert (back.action, back.version, back.admin) == ("rollback", 1, GUARD)
     assert back.reason.startswith("automatic: errors: ")
     assert back.reason.endswith(" requests in 600 s, limit 20 %")
-    house.gateway._store.registry.verify()
+    house.gateway.store.registry.verify()
     # The version before fails too; who returned would return to what failed first.
     FAILING.add(digest(house))
     assert ask(house, 10) == ["failed"] * 10
     place = ("digits", "production")
-    await_true(lambda: house.gateway._rollout.auto_rollback._done.get(place) is not None)
+    await_true(lambda: house.gateway.rollout.auto_rollback.done.get(place) is not None)
     await_true(lambda: "is not rolled back" in caplog.text)
     assert moves(house)[0] == back
     # Until a person promotes.
@@ -115,7 +115,7 @@ def test_a_canary_that_can_return_to_nothing_gets_no_share(house: House) -> None
     canary = share(house, 2, 100)
     FAILING.add(canary.digest)
     assert ask(house, 6).count("failed") >= 5
-    guard = house.gateway._rollout.auto_rollback
+    guard = house.gateway.rollout.auto_rollback
     await_true(lambda: canary.pointer in guard.held)
     assert ask(house, 3) == ["1"] * 3
     # With another share it is another promotion, which people have approved.
@@ -125,12 +125,12 @@ def test_a_canary_that_can_return_to_nothing_gets_no_share(house: House) -> None
 
 
 def test_without_a_key_it_is_only_said(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    rollout = house.gateway._rollout
-    pointers = house.gateway._store.registry.pointers
+    rollout = house.gateway.rollout
+    pointers = house.gateway.store.registry.pointers
     live = house.gateway.engine.live()["digits", "production"]
     alias_health = SimpleNamespace(breaches=lambda: [breach(house, live)])
     guard = AutoRollback(
-        alias_health, pointers, house.gateway.policy, rollout.auto_rollback._clock, None
+        alias_health, pointers, house.gateway.policy, rollout.auto_rollback.clock, None
     )
     before = moves(house)
     with caplog.at_level(logging.ERROR):
@@ -174,7 +174,7 @@ class Late:
 
 def test_of_two_that_see_the_same_one_moves(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.promote("digits", 2)
-    registry = house.gateway._store.registry
+    registry = house.gateway.store.registry
     live = house.gateway.engine.live()["digits", "production"]
     alias_health = SimpleNamespace(breaches=lambda: [breach(house, live)])
     signer = open_signer(house.state / "keys" / "rollback.key")
@@ -215,7 +215,7 @@ def test_a_registry_that_is_away_is_tried_again_later(house: House) -> None:
     guard.look()
     guard.look()
     assert len(tries) == 1
-    guard._rests_until.clear()
+    guard.rests_until.clear()
     guard.look()
     assert len(tries) == 2
 

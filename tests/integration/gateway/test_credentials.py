@@ -154,8 +154,8 @@ def issued(issuer, key, kid):
 def test_keys_found_by_discovery_and_rotated_in_the_middle(house, issuer):
     assert ask(house, token=issued(issuer, P256, "p"))
     issuer.documents["/keys"] = jwks(jwk(P256, "p"), jwk(RSA, "r"))
-    keys = house.gateway._authenticator._tokens._issuers[issuer.url].keys
-    keys._last_at -= 10
+    keys = house.gateway.authenticator.tokens.issuers[issuer.url].keys
+    keys.last_at -= 10
     assert ask(house, token=issued(issuer, RSA, "r"))
     assert refused(house, token=issued(issuer, RSA, "unknown")) is Reason.TOKEN_SIGNATURE
     asked = issuer.asked["/keys"]

@@ -32,8 +32,8 @@ class SpentCall:
 
 def test_a_call_without_time_is_refused_and_recorded(house):
     gateway = house.gateway
-    rollout = gateway._rollout
-    registry = gateway._store.registry
+    rollout = gateway.rollout
+    registry = gateway.store.registry
     predict = InferencePipeline(
         gateway.engine,
         gateway.recorder,
@@ -41,7 +41,7 @@ def test_a_call_without_time_is_refused_and_recorded(house):
         Observation(
             gateway.policy,
             SessionWatch(),
-            DriftWatch(registry.drifts, gateway._store.answers.origin),
+            DriftWatch(registry.drifts, gateway.store.answers.origin),
             FeatureKeeper(FeatureSettings(), now),
         ),
         rollout,

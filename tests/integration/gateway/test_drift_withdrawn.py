@@ -27,7 +27,7 @@ def statistics(house):
 
 
 def test_a_row_that_comes_again_and_again_withdraws_no_bound(house):
-    ask, drift = house.inference().ModelInfer, house.gateway._drift
+    ask, drift = house.inference().ModelInfer, house.gateway.drift
     row = np.random.default_rng(2).random((1, 64), np.float32)
     for _ in range(150):
         ask(question("digits", row), timeout=60)
@@ -49,7 +49,7 @@ def test_a_bound_is_withdrawn_where_everybody_looks(house, tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert sum(statistics(house).verdicts.values()) == before + 151
-    log = house.gateway._store.registry.log
+    log = house.gateway.store.registry.log
     entries = [json.loads(log.entry(index)) for index in range(log.size())]
     (drifted,) = [entry for entry in entries if entry["event"] == "screening.drifted"]
     assert drifted["subject"] == "models/digits/versions/1"

@@ -75,8 +75,8 @@ def test_a_full_disk_fails_the_request_and_leaves_nothing_half_written(house):
     """SQLite itself says that the disk is full: its file may not grow by another page."""
     stub = house.inference()
     ask(house)
-    answers = house.gateway._store.answers
-    engine = answers._database._engine
+    answers = house.gateway.store.answers
+    engine = answers.database.engine
     with engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
     full = functools.partial(limit_pages, pages)
@@ -105,7 +105,7 @@ def test_with_the_registry_gone_answers_go_on_and_nothing_can_change(house):
     for path in (database, *house.state.glob("registry.db-*")):
         path.rename(path.with_name(f"gone-{path.name}"))
     database.mkdir()
-    house.gateway._store.registry.close()
+    house.gateway.store.registry.close()
     assert ask(house) == "1"
     time.sleep(0.1)
     assert ask(house) == "1"
@@ -119,7 +119,7 @@ def test_with_the_answer_log_gone_no_answer_leaves(house):
     for path in (answers, *house.state.glob("answers.db-*")):
         path.rename(path.with_name(f"gone-{path.name}"))
     answers.mkdir()
-    house.gateway._store.answers._database.close()
+    house.gateway.store.answers.database.close()
     assert refusal(ask, house) is Reason.RECORD_FAILED
     assert house.gateway.recorder.size == size
 

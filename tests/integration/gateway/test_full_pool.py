@@ -27,7 +27,7 @@ def take_all(database, stack):
 
 
 def test_a_full_pool_has_its_reason_and_passes(house):
-    database = house.gateway._store.registry._ledger.database
+    database = house.gateway.store.registry.ledger.database
     registry = house.registry("auditor")
     with ExitStack() as stack:
         take_all(database, stack)

@@ -137,7 +137,7 @@ def test_hostile_fields_are_refused_by_a_reason_alone(
             except grpc.RpcError as error:
                 check(error, path)
     assert files(house.state.parent) == before
-    house.gateway._store.registry.verify()
+    house.gateway.store.registry.verify()
 
 
 @pytest.mark.parametrize("text", [text for text in TEXTS if text.isprintable()])

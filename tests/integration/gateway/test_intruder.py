@@ -78,8 +78,8 @@ class Tables:
 
 
 def running(house: House) -> Tables:
-    store = house.gateway._store
-    return Tables(store.registry._ledger.database, store.answers._database)
+    store = house.gateway.store
+    return Tables(store.registry.ledger.database, store.answers.database)
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def test_a_registry_of_last_week_under_a_running_gateway(house, last_week):
         tables.put_back(last_week[0])
         assert ask(house) == "1"
         with pytest.raises(Refusal) as caught:
-            house.gateway._store.registry.snapshot()
+            house.gateway.store.registry.snapshot()
         assert caught.value.reason is Reason.LOG_INCONSISTENT
         assert refusal(house.propose, "digits", 1) is Reason.LOG_INCONSISTENT
     house.propose("digits", 1)
@@ -213,10 +213,10 @@ def test_a_policy_rolled_back_under_a_running_gateway(house):
     version = house.gateway.policy().version
     with restored(tables):
         tables.registry.delete(schema.POLICIES, schema.POLICIES.c.version == version)
-        house.gateway._watch._token = None
-        house.gateway._watch._follow()
+        house.gateway.registry_sync.token = None
+        house.gateway.registry_sync.follow()
         assert house.gateway.policy().version == version
-        assert house.gateway._watch._token is None
+        assert house.gateway.registry_sync.token is None
         assert ask(house) == "1"
     accept(house)
 

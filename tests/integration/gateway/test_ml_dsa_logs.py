@@ -35,7 +35,7 @@ def test_an_answer_and_a_refusal_carry_both_signatures(house, tmp_path):
         house.inference().ModelInfer(question("letters", rows(), receipt=True), timeout=60)
     metadata = dict(caught.value.trailing_metadata())
     assert b"house.localhost/answers" in metadata[RECEIPT_METADATA]
-    note = house.gateway._store.answers.note
+    note = house.gateway.store.answers.note
     assert len(note.rpartition("\n\n")[2].splitlines()) == 2
     assert open_checkpoint(note, house.gateway.policy().log_key("house.localhost/answers"))
 

@@ -51,7 +51,7 @@ def policy_status(house: House) -> int:
 
 def obstacle(house: House) -> str:
     """Why `/readyz` says no, if it does."""
-    return str(house.gateway._metrics.readiness.obstacle())
+    return str(house.gateway.metrics.readiness.obstacle())
 
 
 def told(house: House) -> str:
@@ -67,7 +67,7 @@ def test_in_the_grace_what_stands_goes_on_and_says_so(
     assert told(house) == ""
     waiting = house.approved("digits", 1)
     clock.ahead = timedelta(hours=1, minutes=1)
-    house.gateway._watch._upkeep()
+    house.gateway.registry_sync.upkeep()
     assert house.inference().ModelInfer(asked, timeout=60).model_version == "2"
     assert policy_status(house) == health_pb2.HealthCheckResponse.NOT_SERVING
     assert obstacle(house) == ""

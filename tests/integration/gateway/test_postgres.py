@@ -93,9 +93,9 @@ def test_answers_go_on_and_pointers_move_again(server, tmp_path, how):
         load.stop()
         assert not load.failures
         assert set(load.answers) == {"1", "2"}
-        house.gateway._store.registry.verify()
-        await_true(lambda: house.gateway._watch._changes.connected)
-        assert isinstance(house.gateway._watch._changes, Listener)
+        house.gateway.store.registry.verify()
+        await_true(lambda: house.gateway.registry_sync.changes.connected)
+        assert isinstance(house.gateway.registry_sync.changes, Listener)
     finally:
         house.stop()
 

@@ -55,7 +55,7 @@ def test_tokens_given_back_twice_count_once(server: RedisServer) -> None:
     open_store(server.url).reset()
     tokens: Any = RedisTokens(open_store(server.url))
     for _ in range(2):
-        assert tokens._run(tokens._take, "key", "name", 40, 100, 3600)[::2] == [40, 1]
+        assert tokens.run(tokens.take_script, "key", "name", 40, 100, 3600)[::2] == [40, 1]
     for _ in range(2):
         tokens.give_back("key", "name", 30)
     assert tokens.take("key", 3600, 90, 100).tokens == 100

@@ -53,7 +53,7 @@ def cut_off(house):
 
     def run(person, change):
         profile = house.profile(person)
-        log = house.gateway._store.registry.log
+        log = house.gateway.store.registry.log
 
         def made():
             leaves = chain.from_iterable(log.entries(before, log.size()))
@@ -119,7 +119,7 @@ def test_a_keys_secret_is_not_shown_twice(house, cut_off):
 
 
 def test_an_erasure_is_told_once(house, cut_off):
-    origin = house.gateway._store.answers.origin
+    origin = house.gateway.store.answers.origin
 
     def change(channel, governance):
         request = EraseSubjectRequest(origin=origin, subject="patient-4711")

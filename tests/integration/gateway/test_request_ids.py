@@ -22,7 +22,7 @@ def test_ids_with_control_characters_are_refused(house: House, text: str) -> Non
     request = question("digits", rows())
     request.id = text
     assert refusal(house.inference().ModelInfer, request, timeout=60) is Reason.PARAMETER_MALFORMED
-    answers = house.gateway._store.answers
+    answers = house.gateway.store.answers
     entry = log_pb2.OpenEntryRequest(origin=answers.origin, index=answers.size - 1)
     receipt = house.logs().OpenEntry(entry, timeout=60).receipt
     assert b"client" in receipt

@@ -25,12 +25,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         for _ in range(ENTRIES):
             request = messages.GetEntryRequest(origin=answers(house), index=10**9)
             assert refusal(look, request) is Reason.ENTRY_UNKNOWN
-        house.gateway._watch._anchor()
+        house.gateway.registry_sync.anchor()
         yield house
 
 
 def answers(house: House) -> str:
-    return house.gateway._store.answers.origin
+    return house.gateway.store.answers.origin
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_nothing_young_is_pruned(house: House) -> None:
 @pytest.mark.usefixtures("later")
 def test_a_pruned_log_is_verified_and_goes_on(house: House) -> None:
     assert prune(house, "--dry-run")["entries"] == 512
-    assert house.gateway._store.answers.reader.first() == 0
+    assert house.gateway.store.answers.reader.first() == 0
     assert prune(house, "--before", "300")["entries"] == 256
     assert prune(house)["entries"] == 256
     told = house.command("audit", "verify", "--wait", "60", "--json")
@@ -86,16 +86,18 @@ def test_a_gap_that_no_pruning_explains(house: House) -> None:
 
     from registry.log.tables import ANSWERS
 
-    database = house.gateway._store.answers._database
+    database = house.gateway.store.answers.database
     with database.writing() as connection:
         first = connection.exec_driver_sql('SELECT min("index") FROM log_leaves').scalar()
-        rows = connection.execute(ANSWERS.leaves.select()).all()
+        rows = connection.execute(ANSWERS.leaves.select()).mappings().all()
         connection.execute(delete(ANSWERS.leaves).where(ANSWERS.leaves.c.index < first + 1))
         connection.commit()
     told = house.command("audit", "verify")
     with database.writing() as connection:
-        connection.execute(delete(ANSWERS.leaves).where(ANSWERS.leaves.c.index <= rows[-1].index))
-        connection.execute(ANSWERS.leaves.insert(), [dict(row._mapping) for row in rows])
+        connection.execute(
+            delete(ANSWERS.leaves).where(ANSWERS.leaves.c.index <= rows[-1]["index"])
+        )
+        connection.execute(ANSWERS.leaves.insert(), [dict(row) for row in rows])
         connection.commit()
     assert told.exit_code != 0
     assert Reason.LOG_INCONSISTENT.name in told.output
@@ -126,7 +128,7 @@ def test_an_erased_subject_cannot_be_opened(house: House) -> None:
     other = house.command("subject", "erased", "somebody", "--json")
     assert json.loads(other.stdout) == []
     # The log of the registry tells of it, and not the name.
-    store = house.gateway._store
+    store = house.gateway.store
     entries = [
         leaf for block in store.registry.log.entries(0, store.registry.log.size()) for leaf in block
     ]

@@ -30,7 +30,7 @@ def test_the_previous_version_is_loaded_at_start(
 def await_both_loaded(house: House) -> None:
     assert house.gateway is not None
     deadline = time.monotonic() + _SECONDS
-    while len(house.gateway.engine._ready) < 2:
+    while len(house.gateway.engine.ready_versions) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

@@ -31,7 +31,7 @@ def ask(house):
     """Asks for the class of one row, as the client."""
     profile = house.profile("client")
     # Each test is another session.
-    house.gateway._sessions._watched.clear()
+    house.gateway.sessions.watched.clear()
     with connect(profile.endpoint, **options_of(profile)) as client:
         yield lambda row: client.infer("digits", {"x": row[None]})
 
@@ -63,7 +63,7 @@ def test_a_query_attack_that_sees_labels_is_ended(house, ask, name):
     draw = np.random.default_rng(1)
     ended = []
     for row in rows(count=6):
-        house.gateway._sessions._watched.clear()
+        house.gateway.sessions.watched.clear()
         label = int(ask(row)["label"][0])
         # A step too small to succeed by chance: what is tested is the end.
         attack = (
@@ -74,7 +74,7 @@ def test_a_query_attack_that_sees_labels_is_ended(house, ask, name):
         ended.append(attacked(ask, attack))
     assert None not in ended
     assert np.median(ended) <= 40
-    assert house.gateway._sessions.found["digits", "search"] >= len(ended)
+    assert house.gateway.sessions.found["digits", "search"] >= len(ended)
 
 
 def test_an_honest_session_goes_on(house, ask):
@@ -90,8 +90,8 @@ def test_only_the_consequence_differs(house, ask):
     near = np.clip(rows(count=6)[:1] + noise, 0, 1).astype(np.float32)
     plain = {"verdicts": {"adversarial": "flag", "suspect": "flag"}}
     for action, extra in (("label-only", {}), ("alert", {}), ("slow", {"slow_ms": 300})):
-        house.gateway._sessions._watched.clear()
-        followed = house.gateway._predict.observation.session_actions["digits", action]
+        house.gateway.sessions.watched.clear()
+        followed = house.gateway.inference.observation.session_actions["digits", action]
         found = SESSIONS | {"search": action} | extra
         screens(house, **plain, sessions=found)
         assert "logits" in ask(near[0]).outputs
@@ -100,7 +100,7 @@ def test_only_the_consequence_differs(house, ask):
         began = time.monotonic()
         answer = ask(near[5])
         assert ("label" in answer.outputs) is (action == "label-only")
-        assert house.gateway._predict.observation.session_actions["digits", action] > followed
+        assert house.gateway.inference.observation.session_actions["digits", action] > followed
         if action == "slow":
             assert time.monotonic() - began >= 0.3
 

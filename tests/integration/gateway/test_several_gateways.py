@@ -91,7 +91,7 @@ def test_both_answer_change_and_follow(house: House, second: SecondGateway) -> N
             thread.start()
         for thread in threads:
             thread.join()
-    registry = house.gateway._store.registry
+    registry = house.gateway.store.registry
     assert all(registry.models.get(name) for group in names for name in group)
     registry.verify()
     # Each shows its own answer log alone; the auditor asks both.
@@ -124,14 +124,14 @@ def test_one_killed_at_work_holds_up_nobody(house: House, second: SecondGateway)
     create(registry, [f"then-{at}" for at in range(20)])
     assert failed.wait(60)
     thread.join()
-    house.gateway._store.registry.verify()
+    house.gateway.store.registry.verify()
     # It comes back, goes on with its answer log, and changes the registry again.
     second.start()
     with second.channel("publisher") as channel:
         create(RegistryServiceStub(channel), ["back"])
     with client(Profile.read(second.profile("client"))) as there:
         await_answer(there, 1)
-    house.gateway._store.registry.verify()
+    house.gateway.store.registry.verify()
 
 
 def test_two_that_begin_a_registry_at_once(database_url: str, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_two_that_begin_a_registry_at_once(database_url: str, tmp_path: Path) ->
         create(house.registry("publisher"), ["here"])
         with second.channel("publisher") as channel:
             create(RegistryServiceStub(channel), ["there"])
-        registry = house.gateway._store.registry
+        registry = house.gateway.store.registry
         assert len(registry.policies.chain().policies) == 1
         registry.verify()
     finally:

@@ -157,7 +157,7 @@ def test_comparing_delays_nobody_and_drops_what_is_too_much() -> None:
     comparisons = ShadowComparisons(
         engine, None, AliasHealth(lambda model, alias: None), lambda: datetime.now(UTC)
     )
-    comparisons._ask = lambda comparison: infer()
+    comparisons.ask = lambda comparison: infer()
     live = SimpleNamespace(model="digits", alias="shadow")
     item = ShadowComparison(live, live, {}, None, None)
     comparisons.start()

@@ -50,7 +50,7 @@ class Staged:
 
 def predict(house, **said):
     gateway = house.gateway
-    registry = gateway._store.registry
+    registry = gateway.store.registry
     engine = Staged(gateway.engine, **said)
     return InferencePipeline(
         engine,
@@ -59,10 +59,10 @@ def predict(house, **said):
         Observation(
             gateway.policy,
             SessionWatch(),
-            DriftWatch(registry.drifts, gateway._store.answers.origin),
+            DriftWatch(registry.drifts, gateway.store.answers.origin),
             FeatureKeeper(FeatureSettings(), now),
         ),
-        gateway._rollout,
+        gateway.rollout,
         now,
         longest=10.0,
     )

@@ -118,7 +118,7 @@ def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, hel
         "version_digest": live.digest,
         "input": refusal.receipt.fields["input"],
     }
-    size, before = house.gateway.recorder.size, house.gateway._store.registry.log.size()
+    size, before = house.gateway.recorder.size, house.gateway.store.registry.log.size()
     said = word(house, row)
     answer = client.infer("digits", {"x": row[None]}, allowance=said)
     assert answer["logits"].shape == (1, 10)
@@ -131,7 +131,7 @@ def test_it_passes_with_a_second_persons_word_and_is_recorded(house, client, hel
     assert (allowed["screening"], answered["screening"]) == ("", "full")
     assert allowed["parameters"] == answered["parameters"] != refusal.receipt.fields["parameters"]
     # The registry's log holds what was signed, under the digest that the answer log names.
-    log = house.gateway._store.registry.log
+    log = house.gateway.store.registry.log
     leaves = [json.loads(leaf) for block in log.entries(before, log.size()) for leaf in block]
     (entry,) = [leaf for leaf in leaves if leaf["event"] == "request.allowed"]
     assert entry["body"]["allowance"] == allowed["output"]

@@ -51,8 +51,8 @@ def test_a_new_policy_ends_streams_it_no_longer_allows(house, tmp_path):
     people = [person for person in before["principals"] if person["name"] != "auditor"]
     rights = [{**before["rights"][0], "roles": ["publisher", "auditor"]}]
     document = before | {"principals": people, "rights": rights, "version": before["version"] + 1}
-    house.gateway._store.registry.policies.accept("root", sign(house, document))
-    house.gateway._watch._follow()
+    house.gateway.store.registry.policies.accept("root", sign(house, document))
+    house.gateway.registry_sync.follow()
     assert ending(health) is Reason.PRINCIPAL_UNKNOWN
     allowed, unknown, without_right = downloads
     assert ending(unknown) is Reason.PRINCIPAL_UNKNOWN

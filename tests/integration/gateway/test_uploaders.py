@@ -73,7 +73,7 @@ def versions(house: House, model: str) -> list[registry_pb2.Version]:
 
 
 def test_publish_that_is_interrupted_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    send, sent = Uploader._send_file, []
+    send, sent = Uploader.send_file, []
 
     def send_two(self: Uploader, name: str, file: messages.Upload.File, *rest: object) -> None:
         if len(sent) >= 2:
@@ -81,7 +81,7 @@ def test_publish_that_is_interrupted_goes_on(house: House, monkeypatch: pytest.M
         sent.append(file.path)
         send(self, name, file, *rest)
 
-    monkeypatch.setattr(Uploader, "_send_file", send_two)
+    monkeypatch.setattr(Uploader, "send_file", send_two)
     assert house.command(*PUBLISH, "--parallel", "1").exit_code != 0
     monkeypatch.undo()
     assert versions(house, "digits") == []
@@ -92,7 +92,7 @@ def test_publish_that_is_interrupted_goes_on(house: House, monkeypatch: pytest.M
             again.append(file.path)
         send(self, name, file, *rest)
 
-    monkeypatch.setattr(Uploader, "_send_file", send_seen)
+    monkeypatch.setattr(Uploader, "send_file", send_seen)
     result = house.command(*PUBLISH, "--json")
     assert result.exit_code == 0, result.output
     assert "resume" in result.stderr

@@ -62,7 +62,7 @@ def from_now(house, **request):
 
 
 def size(house):
-    return house.gateway._store.registry.log.size()
+    return house.gateway.store.registry.log.size()
 
 
 def test_a_move_arrives_at_once_with_its_pointer(house):

@@ -102,17 +102,17 @@ def test_a_reader_that_reads_nothing_is_ended(tmp_path: Path) -> None:
         file.write("\n[limits]\nstream = 1.0\n")
     house.start()
     try:
-        answers = house.gateway._store.answers
+        answers = house.gateway.store.answers
         opened = records.opening(("",) * len(FIELDS), subject="client")
         for _ in range(4):
             answers.append([Answer(bytes(8192), opened)] * 256)
-        pages = house.gateway._watches.logs[answers.origin]._pages
-        read, sent = pages._read, []
-        pages._read = lambda start, end: sent.append(start) or read(start, end)
+        pages = house.gateway.event_streams.logs[answers.origin].pages
+        read, sent = pages.read, []
+        pages.read = lambda start, end: sent.append(start) or read(start, end)
         request = log_pb2.WatchLogRequest(origin=answers.origin, start=0)
         stream = LogServiceStub(house.channel("auditor")).WatchLog(request)
         taken = len(next(stream).leaves)
-        while house.gateway._stream_limiter._ends:
+        while house.gateway.stream_limiter.ends:
             time.sleep(0.05)
         # What lies on the way, and no more: 8 MiB were there to be sent.
         assert 0 < taken < answers.size

@@ -20,7 +20,7 @@ def policy(house):
 
 @pytest.fixture
 def answers(house):
-    return house.gateway._store.answers.origin
+    return house.gateway.store.answers.origin
 
 
 def watch(house, origin, **start):

@@ -98,10 +98,10 @@ def ending(stream):
 
 
 def test_what_no_right_covers_is_not_told(house):
-    begin = house.gateway._store.registry.log.size()
+    begin = house.gateway.store.registry.log.size()
     for name in ("hidden", "shown", "hidden-too", "shown-not"):
         create(house, name)
-    end = house.gateway._store.registry.log.size()
+    end = house.gateway.store.registry.log.size()
 
     def told(person):
         request = messages.WatchChangesRequest(start=begin)
@@ -124,7 +124,7 @@ def test_a_revoked_api_key_ends_its_streams(house):
     request = CreateApiKeyRequest(holder="auditor", label="watch", expire_time=expires)
     created = keys.CreateApiKey(request, timeout=60)
     with channel_with(house, created.secret) as channel:
-        streams = both(channel, house.gateway._store.registry.log.origin)
+        streams = both(channel, house.gateway.store.registry.log.origin)
         keys.RevokeApiKey(
             RevokeApiKeyRequest(name=created.api_key.name, reason="leaked"), timeout=60
         )
@@ -137,17 +137,17 @@ def test_a_token_that_expires_ends_its_streams(house, monkeypatch):
     # However long it takes to begin the streams, they begin.
     monkeypatch.setattr(claims, "LEEWAY_SECONDS", 3600)
     with channel_with(house, token) as channel:
-        streams = both(channel, house.gateway._store.registry.log.origin)
+        streams = both(channel, house.gateway.store.registry.log.origin)
         monkeypatch.setattr(claims, "LEEWAY_SECONDS", 0)
         assert [ending(stream) for stream in streams] == [Reason.TOKEN_EXPIRED] * 2
 
 
 def test_a_policy_that_drops_the_caller_ends_their_streams(house):
-    streams = both(house.channel("auditor"), house.gateway._store.registry.log.origin)
+    streams = both(house.channel("auditor"), house.gateway.store.registry.log.origin)
     before = json.loads(first_policy(house).payload)
     people = [person for person in before["principals"] if person["name"] != "auditor"]
     document = before | {"principals": people, "version": before["version"] + 1}
-    house.gateway._store.registry.policies.accept("root", sign(house, document))
+    house.gateway.store.registry.policies.accept("root", sign(house, document))
     assert [ending(stream) for stream in streams] == [Reason.PRINCIPAL_UNKNOWN] * 2
 
 
@@ -158,7 +158,7 @@ def test_a_stream_ends_by_itself_when_its_time_is_over_and_is_resumed(tmp_path):
     house.start()
     try:
         began = time.monotonic()
-        for stream in both(house.channel("auditor"), house.gateway._store.registry.log.origin):
+        for stream in both(house.channel("auditor"), house.gateway.store.registry.log.origin):
             # It ends, and without an error.
             list(stream)
         assert time.monotonic() - began < 50

@@ -57,7 +57,7 @@ def log_keys(house: House) -> list[tuple[str, str]]:
 def feed(house: House, settings: WitnessSettings) -> None:
     """What its thread does now and then."""
     assert house.gateway is not None
-    house.gateway._witnesses.feed(settings)
+    house.gateway.witnesses.feed(settings)
 
 
 def test_checkpoints_carry_cosignatures(witnessed: tuple[House, WitnessSettings]) -> None:
@@ -135,7 +135,7 @@ def read(house: House, origin: str) -> Reason | None:
 def test_a_halted_registry_changes_nothing(witnessed: tuple[House, WitnessSettings]) -> None:
     house, _ = witnessed
     assert house.gateway is not None
-    registry = house.gateway._store.registry
+    registry = house.gateway.store.registry
     registry.halt("a witness has seen more")
     for step in (registry.snapshot, lambda: registry.models.create("publisher", "new")):
         with refused(Reason.LOG_INCONSISTENT):

@@ -91,8 +91,8 @@ def test_a_gateway_knows_the_same_tokens(folder: Path, decoder: LanguageModel) -
     manifest = SimpleNamespace(files=entries)
     cleared: Any = SimpleNamespace(manifest=manifest)
     source: Any = SimpleNamespace(read=files.__getitem__)
-    assert _marks(cleared, source) == decoder._marks
-    assert {BEGIN, END, USER, ASSISTANT} <= decoder._marks
+    assert _marks(cleared, source) == decoder.marks
+    assert {BEGIN, END, USER, ASSISTANT} <= decoder.marks
 
 
 @pytest.mark.parametrize(

@@ -84,4 +84,4 @@ def test_a_stream_that_goes_on_is_waited_for_within_the_limit() -> None:
     generation.wait(0.01)
     threading.Timer(0.2, answer.close).start()
     generation.wait(60)
-    assert not generation._running
+    assert not generation.running

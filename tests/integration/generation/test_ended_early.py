@@ -94,7 +94,7 @@ def test_what_cannot_be_recorded_does_not_leave(
         raise Refusal(Reason.RECORD_FAILED)
 
     with monkeypatch.context() as patched:
-        patched.setattr(AuditRecorder, "_record", full)
+        patched.setattr(AuditRecorder, "write", full)
         (only,) = stream(house, asked(max_tokens=4))
     assert only.error_message.startswith(Reason.RECORD_FAILED.name)
     assert not only.infer_response.outputs
@@ -103,7 +103,7 @@ def test_what_cannot_be_recorded_does_not_leave(
 def test_an_end_that_cannot_be_recorded_is_told(
     house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, before = AuditRecorder._record, house.gateway.recorder.size
+    record, before = AuditRecorder.write, house.gateway.recorder.size
 
     def opening_alone(self: AuditRecorder, outcome: Any) -> Any:
         if outcome.outcome != "opened":
@@ -111,7 +111,7 @@ def test_an_end_that_cannot_be_recorded_is_told(
         return record(self, outcome)
 
     with monkeypatch.context() as patched:
-        patched.setattr(AuditRecorder, "_record", opening_alone)
+        patched.setattr(AuditRecorder, "write", opening_alone)
         found = stream(house, asked(max_tokens=4, receipt=True))
     assert found[-1].error_message.startswith(Reason.RECORD_FAILED.name)
     assert not any(is_last(one.infer_response) for one in found[:-1])
@@ -124,7 +124,7 @@ def test_a_stream_on_which_nobody_asks_ends(
 ) -> None:
     over = threading.Event()
     # What `[limits] idle` says; so short, it would end streams of other tests too.
-    monkeypatch.setattr(house.gateway._stream_limiter, "_idle", 0.5)
+    monkeypatch.setattr(house.gateway.stream_limiter, "idle_seconds", 0.5)
 
     def silent() -> Iterator[oip.ModelInferRequest]:
         over.wait(60)
@@ -136,7 +136,7 @@ def test_a_stream_on_which_nobody_asks_ends(
     over.set()
     assert caught.value.code() is grpc.StatusCode.CANCELLED
     assert time.monotonic() - began < 50
-    until(lambda: not house.gateway._stream_limiter._ends)
+    until(lambda: not house.gateway.stream_limiter.ends)
     # It may be recorded yet, or never: gRPC says to a server either that the call was cancelled or
     # that no message comes any more. Other tests count entries.
     time.sleep(1)

@@ -29,13 +29,13 @@ def test_a_restart_is_tried_until_it_works(tmp_path: Path, monkeypatch: pytest.M
     decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
     settings = GenerationSettings(tmp_path, cache_tokens=512, page_tokens=16, step_tokens=128)
     batches = CausalBatches(decoder.model, decoder.ends, settings)
-    dead, tried, opened = batches.manager, [], batches._open
+    dead, tried, opened = batches.manager, [], batches.open_manager
 
     def never() -> Any:
         tried.append(time.monotonic())
         broken()
 
-    monkeypatch.setattr(batches, "_open", never)
+    monkeypatch.setattr(batches, "open_manager", never)
     with batches.answer([5, 6, 7], Sampling(200), later()) as answer:
         next(answer)
         monkeypatch.setattr(dead.batch_processor, "update_batch", broken)
@@ -47,13 +47,13 @@ def test_a_restart_is_tried_until_it_works(tmp_path: Path, monkeypatch: pytest.M
         raise AssertionError("it answers")
     assert found.value.reason is Reason.ENGINE_UNAVAILABLE
     assert batches.room.free == batches.room.pages
-    monkeypatch.setattr(batches, "_open", opened)
-    until(lambda: batches._runs)
+    monkeypatch.setattr(batches, "open_manager", opened)
+    until(lambda: batches.runs)
     assert batches.manager is not dead
     with batches.answer([5, 6, 7], Sampling(4), later()) as answer:
         assert list(answer)
     batches.close()
-    assert not batches._thread.is_alive()
+    assert not batches.thread.is_alive()
 
 
 def test_an_engine_that_cannot_restart_can_be_closed(
@@ -62,15 +62,15 @@ def test_an_engine_that_cannot_restart_can_be_closed(
     decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=1))
     settings = GenerationSettings(tmp_path, cache_tokens=512, page_tokens=16, step_tokens=128)
     batches = CausalBatches(decoder.model, decoder.ends, settings)
-    monkeypatch.setattr(batches, "_open", broken)
+    monkeypatch.setattr(batches, "open_manager", broken)
     with batches.answer([5, 6, 7], Sampling(200), later()) as answer:
         next(answer)
         monkeypatch.setattr(batches.manager.batch_processor, "update_batch", broken)
         with pytest.raises(Refusal):
             list(answer)
-    until(lambda: not batches._runs)
+    until(lambda: not batches.runs)
     batches.close()
-    assert not batches._thread.is_alive()
+    assert not batches.thread.is_alive()
 
 
 def test_a_request_the_engine_refused_leaves_nothing_behind(
@@ -90,7 +90,7 @@ def test_a_request_the_engine_refused_leaves_nothing_behind(
         batches.answer([5], Sampling(1), time.monotonic() + 60),
     ):
         raise AssertionError("it answers")
-    assert not batches._answers
+    assert not batches.answers
     assert batches.room.free == batches.room.pages
     batches.close()
 
@@ -113,8 +113,8 @@ def test_the_delivering_thread_can_close_the_engine(tmp_path: Path) -> None:
         ):
             list(answer)
         assert found.value.reason is Reason.ENGINE_UNAVAILABLE
-        batches._thread.join(60)
-        assert not batches._thread.is_alive()
+        batches.thread.join(60)
+        assert not batches.thread.is_alive()
         assert not batches.manager.is_running()
     finally:
         batches.manager.stop(block=True, timeout=60, hard_stop=True)

@@ -53,13 +53,13 @@ def test_its_golden_prompts_are_asked(house: GeneratorHouse) -> None:
 def test_other_tokens_are_reported_as_wrong(
     house: GeneratorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pieces = GeneratorVersion._pieces
+    pieces = GeneratorVersion.pieces
 
     def errs(self: GeneratorVersion, *words: Any) -> Iterator[AnswerPart]:
         for piece in pieces(self, *words):
             yield replace(piece, ids=tuple(token + 1 for token in piece.ids))
 
-    monkeypatch.setattr(GeneratorVersion, "_pieces", errs)
+    monkeypatch.setattr(GeneratorVersion, "pieces", errs)
     status, found = golden(house)
     assert (status, found["state"]) == (1, "wrong")
     assert found["numbers"]["same"] == 0 < found["numbers"]["different"]
@@ -85,7 +85,7 @@ def test_a_model_for_chats_only_is_not_wrong() -> None:
 
     client: Any = SimpleNamespace(ask=ask)
     check = GoldenCheck(client, client, (), 8, 1e-5, 1.0)
-    found = check._run(Live("m", "production", 1, "sha256:0"), GoldenPrompts.of(TERMS, ANSWERS))
+    found = check.run(Live("m", "production", 1, "sha256:0"), GoldenPrompts.of(TERMS, ANSWERS))
     assert found.state is State.WELL
     assert found.detail.startswith("nothing compared")
 

@@ -43,7 +43,7 @@ def test_a_generator_that_dies_is_told_of_and_comes_back(house: GeneratorHouse) 
     before = house.gateway.recorder.size
     call = house.inference().ModelStreamInfer(iter([asked(max_tokens=OUTPUT_TOKENS)]))
     with house.paused_after(lambda: next(call)):
-        house.generator._server.stop(None)
+        house.generator.grpc_server.stop(None)
         *_, told = call
     assert told.error_message.startswith(Reason.ENGINE_UNAVAILABLE.name)
     until(lambda: house.gateway.recorder.size == before + 2)

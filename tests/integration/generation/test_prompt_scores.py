@@ -9,7 +9,7 @@ import pytest
 
 from generation.models.decoder import LanguageModel
 from generation.models.perplexity import WINDOW, score
-from generation.publishing.builder import GeneratorDescription, _calibrated
+from generation.publishing.builder import GeneratorDescription, calibrated_screen
 from inference.llm.request import Sampling, SamplingRequest
 from inference.model.config import TrainingDataInfo
 from tests.support import tiny_decoder
@@ -30,7 +30,7 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 def test_clean_prompts_of_any_length_pass(decoder: LanguageModel) -> None:
     prompts = tiny_decoder.prompts(160)
     cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts[:60]]
-    screen = _calibrated(decoder, prompts[:60], cut, ABOUT)
+    screen = calibrated_screen(decoder, prompts[:60], cut, ABOUT)
     assert screen is not None
 
     def verdict(text: str) -> str:
@@ -78,7 +78,7 @@ def test_calibration_counts_a_prompt_as_a_chat_too(tmp_path: Path) -> None:
     decoder = LanguageModel.read(tiny_decoder.make(tmp_path / "tiny", steps=20))
     prompts = tiny_decoder.prompts(50)
     cut = [decoder.tokenizer.encode(prompt).ids for prompt in prompts]
-    screen = _calibrated(decoder, prompts, cut, ABOUT)
+    screen = calibrated_screen(decoder, prompts, cut, ABOUT)
     assert screen is not None
     plain = [score(decoder.model, ids, WINDOW, tail=screen.tail) for ids in cut]
     chats = []

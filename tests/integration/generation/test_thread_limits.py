@@ -62,7 +62,7 @@ class Other:
 
 def test_http_calls_of_one_caller_are_bounded(house: GeneratorHouse) -> None:
     text = {"name": "text_input", "datatype": "BYTES", "shape": [1], "data": ["The following"]}
-    client, stream_limiter = client_of(house), house.gateway._http._stream_limiter
+    client, stream_limiter = client_of(house), house.gateway.http.stream_limiter
     with stream_limiter.streaming(Other(), "a"), stream_limiter.streaming(Other(), "b"):
         assert client.infer({"inputs": [text]}, "tiny").reason is Reason.QUEUE_FULL
     assert client.infer({"inputs": [text]}, "tiny").status == 200

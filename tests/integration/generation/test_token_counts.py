@@ -20,13 +20,13 @@ from tests.support.http_client import HttpClient
 @contextmanager
 def limited(house: GeneratorHouse, tokens: str) -> Iterator[None]:
     """While the block runs, clients have a quota of tokens."""
-    quotas = house.gateway._quotas
-    quotas._quotas = (Quota(role="client", tokens=tokens),)
-    quotas._shares.clear()
+    quotas = house.gateway.quotas
+    quotas.quotas = (Quota(role="client", tokens=tokens),)
+    quotas.shares.clear()
     try:
         yield
     finally:
-        quotas._quotas = ()
+        quotas.quotas = ()
 
 
 def metrics(house: GeneratorHouse) -> dict[str, float]:
@@ -61,7 +61,7 @@ def test_a_quota_of_tokens_counts_prompt_and_answer(
             assert reason_of(caught.value) is Reason.TOKENS_SPENT
     # Two answers, each in one part: what a quota refuses is counted alone.
     assert [entry["outcome"] for entry in house.entries(before)] == ["answered", "answered"]
-    assert house.gateway._http._interceptor.counted_refusals[Reason.TOKENS_SPENT.name] >= 5
+    assert house.gateway.http.interceptor.counted_refusals[Reason.TOKENS_SPENT.name] >= 5
 
 
 def test_tokens_that_an_answer_did_not_get_are_given_back(
@@ -70,7 +70,7 @@ def test_tokens_that_an_answer_did_not_get_are_given_back(
     prompt = post(client, max_tokens=1).json["usage"]["prompt_tokens"]
     with limited(house, f"{2 * prompt + 70}/minute"):
         text = text_of(post(client, max_tokens=60).json)
-        house.gateway._quotas._tokens = MemoryTokens()
+        house.gateway.quotas.tokens = MemoryTokens()
         # Set aside sixty, and used a few of them.
         stopped = post(client, max_tokens=60, stop=text[4:8]).json
         assert stopped["choices"][0]["finish_reason"] == "stop"

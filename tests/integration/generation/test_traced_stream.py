@@ -23,7 +23,7 @@ def test_it_is_one_trace(tmp_path: Path, folder: Path, monkeypatch: pytest.Monke
     exporter = InMemorySpanExporter()
     tracer = OtlpTracer(SimpleSpanProcessor(exporter), 1.0, "test")
     # Before anything opens a channel, as a process does it.
-    monkeypatch.setattr(tracing, "_tracer", tracer)
+    monkeypatch.setattr(tracing, "active_tracer", tracer)
     request = oip.ModelInferRequest(model_name="tiny")
     request.parameters["max_tokens"].int64_param = 12
     write_inputs(request, [Tensor.of("text_input", texts(PROMPT).reshape(1))])

@@ -142,8 +142,8 @@ def test_nothing_is_sent_before_it_is_asked_for(house: House, client: HttpClient
 def test_a_body_that_does_not_come(
     house: House, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door = house.gateway._http._door
-    monkeypatch.setattr(door, "_limits", replace(door._limits, deadline=0.2))
+    door = house.gateway.http.gateway
+    monkeypatch.setattr(door, "limits", replace(door.limits, deadline=0.2))
     with connected(house) as plain:
         plain.sendall(head(client, "content-length: 9") + b"{")
         assert Reason.DEADLINE_TOO_SHORT.name.encode() in until_closed(plain)
@@ -201,8 +201,8 @@ def test_connections_of_known_callers_beyond_the_limit_are_closed(small_house: H
     asking = client_of(small_house, insecure=True)
     credential = f"authorization: {asking.headers['authorization']}"
     metadata = f"GET /v2 HTTP/1.1\r\nhost: x\r\n{credential}\r\n\r\n".encode()
-    server = small_house.gateway._http._servers["http-insecure"]
-    until(lambda: not server._open)
+    server = small_house.gateway.http.servers["http-insecure"]
+    until(lambda: not server.open_connections)
     with ExitStack() as held:
         for _ in range(4):
             plain = held.enter_context(connected(small_house))
@@ -215,13 +215,13 @@ def test_connections_of_known_callers_beyond_the_limit_are_closed(small_house: H
         except ConnectionError:
             found = b""
         assert found == b""
-    until(lambda: not server._open)
+    until(lambda: not server.open_connections)
     assert spoken(small_house, LIVE)
 
 
 def test_while_all_places_are_taken_inference_is_refused_at_once(small_house: House) -> None:
     asking = client_of(small_house, insecure=True)
-    counted = small_house.gateway._http._interceptor.counted_refusals
+    counted = small_house.gateway.http.interceptor.counted_refusals
     before = counted["QUEUE_FULL"]
     with connected(small_house) as plain:
         plain.sendall(head(asking, "content-length: 9", "expect: 100-continue"))
@@ -247,7 +247,7 @@ def test_a_gateway_that_stops_answers_what_is_asked_and_ends(
         assert idle.recv(1024)
         busy.sendall(head(asking, "content-length: 2", "expect: 100-continue"))
         assert busy.recv(1024).startswith(b"HTTP/1.1 100 ")
-        gateway._http.finish()
+        gateway.http.finish()
         assert until_closed(idle) == b""
         busy.sendall(b"{}")
         found = until_closed(busy)

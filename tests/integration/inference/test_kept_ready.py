@@ -100,7 +100,7 @@ def test_nothing_is_kept_ready_that_nobody_approved_for_the_alias(
     alone = replace(elsewhere, approvals=())
     with refused(Reason.POINTER_INVALID):
         engine.warm(PLACE, at(registry, alone), Unwilling(registry))
-    assert engine._previous == {}
+    assert engine.previous == {}
 
 
 def test_an_engine_that_saw_the_move_loads_nothing_more(
@@ -121,4 +121,4 @@ def test_only_what_may_be_needed_stays_loaded(registry: PaperRegistry, engine: E
     for version in made:
         registry.promote(version)
         engine.update(registry, registry)
-    assert engine._ready.keys() == {made[1].digest, made[2].digest}
+    assert engine.ready_versions.keys() == {made[1].digest, made[2].digest}

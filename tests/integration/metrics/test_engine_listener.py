@@ -100,18 +100,18 @@ def test_what_waits_and_what_is_dropped(
     before = Scraped(metrics)
     assert before("queue_rows", **DIGITS) == 0
     batcher = room.engine.resolve("digits").ready.batcher
-    batcher._free_lanes -= 1
+    batcher.free_lanes -= 1
     with ThreadPoolExecutor(2) as threads:
         asked = [threads.submit(room.ask, version, clean_rows(MODEL, 3)) for _ in "ab"]
         await_true(lambda: Scraped(metrics)("queue_rows", **DIGITS) == 6)
-        batcher._pass_on([])
+        batcher.pass_on([])
         assert [each.result().model_version for each in asked] == ["1", "1"]
-    batcher._free_lanes -= 1
+    batcher.free_lanes -= 1
     live, x = room.engine.resolve("digits"), clean_rows(MODEL, 1)
     with pytest.raises(Refusal) as caught:
         room.engine.infer(live, x, deadline=0.0)
     assert caught.value.reason is Reason.DEADLINE_TOO_SHORT
-    batcher._pass_on([])
+    batcher.pass_on([])
     after = Scraped(metrics)
     assert after("queue_rows", **DIGITS) == 0
     assert after("dropped_total", **DIGITS) - before("dropped_total", **DIGITS) == 1

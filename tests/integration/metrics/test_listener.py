@@ -116,11 +116,11 @@ def test_what_screening_follows_is_shown(house: House) -> None:
     for kind in ("search", "extraction"):
         labels = {"model": "digits", "kind": kind}
         assert ("sealgate_session_findings_total", labels, 0) in [s[:3] for s in shown.samples]
-    gateway._sessions.found["digits", "search"] += 3
-    gateway._predict.observation.session_actions["digits", "slow"] += 2
-    drifts, origin = gateway._store.registry.drifts, gateway._store.answers.origin
+    gateway.sessions.found["digits", "search"] += 3
+    gateway.inference.observation.session_actions["digits", "slow"] += 2
+    drifts, origin = gateway.store.registry.drifts, gateway.store.answers.origin
     drifts.withdraw("gateway", origin, "digits", 1, {"requests": 300, "log10_evidence": 3})
-    gateway._drift.report()
+    gateway.drift.report()
     after = Scraped(house)
     assert after("sealgate_screening_bound_withdrawn", **DIGITS) == 1
     assert after("sealgate_session_findings_total", model="digits", kind="search") == 3
@@ -182,7 +182,7 @@ def test_health_and_readiness(house: House, monkeypatch: pytest.MonkeyPatch) -> 
     assert gateway is not None
     assert get(house, "/healthz") == (200, "ok\n")
     assert get(house, "/readyz") == (200, "ready\n")
-    readiness = gateway._metrics.readiness
+    readiness = gateway.metrics.readiness
     for phase in (Phase.STARTING, Phase.DRAINING):
         with monkeypatch.context() as patch:
             patch.setattr(readiness, "phase", phase)

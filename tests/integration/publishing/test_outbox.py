@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from publishing.cli.publish import PublishOptions, _outbox
+from publishing.cli.publish import PublishOptions, open_outbox
 from publishing.source.dataset import Dataset
 from sealgate.remote import Profile
 from tests.support.house import House
@@ -30,7 +30,7 @@ def test_a_waiting_version_is_used_only_for_its_own_options(
     publisher: Profile, others: PublishOptions, waits: bool
 ) -> None:
     data = Dataset.read(DATA)
-    with _outbox(publisher, FOLDER, data, PublishOptions(0.05)) as outbox:
-        outbox._folder.mkdir(parents=True)
-    with _outbox(publisher, FOLDER, data, others) as outbox:
+    with open_outbox(publisher, FOLDER, data, PublishOptions(0.05)) as outbox:
+        outbox.folder.mkdir(parents=True)
+    with open_outbox(publisher, FOLDER, data, others) as outbox:
         assert outbox.is_empty() is not waits

@@ -172,7 +172,7 @@ def test_moves_and_revocation_reach_every_replica(house: House, engine: RayEngin
 
 def test_what_was_run_is_counted_and_signed(house: House) -> None:
     assert house.gateway is not None
-    rooms = house.gateway._running.shown
+    rooms = house.gateway.backends.shown
     before = counted(rooms)
     for _ in range(5):
         logits(house, rows(count=3))

@@ -86,7 +86,7 @@ def test_a_listener_goes_on_after_a_hang(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(BoundedConnection, "patience", 1.0)
         listener = database.changes()
         assert isinstance(listener, Listener)
-        event.listen(listener._engine, "connect", lambda *_: server.pause(), once=True)
+        event.listen(listener.engine, "connect", lambda *_: server.pause(), once=True)
         begun = time.monotonic()
         assert listener.wait(0.1)
         assert not listener.connected

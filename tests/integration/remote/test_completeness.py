@@ -28,7 +28,7 @@ def ask(house: House, number: int) -> None:
 
 def audited(house: House, counted: int) -> dict[str, object]:
     """What the auditor finds, once a statement of so many requests is old enough to be judged."""
-    house.gateway._watch._count()
+    house.gateway.registry_sync.count()
     end = time.monotonic() + 60
     while time.monotonic() < end:
         told = house.command("audit", "completeness", "--slack", str(SLACK), "--json")

@@ -155,7 +155,7 @@ def test_a_load_waits_for_the_one_before_but_not_for_ever(
 ) -> None:
     made = room.publish(FILES)
     room.registry.promote(made)
-    monkeypatch.setattr(room.host, "_patience", 0.05)
+    monkeypatch.setattr(room.host, "patience", 0.05)
     began, go_on = threading.Event(), threading.Event()
     read = room.store.read
 

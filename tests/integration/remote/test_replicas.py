@@ -74,14 +74,14 @@ def test_answers_are_those_of_an_engine_that_runs_graphs_itself(
 
 def together(asking: Callable[[Array], Any], batcher: Batcher[Array, Any], x: Array) -> list[Any]:
     """What is said to each row of `x`, asked by itself while the others wait as well."""
-    batcher._free_lanes -= (lanes := batcher._free_lanes)
+    batcher.free_lanes -= (lanes := batcher.free_lanes)
     with ThreadPoolExecutor(len(x)) as threads:
         asked = [threads.submit(asking, row[None]) for row in x]
-        await_true(lambda: batcher._queue.rows == len(x))
-        batcher._pass_on([])
+        await_true(lambda: batcher.queue.rows == len(x))
+        batcher.pass_on([])
         found = [each.result() for each in asked]
     for _ in range(lanes - 1):
-        batcher._pass_on([])
+        batcher.pass_on([])
     return found
 
 
@@ -89,7 +89,7 @@ def test_requests_that_wait_together_are_handed_on_as_one(room: ReplicatedRoom) 
     made, x = promoted(room), clean_rows(MODEL, 12)
     alone = [room.ask(made, row[None]) for row in x]
     room.batches.clear()
-    batcher = room.engine.resolve("digits").ready._batcher
+    batcher = room.engine.resolve("digits").ready.batcher
     assert together(lambda row: room.ask(made, row), batcher, x) == alone
     assert sum(room.batches) == len(x)
     assert len(room.batches) <= 4
@@ -108,7 +108,7 @@ def test_texts_are_handed_on_one_by_one() -> None:
     to = VersionAddress("letters", 1, "sha256:" + "0" * 64)
     version = ReplicatedVersion(Line(), to, text_config(), Detector.decode(FILES[DETECTOR]), 2)
     texts = np.array([["one"], ["two"], ["three"]], object)
-    answers = together(version.submit, version._batcher, texts)
+    answers = together(version.submit, version.batcher, texts)
     assert [answer.tolist() for answer in answers] == [[["one"]], [["two"]], [["three"]]]
     assert Line.batches == [1, 1, 1]
 
@@ -156,8 +156,8 @@ class TestReplicas:
         load = replace(room.load(), pointer=forged, freshness=room.registry.refresh())
         room.board.put(1, write_load(load).SerializeToString())
         room.replicas[:] = [room.new_replica()]
-        assert room.replicas[0].follow(1) == room.replicas[0]._refused[1]
-        assert room.replicas[0]._refused[1].reason == "SIGNER_MISMATCH"
+        assert room.replicas[0].follow(1) == room.replicas[0].refused[1]
+        assert room.replicas[0].refused[1].reason == "SIGNER_MISMATCH"
         assert asked_of_each(room, made) == ["VERSION_NOT_LIVE"]
 
     def test_one_that_cannot_follow_keeps_the_version_out(self, room: ReplicatedRoom) -> None:

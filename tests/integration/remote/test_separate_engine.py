@@ -145,7 +145,7 @@ def test_counts_are_kept_in_the_registrys_log(house, engine):
     digest = house.gateway.engine.resolve("digits").digest
     house.stop()
     house.start()
-    registry = house.gateway._store.registry
+    registry = house.gateway.store.registry
     newest = EngineCounts.decode(registry.engine_counts.all()[-1].payload)
     assert newest.engine == "engine"
     assert {found: rows for found, _, rows in newest.counts}[digest] >= 2

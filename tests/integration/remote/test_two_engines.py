@@ -56,7 +56,7 @@ def house(trio: Trio) -> House:
 
 
 def rooms_of(house: House) -> EnginePool:
-    return house.gateway._running.shown
+    return house.gateway.backends.shown
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -72,7 +72,7 @@ def both_are_there(house: House) -> None:
 
 def all_there(house: House) -> bool:
     digest = house.gateway.engine.resolve("digits").digest
-    rooms = rooms_of(house)._rooms.values()
+    rooms = rooms_of(house).engines.values()
     return all(not room.behind and digest in room.measured for room in rooms)
 
 
@@ -96,7 +96,7 @@ def asked(house: House, count: int, size: int, threads: int = 24) -> list[Infere
 def test_each_has_measured_the_version_and_is_named(house: House) -> None:
     both_are_there(house)
     live = house.gateway.engine.resolve("digits")
-    for room in rooms_of(house)._rooms.values():
+    for room in rooms_of(house).engines.values():
         costs = room.measured[live.digest].costs
         assert [size for size, _ in costs.batches] == [1, 2, 4, 8, 16, 32, 64]
         assert costs.seconds(64) >= costs.seconds(1) > 0
@@ -113,7 +113,7 @@ def test_both_are_used_under_load_and_nothing_is_lost(house: House) -> None:
     assert min(shares["engine"], shares["second"]) >= 480 * 0.05, shares
     for answer in answers:
         assert (answer.outputs["logits"].argmax(axis=1) == labels(count=64)).all()
-    assert all(rooms_of(house)._placement.waiting(name) == 0 for name in shares)
+    assert all(rooms_of(house).placement.waiting(name) == 0 for name in shares)
 
 
 def test_answers_are_as_near_to_one_another_as_the_settings_say(house: House) -> None:
@@ -124,7 +124,7 @@ def test_answers_are_as_near_to_one_another_as_the_settings_say(house: House) ->
     write_inputs(request, tensors_of(live.config, x))
     found = [
         np.frombuffer(room.infer(request, None).raw_output_contents[0], "<f4")
-        for room in rooms_of(house)._rooms.values()
+        for room in rooms_of(house).engines.values()
     ]
     assert np.allclose(found[0], found[1], rtol=_TOLERANCE, atol=_TOLERANCE)
 
@@ -156,7 +156,7 @@ def test_an_auditor_misses_nothing_where_a_second_engine_was_asked(
             eventually(lambda: load.versions["1"] > 200)
             assert counted(house) > 0
             # Only one of them may have been asked so far: that which is done sooner.
-            asked = [bool(counts_of(room).counts) for room in rooms_of(house)._rooms.values()]
+            asked = [bool(counts_of(room).counts) for room in rooms_of(house).engines.values()]
             engines[asked.index(True)].kill()
             before = load.versions["1"]
             eventually(lambda: load.versions["1"] > before + 200)
@@ -176,8 +176,8 @@ def counts_of(room: RemoteEngine) -> EngineCounts:
 
 def counted(house: House) -> int:
     """How many engines have signed counts."""
-    house.gateway._watch._count()
-    stored = house.gateway._store.registry.engine_counts.all()
+    house.gateway.registry_sync.count()
+    stored = house.gateway.store.registry.engine_counts.all()
     return len({EngineCounts.decode(envelope.payload).instance for envelope in stored})
 
 

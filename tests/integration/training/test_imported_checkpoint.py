@@ -81,8 +81,8 @@ def test_a_teacher_spread_over_devices_says_the_same(
         lies.update(getattr(model, "hf_device_map", {}))
         return said(model, *given)
 
-    said = teachers._ask
-    monkeypatch.setattr(teachers, "_ask", ask)
+    said = teachers.ask
+    monkeypatch.setattr(teachers, "ask", ask)
     whole = teachers.teach(asked.teacher, material, 1)
     assert "disk" not in lies.values()
     spread = teachers.teach(asked.teacher, material, 1, megabytes=0.02)

@@ -69,7 +69,7 @@ def test_its_provenance_names_teacher_and_text(made: FinishedRun) -> None:
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     made: FinishedRun, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, kept = descent._keep, []
+    whole, kept = descent.keep_checkpoint, []
 
     def keep(*given: object) -> None:
         whole(*given)  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(descent, "_keep", keep)
+        patch.setattr(descent, "keep_checkpoint", keep)
         with pytest.raises(KeyboardInterrupt):
             make(folder / "prose.toml", folder / "stopped")
     again = make(folder / "prose.toml", folder / "stopped")

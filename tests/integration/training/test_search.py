@@ -84,7 +84,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same(
 ) -> None:
     (tmp_path / "other").mkdir()
     recipe, out = looked_for(tmp_path / "other"), tmp_path / "stopped"
-    whole, trained = StudentSearch._train, []
+    whole, trained = StudentSearch.train, []
 
     class StopError(Exception):
         """In the place of a kill."""
@@ -95,7 +95,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same(
             raise StopError
         return whole(self, *given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(StudentSearch, "_train", train)
+    monkeypatch.setattr(StudentSearch, "train", train)
     with pytest.raises(StopError):
         make(recipe, out)
     record = out / "run" / "search.jsonl"

@@ -89,8 +89,8 @@ def test_a_killed_process_ends_the_run_which_then_goes_on(
 
 def end_by(fate: Path, how: str, patch: pytest.MonkeyPatch) -> None:
     fate.write_text(how)
-    objective = steps._objective
-    patch.setattr(steps, "_objective", lambda *given: Mortal(objective(*given), fate))
+    objective = steps.objective_of
+    patch.setattr(steps, "objective_of", lambda *given: Mortal(objective(*given), fate))
 
 
 def test_what_a_process_failed_of_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

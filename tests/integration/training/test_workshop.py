@@ -144,7 +144,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     recipe, out = recipes.digits(tmp_path), tmp_path / "made"
 
     def arm() -> None:
-        descent._keep = Death(descent._keep, last, before)
+        descent.keep_checkpoint = Death(descent.keep_checkpoint, last, before)
 
     killed(recipe, out, arm)
     assert not (out / "model").exists()
@@ -242,7 +242,7 @@ def test_training_texts_that_are_private_or_elsewhere_are_not_described() -> Non
         ({"rounds": 1}, None, False),
     ):
         went_in: Any = SimpleNamespace(federated=federated, privacy=privacy)
-        found = finishing._described(student, material, went_in)
+        found = finishing.described_version(student, material, went_in)
         assert [each is not None for each in found] == [told, told]
 
 

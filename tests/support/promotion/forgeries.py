@@ -236,13 +236,13 @@ class Forgeries:
 
 Form = Callable[[Forgeries, int, int, datetime], PointerBundle | None]
 FORMS: dict[str, Form] = {
-    "replayed": Forgeries._replayed,
-    "promoted": Forgeries._promoted,
-    "moved approvals": Forgeries._moved,
-    "one person": Forgeries._one_person,
-    "unknown key": Forgeries._unknown_key,
-    "other version": Forgeries._other_version,
-    "next place": Forgeries._next_place,
-    "returned": Forgeries._returned,
-    "changed": Forgeries._changed,
+    "replayed": Forgeries.replayed,
+    "promoted": Forgeries.promoted,
+    "moved approvals": Forgeries.moved,
+    "one person": Forgeries.one_person,
+    "unknown key": Forgeries.unknown_key,
+    "other version": Forgeries.other_version,
+    "next place": Forgeries.next_place,
+    "returned": Forgeries.returned,
+    "changed": Forgeries.changed,
 }

@@ -74,7 +74,7 @@ def test_a_text_of_short_words_cannot_be_mistyped() -> None:
 
 def test_no_text_is_in_two_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [(f"Letter number {at % 5000} of many more words", at % 2) for at in range(6000)]
-    monkeypatch.setitem(corpora._READERS, SPAM.name, lambda: iter(many))
+    monkeypatch.setitem(corpora.READERS, SPAM.name, lambda: iter(many))
     slices = cut(SPAM, 0)
     assert [len(part.texts) for part in slices.values()] == list(SPAM.sizes)
     every = [text for part in slices.values() for text in part.texts]
@@ -87,7 +87,7 @@ def test_letters_that_begin_alike_count_once(monkeypatch: pytest.MonkeyPatch) ->
     start = "one letter that was sent to each of many people"
     many = [(f"{start}, dear {name}", 0) for name in ("Ann", "Bo", "Cy")]
     many += [(f"Letter number {at} of many more words", 1) for at in range(sum(SPAM.sizes))]
-    monkeypatch.setitem(corpora._READERS, SPAM.name, lambda: iter(many))
+    monkeypatch.setitem(corpora.READERS, SPAM.name, lambda: iter(many))
     every = [text for part in cut(SPAM, 0).values() for text in part.texts]
     assert len(every) == sum(SPAM.sizes)
     assert sum(text.startswith(start) for text in every) <= 1

@@ -39,7 +39,7 @@ class Golden:
 )
 def test_a_check_without_any_golden_input_is_not_healthy(golden: Any) -> None:
     nobody: Any = None
-    versions = run._Versions(nobody, golden, nobody, datetime.now(UTC), None)
+    versions = run.Versions(nobody, golden, nobody, datetime.now(UTC), None)
     (found,) = versions.findings(())
     assert (found.check, found.state) == ("golden", State.UNASKED)
     assert exit_status([WELL, found]) == UNASKED

@@ -71,7 +71,7 @@ def test_claimed_entries_are_remembered_within_bounds(log, monkeypatch):
         assert witness.take(seen, {})
         assert not witness.take(seen, {})
         assert not witness.take(seen, {ANSWER_LOG: index + 1})
-    assert len(witness._taken[ANSWER_LOG]) <= 8
+    assert len(witness.taken[ANSWER_LOG]) <= 8
 
 
 def test_two_roots_of_one_size_are_a_fork(log):

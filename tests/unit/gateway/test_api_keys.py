@@ -146,7 +146,7 @@ class Clock:
 def followed():
     records, clock = Records(), Clock()
     table = KeyTable(MAKER, lambda: NOW, clock)
-    table._registry = records
+    table.registry = records
     table.follow()
     return table, records, clock
 

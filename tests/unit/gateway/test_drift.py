@@ -54,7 +54,7 @@ def test_what_is_kept_is_bounded() -> None:
     given = traffic()
     for score in DRAW.normal(size=EPOCH + 10):
         given.add(float(score))
-    assert len(given._scores) == 480 + 10
+    assert len(given.scores) == 480 + 10
     assert given.requests == EPOCH + 10
 
 

@@ -117,5 +117,5 @@ def test_remembered_rows_are_bounded() -> None:
     followed = a_followed(np.array([0.0, 1.0]), 1)
     for number in range(EPOCH + 5):
         followed.add(0.5, np.array([[number]]), f"caller-{number}")
-    assert len(followed._seen) == 5
+    assert len(followed.seen) == 5
     assert followed.finding()["callers"] <= 1025

@@ -121,4 +121,4 @@ def test_few_pages_are_kept():
     pages = Pages(reads)
     for start in range(1000):
         pages.page(start, start + 1)
-    assert len(pages._kept) <= 16
+    assert len(pages.kept) <= 16

@@ -51,7 +51,7 @@ def test_the_end_of_a_call_is_told_once_however_late_one_asks() -> None:
     gate.set()
     until(lambda: told == [early])
     late = threads.submit(lambda: None)
-    until(lambda: late._is_over)
+    until(lambda: late.is_over)
     late.add_done_callback(told.append)
     assert told == [early, late]
 

@@ -26,9 +26,9 @@ def version(monkeypatch: pytest.MonkeyPatch) -> GeneratorVersion:
         prompt_tokens=8,
         screening=SimpleNamespace(window=2, tail=0.4),
     )
-    made._decoder = SimpleNamespace(cut=lambda asked, most: TokenizedPrompt([1], [True]))
-    made._measured = None
-    made._measuring = threading.Lock()
+    made.decoder = SimpleNamespace(cut=lambda asked, most: TokenizedPrompt([1], [True]))
+    made.measured_model = None
+    made.measuring = threading.Lock()
     monkeypatch.setattr(versions, "score", lambda *_: 0.5)
     found: GeneratorVersion = made
     return found
@@ -40,22 +40,22 @@ def test_a_request_without_a_caller_is_not_run(
     version: GeneratorVersion, taken: bool, left: float, active: bool
 ) -> None:
     if taken:
-        version._measuring.acquire()
+        version.measuring.acquire()
     with pytest.raises(Refusal) as found:
         version.read(ASKED, time.monotonic() + left, lambda: active)
     assert found.value.reason is Reason.DEADLINE_TOO_SHORT
-    assert version._measuring.locked() is taken
+    assert version.measuring.locked() is taken
 
 
 def test_a_waiting_request_is_measured(version: GeneratorVersion) -> None:
     assert version.read(ASKED, time.monotonic() + 60, lambda: True).score == 0.5
-    assert not version._measuring.locked()
+    assert not version.measuring.locked()
 
 
 def test_unread_tokens_do_not_pile_up() -> None:
     batches: Any = CausalBatches.__new__(CausalBatches)
     unread: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    batches._mutex, batches._answers = threading.Lock(), {"0": unread}
+    batches.mutex, batches.answers = threading.Lock(), {"0": unread}
     for count in range(1, 100):
         output = SimpleNamespace(
             request_id="0",
@@ -63,7 +63,7 @@ def test_unread_tokens_do_not_pile_up() -> None:
             error=None,
             is_finished=lambda count=count: count == 99,
         )
-        batches._hand_on(output)
+        batches.hand_on(output)
     assert unread.qsize() == 1
-    ids = batches._ids(unread, time.monotonic() + 60, lambda: True)
+    ids = batches.ids(unread, time.monotonic() + 60, lambda: True)
     assert list(ids) == [*range(99)]

@@ -102,7 +102,7 @@ def test_what_was_not_asked(asked: SamplingRequest) -> None:
 
 
 def test_what_another_server_generated_is_not_asked_again() -> None:
-    engine = OpenAiEngine(None, "vllm", "{model}")._engine  # type: ignore[arg-type]
+    engine = OpenAiEngine(None, "vllm", "{model}").engine  # type: ignore[arg-type]
     with pytest.raises(Refusal) as found:
         check_told(recorded(3, engine=engine))
     assert found.value.reason is Reason.RECEIPT_MISMATCH

@@ -26,9 +26,9 @@ class Asking:
         self.refused: Reason | None = None
         self.has_gone = threading.Event()
         self._thread = threading.Thread(target=self._ask, args=(room, pages, caller, served))
-        before = [*room._waiting]
+        before = [*room.waiting_requests]
         self._thread.start()
-        until(lambda: room._waiting != before or not self._thread.is_alive())
+        until(lambda: room.waiting_requests != before or not self._thread.is_alive())
 
     def _ask(self, room: CacheQueue, pages: int, caller: str, served: list[str]) -> None:
         try:
@@ -123,7 +123,7 @@ def test_who_waits_and_goes_leaves_nothing_behind() -> None:
         one.join()
     assert {one.refused for one in asking} == {Reason.DEADLINE_TOO_SHORT}
     room.give(2, "x")
-    assert (room.free, room.waiting, room._held) == (2, 0, {})
+    assert (room.free, room.waiting, room.held) == (2, 0, {})
 
 
 @pytest.mark.parametrize(("pages", "reason"), [(3, Reason.PROMPT_TOO_LONG), (1, Reason.QUEUE_FULL)])

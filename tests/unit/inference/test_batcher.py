@@ -97,7 +97,7 @@ def test_a_deadline_ends_the_wait_and_the_item_never_runs(kitchen: Kitchen) -> N
         kitchen.open.set()
         assert len(first.result(60)) == 1
     assert kitchen.batches == [[1]]
-    assert batcher._queue.rows == 0
+    assert batcher.queue.rows == 0
     assert batcher.counts().dropped == 1
 
 
@@ -261,7 +261,7 @@ def test_whatever_is_refused_no_lane_and_no_place_is_lost(lanes: int) -> None:
     assert refused <= {Reason.DEADLINE_TOO_SHORT, Reason.QUEUE_FULL, Reason.INTERNAL}
     assert Reason.DEADLINE_TOO_SHORT in refused
     assert batcher.close(5)
-    assert (len(batcher._queue), batcher._queue.rows, batcher._free_lanes) == (0, 0, lanes)
+    assert (len(batcher.queue), batcher.queue.rows, batcher.free_lanes) == (0, 0, lanes)
 
 
 @pytest.mark.parametrize(("lanes", "expected"), [(1, 9.0), (2, 4.5)])
@@ -269,7 +269,7 @@ def test_a_full_queue_counts_each_of_its_batches(lanes: int, expected: float) ->
     kitchen = Kitchen()
     batcher = Batcher(kitchen.work, QueueLimits(4, 16, lanes=lanes))
     for size in (1, 2, 4, 8) * 4:
-        batcher._pace.ran(size, 2.0 + 0.0625 * size)
+        batcher.pace.ran(size, 2.0 + 0.0625 * size)
     with ThreadPoolExecutor(8) as pool:
         futures = []
         for _ in range(lanes):

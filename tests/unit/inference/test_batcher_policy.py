@@ -25,7 +25,7 @@ def begin(pool: Pool, kitchen: Kitchen, batcher: Batcher[Rows, Rows]) -> "Future
 def add(
     pool: Pool, batcher: Batcher[Rows, Rows], size: int = 1, caller: str = ""
 ) -> "Future[Rows]":
-    count = len(batcher._queue)
+    count = len(batcher.queue)
     future = pool.submit(batcher.submit, rows(size), None, None, False, caller)
     queued(batcher, count + 1)
     return future
@@ -33,7 +33,7 @@ def add(
 
 def learn(batcher: Batcher[Rows, Rows], fixed: float, per_row: float) -> None:
     for size in (1, 2, 4, 8) * 4:
-        batcher._pace.ran(size, fixed + per_row * size)
+        batcher.pace.ran(size, fixed + per_row * size)
 
 
 def test_a_batch_stops_at_the_largest_preferred_size_that_it_could_have() -> None:
@@ -83,7 +83,7 @@ def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
         for future in (*futures, *greedy[:3], modest):
             assert len(future.result(60)) == 1
     assert batcher.counts().dropped == 1
-    assert batcher._queue.rows == 0
+    assert batcher.queue.rows == 0
 
 
 def test_a_full_queue_says_when_it_may_have_room() -> None:
@@ -182,9 +182,9 @@ def test_in_a_burst_a_leader_waits_for_those_who_are_about_to_come() -> None:
     learn(batcher, 600.0, 0.0)
     with Pool(16) as pool:
         futures = [begin(pool, kitchen, batcher), add(pool, batcher)]
-        batcher._pace.gap = 20.0
+        batcher.pace.gap = 20.0
         kitchen.open.set()
-        until(lambda: batcher._awaited_rows > 0)
+        until(lambda: batcher.awaited_rows > 0)
         futures += [pool.submit(batcher.submit, rows()) for _ in range(7)]
         begun = time.monotonic()
         for future in futures:
@@ -209,7 +209,7 @@ def test_a_leader_yields_to_those_who_join_it(
     kitchen = Kitchen()
     kitchen.open.set()
     batcher = Batcher(kitchen.work, BatcherLimits(most, 100))
-    batcher._pace.fixed = fixed
+    batcher.pace.fixed = fixed
     seen: list[bool] = []
     with Pool(8) as pool:
         futures = []
@@ -248,9 +248,9 @@ def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
     kitchen = Kitchen()
     batcher = Batcher(kitchen.work, BatcherLimits(8, 100, delay=DELAY))
     # A run costs minutes and another row nothing, so it pays to wait for the next.
-    batcher._pace = Known()
+    batcher.pace = Known()
     waited: list[float] = []
-    batcher._arrived.wait_for = lambda done, seconds: waited.append(seconds)  # type: ignore
+    batcher.arrived.wait_for = lambda done, seconds: waited.append(seconds)  # type: ignore
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(batcher.submit, rows())]
         kitchen.wait_entered()
@@ -258,7 +258,7 @@ def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
             deadline = time.monotonic() + LEFT if place == hurried else None
             futures.append(pool.submit(batcher.submit, rows(), deadline))
             queued(batcher, place + 1)
-        batcher._pace.gap = GAP
+        batcher.pace.gap = GAP
         kitchen.open.set()
         for future in futures:
             future.result(60)

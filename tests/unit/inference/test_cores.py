@@ -51,7 +51,7 @@ def test_versions_together_run_no_more_than_there_are_cores(
         for number in range(2)
     ]
     for version in versions:
-        version._served = Crowd(version._served)
+        version.served = Crowd(version.served)
     x = clean_rows(LARGE, 1)
     threads = [
         threading.Thread(target=lambda v=version: [v.submit(x) for _ in range(15)])
@@ -100,7 +100,7 @@ def test_a_run_that_was_given_up_frees_its_core() -> None:
     cores = CorePool(1, patience=0.01)
     files = VersionFiles.of(LARGE).encode()
     version = ReadyVersion.build("", files, CpuSettings(2), running=RunSettings(cores=cores))
-    version._served = stuck = Stuck(version._served)
+    version.served = stuck = Stuck(version.served)
     with ThreadPoolExecutor(1) as pool:
         hung = pool.submit(version.submit, clean_rows(LARGE, 1))
         try:

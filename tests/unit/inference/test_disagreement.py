@@ -72,7 +72,7 @@ def test_each_row_is_compared_in_whatever_company(ready: ReadyVersion) -> None:
     assert together.score == DISAGREEING
     alone = [ready.submit(row[np.newaxis]).features[0, -1] for row in x]
     assert alone == together.features[:, -1].tolist()
-    parts = ready._answer([x[:1], x[1:3], x[4:5]])
+    parts = ready.answer([x[:1], x[1:3], x[4:5]])
     found = [part.verdict for part in parts]
     assert found == [Verdict.CLEAN, Verdict.ADVERSARIAL, Verdict.CLEAN]
 
@@ -122,7 +122,7 @@ def test_what_is_compared_is_what_was_answered(stages: int) -> None:
     near = ServingTarget(Elsewhere(False), 1, "elsewhere", tolerance=9.0)
     ready = build(compared(detector), files, serving=near)
     assert (ready.submit(APART).features[:, -1] == 0).all()
-    ready._served = Elsewhere(True)
+    ready.served = Elsewhere(True)
     assert (ready.submit(SURE).features[:, -1] == 1).all()
 
 
@@ -132,7 +132,7 @@ def test_an_answer_of_another_shape_is_refused(ready: ReadyVersion) -> None:
             return [np.zeros((len(feeds["x"]), 2), np.float32)]
 
     odd = build(compared(FILES.detector))
-    odd._served = Odd()  # type: ignore[assignment]
+    odd.served = Odd()  # type: ignore[assignment]
     with pytest.raises(Refusal) as refused:
         odd.submit(SURE[:2])
     assert refused.value.reason is Reason.GRAPH_MISMATCH

@@ -78,7 +78,7 @@ def test_an_urgent_request_whose_time_runs_out_leaves_the_queue() -> None:
         kitchen.wait_entered()
         late = pool.submit(batcher.submit, rows(2), time.monotonic() + 0.02, None, True)
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
-        assert (len(batcher._queue), batcher._queue.rows) == (0, 0)
+        assert (len(batcher.queue), batcher.queue.rows) == (0, 0)
         kitchen.open.set()
         first.result(60)
 

@@ -115,7 +115,7 @@ def leaving(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise RuntimeError("nodes are left")
             return Opened(*ops)
 
-        monkeypatch.setattr(providers, "_create", create)
+        monkeypatch.setattr(providers, "create_session", create)
 
     return leave
 

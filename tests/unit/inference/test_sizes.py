@@ -228,4 +228,4 @@ def test_buffers_stay_where_they_are() -> None:
         bound.run(("logits",), {"x": x + 1}, onnxruntime.RunOptions())
         # What was answered is not overwritten by the run after it.
         assert np.array_equal(first, kept)
-    assert len(bound._buffers) == 2
+    assert len(bound.buffers) == 2

@@ -46,8 +46,8 @@ def build(files: Mapping[str, bytes] = FILES, **more: Any) -> ReadyVersion:
 def counted() -> tuple[ReadyVersion, Counting, Counting]:
     """A version, and what its two graphs are asked."""
     ready = build()
-    served, response = Counting(ready._served), Counting(ready._response)
-    ready._served, ready._response = served, response  # type: ignore[assignment]
+    served, response = Counting(ready.served), Counting(ready.response)
+    ready.served, ready.response = served, response  # type: ignore[assignment]
     return ready, served, response
 
 
@@ -88,7 +88,7 @@ def test_company_changes_no_score() -> None:
 
 def test_each_request_of_a_batch_is_told_of_its_own_rows() -> None:
     ready = build()
-    parts = ready._answer([X[:3], X[3:4], X[4:16]])
+    parts = ready.answer([X[:3], X[3:4], X[4:16]])
     goes_on = MARGINS < -CUT
     assert [part.graph_rows for part in parts] == [
         int(goes_on[at].sum()) for at in (slice(0, 3), slice(3, 4), slice(4, 16))

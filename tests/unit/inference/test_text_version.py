@@ -187,7 +187,7 @@ def test_long_texts_are_run_a_few_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(tokens, "_MOST_PAIRS", 2 * 32**2)
     running = RunSettings(RuntimeSettings(deterministic=True))
     ready_version = ReadyVersion.build("", version_files(), CpuSettings(1), running=running)
-    ready_version._response = response = Counted(ready_version._response)
+    ready_version.response = response = Counted(ready_version.response)
     texts, _ = sentences(31, 16)
     together = ready_version.submit(asked(*texts))
     assert {width for _, width in response.shapes} >= {16, 32}

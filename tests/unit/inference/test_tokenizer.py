@@ -151,7 +151,7 @@ def test_few_large_texts_are_tokenized_at_once(monkeypatch: pytest.MonkeyPatch) 
         assert np.array_equal(row[: alone.shape[1]], alone[0])
     with ExitStack() as busy:
         for _ in range(2):
-            busy.enter_context(tokenizer._large)
+            busy.enter_context(tokenizer.large_texts)
         with pytest.raises(Refusal) as refused:
             opened.rows(LARGE)
         assert refused.value.reason is Reason.QUEUE_FULL

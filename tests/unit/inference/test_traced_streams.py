@@ -20,7 +20,7 @@ METADATA = (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     tracer = OtlpTracer(SimpleSpanProcessor(exporter), 1.0, "test")
-    monkeypatch.setattr(tracing, "_tracer", tracer)
+    monkeypatch.setattr(tracing, "active_tracer", tracer)
     yield exporter
     tracer.close()
 

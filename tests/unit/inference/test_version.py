@@ -124,7 +124,7 @@ def test_answers_are_equal_bit_for_bit_in_any_company(ready: ReadyVersion) -> No
         order = rng.permutation(200)[:16]
         cuts = np.sort(rng.choice(np.arange(1, 16), rng.integers(0, 15), replace=False))
         requests = [x[part] for part in np.split(order, cuts)]
-        answers = ready._answer(requests)
+        answers = ready.answer(requests)
         assert len(answers) == len(requests)
         together = np.concatenate([answer.outputs["logits"] for answer in answers])
         assert together.tobytes() == expected[order].tobytes()
@@ -136,27 +136,27 @@ def test_each_request_hears_of_its_own_worst_row(ready: ReadyVersion) -> None:
     order = np.argsort(margins)
     narrow, wide = x[order[:2]], x[order[-4:]]
     requests = [wide[:2], np.stack([wide[2], narrow[0], wide[3]]), narrow[1:]]
-    answers = ready._answer(requests)
+    answers = ready.answer(requests)
     assert [answer.verdict for answer in answers] == [
         Verdict.CLEAN,
         Verdict.ADVERSARIAL,
         Verdict.ADVERSARIAL,
     ]
-    alone = [ready._answer([rows])[0] for rows in requests]
+    alone = [ready.answer([rows])[0] for rows in requests]
     scores = [answer.score for answer in answers]
     assert scores == pytest.approx([answer.score for answer in alone], abs=1e-4)
-    assert scores[1] == pytest.approx(ready._answer([narrow[:1]])[0].score, abs=1e-4)
+    assert scores[1] == pytest.approx(ready.answer([narrow[:1]])[0].score, abs=1e-4)
     assert {answer.threshold for answer in answers} == {FILES.detector.threshold}
 
 
 def test_a_row_without_a_score_is_adversarial_and_stays_alone(ready: ReadyVersion) -> None:
     x = clean_rows(MODEL, 3, seed=13)
     x[1] = 3e38
-    answers = ready._answer([x[:1], x[1:2], x[2:]])
+    answers = ready.answer([x[:1], x[1:2], x[2:]])
     assert answers[1].verdict is Verdict.ADVERSARIAL
-    both = ready._answer([x[:2], x[2:]])
+    both = ready.answer([x[:2], x[2:]])
     assert both[0].verdict is Verdict.ADVERSARIAL
-    calm = ready._answer([x[:1], x[2:]])
+    calm = ready.answer([x[:1], x[2:]])
     assert [calm[0].verdict, calm[1].verdict] == [answers[0].verdict, answers[2].verdict]
 
 

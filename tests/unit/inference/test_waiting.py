@@ -100,7 +100,7 @@ def test_only_who_waits_is_remembered() -> None:
     for number in range(100):
         line.append(Guest("x", False, caller=f"caller-{number}"))
         line.take()
-    assert line._ordinary._shares == {}
+    assert line.ordinary.shares == {}
 
 
 def test_the_greediest_makes_room_with_what_came_last() -> None:
@@ -254,4 +254,4 @@ def test_shares_are_forgotten_when_nobody_waits() -> None:
     line.take_along(head.bucket, BATCH)
     line.take_along(1, BATCH)
     assert len(line) == 0
-    assert line._ordinary._shares == {}
+    assert line.ordinary.shares == {}

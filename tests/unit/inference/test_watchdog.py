@@ -62,22 +62,22 @@ class Deaf:
 @pytest.fixture
 def deaf() -> Iterator[tuple[ReadyVersion, Deaf]]:
     version = build()
-    assert isinstance(version._served, Session)
-    stuck = Deaf(version._served)
-    version._served = stuck
+    assert isinstance(version.served, Session)
+    stuck = Deaf(version.served)
+    version.served = stuck
     yield version, stuck
     stuck.free.set()
 
 
 def test_a_run_without_end_is_ended_and_the_version_answers_on() -> None:
     version = build()
-    served, version._served = version._served, Session.open(endless(MODEL.inputs, 3), ("logits",))
+    served, version.served = version.served, Session.open(endless(MODEL.inputs, 3), ("logits",))
     Watchdog(every=0.02, grace=60).watch(version, 1.0, build)
     with pytest.raises(Refusal) as ended:
         version.submit(ROWS)
     assert ended.value.reason is Reason.RUN_HUNG
     until(lambda: faults(version) == {RunFault.RUN_ENDED: 1})
-    version._served = served
+    version.served = served
     assert answers(version)
     assert version.counts().dropped == 1
 
@@ -90,7 +90,7 @@ def test_a_run_that_does_not_end_is_given_up_and_the_sessions_are_replaced(
         leader = pool.submit(version.submit, ROWS)
         assert stuck.entered.wait(60)
         queued = [pool.submit(version.submit, ROWS) for _ in range(3)]
-        until(lambda: len(version.batcher._queue) == 3)
+        until(lambda: len(version.batcher.queue) == 3)
         Watchdog(every=0.02, grace=0.05).watch(version, 1.0, build)
         # Nobody has to wait for the operator but the thread that leads.
         assert [refused(future) for future in queued] == [Reason.RUN_HUNG] * 3
@@ -146,10 +146,10 @@ def test_a_version_is_not_kept_alive_and_the_thread_ends_with_the_last() -> None
     gone = weakref.ref(version)
     del version
     gc.collect()
-    until(lambda: gone() is None and watchdog._thread is None)
+    until(lambda: gone() is None and watchdog.thread is None)
     again = build()
     watchdog.watch(again, 30, build)
-    assert watchdog._thread is not None
+    assert watchdog.thread is not None
 
 
 def test_a_run_can_be_ended_by_hand() -> None:

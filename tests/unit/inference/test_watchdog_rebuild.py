@@ -38,7 +38,7 @@ def test_other_versions_are_watched_during_a_rebuild() -> None:
         return build()
 
     lost, other = build(), build()
-    other._served = Session.open(endless(MODEL.inputs, 3), ("logits",))
+    other.served = Session.open(endless(MODEL.inputs, 3), ("logits",))
     watchdog = Watchdog(every=0.02, grace=60)
     lost.give_up()
     watchdog.watch(lost, 60, hangs_again)

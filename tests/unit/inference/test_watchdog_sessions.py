@@ -7,7 +7,7 @@ import pytest
 
 from inference.engine.ready_version import ReadyVersion
 from inference.engine.statistics import Duration, RunFault
-from inference.engine.watchdog import Watchdog, _Terms
+from inference.engine.watchdog import RebuildTerms, Watchdog
 from inference.runtime.cpu import CpuSettings
 from tests.support.kitchen import until
 from tests.support.onnx_models import Perceptron
@@ -39,17 +39,17 @@ def test_new_sessions_are_not_given_up_for_old_runs(
         until(lambda: not version.is_given_up)
         return True
 
-    terms = _Terms(60, late)
+    terms = RebuildTerms(60, late)
     version.give_up()
-    watchdog._look(version, terms, time.monotonic())
+    watchdog.look(version, terms, time.monotonic())
     monkeypatch.setattr(ReadyVersion, "is_running_since", hung_until_replaced)
-    watchdog._look(version, terms, time.monotonic())
+    watchdog.look(version, terms, time.monotonic())
     free.set()
     until(lambda: is_replaced(version))
 
 
 def test_a_rebuild_without_a_free_thread_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    version, watchdog, terms = build(), Watchdog(), _Terms(60, build)
+    version, watchdog, terms = build(), Watchdog(), RebuildTerms(60, build)
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -58,6 +58,6 @@ def test_a_rebuild_without_a_free_thread_is_tried_again(monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError):
-            watchdog._look(version, terms, time.monotonic())
-    watchdog._look(version, terms, time.monotonic())
+            watchdog.look(version, terms, time.monotonic())
+    watchdog.look(version, terms, time.monotonic())
     until(lambda: is_replaced(version))

@@ -87,8 +87,8 @@ class Interrupted:
 def test_a_key_read_while_it_is_destroyed_is_forgotten(tmp_path: Path) -> None:
     keys = SubjectKeys.open(tmp_path / "subjects.db")
     keys.key("patient")
-    keys._cached.cache_clear()
-    keys._database = Interrupted(keys._database, lambda: keys.destroy("patient"))
+    keys.cached.cache_clear()
+    keys.database = Interrupted(keys.database, lambda: keys.destroy("patient"))
     erased = keys.key("patient")
     later = keys.key("patient")
     assert later != erased

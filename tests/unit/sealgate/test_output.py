@@ -17,7 +17,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """A narrow terminal, by what is written to it."""
     written = io.StringIO()
     console = Console(file=written, width=60, force_terminal=True, color_system=None)
-    monkeypatch.setattr(output, "_console", lambda: console)
+    monkeypatch.setattr(output, "new_console", lambda: console)
     return written
 
 

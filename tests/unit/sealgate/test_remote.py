@@ -160,12 +160,12 @@ def test_importing_the_package_loads_none_of_the_client():
 
 def test_a_status_that_contradicts_the_grpc_status_gives_no_reason():
     error = Failed(grpc.StatusCode.UNAVAILABLE, Reason.DRAINING)
-    error._code = grpc.StatusCode.NOT_FOUND
+    error.status = grpc.StatusCode.NOT_FOUND
     assert reason_of(error) is None
     assert refusal_of(error).reason is Reason.CALL_FAILED
 
 
 def test_a_malformed_status_gives_no_reason():
     error = Failed(grpc.StatusCode.UNAVAILABLE, Reason.DRAINING)
-    error._metadata = [("grpc-status-details-bin", b"\xff\xff")]
+    error.metadata = [("grpc-status-details-bin", b"\xff\xff")]
     assert reason_of(error) is None

@@ -138,14 +138,14 @@ def test_a_hardening_that_was_killed_goes_on_to_the_same_mean(
         hardened.take_mean(net)
         return net.state_dict()
 
-    whole, keep = run(tmp_path / "whole"), descent._keep
+    whole, keep = run(tmp_path / "whole"), descent.keep_checkpoint
 
     def keep_and_die(*given: object) -> None:
         keep(*given)  # type: ignore[arg-type]
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(descent, "_keep", keep_and_die)
+        patch.setattr(descent, "keep_checkpoint", keep_and_die)
         with pytest.raises(Killed):
             run(tmp_path / "killed")
     again = run(tmp_path / "killed")

@@ -46,6 +46,6 @@ def test_non_finite_weights_are_not_summed(tmp_path: Path, monkeypatch: pytest.M
         with torch.no_grad():
             next(self._student.parameters())[0, 0] = torch.nan
 
-    monkeypatch.setattr(FederatedParticipant, "_descend", spoil)
+    monkeypatch.setattr(FederatedParticipant, "descend", spoil)
     with refused(Reason.LOSS_NOT_FINITE):
         participant.update(weights_of(network(asked, (64,), 10)))

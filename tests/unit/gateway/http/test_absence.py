@@ -43,4 +43,4 @@ def test_a_call_is_told_when_its_caller_leaves(
         late = threading.Event()
         endings.add(late.set)
         assert late.is_set()
-    until(lambda: not absence._watched)
+    until(lambda: not absence.watched)

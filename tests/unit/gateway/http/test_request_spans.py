@@ -69,7 +69,7 @@ def test_a_request_follows_the_callers_trace(
     monkeypatch: pytest.MonkeyPatch, values: tuple[str, ...], parent: ParentSpan | None
 ) -> None:
     spans = Spans()
-    monkeypatch.setattr(tracing, "_tracer", spans)
+    monkeypatch.setattr(tracing, "active_tracer", spans)
     nobody: Any = None
     refuses: Any = Refuses()
     peer: Any = SimpleNamespace(properties={})

@@ -167,7 +167,7 @@ def test_a_place_needs_a_key_and_an_address_that_is_one(tmp_path) -> None:
         open_sessions(SessionSettings("postgresql://h/d?schema=a%20b", open_))
     open_sessions(SessionSettings("memory://", open_)).close()
     shared = open_sessions(SessionSettings("redis://localhost", open_))
-    assert isinstance(shared._store, SealedStore)
+    assert isinstance(shared.store, SealedStore)
     shared.close()
 
 
@@ -191,7 +191,7 @@ def test_findings_of_many_threads_are_all_counted() -> None:
 
     def find() -> None:
         watched = SimpleNamespace(session=SimpleNamespace(add=lambda *_: (True, False)))
-        watch._take(watched, row, 60.0, "client", "digits")
+        watch.take(watched, row, 60.0, "client", "digits")
 
     threads = [threading.Thread(target=find) for _ in range(THREADS)]
     for thread in threads:
