@@ -1,0 +1,214 @@
+"""Count how the code is laid out: `python -m benchmarks.structure [--trace]`.
+
+Modules, lines, statements, flat folders, class names that stand for two things, import cycles and
+private names in tests are read from the sources. `--trace` starts a gateway and counts the files
+that one ModelInfer passes from listener to answer.
+"""
+
+import argparse
+import ast
+import re
+import statistics
+import sys
+import tempfile
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Target, write_report
+
+PACKAGES = ("sealgate", "registry", "inference", "gateway", "publishing", "training", "generation")
+OTHERS = ("benchmarks", "demo", "manual", "tests", "clients")
+
+
+def sources(*tops: str) -> list[Path]:
+    """The hand-written Python files of these folders."""
+    found = (path for top in tops for path in sorted(Path(top).rglob("*.py")))
+    return [path for path in found if "_pb2" not in path.name]
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path, modules: set[str]) -> set[str]:
+    """The project's modules that a file imports when it is loaded."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & modules or {node.module}
+    return found & modules
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one node (Tarjan, 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            place = stack.index(node)
+            group = stack[place:]
+            del stack[place:]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in sorted(graph):
+        if node not in index:
+            visit(node)
+    return found
+
+
+def package_graph(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The same between packages: the first two names of each module."""
+    joined: dict[str, set[str]] = defaultdict(set)
+    for module, others in graph.items():
+        mine = ".".join(module.split(".")[:2])
+        joined[mine] |= {".".join(other.split(".")[:2]) for other in others} - {mine}
+    return {name: joined[name] & joined.keys() for name in joined}
+
+
+def shared_class_names(files: list[Path]) -> dict[str, list[str]]:
+    """Class names that are defined in more than one file."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(str(path))
+    return {name: where for name, where in sorted(places.items()) if len(where) > 1}
+
+
+def private_uses(files: list[Path]) -> int:
+    """How often tests use an attribute of another object that begins with one underscore."""
+    count = 0
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr):
+                owner = node.value
+                own = isinstance(owner, ast.Name) and owner.id in ("self", "cls")
+                count += not own and not node.attr.startswith("__")
+    return count
+
+
+def statements(files: list[Path]) -> int:
+    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text())))
+    return sum(isinstance(node, ast.stmt) for node in nodes)
+
+
+@contextmanager
+def traced() -> Iterator[set[str]]:
+    """The project's files whose functions run on threads that begin in the block."""
+    found: set[str] = set()
+    here = str(Path.cwd())
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        name = frame.f_code.co_filename
+        if event == "call" and name.startswith(here):
+            found.add(str(Path(name).relative_to(here)))
+
+    threading.setprofile(note)
+    try:
+        yield found
+    finally:
+        threading.setprofile(None)
+
+
+def files_of_one_request() -> list[str]:
+    """The files that one ModelInfer passes, after the first few have warmed everything up."""
+    from tests.support.house import House, question, rows
+
+    with tempfile.TemporaryDirectory() as folder:
+        with traced() as found:
+            house = House(Path(folder) / "state", "digits-1")
+            house.start()
+            house.promote("digits", 1)
+            asked = question("digits", rows(), receipt=True)
+            for _ in range(3):
+                house.inference().ModelInfer(asked, timeout=60)
+            found.clear()
+            house.inference().ModelInfer(asked, timeout=60)
+            passed = sorted(found)
+        house.stop()
+    return [name for name in passed if name.startswith(PACKAGES) and "_pb2" not in name]
+
+
+def measure() -> dict[str, Any]:
+    files = sources(*PACKAGES)
+    lines = [len(path.read_text().splitlines()) for path in files if path.name != "__init__.py"]
+    modules = {module_of(path) for path in files}
+    graph = {module_of(path): imports_of(path, modules) for path in files}
+    folders = Counter(str(path.parent) for path in files if path.name != "__init__.py")
+    largest, count = folders.most_common(1)[0]
+    product = [*files, *sources("demo", "manual")]
+    names = shared_class_names([*files, *sources("benchmarks", "demo")])
+    return {
+        "modules": len([path for path in files if path.name != "__init__.py"]),
+        "median_lines": statistics.median(lines),
+        "longest_module": max(lines),
+        "lines": sum(len(path.read_text().splitlines()) for path in product),
+        "statements": statements(product),
+        "lines_benchmarks": sum(len(p.read_text().splitlines()) for p in sources("benchmarks")),
+        "lines_tests": sum(len(p.read_text().splitlines()) for p in sources("tests")),
+        "largest_folder": largest,
+        "largest_folder_modules": count,
+        "class_names_shared": len(names),
+        "file_cycles": cycles(graph),
+        "package_cycles": cycles(package_graph(graph)),
+        "private_uses_in_tests": private_uses(sources("tests")),
+        "readme_lines": len(Path("README.md").read_text().splitlines()),
+    }
+
+
+def targets(row: dict[str, Any]) -> list[Target]:
+    found = [
+        Target("modules", row["modules"], 420),
+        Target("median lines of a module", row["median_lines"], 130, least=True),
+        Target("longest module", row["longest_module"], 350),
+        Target("modules of the largest folder", row["largest_folder_modules"], 15),
+        Target("class names used twice", row["class_names_shared"], 0),
+        Target("file cycles", len(row["file_cycles"]), 0),
+        Target("package cycles", len(row["package_cycles"]), 0),
+        Target("private uses in tests", row["private_uses_in_tests"], 0),
+        Target("README lines", row["readme_lines"], 150),
+        Target("hand-written lines", row["lines"], 60_000),
+        Target("lines of benchmarks", row["lines_benchmarks"], 9_000),
+    ]
+    if "request_files" in row:
+        found.append(Target("files of one request", len(row["request_files"]), 12))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.structure")
+    parser.add_argument("--trace", action="store_true", help="count the files of one request too")
+    asked = parser.parse_args()
+    row = measure()
+    if asked.trace:
+        row["request_files"] = files_of_one_request()
+    held = targets(row)
+    write_report("structure", [row], held)
+    for name, value in row.items():
+        print(f"{name}: {value}")
+    for target in held:
+        print(target.line())
+    return 0 if all(target.met for target in held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
