@@ -16,7 +16,6 @@
    them, the run ends.
 """
 
-import itertools
 import json
 import os
 import random
@@ -28,7 +27,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from flwr.app import ConfigRecord, Context, RecordDict
 from flwr.common import FitIns, Parameters, ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.compat.common.recorddict_compat import parameters_to_arrayrecord
@@ -41,52 +39,15 @@ from flwr.supercore.app_utils import start_parent_process_monitor
 
 from sealgate.reasons import Reason, Refusal
 from training.data.run_files import Weights, read_weights, write_weights, write_whole
+from training.federated.aggregation import Vector, draw_groups, join
 from training.federated.fleet import FleetGrid, FlowerFleet
 from training.recipe.federated import (
-    CLOSEST,
-    MEDIAN,
     MODULUS,
     QUANTA,
     TRIES,
-    TRIMMED,
     FederatedRecipe,
     FederatedSection,
 )
-
-Vector = npt.NDArray[np.float64]
-
-
-def draw_groups(
-    clients: Sequence[int], size: int, draws: random.Random
-) -> tuple[tuple[int, ...], ...]:
-    """All clients in groups of `size` or more, as even as can be, each client in one."""
-    order = draws.sample(clients, len(clients))
-    count = len(order) // size
-    return tuple(tuple(order[at::count]) for at in range(count))
-
-
-def join(rule: str, means: Sequence[npt.NDArray[np.floating]], trim: int = 1) -> Vector:
-    """From each group's mean [n] to what moves the weights [n], coordinate by coordinate.
-
-    `rule` is one of `training.recipe.federated.RULES`; the plain mean keeps no poisoner away.
-    """
-    stack = np.stack([np.asarray(mean, np.float64) for mean in means])
-    if rule == MEDIAN:
-        return np.median(stack, axis=0)
-    if rule == CLOSEST:
-        stack = stack[_closest(stack, len(stack) - trim)]
-    if rule == TRIMMED:
-        stack = np.sort(stack, axis=0)[trim : len(stack) - trim]
-    joined: Vector = stack.mean(axis=0)
-    return joined
-
-
-def _closest(stack: Vector, count: int) -> list[int]:
-    """The places of the `count` rows whose largest distance to one another is least."""
-    apart = np.stack([np.linalg.norm(stack - row, axis=1) for row in stack])
-    sets = (list(each) for each in itertools.combinations(range(len(stack)), count))
-    return min(sets, key=lambda each: float(apart[np.ix_(each, each)].max()))
-
 
 LOOPBACK = "127.0.0.1"
 _ARRIVAL = 300.0

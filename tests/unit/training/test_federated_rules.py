@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.federated.server import draw_groups, join
+from training.federated.aggregation import draw_groups, join
 from training.recipe.federated import CLOSEST, MEDIAN, TRIMMED, UNPROTECTED
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealgate.reasons import Reason, Refusal
-from training.federated.node import mask
+from training.federated.aggregation import mask
 from training.recipe.federated import MODULUS
 
 PRIVATE = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
