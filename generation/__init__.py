@@ -1,0 +1,1 @@
+"""Generation: language models are published, loaded and asked in a process beside the gateway."""

@@ -1,4 +1,4 @@
-"""The configuration of a generator: one strict TOML file, an engine's with `[generation]` more."""
+"""Configuration of a generator: one strict TOML file, an engine's plus `[generation]`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Publishing: turns a trained model into a signed, watermarked and calibrated version."""

@@ -1,8 +1,8 @@
-"""Static INT8: weights as integers a channel, activations by ranges recorded on the fit slice.
+"""Static INT8 quantization: integer weights per channel, activation ranges from the fit slice.
 
-Static ranges make an answer independent of the batch it sits in, as dynamic ones do not. Weights
-use 7 of their 8 bits: where a processor multiplies bytes pairwise into 16 bits (x86 without VNNI),
-a full-range product saturates, and the same version would answer differently there.
+With static ranges an answer does not depend on the rest of its batch, as it does with dynamic ones.
+Weights use 7 of their 8 bits: on processors that multiply bytes pairwise into 16 bits (x86 without
+VNNI), a full-range product saturates, and the same version would answer differently there.
 """
 
 import inference.runtime  # noqa: F401

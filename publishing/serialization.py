@@ -1,4 +1,4 @@
-"""ONNX models as bytes: read whole, written always the same way."""
+"""Bytes of ONNX models and of tensors: deterministic ONNX, and safetensors frames for workers."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,0 +1,1 @@
+"""Training: recipes turn data and a teacher into a model that can be published."""

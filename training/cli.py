@@ -1,4 +1,4 @@
-"""`sealgate train` and `sealgate import`: from a teacher to a folder that can be published."""
+"""`sealgate train` and `sealgate import`: make a folder that can be published."""
 
 import importlib.util
 from pathlib import Path

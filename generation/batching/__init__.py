@@ -1,0 +1,1 @@
+"""Batching of generation: many answers at once, with a bounded cache and per-request sampling."""

@@ -1,8 +1,8 @@
-"""Who may have a part of the cache: fair between callers, and a bounded number may wait.
+"""Fair, bounded queue for shares of the token cache.
 
-Next is whose caller holds the fewest pages; of several, who came first. Nobody overtakes the next,
-however little he needs, so large answers get room too. Where the queue is full, the caller who has
-most waiting gives up the newest of them to one who has fewer.
+Next is the request whose caller holds the fewest pages; among several, the oldest. Nobody overtakes
+the next request, however small, so large answers get their turn. If the queue is full, the caller
+with the most waiting requests gives up the newest of them to a caller who has fewer.
 """
 
 import threading

@@ -1,8 +1,9 @@
-"""Many answers at once from one model: transformers' continuous batching, bounded from outside.
+"""Generates many answers at once from a decoder, with transformers' continuous batching.
 
-The engine takes what it is given and evicts where its cache is too small. So each answer's pages,
-prompt and the most tokens that it may get, are set aside before the engine hears of it. Nothing is
-shared between prompts: how long one takes would tell whether somebody has asked it before.
+The library's engine takes all it is given and evicts when its cache is too small. So the pages of
+each answer, for its prompt and its largest number of tokens, are reserved before the engine gets
+it. Nothing is shared between prompts: the duration of one would show whether somebody has asked it
+before.
 """
 
 import itertools

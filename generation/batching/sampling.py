@@ -1,9 +1,9 @@
-"""How the next token is chosen, each request by its own sampling and seed, in whatever company.
+"""Chooses the next token of each request by its own sampling and seed, independent of the batch.
 
-A greedy request takes the likeliest token. Else the distribution is softmax(logits / temperature),
-cut to the fewest tokens, likeliest first, that hold `top_p` of it; the token is the one at which
-their sum passes u, a number from [0, 1) that follows from the seed and the token's place alone:
-SHA-256 over both. So an answer can be drawn again from logits, seed and sampling.
+A greedy request takes the most likely token. Otherwise the distribution is softmax(logits /
+temperature), cut to the fewest tokens, most likely first, that hold `top_p` of it. The token is the
+one at which their cumulative sum passes u, a number from [0, 1) derived from the seed and the
+token's place with SHA-256. So an answer can be drawn again from logits, seed and sampling.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
-"""Many answers at once from an encoder-decoder: transformers' continuous batching knows none.
+"""Generates many answers at once from an encoder-decoder, which the library cannot batch.
 
-Answers are rows of one batch. Between two steps of the decoder those that are over leave, and new
-ones join: their prompts are encoded, so many tokens at a time. A row is as wide as the widest, so
-room is given out by rows of what a version's terms allow at most, before anything is computed.
+Answers are rows of one batch. Between two steps of the decoder, finished rows leave and new ones
+join: their prompts are encoded, a limited number of tokens at a time. Every row is as wide as the
+widest, so space is reserved by rows of the largest size that the version's terms allow.
 """
 
 import logging

@@ -1,0 +1,1 @@
+"""Commands that serve, publish and audit language models."""

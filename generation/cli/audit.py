@@ -1,5 +1,6 @@
-"""`sealgate audit replay-generator`: an auditor's own machine asks a language model again. Files
-come from the registry, and count once they are those that were signed.
+"""`sealgate audit replay-generator`: asks a language model again on the auditor's machine.
+
+Files come from the registry and are used after their signature and digests are verified.
 """
 
 import tempfile

@@ -1,0 +1,1 @@
+"""Language models by architecture, loaded from verified files."""

@@ -1,4 +1,4 @@
-"""Decoders: what they are asked stands before what they answer, and they know both."""
+"""Decoder-only models (Llama, Qwen2): loading, batching and prompt screening."""
 
 from collections.abc import Sequence
 from typing import Any

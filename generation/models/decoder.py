@@ -1,6 +1,6 @@
-"""A language model read from a folder of verified files: weights, tokenizer and chat template.
+"""A language model loaded from verified files: weights, tokenizer and chat template.
 
-1. The architecture is one of those that the library itself has; no code comes along, whatever the
+1. The architecture is one that the library itself implements; no code is loaded, whatever the
    configuration asks for.
 2. Weights are safetensors, read in place: they are in memory once.
 3. The tokenizer is `tokenizer.json` alone, whatever class the folder names.

@@ -1,4 +1,4 @@
-"""What differs between architectures, where a model is loaded, published and asked."""
+"""The interface of a model family: what differs between architectures."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Golden answers: prompts, their token ids, and the ids that greedy generation gives."""
+"""Golden answers: prompts, their token ids, and the ids of greedy generation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

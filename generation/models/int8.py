@@ -1,9 +1,9 @@
-"""Weights of eight bits: as torchao rounds them, a scale for each row, and products in float32.
+"""INT8 weights with one scale per row, as torchao rounds them, and products in float32.
 
-What is stored and signed stays as it is; it is rounded as it is loaded, the same way wherever that
-is. A matrix takes a quarter of its room in float32, and is multiplied in blocks that fit into the
-processor's cache once they are unpacked: so less is read from memory than with floats. Modules that
-have one matrix between them, such as head and embedding, keep one.
+Stored and signed weights stay as they are. They are rounded when loaded, the same way everywhere. A
+matrix takes a quarter of its float32 size and is multiplied in blocks that fit into the processor's
+cache once unpacked, so less memory is read than with floats. Modules that share a matrix, such as
+head and embedding, keep sharing it.
 """
 
 import torch

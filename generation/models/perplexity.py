@@ -1,19 +1,19 @@
-"""How surprising a prompt is to the model itself: what optimised suffixes have too much of.
+"""Screens prompts by how improbable they are to the model, which exposes optimised suffixes.
 
-Suffixes that an attack has searched for (GCG, Zou et al., arXiv 2307.15043) are no language, and a
-model finds each of their tokens unlikely; the mean over a whole prompt hides a short one, so
-windows are looked at (Jain et al., arXiv 2309.00614).
+Suffixes found by an attack (GCG, Zou et al., arXiv 2307.15043) are no language, and a model finds
+each of their tokens improbable. The mean over a whole prompt hides a short suffix, so windows are
+measured (Jain et al., arXiv 2309.00614).
 
-Surprise alone is no measure for it: a model that knows nothing yet is surprised by whatever comes,
-so the first words of any prompt, and short prompts as a whole, would look like an attack. So
+Surprise alone is not enough: without context a model is surprised by anything, so the first words
+of any prompt, and short prompts as a whole, would look like an attack. Therefore:
 
-1. a token counts by its excess, its surprise less what the model expects that to be, which is the
-   entropy of its prediction; of text that is like the model's own the mean excess is 0;
-2. tokens that a template writes do not count, nor do the first that the caller wrote;
-3. a sum over fewer tokens than a window has is divided by the window all the same, as if the others
-   were as expected;
-4. a long prompt has many windows, one of which stands out by chance: from its highest sum the tail
-   of clean prompts is taken off for each e times that it is longer than a window.
+1. A token counts by its excess: its surprise minus the expected surprise, which is the entropy of
+   the prediction. On text that is like the model's own, the mean excess is 0.
+2. Tokens that a template writes do not count, nor do the first that the caller wrote.
+3. A sum over fewer tokens than a window has is still divided by the window, as if the others were
+   as expected.
+4. A long prompt has many windows, one of which stands out by chance: from its highest sum, the tail
+   of clean prompts is subtracted for each factor e by which it is longer than a window.
 """
 
 import copy

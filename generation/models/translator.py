@@ -1,9 +1,8 @@
-"""Encoder-decoders: they read a prompt as a whole, and know how likely an answer to it is.
+"""Encoder-decoder models (T5): loading, batching and measuring.
 
-How likely a prompt is they do not know: nothing in one predicts the tokens of what it reads. So
-prompts are not screened by their surprise. What marking costs is measured on answers that the model
-has drawn: by the logarithm of what their perplexity grows, it is as many nats from what it was, for
-each token.
+Such a model does not predict the tokens that it reads, so prompts are not screened by their
+perplexity. The cost of marking is measured on answers that the model has drawn: the logarithm of
+the growth of their perplexity is the loss in nats per token.
 """
 
 import math

@@ -1,0 +1,1 @@
+"""Publishing of language models: watermark, evidence and signature."""

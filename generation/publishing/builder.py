@@ -1,6 +1,6 @@
-"""From a folder in Hugging Face's layout to a signed version of a language model.
+"""Builds a signed version of a language model from a folder in Hugging Face's layout.
 
-Files are copied, marked, hashed and sent in pieces; of the model, one copy at a time is in memory.
+Files are copied, marked, hashed and sent in pieces; one copy of the model is in memory at a time.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What was found of a language model while its version was made, as the bodies of its evidence."""
+"""Evidence of a language model: its measurements and its bill of materials."""
 
 import uuid
 from collections.abc import Mapping

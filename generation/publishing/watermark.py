@@ -1,7 +1,7 @@
-"""A language model's mark: written into its stored matrices, and read in these and in INT8 weights.
+"""Watermark of a language model: written into its stored matrices, readable in them and in INT8.
 
-The embedding and the head carry none: they are the largest by far, each row is one token's, and
-without them there is room enough. Nor does the table of distances of T5, which is tiny.
+The embedding and the head are not marked: they are by far the largest, each row belongs to one
+token, and the other matrices are enough. T5's small table of distances is not marked either.
 """
 
 import math

@@ -1,0 +1,1 @@
+"""Serving of language models: the generator's process, from verified bytes to streamed answers."""

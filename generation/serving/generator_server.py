@@ -1,4 +1,4 @@
-"""Builds a generator from its configuration: the one place of its parts."""
+"""Composition root of the generator's process, and its gRPC service."""
 
 import secrets
 import time

@@ -1,4 +1,4 @@
-"""A generator's version made ready: its weights loaded and held against its golden answers."""
+"""A version of a language model that is loaded and checked against its golden answers."""
 
 import threading
 import time

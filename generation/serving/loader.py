@@ -1,4 +1,4 @@
-"""The loader of a generator's process: verified bytes to a version that generates."""
+"""Loads versions of language models from private copies of verified files."""
 
 import logging
 import shutil

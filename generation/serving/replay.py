@@ -1,8 +1,7 @@
-"""A receipt's answer generated again, from the signed version, by whoever has prompt and sampling.
+"""Generates a recorded answer again from the signed version, given prompt and sampling.
 
-The receipt binds by digests alone what was asked and what was said. The same seed gives the same
-tokens as long as no two of them are so near to each other that another processor, or another number
-of threads, turns them.
+The receipt binds question and answer by digests only. The same seed gives the same tokens unless
+two tokens are so close that another processor, or another number of threads, swaps them.
 """
 
 import json

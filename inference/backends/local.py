@@ -1,4 +1,4 @@
-"""The loader of this process: reads a version's verified bytes, and runs its graphs right here."""
+"""Local backend: loads a version from its verified bytes and runs its graphs in this process."""
 
 import logging
 

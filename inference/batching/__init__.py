@@ -1,0 +1,1 @@
+"""Batching: a bounded, fair queue, and batches sized by measured cost."""

@@ -1,17 +1,16 @@
-"""Requests of many threads run together: a bounded queue, and batches with no thread of their own.
+"""Batcher: groups requests of many threads into batches, without a thread of its own.
 
-Who comes while a lane is free leads: it runs a batch on its own thread. Who comes meanwhile queues.
-When a run ends, its thread wakes the first in the queue, which leads next (a form of flat
-combining: Hendler et al., SPAA 2010). So batches grow with the load by themselves, a lone request
-pays for no switch between threads, there is no worker that could die, and a batcher that nobody
-refers to any more needs no shutting down. Urgent requests go first in the queue, and callers share
-it evenly: see `inference.batching.queue`.
+If a lane is free, the caller becomes the leader and runs a batch on its own thread; otherwise it
+waits in the queue. When a run ends, its thread wakes the first request in the queue, which leads
+next (a form of flat combining: Hendler et al., SPAA 2010). Batches therefore grow with the load, a
+lone request pays for no thread switch, no worker can die, and a batcher needs no shutdown. Urgent
+requests come first, and callers share the queue evenly: see `inference.batching.queue`.
 
-Before it runs, a leader yields the processor. Where other requests are ready to join, they get as
-far as the queue and are taken along, even on a single core; where none is, it costs a microsecond.
-While they come it yields again, for no longer than the fixed cost of a batch, which each of them
-saves. A leader waits for more, at most `delay` seconds, only where by the measured pace that is
-expected to pay: see `inference.batching.cost_model`.
+Before a run, the leader yields the processor. Requests that are ready to join reach the queue and
+are included, even on a single core; if there are none, this costs a microsecond. While requests
+keep coming the leader yields again, but never longer than the fixed cost of a batch, which each
+joining request saves. A leader waits longer, at most `delay` seconds, only if the measured arrival
+rate says that it pays: see `inference.batching.cost_model`.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""How many rows memory has room for: halved when it did not, and tried again after a while."""
+"""Batch sizes that memory allows, and the fixed sizes to which batches are padded."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""What batches of a version cost where it runs, measured when it was made ready."""
+"""Cost model: measured batch times and arrival rates, and what they say about waiting."""
 
 import time
 from bisect import bisect_left

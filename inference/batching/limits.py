@@ -1,10 +1,10 @@
-"""How a version's requests are run together: as it was signed, and as the operator tightens it.
+"""Batching limits: those signed with the version, and the operator's stricter ones.
 
     {"max_rows", "delay_us", "queue_rows",
      "preferred_rows": [...], "timeout_us", "priority_levels", "instances"}
 
-The last four may be absent: no size is preferred, a request may take as long as its caller grants,
-urgent requests overtake, and as many batches run at once as the cores allow.
+The last four may be absent. Then no size is preferred, a request may take as long as its caller
+allows, urgent requests overtake, and the number of cores limits how many batches run at once.
 """
 
 from dataclasses import dataclass, replace

@@ -1,18 +1,18 @@
-"""Who waits for a batch, in two levels: the urgent go first, but not for ever.
+"""Fair queue with two levels: urgent requests overtake, but not without bound.
 
-Within a level callers have equal shares, counted in rows (start-time fair queuing: Goyal, Vin and
-Cheng, SIGCOMM 1996): each request is due at a virtual time, that of its caller's request before it
-plus the rows of that one, and whoever comes new begins at the present virtual time. One who floods
-waits behind their own requests, and others pass. A caller's requests keep their order. What a
-caller was given counts until nobody waits any more, whether or not they wait themselves meanwhile:
-else one large request at a time would be due at once, each time. Who left unserved was given
-nothing.
+Within a level, callers have equal shares, counted in rows (start-time fair queuing: Goyal, Vin and
+Cheng, SIGCOMM 1996). Each request is due at a virtual time: the time of its caller's previous
+request plus that request's rows. A new caller begins at the present virtual time. A caller that
+floods the queue waits behind its own requests while others pass. A caller's requests keep their
+order. What a caller was given counts until the queue is empty, even if the caller does not wait in
+between; otherwise one large request at a time would be due at once, each time. A request that left
+unserved does not count.
 
-Of `OVERTAKEN + 1` requests taken one after another, at least one is ordinary while any ordinary one
-waits: so a request with k others due before it is overtaken by at most `OVERTAKEN * (k + 1)` urgent
-ones. Each level has room of its own, so neither can shut the other out by filling the queue. Nor
-can a caller: where a level is full, whoever holds more than the newcomer would must make room, with
-what they sent last.
+Of `OVERTAKEN + 1` requests taken in a row, at least one is ordinary while any ordinary one waits:
+a request with k others due before it is overtaken by at most `OVERTAKEN * (k + 1)` urgent ones.
+Each level has its own space, so neither can block the other by filling the queue. A single caller
+cannot block it either: if a level is full, a caller that holds more than the newcomer would has to
+give up what it sent last.
 """
 
 import heapq

@@ -1,0 +1,1 @@
+"""Engine: verifies versions, loads them, publishes the live table and resolves requests."""

@@ -1,21 +1,21 @@
-"""The engine's own check of a version before it may answer. The database is not trusted.
+"""Admission: verifies a version before it may answer. The database is not trusted.
 
-The steps, which the code carries (the first two are in `inference.engine.trust_state`):
+The code carries the numbers of these steps (the first two are in `inference.engine.trust_state`):
 
- 1. The policy chain holds from the pinned root keys, and is not older than what was seen.
- 2. A freshness service states what is live, now; nothing older than what was seen.
- 3. The pointer is the one that this statement names for the model and alias (POINTER_STALE).
- 4. The manifest is the one whose digest the pointer bears (VERSION_ALTERED).
- 5. The OMS signature over it is by a publisher's key that the policy still lists (SIGNER_MISMATCH,
-    SIGNATURE_INVALID). Whose key it is says who published the version.
- 6. The pointer follows from its proposal and approvals, and none of them is by that publisher
-    alone (`verify_pointer`), and is for this model and alias (POINTER_INVALID).
+ 1. The policy chain verifies from the pinned root keys and is not older than the last one seen.
+ 2. A freshness service states what is live now; the statement is not older than the last one seen.
+ 3. The pointer is the one that the statement names for the model and alias (POINTER_STALE).
+ 4. The manifest has the digest that the pointer names (VERSION_ALTERED).
+ 5. The OMS signature over the manifest is by a publisher's key that the policy still lists
+    (SIGNER_MISMATCH, SIGNATURE_INVALID). The key identifies the publisher.
+ 6. The pointer follows from its proposal and approvals, at least one of them by someone other than
+    the publisher (`verify_pointer`), and is for this model and alias (POINTER_INVALID).
  7. Its sequence is not lower than one seen before (SEQUENCE_STALE).
- 8. The version is not revoked, and never was (VERSION_REVOKED).
- 9. The manifest names a version's files, no more and no fewer (FILE_MISSING, FILE_SURPLUS). Whether
-    a tokenizer belongs to them, what loads them sees.
-10. Each file's bytes, in memory, are those of the manifest (VERSION_ALTERED). These very bytes are
-    what is loaded.
+ 8. The version is not revoked and never was (VERSION_REVOKED).
+ 9. The manifest names exactly the files of a version (FILE_MISSING, FILE_SURPLUS). The loader
+    checks whether a tokenizer belongs to them.
+10. The bytes of each file, in memory, are those of the manifest (VERSION_ALTERED). These same
+    bytes are loaded.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a version must give before it answers anyone: steps 4 to 6 of `ReadyVersion.build`."""
+"""Checks that a version passes before it answers: steps 4 to 6 of `ReadyVersion.build`."""
 
 from collections.abc import Callable
 from typing import Any

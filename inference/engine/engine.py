@@ -1,14 +1,15 @@
-"""The engine room: admits verified versions, keeps them warm, and answers.
+"""The engine: loads verified versions, keeps them warm and answers requests.
 
-`update` takes the registry's state, checks it from the pinned root keys, loads what is new and
-then publishes an immutable table in one assignment. Requests read that table and never wait for an
-update. A request that resolved a version before the table changed is answered by that version: it
-holds it, and nothing shuts a version down but that nobody holds it any more. The version that an
-alias named before stays loaded, so that returning to it is a matter of the next table; an engine
-that started after the move loads it by `warm`.
+`update` takes the registry's state, verifies it from the pinned root keys, loads what is new and
+publishes an immutable table in one assignment. Requests read the table and never wait for an
+update. A request keeps the version that it resolved, even if the table changes meanwhile; a version
+is released when nothing refers to it any more. The version that an alias named before stays loaded,
+so a rollback only needs a new table. An engine that started after the promotion loads the previous
+version with `warm`.
 
-What fails to load is reported and what was live goes on, until the last statement of freshness
-that covered it, and the policy's grace, have run out. A revoked version stops at once.
+If a version fails to load, the failure is reported and the live one continues to answer, until the
+last freshness statement that covered it, plus the policy's grace, has expired. A revoked version
+stops at once.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""A version's graphs, opened as what they are said to be."""
+"""Opens the ONNX graphs of a version and checks that each is what its file name says."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,15 +1,16 @@
-"""A version made ready to answer: its graphs loaded, held against one another, and warmed.
+"""A version that is ready to answer: its graphs are loaded, compared and warmed up.
 
 The files of a version, all of them in its manifest:
 
-    model.json           what it is and how it wants to be run (inference.model_config)
-    model.int8.onnx      what answers
-    model.fp32.onnx      the marked float32 model that the INT8 one was made from
-    response.onnx        the screening graph of the same weights (inference.screening.contract)
-    detector.json        what reads that graph's features (inference.screening.detector)
-    golden.safetensors   `x` [n, …] and the `logits` [n, C] that the INT8 graph gave for them; the
-                         same of `sealgate.probes` where it takes texts
-    tokenizer.json       what cuts texts into tokens, where the model takes texts
+    model.json           description and configuration (inference.model.config)
+    model.int8.onnx      the INT8 model that answers
+    model.fp32.onnx      the watermarked float32 model from which the INT8 one was made
+    response.onnx        the screening graph of the same weights
+                         (inference.runtime.response_contract)
+    detector.json        the detector for that graph's features (inference.screening.detector)
+    golden.safetensors   `x` [n, …] and the INT8 graph's `logits` [n, C]; for texts, also those
+                         of `sealgate.probes`
+    tokenizer.json       splits texts into tokens, if the model takes texts
 """
 
 import logging

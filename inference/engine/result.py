@@ -1,4 +1,4 @@
-"""What the engine room found for one request."""
+"""The result of one inference request: outputs, verdicts and timings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
-"""What this engine has seen already, kept apart from the database: nothing lower is believed again.
+"""Rollback guard: remembers the newest state that the engine has verified, outside the database.
 
 A database that was restored, or stolen and replayed, shows statements that were all valid once
-(the rollback and freeze attacks of The Update Framework, section 5.3 of its specification). So
-the engine keeps the highest policy, freshness statement and pointers that it has verified, the
-latest time that any of them was signed at, and every version that was ever revoked.
+(the rollback and freeze attacks of The Update Framework, section 5.3 of its specification). So the
+engine keeps the highest policy version, freshness statement and pointer sequences that it has
+verified, the latest signing time, and every version that was ever revoked.
 
-The file is canonical JSON, replaced as a whole; one engine writes it. Where it is lost, the engine
-starts from its root keys as if new.
+The file is canonical JSON and is replaced as a whole; one engine writes it. If it is lost, the
+engine starts from its root keys, as if new.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,12 @@
-"""A version's graphs at work on one batch: what answers, and the stages that screen.
+"""Runs one batch: the model's answer and the one or two stages of screening.
 
-Without a first stage the response graph screens every row. With one, the INT8 graph is run so that
-it shows what enters its last layer as well, the first stage reads that, and the response graph runs
-for those rows alone that go on. Where a foreign server answers, the INT8 graph runs here for the
-first stage alone.
+Without a first stage, the response graph screens every row. With one, the INT8 graph also outputs
+what enters its last layer, the first stage scores that, and the response graph runs only for the
+rows that the first stage escalates. If another server answers, the INT8 graph runs here for the
+first stage only.
 
-Where the response graph gives its logits too, the last feature of each row that it measured says
-whether they are of another class than the answer, whatever gave that.
+If the response graph also gives its logits, the last feature of each measured row says whether the
+float32 class differs from the answer's class, wherever the answer came from.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""What a loaded version has done: counts and nanoseconds, measured where the work is done.
+"""Statistics of a loaded version: counts and durations, measured where the work is done.
 
-A request costs one short hold of a lock, and so does a batch.
+Each request and each batch holds a lock once, for a short time.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""What is live: an immutable table that requests read while the engine prepares the next one."""
+"""The live table: an immutable view of aliases and versions, read by requests without locks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

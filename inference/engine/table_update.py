@@ -1,4 +1,4 @@
-"""One update's work on the table, and the port through which it has versions loaded."""
+"""Builds the next live table from one registry update, and defines the `VersionLoader` port."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,8 +1,8 @@
-"""What the engine holds true at a moment: the policies, and the statement of what is live.
+"""Trust state: the verified policies and the verified statement of what is live.
 
-Both are established from the root keys in the process' own configuration. The database that hands
-the documents over is not trusted: it can withhold them, which freshness and grace bound in time,
-but it can neither make nor replay them.
+Both are verified from the root keys in the process's own configuration. The database that supplies
+the documents is not trusted: it can withhold them, which freshness and grace bound in time, but it
+can neither make nor replay them.
 """
 
 from collections.abc import Mapping, Sequence

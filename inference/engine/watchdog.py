@@ -1,11 +1,10 @@
-"""Looks now and then whether a version's runs hang: one thread for all versions, and one more for
-each that is made anew, since what hung may hang again.
+"""Watchdog: ends runs that take too long and replaces versions that hang.
 
-A run that takes longer than it may is ended, and its requests are refused with RUN_HUNG: ONNX
-Runtime looks at a flag between operators. One that does not end, because an operator itself hangs,
-is given up: whoever waits for it or behind it is refused, the version's files are read and checked
-again, and new sessions take the place of the old. Only the thread that led it is lost until the
-operator returns.
+One thread watches all versions; each replacement runs on one more thread, since what hung may hang
+again. A run that exceeds its time is told to end, and its requests fail with RUN_HUNG; ONNX Runtime
+checks for this between operators. If a single operator hangs, the run is abandoned: everyone who
+waits for it or behind it gets an error, the version's files are read and verified again, and new
+sessions replace the old ones. Only the leading thread is lost until the operator returns.
 """
 
 import logging

@@ -1,0 +1,1 @@
+"""Language models: requests, answers and their protocol messages."""

@@ -1,8 +1,8 @@
-"""Messages of the protocol to what is asked of a language model, and answers to messages.
+"""Converts generation requests and answers to and from Open Inference Protocol messages.
 
-Between gateway and generator a stream carries one request. Its first response holds `prompt_ids`
-and the parameter `score`, what screening measured, unless the model measures no prompts; then comes
-one for each token, and the last one says `triton_final_response` and the `finish_reason`.
+Between gateway and generator, one stream carries one request. The first response holds `prompt_ids`
+and the parameter `score` from screening, unless the model does not screen prompts. One response per
+token follows, and the last one carries `triton_final_response` and the `finish_reason`.
 """
 
 import json

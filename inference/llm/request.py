@@ -1,9 +1,9 @@
-"""What is asked of a language model and what it is, in words that gateway and generator share.
+"""Generation requests and the signed description of a language model.
 
-A generator's version holds what Hugging Face's layout has, and two files of ours:
+The version of a language model holds the files of Hugging Face's layout and two of ours:
 
-    generator.json       what it is, how much may be asked of it, how prompts are screened
-    golden.json          prompts with the token ids that greedy generation gave for them
+    generator.json       description, limits, and how prompts are screened
+    golden.json          prompts with the token ids of greedy generation
     config.json          the architecture, one of ARCHITECTURES
     tokenizer.json, tokenizer_config.json, generation_config.json
     model.safetensors, or shards of it with model.safetensors.index.json

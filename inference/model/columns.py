@@ -1,17 +1,16 @@
-"""The columns of a table, as `model.json` states them: a section `columns`, one object for each
-place of a row, in order. It may be absent.
+"""The section `columns` of `model.json`: one object for each place of a table's row, in order.
 
     {"name": "duration", "step": 1, "min": 4, "max": 72}     a number
-    {"name": "age", "immutable": true}                       one that a caller cannot change
-    {"name": "purpose", "word": "car"}                       a word's place: 1 where it is the word
+    {"name": "age", "immutable": true}                       a number that a caller cannot change
+    {"name": "purpose", "word": "car"}                       1 if the column has this word, else 0
 
-`step`, `min` and `max` are in the units of what was measured, before `scaling`, or, without one, as
-rows are sent. `step` says how far apart values lie: they are its multiples, and so are `min` and
-`max`; absent, or 0, any value will do. A range is narrower than the domain, or as wide. A place of
-a word holds 0 or 1, and of one column's words at most one is 1. `immutable` is what a caller is
-held to elsewhere, such as an age on record; nobody can see it in a request.
+`step`, `min` and `max` are in the units of the measurement, before `scaling`; without scaling, in
+the units of the rows as sent. `step` is the distance between possible values: values, `min` and
+`max` are multiples of it. If it is absent or 0, any value is possible. A range lies within the
+domain. A word's place holds 0 or 1, and at most one place of a column is 1. `immutable` marks what
+a caller cannot choose, such as an age on record; a request does not show this.
 
-What follows from it is `inference.model.row_rules`.
+`inference.model.row_rules` derives the rules for rows from it.
 """
 
 import math

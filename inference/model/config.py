@@ -1,28 +1,29 @@
-"""`model.json`: what a version says of itself, and how it wants to be run.
+"""`model.json`: the signed description and configuration of a version.
 
     {"type": "sealgate/model/v1", "name", "description", "intended_use",
      "data": {"name", "license"},
      "input": {"name", "datatype": "FP32", "shape": [-1, ...]},
      "output": {"name", "datatype": "FP32", "shape": [-1, C]},
      "labels": [C texts], "domain": {"min", "max"}, "screening": {"eps"},
-     "batching": {...} (inference.batching),
+     "batching": {...} (inference.batching.limits),
      "scaling": {"offset": [...], "scale": [...]},
      "columns": [...] (inference.model.columns)}
 
-A text model takes tokens, by one of two inputs, and has no `domain`; `tokens` says how texts are
-held (inference.text.tokens), and `screening.eps` is in units of the word embeddings:
+A text model takes tokens through one of two inputs and has no `domain`. `tokens` says how texts
+are represented (inference.text.tokens), and `screening.eps` is in units of the word embeddings:
 
     "input": {"name": "input_ids", "datatype": "INT64", "shape": [-1, -1]}, with `attention_mask`
-             beside it; or {"name", "datatype": "BYTES", "shape": [-1] or [-1, 1]}: UTF-8, which
-             the version's tokenizer.json cuts into tokens
+             as a second input; or {"name", "datatype": "BYTES", "shape": [-1] or [-1, 1]}: UTF-8
+             text, which the version's tokenizer.json splits into tokens
     "tokens": {"vocabulary", "buckets": [...], "overlong": "truncate" or "refuse", "text_bytes"}
 
-Its verdicts flag and do not block, unless `screening` says "blocks": true: see docs/adr/0018.
+The verdicts of a text model flag and do not block, unless `screening` has "blocks": true: see
+docs/adr/0023.
 
-`screening.eps` is the small step by which the model's response is measured, not an attack's size.
-`scaling` may be absent; it says how a raw measurement became an input: (raw - offset) / scale,
-clipped to the domain, with one number for all elements of a row or one for each. The gateway does
-not apply it. `columns` may be absent too, and is for rows of one dimension: what a table holds.
+`screening.eps` is the small step with which the model's response is measured, not the size of an
+attack. `scaling` may be absent. It says how a raw measurement became an input: (raw - offset) /
+scale, clipped to the domain, with one number for all elements of a row or one for each. The gateway
+does not apply it. `columns` may be absent; it describes the places of one-dimensional rows.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""The form that a model's rows have, and how graphs are fed with them: numbers, or tokens.
+"""Input forms: how rows of numbers or tokens are checked and fed to graphs.
 
-Whatever else loads, runs, measures or screens a version does so through these, and knows no more of
-its rows than that they are an array [n, …].
+All code that loads, runs, measures or screens a version uses these forms, and knows nothing else of
+a row than that rows are an array [n, …].
 """
 
 import sys

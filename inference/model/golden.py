@@ -1,4 +1,4 @@
-"""The golden inputs of a version and the answers expected of them: `golden.safetensors`."""
+"""Golden inputs of a version and the answers that are expected for them: `golden.safetensors`."""
 
 import math
 from collections.abc import Iterator

@@ -1,6 +1,4 @@
-"""A request's tensors held against what the version's signed configuration says it takes, and what
-leaves in the place of its output where the likeliest classes alone may.
-"""
+"""Checks a request's tensors against the version's configuration, and limits its outputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,9 +1,9 @@
-"""What can be sent as a row of a table: requests are held to it, and attacks.
+"""Rules for rows of a table: which values a caller can send, and which an attack can reach.
 
-An attack that nobody could send is no attack, and a detector that is fitted to such learns what it
-will never see. So a number that a caller may change moves within its range and in its steps, any
-other place stays as it is, bit for bit, and no word is exchanged: a gradient is of small changes,
-and a word has none.
+An attack that nobody could send does not count, and a detector that is fitted on such attacks
+learns what it will never see. So a number that a caller may change moves within its range and in
+its steps. Every other place stays as it is, bit for bit, and words are not exchanged: a gradient
+describes small changes, and a word has none.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry's SDK, sent by OTLP: see `inference.observability.tracing`."""
+"""Sends traces to an OTLP receiver with OpenTelemetry's SDK."""
 
 import time
 from collections.abc import Generator, Iterator

@@ -1,4 +1,4 @@
-"""W3C Trace Context: the `traceparent` header that links spans of several processes."""
+"""W3C Trace Context: the `traceparent` header that links the spans of several processes."""
 
 import re
 from collections.abc import Iterable

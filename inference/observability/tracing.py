@@ -1,8 +1,8 @@
-"""Traces: how long the parts of a request took, in gateway and engine (OpenTelemetry).
+"""Tracing: how long the parts of a request take, in gateway and engine.
 
-Off unless `[traces]` names where they go; then nothing here does anything, and OpenTelemetry is not
-even loaded. A caller's W3C `traceparent` is followed if it has that form, and handed on to engines;
-nothing else that a caller sent gets into a trace.
+Tracing is off unless `[traces]` names an endpoint; then nothing here has an effect, and
+OpenTelemetry is not loaded. A caller's W3C `traceparent` is followed if it is well formed, and is
+passed on to engines. Nothing else that a caller sends becomes part of a trace.
 """
 
 from collections.abc import Callable, Generator, Iterator

@@ -1,6 +1,6 @@
-"""How many cores this process may use, and how a graph of a given size is spread over them.
+"""CPU use: how many cores this process may use, and how graphs share them.
 
-A container's share is in its cgroup, which neither `os.cpu_count` nor onnxruntime looks at; more
+A container's share is set in its cgroup. Neither `os.cpu_count` nor onnxruntime reads it, and more
 threads than that share only take turns.
 """
 

@@ -1,8 +1,8 @@
-"""A graph without what its wanted outputs do not need.
+"""Graph rewrites: removes unused nodes, and makes sums independent of the batch.
 
-onnxruntime computes every node of a graph, whatever is asked of it. A response graph also holds
-the cross-entropy's gradient, which an auditor wants and a request does not, so the graph is cut
-before it is loaded.
+onnxruntime computes every node of a graph, whatever output is requested. A response graph also
+holds the gradient of the cross-entropy, which auditors need and requests do not, so the graph is
+cut before it is loaded.
 """
 
 import math

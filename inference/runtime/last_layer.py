@@ -1,8 +1,7 @@
-"""Where a classifier's graph begins and ends: a text's embeddings, what enters the last layer, and
-that layer's weights.
+"""Finds a classifier's last layer, and a text model's embeddings, in an ONNX graph.
 
-The walk goes back from the logits through a bias and through what a quantized graph puts between,
-to the product of rows with constant weights.
+The search goes back from the logits through a bias, and through what quantization inserts, to the
+product of rows with constant weights.
 """
 
 from collections.abc import Mapping

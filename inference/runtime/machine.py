@@ -1,4 +1,4 @@
-"""What this machine has, as far as it concerns running models: for `sealgate doctor`."""
+"""The machine's resources for running models, as `sealgate doctor` reports them."""
 
 import ctypes
 import os

@@ -1,10 +1,9 @@
-"""Sessions on the provider that is configured, and on no other unless that is configured too.
+"""Opens sessions on the configured execution provider, with a fallback only if configured.
 
-onnxruntime falls back in silence: to the processor where a provider's library does not load, node
-by node where it has no kernel, and for good where a run fails. None of that happens here. A graph
-runs on the provider, but for arithmetic on shapes, which CUDA leaves to the processor on purpose.
-If it cannot, it is refused, or runs on the processor where the settings allow that. A session's
-`place` says which.
+onnxruntime falls back silently: to the CPU if a provider's library does not load, node by node if a
+kernel is missing, and permanently if a run fails. None of this happens here. A graph runs on the
+provider, except for shape arithmetic, which CUDA leaves to the CPU on purpose. If it cannot, it is
+refused, or runs on the CPU if the settings allow that. A session's `place` says where it runs.
 """
 
 import functools

@@ -1,34 +1,34 @@
-"""What a response graph must look like, whatever trained it and whatever it was exported by.
+"""Contract of the response graph: the inputs, outputs and operators that it must have.
 
-A response graph is one ONNX graph that answers "what is the model's output, and how does it move
-when the input does?" (see `training.export.classifier` for how ours is made):
+A response graph is one ONNX graph that answers "what is the model's output, and how does it change
+when the input changes?" (`training.export` makes ours):
 
-    inputs   x         float32 [n, ...]  the rows, shaped as the serving graph takes them
+    inputs   x         float32 [n, ...]  the rows, with the shape that the serving graph takes
              label     int64   [n]       the class to step away from; -1 is the model's own answer
              eps       float32 []        size of the step, in units of x
              clip_min  float32 []        the domain of x; every step is clipped to it
              clip_max  float32 []
-    outputs  logits    float32 [n, C]    the serving graph's forward
+    outputs  logits    float32 [n, C]    the serving graph's forward pass
              x_adv     float32 [n, ...]  clip(x + eps * sign(gradient of cross-entropy to label))
              features  float32 [n, F]    how the margin of the model's own answer moves under small
-                                         steps of eps; what a Detector reads
+                                         steps of eps; the detector reads these
 
-A text model's response graph takes tokens in the place of x, and is not clipped, since embeddings
-have no domain. Its step is taken among the word embeddings [n, s, W]:
+A text model's response graph takes tokens instead of x. It does not clip, since embeddings have no
+domain. Its step is taken in the word embeddings [n, s, W]:
 
     inputs   input_ids       int64   [n, s]     token ids; s is free
-             attention_mask  int64   [n, s]     1 for each token, 0 for what fills up behind them
+             attention_mask  int64   [n, s]     1 for each token, 0 for padding behind them
              label, eps                         as above, eps in units of the embeddings
     outputs  logits, features                   as above
              x_adv           float32 [n, s, W]  embeddings + eps * sign(gradient)
 
-Where a version's detector has a first stage, that one reads what the INT8 serving graph passes
-before its last layer (`inference.screening.first_stage`), so both that graph and the float32 one
-must end in one layer of the size that it reads (`inference.runtime.last_layer`); the response
-graph then runs for those rows alone that go on.
+A detector's first stage reads what the INT8 serving graph computes before its last layer
+(`inference.screening.first_stage`). So that graph and the float32 one must both end in one layer of
+the size that the stage reads (`inference.runtime.last_layer`). The response graph then runs only
+for the rows that are escalated.
 
-The checks here read the graph; that its forward is the serving graph's is for who runs both to see
-(`check_same_forward`).
+The checks here read the graph. Whether its forward pass equals the serving graph's is checked by
+whoever runs both (`check_same_forward`).
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
-"""ONNX graphs opened from bytes in memory and run where the settings say
-(`inference.runtime.providers`).
+"""Sessions: ONNX graphs opened from bytes in memory and run on the configured provider.
 
-Nothing is ever opened by path: the bytes that were hashed are the bytes that are loaded, and a
-graph without external data gives onnxruntime no file to look for. What is not plain ONNX is
+No graph is opened by path: the bytes that were hashed are the bytes that are loaded, and a graph
+without external data gives onnxruntime no file to look for. A file that is not plain ONNX is
 refused before onnxruntime sees it.
 """
 

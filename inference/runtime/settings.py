@@ -1,4 +1,4 @@
-"""What of onnxruntime runs graphs, and within which bounds: the section `[runtime]`."""
+"""The section `[runtime]`: execution provider, fallback, memory and GPU bounds."""
 
 from dataclasses import dataclass
 

@@ -1,0 +1,1 @@
+"""Screening: features of a row become a score, and the detector turns scores into verdicts."""

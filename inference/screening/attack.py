@@ -1,7 +1,8 @@
-"""Attacks made by the response graph itself, with no torch: FGSM and PGD.
+"""FGSM and PGD attacks that use the response graph, without torch.
 
-They serve to fit a detector, to report what it catches, and to show it. FGSM is Goodfellow et al.
-(arXiv 1412.6572), PGD Madry et al. (arXiv 1706.06083), both in the L-infinity norm.
+They are used to fit a detector, to report what it catches, and to demonstrate it. FGSM is
+Goodfellow et al. (arXiv 1412.6572), PGD is Madry et al. (arXiv 1706.06083), both in the L-infinity
+norm.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,8 @@
-"""What a detector's thresholds promise, and the clean scores on which they stand.
+"""Calibration: thresholds with a bounded rate of false alarms, and the scores they rest on.
 
-Two promises, each with the same confidence (see `inference.screening.calibration`): of clean rows
-at most `bound` exceed a threshold, and of rows that a named, benign shift has moved at most
-`SHIFT_BOUND` exceed the upper one. The first holds while traffic is exchangeable with the
-calibration rows; the second for the shifts that are named, and no others.
+There are two bounds, with the same confidence: at most `bound` of clean rows exceed a threshold,
+and at most `SHIFT_BOUND` of rows under a named, benign shift exceed the upper one. The first holds
+while traffic is exchangeable with the calibration rows; the second holds for the named shifts only.
 """
 
 import math

@@ -1,22 +1,22 @@
-"""The detector of a version: from what screening measured of a row to a verdict.
+"""The detector of a version: turns a row's screening features into a verdict.
 
-The features of the response graph are scored (`inference.screening.scoring`), and the score has two
-thresholds that bound the rate of false alarms (see `inference.screening.calibration`). A detector
-belongs to one version, is a file of its manifest (`detector.json`, canonical JSON), and states what
-it was fitted on and what its thresholds promise.
+The features of the response graph are scored (`inference.screening.scoring`), and two thresholds on
+the score bound the rate of false alarms (`inference.screening.calibration`). A detector belongs to
+one version, is a file of its manifest (`detector.json`, canonical JSON), and states what it was
+fitted on and what its thresholds promise.
 
-Where the document has a field `first`, there are two stages. A row's features are those of the
-first stage (`inference.screening.first_stage`), and behind them those of the response graph, which
-nothing reads where the first stage lets the row pass. Both stages give one joined score, on which
-the calibration stands: at most 0 where the first decided, by how much it fell short of the cut, and
-more than 0, log(1 + exp(score)), where the graph did.
+If the document has a field `first`, there are two stages. A row's features are those of the first
+stage (`inference.screening.first_stage`), followed by those of the response graph, which are not
+read if the first stage lets the row pass. Both stages give one joint score, on which the
+calibration rests: at most 0 if the first stage decided, by how far it fell short of the cut; more
+than 0, log(1 + exp(score)), if the response graph decided.
 
-Where it has a field `disagreement`, a row's last feature says whether what answers gives another
-class than the float32 model whose response was measured (`disagreeing`): all else is of a model
-that did not answer. The field is what that makes of a row: adversarial, by a score above all
-others; suspect, by the score that no row may exceed without being adversarial; or clean, where it
-is seen so often on clean rows that nothing can follow from it. Thresholds stand on those scores, so
-that their bounds are of both together. A row that the first stage let pass is not compared.
+If the document has a field `disagreement`, a row's last feature says whether the answer's class
+differs from that of the float32 model whose response was measured (`disagreeing`); the other
+features then describe a model that did not answer. The field says what such a row becomes:
+adversarial, by a score above all others; suspect, by the highest score that is not adversarial; or
+clean, if disagreement is so common on clean rows that it shows nothing. The thresholds rest on
+those scores, so their bounds cover both. A row that the first stage lets pass is not compared.
 """
 
 from dataclasses import dataclass, field

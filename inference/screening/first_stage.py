@@ -1,16 +1,16 @@
-"""The cheap stage that decides on every request, where a version has one.
+"""First stage of screening: a cheap score for every request, where a version has one.
 
-It reads what the answer's own INT8 run passes anyway: the input, the vector that enters the last
-layer, and the logits. Through that layer alone the margin's gradient is a difference of two rows of
-its weights, so FGSM needs no run at all: the step along the gradient's sign that turns the answer
-is the margin over the sum of the gradient's sizes. Beside it stand how far input and vector lie
-from clean ones of the answer's class and of the next (Lee et al., arXiv 1807.03888): an attack that
-goes deep into another class is told by the input, which does not look like that class. Of a text
-the input is what its words say by themselves (`inference.screening.first_stage`), or else, where
-nothing counted them, the mean of their embeddings.
+It reads what the INT8 run of the answer computes anyway: the input, the vector that enters the last
+layer, and the logits. Through that layer alone, the gradient of the margin is a difference of two
+rows of its weights, so FGSM needs no extra run: the step along the gradient's sign that changes the
+answer is the margin divided by the sum of the gradient's magnitudes. It also measures how far input
+and vector lie from clean ones of the answer's class and of the next class (Lee et al.,
+arXiv 1807.03888): an attack that goes deep into another class shows in the input, which does not
+look like that class. For a text, the input is represented by the statistics of its words
+(`WordTables`), or by the mean of their embeddings if no words were counted.
 
-A row whose score is at most `cut` is taken for clean by this stage alone; every other goes on to
-the response graph. So this stage never makes a row suspect.
+If the score is at most `cut`, this stage alone takes the row for clean; every other row is
+escalated to the response graph. So this stage never makes a row suspect.
 """
 
 from dataclasses import dataclass, field

@@ -1,9 +1,9 @@
-"""How a row's features become one score: two detectors read them, quadratic both.
+"""Scoring: combines two quadratic detectors into one score for a row's features.
 
-The clean one knows clean rows alone and says how far a row lies from them; the trained one was
-shown attacks, and benign changes beside them. Each score is put in units of its tail on clean rows,
-so that the two add as the logarithms of p-values do in Fisher's method, the clean one weighing
-half.
+The first is fitted on clean rows only and measures how far a row lies from them. The second is
+trained on attacks and on benign changes. Each score is expressed in units of its tail on clean
+rows, so that the two add like the logarithms of p-values in Fisher's method; the first has half the
+weight.
 """
 
 from dataclasses import dataclass, field

@@ -1,9 +1,9 @@
-"""Feature vectors of traffic, kept for as long as is said, for a new calibration.
+"""Feature vectors of traffic, kept for a limited time for a new calibration.
 
-They are what screening measured of each request, whatever became of it: a calibration on what was
-accepted alone would call ever more of the rest an attack. No input, no caller and no answer stands
-beside them. For each version and day there is one file, `DIGEST/YYYY-MM-DD.WIDTH.f32`: rows of
-WIDTH float32, little-endian, one after the other.
+They are the screening features of every request, whatever its verdict: a calibration on accepted
+requests alone would flag more and more of the rest. Inputs, callers and answers are not stored. For
+each version and day there is one file, `DIGEST/YYYY-MM-DD.WIDTH.f32`: rows of WIDTH float32,
+little-endian, one after the other.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""The configuration of an engine in a process of its own: one strict TOML file.
+"""Configuration of an engine server: one strict TOML file.
 
-Relative paths start at its own folder. It names no database: what is live is shown by a gateway,
-and proved from the root keys here.
+Relative paths start at the file's own folder. The file names no database: a gateway shows what is
+live, and the engine verifies it from the root keys in this file.
 """
 
 from dataclasses import dataclass, field

@@ -1,12 +1,12 @@
-"""The engine room of a process of its own: follows what it is shown as far as it can prove it.
+"""Engine host: follows the pointers that gateways show, as far as it can verify them.
 
-A gateway shows one pointer at a time, with every policy and the newest statement of freshness. All
-that was shown and believed is kept, so that each statement renews every pointer that it names. A
+A gateway shows one pointer at a time, with every policy and the newest freshness statement. The
+host keeps everything that it has verified, so each statement renews every pointer that it names. A
 revocation stops a version at once, whichever pointer it came with.
 
-A gateway follows a pointer only when the engine has. So for a while requests arrive that resolved
-the version before: it goes on answering those for `_LEAVING_SECONDS`, and a request names the
-digest of the version that must answer it. None is answered by another.
+A gateway follows a pointer only after the engine does. So for a while, requests arrive that
+resolved the previous version: the host still answers those for `_LEAVING_SECONDS`. A request names
+the digest of the version that must answer it, and no other version does.
 """
 
 import threading

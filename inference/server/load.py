@@ -1,8 +1,8 @@
-"""One pointer with all that proves it, as it travels to an engine of its own process.
+"""Load request: one pointer with all its proofs, as a gateway sends it to an engine.
 
-It travels as parameters of the protocol's RepositoryModelLoad: `alias` is text, the others are
-bytes. `policies` is the whole chain, the first version first. Nothing in it is trusted; the engine
-checks it from root keys of its own, as it would what a database says.
+It is sent as parameters of the protocol's RepositoryModelLoad: `alias` is text, the others are
+bytes. `policies` is the whole chain, oldest first. Nothing in it is trusted; the engine verifies it
+from its own root keys, like the content of a database.
 """
 
 from collections.abc import Mapping, Sequence

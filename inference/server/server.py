@@ -1,9 +1,9 @@
-"""The engine as a server: its listener, and what each of its calls must pass.
+"""Engine server: the gRPC listener and the checks that every call passes.
 
 1. A method without a rule is refused (RULE_MISSING).
-2. On TLS the caller shows one of the pinned certificates (CERTIFICATE_UNPINNED). A socket's file
-   lets nobody but its owner connect.
-3. The message has come in time, and is parsed, once it is known who sent it.
+2. With TLS, the caller presents one of the pinned certificates (CERTIFICATE_UNPINNED). With a unix
+   socket, file permissions admit the owner only.
+3. The message has arrived in time, and is parsed only after the sender is known.
 4. Whatever the handler raises becomes a reason from the fixed list.
 """
 

@@ -1,7 +1,7 @@
-"""The engine's services: messages in, messages out; the work is the host's.
+"""gRPC services of an engine: they convert messages and call the engine host.
 
-An answer has one output more than the model's, `FEATURES_OUTPUT`: what screening measured of each
-row, for the gateway to judge and to take out.
+An answer has one output more than the model's, `FEATURES_OUTPUT`: the screening features of each
+row, which the gateway judges and removes.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""TLS between a gateway and an engine that know each other's certificate, and no authority.
+"""TLS between a gateway and an engine that pin each other's certificate, without an authority.
 
-Each takes the very certificates that it was given for the roots that it trusts, so what an
-authority signed besides them counts for nothing. A certificate that may sign others is not taken:
-its holder could make more. A file may hold two, while the peer's own is being replaced.
+Each side trusts exactly the certificates that it was given, so other certificates of the same
+authority do not count. A certificate that may sign others is refused: its holder could make more.
+A file may hold two certificates while the peer's own is being replaced.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Unix sockets that nobody but their owner may use: whoever can connect is taken for the gateway.
+"""Unix sockets that only their owner can use; whoever can connect is treated as the gateway.
 
-The socket has mode 0600, in a folder that only its owner may write to, so that nobody else can put
-another in its place. Both ends look.
+The socket has mode 0600, in a folder that only its owner can write to, so nobody else can replace
+it. Both ends check this.
 """
 
 import os

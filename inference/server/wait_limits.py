@@ -1,7 +1,7 @@
-"""For how long, and how often at once, one gateway may have an engine's threads wait for it.
+"""Limits on how long, and how often at once, one gateway may occupy an engine's threads.
 
-A call holds a thread from its beginning, also while its message does not come and while nobody
-takes its answers. Without bounds one gateway could hold all threads by calls that say nothing.
+A call holds a thread from its beginning, even while its message has not arrived and while nobody
+reads its answers. Without limits, one gateway could hold all threads with calls that send nothing.
 """
 
 import threading

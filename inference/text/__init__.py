@@ -1,0 +1,1 @@
+"""Texts: tokenizers, rows of tokens, and windows over long texts."""

@@ -1,10 +1,10 @@
-"""Texts to rows of tokens, by the version's own `tokenizer.json` and the library `tokenizers`.
+"""Converts texts to rows of tokens with the version's `tokenizer.json`.
 
-The file is JSON of the library's format and nothing else: it is read, never run. What it may name
-is listed here, each part once: a text that grows in one would grow in it again and again. In
-particular it holds no regular expressions, whose worst case a caller could ask for, and no long
-words or pieces, since what is looked up grows with their square.
-Its sections on truncation and padding do not count: `model.json` says both.
+The file is JSON in the format of the library `tokenizers`: it is read, never run. The parts that it
+may use are listed here, each at most once, because a part that lengthens a text would do so again
+and again. It contains no regular expressions, whose worst case a caller could trigger, and no long
+words or pieces, since lookups grow with the square of their length. Its sections on truncation and
+padding are ignored: `model.json` defines both.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Rows of tokens: how a text lies in an array, and which rows are run together.
+"""Rows of tokens: how a text is stored in an array, and which rows run together.
 
-A row is int64 [s]: token ids, and then `NO_TOKEN` up to the row's end. So one array holds what the
-graphs take as two, `input_ids` and `attention_mask`, and travels as other rows do.
+A row is int64 [s]: token ids, then `NO_TOKEN` up to the row's end. So one array holds what the
+graphs take as two, `input_ids` and `attention_mask`, and is handled like other rows.
 
-Each row is run at the width of its bucket, whatever stands beside it: a short text does not pay
-for a long one, and its answer does not change with it.
+Each row runs at the width of its bucket, whatever else is in the batch: a short text does not pay
+for a long one, and its answer does not depend on it.
 """
 
 from collections.abc import Callable

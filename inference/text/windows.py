@@ -1,14 +1,14 @@
-"""The windows in which a text is shown to a classifier that reads so much of one and no more.
+"""Splits a long text into overlapping windows for a classifier of limited length.
 
-1. A text is made plain: each character becomes the letters that it stands for (NFKC; tags are
-   letters too), and what is not seen is left out; white space is one space; and words are broken
-   that are so long that a tokenizer may know them as a whole or not at all.
-2. It is cut by the classifier's own tokenizer into as many tokens as are read at once. Each window
-   but the first begins half of that behind the one before, or a word earlier. So what takes up half
-   a window, less two words, stands whole in one, wherever it stands in the text.
+1. The text is normalised: each character becomes the letters that it stands for (NFKC; tags are
+   letters too), invisible characters are removed, white space becomes one space, and words are
+   broken if they are so long that a tokenizer may know them as a whole or not at all.
+2. The classifier's own tokenizer splits it into windows of the length that it reads. Each window
+   but the first begins half a window after the previous one, or a word earlier. So a passage of
+   half a window, less two words, is complete in at least one window, wherever it stands.
 
-A guard is trained, calibrated and asked on these alone: what is measured of it holds of nothing
-else.
+A prompt classifier is trained, calibrated and asked on these windows only, so its measurements
+hold for nothing else.
 """
 
 import re

@@ -1,20 +1,19 @@
-"""Fit a version's detector on its own response graph, and bound its false alarms.
+"""Fits a version's detector on its own response graph, and bounds its false alarms.
 
 1. Attack the fit slice with the graph itself, from the model's own answers (see
    `publishing.calibration.probe`). Only rows whose answer changed count as attacks.
-2. Set against them the clean fit slice, and the same rows under benign changes, noise of the same
-   norms among them: otherwise the detector learns to see noise, which is no attack.
-3. Fit a distance to the clean rows, which has seen no attack, and a logistic score, quadratic in
-   the scaled features, with each class weighing as much.
-4. Set both thresholds on the calibration slice, which took no part in the fit, by
-   `inference.screening.calibration`; the upper one so high that it holds under each benign change.
+2. Compare them with the clean fit slice, and with the same rows under benign changes, including
+   noise of the same norms. Otherwise the detector would learn to see noise, which is no attack.
+3. Fit a distance to the clean rows, which uses no attack, and a logistic score, quadratic in the
+   scaled features, with equal weight for each class.
+4. Set both thresholds on the calibration slice, which took no part in the fit, with
+   `inference.screening.calibration`; the upper one holds under each benign change.
 
-Where answers are compared with the float32 model's, the fit slice says what disagreement is to
-count for: `adversarial`, or else `suspect`, where at most half of what the bound allows disagrees;
-else nothing. Where few rows calibrate it is no more than `suspect`. Chosen by other rows, the
-choice costs no confidence. Where the calibration slice has no room for it after all, the next is
-tried, and two limits having been tried on the same rows, what may go wrong is stated twice as
-often.
+If answers are compared with the float32 model's, the fit slice decides what disagreement counts
+for: `adversarial`; or `suspect`, if at most half of what the bound allows disagrees; or nothing. If
+few rows calibrate, it counts as `suspect` at most. Since other rows decide, the choice costs no
+confidence. If the calibration slice has no room for the choice, the next one is tried; the same
+rows have then tested two limits, so the stated chance of error doubles.
 """
 
 from collections.abc import Mapping

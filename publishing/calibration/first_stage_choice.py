@@ -1,19 +1,19 @@
-"""Whether a version gets a first stage of screening, and which: by what it saves and what it loses.
+"""Chooses whether a version gets a first stage of screening, by what it saves and what it loses.
 
-1. Batches of BATCH rows are timed, by what the processor does and not by the clock on the wall,
-   since other work on the machine must not decide. Where the graph on every row costs less than
-   LEAST_SECONDS, there is no first stage.
-2. Both stages score all rows that the detector was fitted on: clean, changed, attacked; neither is
-   flattered (`publishing.calibration.stage_scores`).
-3. The cut is the least that lets no more than a share of clean rows go on, of the shares in SHARES
-   the smallest for which the joined score loses MOST_LOST of AUROC at most against the response
-   graph on every row: over all attacks, and to who knows the stages and sends, of what the attacks
-   made of a row, that which scores least.
-4. The stage is taken where that is reached, and both stages cost MOST_COST of the graph on every
-   row at most.
+1. Batches of BATCH rows are timed in processor time, not wall-clock time, so that other work on the
+   machine does not decide. If the response graph on every row costs less than LEAST_SECONDS, there
+   is no first stage.
+2. Both stages score all rows that the detector was fitted on: clean, changed and attacked. The
+   scores are cross-fitted (`publishing.calibration.stage_scores`).
+3. The cut is the lowest that escalates at most a share of the clean rows. Of the shares in SHARES,
+   the smallest is used for which the joint score loses at most MOST_LOST of AUROC against the
+   response graph on every row: over all attacks, and against an adaptive attacker who knows the
+   stages and sends, of all attacks on a row, the one with the lowest score.
+4. The stage is used if that is reached and both stages cost at most MOST_COST of the graph on every
+   row.
 
-The calibration slice takes no part, so that thresholds set on the joined scores of it keep their
-bound (`publishing.calibration.detector_fit`).
+The calibration slice takes no part, so thresholds set on its joint scores keep their bound
+(`publishing.calibration.detector_fit`).
 """
 
 import math

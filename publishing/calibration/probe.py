@@ -1,9 +1,9 @@
-"""What a detector is fitted and measured with: attacks on a model, and benign changes beside them.
+"""Attacks on a model and benign changes of rows, with which a detector is fitted and measured.
 
-All of it is made by the response graph, with no torch. FGSM and PGD are those of
-`inference.screening.attack`. A near attack stops where the answer changes, or a little
-behind, as attacks that look for the smallest change do. Of a table no row is made that its columns
-rule out (`inference.model.row_rules`).
+The response graph makes all of them, without torch. FGSM and PGD are those of
+`inference.screening.attack`. A near attack stops where the answer changes, or slightly beyond, like
+attacks that search for the smallest change. For tables, no row violates the rules of its columns
+(`inference.model.row_rules`).
 """
 
 from collections.abc import Callable, Iterator

@@ -1,13 +1,13 @@
-"""Attacks that ask and learn from the answers alone: who measures a defence must make them.
+"""Black-box attacks that see only the answers; they measure a defence against queries.
 
-Each yields the rows that it asks, one by one, and is sent the class that was answered; it knows the
-row's true class. All stay inside the domain, 0 to 1. They are written from the papers:
+Each yields the rows that it asks about, one by one, and is sent the class of the answer; it knows
+the row's true class. All stay inside the domain, 0 to 1. They follow the papers:
 
-- `square`: Andriushchenko et al., arXiv 1912.00049, in the L-infinity norm; with labels alone its
-  loss has two values, so that it takes what turns the answer and nothing else;
+- `square`: Andriushchenko et al., arXiv 1912.00049, in the L-infinity norm. With labels alone its
+  loss has two values, so it keeps only what changes the answer;
 - `hop_skip_jump`: Chen et al., arXiv 1904.02144, in the L-infinity norm;
 - `jacobian_augmentation`: Papernot et al., arXiv 1602.02697, the extraction that PRADA is tested
-  on, whose attacker is given the model's own gradient in the stead of a substitute's.
+  on; its attacker is given the model's own gradient instead of a substitute's.
 """
 
 import math

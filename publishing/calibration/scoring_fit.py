@@ -1,5 +1,6 @@
-"""From the features of clean, changed and attacked rows to the weights that score them (step 3 of
-`publishing.calibration.detector_fit`).
+"""Fits the weights of the score from features of clean, changed and attacked rows.
+
+This is step 3 of `publishing.calibration.detector_fit`.
 """
 
 from dataclasses import replace

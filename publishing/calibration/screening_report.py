@@ -1,7 +1,7 @@
-"""What a detector catches and what it disturbs, measured on rows that it never saw.
+"""The screening report: what a detector catches and what it disturbs, on rows that it never saw.
 
-The report is evidence beside a version. Attacks count where they changed the answer; benign changes
-are reported beside them, since a detector of noise would look good on attacks alone.
+The report is evidence for a version. Attacks count if they changed the answer. Benign changes are
+reported too, since a detector of noise would look good on attacks alone.
 """
 
 from typing import Any

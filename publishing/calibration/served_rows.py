@@ -1,6 +1,4 @@
-"""What an INT8 run shows of rows while a version is being made, and what the first stage makes of
-it.
-"""
+"""Measures rows as they are served: by the INT8 graph, next to the float32 reference."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

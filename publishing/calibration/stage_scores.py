@@ -1,8 +1,9 @@
-"""What both stages of screening say of rows, neither having been fitted to flatter.
+"""Cross-fitted scores of both screening stages, so that neither looks better than it is.
 
-Inputs and vectors are taken of all rows that the detector was fitted on: clean, changed, attacked.
-Readings of clean ones are fitted by four folds of the fit slice: a row's features come from
-readings that did not see it. The scores of both stages come from weights that did not see the row.
+Inputs and vectors are taken from all rows that the detector was fitted on: clean, changed and
+attacked. The projections of clean rows are fitted in four folds of the fit slice: a row's features
+come from projections that did not see it. The scores of both stages come from weights that did not
+see the row.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

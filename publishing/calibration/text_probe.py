@@ -1,11 +1,11 @@
-"""Attacks that callers of a text model could send: words exchanged for others (HotFlip).
+"""Attacks on text models that callers could send: words replaced by other words (HotFlip).
 
-HotFlip (Ebrahimi et al., arXiv 1712.06751) exchanges those tokens for which the loss rises most, to
-first order: by the gradient times the way to the new token's embedding. The response graph gives
-the gradient's sign, among the embeddings; its step of no size gives the embeddings themselves. So
-whoever has the graph can make the attack, with no torch.
+HotFlip (Ebrahimi et al., arXiv 1712.06751) replaces the tokens for which the loss rises most, to
+first order: the gradient times the difference to the new token's embedding. The response graph
+gives the gradient's sign in the embeddings, and a step of size zero gives the embeddings
+themselves. So the graph is enough to make the attack, without torch.
 
-The first and the last token of a text are the tokenizer's, and stay.
+The first and the last token of a text belong to the tokenizer and stay.
 """
 
 from collections.abc import Callable, Iterator, Mapping

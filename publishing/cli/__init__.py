@@ -1,0 +1,1 @@
+"""Commands of publishers, approvers and auditors that run or examine models."""

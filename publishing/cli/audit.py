@@ -1,6 +1,7 @@
-"""`sealgate audit derive` and `replay`: an auditor's own machine makes a version's INT8 model
-again, and asks a version again. Files come from the registry, and count once they are those that
-were signed.
+"""`sealgate audit derive` and `replay`: re-derive a version's INT8 model, or ask a version again.
+
+They run on the auditor's machine. Files come from the registry and are used after their signature
+and digests are verified.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The options of commands that run a model in a worker."""
+"""Options shared by commands that run a model in a worker, and files that they write anew."""
 
 import functools
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""`sealgate model publish`: the whole publishing chain, from a trained model's folder to a version
-in the registry.
-"""
+"""`sealgate model publish`: the publishing chain, from a trained model's folder to the registry."""
 
 import secrets
 import sys

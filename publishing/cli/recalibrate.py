@@ -1,4 +1,4 @@
-"""`sealgate screen recalibrate`: a new version whose thresholds stand on traffic."""
+"""`sealgate screen recalibrate`: publishes a version whose thresholds rest on recent traffic."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

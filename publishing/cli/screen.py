@@ -1,5 +1,6 @@
-"""`sealgate screen evaluate` and `sealgate attack`: a registered version's screening, measured on
-one's own machine and data.
+"""`sealgate screen evaluate` and `sealgate attack`: measure a registered version's screening.
+
+They run on the user's own machine and data.
 """
 
 import json

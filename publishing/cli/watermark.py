@@ -1,5 +1,7 @@
-"""`sealgate watermark`: whose a file is, which version, handed to whom. The keys never leave the
-publisher's machine; the gateway is asked for commitments, proofs and files alone.
+"""`sealgate watermark`: marks files, and finds out whose a file is and who was given it.
+
+The keys never leave the publisher's machine; the gateway is asked only for commitments, proofs and
+files.
 """
 
 import json

@@ -1,5 +1,6 @@
-"""`sealgate watermark prove`, `settle` and `attest`, and `sealgate audit watermark`: a mark that is
-shown to others.
+"""`sealgate watermark prove`, `settle` and `attest`, and `sealgate audit watermark`.
+
+These commands show a watermark to others: to an arbiter, an approver or an auditor.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""Evidence: signed statements about a version, on which approvers base a promotion."""

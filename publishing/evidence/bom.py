@@ -1,6 +1,6 @@
 """The machine-learning bill of materials: CycloneDX 1.6 JSON with a model card.
 
-Written by hand, since the library for the format loses the model card. The same version, figures
+It is written without the format's library, which loses the model card. The same version, figures
 and time give the same bytes: the serial number is derived from the version's digest.
 """
 

@@ -1,8 +1,8 @@
-"""How a version was published: an in-toto statement with SLSA provenance (v1) of its files.
+"""Build provenance: an in-toto statement (SLSA provenance v1) of how a version was published.
 
-It says of which graphs and data, with which settings and programs they were made. The graphs are
-named by their digests before marking, and the watermark key by its commitment alone. What happened
-before, in training, is in a statement of its own (`publishing.source.origin`).
+It names the graphs and data, and the settings and programs with which the files were made. The
+graphs are named by their digests before marking, and the watermark key by its commitment only.
+Training has a statement of its own (`publishing.source.origin`).
 """
 
 import importlib.metadata

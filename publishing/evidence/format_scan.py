@@ -1,7 +1,7 @@
-"""What is in a version's files: evidence that nothing but plain data and plain operators is.
+"""Format scan: evidence that a version's files hold only plain data and plain operators.
 
-Registration and loading check again, by the same rules, whatever this report says; it shows an
-approver what passed.
+Registration and loading check this again, by the same rules, whatever the report says. The report
+shows an approver what passed.
 """
 
 from collections import Counter

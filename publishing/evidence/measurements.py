@@ -1,4 +1,4 @@
-"""What was measured of a version while it was made, and reading a worker's word on it strictly."""
+"""Measurements of a version while it was made, and strict parsing of the worker's report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

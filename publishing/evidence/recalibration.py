@@ -1,10 +1,11 @@
-"""What a recalibration changes, for those who approve it.
+"""Report of what a recalibration changes, for those who approve it.
 
-Thresholds that stand on traffic are worth what the traffic is. Attacks in it raise them: an upper
-threshold is the score of the vector of its rank, so as many hostile vectors that score above all
-others set it, and what scores like them then passes. So the report says how many that are, and how
-many vectors the earlier version flagged; and what both versions flag of the fit slice, clean and
-under the attacks of publishing. The earlier version's data are the same, so neither saw more of it.
+Thresholds that rest on traffic are worth what the traffic is worth. Attacks in it raise them: the
+upper threshold is the score at a certain rank, so that many hostile vectors with the highest scores
+set it, and similar ones pass afterwards. The report therefore says how many vectors that takes and
+how many the earlier version flagged, and compares what both versions flag of the fit slice, clean
+and under the attacks used in publishing. The earlier version has the same data, so the comparison
+is fair.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Evidence of a registered version, as who made it has signed it."""
+"""Signs evidence about a version, and reads the signed evidence of a registered version."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

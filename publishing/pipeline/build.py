@@ -1,8 +1,8 @@
-"""From a trained model to a signed version.
+"""Builds a signed version from a trained model.
 
 commit to the watermark -> mark -> quantize -> golden answers -> calibrate -> admit -> sign. The
-commitment comes first, so that the log shows the mark to be older than the marked weights. What
-comes out is bytes; sending them to a registry is the caller's part.
+commitment comes first, so the log shows that the mark is older than the marked weights. The result
+is bytes; the caller sends them to a registry.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,8 @@
-"""The files of a version: marked, quantized, with golden answers and a detector of its own.
+"""Makes the files of a version: marked, quantized, with golden answers and a detector.
 
-Marking is arithmetic on the weights, with the publisher's watermark key: it is done here. All that
-runs a graph is done by a worker, which has no key and is shut in (`registry.sandbox`); what it
-answers is checked for its form, and that the INT8 model carries the mark.
+Marking is arithmetic on the weights with the publisher's watermark key, and is done here. Anything
+that runs a graph is done by a worker, which has no key and is confined (`registry.sandbox`). The
+form of the worker's answers is checked, and that the INT8 model carries the mark.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""The outbox: versions that were made and are not registered yet, on the publisher's machine.
+"""The outbox: versions that were built and not yet registered, on the publisher's machine.
 
-A version is made once, for its watermark key is random: whoever publishes the same source and data
-again, after an interruption, goes on with what lies here.
+A version is built once, because its watermark key is random. If publishing the same source and data
+is interrupted, the next attempt continues with the version in the outbox.
 """
 
 import base64

@@ -1,10 +1,10 @@
-"""Whether a version's INT8 model follows from its signed float32 one: quantized again, compared.
+"""Checks whether a version's INT8 model follows from its signed float32 model, byte for byte.
 
-What is compared is every byte. The ranges of the activations come from the publisher's data, where
-there is a copy of it, whose digest the signed bill of materials names: then the INT8 model follows
-from weights and data. Or else they are those that the INT8 graph itself states: then its weights
-and operators follow from the float32 model and these ranges, and the ranges are the publisher's
-word. The quantizer runs the model, so it runs in a worker.
+The model is quantized again and compared. With a copy of the publisher's data, whose digest the
+signed bill of materials names, the activation ranges are computed: then the INT8 model follows from
+weights and data. Without it, the ranges stated in the INT8 graph are used: then its weights and
+operators follow from the float32 model, and the ranges rest on the publisher's word. The quantizer
+runs the model, so it runs in a worker.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Running a version's graphs while the version is being made."""
+"""Runs a version's graphs while it is made, and gives its golden answers."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,13 +1,13 @@
-"""Attacks on a registered version, on an operator's or approver's own machine and data.
+"""Attacks a registered version, on the machine and data of an operator or approver.
 
-What is attacked are the version's signed bytes, in a worker. Attacks with its gradient are those of
-`publishing.calibration.probe`; attacks that see labels alone are those of
-`publishing.calibration.query_attacks`. The report says of each how often it turned the INT8 answer,
-which is what callers get, and how often screening's verdict then caught it; one looks for rows that
-turn that answer and not the float32 model's, which screening measures
-(`publishing.calibration.served_rows`). Of a table none sends what no caller could
-(`inference.model.row_rules`). The report says nothing of an attacker who knows the detector and
-works around it: see `make bench NAME=screening`.
+The version's signed bytes are attacked in a worker. Attacks with its gradient are those of
+`publishing.calibration.probe`; attacks that see only labels are those of
+`publishing.calibration.query_attacks`. For each, the report says how often it changed the INT8
+answer, which callers get, and how often screening's verdict caught it. One attack searches for rows
+that change this answer and not the float32 model's, which screening measures
+(`publishing.calibration.served_rows`). For tables, attacks send only what a caller could
+(`inference.model.row_rules`). The report does not cover an adaptive attacker, who knows the
+detector and works around it: see `make bench-screening`.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""Running a version once more on an input that was asked about, in a worker, as a gateway runs it.
+"""Runs a version again on a recorded input, in a worker, as a gateway would.
 
-The files are those that were signed, and they are loaded with every check of a gateway; so what
-comes out is what that version answers on this machine.
+The files are the signed ones, and they pass every check of a gateway when they are loaded. So the
+result is what that version answers on this machine.
 """
 
 import math

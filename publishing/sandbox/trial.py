@@ -1,13 +1,13 @@
-"""The task of the worker: everything for which a model must run before anyone has approved it.
+"""The worker's publishing task: everything that runs the model before anyone has approved it.
 
-It is given no key, and what it is given is the publisher's own. Its answers, in order:
+The worker gets no key, and its input is the publisher's own. Its answers, in order:
 
-    the INT8 model            once both marked graphs have computed the same logits
+    the INT8 model            after both marked graphs have computed the same logits
     golden.safetensors
     detector.json
-    what was measured         canonical JSON (`publishing.evidence.measurements.TrialMeasurements`)
+    measurements              canonical JSON (`publishing.evidence.measurements.TrialMeasurements`)
 
-and its end says that the version loads as a gateway would load it.
+If it ends without error, the version loads as a gateway would load it.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""The rows on which a version is fitted, calibrated and tested: slices of one safetensors file.
+"""The rows with which a version is fitted, calibrated and tested: slices of one safetensors file.
 
-The tensors are `x_fit`, `y_fit`, `x_calibration`, `y_calibration`, `x_test` and `y_test`. Slices
-are kept apart: ranges and the detector are fitted on the first, thresholds set on the second, and
-what is reported is measured on the third alone.
+The tensors are `x_fit`, `y_fit`, `x_calibration`, `y_calibration`, `x_test` and `y_test`. The
+slices are disjoint: ranges and the detector are fitted on the first, thresholds are set on the
+second, and reported figures are measured on the third.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The folder that a trained model is published from: what training wrote, read strictly."""
+"""The source folder of a trained model, as training wrote it, read strictly."""
 
 import stat
 from collections.abc import Sequence

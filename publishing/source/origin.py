@@ -1,10 +1,10 @@
-"""Where a model comes from: an in-toto statement with a SLSA provenance, as training wrote it.
+"""Training provenance: an in-toto statement (SLSA provenance v1), as training wrote it.
 
     {"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://slsa.dev/provenance/v1",
      "subject": [{"name", "digest": {"sha256"}}], "predicate": {"buildDefinition", "runDetails"}}
 
-Its subjects are the files of the source folder, unmarked; the publisher's signature over it, as
-evidence, binds it to the marked version. What the predicate says is the trainer's word.
+Its subjects are the unmarked files of the source folder. As evidence it is signed by the publisher,
+which binds it to the marked version. The content of the predicate rests on the trainer's word.
 """
 
 from collections.abc import Iterator, Mapping

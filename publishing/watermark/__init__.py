@@ -1,0 +1,1 @@
+"""Watermarks: marks in a model's weights that show whose it is, which version, and for whom."""

@@ -1,11 +1,10 @@
-"""Undoing what a thief can do to a network without changing what it computes: neurons in another
-order, scaled up here and down there, some of them gone.
+"""Undoes changes to a network that keep its function: permuted, rescaled or removed neurons.
 
-Each matrix is aligned by itself to the registry's own copy of it, so no graph is needed, and it
-makes no difference whether rows are neurons, attention heads or the features within one. A matrix
-is compared after each row and each column has been scaled to the same size, which undoes all
-scalings; rows are matched first by what no order of the columns changes, then rows and columns in
-turn by their correlation (compare arXiv 2112.14108, 2312.14182).
+Each matrix is aligned by itself to the registry's copy of it. So no graph is needed, and rows may
+be neurons, attention heads or the features within one. A matrix is compared after each row and
+column has been scaled to the same size, which undoes all scalings. Rows are matched first by what
+does not depend on the order of the columns, then rows and columns in turn by their correlation
+(compare arXiv 2112.14108, 2312.14182).
 """
 
 import math

@@ -1,7 +1,12 @@
-"""The chips of a mark: one pseudo-random sign for each weight, known to the key's holder alone.
+"""The code of a mark: pseudo-random chips for weights, and the error-correcting payload.
 
 HMAC-SHA256 under the secret turns a matrix's place into a 128-bit key for Philox-4x64-10 (Salmon
 et al., SC 2011), a counter-based generator whose raw stream numpy keeps stable across releases.
+Only the key's holder knows the chips.
+
+The payload is four bytes that name a version, sent as 64 signs. Reed-Solomon over GF(2^8)
+(`reedsolo`) adds four bytes: two wrong bytes anywhere are corrected, or up to four if their places
+are known; the reader knows doubtful places, since each bit has a strength.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Weights against chips: the sums that every reading is made of."""
+"""Correlates weights with chips: the sums on which every reading of a mark rests."""
 
 import math
 from collections.abc import Iterable

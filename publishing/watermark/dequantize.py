@@ -1,4 +1,4 @@
-"""Integers back to the weights that they stand for: one scale for all, one a channel, one a block.
+"""Converts quantized weights back to floats: one scale for all, per channel or per block.
 
 Four-bit weights are unpacked as ONNX (TensorProto, MatMulNBits) and the usual safetensors layouts
 pack them: two in a byte, the low half first.

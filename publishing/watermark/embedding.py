@@ -1,7 +1,7 @@
-"""Writing a version's mark into its two graphs, which share their weights.
+"""Writes a version's mark into its two graphs, which share their weights.
 
-Where there are weights enough, the mark carries the payload that names its version; else it says by
-its presence alone which version it is.
+With enough weights, the mark carries the payload that names its version; otherwise its presence
+alone identifies the version. A mark is added as weakly as the required reading allows.
 """
 
 import math

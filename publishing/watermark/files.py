@@ -1,4 +1,4 @@
-"""Marking a file: float32 ONNX, or safetensors, whose tensors pass through memory one at a time."""
+"""Marks a file: float32 ONNX, or safetensors, whose tensors pass through memory one at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

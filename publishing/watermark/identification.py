@@ -1,8 +1,9 @@
-"""Copies for recipients: each carries one more mark, under a key of its own, that names who got it.
+"""Identifies the version and the recipient of a file by trying every mark of every key.
 
-Recipients who average their copies weaken each mark by their number, and no more: it is made so
-strong that of the mean of five copies at least one is still named. Nobody is named unless the
-chance that an uninvolved one would be, among all who got a copy, is below one in a million.
+A recipient's copy carries one more mark, under a key of its own. Recipients who average their
+copies weaken each mark by their number, and no more: the mark is strong enough that the mean of
+five copies still names at least one. Nobody is named unless the chance of naming an uninvolved
+recipient, among all who got a copy, is below one in a million.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""A mark for a model of which only integers are there: steps of one, up or down, on some weights.
+"""Marks a model of which only integer weights exist, by steps of one on some weights.
 
-What a float mark would add is a part of a step. A weight takes the whole step as often as that part
-says, chosen by the key: on the whole the same is added, and the same reading finds it.
+A float mark would add a fraction of a step. Here a weight takes the whole step with that
+probability, chosen by the key: the same amount is added on average, and the same reading finds it.
 """
 
 import hashlib

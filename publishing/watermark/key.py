@@ -1,8 +1,8 @@
-"""The secret behind a model's marks, its file, and what each mark commits to.
+"""The watermark key of a model, its file, and the commitment of each mark.
 
 One key serves all versions of a model; a mark is the key with a payload of its own. Both stay with
-the publisher: registry, gateway and engine see commitments alone, which are logged before the
-marked weights are made.
+the publisher. Registry, gateway and engine see only commitments, which are logged before the marked
+weights are made.
 """
 
 import hashlib

@@ -1,20 +1,20 @@
-"""Whose a file is: what the owner shows an arbiter, and how the arbiter decides.
+"""Ownership of a file: what an owner shows an arbiter, and how the arbiter decides.
 
-A proof opens the key of a mark and shows that a log held its commitment before there was a mark. It
-is checked with the log's public key alone. Claims on one file are settled so:
+A proof opens the key of a mark and shows that a log held its commitment before the mark existed. It
+is checked with the log's public key alone. Claims on one file are settled as follows:
 
-1. The opened key, payload and digest are those that the log's entry commits to.
-2. The file that was not marked yet is shown, and is the one committed to; the mark lies in all of
-   its floats, or in all of its integers: weights picked afterwards would prove nothing.
-3. The disputed file reads the mark: z of 12 or more, blind or aligned to the unmarked file, after
-   paying for every way of reading it and for all claims. A key that was searched for reads less.
-4. The disputed file was made of the unmarked one: half of the weights are kin to its own, aligned
-   where need be. A mark of something else, committed to beforehand and written over ours, is not.
-5. The unmarked file does not read the claim's own mark.
-6. The unmarked file reads no mark of another claim that holds up to here. Who writes over another's
-   mark, or takes a mark of their own out of a marked file and calls the rest their original
+1. The opened key, payload and digest match the commitment of the log's entry.
+2. The unmarked file is shown and is the one committed to. The mark lies in all of its floats, or in
+   all of its integers: weights chosen afterwards would prove nothing.
+3. The mark is read in the disputed file: z of at least 12, blind or aligned to the unmarked file,
+   corrected for every way of reading it and for all claims. A key found by search reads less.
+4. The disputed file derives from the unmarked one: half of the weights match its own, aligned if
+   necessary. A mark of something else, committed to beforehand and written over ours, fails here.
+5. The claim's own mark is not read in the unmarked file.
+6. No mark of another claim that holds so far is read in the unmarked file. Whoever writes over
+   another's mark, or removes their own mark from a marked file and calls the rest the original
    (Craver et al., IEEE JSAC 16, 1998), shows an original that carries the other's mark.
-7. Of those that are left, the earliest entry of the log wins.
+7. Of the remaining claims, the earliest entry of the log wins.
 """
 
 import base64

@@ -1,7 +1,7 @@
-"""Which weight of a file is which of those that were marked: by their order, or by a search.
+"""Pairs the weights of a file with the marked weights: by their order, or by a search.
 
 A slot is a weight that was marked: its shape, output channels first, and its place among those of
-that shape. A weight of a file can be a slot's in every order of its axes that gives its shape.
+that shape. A weight of a file can match a slot in every order of its axes that gives its shape.
 """
 
 import itertools

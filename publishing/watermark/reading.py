@@ -1,7 +1,7 @@
-"""Any file that may hold our weights, and what a code reads in it.
+"""Reads marks in any file that may hold our weights.
 
-Weights are looked for by name first, then in the order in which they come, then by their shape and
-what the chips say of them: names and layouts may be gone.
+Weights are matched first by name, then by their order, then by their shape and by the chips, since
+names and layouts may be gone.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""What a publisher keeps of each mark beside the key: the files of a profile's `watermark_keys`.
+"""The publisher's records of marks: the files in a profile's `watermark_keys`.
 
 MODEL.key.json              the model's key
-MODEL-COMMITMENT.mark.json  a mark: its payload, where it was committed to, where it lies
+MODEL-COMMITMENT.mark.json  a mark: its payload, its commitment's entry, and where it lies
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,9 +1,9 @@
-"""A second reading, where the blind one finds nothing: the weights are first aligned to the
-registry's own copy of them.
+"""Second reading of a mark: the weights are first aligned to the registry's copy of them.
 
-What is aligned to is the copy without its mark: chosen without sight of the chips, an alignment
-lends a mark nothing, and the bound on what an unrelated key reads stays what it is. The reading
-needs the copy, so it is no blind one, and is reported as that.
+It is used if the blind reading finds nothing. The weights are aligned to the copy without its mark.
+The alignment does not see the chips, so it adds nothing to a mark, and the bound on what an
+unrelated key reads stays the same. The reading needs the copy, so it is not blind, and is reported
+as such.
 """
 
 import math

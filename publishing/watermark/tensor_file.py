@@ -1,8 +1,8 @@
-"""A safetensors file, read tensor by tensor where it lies, and written again with some replaced.
+"""Reads a safetensors file tensor by tensor, and writes it again with some tensors replaced.
 
-The format: the header's length, 8 bytes, little end first; the header, JSON, with each tensor's
-type, shape and place; then the tensors. The `safetensors` library reads no bfloat16 into numpy, and
-whole files into memory.
+The format: the header's length, 8 bytes, little-endian; the header, JSON, with each tensor's type,
+shape and place; then the tensors. The `safetensors` library cannot read bfloat16 into numpy, and
+reads whole files into memory.
 """
 
 import json

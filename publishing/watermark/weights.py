@@ -1,10 +1,10 @@
-"""Where a mark lives: the matrices and convolutions of an ONNX graph, floats or integers alike.
+"""Weights that carry a mark: matrices and convolutions of an ONNX graph, float or integer.
 
-ONNX Runtime renames, transposes and reorders weights when it quantizes, so a weight is known by
-what it does: it is taken in the layout of the operator that reads it, output channels first.
+ONNX Runtime renames, transposes and reorders weights when it quantizes, so a weight is identified
+by its use: it is taken in the layout of the operator that reads it, output channels first.
 
-The weights of the model are those that its answer, the graph's first output, depends on. What only
-other outputs depend on, as a response graph's moments of clean rows, carries no mark.
+The weights of the model are those on which its answer, the graph's first output, depends. Weights
+that affect only other outputs, such as a response graph's moments of clean rows, carry no mark.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

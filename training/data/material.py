@@ -1,4 +1,4 @@
-"""What a recipe's data come to: rows in slices that never meet, and what the model says of them."""
+"""The data of a run: rows in disjoint slices, and what `model.json` says about them."""
 
 import json
 from collections.abc import Mapping

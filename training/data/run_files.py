@@ -1,5 +1,6 @@
-"""Writing what a run makes: whole or not at all, by one run at a time, and a full disk said as
-such.
+"""Files of a run: written whole or not at all, by one run at a time.
+
+A full disk is reported as such.
 """
 
 import errno

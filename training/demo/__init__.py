@@ -1,0 +1,1 @@
+"""The demo's models and data, and how they are trained."""

@@ -1,7 +1,7 @@
-"""The small public data sets of the demo, cut into slices that never meet.
+"""The demo's small public data sets, cut into disjoint slices.
 
-`train` is for the weights alone; `fit` for the detector; `calibration` for thresholds and ranges;
-`test` for what is reported. Both sets ship with scikit-learn, so nothing is downloaded.
+`train` is for the weights; `fit` for the detector; `calibration` for thresholds and ranges; `test`
+for reported figures. Both sets ship with scikit-learn, so nothing is downloaded.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The demo's classifier: three fully connected layers; and its training."""
+"""The demo's classifier, three fully connected layers, and its training."""
 
 from dataclasses import dataclass
 

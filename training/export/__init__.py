@@ -1,0 +1,1 @@
+"""Export of torch models to the ONNX graphs of a version."""

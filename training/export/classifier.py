@@ -1,7 +1,7 @@
-"""From a torch classifier to the two graphs of a version: serving and response.
+"""Exports a torch classifier to the serving graph and the response graph.
 
-Both hold each parameter once, under the module's own name for it, so that whoever marks, signs or
-compares weights finds the same ones in both.
+Both graphs hold each parameter once, under the module's own name for it, so that marking, signing
+and comparing find the same weights in both.
 """
 
 import warnings

@@ -1,8 +1,8 @@
-"""ONNX graphs whose every parameter is one initializer under its own name.
+"""Exports ONNX graphs in which every parameter is one initializer under its own name.
 
-A plain export folds transposed copies of a weight into the graph, under names of no meaning. Then a
-watermark would have to be written, and looked for, in each. Here parameters are traced as inputs,
-which nothing can fold, and become initializers at the end.
+A plain export folds transposed copies of a weight into the graph, under meaningless names, and a
+watermark would have to be written to, and searched in, each. Here parameters are traced as inputs,
+which cannot be folded, and become initializers at the end.
 """
 
 import numpy as np

@@ -1,11 +1,11 @@
-"""From a classifier of long texts to its serving graph.
+"""Exports a classifier of long texts to its serving graph.
 
     input_ids, attention_mask int64 [n, s] -> logits float32 [n, C]
 
-The exporter would write a loop over blocks out for one length, so this graph is written node by
-node, by the rules of `training.export.classifier`: each parameter is one initializer under the
-module's own name, and sizes are free. A text is laid out in blocks [blocks, n, block, width]; in
-each layer a Scan goes over them, and sees all of them where the text is short enough
+The exporter would unroll a loop over blocks for one length, so this graph is written node by node,
+by the rules of `training.export.classifier`: each parameter is one initializer under the module's
+own name, and sizes are free. A text is laid out in blocks [blocks, n, block, width]. In each layer
+a Scan goes over them, and sees all of them if the text is short enough
 (`training.models.long_encoder`).
 """
 

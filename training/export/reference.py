@@ -1,9 +1,9 @@
-"""How clean rows of each class lie in a model's layers: what a row is held against.
+"""Reference of clean rows: how the rows of each class lie in a model's layers.
 
 A row that an attack has carried over a boundary is answered as one class and looks, before the
 boundary, like another (Lee et al., arXiv 1807.03888; Papernot and McDaniel, arXiv 1803.04765). For
-the input and for what enters each fully connected layer, the rows of a class are described by a
-Gaussian among the leading principal components. Of the training rows only these moments are kept.
+the input and for the input of each fully connected layer, the rows of a class are described by a
+Gaussian in the leading principal components. Only these moments of the training rows are kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,13 +1,12 @@
-"""A model's response as a torch function: what `inference.runtime.response_contract` asks of the
-graph.
+"""The response of a model as a torch function (see `inference.runtime.response_contract`).
 
 The step is that of FGSM (Goodfellow et al., arXiv 1412.6572), with the model's own prediction as
 label unless one is given, so that the label does not leak (Kurakin et al., arXiv 1611.01236).
 
 The features follow the margin: the lead of the predicted class. A row that an attack has carried
-over a boundary has a small lead for its slope, bends where it came from, and lies along the slope
-that carried it there. Noise of the same size does none of this. Where a `CleanReference` is given,
-the features also say how far the row lies, in each layer, from the class that it is answered as.
+over a boundary has a small lead for its slope, bends towards where it came from, and lies along the
+slope that carried it. Noise of the same size does none of this. With a `CleanReference`, the
+features also measure how far the row lies, in each layer, from the class of its answer.
 """
 
 from collections.abc import Callable

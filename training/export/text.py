@@ -1,4 +1,4 @@
-"""From a torch text classifier to the two graphs of a version: see `training.export.classifier`."""
+"""Exports a torch text classifier to its two graphs (see `training.export.classifier`)."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,13 +1,13 @@
-"""What training texts say of each token: a second reading of a text, beside the model's own.
+"""Word statistics of training texts: a second reading of a text, independent of the model.
 
-An attack exchanges words along the model's gradient, or asks the model which exchange helps. Which
-words stand in the texts of a class, and beside which others, comes from counts that no gradient
-leads to; so what is exchanged leaves a text that reads, word by word, as what it was, and words
-that carry the answer do not belong to the rest (compare Mozes et al., arXiv 2004.05887, and Mosca
-et al., arXiv 2204.04636).
+An attack exchanges words along the model's gradient, or asks the model which exchange helps. Counts
+of which words occur in the texts of a class, and next to which others, have no gradient to follow.
+So exchanged words leave a text that reads, word by word, as before, and the words that carry the
+answer do not fit the rest (compare Mozes et al., arXiv 2004.05887, and Mosca et al.,
+arXiv 2204.04636).
 
-Counted is in how many texts a token stands. A token of one text alone is not held, and of all
-others `_MOST` at most have a place.
+The count of a token is the number of texts that contain it. A token of a single text is dropped,
+and at most `_MOST` of the others are kept.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,0 +1,1 @@
+"""Federated training: clients train on their own rows, and only sums of updates are seen."""

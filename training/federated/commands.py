@@ -1,4 +1,4 @@
-"""`sealgate federate`: training that is spread over clients, whose updates nobody sees."""
+"""`sealgate federate`: federated training with secure aggregation."""
 
 import importlib.util
 import signal

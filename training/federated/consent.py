@@ -1,14 +1,16 @@
-"""What a client goes along with when a server asks for its part of a secure sum.
+"""What a client agrees to when a server asks for its part of a secure sum.
 
-The protocol trusts the server with who is in a group and what is unmasked. A client of ours looks:
+The protocol trusts the server with the members of a group and with what is unmasked. The client
+checks:
 
-1. a sum is of three clients or more, all of whom must answer, and is taken as the recipe says
-2. the keys it is shown are as many as the group has clients, its own among them
-3. nothing is unmasked but the sum of the whole group
-4. rounds are those of the recipe, and none is tried more often than a server of ours does: each sum
-   tells something of a client's rows
+1. A sum has three clients or more, all of whom must answer, and follows the recipe.
+2. The number of keys shown equals the size of the group, and the client's own key is among them.
+3. Only the sum of the whole group is unmasked.
+4. Rounds are those of the recipe, and none is repeated more often than our server does: each sum
+   reveals something about a client's rows.
 
-What it cannot see is whether the others are who they seem: nobody vouches for keys (docs/adr/0021).
+The client cannot see whether the others are who they claim: nobody vouches for keys
+(docs/adr/0033).
 """
 
 from collections import Counter

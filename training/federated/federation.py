@@ -1,12 +1,13 @@
-"""A run of a federated recipe, from its file to a folder that `sealgate model publish` takes; the
-folder is the one of `training.run.workshop`.
+"""A run of a federated recipe, from its file to a folder for `sealgate model publish`.
 
-1. The recipe is read. The folder must be new: masks, groups and keys are of the system's entropy,
-   so a run that broke off is made anew, and none comes out the same twice.
+The folder is the one described in `training.run.workshop`.
+
+1. The recipe is read. The folder must be new: masks, groups and keys come from the system's
+   entropy, so an interrupted run starts again, and no run can be repeated exactly.
 2. The rows of the slice `train` are dealt to the clients; the other slices stay here.
-3. Server and clients run as processes. After each round its weights are tried on the slice `fit`,
+3. Server and clients run as processes. After each round the weights are tried on the slice `fit`,
    which no client has.
-4. Both graphs are exported, and the statement of provenance says who was summed with whom.
+4. Both graphs are exported, and the provenance statement records who was summed with whom.
 """
 
 import shutil

@@ -1,8 +1,8 @@
-"""Flower's SuperLink as far as clients see it: its Fleet API, over TLS, in this process.
+"""Flower's Fleet API for clients, over TLS, in this process.
 
-`flower-superlink` would also open the APIs that start runs and bring code, which know no callers in
-the edition that is free; here nothing listens but what clients need. Each client signs its requests
-with the key that it was registered by; a key that was not registered is refused.
+`flower-superlink` would also open the APIs that start runs and load code, and its free edition does
+not authenticate their callers; here only what clients need is open. Each client signs its requests
+with its registered key; unknown keys are refused.
 """
 
 import socket

@@ -1,8 +1,7 @@
-"""Server and clients of one recipe as processes of this machine, each with a folder of its own.
+"""Starts the server and the clients of a recipe as processes, each with a private folder.
 
-The server's folder holds no row, and a client's holds no row but its own; keys are made for the run
-and go with it. Flower's own home is put there too, and its telemetry and its look for updates are
-off.
+The server's folder holds no rows, and a client's folder holds only its own. Keys are made for the
+run and removed with it. Flower's home is placed there too, with telemetry and update checks off.
 """
 
 import json

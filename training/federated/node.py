@@ -1,15 +1,15 @@
-"""A client's process: `python -m training.federated.node FOLDER…`, one client for each folder.
+"""The client process: `python -m training.federated.node FOLDER…`, one client per folder.
 
     FOLDER/recipe.toml        the client's own copy: what it agrees to
-    FOLDER/shard.safetensors  its rows, x and y, which leave the process in no form but the update
-    FOLDER/key.pem            what it signs its requests with (P-384)
+    FOLDER/shard.safetensors  its rows, x and y, which leave the process only in the update
+    FOLDER/key.pem            the key that signs its requests (P-384)
     FOLDER/server.pem         the authority that vouches for the server
     FOLDER/address.json       {"address": "host:port", "classes": 10, "seed": 3}
 
-It speaks to the server by Flower's own connection (TLS, signed requests) and runs Flower's SecAgg+
-between two layers of ours: `training.federated.consent` outside, which refuses what would not be a
-sum, and a second mask on what leaves (`training.federated.node`). Flower's SuperNode would fetch
-the code that the server names and start a process for each message; this runs its own.
+It uses Flower's own connection (TLS, signed requests) and runs Flower's SecAgg+ between two layers
+of ours: `training.federated.consent` outside, which refuses what would not be a sum, and a second
+mask on the update inside. Flower's SuperNode would fetch the code that the server names and start a
+process for each message; this process runs its own code.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What one client does in a round: train on its own rows, and say by how much its weights moved."""
+"""One client's part in a round: train on its own rows and return the change of the weights."""
 
 import math
 

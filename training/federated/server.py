@@ -1,18 +1,18 @@
-"""The server's process: `python -m training.federated.server FOLDER`.
+"""The server process: `python -m training.federated.server FOLDER`.
 
     FOLDER/recipe.toml          what is trained, and how
-    FOLDER/weights.safetensors  what the first round begins with
+    FOLDER/weights.safetensors  the weights before the first round
     FOLDER/server.pem, key.pem  its certificate and key
     FOLDER/clients/NN.pem       the public key of each client
     FOLDER/address.json         where it listens, once it does
     FOLDER/rounds/NNN.safetensors, NNN.json   weights after each round, and who was summed with whom
-    FOLDER/refused.json         why it ended, where it did
+    FOLDER/refused.json         why it ended, if it failed
 
-1. Clients that are there are drawn into groups of three or more, by the system's entropy.
-2. Each group goes through a SecAgg+ workflow of Flower's of its own, all at once. What comes out of
-   one is the mean of the group's updates, and nothing of a single client ever is in this process.
+1. Connected clients are drawn into groups of three or more, with the system's entropy.
+2. Each group runs its own SecAgg+ workflow of Flower, all at once. The result is the mean of the
+   group's updates; the update of a single client is never in this process.
 3. A rule over the groups' means moves the weights.
-4. Where too few groups answered, the round is tried again with those that did; with too few of
+4. If too few groups answered, the round is repeated with those that did; if there are too few of
    them, the run ends.
 """
 

@@ -1,10 +1,10 @@
-"""Checkpoints from elsewhere: folders in Hugging Face's layout, taken in as a private, hashed copy.
+"""Imports checkpoints in Hugging Face's layout as a private, hashed copy.
 
-1. Weights are safetensors, and everything else is JSON or a word list. What holds pickles may run
-   anything when it is read, so it never is.
-2. No code comes along: a configuration that names some (`auto_map`) is refused.
-3. The copy is hashed while it is made, no link is followed, and whatever loads it holds it against
-   those hashes.
+1. Weights are safetensors, and everything else is JSON or a word list. Pickles can run code when
+   they are read, so they are never read.
+2. No code is imported: a configuration that names some (`auto_map`) is refused.
+3. The copy is hashed while it is made, links are not followed, and every later load is checked
+   against those hashes.
 """
 
 import json

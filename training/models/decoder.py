@@ -1,8 +1,8 @@
 """A small language model of Qwen2's architecture, as transformers computes it.
 
-Every place of a row of tokens but the last is a row of its own, whose class is the token that comes
-next: so what classifiers are trained to (`training.steps.distillation`) is what it is trained to.
-Its weights have the names that a checkpoint of `Qwen2ForCausalLM` gives them.
+Every place of a row of tokens except the last is treated as a row whose class is the next token. So
+it is trained with the objectives of classifiers (`training.steps.distillation`). Its weights have
+the names of a `Qwen2ForCausalLM` checkpoint.
 """
 
 import math

@@ -1,7 +1,7 @@
 """A text classifier: the encoder of BERT (Devlin et al., arXiv 1810.04805) under a linear head.
 
-Written so that the response graph can be made of it: `forward` takes token ids to their embeddings,
-or embeddings to logits, and screening takes its steps between the two.
+It is written so that a response graph can be made of it: `forward` takes token ids to their
+embeddings, or embeddings to logits, and screening takes its steps between the two.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,12 @@
-"""Imported checkpoints as modules that graphs can be made of, by family.
+"""Imported checkpoints as exportable modules, by family.
 
 classifier  BERT under its own head: texts to logits of classes
-decoder     Qwen2 and Llama: texts to logits of the token that comes next, without a cache
-translator  T5: texts to states, and states and what was said so far to logits of what comes next
+decoder     Qwen2 and Llama: texts to logits of the next token, without a cache
+translator  T5: texts to states, and states with the answer so far to logits of the next token
 
-The modules add nothing of their own to what transformers loads, so a parameter's name behind
-`WITHIN` is the checkpoint's. Rows are filled up on the right; masks are made here, since the
-library's own do not trace with free sizes.
+The modules add nothing to what transformers loads, so a parameter's name after `WITHIN` is the
+checkpoint's. Rows are padded on the right. Masks are made here, since the library's own cannot be
+traced with free sizes.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A linear head over vectors that stay as they are."""
+"""Fits a linear head on fixed vectors."""
 
 import torch
 from torch.nn import functional

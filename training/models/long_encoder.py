@@ -1,12 +1,11 @@
-"""A text classifier whose attention reaches as far as the text's length lets it.
+"""A text classifier whose attention is local in long texts.
 
-Up to `whole` tokens, each attends to every other. In a longer text each attends to the block of
-tokens that it stands in, to the blocks beside that one, and to the first tokens of the text, which
+Up to `whole` tokens, each token attends to every other. In a longer text each token attends to its
+own block of tokens, to the neighbouring blocks, and to the first tokens of the text, which
 themselves attend to all (Longformer: Beltagy et al., arXiv 2004.05150). Blocks pass a layer one
-after another, so what is held at once grows with the text only by what enters the layer and what
-leaves it.
+after another, so only the input and output of the layer grow with the text.
 
-`training.export.long_text` writes the same as a graph.
+`training.export.long_text` writes the same computation as a graph.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""The networks that a recipe may name, as `training.steps.descent` and the exporters take them."""
+"""The networks that a recipe can name as students, for training and export."""
 
 from dataclasses import replace
 from pathlib import Path

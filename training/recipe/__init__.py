@@ -1,0 +1,1 @@
+"""Recipes: strict TOML files that describe how a model is made."""

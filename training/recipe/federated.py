@@ -1,9 +1,8 @@
-"""A recipe for training that is spread over clients: one TOML file, read as strictly as
-`training.recipe.recipe`'s. `docs/how-to/training.md` has an example.
+"""A recipe for federated training: one strict TOML file; see docs/how-to/training.md.
 
-    [model], [run], [data], [student]   as there
-    [federated]                         clients, rounds, groups and the rule over their sums
-    [private]                           what differential privacy each client adds; may be absent
+[model], [run], [data], [student]   as in `training.recipe.recipe`
+[federated]                         clients, rounds, groups and the rule over their sums
+[private]                           differential privacy added by each client; optional
 """
 
 import math

@@ -1,16 +1,16 @@
 """A recipe: one TOML file that describes how a model is made; see docs/how-to/training.md.
 
-    [model]     what `model.json` will say of it
-    [run]       the seed, and how often the run is written down
-    [data]      where rows come from, and how they are cut
-    [teacher]   who is learnt from; may be absent
+    [model]     what `model.json` will say
+    [run]       the seed, and how often a checkpoint is written
+    [data]      where rows come from, and how they are divided
+    [teacher]   the teacher; optional
     [student]   what is trained
-    [search]    among which students a small one is looked for; may be absent
-    [devices]   over how many processes or devices the run is spread; may be absent
-    [[steps]]   what is done to it, in this order
-    [alarms]    which class is looked for, and how seldom wrongly; may be absent
+    [search]    the students among which a small one is searched; optional
+    [devices]   over how many processes or devices the run is spread; optional
+    [[steps]]   the training steps, in this order
+    [alarms]    which class is looked for, and its rate of false alarms; optional
 
-What a name does not know is refused, so that no setting is ignored unnoticed.
+Unknown names are refused, so that no setting is ignored silently.
 """
 
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""A step of a recipe, and its kinds. What each does to a student is in `training.steps.steps`."""
+"""Sections of a recipe: steps, devices and the search for a student."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields

@@ -1,11 +1,11 @@
-"""False alarms of a classifier that looks for one class, bounded by where its bias lies.
+"""Bounds the false alarms of a classifier that looks for one class, by moving its bias.
 
-The recipe's section `[alarms]` names the class. After training, that class's bias is moved so that
-it wins against the others in no more texts of another class of the calibration slice than back the
-bound (`inference.screening.calibration`): of texts like those, at most `bound` are called it, with
-`confidence`. A text that is read in windows is called it where one of them is, so what counts is
-the highest. So the version answers at its calibrated threshold, and whoever uses it needs none.
-Marking and rounding to INT8 move logits a little afterwards: the report of a version says how far.
+The recipe's section `[alarms]` names the class. After training, the bias of that class is moved so
+that it wins only in as many texts of other classes of the calibration slice as the bound allows
+(`inference.screening.calibration`): of such texts, at most `bound` are classified as it, with
+`confidence`. A text that is read in windows is classified as it if any window is, so the highest
+window counts. The version therefore answers at its calibrated threshold, and its users need none.
+Marking and INT8 rounding move logits slightly afterwards; the version's report says how far.
 """
 
 from dataclasses import dataclass

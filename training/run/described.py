@@ -1,4 +1,4 @@
-"""The `model.json` of what a recipe makes, and of a classifier that was imported."""
+"""Writes the `model.json` of a trained or imported model."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,6 +1,6 @@
-"""The end of a run: what was trained is exported, reported and drawn, for publishers to take.
+"""Finishes a run: exports the model, writes reports and plots.
 
-What the folder then holds, `training.run.workshop` says.
+`training.run.workshop` describes the resulting folder.
 """
 
 import json

@@ -1,21 +1,21 @@
-"""From an imported checkpoint to a folder of graphs that anyone can check.
+"""Exports an imported checkpoint to a folder of graphs that anyone can check.
 
     classifier, decoder  serving.onnx   input_ids, attention_mask int64 [n, s] -> logits [n, C]
                          response.onnx  see `inference.runtime.response_contract`
     translator           encoder.onnx   input_ids, attention_mask int64 [n, s] -> states [n, s, W]
                          decoder.onnx   decoder_input_ids int64 [n, t], states, attention_mask
                                         -> logits [n, t, V]
-    all                  golden.safetensors   inputs, and what torch made of them
-                         tokenizer.json       where the checkpoint has one
+    all                  golden.safetensors   inputs, and torch's outputs for them
+                         tokenizer.json       if the checkpoint has one
                          provenance.json      the checkpoint's digest, and these files'
 
-1. The checkpoint is held against its hashes, and loaded.
-2. Each graph is traced at one size, and must give torch's outputs at another, to `TOLERANCE` of
+1. The checkpoint is checked against its hashes, and loaded.
+2. Each graph is traced at one size and must give torch's outputs at another, to `TOLERANCE` of
    the largest. Rows and lengths are free.
 3. The folder appears whole or not at all.
 
-A classifier of which somebody says what it is for also gets a model.json, and no golden inputs:
-publishing makes its own, and takes the folder as it is.
+A classifier with a description also gets a model.json, and no golden inputs: publishing makes its
+own and takes the folder as it is.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
-"""More rows for a classifier that looks for one class in windows of texts.
+"""Augments training rows for a classifier that looks for one class in windows of texts.
 
-A window of a long text, or of a chat, may begin and end anywhere, and hold much beside what is
-looked for. So rows of the train slice are put in a row, two to five of them: of the other classes
-alone, or one of the class that is looked for among them; and cut to a window at random, in which
-that one stands whole.
+A window of a long text, or of a chat, may begin and end anywhere, and hold much besides what is
+looked for. So two to five rows of the train slice are concatenated: rows of other classes only, or
+with one of the class that is looked for. They are cut to a random window in which that row is
+complete.
 """
 
 import numpy as np

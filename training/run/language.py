@@ -1,6 +1,6 @@
-"""What of a recipe is other where the student is a language model: rows, teacher and results.
+"""Runs whose student is a language model: their rows, teacher and results.
 
-The results are a folder in Hugging Face's layout, which `sealgate model publish-generator` takes:
+The results are a folder in Hugging Face's layout, for `sealgate model publish-generator`:
 
     OUT/model/         config.json, model.safetensors, tokenizer.json, provenance.json
     OUT/prompts.json   beginnings of the slice `calibration`, for --prompts

@@ -1,6 +1,4 @@
-"""What decides what comes of a run, and what it says of where its model comes from: see
-`publishing.source.origin`.
-"""
+"""Training provenance of a run: its inputs and how they were used (`publishing.source.origin`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

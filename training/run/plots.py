@@ -1,4 +1,4 @@
-"""What a run's folder shows: how the loss fell, how right it was, and how right where how sure."""
+"""Plots of a run: loss, accuracy and reliability."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where rows come from: data sets that ship in packages, and files of one's own.
+"""Sources of rows: data sets that ship in packages, and the user's own files.
 
     digits          1,797 handwritten digits of 8 x 8 pixels (scikit-learn)
     fashion-mnist   70,000 images of 28 x 28 (Debian's dataset-fashion-mnist), training part first
@@ -8,8 +8,7 @@
     texts           a file of JSON lines, {"text", "label"}
     prose           a text file, for language models (`training.run.language`)
 
-Texts that are cut into the same tokens, or have a window in common, count once, so that no two
-slices share one.
+Texts with the same tokens, or with a common window, count once, so that no two slices share one.
 """
 
 import csv

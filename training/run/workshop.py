@@ -1,26 +1,25 @@
-"""A run of a recipe, from its file to a folder that `sealgate model publish` takes.
+"""Runs a recipe, from its file to a folder for `sealgate model publish`.
 
     OUT/model/             model.json, serving.onnx, response.onnx, a tokenizer.json for texts, and
                            provenance.json
     OUT/data.safetensors   the slices, for --data
     OUT/plots/, report.json, curves.jsonl
-    OUT/student.toml       where a student was looked for, the recipe with the one that was found
-    OUT/run/               what an interrupted run goes on from; removed at the end
+    OUT/student.toml       after a search for a student, the recipe with the student that was found
+    OUT/run/               the state of an interrupted run; removed at the end
 
-1. The recipe is read, and the folder is claimed for it, these data, this code and those that it
-   learns or begins from: what another made is never gone on with. One run at a time is at work in
-   it.
-2. The teacher says what it knows of the training rows, once.
-3. A student is looked for where the recipe asks for it. Each step trains the student; its weights
-   are kept, so that a later start goes on behind it. The bias of a class that is looked for is
-   moved to the rate of false alarms that the recipe bounds.
-4. Both graphs are exported, the response graph with a reference of the labelled training rows,
-   and with the wording of texts, unless a step was private; the plots are drawn, and the folder
+1. The recipe is read, and the folder is bound to it, its data, this code and the models that it
+   starts from: a run with other inputs is never continued. One run at a time works in the folder.
+2. The teacher labels the training rows, once.
+3. If the recipe asks for it, a student is searched. Each step trains the student; its weights are
+   kept, so that a later start continues after it. For a class that is looked for, the bias is moved
+   to the rate of false alarms that the recipe bounds.
+4. Both graphs are exported, the response graph with a reference of the labelled training rows and,
+   for texts, with word statistics, unless a step was private. The plots are drawn, and the folder
    `model` appears whole or not at all.
 
 The same recipe, seed, data and code give the same graphs to the byte on one machine, interrupted or
-not; private steps excepted (`training.steps.privacy`), and interrupted ones of three processes or
-more. For a language model's see `training.run.language`.
+not. Exceptions are private steps (`training.steps.privacy`) and interrupted steps of three or more
+processes. For language models see `training.run.language`.
 """
 
 import shutil

@@ -1,0 +1,1 @@
+"""Steps of a recipe: distillation, hardening, quantization-aware and private training, search."""

@@ -1,11 +1,11 @@
-"""Stochastic gradient descent on accelerate, which goes on after a kill as if there had been none.
+"""Stochastic gradient descent with accelerate, which continues after a kill as if uninterrupted.
 
 The order of the rows follows from seed and epoch, and a checkpoint holds weights, optimizer,
-schedule and the generators' states. It is written aside and renamed, so it is whole or not there.
-Checkpoints are the run's own, in a folder of its owner's; nothing else is ever loaded from there.
+schedule and the generators' states. It is written aside and renamed, so it is complete or absent.
+Checkpoints belong to the run, in a folder of its owner; nothing else is ever loaded from there.
 
-Several processes may share the work (`training.steps.ranks`): every one of them descends, on its
-part of each batch or with its part of the weights, which is what an engine knows.
+Several processes may share the work (`training.steps.ranks`): each descends on its part of each
+batch, or with its part of the weights; the `StepEngine` decides.
 """
 
 import math

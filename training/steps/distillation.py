@@ -1,11 +1,12 @@
-"""What a student is trained to: the labels, and beside them what a teacher says (Hinton et al.,
-arXiv 1503.02531), softened by a temperature; if asked, the teacher's hidden vectors as well
-(Romero et al., arXiv 1412.6550).
+"""Training objectives: labels, and distillation from a teacher.
+
+A teacher's logits are softened by a temperature (Hinton et al., arXiv 1503.02531); optionally its
+hidden vectors are matched as well (Romero et al., arXiv 1412.6550).
 
     loss = (1 - w) * cross-entropy to the label + w * T^2 * KL(teacher at T || student at T)
            + hidden * distance of the directions of projected student and teacher vectors
 
-A row without a label has w = 1 in place of the first term.
+For a row without a label, w is 1 and the first term is dropped.
 """
 
 from dataclasses import dataclass

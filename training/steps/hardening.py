@@ -1,13 +1,12 @@
-"""Hardening: a network that learns from rows which an attack has moved (Madry et al., arXiv
-1706.06083).
+"""Adversarial training: a network learns from attacked rows (Madry et al., arXiv 1706.06083).
 
 1. Each row of a batch is moved by CleverHans' PGD to where the network errs most, within a bound
-   that grows from nothing over the first part of the training: a network that knows nothing yet
-   learns nothing from rows that are moved at once by the whole of it.
-2. Every other image is first shifted and turned a little, anew in every step. From few rows a
-   network can learn by heart what to answer around each, which hardens it around no other.
-3. What comes out is a running mean of the weights (Izmailov et al., arXiv 1803.05407), which wavers
-   less than they do where rows are moved anew in every step (Gowal et al., arXiv 2010.03593).
+   that grows from zero over the first part of the training: a network that knows nothing yet learns
+   nothing from rows that are moved by the full bound at once.
+2. Every other image is first shifted and rotated a little, differently in every step. From few rows
+   a network can memorise what to answer around each, which hardens it around no other.
+3. The result is a running mean of the weights (Izmailov et al., arXiv 1803.05407), which varies
+   less than the weights themselves (Gowal et al., arXiv 2010.03593).
 """
 
 import math

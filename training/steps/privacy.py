@@ -1,11 +1,11 @@
-"""Differentially private training by Opacus: DP-SGD (Abadi et al., arXiv 1607.00133).
+"""Differentially private training with Opacus: DP-SGD (Abadi et al., arXiv 1607.00133).
 
-The budget (epsilon, delta) is for one row of the labelled training slice, and for the weights. What
-a table's ranges and words were read off lies outside of it. Noise and the choice of rows come from
-the system's entropy and not from the recipe's seed: whoever knows the seed, which is recorded,
-could subtract the noise. So a private run is not made the same twice, and one that was ended
-starts its step anew. They are drawn by torch's Mersenne Twister in float32; what the rounding of
-noise tells (Mironov, CCS 2012) is not kept back.
+The budget (epsilon, delta) covers one row of the labelled training slice, and the weights. It does
+not cover the ranges and words read off a table. Noise and the choice of rows come from the system's
+entropy and not from the recipe's seed: whoever knows the seed, which is recorded, could subtract
+the noise. So a private run cannot be repeated exactly, and an interrupted step starts again. They
+are drawn by torch's Mersenne Twister in float32; what the rounding of noise reveals (Mironov, CCS
+2012) is not hidden.
 """
 
 import math

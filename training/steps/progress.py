@@ -1,8 +1,8 @@
-"""What a run tells of itself on the way: a line for each point, appended, so that a kill leaves it.
+"""Progress of a run: one line per point, appended, so that a kill leaves it intact.
 
     {"step": 1, "kind": "distil", "done": 40, "loss": 0.21, "accuracy": 0.93 or null}
 
-`accuracy` is that on the slice `fit`, which no step learns from.
+`accuracy` is measured on the slice `fit`, from which no step learns.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Quantization-aware training by torchao's PT2E: every step rounds weights and activations as an
-INT8 graph would, and gradients pass straight through (Jacob et al., arXiv 1712.05877).
+"""Quantization-aware training with torchao's PT2E (Jacob et al., arXiv 1712.05877).
 
-Publishing marks fp32 weights and quantizes them itself, so what goes on from here to a version are
-the trained fp32 weights; `to_onnx` writes the INT8 graph that torchao makes of the same training.
+Every step rounds weights and activations as an INT8 graph would, and gradients pass straight
+through. Publishing marks float32 weights and quantizes them itself, so a version continues from the
+trained float32 weights; `to_onnx` writes the INT8 graph that torchao makes of the same training.
 """
 
 import copy

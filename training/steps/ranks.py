@@ -1,13 +1,13 @@
-"""The processes that share a step of a recipe.
+"""Processes that share one step of a recipe.
 
-They are started and watched by what torchrun is made of (`torch.distributed.elastic`), meet at a
-file of the run's own folder, and talk by gloo on this machine's loopback alone.
+torchrun's library (`torch.distributed.elastic`) starts and watches them. They meet at a file in the
+run's folder and talk with gloo over this machine's loopback only.
 
-1. Weights and rows are written to the folder; each process reads them, and descends
-   (`training.steps.descent`) by the engine of the recipe's split.
-2. Progress, and a refusal, come back through a pipe; the weights through the folder.
-3. One process that ends before its work does ends the others, and the step: PROCESS_LOST. What was
-   kept before is gone on from.
+1. Weights and rows are written to the folder; each process reads them and descends
+   (`training.steps.descent`) with the engine of the recipe's split.
+2. Progress and errors come back through a pipe; the weights through the folder.
+3. If one process ends before its work does, the others and the step end with PROCESS_LOST. The last
+   checkpoint is the point to continue from.
 """
 
 import copy

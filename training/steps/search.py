@@ -1,16 +1,16 @@
-"""A small student, looked for among those of a recipe's `[search]` under its budget.
+"""Searches for a small student in the space of a recipe's `[search]`, under its budget.
 
 1. Optuna's TPE (Bergstra et al., NIPS 2011) proposes, seeded by the recipe. The recipe's own
-   student comes first, where it is one of the space. Asking again after a kill gives the same
-   proposals, since what was tried is told to it from the record.
-2. The student's serving graph is made with weights at random: they change neither its size nor its
-   time; one whose weights alone are too large is not even made. What exceeds the budget is not
-   trained, and is told as worse than all that does not.
-3. Others are trained by the recipe's first step; what counts is the accuracy on the slice `fit`,
-   and between equals the size.
+   student comes first if it is in the space. After a kill the record of trials is replayed, so the
+   proposals are the same.
+2. The student's serving graph is made with random weights, which change neither its size nor its
+   time; if its weights alone are too large, it is not even made. A student that exceeds the budget
+   is not trained, and counts as worse than all others.
+3. The others are trained by the recipe's first step. The accuracy on the slice `fit` decides, and
+   between equals the size.
 
-With a budget in bytes alone, recipe and seed decide what is found. Times are those of the machine,
-and so is what is found under a budget of milliseconds.
+With a budget in bytes alone, recipe and seed determine the result. Times are those of the machine,
+and so is the result under a budget in milliseconds.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What each kind of step of a recipe does to a student."""
+"""Applies each kind of recipe step to a student."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,11 +1,11 @@
-"""Who a student learns from: what each kind of teacher says of the rows.
+"""Teachers: what each kind of teacher says about the rows.
 
-checkpoint   a model of transformers that was imported: its own head where it classifies into
-             as many classes, else a head fitted here to its vectors on the labelled rows
+checkpoint   an imported model of transformers: its own head if it classifies into as many classes,
+             otherwise a head fitted here to its vectors on the labelled rows
 graph        the serving graph of a folder that `sealgate train` or an exporter wrote
-boosting     trees boosted on the labelled rows, for tables
-neighbours   the labels of a few rows, spread from row to row among the nearest of all of them, for
-             tables with very few labels (Zhou et al., NIPS 2003)
+boosting     boosted trees on the labelled rows, for tables
+neighbours   the labels of a few rows, spread among nearest neighbours, for tables with very few
+             labels (Zhou et al., NIPS 2003)
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A student whose layers lie on several processes, each with a part of their weights.
+"""Tensor parallelism: a student's layers are split over several processes.
 
-torch's `parallelize_module` splits pairs of linear layers: the first by what it gives, the second
-by what it takes, so that processes meet once behind each pair (Megatron-LM: Shoeybi et al., arXiv
+torch's `parallelize_module` splits pairs of linear layers: the first by its outputs, the second by
+its inputs, so that processes communicate once per pair (Megatron-LM: Shoeybi et al., arXiv
 1909.08053). Every process sees every row.
 """
 

@@ -1,0 +1,1 @@
+"""Backend for versions that a third-party Open Inference Protocol server runs."""

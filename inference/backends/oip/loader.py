@@ -1,9 +1,9 @@
-"""The loader of versions that a foreign server runs.
+"""Loads versions whose answers come from a third-party Open Inference Protocol server.
 
-All of a version's files are read and verified here. Screening runs here too, from the version's own
-response graph and detector; only the model's answers come from the server. They must be the
-version's golden answers before it serves: that, and no digest, is what ties the server's model to
-the signed bytes.
+All files of a version are read and verified here. Screening also runs here, with the version's own
+response graph and detector; only the answers come from the server. Before the version serves, the
+server must give the version's golden answers. That comparison, and no digest, ties the server's
+model to the signed bytes.
 """
 
 import itertools

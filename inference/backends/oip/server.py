@@ -1,4 +1,4 @@
-"""One foreign server of the Open Inference Protocol, asked by gRPC."""
+"""Connection to a third-party Open Inference Protocol server over gRPC, and its settings."""
 
 import string
 from collections.abc import Callable

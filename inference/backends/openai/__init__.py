@@ -1,0 +1,1 @@
+"""Backend for language models behind a server of the OpenAI protocol."""

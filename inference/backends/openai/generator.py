@@ -1,8 +1,8 @@
-"""A language model that a server of OpenAI's protocol runs.
+"""A language model that is served by an OpenAI-compatible server.
 
-Which bytes it runs cannot be seen from here, nor can token ids, and what becomes of a seed is the
-server's affair: entries bind the text alone, and say so. Nobody here measures a prompt, so a policy
-must let what was found adversarial pass, or none does.
+The gateway cannot see which bytes the server runs, cannot see token ids, and cannot tell how the
+server uses a seed. Entries therefore bind the text alone, and say so. Prompts are not screened
+here, so the policy must let adversarial prompts pass, or no prompt passes.
 """
 
 import json

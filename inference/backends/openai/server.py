@@ -1,7 +1,7 @@
-"""A server of OpenAI's protocol, asked for one chat at a time, streamed.
+"""Client of an OpenAI-compatible server: one streamed chat at a time.
 
-https, or http on this machine alone; no redirects, no proxies of the environment; every read is
-bounded in size and time.
+It uses https, or http on this machine only. It follows no redirects and ignores proxies from the
+environment. Every read is bounded in size and time.
 """
 
 import json

@@ -1,0 +1,1 @@
+"""Backend that runs versions in replicas on Ray Serve."""

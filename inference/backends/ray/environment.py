@@ -1,7 +1,7 @@
-"""What a Ray instance of ours alone needs around it: a private folder, a secret, and no reports.
+"""Environment of a private Ray instance: its folder and token, and the board of pointers.
 
-Who may connect to Ray may run anything as its user. So it listens on loopback alone, and whoever
-connects must know a token that is new with each start and readable by that user alone.
+Anyone who can connect to Ray can run code as its user. So Ray listens on loopback only, and a
+connection needs a token that is new at each start and readable only by that user.
 """
 
 import os

@@ -1,8 +1,9 @@
-"""Replicas on Ray Serve: the one module that knows Ray, imported when its surroundings are made.
+"""Replicas on Ray Serve. This is the only module that imports Ray.
 
-One instance of Ray on this machine's loopback, without dashboard and without Serve's own listeners:
-replicas are asked through this process alone. Nothing that callers send is written to a disk: large
-tensors pass through shared memory, which Ray may not spill.
+Import it after `RayEnvironment` is set up. One Ray instance runs on this machine's loopback,
+without dashboard and without Serve's own listeners: replicas are reached through this process only.
+Nothing that callers send is written to disk: large tensors pass through shared memory, and Ray may
+not spill it.
 """
 
 import time

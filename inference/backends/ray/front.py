@@ -1,8 +1,8 @@
-"""The engine in front of its replicas: checks everything itself, counts, and runs no graph.
+"""Engine host in front of Ray replicas: it verifies and counts, and runs no graph itself.
 
-Each load is first shown to the replicas, which check it each from the root keys, and then checked
-here. A version is followed where a replica follows it and none has anything against it. What is
-revoked ends here at once, and replicas are reached through here alone.
+Each load is first shown to the replicas, which verify it from their own root keys. Then it is
+verified here. A version is followed if at least one replica follows it and no replica objects.
+A revoked version stops here at once, and replicas are reachable only through this process.
 """
 
 import itertools

@@ -1,9 +1,9 @@
-"""One replica: an engine room that believes nothing, and runs the batches that it is handed.
+"""Ray replica: an engine that verifies everything itself and runs the batches it is given.
 
-It reads what was shown from the board and checks all of it from root keys of its own, as an engine
-does that a gateway shows it; so whoever can write to the board can have nothing run that was not
-approved. A batch comes with the number up to which the board must have been read before it is run,
-so a replica that missed something reads it first.
+It reads pointers from the board and verifies them from its own root keys, as an engine does with
+what a gateway shows it. So write access to the board is not enough to run an unapproved version. A
+batch carries the number up to which the board must have been read; a replica that is behind reads
+the board first.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Calls of an engine: the answer, or the refusal that came instead."""
+"""Calls to an engine: each returns the answer or raises the engine's error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""How a gateway reaches an engine: by a unix socket that is its own, or by TLS with pinned ends."""
+"""Endpoint of an engine: a private unix socket, or TLS with pinned certificates on both sides."""
 
 import logging
 from collections.abc import Callable

@@ -1,11 +1,11 @@
-"""All engines of other processes as one: a `Loader` whose versions run where they are done first.
+"""All remote engines as one `VersionLoader`; a version runs on the engine that finishes first.
 
-Each engine is shown everything, and checks it for itself. A pointer is followed where one engine or
-more follow it and none has anything against it; one that is away, or that cannot run the version
-where it is, is left out and comes back by itself.
+Every engine is shown every pointer and verifies it itself. A pointer is followed if at least one
+engine follows it and none objects. An engine that is unreachable, or that cannot run the version,
+is left out and rejoins by itself.
 
-What an engine did not answer, another is asked. It may have run it all the same and have counted
-it, so the entry says how many were asked: see `sealgate.auditing.completeness`.
+If an engine does not answer, another one is asked. The first may still have run and counted the
+request, so the entry records how many engines were asked: see `sealgate.auditing.completeness`.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""A language model in a process of its own, which measures and generates."""
+"""Language models in other processes: the generator interface and its remote implementation."""
 
 import threading
 from abc import ABC, abstractmethod

@@ -1,14 +1,14 @@
-"""Which of several engines a request goes to: the one that would be done with it first.
+"""Chooses the engine that is expected to finish a request first.
 
-Each engine has measured what batches of each version cost it (`inference.batching.cost_model`).
-What this gateway has asked an engine and not heard of yet is that engine's queue: with W(v) rows of
-version v there, a request of n rows of version r is expected to be done after
+Each engine measures what batches of each version cost (`inference.batching.cost_model`). The queue
+of an engine is what this gateway has asked and not yet received. If W(v) rows of version v are
+waiting there, a request of n rows of version r is expected to finish after
 
     way + max(cost(r, n), (cost(r, W(r) + n) + the sum over the others of cost(v, W(v))) / lanes)
 
-seconds, where `way` is what a call takes that does nothing. Rows that wait together run together,
-so cost(r, W + n) is that of as few batches as hold them. An engine that is slower than it was when
-it was measured keeps its rows for longer, has more of them waiting, and so gets fewer.
+seconds. `way` is the time of a call that does nothing. Rows that wait together run together, so
+cost(r, W + n) is the cost of the fewest batches that hold them. An engine that has become slower
+since it was measured keeps its rows longer, so more rows wait there and it gets fewer.
 """
 
 import threading

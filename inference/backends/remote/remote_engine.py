@@ -1,8 +1,7 @@
-"""The gateway's end of one engine in another process; `inference.backends.remote.engine_pool` has
-all of them.
+"""The gateway's end of one engine in another process. `engine_pool` combines several.
 
-The gateway checks every pointer itself and shows it to the engine, which checks it again. An engine
-that was away, or began anew, is `behind` until it has been shown everything once more.
+The gateway verifies every pointer and shows it to the engine, which verifies it again. An engine
+that was unreachable or has restarted is `behind` until it has been shown everything again.
 """
 
 import logging

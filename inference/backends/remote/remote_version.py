@@ -1,7 +1,7 @@
-"""A version that runs in engines of other processes, as the gateway sees it.
+"""A version that runs in remote engines, as the gateway sees it.
 
-Its signed configuration and detector are read here, from verified bytes, so the verdict is the
-gateway's: the engine's answer is held against the shapes that they say before it is judged.
+The gateway reads the signed configuration and the detector from verified bytes, so the verdict is
+its own: an engine's answer is checked against the expected shapes before it is judged.
 """
 
 import threading
