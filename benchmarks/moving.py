@@ -84,7 +84,7 @@ class Load:
         return list(self._asked)
 
     def await_answer(self, gateway: int, wanted: Callable[[Asked], bool]) -> None:
-        """WaitLimits until a gateway has answered something so."""
+        """Wait until a gateway has answered something so."""
         deadline, seen = time.monotonic() + _TIMEOUT, 0
         while time.monotonic() < deadline:
             new = self._asked[seen:]

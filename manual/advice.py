@@ -45,7 +45,7 @@ _BY_REASON = {
     Reason.PROPOSAL_EXPIRED: "Propose again.",
     Reason.POINTER_STALE: "Tell the operator: the registry's freshness is not renewed.",
     Reason.POLICY_EXPIRED: "Tell the admins: a new policy must be accepted.",
-    Reason.QUOTA_SPENT: "WaitLimits for tomorrow, as `RetryInfo` says, or ask for a larger quota.",
+    Reason.QUOTA_SPENT: "Wait for tomorrow, as `RetryInfo` says, or ask for a larger quota.",
     Reason.TOKENS_SPENT: "Ask for fewer tokens, or wait as `RetryInfo` says.",
     Reason.UPLOADS_TOO_MANY: "End or finish an upload first.",
     Reason.STORAGE_FULL: "Tell the operator; repeat when there is room.",
@@ -65,7 +65,7 @@ _BY_REASON = {
     Reason.ENTRY_PRUNED: "Its hash and proofs are still there; its content is not.",
     Reason.ENTRY_ERASED: "`sealgate subject erased NAME` says when; its proofs still hold.",
     Reason.OPENING_MISSING: "Tell an auditor: somebody deleted it, or lost the subject's key.",
-    Reason.RETENTION_HOLDS: "WaitLimits until they are old enough.",
+    Reason.RETENTION_HOLDS: "Wait until they are old enough.",
     Reason.KEY_FILE_EXPOSED: "`chmod 600` the file; if others could read it, replace the key.",
 }
 

@@ -14,7 +14,7 @@ class Changes(Protocol):
     """Of one thread: `wait` and `close` are never called at once."""
 
     def wait(self, seconds: float) -> bool:
-        """WaitLimits until there is reason to look, at most about `seconds`; say whether there
+        """Wait until there is reason to look, at most about `seconds`; say whether there
         is.
         """
         ...

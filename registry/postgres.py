@@ -89,7 +89,7 @@ def new_engine(url: URL, family: str, busy_ms: int) -> Engine:
 
 
 def take_turn(connection: Connection) -> None:
-    """WaitLimits for other writers of the schema, and keep them out until the transaction ends."""
+    """Wait for other writers of the schema, and keep them out until the transaction ends."""
     name = func.hashtext(func.current_schema())
     connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("sealgate"), name)))
 
@@ -142,7 +142,7 @@ class Listener:
         return self._connection is not None
 
     def wait(self, seconds: float) -> bool:
-        """WaitLimits for a notice; see `Changes.wait`."""
+        """Wait for a notice; see `Changes.wait`."""
         if self._connection is None:
             self._connect()
             if self._connection is None:

@@ -50,7 +50,7 @@ class Callers:
         return self._connection.poll()
 
     def finish(self) -> Answers:
-        """WaitLimits until there are enough, and stop."""
+        """Wait until there are enough, and stop."""
         assert self._connection.recv() == "enough"  # noqa: S101
         self._connection.send("stop")
         found: Answers = self._connection.recv()

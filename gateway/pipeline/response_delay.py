@@ -83,7 +83,7 @@ class ResponseDelay:
         began: int,
         remaining: float | None,
     ) -> None:
-        """WaitLimits until the request that came at `began` may be answered, `remaining` seconds at
+        """Wait until the request that came at `began` may be answered, `remaining` seconds at
         most.
 
         `session` is what the policy says of a session like this one, if it looks like an attack.

@@ -159,7 +159,7 @@ class Batcher(Generic[Rows, Part]):
             raise Refusal(Reason.QUEUE_FULL, full, retry)
 
     def _wait(self, job: Job[Rows, Part], gate: "threading.Lock") -> bool:
-        """WaitLimits for the result (false) or for being told to lead (true)."""
+        """Wait for the result (false) or for being told to lead (true)."""
         left = -1.0 if job.deadline is None else max(0.0, job.deadline - time.monotonic())
         try:
             opened = gate.acquire(timeout=left)
@@ -230,7 +230,7 @@ class Batcher(Generic[Rows, Part]):
         return sizes[-1] if sizes else most
 
     def _await_more(self, head: Job[Rows, Part]) -> None:
-        """WaitLimits for more rows where that pays. Whoever comes takes a free lane, if there is
+        """Wait for more rows where that pays. Whoever comes takes a free lane, if there is
         one.
         """
         if not self._limits.delay or self.awaited_rows or self.free_lanes:

@@ -69,7 +69,7 @@ class Rpc:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """WaitLimits."""
+    """Wait."""
 
     seconds: float
 

@@ -55,12 +55,12 @@ class Callers:
             thread.join()
 
     def await_answers(self, count: int = 20, seconds: float = 60.0) -> None:
-        """WaitLimits for so many more."""
+        """Wait for so many more."""
         enough = len(self.times) + count
         self._await(lambda: len(self.times) >= enough, seconds)
 
     def await_failures(self, *reasons: Reason | grpc.StatusCode, seconds: float = 60.0) -> None:
-        """WaitLimits until one more has failed for each of these reasons."""
+        """Wait until one more has failed for each of these reasons."""
         for reason in reasons:
             before = self.failures[reason]
             self._await(lambda r=reason, b=before: self.failures[r] > b, seconds)

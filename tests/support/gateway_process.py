@@ -71,7 +71,7 @@ class GatewayProcess:
         return self.ended()
 
     def ended(self, seconds: float = 60.0) -> int:
-        """WaitLimits until it has ended; returns its exit status."""
+        """Wait until it has ended; returns its exit status."""
         status = self._process.wait(seconds)
         self._process = None
         return status

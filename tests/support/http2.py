@@ -60,7 +60,7 @@ class Http2:
         return _frame(_RESET, 0, stream, struct.pack(">I", _CANCEL))
 
     def await_end(self) -> None:
-        """WaitLimits until the server has ended one of the streams. Raises: OSError where it does
+        """Wait until the server has ended one of the streams. Raises: OSError where it does
         not.
         """
         ended = False

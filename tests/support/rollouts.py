@@ -14,7 +14,7 @@ _LIFETIMES = iter(range(1, 1_000_000))
 
 
 def await_true(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """WaitLimits until it holds."""
+    """Wait until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to be"

@@ -48,7 +48,7 @@ class Site:
         self.await_version(version)
 
     def await_version(self, version: int, seconds: float = 60.0) -> float:
-        """WaitLimits until production answers with the version; returns for how long."""
+        """Wait until production answers with the version; returns for how long."""
         return until(lambda: newcomer(self.house) == str(version), seconds)
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class Site:
 
 
 def until(holds: Callable[[], bool], seconds: float = 60.0) -> float:
-    """WaitLimits until it holds; returns for how long."""
+    """Wait until it holds; returns for how long."""
     begun = time.monotonic()
     while not holds():
         assert time.monotonic() - begun < seconds
