@@ -41,6 +41,11 @@ def slugs(page: Path) -> set[str]:
     return found
 
 
+_PATH = re.compile(
+    r"`((?:deploy|docs|gateway|inference|manual|proto|publishing|registry|sealgate|tests)/[\w./-]*)`"
+)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     assert list(broken(page)) == []
@@ -58,3 +63,10 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
         "there.md#not-a-heading: no such heading",
         "#other: no such heading",
     ]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/explanation/architecture.md"])
+def test_each_path_that_is_named_exists(page: str) -> None:
+    named = _PATH.findall((ROOT / page).read_text())
+    assert len(named) > 5
+    assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
