@@ -7,7 +7,7 @@ answer, which callers get, and how often screening's verdict caught it. One atta
 that change this answer and not the float32 model's, which screening measures
 (`publishing.calibration.served_rows`). For tables, attacks send only what a caller could
 (`inference.model.row_rules`). The report does not cover an adaptive attacker, who knows the
-detector and works around it: see `make bench-screening`.
+detector and works around it: see `make bench NAME=screening`.
 """
 
 import math
