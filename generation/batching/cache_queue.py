@@ -30,9 +30,9 @@ class CacheQueue:
 
     def __init__(self, pages: int, queue: int) -> None:
         self._free = self.pages = pages
-        self._queue = queue
-        self._waiting: list[_Ticket] = []
-        self._held: Counter[str] = Counter()
+        self.queue = queue
+        self.waiting_requests: list[_Ticket] = []
+        self.held: Counter[str] = Counter()
         self._changed = threading.Condition()
 
     @property
@@ -43,7 +43,7 @@ class CacheQueue:
     @property
     def waiting(self) -> int:
         """How many answers wait."""
-        return len(self._waiting)
+        return len(self.waiting_requests)
 
     def take(
         self, pages: int, deadline: float, active: Callable[[], bool], caller: str = ""
@@ -66,32 +66,34 @@ class CacheQueue:
                         raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
                     self._changed.wait(_LOOK_SECONDS)
                 self._free -= pages
-                self._held[caller] += pages
+                self.held[caller] += pages
             finally:
                 if not ticket.is_given_up:
-                    self._waiting.remove(ticket)
+                    self.waiting_requests.remove(ticket)
                 self._changed.notify_all()
 
     def give(self, pages: int, caller: str = "") -> None:
         """Takes back what was given."""
         with self._changed:
             self._free += pages
-            self._held[caller] -= pages
-            if not self._held[caller]:
+            self.held[caller] -= pages
+            if not self.held[caller]:
                 # Or every caller that ever was would be kept.
-                del self._held[caller]
+                del self.held[caller]
             self._changed.notify_all()
 
     def _next(self) -> _Ticket | None:
-        return min(self._waiting, key=lambda ticket: self._held[ticket.caller], default=None)
+        return min(self.waiting_requests, key=lambda ticket: self.held[ticket.caller], default=None)
 
     def _queue_up(self, ticket: _Ticket) -> None:
-        if len(self._waiting) >= self._queue:
-            waiting = Counter(other.caller for other in self._waiting)
+        if len(self.waiting_requests) >= self.queue:
+            waiting = Counter(other.caller for other in self.waiting_requests)
             most = max(waiting, key=waiting.__getitem__, default=ticket.caller)
             if waiting[ticket.caller] + 1 >= waiting[most]:
                 raise Refusal(Reason.QUEUE_FULL, "too many answers wait")
-            newest = next(other for other in reversed(self._waiting) if other.caller == most)
+            newest = next(
+                other for other in reversed(self.waiting_requests) if other.caller == most
+            )
             newest.is_given_up = True
-            self._waiting.remove(newest)
-        self._waiting.append(ticket)
+            self.waiting_requests.remove(newest)
+        self.waiting_requests.append(ticket)

@@ -40,20 +40,20 @@ class CausalBatches:
         self, model: PreTrainedModel, ends: Sequence[int], settings: GenerationSettings
     ) -> None:
         """`ends` are the ids of tokens that end an answer."""
-        self._model = model
+        self.model = model
         self._ends = list(ends)
         self._settings = settings
         self.room = CacheQueue(settings.pages, settings.queue)
         self._names = map(str, itertools.count())
-        self._answers: dict[str, queue.SimpleQueue[Any]] = {}
+        self.answers: dict[str, queue.SimpleQueue[Any]] = {}
         # A version is let go of wherever that is noticed, and may be while the mutex is held.
-        self._mutex = threading.RLock()
+        self.mutex = threading.RLock()
         self._closing = threading.Event()
         # Whether `manager` runs, as far as is known here.
-        self._runs = True
-        self.manager = self._open()
-        self._thread = threading.Thread(target=self._deliver, name="answers", daemon=True)
-        self._thread.start()
+        self.runs = True
+        self.manager = self.open_manager()
+        self.thread = threading.Thread(target=self._deliver, name="answers", daemon=True)
+        self.thread.start()
 
     @contextmanager
     def answer(
@@ -76,25 +76,25 @@ class CausalBatches:
         name = ""
         try:
             name, answers = self._begin(prompt, sampling)
-            yield self._ids(answers, deadline, active)
+            yield self.ids(answers, deadline, active)
         finally:
             self._end(name)
             self.room.give(pages, caller)
 
     def close(self) -> None:
         """End: answers in progress fail."""
-        with self._mutex:
+        with self.mutex:
             if self._closing.is_set():
                 return
             self._closing.set()
             manager = self.manager
         manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_STOP_SECONDS)
+        if threading.current_thread() is not self.thread:
+            self.thread.join(_STOP_SECONDS)
 
-    def _open(self) -> ContinuousBatchingManager:
+    def open_manager(self) -> ContinuousBatchingManager:
         settings = self._settings
-        manager = self._model.init_continuous_batching(
+        manager = self.model.init_continuous_batching(
             # Which token is chosen is the chooser's; the engine takes the likeliest that it left.
             GenerationConfig(do_sample=False, eos_token_id=self._ends, pad_token_id=0),
             ContinuousBatchingConfig(
@@ -114,10 +114,10 @@ class CausalBatches:
         self, prompt: Sequence[int], sampling: Sampling
     ) -> tuple[str, "queue.SimpleQueue[Any]"]:
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with self._mutex:
+        with self.mutex:
             if self._closing.is_set():
                 raise Refusal(Reason.DRAINING)
-            if not self._runs:
+            if not self.runs:
                 raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
             name = next(self._names)
             taken = self.manager.add_request(
@@ -130,16 +130,16 @@ class CausalBatches:
             if taken is None:
                 raise Refusal(Reason.ENGINE_UNAVAILABLE, "the engine begins anew")
             # Whoever delivers waits for the mutex, so no output comes too early.
-            self._answers[name] = answers
+            self.answers[name] = answers
         return name, answers
 
     def _end(self, name: str) -> None:
         """Frees what an answer holds, unless it has come to its own end."""
-        with self._mutex:
-            if self._answers.pop(name, None) is not None:
+        with self.mutex:
+            if self.answers.pop(name, None) is not None:
                 self.manager.cancel_request(name)
 
-    def _ids(
+    def ids(
         self, answers: "queue.SimpleQueue[Any]", deadline: float, active: Callable[[], bool]
     ) -> Iterator[int]:
         seen = 0
@@ -167,13 +167,13 @@ class CausalBatches:
         while True:
             try:
                 for output in self.manager:
-                    self._hand_on(output)
+                    self.hand_on(output)
                 error = self.manager.background_thread_status.fatal_error
             except Exception as failure:
                 error = failure
-            with self._mutex:
-                self._runs = False
-                lost, self._answers = list(self._answers.values()), {}
+            with self.mutex:
+                self.runs = False
+                lost, self.answers = list(self.answers.values()), {}
             for answers in lost:
                 answers.put(RuntimeError("the engine ended"))
             if self._closing.is_set():
@@ -188,24 +188,24 @@ class CausalBatches:
         try:
             # It holds a cache, beside which there may be no room for another.
             self.manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
-            manager = self._open()
+            manager = self.open_manager()
         except Exception as error:
             _log.error("generation does not begin anew: %s", error)
             return False
-        with self._mutex:
-            self.manager, self._runs = manager, True
+        with self.mutex:
+            self.manager, self.runs = manager, True
             closing = self._closing.is_set()
         if closing:
             # Who closed has stopped the one before.
             manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
         return True
 
-    def _hand_on(self, output: Any) -> None:
-        with self._mutex:
+    def hand_on(self, output: Any) -> None:
+        with self.mutex:
             finished = output.is_finished()
-            answers = self._answers.get(output.request_id)
+            answers = self.answers.get(output.request_id)
             if finished:
-                self._answers.pop(output.request_id, None)
+                self.answers.pop(output.request_id, None)
             elif answers is None:
                 # It was cancelled before the engine had taken it up, and it did so afterwards.
                 self.manager.cancel_request(output.request_id)

@@ -80,8 +80,8 @@ class LanguageModel:
         self._template = template
         added = tokenizer.get_added_tokens_decoder()
         written = str(template.chat_template) if template else ""
-        self._marks = marks_of(((each.content, each.special) for each in added.values()), written)
-        found = {number for number, token in added.items() if token.content in self._marks}
+        self.marks = marks_of(((each.content, each.special) for each in added.values()), written)
+        found = {number for number, token in added.items() if token.content in self.marks}
         # Letters that it does not know become it, which ends nothing.
         self._mark_ids = found - {_unknown(tokenizer)}
         self.ends = tuple(ends)
@@ -239,7 +239,7 @@ class LanguageModel:
         """Whether a token that parts messages stands in the text, or in what the tokenizer makes of
         it: one that normalizes reads other letters, such as wide ones, as those of such a token.
         """
-        if any(mark in content for mark in self._marks):
+        if any(mark in content for mark in self.marks):
             return True
         ids = self.tokenizer.encode(content, add_special_tokens=False).ids
         return not self._mark_ids.isdisjoint(ids)

@@ -142,27 +142,27 @@ class _Level(Generic[Item]):
 class FairQueue(Generic[Item]):
     """A bounded queue of two levels. Not safe for threads by itself."""
 
-    __slots__ = ("_ordinary", "_overtaken", "_room", "_urgent")
+    __slots__ = ("_overtaken", "_room", "_urgent", "ordinary")
 
     def __init__(self, room: int) -> None:
         """`room` is how many rows each level holds at most."""
         self._room = room
         self._urgent: _Level[Item] = _Level()
-        self._ordinary: _Level[Item] = _Level()
+        self.ordinary: _Level[Item] = _Level()
         # How often in a row the head of the ordinary ones has been overtaken.
         self._overtaken = 0
 
     def __len__(self) -> int:
-        return len(self._urgent.heap) + len(self._ordinary.heap)
+        return len(self._urgent.heap) + len(self.ordinary.heap)
 
     def __iter__(self) -> Iterator[Item]:
         """In no order."""
-        for level in (self._urgent, self._ordinary):
+        for level in (self._urgent, self.ordinary):
             yield from (item for _, _, item in level.heap)
 
     @property
     def rows(self) -> int:
-        return self._urgent.rows + self._ordinary.rows
+        return self._urgent.rows + self.ordinary.rows
 
     def has_room(self, item: Item) -> bool:
         return self._level(item).rows + item.rows <= self._room
@@ -193,7 +193,7 @@ class FairQueue(Generic[Item]):
     def take(self) -> Item:
         """Takes who is next out of the line, which must not be empty."""
         level = self._next()
-        passes = level is self._urgent and self._ordinary.heap
+        passes = level is self._urgent and self.ordinary.heap
         self._overtaken = self._overtaken + 1 if passes else 0
         return level.take()
 
@@ -208,7 +208,7 @@ class FairQueue(Generic[Item]):
             room -= found[-1].rows
         if not len(self) or self.head().bucket == bucket:
             return found
-        for level in (self._urgent, self._ordinary):
+        for level in (self._urgent, self.ordinary):
             passing = level.of(bucket, room)
             level.take_out(*passing)
             found += passing
@@ -216,11 +216,11 @@ class FairQueue(Generic[Item]):
         return found
 
     def _level(self, item: Item) -> _Level[Item]:
-        return self._urgent if item.urgent else self._ordinary
+        return self._urgent if item.urgent else self.ordinary
 
     def _next(self) -> _Level[Item]:
-        patient = self._overtaken < OVERTAKEN or not self._ordinary.heap
-        return self._urgent if self._urgent.heap and patient else self._ordinary
+        patient = self._overtaken < OVERTAKEN or not self.ordinary.heap
+        return self._urgent if self._urgent.heap and patient else self.ordinary
 
 
 # A request brings rows, whatever they are, and gets its part of the result.

@@ -118,7 +118,7 @@ class EngineHost:
         self._files = files
         self._tally = tally
         self._clock = clock
-        self._patience = patience
+        self.patience = patience
         self._loading = threading.Lock()
         self._shown: dict[Place, LoadRequest] = {}
         self._leaving: Leaving = {}
@@ -137,7 +137,7 @@ class EngineHost:
         Raises: QUEUE_FULL while another load takes too long; whatever keeps the engine from
         believing the state, or from following this pointer.
         """
-        if not self._loading.acquire(timeout=self._patience):
+        if not self._loading.acquire(timeout=self.patience):
             raise Refusal(Reason.QUEUE_FULL, "another load goes on")
         try:
             known = self._shown.get(load.place)

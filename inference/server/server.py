@@ -176,30 +176,30 @@ class EngineServer:
         """
         limits = config.limits
         tls = CertificateReloader(config.tls) if config.listen.tls else None
-        self._host = host
+        self.host = host
         self._drain = limits.drain
         self._patience = WaitLimiter(limits.threads, limits.deadline)
         guard = AccessInterceptor(None if tls is None else lambda: tls.pinned, self._patience)
-        self._server = _new_server(limits, guard)
+        self.grpc_server = _new_server(limits, guard)
         self._health = health.HealthServicer()
         self._add_services(service or EngineInferenceService(host, limits.deadline))
-        self.address = _listen(self._server, config, tls)
+        self.address = _listen(self.grpc_server, config, tls)
 
     def start(self) -> None:
         for service in ("", *(service.full_name for service in SERVICES)):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._patience.start()
-        self._server.start()
+        self.grpc_server.start()
 
     def stop(self) -> None:
         """Answer what is in progress, refuse the rest, and end."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(self._drain).wait()
+        self.grpc_server.stop(self._drain).wait()
         self._patience.stop()
-        self._host.close(self._drain)
+        self.host.close(self._drain)
 
     def _add_services(self, inference: GRPCInferenceServiceServicer) -> None:
-        server, host = self._server, self._host
+        server, host = self.grpc_server, self.host
         add_GRPCInferenceServiceServicer_to_server(inference, server)
         add_EngineServiceServicer_to_server(EngineReportService(host), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -47,7 +47,7 @@ class FederatedParticipant:
         set_weights(self._student, weights)
         if self._private is None:
             self._rounds += 1
-            self._descend(number)
+            self.descend(number)
         else:
             self._afford(self._private)
             # Counted before it is done: what broke off has told of the rows all the same.
@@ -69,7 +69,7 @@ class FederatedParticipant:
             return None
         return spent(self._private, len(self._y), self._rounds).encode()
 
-    def _descend(self, number: int) -> None:
+    def descend(self, number: int) -> None:
         asked = self._asked.federated
         rate = asked.learning_rate * (1 - (number - 1) / asked.rounds)
         optimizer = torch.optim.SGD(self._student.parameters(), rate, momentum=_MOMENTUM)

@@ -132,11 +132,11 @@ class StudentSearch:
             trial = SearchTrial(settings, _megabytes(len(graph), material), takes, None)
             if _over(trial, search) <= 0:
                 # 3.
-                trial = replace(trial, accuracy=self._train(net, seed))
+                trial = replace(trial, accuracy=self.train(net, seed))
         append_line(self._record, json.dumps(asdict(trial)))
         return trial
 
-    def _train(self, net: nn.Module, seed: int) -> float:
+    def train(self, net: nn.Module, seed: int) -> float:
         step = self._asked.steps[0]
         step = replace(step, epochs=self._asked.search.epochs or step.epochs)
         try:

@@ -124,7 +124,7 @@ class OpenAiEngine:
         `{version}` stand for ours.
         """
         self._server = server
-        self._engine = f'openai "{name}", {UNCHECKED}'
+        self.engine = f'openai "{name}", {UNCHECKED}'
         self._called = model
 
     def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
@@ -139,12 +139,12 @@ class OpenAiEngine:
         if isinstance(loaded, OpenAiGenerator) and loaded.is_of(cleared):
             return loaded
         terms = read_terms(cleared, source)
-        _log.warning("%s %s: %s", terms.name, cleared.pointer.version, self._engine)
+        _log.warning("%s %s: %s", terms.name, cleared.pointer.version, self.engine)
         return OpenAiGenerator(
             self._server,
             cleared,
             terms,
-            self._engine,
+            self.engine,
             self._called.format(model=terms.name, version=cleared.pointer.version),
             _marks(cleared, source),
         )

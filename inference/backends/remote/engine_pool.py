@@ -43,8 +43,8 @@ class EnginePool:
 
     def __init__(self, rooms: Sequence[RemoteEngine]) -> None:
         """`rooms` are one or more, of a name each."""
-        self._rooms = {room.name: room for room in rooms}
-        self._placement = EnginePlacement(self._rooms)
+        self.engines = {room.name: room for room in rooms}
+        self.placement = EnginePlacement(self.engines)
         # So that one that hangs does not keep the others from being shown.
         self._pool = ThreadPoolExecutor(len(rooms), thread_name_prefix="show")
         self._told: dict[str, dict[Place, str]] = {}
@@ -52,12 +52,12 @@ class EnginePool:
     @property
     def behind(self) -> bool:
         """Whether an engine must be shown everything again."""
-        return any(room.behind for room in self._rooms.values())
+        return any(room.behind for room in self.engines.values())
 
     def show(self, snapshot: UntrustedSnapshot, source: Source) -> None:
         """See `RemoteEngine.show`."""
-        list(self._pool.map(lambda room: room.show(snapshot, source), self._rooms.values()))
-        for name, room in self._rooms.items():
+        list(self._pool.map(lambda room: room.show(snapshot, source), self.engines.values()))
+        for name, room in self.engines.items():
             refused = {place: str(refusal) for place, refusal in room.refused().items()}
             if refused != self._told.get(name, {}):
                 _log.warning("%s does not follow: %s", name, refused or "nothing more")
@@ -70,13 +70,13 @@ class EnginePool:
         `VersionTerms.read`.
         """
         pointer, refusals = cleared.pointer, []
-        for room in self._rooms.values():
+        for room in self.engines.values():
             try:
                 room.check_follows(pointer, cleared.pointer_digest)
             except Refusal as refusal:
                 refusals.append(refusal)
         against = [each for each in refusals if each.reason not in _OF_ITSELF]
-        if against or len(refusals) == len(self._rooms):
+        if against or len(refusals) == len(self.engines):
             raise (against or refusals)[0]
         if isinstance(loaded, RemoteVersion) and loaded.is_of(pointer.model, pointer.version):
             return loaded
@@ -85,10 +85,10 @@ class EnginePool:
 
     def engine(self, digest: str) -> str:
         """See `Line`."""
-        places = [self._place(name, digest) for name in self._rooms]
+        places = [self._place(name, digest) for name in self.engines]
         if len(places) > 1:
             return f"{SEPARATE}; up to {len(places)} asked: {', '.join(places)}"
-        return self._heard(next(iter(self._rooms)), digest, 1)
+        return self._heard(next(iter(self.engines)), digest, 1)
 
     def ask(
         self, digest: str, rows: int, request: oip.ModelInferRequest, deadline: float | None
@@ -96,14 +96,14 @@ class EnginePool:
         """See `Line`."""
         candidates = {
             name: room.measured
-            for name, room in self._rooms.items()
+            for name, room in self.engines.items()
             if not room.behind and digest in room.measured
-        } or {name: room.measured for name, room in self._rooms.items()}
+        } or {name: room.measured for name, room in self.engines.items()}
         asked, full = 1, None
         while True:
-            with self._placement.placed(digest, rows, candidates) as name:
+            with self.placement.placed(digest, rows, candidates) as name:
                 try:
-                    response = self._rooms[name].infer(request, deadline)
+                    response = self.engines[name].infer(request, deadline)
                     return response, self._heard(name, digest, asked)
                 except Refusal as refusal:
                     if refusal.reason is Reason.QUEUE_FULL:
@@ -116,13 +116,13 @@ class EnginePool:
 
     def probe(self) -> None:
         """See `RemoteEngine.probe`."""
-        for room in self._rooms.values():
+        for room in self.engines.values():
             room.probe()
 
     def counts(self) -> list[Envelope]:
         """What each engine that is there says that it ran, signed; nothing is checked here."""
         found = []
-        for name, room in self._rooms.items():
+        for name, room in self.engines.items():
             try:
                 if not room.behind:
                     found.append(room.counts())
@@ -132,16 +132,16 @@ class EnginePool:
 
     def close(self) -> None:
         self._pool.shutdown()
-        for room in self._rooms.values():
+        for room in self.engines.values():
             room.close()
 
     def _place(self, name: str, digest: str) -> str:
-        measured: MeasuredEngine | None = self._rooms[name].measured.get(digest)
+        measured: MeasuredEngine | None = self.engines[name].measured.get(digest)
         return f"{name} on {measured.place}" if measured is not None else name
 
     def _heard(self, name: str, digest: str, asked: int) -> str:
         """What is said of an answer of that engine's."""
         place = self._place(name, digest)
-        if len(self._rooms) == 1 and place in (name, f"{name} on {CPU}"):
+        if len(self.engines) == 1 and place in (name, f"{name} on {CPU}"):
             return SEPARATE
         return f"{SEPARATE}; {place}" if asked == 1 else f"{SEPARATE}; {asked} asked: {place}"
