@@ -17,7 +17,7 @@ from demo.stage import Stage, free_ports
 from demo.story import promote_approved
 from inference.model.config import ModelConfig
 from publishing.source.folder import CONFIG
-from sealgate.cli.review import SCREENING_REPORT
+from sealgate.cli.model.proposals import SCREENING_REPORT
 from sealgate.remote import connect
 from sealgate.v1 import log_pb2
 from sealgate.v1.log_pb2_grpc import LogServiceStub

@@ -15,7 +15,7 @@ from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from registry.log.tile_log import TileLog
 from registry.schema import LOG
-from sealgate.auditing.as_of import standings
+from sealgate.audit.as_of import live_pointers
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipts.answer_entry import LEAF_SIZE
@@ -85,7 +85,7 @@ def timed(step: Callable[[], object]) -> float:
 def _live(bureau: Bureau, moment: datetime) -> None:
     text = format_time(moment)
     excerpt = opened(bureau, bureau.registry.audit_trail.live_at(text))
-    (standing,) = standings(excerpt, text)
+    (standing,) = live_pointers(excerpt, text)
     if not standing.since <= text < standing.until:
         raise SystemExit(f"{text}: another move was live")
 

@@ -13,7 +13,7 @@ from inference.server.config import (
     EngineTrustFiles,
     ListenAddress,
 )
-from sealgate.logs import LogSettings
+from sealgate.process_log import LogSettings
 from sealgate.settings import ConfigError, read_settings
 
 

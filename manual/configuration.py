@@ -18,7 +18,7 @@ from gateway.config.document import GatewayConfig
 from generation.config import GeneratorConfig
 from inference.server.config import EngineConfig
 from sealgate.remote import Profile
-from sealgate.witnessing.settings import WitnessConfig
+from sealgate.witness.server import WitnessConfig
 
 FILES: tuple[tuple[str, type, str], ...] = (
     ("gateway.toml", GatewayConfig, "What `sealgate serve` reads."),

@@ -10,9 +10,8 @@ from sqlalchemy.exc import ArgumentError
 
 from registry.database import Database
 from registry.rebuild import Rebuild
+from sealgate.cli.context import newest, policy_option, profile, read_chain
 from sealgate.cli.output import json_option, show_fields, show_rows
-from sealgate.cli.people import profile
-from sealgate.cli.policy_chain import newest, policy_option, read_chain
 
 _COLUMNS = ("table", "key", "edit", "column", "log", "database")
 

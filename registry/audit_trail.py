@@ -48,7 +48,7 @@ class Proven:
 
 
 @dataclass(frozen=True, slots=True)
-class Excerpt:
+class RegistryExcerpt:
     """Entries proved under the signed checkpoint `note`, and the newest freshness envelope."""
 
     note: str
@@ -62,7 +62,7 @@ class AuditTrail:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def live_at(self, time: str, model: str = "") -> Excerpt:
+    def live_at(self, time: str, model: str = "") -> RegistryExcerpt:
         """The last move of each alias up to `time`, the first one after it, and the revocation of
         what they name. `time` is text as in the log; an empty `model` means all.
 
@@ -81,7 +81,7 @@ class AuditTrail:
 
     def decision(
         self, model: str, version_digest: str, sequence: int, allowance: str = ""
-    ) -> Excerpt:
+    ) -> RegistryExcerpt:
         """All that an answer of this model, version and pointer sequence rests on, with what was
         attached to the version, and the use of an allowance, by its digest.
 
@@ -197,7 +197,7 @@ def _attached(connection: Connection, model: str, version_digest: str) -> list[i
 
 def _excerpt(
     connection: Connection, freshness: bytes, wanted: Iterable[int], *, with_documents: bool = True
-) -> Excerpt:
+) -> RegistryExcerpt:
     newest = newest_checkpoint(connection, LOG)
     if newest is None:
         raise Refusal(Reason.LOG_UNKNOWN, "the log was never opened")
@@ -214,7 +214,7 @@ def _excerpt(
         if with_documents:
             documents = _documents(connection, index, index + 1, _event(leaf))
         entries.append(Proven(index, leaf, tuple(hashes), documents.get(index, ())))
-    return Excerpt(newest.note, freshness, tuple(entries))
+    return RegistryExcerpt(newest.note, freshness, tuple(entries))
 
 
 def _event(leaf: bytes) -> str:

@@ -6,8 +6,9 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 
 class NotRegularFileError(OSError):
@@ -71,3 +72,20 @@ def replace_file(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+Stamps: TypeAlias = tuple[tuple[int, ...] | None, ...]
+"""Of each file: device, inode, size, time of change in ns; None where there is none."""
+
+
+def stamps(paths: Iterable[Path | None]) -> Stamps:
+    """Of the files that are named; None names none."""
+    return tuple(_stamp(path) for path in paths if path is not None)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import grpc
 
-from sealgate.later_evidence import open_attached
-from sealgate.listing import every
-from sealgate.mutations import send
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile, reason_of
-from sealgate.signed_version import policy_history
+from sealgate.remote.calls import list_all, send
+from sealgate.signed_version import open_attached, policy_history
 from sealgate.signers import Ask, open_signer
 from sealgate.trust import dsse
 from sealgate.trust.canonical import sha256
@@ -40,7 +38,7 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class ProposalReview:
     """What an approver's machine found: the proposal, and the evidence beside it, all checked.
 
     `attached` came after the version, and no proposal names it.
@@ -115,7 +113,7 @@ class Governance:
         request = messages.CreateProposalRequest(envelope=envelope.encode())
         return send(self.registry.CreateProposal, request).proposal
 
-    def review(self, digest: str, progress: Callable[[str], None]) -> Review:
+    def review(self, digest: str, progress: Callable[[str], None]) -> ProposalReview:
         """Downloads and hashes every file of what a proposal names, and checks its signatures.
 
         Raises: DIGEST_MISMATCH, FILE_MISSING, SIGNATURE_INVALID and the like, on any difference.
@@ -138,7 +136,7 @@ class Governance:
         oms.verify(registered.signature, manifest, policy.keys_of(registered.publisher).values())
         evidence = self._evidence(policy, proposal, registered.evidence)
         attached = open_attached(registered.attached, proposal.digest, self._policies())
-        return Review(proposal, evidence, registered.publisher, attached)
+        return ProposalReview(proposal, evidence, registered.publisher, attached)
 
     def approve(self, digest: str, meaning: str) -> messages.Proposal:
         """Signs an approval of the proposal with that digest. Call `review` first."""
@@ -228,7 +226,7 @@ class Governance:
     ) -> Iterator[messages.Pointer]:
         """The moves of an alias, newest first."""
         request = messages.ListPointersRequest(name=_alias_name(model, alias), filter=filter_)
-        return every(self.registry.ListPointers, request, "pointers", limit)
+        return list_all(self.registry.ListPointers, request, "pointers", limit)
 
     def sequence(self, model: str, alias: str) -> int:
         """The sequence of the alias's latest move, 0 before the first."""

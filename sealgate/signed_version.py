@@ -4,14 +4,15 @@ Whoever uses it needs to trust the root keys alone: the registry's word counts f
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
-from sealgate.trust.statements import FileEntry, Manifest, oms
+from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS
+from sealgate.trust.statements import Evidence, FileEntry, Manifest, oms, open_under
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
@@ -87,3 +88,23 @@ class SignedVersion:
     def file(self, registry: RegistryServiceStub, path: str) -> bytes:
         """One file, whole. Raises Refusal like `chunks`, and FILE_SURPLUS where there is none."""
         return b"".join(self.chunks(registry, self.manifest.entry(path)))
+
+
+def open_attached(
+    envelopes: Iterable[bytes], version_digest: str, policies: Sequence[Policy]
+) -> tuple[Evidence, ...]:
+    """Return the items, in their order.
+
+    1. A publisher, an approver or an admin of one of the policies has signed it (reasons of
+       `open_under`).
+    2. It is of a kind that may come later, and about this version (EVIDENCE_MISMATCH).
+    """
+    items = []
+    for data in envelopes:
+        # 1.
+        item = open_under(Envelope.decode(data), Evidence, policies, ATTACHERS)
+        # 2.
+        if item.kind not in ATTACHED or item.version_digest != version_digest:
+            raise Refusal(Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}")
+        items.append(item)
+    return tuple(items)

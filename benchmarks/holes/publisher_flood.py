@@ -25,10 +25,10 @@ from benchmarks.holes import hostile_files
 from benchmarks.holes.honest_answers import Answers, Callers
 from benchmarks.report import Target
 from sealgate.remote import Profile, connect, reason_name_of
+from sealgate.remote.uploads import Package, Uploader, UploadLimits
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.statements import FileEntry, Manifest, oms
-from sealgate.uploads import Package, Patience, Uploader
 from sealgate.v1 import upload_pb2
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub
 from tests.support.gateway_process import GatewayProcess
@@ -178,7 +178,9 @@ def _outcome(channel: grpc.Channel, package: Package) -> str:
     upload = uploads.CreateUpload(opening).upload
     # An empty signature is refused, but not before all bytes are there.
     with suppress(grpc.RpcError):
-        Uploader(channel, patience=Patience(attempts=1)).publish(replace(package, signature=b""))
+        Uploader(channel, patience=UploadLimits(attempts=1)).publish(
+            replace(package, signature=b"")
+        )
     done = upload_pb2.CreateVersionRequest(
         name=upload.name, signature=package.signature, commitment=package.commitment
     )

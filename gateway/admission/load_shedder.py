@@ -15,7 +15,7 @@ import grpc
 
 from gateway.admission.threads import Threads
 from sealgate.reasons import Reason, Refusal
-from sealgate.statuses import grpc_status
+from sealgate.remote.statuses import grpc_status
 
 _TURNED_AWAY = frozenset({"/inference.GRPCInferenceService/ModelInfer"})
 

@@ -29,7 +29,7 @@ from gateway.transport.call_log import following, line_of_call
 from inference.observability import tracing
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import RECEIPT_METADATA
-from sealgate.statuses import grpc_status, refusal_for
+from sealgate.remote.statuses import grpc_status, refusal_for
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.document import Principal
 

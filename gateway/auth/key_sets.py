@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 import jwt
 
-from sealgate.file_stamps import stamps
-from sealgate.files import read_regular_file
+from sealgate.files import read_regular_file, stamps
 from sealgate.reasons import Reason, Refusal
 
 _log = logging.getLogger(__name__)

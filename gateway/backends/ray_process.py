@@ -18,7 +18,7 @@ from inference.batching.limits import OperatorBounds
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.server.config import EngineConfig
 from inference.server.host import EngineHost
-from sealgate.logs import configure
+from sealgate.process_log import configure
 from sealgate.settings import ConfigError
 
 

@@ -14,7 +14,7 @@ from registry.database import Database
 from registry.open_uploads import sweep
 from registry.spool import Spool
 from registry.unit_of_work import Ledger
-from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.errors import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
 from sealgate.settings import ConfigError
 from sealgate.signers import open_log_signer

@@ -13,9 +13,9 @@ from gateway.config.document import GatewayConfig
 from gateway.transport.connections import raise_file_limit
 from inference.observability import tracing
 from inference.server.config import EngineConfig
-from sealgate.cli.main import JoinedGroup
-from sealgate.cli.people import state_folder
-from sealgate.logs import configure
+from sealgate.cli.context import state_folder
+from sealgate.cli.main import PluginGroup
+from sealgate.process_log import configure
 from sealgate.settings import ConfigError
 
 config_option = click.option(
@@ -34,7 +34,7 @@ _LOOK_SECONDS = 0.5
 _CONFIG = click.Path(dir_okay=False, path_type=Path)
 
 
-class ServeGroup(JoinedGroup):
+class ServeGroup(PluginGroup):
     joined_by = "sealgate.commands.serve"
 
 

@@ -25,9 +25,8 @@ from inference.backends.oip.server import OipSettings
 from inference.batching.limits import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings
 from inference.runtime.settings import ON_CPU, RuntimeSettings
-from sealgate.logs import LogSettings
-from sealgate.metrics_settings import MetricsSettings
-from sealgate.settings import ConfigError, read_settings
+from sealgate.process_log import LogSettings
+from sealgate.settings import ConfigError, MetricsSettings, read_settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from gateway.doctor.database_checks import FAILED, CheckedDatabase, DatabaseChec
 from gateway.doctor.fitting import Tier
 from inference.runtime.machine import HostMachine
 from registry.sandbox import probe
+from sealgate.cli.context import state_folder
 from sealgate.cli.output import json_option, show_fields, show_rows
-from sealgate.cli.people import state_folder
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 

@@ -9,8 +9,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from gateway.config.document import GatewayConfig
 from gateway.config.engines import EngineSettings
 from gateway.transport.tls import ServerTls
-from sealgate.file_stamps import stamps
-from sealgate.files import read_regular_file
+from sealgate.files import read_regular_file, stamps
 from sealgate.settings import ConfigError
 
 

@@ -12,7 +12,7 @@ from gateway.observability.server import MetricsServer
 from inference.batching.limits import BatcherCounts
 from inference.engine.engine import Engine
 from inference.engine.statistics import VersionStatistics
-from sealgate.metrics_settings import MetricsSettings
+from sealgate.settings import MetricsSettings
 
 
 class EngineReadiness:

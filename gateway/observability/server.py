@@ -10,8 +10,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from sealgate.bounded_http import SECONDS, BoundedServer
-from sealgate.metrics_settings import MetricsSettings
-from sealgate.settings import ConfigError
+from sealgate.settings import ConfigError, MetricsSettings
 
 _LOOK_SECONDS = 0.1
 _TEXT = "text/plain; charset=utf-8"

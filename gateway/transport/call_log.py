@@ -1,4 +1,4 @@
-"""What the log tells of a call, and by which ids: see `sealgate.logs`."""
+"""What the log tells of a call, and by which ids: see `sealgate.process_log`."""
 
 import itertools
 import logging
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inference.observability import tracing
-from sealgate.logs import REQUESTS, RequestIds, current_request
+from sealgate.process_log import REQUESTS, RequestIds, current_request
 
 _log = logging.getLogger(REQUESTS)
 

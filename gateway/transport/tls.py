@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from gateway.config.sections import TlsFiles
-from sealgate.file_stamps import Stamps, stamps
-from sealgate.files import read_regular_file
+from sealgate.files import Stamps, read_regular_file, stamps
 from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from gateway.transport.http_client import HttpExchange
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback
 from sealgate.trust.transparency.cosignature import WitnessKey
-from sealgate.witnessing.request import PATH
+from sealgate.witness.request import PATH
 
 _SECONDS = 5.0
 _LARGEST_BYTES = 64 * 1024

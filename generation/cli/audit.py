@@ -14,9 +14,8 @@ import click
 import generation.cli.generator  # noqa: F401  # says at once what is not installed
 from inference.llm.messages import DEFAULT_TOKENS
 from inference.llm.request import Sampling, SamplingRequest
+from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import json_option, show_fields
-from sealgate.cli.people import connected, profile
-from sealgate.cli.policy_chain import policy_history
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion

@@ -16,15 +16,15 @@ from inference.model.config import TrainingDataInfo
 from inference.observability import tracing
 from publishing.cli.publish import RegistryCommitments
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
+from sealgate.cli.context import connected, profile, state_folder
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.cli.people import connected, profile, state_folder
 from sealgate.governance import Governance
-from sealgate.logs import configure
+from sealgate.process_log import configure
 from sealgate.reasons import Reason, Refusal
+from sealgate.remote.uploads import Uploader
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
 from sealgate.trust.keys import Signer
-from sealgate.uploads import Uploader
 
 if TYPE_CHECKING:
     from generation.publishing.builder import BuiltGenerator

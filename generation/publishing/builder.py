@@ -45,9 +45,9 @@ from inference.model.config import TrainingDataInfo
 from publishing.evidence.signing import sign_evidence
 from publishing.watermark.records import MarkRecord
 from sealgate.reasons import Reason, Refusal
+from sealgate.remote.uploads import Package
 from sealgate.trust.keys import Signer, write_private_file
 from sealgate.trust.statements import FileEntry, Manifest, oms
-from sealgate.uploads import Package
 
 _TEMPLATE, _LARGEST_TEMPLATE = "chat_template.jinja", 1 << 20
 _GOLDEN = 4

@@ -12,9 +12,8 @@ from inference.observability.tracing import TraceSettings
 from inference.runtime.settings import RuntimeSettings
 from inference.server.unix_sockets import LONGEST_PATH
 from registry.buckets import Bucket
-from sealgate.logs import LogSettings
-from sealgate.metrics_settings import MetricsSettings
-from sealgate.settings import ConfigError, read_settings
+from sealgate.process_log import LogSettings
+from sealgate.settings import ConfigError, MetricsSettings, read_settings
 
 _MOST = 64
 

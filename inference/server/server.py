@@ -33,8 +33,8 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.remote.statuses import grpc_status, refusal_for
 from sealgate.settings import ConfigError
-from sealgate.statuses import grpc_status, refusal_for
 from sealgate.v1 import engine_pb2
 from sealgate.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
 

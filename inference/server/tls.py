@@ -18,8 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from inference.server.config import EngineTlsFiles
-from sealgate.file_stamps import Stamps, stamps
-from sealgate.files import read_regular_file
+from sealgate.files import Stamps, read_regular_file, stamps
 from sealgate.settings import ConfigError
 
 # A peer's own, and the one that is to follow it.

@@ -21,10 +21,9 @@ from publishing.sandbox import derivation
 from publishing.sandbox import replay as replaying
 from publishing.sandbox.confinement import Confinement
 from publishing.source.dataset import Dataset
+from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.model_input import read_rows
 from sealgate.cli.output import json_option, show_fields
-from sealgate.cli.people import connected, profile
-from sealgate.cli.policy_chain import policy_history
-from sealgate.cli.rows import read_rows
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import Policy

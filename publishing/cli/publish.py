@@ -21,17 +21,16 @@ from publishing.sandbox.confinement import Confinement
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.watermark.records import mark_path, new_mark, save_mark, watermark_folder
-from sealgate.cli.governing import governance_of
+from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.cli.people import connected, profile
 from sealgate.governance import Governance
-from sealgate.mutations import send
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote import Profile, reason_of
+from sealgate.remote.calls import send
+from sealgate.remote.uploads import PARALLEL, Package, Uploader
 from sealgate.signers import open_signer
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import Signer
-from sealgate.uploads import PARALLEL, Package, Uploader
 from sealgate.v1 import registry_pb2 as messages
 
 _SEED = 0

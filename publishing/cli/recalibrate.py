@@ -16,10 +16,9 @@ from publishing.evidence.signing import check_made_from
 from publishing.sandbox.confinement import Confinement
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
+from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import json_option
-from sealgate.cli.people import connected, profile
-from sealgate.cli.policy_chain import policy_history
-from sealgate.uploads import PARALLEL
+from sealgate.remote.uploads import PARALLEL
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 

@@ -18,11 +18,9 @@ from publishing.cli.options import worker_options
 from publishing.evidence import signing
 from publishing.sandbox import red_team
 from publishing.sandbox.confinement import Confinement
-from sealgate.cli.governing import governance_of
+from sealgate.cli.context import connected, governance_of, policy_history, profile
+from sealgate.cli.model_input import read_rows
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
-from sealgate.cli.people import connected, profile
-from sealgate.cli.policy_chain import policy_history
-from sealgate.cli.rows import read_rows
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion

@@ -35,10 +35,9 @@ from publishing.watermark.records import (
     watermark_folder,
 )
 from registry.copies import PARENT
-from sealgate.cli.failures import HelpfulGroup
-from sealgate.cli.governing import governance_of
+from sealgate.cli.context import connected, governance_of, profile
+from sealgate.cli.errors import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
-from sealgate.cli.people import connected, profile
 from sealgate.trust.canonical import sha256
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -21,9 +21,8 @@ from publishing.watermark.ownership import OwnershipClaim, OwnershipProof, settl
 from publishing.watermark.reading import THRESHOLD, read_code, weights_of
 from publishing.watermark.records import MarkRecord, kept_marks, key_path, watermark_folder
 from publishing.watermark.weights import Floats, read_carriers
+from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
-from sealgate.cli.people import connected, profile
-from sealgate.cli.policy_chain import policy_history
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion

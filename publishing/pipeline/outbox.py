@@ -15,11 +15,11 @@ from publishing.pipeline.build import BuiltVersion
 from publishing.source.dataset import Dataset
 from publishing.source.folder import NAMES, ORIGIN, read_plain_file
 from sealgate.reasons import Reason, Refusal
+from sealgate.remote.uploads import Package
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import write_private_file
 from sealgate.trust.statements import Manifest
-from sealgate.uploads import Package
 
 _TYPE = "sealgate/outbox/v1"
 _DOCUMENT = "version.json"

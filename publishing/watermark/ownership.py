@@ -28,7 +28,7 @@ from publishing.watermark.key import SECRET_BYTES, Mark, WatermarkCode, Watermar
 from publishing.watermark.reading import THRESHOLD, FileWeights, detection_of, read_code, weights_of
 from publishing.watermark.records import MarkRecord, WeightSlot, read_slots, write_slots
 from publishing.watermark.second_reading import aligned_to
-from sealgate.auditing.entries import Entry, prove
+from sealgate.audit.entries import ProvedEntry, prove
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
@@ -97,7 +97,7 @@ class OwnershipProof:
             TlogProof.decode(fields.text(document["proof"], 1 << 16)),
         )
 
-    def check(self, log_vkey: str) -> Entry:
+    def check(self, log_vkey: str) -> ProvedEntry:
         """The entry, if it commits to this very mark and the log of `log_vkey` holds it.
 
         Raises Refusal: SIGNATURE_INVALID, LOG_INCONSISTENT for another log's checkpoint,
@@ -105,7 +105,7 @@ class OwnershipProof:
         """
         checkpoint = open_checkpoint(self.proof.checkpoint_note, log_vkey)
         prove(self.entry, self.proof.index, self.proof.hashes, checkpoint)
-        entry = Entry.read(self.proof.index, self.entry)
+        entry = ProvedEntry.read(self.proof.index, self.entry)
         named = (entry.event, entry.subject, entry.body.get("commitment"))
         if named != (_COMMITTED, f"models/{self.mark.key.model}", self.mark.commitment):
             raise Refusal(Reason.PROOF_INVALID, "the entry commits to another mark, or to none")

@@ -4,12 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from sealgate.cli.failures import HelpfulGroup
-from sealgate.cli.lists import list_options
+from sealgate.cli.context import connected, profile
+from sealgate.cli.errors import HelpfulGroup
+from sealgate.cli.options import list_options
 from sealgate.cli.output import json_option, show_fields, show_rows
-from sealgate.cli.people import connected, profile
-from sealgate.listing import every
-from sealgate.mutations import send
+from sealgate.remote.calls import list_all, send
 from sealgate.trust.times import format_time
 from sealgate.v1 import credential_pb2 as messages
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
@@ -63,7 +62,7 @@ def list_(ctx: click.Context, filter_: str, limit: int | None, as_json: bool) ->
     request = messages.ListApiKeysRequest(filter=filter_)
     with connected(profile(ctx, "admin")) as channel:
         method = CredentialServiceStub(channel).ListApiKeys
-        rows = [_row(entry) for entry in every(method, request, "api_keys", limit)]
+        rows = [_row(entry) for entry in list_all(method, request, "api_keys", limit)]
     show_rows(rows, _COLUMNS, as_json)
 
 

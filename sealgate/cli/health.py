@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from sealgate.checkup import textfile
-from sealgate.checkup.finding import UNASKED, Finding, State, exit_status
-from sealgate.checkup.run import Wanted, check
+from sealgate.cli.context import profile, profile_of
 from sealgate.cli.output import json_option, show_fields, show_rows
-from sealgate.cli.people import profile, profile_of
+from sealgate.health import findings
+from sealgate.health.check import HealthOptions, check
+from sealgate.health.findings import UNASKED, CheckState, HealthFinding, exit_status
 from sealgate.reasons import Refusal
 from sealgate.trust.policy import DEFAULT_ALIAS
 
@@ -83,7 +83,7 @@ def health(
     of both ends. The exit status is 0 where all is well, 1 where something is wrong, and 2 where
     something could not be asked (or the command was given wrongly).
     """
-    wanted = Wanted(tuple(map(_place, places)), rows, tolerance, timeout, days)
+    wanted = HealthOptions(tuple(map(_place, places)), rows, tolerance, timeout, days)
     with _nothing_asked():
         person = profile(ctx, "monitor")
         returns = profile_of(ctx, service) if service is not None else None
@@ -108,13 +108,13 @@ def _nothing_asked() -> Iterator[None]:
         raise _NothingAsked(said) from error
 
 
-def _written(file: Path, found: Sequence[Finding]) -> list[Finding]:
+def _written(file: Path, found: Sequence[HealthFinding]) -> list[HealthFinding]:
     """What is to be said of the file: nothing, once it is written. What was found stays found."""
     try:
-        textfile.write(file, found, time.time())
+        findings.write_textfile(file, found, time.time())
     except OSError as error:
         detail = f"cannot be written: {error.strerror}"
-        return [Finding("textfile", str(file), State.UNASKED, detail)]
+        return [HealthFinding("textfile", str(file), CheckState.UNASKED, detail)]
     return []
 
 
@@ -123,7 +123,7 @@ def _place(text: str) -> tuple[str, str]:
     return model, alias or DEFAULT_ALIAS
 
 
-def _show(found: Sequence[Finding], as_json: bool) -> None:
+def _show(found: Sequence[HealthFinding], as_json: bool) -> None:
     rows = [
         {"check": each.check, "subject": each.subject, "state": each.state.value}
         | {"detail": each.detail}

@@ -7,10 +7,10 @@ from typing import Any
 import click
 import numpy as np
 
-from sealgate.cli.alias import alias_option
+from sealgate.cli.context import profile
+from sealgate.cli.model_input import input_options, read_input
+from sealgate.cli.options import alias_option
 from sealgate.cli.output import json_option, show_rows
-from sealgate.cli.people import profile
-from sealgate.cli.rows import input_options, read_input
 from sealgate.client.connection import connect, options_of
 
 

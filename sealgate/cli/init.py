@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from sealgate.cli.context import state_folder
 from sealgate.cli.key import new_passphrase, passphrase_option
-from sealgate.cli.people import state_folder
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from sealgate.setup.installation import PEOPLE, Installation, Ports, check_new
 from sealgate.setup.tokens import mint_token
 

@@ -8,10 +8,9 @@ import click
 import grpc
 
 from sealgate.audit import Auditor
-from sealgate.cli.lines import json_lines_option, show_line
-from sealgate.cli.main import JoinedGroup
-from sealgate.cli.people import connected, profile
-from sealgate.cli.policy_chain import policy_history
+from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.main import PluginGroup
+from sealgate.cli.output import json_lines_option, show_line
 from sealgate.pack.export import log_folder
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Kind
@@ -21,7 +20,7 @@ from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1.log_pb2 import GetCheckpointRequest
 
 
-class LogGroup(JoinedGroup):
+class LogGroup(PluginGroup):
     joined_by = "sealgate.commands.log"
 
 

@@ -7,12 +7,12 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, e
 
 import click
 
-from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.errors import HelpfulGroup
 
 COMMANDS = "sealgate.commands"
 
 
-class JoinedGroup(HelpfulGroup):
+class PluginGroup(HelpfulGroup):
     """A group whose further commands are entry points of the group `joined_by`."""
 
     joined_by = COMMANDS
@@ -76,7 +76,7 @@ def _distribution() -> str:
 
 
 @click.group(
-    cls=JoinedGroup,
+    cls=PluginGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""
 \b

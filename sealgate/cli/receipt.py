@@ -4,11 +4,10 @@ from pathlib import Path
 
 import click
 
-from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.context import open_chain, policy_option, profile, read_chain
+from sealgate.cli.errors import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
-from sealgate.cli.people import profile
-from sealgate.cli.policy_chain import open_chain, policy_option, read_chain
-from sealgate.receipt_page import PagePins, receipt_page
+from sealgate.pages.receipt_page import PagePins, receipt_page
 from sealgate.trust.receipts import Receipt, verify_receipt
 
 

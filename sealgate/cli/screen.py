@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from sealgate.cli.main import JoinedGroup
+from sealgate.cli.context import connected, profile
+from sealgate.cli.main import PluginGroup
+from sealgate.cli.model_input import input_options, read_input
 from sealgate.cli.output import ask_secret
-from sealgate.cli.people import connected, profile
-from sealgate.cli.rows import input_options, read_input
-from sealgate.client.question import Question
+from sealgate.client.request import PreparedRequest
 from sealgate.reasons import Reason, Refusal
 from sealgate.signers import open_signer
 from sealgate.trust.statements import sign_statement
@@ -20,7 +20,7 @@ from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 
-class ScreenGroup(JoinedGroup):
+class ScreenGroup(PluginGroup):
     joined_by = "sealgate.commands.screen"
 
 
@@ -75,7 +75,7 @@ def allow(
         caller=caller,
         model=model,
         digest=digest,
-        input=Question.of(model, asked).input_digest,
+        input=PreparedRequest.of(model, asked).input_digest,
         person=person.name,
         reason=reason,
         issued=format_time(now),

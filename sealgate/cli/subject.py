@@ -4,13 +4,11 @@ from datetime import UTC, datetime
 
 import click
 
-from sealgate.auditing.reader import AuditReader
-from sealgate.cli.failures import HelpfulGroup
+from sealgate.audit.reader import AuditReader
+from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.errors import HelpfulGroup
 from sealgate.cli.output import json_option, show_rows
-from sealgate.cli.people import connected, profile
-from sealgate.cli.policy_chain import policy_history
-from sealgate.listing import every
-from sealgate.mutations import send
+from sealgate.remote.calls import list_all, send
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1 import log_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
@@ -40,7 +38,7 @@ def erase(ctx: click.Context, name: str, yes: bool, as_json: bool) -> None:
     with connected(person) as channel:
         policy = policy_history(person, channel)[-1]
         stub = LogServiceStub(channel)
-        for origin in every(stub.ListLogs, messages.ListLogsRequest(), "origins"):
+        for origin in list_all(stub.ListLogs, messages.ListLogsRequest(), "origins"):
             if policy.is_answer_log(origin):
                 request = messages.EraseSubjectRequest(origin=origin, subject=name)
                 found = send(stub.EraseSubject, request)

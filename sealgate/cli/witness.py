@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 
-from sealgate.cli.failures import HelpfulGroup
+from sealgate.cli.errors import HelpfulGroup
 from sealgate.cli.output import ask_secret
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
-from sealgate.witnessing.server import WitnessServer
-from sealgate.witnessing.service import Memory, Witness
-from sealgate.witnessing.settings import WitnessConfig
+from sealgate.witness.server import WitnessConfig, WitnessServer
+from sealgate.witness.service import Witness, WitnessMemory
 
 
 @click.group("witness", cls=HelpfulGroup)
@@ -74,7 +73,7 @@ def _server(settings: WitnessConfig, new: bool) -> WitnessServer:
     own = settings.witness
     signer = open_signer(own.key, ask_secret)
     try:
-        memory = Memory(own.database, create=new)
+        memory = WitnessMemory(own.database, create=new)
     except FileNotFoundError:
         raise ConfigError(
             f"[witness] database = {str(own.database)!r} is not there, or empty: with a key that "

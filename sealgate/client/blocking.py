@@ -8,9 +8,8 @@ from typing import Any, Self, TypeVar
 import grpc
 import numpy.typing as npt
 
-from sealgate.client.calls import calls_of
-from sealgate.client.exchange import Exchange, Pause, Rpc, Steps
-from sealgate.client.question import Answer, Question
+from sealgate.client.exchange import Exchange, Pause, Rpc, Steps, calls_of
+from sealgate.client.request import InferResult, PreparedRequest
 from sealgate.oip import grpc_service_pb2 as oip
 
 T = TypeVar("T")
@@ -36,16 +35,16 @@ class Client:
         *,
         timeout: float | None = None,
         **asked: Any,
-    ) -> Answer:
-        """Asks `model`; `asked` is the rest of `Question.of`: version, alias, outputs, subject,
-        allowance, id.
+    ) -> InferResult:
+        """Asks `model`; `asked` is the rest of `PreparedRequest.of`: version, alias, outputs,
+        subject, allowance, id.
 
         Raises Refusal with the gateway's reason or, where what came back does not hold, with ours;
         see `Exchange`.
         """
-        return self.ask(Question.of(model, inputs, **asked), timeout)
+        return self.ask(PreparedRequest.of(model, inputs, **asked), timeout)
 
-    def ask(self, question: Question, timeout: float | None = None) -> Answer:
+    def ask(self, question: PreparedRequest, timeout: float | None = None) -> InferResult:
         """Asks a question that may have been built elsewhere. Raises like `infer`."""
         return self._run(self._exchange.ask(question, self._seconds(timeout)))
 

@@ -6,14 +6,14 @@ from typing import Required, TypedDict, Unpack
 
 import grpc
 
+from sealgate.client.aio import AioClient
 from sealgate.client.blocking import Client
-from sealgate.client.check import Roots
-from sealgate.client.exchange import Caller, Exchange
-from sealgate.client.retries import Retries
-from sealgate.client.tasks import AioClient
-from sealgate.client.witness import Witness
-from sealgate.client.witness_file import WitnessFile
-from sealgate.remote import CHANNEL_OPTIONS, Access, Profile
+from sealgate.client.consistency import ClientMemoryFile, ConsistencyChecker
+from sealgate.client.exchange import CallerIdentity, Exchange
+from sealgate.client.receipt_check import PinnedRoots
+from sealgate.remote import Access, Profile
+from sealgate.remote.calls import Retries
+from sealgate.remote.connection import CHANNEL_OPTIONS
 
 # PEM, or the path of a file that holds it.
 Pem = bytes | str | Path
@@ -104,9 +104,9 @@ def _exchange(access: Access, options: Options) -> Exchange:
     pems = [(_bytes(key) or b"").decode() for key in options["root_keys"]]
     file = options.get("witness")
     return Exchange(
-        Roots.of(pems, options["root_threshold"]),
-        Caller(options.get("principal"), access.identities),
-        Witness(WitnessFile(Path(file)) if file is not None else None),
+        PinnedRoots.of(pems, options["root_threshold"]),
+        CallerIdentity(options.get("principal"), access.identities),
+        ConsistencyChecker(ClientMemoryFile(Path(file)) if file is not None else None),
         options.get("retries", Retries()),
         takes_v1=options.get("unsafe_v1_receipts", False),
     )

@@ -23,23 +23,26 @@ from typing import Any, TypeVar
 
 import grpc
 
-from sealgate.client.check import (
+from sealgate.client.consistency import ConsistencyChecker, Gap, SeenCheckpoint
+from sealgate.client.receipt_check import (
     ANSWERED,
     INFER,
-    Expected,
+    ExpectedReceipt,
+    PinnedRoots,
     PolicyView,
-    Roots,
     check_receipt,
 )
-from sealgate.client.question import Answer, Attempt, Question
-from sealgate.client.refused import CheckedReceipt, GatewayRefusal, receipt_in, refusal_of
-from sealgate.client.retries import Retries
-from sealgate.client.witness import Gap, Sighting, Witness
+from sealgate.client.request import InferResult, PreparedRequest, RequestAttempt
 from sealgate.oip import grpc_service_pb2 as oip
+from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, Refusal
+from sealgate.remote.calls import Retries
+from sealgate.remote.errors import CheckedReceipt, GatewayRefusal, receipt_in, refusal_of
 from sealgate.tensors import read_outputs
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.v1 import log_pb2, registry_pb2
+from sealgate.v1.log_pb2_grpc import LogServiceStub
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 # A withdrawn log key is noticed after this time at the latest.
 _POLICY_SECONDS = 300.0
@@ -78,7 +81,7 @@ Steps = Generator[Rpc | Pause, Any, T]
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class CallerIdentity:
     """Who asks: a name of the policy's, or the identities that the credentials stand for."""
 
     principal: str | None
@@ -94,9 +97,9 @@ class Exchange:
 
     def __init__(
         self,
-        roots: Roots,
-        caller: Caller,
-        witness: Witness,
+        roots: PinnedRoots,
+        caller: CallerIdentity,
+        witness: ConsistencyChecker,
         retries: Retries,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -121,7 +124,7 @@ class Exchange:
         self._principal = ""
         self._stale_at = 0.0
 
-    def ask(self, question: Question, seconds: float) -> Steps[Answer]:
+    def ask(self, question: PreparedRequest, seconds: float) -> Steps[InferResult]:
         """Raises Refusal: GatewayRefusal, LogFork, and the reasons of `check`; see above."""
         ends = self._monotonic() + seconds
         attempt = 0
@@ -129,7 +132,7 @@ class Exchange:
             attempt += 1
             yield from self._current_policy(ends)  # 1
             request = question.with_nonce("" if self._takes_v1 else self._nonce())
-            sent = Attempt(question, request, self.witness.sizes(), self._now())  # 2
+            sent = RequestAttempt(question, request, self.witness.sizes(), self._now())  # 2
             try:
                 response = yield self._rpc("ModelInfer", request, ends)  # 3
             except grpc.RpcError as error:
@@ -157,7 +160,7 @@ class Exchange:
             request = log_pb2.GetCheckpointRequest(origin=origin)
             note = (yield from self._read("GetCheckpoint", request, ends)).note
             checkpoint = open_checkpoint(note, view.newest.log_key(origin))
-            yield from self._witness(Sighting(checkpoint, note), ends)
+            yield from self._witness(SeenCheckpoint(checkpoint, note), ends)
             found[origin] = checkpoint.size
         return found
 
@@ -171,8 +174,8 @@ class Exchange:
             request.page_token = page.next_page_token
 
     def _answer(
-        self, attempt: Attempt, response: oip.ModelInferResponse, ends: float
-    ) -> Steps[Answer]:
+        self, attempt: RequestAttempt, response: oip.ModelInferResponse, ends: float
+    ) -> Steps[InferResult]:
         request, question = attempt.request, attempt.question
         data = response.parameters["receipt"].string_param.encode()
         if not data:
@@ -188,7 +191,7 @@ class Exchange:
             "output": (question.digest_of_outputs(outputs),),
         }
         receipt = yield from self._accept(data, attempt, values, ends)
-        return Answer(
+        return InferResult(
             {name: tensor.data for name, tensor in outputs.items()},
             request.model_name,
             int(receipt.fields["version"]),
@@ -197,7 +200,7 @@ class Exchange:
         )
 
     def _refusal(
-        self, attempt: Attempt, error: grpc.RpcError, ends: float
+        self, attempt: RequestAttempt, error: grpc.RpcError, ends: float
     ) -> Steps[GatewayRefusal]:
         refusal = refusal_of(error)
         data = receipt_in(error)
@@ -213,14 +216,18 @@ class Exchange:
         return refusal
 
     def _accept(
-        self, data: bytes, attempt: Attempt, values: Mapping[str, Collection[str]], ends: float
+        self,
+        data: bytes,
+        attempt: RequestAttempt,
+        values: Mapping[str, Collection[str]],
+        ends: float,
     ) -> Steps[CheckedReceipt]:
         """Steps 4 and 5, under a newer policy where the one in hand does not do."""
         until, known = self._now(), {**attempt.values(), **values}
         for last in (False, True):
             view = yield from self._current_policy(ends)
             told = {"principal": (self._principal,), "method": (INFER,), **known}
-            expected = Expected(told, attempt.since, until, self._takes_v1)
+            expected = ExpectedReceipt(told, attempt.since, until, self._takes_v1)
             try:
                 receipt, seen = check_receipt(data, view, expected)
                 break
@@ -233,7 +240,7 @@ class Exchange:
             raise Refusal(Reason.RECEIPT_MISMATCH, "it was recorded for another call")
         return receipt
 
-    def _witness(self, seen: Sighting, ends: float) -> Steps[None]:
+    def _witness(self, seen: SeenCheckpoint, ends: float) -> Steps[None]:
         while (gap := self.witness.gap(seen)) is not None:
             hashes = yield from self._consistency(gap, ends)
             if self.witness.close(seen, gap, hashes):
@@ -289,3 +296,17 @@ class Exchange:
         if remaining <= 0:
             raise Refusal(Reason.DEADLINE_TOO_SHORT)
         return Rpc(method, request, remaining)
+
+
+def calls_of(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Callable[..., Any]]:
+    """Each call takes a request and `timeout`; on a channel of grpc.aio it is to be awaited."""
+    stubs: dict[Any, tuple[str, ...]] = {
+        GRPCInferenceServiceStub: ("ModelInfer", "ModelReady", "ModelMetadata"),
+        RegistryServiceStub: ("GetPolicy",),
+        LogServiceStub: ("ListLogs", "GetCheckpoint", "GetConsistencyProof"),
+    }
+    return {
+        method: getattr(stub(channel), method)
+        for stub, methods in stubs.items()
+        for method in methods
+    }

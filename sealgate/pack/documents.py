@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sealgate.pack.folder import Writer
+from sealgate.pack.folder import FolderWriter
 from sealgate.reasons import Reason, Refusal
 from sealgate.signed_version import SignedVersion
 from sealgate.trust import canonical
@@ -39,7 +39,7 @@ _ROLES: Mapping[type[Statement], tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PackRecord:
     """An entry of the registry's log, `subject` in its parts, and documents by their digests."""
 
     index: int
@@ -51,7 +51,7 @@ class Record:
     documents: Mapping[str, bytes]
 
     @classmethod
-    def of(cls, entry: ProvenEntry) -> "Record":
+    def of(cls, entry: ProvenEntry) -> "PackRecord":
         leaf = json.loads(entry.leaf)
         return cls(
             index=entry.index,
@@ -77,7 +77,9 @@ class Documents:
     whose files belong to what was written.
     """
 
-    def __init__(self, policies: Sequence[Policy], models: Collection[str], writer: Writer) -> None:
+    def __init__(
+        self, policies: Sequence[Policy], models: Collection[str], writer: FolderWriter
+    ) -> None:
         self._policies = policies
         self._wanted = frozenset(models)
         self._writer = writer
@@ -85,7 +87,7 @@ class Documents:
         self.models: set[str] = set()
         self.versions: list[SignedVersion] = []
 
-    def write(self, record: Record) -> None:
+    def write(self, record: PackRecord) -> None:
         """Write what belongs to a record.
 
         Raises Refusal: DIGEST_MISMATCH where the registry has something else; reasons of
@@ -107,11 +109,11 @@ class Documents:
         if write is not None and not (self._wanted and other):
             write(record)
 
-    def _write_policy(self, record: Record) -> None:
+    def _write_policy(self, record: PackRecord) -> None:
         data = record.document(record.body["envelope"])
         self._writer.write(Path("policies", f"{int(record.subject[1])}.dsse.json"), data)
 
-    def _write_version(self, record: Record) -> None:
+    def _write_version(self, record: PackRecord) -> None:
         place = _place(record, "versions", str(int(record.subject[3])))
         manifest = record.document(record.body["manifest"])
         signature = record.document(record.body["signature"])
@@ -131,20 +133,20 @@ class Documents:
                 self._writer.write(place / _PLAIN[item.kind], canonical.encode(item.body))
         self.versions.append(signed)
 
-    def _write_revocation(self, record: Record) -> None:
+    def _write_revocation(self, record: PackRecord) -> None:
         data = record.document(record.body["envelope"])
         self._open(data, types.Revocation)
         place = _place(record, "revocations", f"{int(record.subject[3])}.dsse.json")
         self._writer.write(place, data)
 
-    def _write_proposal(self, record: Record) -> None:
+    def _write_proposal(self, record: PackRecord) -> None:
         data = record.document(record.body["envelope"])
         self._open(data, types.Proposal)
         digest = record.body["proposal"]
         self._proposals[digest] = _place(record, "proposals", raw(digest).hex())
         self._writer.write(self._proposals[digest] / "proposal.dsse.json", data)
 
-    def _write_approval(self, record: Record) -> None:
+    def _write_approval(self, record: PackRecord) -> None:
         place = self._proposals.get(record.subject[1])
         # Else it is of a model that is not wanted.
         if place is not None:
@@ -152,7 +154,7 @@ class Documents:
             approval = self._open(data, types.Approval)
             self._writer.write(place / "approvals" / f"{approval.approver}.dsse.json", data)
 
-    def _write_pointer(self, record: Record) -> None:
+    def _write_pointer(self, record: PackRecord) -> None:
         data = record.document(record.body["bundle"])
         pointer = PointerBundle.decode(data).pointer.encode()
         self._open(pointer, types.Pointer)
@@ -161,19 +163,19 @@ class Documents:
         self._writer.write(place / "bundle.json", data)
         self._writer.write(place / "pointer.dsse.json", pointer)
 
-    def _write_allowance(self, record: Record) -> None:
+    def _write_allowance(self, record: PackRecord) -> None:
         data = record.document(record.body["envelope"])
         self._open(data, Allowance)
         name = f"{raw(record.body['allowance']).hex()}.dsse.json"
         self._writer.write(_place(record, "allowances", name), data)
 
-    def _write_drift(self, record: Record) -> None:
+    def _write_drift(self, record: PackRecord) -> None:
         """When, and on what evidence, the bound of a version's screening was withdrawn."""
         place = _place(record, "versions", str(int(record.subject[3])))
         told = {"time": record.time, **record.body}
         self._writer.write(place / "screening-withdrawn.json", canonical.encode(told))
 
-    def _write_attached(self, record: Record) -> None:
+    def _write_attached(self, record: PackRecord) -> None:
         """Evidence that came after the version, by its digest: one person may attach several."""
         data = record.document(record.body["envelope"])
         item = self._open(data, types.Evidence, ATTACHERS)
@@ -186,5 +188,5 @@ class Documents:
         return open_under(Envelope.decode(data), kind, self._policies, roles or _ROLES[kind])
 
 
-def _place(record: Record, *parts: str) -> Path:
+def _place(record: PackRecord, *parts: str) -> Path:
     return Path("models", check_name(record.subject[1], Reason.NAME_MALFORMED), *parts)

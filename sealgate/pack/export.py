@@ -15,9 +15,9 @@ from pathlib import Path
 import grpc
 
 from sealgate.audit import Auditor
-from sealgate.auditing.told import Told, last_anchor, log_keys, named_logs
-from sealgate.pack.documents import Documents, Record
-from sealgate.pack.folder import Writer, new_folder
+from sealgate.audit.answer_logs import AnswerLogHistory, last_anchor, log_keys, named_logs
+from sealgate.pack.documents import Documents, PackRecord
+from sealgate.pack.folder import FolderWriter, new_folder
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
@@ -101,7 +101,7 @@ class _Logs:
         self,
         channel: grpc.Channel,
         policies: Sequence[Policy],
-        writer: Writer,
+        writer: FolderWriter,
         progress: Progress,
     ) -> None:
         self.sizes: dict[str, int] = {}
@@ -111,7 +111,7 @@ class _Logs:
         self._policies = policies
         self._writer = writer
         self._progress = progress
-        self._told = Told()
+        self._told = AnswerLogHistory()
 
     def write(self, documents: Documents) -> None:
         policy = self._policies[-1]
@@ -152,24 +152,24 @@ class _Logs:
         for part in AuditServiceStub(self._channel).StreamRecords(request):
             for entry in part.entries:
                 self._told.visit(entry.index, entry.leaf)
-                documents.write(Record.of(entry))
+                documents.write(PackRecord.of(entry))
             yield [entry.leaf for entry in part.entries]
 
 
-def _write_files(registry: RegistryServiceStub, documents: Documents, writer: Writer) -> None:
+def _write_files(registry: RegistryServiceStub, documents: Documents, writer: FolderWriter) -> None:
     for signed in documents.versions:
         for file in signed.manifest.files:
             chunks = signed.chunks(registry, file)
             writer.stream(Path(signed.name, "files", file.path), chunks, file.size)
 
 
-def _write_keys(policies: Sequence[Policy], writer: Writer) -> None:
+def _write_keys(policies: Sequence[Policy], writer: FolderWriter) -> None:
     keys = {keyid: key for policy in policies for keyid, key in policy.keys.items()}
     for keyid, key in keys.items():
         writer.write(Path("keys", f"{keyid}.pem"), key.pem.encode())
 
 
-def _write_instructions(writer: Writer) -> None:
+def _write_instructions(writer: FolderWriter) -> None:
     checks = files("sealgate.pack") / "check"
     for resource in sorted(checks.iterdir(), key=lambda item: item.name):
         if resource.is_file():
@@ -178,7 +178,7 @@ def _write_instructions(writer: Writer) -> None:
 
 
 def _write_label(
-    writer: Writer, created: str, models: Sequence[str], with_files: bool, logs: _Logs
+    writer: FolderWriter, created: str, models: Sequence[str], with_files: bool, logs: _Logs
 ) -> None:
     label = {
         "type": TYPE,

@@ -12,7 +12,7 @@ SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
 
 
-class Writer:
+class FolderWriter:
     """Writes files into a folder that is not in its place yet.
 
     `progress` is told of each file, and of how many of how many bytes of it are there.
@@ -44,7 +44,7 @@ class Writer:
 
 
 @contextmanager
-def new_folder(place: Path, progress: Callable[[str, int, int], None]) -> Iterator[Writer]:
+def new_folder(place: Path, progress: Callable[[str, int, int], None]) -> Iterator[FolderWriter]:
     """A writer whose folder gets to `place` when the block ends well, and else vanishes.
 
     Raises FileExistsError where there is something already.
@@ -55,7 +55,7 @@ def new_folder(place: Path, progress: Callable[[str, int, int], None]) -> Iterat
     beside = place.absolute().with_name(f".{place.name}.{secrets.token_hex(8)}.unfinished")
     beside.mkdir()
     try:
-        yield Writer(beside, progress)
+        yield FolderWriter(beside, progress)
         os.sync()
         # Fails where somebody else has put something there meanwhile that is not an empty folder.
         beside.rename(place)

@@ -1,0 +1,1 @@
+"""A first installation on one machine: keys, certificates, policy and configuration files."""

@@ -24,7 +24,7 @@ class Certificate:
     key: bytes
 
 
-class Authority:
+class CertificateAuthority:
     """A certificate authority of one installation; its key may be thrown away after use."""
 
     def __init__(self, name: str, now: datetime, lifetime: timedelta) -> None:

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sealgate.setup import gateway
-from sealgate.setup.certificates import Authority
-from sealgate.setup.engine import CLIENT, SERVER, EnginePlace
-from sealgate.setup.engine import NAME as ENGINE
+from sealgate.setup import configuration
+from sealgate.setup.certificates import CertificateAuthority
+from sealgate.setup.configuration import CLIENT, SERVER, EnginePlace
+from sealgate.setup.configuration import NAME as ENGINE
 from sealgate.setup.tokens import ISSUER, key_set, mint_token, new_issuer_key
 from sealgate.trust import canonical, dsse
 from sealgate.trust.keys import ECDSA_P256, ED25519, PrivateKey, write_private_file
@@ -41,7 +41,7 @@ _EVIDENCE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class InstalledPerson:
     name: str
     role: str
     by_token: bool = False
@@ -49,13 +49,13 @@ class Person:
 
 
 PEOPLE = (
-    Person("publisher", "publisher"),
-    Person("approver-1", "approver"),
-    Person("approver-2", "approver"),
-    Person("admin", "admin"),
-    Person("auditor", "auditor"),
-    Person("client", "client", by_token=True),
-    Person("monitor", "monitor", also="client"),
+    InstalledPerson("publisher", "publisher"),
+    InstalledPerson("approver-1", "approver"),
+    InstalledPerson("approver-2", "approver"),
+    InstalledPerson("admin", "admin"),
+    InstalledPerson("auditor", "auditor"),
+    InstalledPerson("client", "client", by_token=True),
+    InstalledPerson("monitor", "monitor", also="client"),
 )
 
 
@@ -136,9 +136,9 @@ class Installation:
             self._engine_room(self._engine)
         self._write("gateway.toml", configuration.encode())
 
-    def _certificates(self) -> Authority:
-        servers = Authority(f"{self._name} servers", self._now, _LIFETIME)
-        callers = Authority(f"{self._name} callers", self._now, _LIFETIME)
+    def _certificates(self) -> CertificateAuthority:
+        servers = CertificateAuthority(f"{self._name} servers", self._now, _LIFETIME)
+        callers = CertificateAuthority(f"{self._name} callers", self._now, _LIFETIME)
         server = servers.server("gateway", ("localhost", "127.0.0.1", "::1"))
         self._write("tls/servers.pem", servers.pem)
         self._write("tls/callers.pem", callers.pem)
@@ -146,7 +146,9 @@ class Installation:
         self._write("tls/gateway.key", server.key)
         return callers
 
-    def _person(self, person: Person, callers: Authority, issuer_key: bytes) -> None:
+    def _person(
+        self, person: InstalledPerson, callers: CertificateAuthority, issuer_key: bytes
+    ) -> None:
         home = f"people/{person.name}"
         keys = self._people_keys[person.name] = []
         settings = {"name": person.name, "server_authority": "../../tls/servers.pem"}
@@ -226,7 +228,7 @@ class Installation:
         self._write("engine.toml", place.configuration(root_keys, _ROOT_THRESHOLD).encode())
         if place.address:
             # Each is pinned by the other end, so who signed them does not matter.
-            authority = Authority(f"{self._name} engine", self._now, _LIFETIME)
+            authority = CertificateAuthority(f"{self._name} engine", self._now, _LIFETIME)
             server = authority.server(ENGINE, (ENGINE, place.host))
             for path, made in ((SERVER, server), (CLIENT, authority.caller("gateway"))):
                 self._write(f"{path}.pem", made.certificate)
@@ -235,7 +237,7 @@ class Installation:
             (self._folder / folder).mkdir(mode=0o700)
 
     def _configuration(self) -> str:
-        return gateway.configuration(
+        return configuration.configuration(
             self._ports.tls,
             self._ports.mutual,
             (self._origin("registry"), self._origin("answers")),

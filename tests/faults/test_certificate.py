@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from tests.support.callers import Callers, newcomer
 from tests.support.fault_report import hold, watched
 from tests.support.site import Site, until
@@ -19,7 +19,7 @@ _HOSTS = ("localhost", "127.0.0.1")
 
 def serve(site: Site, lifetime: timedelta) -> None:
     """Have the gateway show a new certificate, whose authority everybody trusts."""
-    authority = Authority("renewed", datetime.now(UTC), lifetime)
+    authority = CertificateAuthority("renewed", datetime.now(UTC), lifetime)
     made = authority.server("gateway", _HOSTS)
     tls = site.house.state / "tls"
     put(tls / "servers.pem", (tls / "servers.pem").read_bytes() + authority.pem)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.support.callers import Callers
 from tests.support.engine_process import EngineProcess
 from tests.support.fault_report import hold, watched

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.auth.key_sets import KeySet
 from gateway.auth.tokens import Issuer, TokenVerifier
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from sealgate.trust.keys.certificate_identity import certificate_identity
 from tests.fuzz.harness import Harness, chosen
 from tests.support import issuer
@@ -85,7 +85,7 @@ def _parse_certificate(data: bytes) -> None:
 
 
 def _certificates() -> Iterator[bytes]:
-    authority = Authority("callers", datetime.now(UTC), timedelta(days=1))
+    authority = CertificateAuthority("callers", datetime.now(UTC), timedelta(days=1))
     for made in (
         authority.caller("alice"),
         authority.caller("alice", "spiffe://example.org/alice"),

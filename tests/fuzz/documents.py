@@ -34,7 +34,7 @@ from sealgate.trust.transparency.tiles import (
     inclusion_proofs,
     partial_width,
 )
-from sealgate.witnessing.request import AddCheckpoint
+from sealgate.witness.request import AddCheckpoint
 from tests.fuzz.harness import Harness, canonical_form, chosen
 from tests.support import receipts, vectors
 from tests.support.allowances import an_allowance
@@ -239,7 +239,7 @@ HARNESSES = (
         "witness-requests",
         _parse_witness_request,
         _witness_requests,
-        ("sealgate.witnessing.request",),
+        ("sealgate.witness.request",),
     ),
     Harness("tiles", _parse_tiles, _tiles, (f"{_TRUST}.tiles", f"{_TRUST}.frontier")),
     Harness("manifests", _parse_manifest, _manifests, (f"{_TRUST}.manifest", f"{_TRUST}.oms")),

@@ -23,7 +23,7 @@ from inference.text.tokenizer import TextTokenizer
 from registry.byte_sources import MemoryBytes
 from registry.formats import check_file
 from registry.tensor_headers import check_header
-from sealgate.checkup.rows import GoldenRows
+from sealgate.health.golden_inputs import GoldenRows
 from tests.fuzz.harness import Harness, canonical_form, chosen
 from tests.support.text_models import FOLDER as LETTERS
 from tests.support.text_models import RULES
@@ -181,7 +181,12 @@ HARNESSES = (
         ("registry.tensor_headers",),
         (ValueError,),
     ),
-    Harness("golden", _parse_golden, _golden, ("inference.model.golden", "sealgate.checkup.rows")),
+    Harness(
+        "golden",
+        _parse_golden,
+        _golden,
+        ("inference.model.golden", "sealgate.health.golden_inputs"),
+    ),
     Harness("onnx", _parse_onnx, _onnx, ("registry.onnx_file", "registry.protobuf_limits")),
     Harness(
         "json", _parse_json, lambda: (b'{"a":[1,2.5,"x",null,true]}',), ("registry.json_text",)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.support.engine_process import EngineProcess
 from tests.support.house import House
 

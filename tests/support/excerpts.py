@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from registry.audit_trail import Excerpt as Shown
-from sealgate.auditing.entries import Entry, Excerpt, prove
+from registry.audit_trail import RegistryExcerpt as Shown
+from sealgate.audit.entries import ProvedEntry, RegistryExcerpt, prove
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import verify_freshness
 from sealgate.trust.transparency import open_checkpoint
@@ -14,17 +14,17 @@ from tests.support.bureau import Bureau
 MINUTE = timedelta(minutes=1)
 
 
-def opened(bureau: Bureau, shown: Shown) -> Excerpt:
+def opened(bureau: Bureau, shown: Shown) -> RegistryExcerpt:
     """What a client makes of an excerpt: everything is checked."""
     checkpoint = open_checkpoint(shown.note, bureau.policy.registry_log)
     freshness = verify_freshness(Envelope.decode(shown.freshness), bureau.policy, bureau.now)
     for entry in shown.entries:
         prove(entry.leaf, entry.index, entry.hashes, checkpoint)
-    entries = tuple(Entry.read(e.index, e.leaf, e.documents) for e in shown.entries)
-    return Excerpt(checkpoint, freshness, entries)
+    entries = tuple(ProvedEntry.read(e.index, e.leaf, e.documents) for e in shown.entries)
+    return RegistryExcerpt(checkpoint, freshness, entries)
 
 
-def without(shown: Shown, drop: Callable[[Entry], bool]) -> Shown:
+def without(shown: Shown, drop: Callable[[ProvedEntry], bool]) -> Shown:
     """The same, but for the entries that are to be withheld."""
-    kept = [e for e in shown.entries if not drop(Entry.read(e.index, e.leaf, e.documents))]
+    kept = [e for e in shown.entries if not drop(ProvedEntry.read(e.index, e.leaf, e.documents))]
     return replace(shown, entries=tuple(kept))

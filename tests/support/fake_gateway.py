@@ -14,15 +14,15 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from sealgate.client.check import Roots
-from sealgate.client.exchange import Caller, Exchange, Pause, Rpc, Steps
-from sealgate.client.question import Question, digest_of
-from sealgate.client.retries import Retries
-from sealgate.client.witness import Witness
+from sealgate.client.consistency import ConsistencyChecker
+from sealgate.client.exchange import CallerIdentity, Exchange, Pause, Rpc, Steps
+from sealgate.client.receipt_check import PinnedRoots
+from sealgate.client.request import PreparedRequest, digest_of
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.parameters import parameters_digest
 from sealgate.reasons import Reason
 from sealgate.remote import RECEIPT_METADATA
+from sealgate.remote.calls import Retries
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt, answer_entry
@@ -36,7 +36,7 @@ from tests.support.people import ANSWER_LOG, NOW, key, make_policy, sign_policy
 from tests.support.tile_store import TileStore
 
 NONCE = "AAECAwQFBgcICQoLDA0ODw"
-QUESTION = Question.of("digits", {"x": np.zeros((1, 4), np.float32)}, id="7")
+QUESTION = PreparedRequest.of("digits", {"x": np.zeros((1, 4), np.float32)}, id="7")
 
 
 class Failed(grpc.RpcError, grpc.Call):
@@ -206,9 +206,9 @@ class Room:
         self.gateway = FakeGateway(lambda: self.now)
         roots = [key(f"root-{n}").public.pem for n in range(3)]
         self.exchange = Exchange(
-            settings.get("roots", Roots.of(roots, 2)),
-            settings.get("caller", Caller(None, lambda: ("mtls:carla",))),
-            settings.get("witness", Witness()),
+            settings.get("roots", PinnedRoots.of(roots, 2)),
+            settings.get("caller", CallerIdentity(None, lambda: ("mtls:carla",))),
+            settings.get("witness", ConsistencyChecker()),
             settings.get("retries", Retries()),
             now=lambda: self.now,
             monotonic=lambda: self.elapsed,

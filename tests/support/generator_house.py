@@ -12,7 +12,7 @@ import pytest
 from generation.config import GeneratorConfig
 from generation.serving import generator_server
 from inference.server.server import EngineServer
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from sealgate.trust.receipts.answer_entry import FIELDS
 from tests.support.house import House
 from tests.support.tiny_decoder import prompts

@@ -33,7 +33,7 @@ from sealgate.governance import Governance
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Profile, connect, reason_of
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from sealgate.setup.installation import Installation, Ports
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2 import Proposal

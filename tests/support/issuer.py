@@ -15,7 +15,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 
 ISSUER, AUDIENCE = "https://issuer.example", "sealgate"
 P256 = ec.generate_private_key(ec.SECP256R1())
@@ -73,7 +73,7 @@ class IssuerServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def _wrap(self, folder: Path) -> None:
-        authority = Authority("issuers", datetime.now(UTC), timedelta(days=1))
+        authority = CertificateAuthority("issuers", datetime.now(UTC), timedelta(days=1))
         server = authority.server("issuer", ("127.0.0.1",))
         self.authority.write_bytes(authority.pem)
         (folder / "issuer.pem").write_bytes(server.certificate)

@@ -9,10 +9,10 @@ from safetensors.numpy import save
 
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
+from sealgate.remote.uploads import Package
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.statements import Manifest, oms
-from sealgate.uploads import Package
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import House
 

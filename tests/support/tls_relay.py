@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 
 from sealgate.oip import grpc_service_pb2 as oip
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from tests.support.house import House
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -32,7 +32,7 @@ class TlsRelay(grpc.GenericRpcHandler):
         profile = house.profile("client")
         credentials = grpc.ssl_channel_credentials(profile.server_authority.read_bytes())
         self._channel = grpc.secure_channel(profile.endpoint, credentials)
-        authority = Authority("relay", datetime.now(UTC), timedelta(days=1))
+        authority = CertificateAuthority("relay", datetime.now(UTC), timedelta(days=1))
         server = authority.server("localhost", ("localhost", "127.0.0.1"))
         self.authority = authority.pem
         self._server = grpc.server(ThreadPoolExecutor(4), handlers=[self])

@@ -166,11 +166,13 @@ def doors() -> None:
     from flwr.supernode.fleet_http_client import FleetHttpClient
     from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-    from sealgate.setup.certificates import Authority
+    from sealgate.setup.certificates import CertificateAuthority
 
     known, strange, second = (ec.generate_private_key(ec.SECP384R1()) for _ in range(3))
     public = {key: public_key_to_bytes(key.public_key()) for key in (known, strange, second)}
-    authority, other = (Authority(name, datetime.now(UTC), timedelta(1)) for name in "ab")
+    authority, other = (
+        CertificateAuthority(name, datetime.now(UTC), timedelta(1)) for name in "ab"
+    )
     own = authority.server("server", ("127.0.0.1",))
     found: dict[str, Any] = {}
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.witnesses.client import WitnessSettings
-from sealgate.witnessing.server import WitnessServer
-from sealgate.witnessing.service import Memory, Witness
+from sealgate.witness.server import WitnessServer
+from sealgate.witness.service import Witness, WitnessMemory
 from tests.support.people import key
 
 
@@ -21,7 +21,7 @@ def serving_witness(
     port: int = 0,
 ) -> Iterator[WitnessSettings]:
     """Serve a witness for logs, given as verifier keys by origin; yield how to reach it."""
-    memory = Memory(database, create=not database.exists())
+    memory = WitnessMemory(database, create=not database.exists())
     witness = Witness(name, key(who), logs, memory, time.time)
     server = WitnessServer("127.0.0.1", port, witness)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))

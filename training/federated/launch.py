@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from safetensors.numpy import save
 
 from sealgate.reasons import Reason, Refusal
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from training.data.run_files import Weights, read_weights, write_weights, write_whole
 
 SERVER = ("-m", "training.federated.server")
@@ -59,7 +59,7 @@ class ProcessFolders:
     ) -> None:
         """Write everything but the server's address. Raises STORAGE_FULL."""
         self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        authority = Authority("sealgate federate", datetime.now(UTC), _LIFETIME)
+        authority = CertificateAuthority("sealgate federate", datetime.now(UTC), _LIFETIME)
         own = authority.server("server", (_LOOPBACK,))
         write_whole(self.server / "recipe.toml", recipe)
         write_whole(self.server / "server.pem", own.certificate)

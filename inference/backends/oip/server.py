@@ -13,7 +13,7 @@ from sealgate.files import read_regular_file
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import CHANNEL_OPTIONS
+from sealgate.remote.connection import CHANNEL_OPTIONS
 from sealgate.settings import ConfigError, is_loopback
 
 _FIELDS = frozenset({"model", "version"})

@@ -10,8 +10,8 @@ import grpc
 
 from inference.observability import tracing
 from inference.server import tls, unix_sockets
-from sealgate.call_details import CallDetails
-from sealgate.file_stamps import Stamps, stamps
+from sealgate.files import Stamps, stamps
+from sealgate.remote.connection import CallDetails
 from sealgate.settings import ConfigError
 
 

@@ -5,7 +5,7 @@ engine follows it and none objects. An engine that is unreachable, or that canno
 is left out and rejoins by itself.
 
 If an engine does not answer, another one is asked. The first may still have run and counted the
-request, so the entry records how many engines were asked: see `sealgate.auditing.completeness`.
+request, so the entry records how many engines were asked: see `sealgate.audit.completeness`.
 """
 
 import logging

@@ -5,9 +5,9 @@ from datetime import datetime
 import pytest
 
 from registry.records import VersionRecord
-from sealgate.auditing.as_of import Standing, standings
-from sealgate.auditing.entries import Entry
-from sealgate.auditing.reach import of_key, of_version
+from sealgate.audit.as_of import LivePointer, live_pointers
+from sealgate.audit.blast_radius import of_key, of_version
+from sealgate.audit.entries import ProvedEntry
 from sealgate.reasons import Reason
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau
@@ -15,16 +15,16 @@ from tests.support.excerpts import MINUTE, opened, without
 from tests.support.people import ANSWER_LOG, NOW, key, p256_key, refused
 
 
-def live(bureau: Bureau, moment: datetime, model: str = "") -> tuple[Standing, ...]:
+def live(bureau: Bureau, moment: datetime, model: str = "") -> tuple[LivePointer, ...]:
     text = format_time(moment)
     shown = bureau.registry.audit_trail.live_at(text, model)
-    return standings(opened(bureau, shown), text, model)
+    return live_pointers(opened(bureau, shown), text, model)
 
 
-def records(bureau: Bureau) -> list[Entry]:
+def records(bureau: Bureau) -> list[ProvedEntry]:
     log = bureau.registry.log
     blocks = bureau.registry.audit_trail.records(0, log.size())
-    return [Entry.read(e.index, e.leaf, e.documents) for block in blocks for e in block]
+    return [ProvedEntry.read(e.index, e.leaf, e.documents) for block in blocks for e in block]
 
 
 @pytest.mark.usefixtures("history")
@@ -71,7 +71,7 @@ def test_a_move_that_is_withheld(bureau: Bureau, sequence: int) -> None:
     shown = bureau.registry.audit_trail.live_at(text)
     shown = without(shown, lambda entry: entry.body.get("sequence") == sequence)
     with refused(Reason.LOG_INCONSISTENT):
-        standings(opened(bureau, shown), text)
+        live_pointers(opened(bureau, shown), text)
 
 
 def test_a_revocation_that_is_withheld(bureau: Bureau) -> None:
@@ -82,7 +82,7 @@ def test_a_revocation_that_is_withheld(bureau: Bureau) -> None:
     shown = bureau.registry.audit_trail.live_at(text)
     shown = without(shown, lambda entry: entry.event == "version.revoked")
     with refused(Reason.LOG_INCONSISTENT):
-        standings(opened(bureau, shown), text)
+        live_pointers(opened(bureau, shown), text)
 
 
 @pytest.mark.usefixtures("history")

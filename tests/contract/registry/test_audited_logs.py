@@ -11,14 +11,14 @@ from registry.log.answer_log import AnswerLog
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from sealgate.audit import Auditor
-from sealgate.auditing.anchoring import find_anchor
-from sealgate.auditing.verification import (
+from sealgate.audit.answer_logs import find_anchor
+from sealgate.audit.verification import (
     BROKEN,
     ELSEWHERE,
     INCOMPLETE,
     INTACT,
-    Asked,
-    Report,
+    LogReport,
+    VerifyOptions,
     verify_logs,
 )
 from sealgate.reasons import Reason
@@ -68,10 +68,12 @@ class Record:
     def shown(self, *answers: LogReader) -> ShownLogs:
         return ShownLogs(self.bureau.registry.log, *answers)
 
-    def reports(self, *channels: ShownLogs, **asked: object) -> dict[str, Report]:
+    def reports(self, *channels: ShownLogs, **asked: object) -> dict[str, LogReport]:
         chain = self.bureau.registry.policies.chain().policies
         auditors = [Auditor(channel, chain[-1], chain) for channel in channels]
-        found = verify_logs(auditors, chain, Asked(**asked), lambda origin, done, total: None)
+        found = verify_logs(
+            auditors, chain, VerifyOptions(**asked), lambda origin, done, total: None
+        )
         return {report.origin: report for report in found}
 
 
@@ -110,7 +112,7 @@ def test_a_log_without_an_anchor_is_not_called_intact(bureau: Bureau, tmp_path: 
     for size, state in ((0, INTACT), (3, INCOMPLETE)):
         log.append([an_answer()] * size) if size else None
         auditor = Auditor(ShownLogs(bureau.registry.log, log.reader), chain[-1], chain)
-        _, report = verify_logs([auditor], chain, Asked(), lambda origin, done, total: None)
+        _, report = verify_logs([auditor], chain, VerifyOptions(), lambda origin, done, total: None)
         assert report.state == state
         assert report.reason is (Reason.ENTRY_UNANCHORED if size else None)
     log.close()
@@ -183,7 +185,7 @@ def test_a_policy_that_is_withheld(record: Record) -> None:
     chain = record.bureau.registry.policies.chain().policies
     record.bureau.accept(answer_logs=record.bureau.policy.answer_logs)
     auditor = Auditor(record.shown(record.answers.reader), chain[-1], chain)
-    found = list(verify_logs([auditor], chain, Asked(), lambda origin, done, total: None))
+    found = list(verify_logs([auditor], chain, VerifyOptions(), lambda origin, done, total: None))
     assert {report.state for report in found} == {BROKEN}
     assert found[0].reason is Reason.POLICY_ROLLED_BACK
 

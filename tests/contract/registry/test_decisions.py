@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from registry.audit_trail import Excerpt as Shown
 from registry.audit_trail import Proven
+from registry.audit_trail import RegistryExcerpt as Shown
 from registry.records import VersionRecord
-from sealgate.auditing.decision import HOLDS, Examination, Finding
-from sealgate.auditing.entries import Excerpt
-from sealgate.auditing.reader import Opened
+from sealgate.audit.decision import HOLDS, DecisionStep, Examination
+from sealgate.audit.entries import RegistryExcerpt
+from sealgate.audit.reader import OpenedEntry
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
@@ -32,7 +32,7 @@ def findings(
     moment: datetime,
     change: Callable[[Shown], Shown] = lambda shown: shown,
     **said: str,
-) -> list[Finding]:
+) -> list[DecisionStep]:
     """The examination of an answer by a version under the move `sequence`; `said` are other fields
     of its entry.
     """
@@ -51,17 +51,19 @@ def findings(
         def anchor(self, proved: Checkpoint, index: int) -> str:
             return f"an anchor covers entry {index} of {proved.origin}"
 
-        def decision(self, model: str, digest: str, number: int, allowance: str = "") -> Excerpt:
+        def decision(
+            self, model: str, digest: str, number: int, allowance: str = ""
+        ) -> RegistryExcerpt:
             trail = bureau.registry.audit_trail
             return opened(bureau, change(trail.decision(model, digest, number, allowance)))
 
-        def openings(self, *asked: object) -> list[Opened]:
+        def openings(self, *asked: object) -> list[OpenedEntry]:
             raise AssertionError("an answer without a verdict has no other entries")
 
     return list(examination.findings(Trail()))
 
 
-def broken(found: list[Finding]) -> list[tuple[str, str]]:
+def broken(found: list[DecisionStep]) -> list[tuple[str, str]]:
     return [(f.step, f.found.partition(":")[0]) for f in found if f.found != HOLDS]
 
 

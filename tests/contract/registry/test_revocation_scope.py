@@ -6,7 +6,7 @@ import pytest
 
 from inference.engine.engine import Engine
 from registry.records import VersionRecord
-from sealgate.auditing.as_of import standings
+from sealgate.audit.as_of import live_pointers
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Right
@@ -76,7 +76,7 @@ def test_who_may_revoke_one_model_revokes_no_other(bureau: Bureau) -> None:
         assert engine.is_revoked("test", scene.own.digest)
     # Auditors are told the same.
     now = format_time(bureau.now)
-    shown = standings(opened(bureau, bureau.registry.audit_trail.live_at(now)), now, "")
+    shown = live_pointers(opened(bureau, bureau.registry.audit_trail.live_at(now)), now, "")
     assert {item.model: item.revoked for item in shown} == {"digits": "", "test": now}
     # It is over for good under that model, and goes on under the other.
     with refused(Reason.VERSION_REVOKED):

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from inference.engine.ready_version import GOLDEN, INT8, MODEL, ReadyVersion
-from sealgate.checkup import answers
+from sealgate.health import golden_check
 from sealgate.reasons import Reason
 from sealgate.signed_version import SignedVersion, policy_history
 from sealgate.trust.times import format_time
@@ -40,7 +40,7 @@ def runtime_that_errs() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ReadyVersion, "submit", errs)
-        patch.setattr(answers, "_PAUSE_SECONDS", 0.01)
+        patch.setattr(golden_check, "_PAUSE_SECONDS", 0.01)
         yield
 
 

@@ -9,7 +9,7 @@ from demo.stage import free_ports
 from gateway.config.document import GatewayConfig
 from inference.server.config import EngineConfig
 from sealgate.cli.main import main
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.support.engine_process import EngineProcess
 from tests.support.house import House, question, rows
 

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from publishing.evidence.signing import sign_evidence
-from sealgate.cli import model, output
-from sealgate.cli.lines import show_line
-from sealgate.cli.output import show_fields, show_rows
-from sealgate.cli.review import SCREENING_REPORT, show_review
-from sealgate.governance import Review
+from sealgate.cli import output
+from sealgate.cli.model import group
+from sealgate.cli.model.proposals import SCREENING_REPORT, show_review
+from sealgate.cli.output import show_fields, show_line, show_rows
+from sealgate.governance import ProposalReview
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.statements import Evidence, Manifest
 from sealgate.v1.audit_pb2 import StreamOpeningsRequest
@@ -54,7 +54,7 @@ def proposal(tmp_path):
 def test_evidence_cannot_rewrite_what_an_approver_reads(proposal) -> None:
     body = {"rows": HOSTILE, HOSTILE: 1, "inner": {HOSTILE: {"n": HOSTILE}}}
     item = Evidence("golden-run", proposal.digest, "paula", proposal.created, body)
-    text = printed(show_review, Review(proposal, (item,), "paula"))
+    text = printed(show_review, ProposalReview(proposal, (item,), "paula"))
     assert text.count(ESCAPED) == 4
     assert all(char.isprintable() or char == "\n" for char in text)
 
@@ -67,12 +67,12 @@ def test_a_shown_version_cannot_rewrite_earlier_lines(
     (item,) = sign_evidence({SCREENING_REPORT: body}, manifest.digest, "paula", key, now)
     version = Version(manifest=manifest.encode(), evidence=[item.encode()])
     registry = SimpleNamespace(GetVersion=lambda _: SimpleNamespace(version=version))
-    monkeypatch.setattr(model, "profile", lambda *_: None)
-    monkeypatch.setattr(model, "connected", lambda _: nullcontext())
-    monkeypatch.setattr(model, "policy_history", lambda *_: [])
-    monkeypatch.setattr(model, "screening_facts", lambda *_: {})
-    monkeypatch.setattr(model, "governance_of", lambda *_: SimpleNamespace(registry=registry))
-    result = CliRunner().invoke(model.show, ["digits", "1"], color=True, catch_exceptions=False)
+    monkeypatch.setattr(group, "profile", lambda *_: None)
+    monkeypatch.setattr(group, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(group, "policy_history", lambda *_: [])
+    monkeypatch.setattr(group, "screening_facts", lambda *_: {})
+    monkeypatch.setattr(group, "governance_of", lambda *_: SimpleNamespace(registry=registry))
+    result = CliRunner().invoke(group.show, ["digits", "1"], color=True, catch_exceptions=False)
     assert result.output.count(ESCAPED) == 2
     assert all(char.isprintable() or char == "\n" for char in result.output)
 

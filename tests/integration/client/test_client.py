@@ -12,10 +12,10 @@ from safetensors.numpy import load_file
 import sealgate
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
 from sealgate.client.connection import options_of
-from sealgate.client.question import Question
-from sealgate.client.refused import GatewayRefusal
-from sealgate.client.retries import Retries
+from sealgate.client.request import PreparedRequest
 from sealgate.reasons import Reason, Refusal
+from sealgate.remote.calls import Retries
+from sealgate.remote.errors import GatewayRefusal
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipts import CALLER_FIELDS
 from tests.support.house import DATA, MODELS, labels, rows
@@ -204,5 +204,5 @@ def test_there_is_no_connection_without_tls(house):
 
 
 def test_a_question_built_elsewhere_is_asked_as_it_is(client):
-    question = Question.of("digits", {"x": rows()}, subject="patient-17")
+    question = PreparedRequest.of("digits", {"x": rows()}, subject="patient-17")
     assert client.ask(question).receipt.fields["input"] == question.input_digest

@@ -6,8 +6,8 @@ import pytest
 
 import sealgate
 from sealgate.client.connection import options_of
-from sealgate.client.refused import LogFork
 from sealgate.reasons import Reason
+from sealgate.remote.errors import LogFork
 from sealgate.trust.transparency import open_checkpoint
 from tests.support.house import House, rows, running
 

@@ -6,9 +6,9 @@ import pytest
 
 import sealgate
 from sealgate.client.connection import options_of
-from sealgate.client.refused import GatewayRefusal
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
+from sealgate.remote.errors import GatewayRefusal
 from tests.support.house import House, rows, running
 from tests.support.people import refused
 from tests.support.rollouts import share

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.support.engine_process import EngineProcess
 from tests.support.house import ROOT, House, running
 

@@ -15,7 +15,7 @@ import yaml
 
 from gateway.config.document import GatewayConfig
 from inference.server.config import EngineConfig
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from sealgate.trust.keys import read_private_file
 from tests.support import helm
 from tests.support.house import ROOT, House

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config.document import GatewayConfig
 from inference.server.config import EngineConfig
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.support.house import ROOT, House
 from tests.support.oracles import program, run
 

@@ -9,7 +9,7 @@ import pytest
 from inference.engine.ready_version import INT8
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from tests.support.engine_outcomes import FILES, PLACE, only, promoted
 from tests.support.foreign_servers import SmallServer
 from tests.support.paper_registry import PaperRegistry
@@ -22,8 +22,8 @@ class Papers:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.theirs = Authority("theirs", NOW, timedelta(days=1))
-        self.ours = Authority("ours", NOW, timedelta(days=1))
+        self.theirs = CertificateAuthority("theirs", NOW, timedelta(days=1))
+        self.ours = CertificateAuthority("ours", NOW, timedelta(days=1))
 
     def write(self, name: str, data: bytes) -> Path:
         path = self.folder / name

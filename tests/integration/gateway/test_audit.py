@@ -7,9 +7,9 @@ import grpc
 import pytest
 
 from gateway.auth.method_rules import AUDIT_READS, RULES
-from sealgate.auditing.as_of import standings
-from sealgate.auditing.reach import of_key
-from sealgate.auditing.reader import AuditReader
+from sealgate.audit.as_of import live_pointers
+from sealgate.audit.blast_radius import of_key
+from sealgate.audit.reader import AuditReader
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.times import format_time
 from sealgate.v1 import audit_pb2, log_pb2
@@ -98,7 +98,7 @@ def test_what_only_auditors_may_read_is_what_is_recorded():
 
 def test_what_was_live(house, reader):
     moment = format_time(datetime.now(UTC))
-    (standing,) = standings(reader.live_at(moment, "digits"), moment, "digits")
+    (standing,) = live_pointers(reader.live_at(moment, "digits"), moment, "digits")
     assert (standing.version, standing.alias) == (1, "production")
 
 
@@ -114,7 +114,7 @@ def test_what_was_live(house, reader):
 def test_a_gateway_that_lies_about_what_was_live(house, reader, alter, reason):
     moment = format_time(datetime.now(UTC))
     with pytest.raises(Refusal) as caught:
-        standings(lied_to(reader, alter).live_at(moment), moment)
+        live_pointers(lied_to(reader, alter).live_at(moment), moment)
     assert caught.value.reason is reason
 
 

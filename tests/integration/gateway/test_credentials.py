@@ -18,7 +18,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Access
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from sealgate.setup.tokens import AUDIENCE, ISSUER
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
@@ -29,7 +29,7 @@ from tests.support.house import House, refusal
 from tests.support.issuer import P256, RSA, jwk, jwks, serving
 
 WORKLOAD = "spiffe://example.org/batch"
-CALLERS = Authority("more callers", datetime.now(UTC), timedelta(days=1))
+CALLERS = CertificateAuthority("more callers", datetime.now(UTC), timedelta(days=1))
 
 
 def add_to_policy(state, **identities):

@@ -14,7 +14,7 @@ from demo.stage import free_ports
 from gateway.auth.method_rules import ANYONE, RULES
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from sealgate.setup.tokens import ISSUER, mint_token
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
@@ -26,7 +26,7 @@ from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
 from tests.integration.gateway.test_every_method import METHODS, PEOPLE, invoke
 from tests.support.house import House, refusal
 
-CALLERS = Authority("workloads", datetime.now(UTC), timedelta(days=1))
+CALLERS = CertificateAuthority("workloads", datetime.now(UTC), timedelta(days=1))
 WAYS = [
     ("tls", "token"),
     ("tls", "api key"),

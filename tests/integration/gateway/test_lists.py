@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.audit import Auditor
-from sealgate.listing import every
 from sealgate.reasons import Reason
+from sealgate.remote.calls import list_all
 from sealgate.trust.times import format_time
 from sealgate.v1 import credential_pb2, log_pb2, registry_pb2
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
@@ -61,8 +61,8 @@ def test_pages_of_one_hold_what_one_page_holds(services, name):
     whole = method(request)
     assert not whole.next_page_token
     assert len(getattr(whole, field)) > 1
-    assert list(every(method, copy(request, page_size=1), field)) == list(getattr(whole, field))
-    assert list(every(method, copy(request), field, limit=1)) == [getattr(whole, field)[0]]
+    assert list(list_all(method, copy(request, page_size=1), field)) == list(getattr(whole, field))
+    assert list(list_all(method, copy(request), field, limit=1)) == [getattr(whole, field)[0]]
 
 
 @pytest.mark.parametrize("name", LISTS)

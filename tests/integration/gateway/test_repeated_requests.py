@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from sealgate.governance import Governance
-from sealgate.mutations import repeat, send
 from sealgate.reasons import Reason
 from sealgate.remote import connect
+from sealgate.remote.calls import repeat, send
 from sealgate.signers import open_signer
 from sealgate.trust.canonical import sha256
 from sealgate.trust.policy.promotion_rules import RED_TEAM

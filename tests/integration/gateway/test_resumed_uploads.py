@@ -14,9 +14,9 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.remote import connect, facts_of, reason_of
+from sealgate.remote.uploads import Uploader, UploadLimits
 from sealgate.trust.keys import load_private_key
 from sealgate.trust.statements import oms
-from sealgate.uploads import Patience, Uploader
 from sealgate.v1 import upload_pb2 as messages
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub
 from tests.support.house import House, refusal, running
@@ -24,7 +24,7 @@ from tests.support.packages import expected, package, stored
 from tests.support.relay import relay_to
 
 MIB = 1 << 20
-PATIENT = Patience(attempts=100, first=0.05, longest=0.5)
+PATIENT = UploadLimits(attempts=100, first=0.05, longest=0.5)
 
 
 @pytest.fixture(scope="module")

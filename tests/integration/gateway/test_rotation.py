@@ -18,7 +18,7 @@ from demo.questions import Load
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
-from sealgate.setup.certificates import Authority, Certificate
+from sealgate.setup.certificates import Certificate, CertificateAuthority
 from sealgate.trust.keys import PrivateKey, write_private_file
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest, RevokeApiKeyRequest
@@ -47,9 +47,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture(scope="module")
-def servers(house: House) -> Authority:
+def servers(house: House) -> CertificateAuthority:
     """An authority of servers' certificates that everybody trusts beside the first."""
-    authority = Authority("new servers", datetime.now(UTC), timedelta(days=60))
+    authority = CertificateAuthority("new servers", datetime.now(UTC), timedelta(days=60))
     put(house.state / "tls" / "servers.pem", authority.pem, beside=True)
     return authority
 
@@ -127,7 +127,9 @@ class Newcomers:
                     self.failures.append(reason_of(error) or error)
 
 
-def test_what_changes_under_load_loses_no_request(house: House, servers: Authority) -> None:
+def test_what_changes_under_load_loses_no_request(
+    house: House, servers: CertificateAuthority
+) -> None:
     keys = CredentialServiceStub(house.channel("admin"))
     expires = format_time(datetime.now(UTC) + timedelta(hours=1))
 
@@ -169,7 +171,7 @@ def test_what_changes_under_load_loses_no_request(house: House, servers: Authori
 
 
 def test_a_file_that_cannot_be_used_changes_nothing(
-    house: House, servers: Authority, caplog: pytest.LogCaptureFixture
+    house: House, servers: CertificateAuthority, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = servers.server("gateway", HOSTS)
     serve(house, made)
@@ -178,7 +180,9 @@ def test_a_file_that_cannot_be_used_changes_nothing(
     end = 'sealgate_certificate_end_timestamp_seconds{certificate="tls"}'
     refused = 'sealgate_certificate_renewals_total{result="refused"}'
     before, times = metric(house, end), metric(house, refused)
-    other = Authority("others", datetime.now(UTC), timedelta(days=3)).server("gateway", HOSTS)
+    other = CertificateAuthority("others", datetime.now(UTC), timedelta(days=3)).server(
+        "gateway", HOSTS
+    )
     with caplog.at_level(logging.ERROR):
         # A certificate whose key is another.
         put(house.state / "tls" / "gateway.pem", other.certificate)
@@ -190,8 +194,8 @@ def test_a_file_that_cannot_be_used_changes_nothing(
     assert shown(house) == serial
 
 
-def test_callers_authorities_change_too(house: House, servers: Authority) -> None:
-    callers = Authority("new callers", datetime.now(UTC), timedelta(days=60))
+def test_callers_authorities_change_too(house: House, servers: CertificateAuthority) -> None:
+    callers = CertificateAuthority("new callers", datetime.now(UTC), timedelta(days=60))
     made = callers.caller("auditor")
     home = house.state / "people" / "auditor"
     (home / "new.pem").write_bytes(made.certificate)

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from publishing.calibration.query_attacks import hop_skip_jump, square
 from sealgate.client.connection import connect, options_of
-from sealgate.client.refused import GatewayRefusal
 from sealgate.reasons import Reason
+from sealgate.remote.errors import GatewayRefusal
 from tests.support.house import DATA, rows, running
 from tests.support.succession import change
 

@@ -13,13 +13,13 @@ from gateway.config.document import GatewayConfig
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
 from registry import schema
 from registry.database import Database
-from sealgate.auditing.decision import HOLDS, Examination
-from sealgate.auditing.reader import AuditReader
-from sealgate.cli.policy_chain import policy_history
+from sealgate.audit.decision import HOLDS, Examination
+from sealgate.audit.reader import AuditReader
+from sealgate.cli.context import policy_history
 from sealgate.client.connection import connect, options_of
-from sealgate.client.question import Question
-from sealgate.client.refused import GatewayRefusal
+from sealgate.client.request import PreparedRequest
 from sealgate.reasons import Reason
+from sealgate.remote.errors import GatewayRefusal
 from sealgate.signers import open_signer
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.statements import sign_statement
@@ -80,7 +80,7 @@ def word(house, row, who="approver-1", signer=None, **changes):
         "caller": "client",
         "model": "digits",
         "digest": live.digest,
-        "input": Question.of("digits", {"x": row[None]}).input_digest,
+        "input": PreparedRequest.of("digits", {"x": row[None]}).input_digest,
         "person": who,
         "reason": "seen by me",
         "issued": format_time(now),

@@ -15,7 +15,7 @@ from gateway.auth.method_rules import RULES
 from gateway.config.quotas import QuotaStore
 from gateway.config.sections import GatewayLimits
 from sealgate.reasons import Reason, Refusal
-from sealgate.uploads import Uploader
+from sealgate.remote.uploads import Uploader
 from sealgate.v1 import registry_pb2 as messages
 from tests.integration.gateway.test_watch_rights import RIGHTS, ending, first_policy, sign
 from tests.support.house import House

@@ -13,7 +13,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import connect
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from sealgate.setup.tokens import mint_token, new_issuer_key
 from tests.support.house import House, question, refusal, rows
 
@@ -57,7 +57,7 @@ def test_plain_text_is_not_answered(house):
 def test_a_certificate_of_another_authority_is_not_let_in(house, tmp_path):
     from datetime import UTC, datetime, timedelta
 
-    other = Authority("another", datetime.now(UTC), timedelta(days=1)).caller("admin")
+    other = CertificateAuthority("another", datetime.now(UTC), timedelta(days=1)).caller("admin")
     (tmp_path / "tls.pem").write_bytes(other.certificate)
     (tmp_path / "tls.key").write_bytes(other.key)
     profile = replace(

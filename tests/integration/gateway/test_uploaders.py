@@ -11,8 +11,8 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, connect, reason_of
+from sealgate.remote.uploads import Package, Uploader, UploadLimits
 from sealgate.setup.tokens import ISSUER, mint_token
-from sealgate.uploads import Package, Patience, Uploader
 from sealgate.v1 import registry_pb2
 from sealgate.v1 import upload_pb2 as messages
 from sealgate.v1.upload_pb2_grpc import UploadServiceStub
@@ -133,7 +133,7 @@ def test_a_gateway_that_stays_away(house: House, tmp_path: Path) -> None:
                 relay.close()
 
         with connect(through) as channel:
-            patience = Patience(attempts=3, first=0.01, longest=0.1)
+            patience = UploadLimits(attempts=3, first=0.01, longest=0.1)
             uploader = Uploader(channel, patience=patience, progress=look)
             with pytest.raises(grpc.RpcError) as caught:
                 uploader.publish(sent)
@@ -160,7 +160,7 @@ def test_into_a_bucket_over_breaks(bucket_server: BucketServer, tmp_path: Path) 
         with relay_to(profile.endpoint, tenths) as relay:
             through = replace(profile, endpoint=f"127.0.0.1:{relay.port}")
             with connect(through) as channel:
-                patience = Patience(attempts=100, first=0.05, longest=0.5)
+                patience = UploadLimits(attempts=100, first=0.05, longest=0.5)
                 version = Uploader(channel, patience=patience).publish(sent)
             assert len(relay.cuts) <= 1
         assert stored(house, version) == expected(sent)

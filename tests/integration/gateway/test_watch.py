@@ -8,9 +8,10 @@ import time
 import grpc
 import pytest
 
-from sealgate.following import follow
 from sealgate.reasons import Reason, Refusal
-from sealgate.remote import CHANNEL_OPTIONS, access_of, reason_of
+from sealgate.remote import access_of, reason_of
+from sealgate.remote.calls import follow
+from sealgate.remote.connection import CHANNEL_OPTIONS
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 from tests.support.house import House, refusal

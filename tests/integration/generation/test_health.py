@@ -11,9 +11,9 @@ import pytest
 from generation.serving.generator_version import GeneratorVersion
 from inference.llm.messages import AnswerPart, write_piece
 from inference.llm.request import Sampling, SamplingRequest, answer_digest
-from sealgate.checkup.answers import GoldenCheck, Live
-from sealgate.checkup.finding import State
-from sealgate.checkup.prompts import GoldenPrompts, Prompt
+from sealgate.health.findings import CheckState
+from sealgate.health.golden_check import GoldenCheck, GoldenTarget
+from sealgate.health.golden_inputs import GoldenPrompt, GoldenPrompts
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import read_outputs
@@ -68,7 +68,7 @@ def test_other_tokens_are_reported_as_wrong(
 def test_a_receipt_is_held_against_prompt_sampling_and_tokens() -> None:
     """As the gateway binds them."""
     ((question, expected),) = GoldenPrompts.of(TERMS, ANSWERS).questions("tiny", "production", 8)
-    assert isinstance(question, Prompt)
+    assert isinstance(question, GoldenPrompt)
     assert question.input_digest == SamplingRequest(b"a walk", False, Sampling(4)).digest
     assert expected == (3, 1, 4, 1)
     response = oip.ModelInferResponse()
@@ -85,8 +85,10 @@ def test_a_model_for_chats_only_is_not_wrong() -> None:
 
     client: Any = SimpleNamespace(ask=ask)
     check = GoldenCheck(client, client, (), 8, 1e-5, 1.0)
-    found = check.run(Live("m", "production", 1, "sha256:0"), GoldenPrompts.of(TERMS, ANSWERS))
-    assert found.state is State.WELL
+    found = check.run(
+        GoldenTarget("m", "production", 1, "sha256:0"), GoldenPrompts.of(TERMS, ANSWERS)
+    )
+    assert found.state is CheckState.WELL
     assert found.detail.startswith("nothing compared")
 
 

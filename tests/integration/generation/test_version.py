@@ -31,11 +31,11 @@ from generation.serving.loader import copy_verified
 from inference.llm.request import GOLDEN, INT8, TERMS, GeneratorTerms, Sampling, SamplingRequest
 from inference.model.config import TrainingDataInfo
 from sealgate.reasons import Reason, Refusal
+from sealgate.remote.uploads import Package
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.statements import Evidence, Manifest
-from sealgate.uploads import Package
 from tests.support.tiny_decoder import prompts
 
 ABOUT = GeneratorDescription(

@@ -8,7 +8,7 @@ import pytest
 from gateway.auth.method_rules import ANYONE, RULES
 from gateway.transport.http.routes import ROUTES
 from sealgate.reasons import Reason
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from sealgate.setup.tokens import mint_token
 from tests.support.house import House, rows
 from tests.support.http_client import HttpClient, api_key, client_of, house_with_http, tensor
@@ -111,7 +111,7 @@ def test_headers_that_claim_an_identity_are_not_looked_at(house: House) -> None:
 def test_certificates_of_another_authority_end_the_handshake(
     house: House, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    caller = Authority("another", datetime.now(UTC), timedelta(days=1)).caller("admin")
+    caller = CertificateAuthority("another", datetime.now(UTC), timedelta(days=1)).caller("admin")
     folder = tmp_path_factory.mktemp("another")
     pair = (folder / "admin.pem", folder / "admin.key")
     for path, content in zip(pair, (caller.certificate, caller.key), strict=True):

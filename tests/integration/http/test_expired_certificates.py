@@ -12,7 +12,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
-from sealgate.setup.certificates import Authority, Certificate
+from sealgate.setup.certificates import Certificate, CertificateAuthority
 from tests.support.house import House
 from tests.support.http_client import HttpClient, house_with_http
 
@@ -37,12 +37,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> MovedClock:
 
 
 @pytest.fixture
-def authority() -> Authority:
-    return Authority("short-lived callers", datetime.now(UTC), LIFETIME)
+def authority() -> CertificateAuthority:
+    return CertificateAuthority("short-lived callers", datetime.now(UTC), LIFETIME)
 
 
 @pytest.fixture
-def house(clock: MovedClock, authority: Authority, tmp_path: Path) -> Iterator[House]:
+def house(clock: MovedClock, authority: CertificateAuthority, tmp_path: Path) -> Iterator[House]:
     house = house_with_http(tmp_path / "state")
     callers = house.state / "tls" / "callers.pem"
     callers.write_bytes(callers.read_bytes() + authority.pem)
@@ -52,7 +52,7 @@ def house(clock: MovedClock, authority: Authority, tmp_path: Path) -> Iterator[H
 
 
 def test_expired_certificates_are_refused_on_open_connections(
-    house: House, clock: MovedClock, authority: Authority, tmp_path: Path
+    house: House, clock: MovedClock, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
     shown = authority.caller("admin")
     with by_grpc(house, shown) as channel:

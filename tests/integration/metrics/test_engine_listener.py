@@ -12,10 +12,9 @@ from gateway.backends.engine_process import EngineProcess, build
 from gateway.observability.engine import EngineMetrics
 from gateway.observability.engine_families import ENGINE_FAMILIES
 from inference.server.config import EngineConfig
-from sealgate.metrics_settings import MetricsSettings
 from sealgate.reasons import Reason, Refusal
-from sealgate.settings import ConfigError
-from sealgate.setup.engine import EnginePlace
+from sealgate.settings import ConfigError, MetricsSettings
+from sealgate.setup.configuration import EnginePlace
 from tests.support.engine_outcomes import FILES, MODEL
 from tests.support.house import House
 from tests.support.oracles import program, run

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 
-from sealgate.receipt_page import PagePins, receipt_page
+from sealgate.pages.receipt_page import PagePins, receipt_page
 from tests.support.browser import ReceiptPage, chromium
 from tests.support.people import key, sign_policy
 from tests.support.receipts import policy_in_force

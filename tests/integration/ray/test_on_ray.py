@@ -15,7 +15,7 @@ import pytest
 
 from demo.questions import Load
 from sealgate.reasons import Reason
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from sealgate.trust.statements.engine_counts import EngineCounts
 from tests.support.engine_process import EngineProcess
 from tests.support.house import House, labels, question, refusal, rows

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sealgate.reasons import Reason
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.integration.remote.test_separate_engine import ask, eventually, states
 from tests.support.bucket import BucketServer
 from tests.support.engine_process import EngineProcess

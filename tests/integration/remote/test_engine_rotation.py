@@ -20,11 +20,11 @@ from inference.server.config import (
 )
 from inference.server.server import EngineServer
 from sealgate.reasons import Refusal
-from sealgate.setup.certificates import Authority, Certificate
+from sealgate.setup.certificates import Certificate, CertificateAuthority
 from tests.support.house import now
 from tests.support.paper_room import PaperRoom
 
-AUTHORITY = Authority("engines", now(), timedelta(days=1))
+AUTHORITY = CertificateAuthority("engines", now(), timedelta(days=1))
 
 
 def engine_certificate() -> Certificate:

@@ -18,7 +18,7 @@ from sealgate.oip.grpc_service_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from sealgate.reasons import Reason
-from sealgate.setup.certificates import Authority, Certificate
+from sealgate.setup.certificates import Certificate, CertificateAuthority
 from tests.support.house import now
 from tests.support.people import refused
 from tests.support.relay import Relay, relay_to
@@ -37,7 +37,7 @@ def save(folder: Path, name: str, made: Certificate) -> None:
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
     """The network to an engine."""
-    authority = Authority("engines", now(), timedelta(days=1))
+    authority = CertificateAuthority("engines", now(), timedelta(days=1))
     engine, gateway = authority.server("engine", ("engine",)), authority.caller("gateway")
     save(tmp_path, "engine", engine)
     save(tmp_path, "gateway", gateway)

@@ -16,8 +16,8 @@ from inference.server.config import EngineLimits
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
-from sealgate.setup.certificates import Authority, Certificate
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.certificates import Certificate, CertificateAuthority
+from sealgate.setup.configuration import EnginePlace
 from tests.support.engine_process import EngineProcess
 from tests.support.house import House, now, question, refusal, rows
 
@@ -30,7 +30,7 @@ class Setup:
 
     house: House
     engine: EngineProcess
-    authority: Authority
+    authority: CertificateAuthority
     pinned: Certificate
 
     @property
@@ -69,7 +69,7 @@ def save(state: Path, name: str, made: Certificate) -> Certificate:
 def setup(tmp_path_factory):
     state = tmp_path_factory.mktemp("tls") / "state"
     house = House(state, engine=EnginePlace("127.0.0.1:0"))
-    authority = Authority("the same for all", now(), DAY)
+    authority = CertificateAuthority("the same for all", now(), DAY)
     save(state, "engine", authority.server("engine", ("localhost", "127.0.0.1")))
     save(state, "other-engine", authority.server("engine", ("localhost", "127.0.0.1")))
     pinned = save(state, "engine-client", authority.caller("gateway"))
@@ -113,7 +113,7 @@ def test_another_certificate_of_the_same_authority(setup: Setup) -> None:
 
 
 def test_a_certificate_of_another_authority(setup: Setup) -> None:
-    refused_by_tls(setup, Authority("another", now(), DAY).caller("gateway"))
+    refused_by_tls(setup, CertificateAuthority("another", now(), DAY).caller("gateway"))
 
 
 def test_a_certificate_that_the_pinned_key_signed(setup: Setup) -> None:

@@ -10,7 +10,7 @@ from gateway.backends import engine_process
 from inference.server.config import EngineConfig
 from registry.artifact_folder import FolderStore
 from sealgate.reasons import Reason, Refusal
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.support.house import House
 
 

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from inference.observability import tracing
 from inference.observability.tracing import TraceSettings
 from sealgate.reasons import Reason
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.support.engine_process import EngineProcess
 from tests.support.house import House, question, refusal, rows
 from tests.support.rollouts import await_true

@@ -14,7 +14,7 @@ from gateway.witnesses.updates import submit
 from sealgate.cli.main import main
 from sealgate.settings import ConfigError
 from sealgate.trust.transparency.cosignature import cosignatures
-from sealgate.witnessing.settings import WitnessConfig
+from sealgate.witness.server import WitnessConfig
 from tests.support.growing_log import GrowingLog
 from tests.support.people import ANSWER_LOG
 

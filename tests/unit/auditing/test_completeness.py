@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sealgate.auditing.completeness import (
+from sealgate.audit.completeness import (
     SEPARATE,
     Completeness,
-    Recorded,
+    RecordedCounts,
     compare,
     note_entry,
     read_statements,
 )
-from sealgate.auditing.entries import Entry
+from sealgate.audit.entries import ProvedEntry
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
@@ -46,13 +46,13 @@ def counts(seconds: float, number: int, **changes: object) -> EngineCounts:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def ran(*seconds: float) -> dict[str, Recorded]:
-    return {DIGEST: Recorded([at(s) for s in seconds])}
+def ran(*seconds: float) -> dict[str, RecordedCounts]:
+    return {DIGEST: RecordedCounts([at(s) for s in seconds])}
 
 
 def only(
     statements: list[EngineCounts],
-    recorded: dict[str, Recorded],
+    recorded: dict[str, RecordedCounts],
     unknown: int = 0,
     now: float = 1e6,
 ) -> Completeness:
@@ -95,7 +95,7 @@ def test_a_restarted_engine_begins_at_nothing() -> None:
 
 
 def test_entries_without_an_answer_may_have_been_run() -> None:
-    recorded = {DIGEST: Recorded([at(1)], [at(2)])}
+    recorded = {DIGEST: RecordedCounts([at(1)], [at(2)])}
     found = only([counts(100, 2)], recorded)
     assert (found.missing, found.in_doubt) == (0, 1)
 
@@ -112,7 +112,7 @@ def test_a_version_without_any_entry() -> None:
 
 
 def test_only_entries_of_an_engine_of_its_own_count() -> None:
-    recorded: dict[str, Recorded] = {}
+    recorded: dict[str, RecordedCounts] = {}
     values = {
         "engine": SEPARATE,
         "input": "sha256:" + "3" * 64,
@@ -125,7 +125,7 @@ def test_only_entries_of_an_engine_of_its_own_count() -> None:
     assert note_entry(recorded, {**values, "engine": "in process"})
     assert note_entry(recorded, {**values, "input": ""})
     assert not note_entry(recorded, None)
-    assert recorded == {DIGEST: Recorded([at(1)], [at(1)])}
+    assert recorded == {DIGEST: RecordedCounts([at(1)], [at(1)])}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_only_entries_of_an_engine_of_its_own_count() -> None:
 def test_a_request_that_several_engines_were_asked_may_have_been_run_by_each(
     more: str, verdict: str, ran: int, perhaps: int
 ) -> None:
-    recorded: dict[str, Recorded] = {}
+    recorded: dict[str, RecordedCounts] = {}
     values = {
         "engine": SEPARATE + more,
         "input": "sha256:" + "3" * 64,
@@ -152,7 +152,7 @@ def test_a_request_that_several_engines_were_asked_may_have_been_run_by_each(
         "time": "2026-11-25T10:00:01.000000Z",
     }
     assert note_entry(recorded, values)
-    found = recorded.get(DIGEST, Recorded())
+    found = recorded.get(DIGEST, RecordedCounts())
     assert (found.ran, found.perhaps) == ([at(1)] * ran, [at(1)] * perhaps)
 
 
@@ -166,7 +166,7 @@ def policy():
     )
 
 
-def entry(index: int, statement: EngineCounts, signer: PrivateKey) -> Entry:
+def entry(index: int, statement: EngineCounts, signer: PrivateKey) -> ProvedEntry:
     envelope = sign_statement(statement, signer).encode()
     body = {
         "instance": statement.instance,
@@ -183,7 +183,7 @@ def entry(index: int, statement: EngineCounts, signer: PrivateKey) -> Entry:
             "body": body,
         }
     )
-    return Entry.read(index, leaf, [envelope])
+    return ProvedEntry.read(index, leaf, [envelope])
 
 
 def test_statements_are_the_engines_own() -> None:

@@ -1,6 +1,6 @@
 """Which opened answers a threshold, a version or a log's key touches."""
 
-from sealgate.auditing.reach import Reach, of_threshold
+from sealgate.audit.blast_radius import BlastRadius, of_threshold
 from tests.support.people import ANSWER_LOG, VERSION_DIGEST
 
 VALUES = {"model": "digits", "version_digest": VERSION_DIGEST, "pointer_sequence": "2"}
@@ -14,7 +14,7 @@ def test_how_far_a_threshold_reaches() -> None:
 
 
 def test_a_pointer_reaches_its_own_answers_alone() -> None:
-    reach = Reach(places={("digits", VERSION_DIGEST, "2")})
+    reach = BlastRadius(places={("digits", VERSION_DIGEST, "2")})
     assert reach.searches(ANSWER_LOG) == ((VERSION_DIGEST,),)
     assert reach.touches(ANSWER_LOG, VALUES)
     assert not reach.touches(ANSWER_LOG, {**VALUES, "pointer_sequence": "3"})
@@ -22,7 +22,7 @@ def test_a_pointer_reaches_its_own_answers_alone() -> None:
 
 
 def test_a_logs_key_reaches_all_of_it() -> None:
-    reach = Reach(logs={ANSWER_LOG})
+    reach = BlastRadius(logs={ANSWER_LOG})
     assert reach.searches(ANSWER_LOG) == ((),)
     assert reach.touches(ANSWER_LOG, VALUES)
     assert reach.searches("example.org/others") == ()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sealgate.auditing.entries import Entry, Excerpt
-from sealgate.auditing.screened import find_beside, told
+from sealgate.audit.entries import LogExcerpt, ProvedEntry
+from sealgate.audit.screening import find_beside, screening_outcome
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
@@ -42,12 +42,12 @@ class Opened:
     fields: Mapping[str, str] | None
 
 
-def excerpt(*entries: Entry) -> Excerpt:
+def excerpt(*entries: ProvedEntry) -> LogExcerpt:
     freshness = Freshness(1, (), (), at(), at(hours=1))
-    return Excerpt(Checkpoint("log", 0, bytes(32)), freshness, entries)
+    return LogExcerpt(Checkpoint("log", 0, bytes(32)), freshness, entries)
 
 
-def used(allowance: Allowance, signer: str = "anna") -> tuple[str, Excerpt]:
+def used(allowance: Allowance, signer: str = "anna") -> tuple[str, LogExcerpt]:
     """The digest of an allowance, and the entry of its use."""
     envelope = sign_statement(allowance, key(signer))
     entry = {
@@ -59,20 +59,22 @@ def used(allowance: Allowance, signer: str = "anna") -> tuple[str, Excerpt]:
         "body": {"allowance": envelope.payload_digest, "envelope": sha256(envelope.encode())},
     }
     return envelope.payload_digest, excerpt(
-        Entry.read(7, canonical.encode(entry), [envelope.encode()])
+        ProvedEntry.read(7, canonical.encode(entry), [envelope.encode()])
     )
 
 
 def say(
     screen: ScreeningRules,
     beside: Mapping[str, str] = NOTHING,
-    shown: Excerpt | None = None,
+    shown: LogExcerpt | None = None,
     of_rows: bool = True,
     **changes: str,
 ) -> list[str]:
     policy = make_policy(screens=ScreeningPolicy({"digits": screen}))
     return list(
-        told({**ANSWER, **changes}, policy, lambda: beside, lambda _: shown or excerpt(), of_rows)
+        screening_outcome(
+            {**ANSWER, **changes}, policy, lambda: beside, lambda _: shown or excerpt(), of_rows
+        )
     )
 
 
@@ -160,7 +162,7 @@ def test_nobody_allows_themselves() -> None:
     policy = make_policy(screens=ScreeningPolicy({"digits": STEP_UP}))
     with refused(Reason.ALLOWANCE_SIGNER):
         list(
-            told(
+            screening_outcome(
                 {**ANSWER, "principal": "anna"},
                 policy,
                 lambda: {"allowed": digest},

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sealgate.auditing.told import Told, log_keys
+from sealgate.audit.answer_logs import AnswerLogHistory, log_keys
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.transparency import Checkpoint, sign_checkpoint
@@ -24,8 +24,8 @@ def anchor(size: int, name: str = "answer-log", stated: int | None = None) -> by
     return entry("answers.anchored", body)
 
 
-def told(*leaves: bytes) -> Told:
-    found = Told()
+def told(*leaves: bytes) -> AnswerLogHistory:
+    found = AnswerLogHistory()
     for index, leaf in enumerate(leaves):
         found.visit(index, leaf)
     return found

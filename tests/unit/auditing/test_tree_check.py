@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sealgate.auditing.tree_check import Claim, StoredHashes, TreeCheck
+from sealgate.audit.tree_check import Claim, StoredHashes, TreeCheck
 from sealgate.reasons import Reason
 from sealgate.trust.transparency.frontier import Frontier
 from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash, root

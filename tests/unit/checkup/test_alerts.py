@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sealgate.checkup.textfile import FAMILIES
+from sealgate.health.findings import FAMILIES
 from tests.support.house import ROOT
 from tests.support.oracles import program, run
 

@@ -5,17 +5,22 @@ from typing import Any
 
 import pytest
 
-from sealgate.checkup.answers import Live
-from sealgate.checkup.finding import Finding, State
-from sealgate.checkup.returning import differs, failures_allowed, keeps_failing, return_alias
+from sealgate.health.findings import CheckState, HealthFinding
+from sealgate.health.golden_check import (
+    GoldenTarget,
+    differs,
+    failures_allowed,
+    keeps_failing,
+    return_alias,
+)
 from sealgate.reasons import Reason
 from sealgate.trust.policy.health_limits import HealthLimits, HealthRules
 from tests.support.people import make_policy, refused
 
-BAD = Finding("golden", "digits/production", State.WRONG, "", {}, {"different": 2})
-HUNG = Finding("golden", "digits/production", State.WRONG, "", {}, {"different": 0})
-GOOD = Finding("golden", "digits/production", State.WELL, "", {}, {"different": 0})
-LIVE = Live("digits", "production", 2, "sha256:b")
+BAD = HealthFinding("golden", "digits/production", CheckState.WRONG, "", {}, {"different": 2})
+HUNG = HealthFinding("golden", "digits/production", CheckState.WRONG, "", {}, {"different": 0})
+GOOD = HealthFinding("golden", "digits/production", CheckState.WELL, "", {}, {"different": 0})
+LIVE = GoldenTarget("digits", "production", 2, "sha256:b")
 
 
 def test_the_policy_says_after_how_many() -> None:
@@ -45,7 +50,7 @@ def test_only_answers_that_came_out_otherwise_count() -> None:
     [(1, [], 0, BAD), (3, [BAD, BAD], 2, BAD), (3, [BAD, GOOD], 2, GOOD), (3, [HUNG], 1, HUNG)],
 )
 def test_it_is_asked_as_often_as_the_policy_says(
-    times: int, later: list[Finding], asked: int, last: Finding
+    times: int, later: list[HealthFinding], asked: int, last: HealthFinding
 ) -> None:
     answers = iter(later)
     assert keeps_failing(BAD, times, lambda: next(answers)) is last
@@ -81,7 +86,7 @@ def test_it_returns_to_the_version_before() -> None:
         1,
         "automatic: 2 of 8 golden answers differ",
     )
-    assert (found.state, found.detail) == (State.WRONG, "back at version 1")
+    assert (found.state, found.detail) == (CheckState.WRONG, "back at version 1")
 
 
 @pytest.mark.parametrize(

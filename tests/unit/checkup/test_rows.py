@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from sealgate.checkup.rows import GoldenRows, read_tensors
+from sealgate.health.golden_inputs import GoldenRows, read_tensors
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason
 from tests.support.house import DATA

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from sealgate.checkup import run
-from sealgate.checkup.finding import UNASKED, Finding, State, exit_status
+from sealgate.health import check
+from sealgate.health.findings import UNASKED, CheckState, HealthFinding, exit_status
 from sealgate.reasons import Reason, Refusal
 from sealgate.v1.registry_pb2 import ListModelsResponse, Model
 
-WELL = Finding("serving", "gateway", State.WELL, "SERVING")
+WELL = HealthFinding("serving", "gateway", CheckState.WELL, "SERVING")
 
 
 class Golden:
@@ -39,7 +39,7 @@ class Golden:
 )
 def test_a_check_without_any_golden_input_is_not_healthy(golden: Any) -> None:
     nobody: Any = None
-    versions = run.Versions(nobody, golden, nobody, datetime.now(UTC), None)
+    versions = check.Versions(nobody, golden, nobody, datetime.now(UTC), None)
     (found,) = versions.findings(())
-    assert (found.check, found.state) == ("golden", State.UNASKED)
+    assert (found.check, found.state) == ("golden", CheckState.UNASKED)
     assert exit_status([WELL, found]) == UNASKED

@@ -8,10 +8,17 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from sealgate.checkup.finding import Finding, State, exit_status, refused
-from sealgate.checkup.textfile import FAMILIES, text, write
 from sealgate.cli import health as command
 from sealgate.cli.main import main
+from sealgate.health.findings import (
+    FAMILIES,
+    CheckState,
+    HealthFinding,
+    exit_status,
+    refused_finding,
+    textfile_text,
+    write_textfile,
+)
 from sealgate.reasons import Reason, Refusal
 from tests.support.oracles import program, run
 
@@ -24,11 +31,13 @@ NUMBERS = {
     "slowest_seconds": 0.5,
 }
 END = {"end_timestamp_seconds": 1.8e9}
-WRONG = Finding("golden", "digits/production", State.WRONG, "", LABELS, NUMBERS)
-WELL = Finding("certificate", "gateway", State.WELL, "", {"certificate": "gateway"}, END)
-UNASKED = Finding("serving", "gateway", State.UNASKED, "")
-FRESH = Finding("freshness", "digits 2", State.WELL, "", {"model": "digits", "version": "2"}, END)
-POLICY = Finding("policy", "policy", State.WELL, "", {"policy": "policy"}, END)
+WRONG = HealthFinding("golden", "digits/production", CheckState.WRONG, "", LABELS, NUMBERS)
+WELL = HealthFinding("certificate", "gateway", CheckState.WELL, "", {"certificate": "gateway"}, END)
+UNASKED = HealthFinding("serving", "gateway", CheckState.UNASKED, "")
+FRESH = HealthFinding(
+    "freshness", "digits 2", CheckState.WELL, "", {"model": "digits", "version": "2"}, END
+)
+POLICY = HealthFinding("policy", "policy", CheckState.WELL, "", {"policy": "policy"}, END)
 
 
 @pytest.mark.parametrize(
@@ -41,31 +50,31 @@ POLICY = Finding("policy", "policy", State.WELL, "", {"policy": "policy"}, END)
         ([WELL, WRONG], 1),
     ],
 )
-def test_the_exit_status_says_the_worst(findings: list[Finding], status: int) -> None:
+def test_the_exit_status_says_the_worst(findings: list[HealthFinding], status: int) -> None:
     assert exit_status(findings) == status
 
 
 @pytest.mark.parametrize(
     ("reason", "state"),
     [
-        (Reason.CALL_FAILED, State.UNASKED),
-        (Reason.TOKEN_EXPIRED, State.UNASKED),
-        (Reason.ROLE_TOO_LOW, State.UNASKED),
-        (Reason.RUN_HUNG, State.WRONG),
-        (Reason.VERSION_NOT_LIVE, State.WRONG),
-        (Reason.LOG_INCONSISTENT, State.WRONG),
-        (Reason.SIGNATURE_INVALID, State.WRONG),
+        (Reason.CALL_FAILED, CheckState.UNASKED),
+        (Reason.TOKEN_EXPIRED, CheckState.UNASKED),
+        (Reason.ROLE_TOO_LOW, CheckState.UNASKED),
+        (Reason.RUN_HUNG, CheckState.WRONG),
+        (Reason.VERSION_NOT_LIVE, CheckState.WRONG),
+        (Reason.LOG_INCONSISTENT, CheckState.WRONG),
+        (Reason.SIGNATURE_INVALID, CheckState.WRONG),
     ],
 )
 def test_what_keeps_one_from_asking_says_nothing_of_what_was_asked(
-    reason: Reason, state: State
+    reason: Reason, state: CheckState
 ) -> None:
-    assert refused("golden", "digits/production", Refusal(reason)).state is state
+    assert refused_finding("golden", "digits/production", Refusal(reason)).state is state
 
 
 def test_prometheus_takes_every_metric(tmp_path: Path) -> None:
     path = tmp_path / "sealgate.prom"
-    write(path, [WRONG, WELL, UNASKED, FRESH, POLICY], 1.7e9)
+    write_textfile(path, [WRONG, WELL, UNASKED, FRESH, POLICY], 1.7e9)
     assert path.stat().st_mode & 0o777 == 0o644
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     told = path.read_text()
@@ -85,7 +94,7 @@ def test_prometheus_takes_every_metric(tmp_path: Path) -> None:
 
 
 def test_nothing_that_is_not_known_is_told() -> None:
-    told = text([UNASKED], 1.7e9)
+    told = textfile_text([UNASKED], 1.7e9)
     assert "sealgate_health_status 2" in told
     assert "different" not in told
     assert "well" not in told
@@ -94,21 +103,21 @@ def test_nothing_that_is_not_known_is_told() -> None:
 def test_a_file_that_stands_is_kept_where_another_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "gone" / "sealgate.prom"
     with pytest.raises(OSError, match="gone"):
-        write(path, [WELL], 1.7e9)
+        write_textfile(path, [WELL], 1.7e9)
 
 
 def test_labels_are_escaped() -> None:
-    odd = Finding("golden", 'a"b\\c\nd', State.WELL, "")
-    told = text([odd], 1.7e9)
+    odd = HealthFinding("golden", 'a"b\\c\nd', CheckState.WELL, "")
+    told = textfile_text([odd], 1.7e9)
     (family,) = [f for f in text_string_to_metric_families(told) if f.name.endswith("well")]
     assert family.samples[0].labels["subject"] == 'a"b\\c\nd'
 
 
-@pytest.mark.parametrize(("state", "status"), [(State.WRONG, 1), (State.WELL, 2)])
+@pytest.mark.parametrize(("state", "status"), [(CheckState.WRONG, 1), (CheckState.WELL, 2)])
 def test_findings_are_printed_when_the_textfile_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, status: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: CheckState, status: int
 ) -> None:
-    found: Any = [Finding("golden", "m/production", state, "as it came out")]
+    found: Any = [HealthFinding("golden", "m/production", state, "as it came out")]
     monkeypatch.setattr(command, "profile", lambda *_: None)
     monkeypatch.setattr(command, "check", lambda *_: [*found])
     file = tmp_path / "gone" / "sealgate.prom"

@@ -7,13 +7,12 @@ import grpc
 import numpy as np
 import pytest
 
-from sealgate.client.check import Roots
-from sealgate.client.exchange import Caller
-from sealgate.client.question import Question
-from sealgate.client.refused import GatewayRefusal, LogFork
-from sealgate.client.witness import Witness
-from sealgate.client.witness_file import WitnessFile
+from sealgate.client.consistency import ClientMemoryFile, ConsistencyChecker
+from sealgate.client.exchange import CallerIdentity
+from sealgate.client.receipt_check import PinnedRoots
+from sealgate.client.request import PreparedRequest
 from sealgate.reasons import Reason
+from sealgate.remote.errors import GatewayRefusal, LogFork
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import format_micros
 from sealgate.trust.transparency import note, open_checkpoint
@@ -195,8 +194,11 @@ def test_each_attempt_has_a_nonce_of_its_own():
 def test_a_question_may_name_alias_or_version():
     room = Room()
     x = {"x": np.zeros((1, 4), np.float32)}
-    assert room.ask(Question.of("digits", x, alias="canary")).receipt.fields["alias"] == "canary"
-    assert room.ask(Question.of("digits", x, version=1)).receipt.fields["alias"] == ""
+    assert (
+        room.ask(PreparedRequest.of("digits", x, alias="canary")).receipt.fields["alias"]
+        == "canary"
+    )
+    assert room.ask(PreparedRequest.of("digits", x, version=1)).receipt.fields["alias"] == ""
 
 
 def test_an_entry_of_v1_is_refused_with_its_reason(room):
@@ -265,17 +267,17 @@ def test_a_shrunk_log_is_found(room, kept):
 
 
 def test_what_was_seen_outlives_the_client(tmp_path):
-    room = Room(witness=Witness(WitnessFile(tmp_path / "witness.json")))
+    room = Room(witness=ConsistencyChecker(ClientMemoryFile(tmp_path / "witness.json")))
     room.gateway.others(4)
     room.ask()
-    later = Room(witness=Witness(WitnessFile(tmp_path / "witness.json")))
+    later = Room(witness=ConsistencyChecker(ClientMemoryFile(tmp_path / "witness.json")))
     later.gateway.others(2)
     with refused(Reason.LOG_INCONSISTENT):
         later.ask()
     later.gateway.policies = []
     room.exchange.witness.saw_policy(2)
     room.exchange.witness.save()
-    older = Room(witness=Witness(WitnessFile(tmp_path / "witness.json")))
+    older = Room(witness=ConsistencyChecker(ClientMemoryFile(tmp_path / "witness.json")))
     with refused(Reason.POLICY_ROLLED_BACK):
         older.ask()
 
@@ -331,7 +333,7 @@ def test_the_policy_is_fetched_anew_after_a_while_and_must_not_have_expired(room
 
 def test_a_caller_whom_the_policy_does_not_know_is_told_so():
     for identities in ((), ("mtls:nobody",), ("mtls:carla", "mtls:otto")):
-        room = Room(caller=Caller(None, lambda told=identities: told))
+        room = Room(caller=CallerIdentity(None, lambda told=identities: told))
         with refused(Reason.PRINCIPAL_UNKNOWN):
             room.ask()
 
@@ -339,4 +341,4 @@ def test_a_caller_whom_the_policy_does_not_know_is_told_so():
 def test_other_roots_reach_no_policy():
     pems = [key("mallory").public.pem]
     with refused(Reason.THRESHOLD_NOT_MET):
-        Room(roots=Roots.of(pems, 1)).ask()
+        Room(roots=PinnedRoots.of(pems, 1)).ask()

@@ -2,10 +2,14 @@
 
 import pytest
 
-from sealgate.client.refused import LogFork
-from sealgate.client.witness import Sighting, Witness
-from sealgate.client.witness_file import Memory, WitnessFile
+from sealgate.client.consistency import (
+    ClientMemory,
+    ClientMemoryFile,
+    ConsistencyChecker,
+    SeenCheckpoint,
+)
 from sealgate.reasons import Reason
+from sealgate.remote.errors import LogFork
 from sealgate.trust.transparency import TlogProof, note, open_checkpoint
 from sealgate.v1.log_pb2 import GetConsistencyProofRequest
 from tests.support.fake_gateway import FakeGateway
@@ -19,9 +23,9 @@ def log() -> FakeGateway:
     return FakeGateway(lambda: NOW)
 
 
-def grown(log: FakeGateway, count: int) -> Sighting:
+def grown(log: FakeGateway, count: int) -> SeenCheckpoint:
     log.others(count)
-    return Sighting(open_checkpoint(log.note(), VKEY), log.note())
+    return SeenCheckpoint(open_checkpoint(log.note(), VKEY), log.note())
 
 
 def proof(log: FakeGateway, gap) -> list[bytes]:
@@ -34,7 +38,7 @@ def proof(log: FakeGateway, gap) -> list[bytes]:
 def test_checkpoints_that_overtake_one_another_are_all_held_together(log):
     """Of two proofs from the same head, the second says nothing of the first: it is asked anew."""
     first, second, third = grown(log, 3), grown(log, 2), grown(log, 4)
-    witness = Witness()
+    witness = ConsistencyChecker()
     assert witness.gap(first) is None
     early, late = witness.gap(second), witness.gap(third)
     assert witness.close(third, late, proof(log, late))
@@ -47,7 +51,7 @@ def test_checkpoints_that_overtake_one_another_are_all_held_together(log):
 
 def test_a_fork_between_two_overtaking_checkpoints_is_found(log):
     other = FakeGateway(lambda: NOW)
-    witness = Witness()
+    witness = ConsistencyChecker()
     assert witness.gap(grown(log, 3)) is None
     other.others(3)
     left = grown(log, 2)
@@ -63,11 +67,11 @@ def test_a_fork_between_two_overtaking_checkpoints_is_found(log):
 
 
 def test_claimed_entries_are_remembered_within_bounds(log, monkeypatch):
-    monkeypatch.setattr("sealgate.client.witness._REMEMBERED", 8)
-    witness = Witness()
+    monkeypatch.setattr("sealgate.client.consistency._REMEMBERED", 8)
+    witness = ConsistencyChecker()
     checkpoint, signed = grown(log, 1).checkpoint, log.note()
     for index in range(100):
-        seen = Sighting(checkpoint, signed, TlogProof(index, (), signed))
+        seen = SeenCheckpoint(checkpoint, signed, TlogProof(index, (), signed))
         assert witness.take(seen, {})
         assert not witness.take(seen, {})
         assert not witness.take(seen, {ANSWER_LOG: index + 1})
@@ -75,7 +79,7 @@ def test_claimed_entries_are_remembered_within_bounds(log, monkeypatch):
 
 
 def test_two_roots_of_one_size_are_a_fork(log):
-    witness = Witness()
+    witness = ConsistencyChecker()
     seen = grown(log, 3)
     assert witness.gap(seen) is None
     assert witness.gap(seen) is None
@@ -87,11 +91,11 @@ def test_two_roots_of_one_size_are_a_fork(log):
 def test_the_file_reads_back_and_never_goes_back(log, tmp_path):
     path = tmp_path / "witness.json"
     small, large = grown(log, 3), grown(log, 2)
-    WitnessFile(path).save(Memory(2, {ANSWER_LOG: large.note}))
-    WitnessFile(path).save(Memory(1, {ANSWER_LOG: small.note}))
-    kept = WitnessFile(path).load()
+    ClientMemoryFile(path).save(ClientMemory(2, {ANSWER_LOG: large.note}))
+    ClientMemoryFile(path).save(ClientMemory(1, {ANSWER_LOG: small.note}))
+    kept = ClientMemoryFile(path).load()
     assert (kept.policy_version, kept.notes) == (2, {ANSWER_LOG: large.note})
-    assert Memory.decode(path.read_bytes()) == kept
+    assert ClientMemory.decode(path.read_bytes()) == kept
     assert [item.name for item in tmp_path.iterdir()] == ["witness.json"]
 
 
@@ -109,10 +113,10 @@ def test_a_file_that_is_not_a_witness_is_refused_and_not_overwritten(tmp_path, c
     path = tmp_path / "witness.json"
     path.write_bytes(content)
     with refused(Reason.DOCUMENT_MALFORMED):
-        Witness(WitnessFile(path))
+        ConsistencyChecker(ClientMemoryFile(path))
     assert path.read_bytes() == content
 
 
 def test_a_note_under_another_logs_name_is_refused(log):
     with refused(Reason.DOCUMENT_MALFORMED):
-        Memory(1, {"example.org/other": grown(log, 1).note})
+        ClientMemory(1, {"example.org/other": grown(log, 1).note})

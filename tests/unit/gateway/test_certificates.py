@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.auth.certificates import ClientCertificate
 from gateway.auth.tokens import Issuer, TokenVerifier
 from sealgate.reasons import Reason
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from tests.support.crafted_certificates import CraftingAuthority, common_name, subject
 from tests.support.issuer import AUDIENCE, ISSUER, P256, jwk, jwks, token
 from tests.support.people import refused
@@ -20,7 +20,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 # Issued certificates begin five minutes before they are made.
 BEGIN, END = NOW - timedelta(minutes=5), NOW + timedelta(days=1)
 SECOND = timedelta(seconds=1)
-AUTHORITY = Authority("callers", NOW, END - NOW)
+AUTHORITY = CertificateAuthority("callers", NOW, END - NOW)
 CRAFTING = CraftingAuthority(NOW)
 SPIFFE = "spiffe://example.org/batch"
 

@@ -16,7 +16,7 @@ from gateway.doctor.fitting import (
 )
 from inference.runtime.machine import ADRIFT, SYNCHRONIZED, Gpu, HostMachine
 from inference.server.config import EngineConfig
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.unit.gateway.test_config import GOOD
 
 GIB = 1 << 30

@@ -11,8 +11,8 @@ from limits.storage import MemoryStorage
 from gateway.admission.quotas import QuotaLimiter, open_store
 from gateway.config.quotas import Quota, QuotaStore
 from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.remote.statuses import grpc_status
 from sealgate.settings import ConfigError
-from sealgate.statuses import grpc_status
 
 CLIENT = SimpleNamespace(name="client", roles=("client",))
 OTHER = SimpleNamespace(name="other", roles=("client", "auditor"))

@@ -10,18 +10,20 @@ import pytest
 from gateway.config.sections import TlsFiles
 from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import Authority, Certificate
+from sealgate.setup.certificates import Certificate, CertificateAuthority
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-AUTHORITY = Authority("servers", NOW, timedelta(days=90))
+AUTHORITY = CertificateAuthority("servers", NOW, timedelta(days=90))
 
 
 def made(days: int = 30) -> Certificate:
-    return Authority("servers", NOW, timedelta(days=days)).server("gateway", ("localhost",))
+    return CertificateAuthority("servers", NOW, timedelta(days=days)).server(
+        "gateway", ("localhost",)
+    )
 
 
 def expired() -> Certificate:
-    authority = Authority("servers", NOW - timedelta(days=9), timedelta(days=1))
+    authority = CertificateAuthority("servers", NOW - timedelta(days=9), timedelta(days=1))
     return authority.server("gateway", ("localhost",))
 
 
@@ -58,7 +60,7 @@ def test_what_is_new_is_served(tls: TlsFiles) -> None:
     put(tls, new)
     assert (server.served.certificate, server.served.key) == (new.certificate, new.key)
     assert server.served.expiries["tls"] == NOW + timedelta(days=60)
-    write(tls.client_authority, Authority("others", NOW, timedelta(days=9)).pem)
+    write(tls.client_authority, CertificateAuthority("others", NOW, timedelta(days=9)).pem)
     assert server.served.expiries["client_authority"] == NOW + timedelta(days=9)
     assert server.renewed == {TAKEN: 2, REFUSED: 0}
 

@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
-from sealgate.following import follow
 from sealgate.reasons import Reason, Refusal
+from sealgate.remote.calls import follow
 from tests.support.fake_gateway import Failed
 
 UNAVAILABLE = Failed(grpc.StatusCode.UNAVAILABLE)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sealgate.later_evidence import open_attached
 from sealgate.reasons import Reason
+from sealgate.signed_version import open_attached
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.statements import Evidence, sign_statement
 from tests.support.people import VERSION_DIGEST, at, key, make_policy, refused

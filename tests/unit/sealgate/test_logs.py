@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sealgate.logs import REQUESTS, LogSettings, RequestIds, configure, current_request
+from sealgate.process_log import REQUESTS, LogSettings, RequestIds, configure, current_request
 from sealgate.settings import ConfigError
 
 NASTY = 'a\nb\r\x1b[2J"\u2028é'

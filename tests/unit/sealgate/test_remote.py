@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from google.protobuf import any_pb2
 
-from sealgate.cli.failures import HelpfulGroup
-from sealgate.client.refused import receipt_in, refusal_of
-from sealgate.client.retries import Retries
+from sealgate.cli.errors import HelpfulGroup
 from sealgate.reasons import Reason
 from sealgate.remote import Access, reason_of
-from sealgate.setup.certificates import Authority
+from sealgate.remote.calls import Retries
+from sealgate.remote.errors import receipt_in, refusal_of
+from sealgate.setup.certificates import CertificateAuthority
 from sealgate.setup.tokens import ISSUER, mint_token, new_issuer_key
 from tests.support.fake_gateway import Failed
 
@@ -24,14 +24,16 @@ NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 def test_the_identities_that_credentials_stand_for():
     token = mint_token(new_issuer_key(), "carla", NOW, timedelta(hours=1))
-    caller = Authority("callers", NOW, timedelta(days=1)).caller("carla")
+    caller = CertificateAuthority("callers", NOW, timedelta(days=1)).caller("carla")
     both = Access("gateway:1", None, lambda: token, caller.certificate, caller.key)
     assert both.identities() == ("mtls:carla", f"jwt:{ISSUER} carla")
     assert Access("gateway:1").identities() == ()
 
 
 def test_a_certificate_with_a_spiffe_id_is_known_by_that_alone():
-    caller = Authority("callers", NOW, timedelta(days=1)).caller("carla", "spiffe://house/scorer")
+    caller = CertificateAuthority("callers", NOW, timedelta(days=1)).caller(
+        "carla", "spiffe://house/scorer"
+    )
     access = Access("gateway:1", None, None, caller.certificate, caller.key)
     assert access.identities() == ("spiffe:spiffe://house/scorer",)
 

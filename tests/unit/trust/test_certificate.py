@@ -8,7 +8,7 @@ import pytest
 
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import Access
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from sealgate.trust.keys.certificate_identity import certificate_identity
 from tests.support.crafted_certificates import (
     BMP,
@@ -244,7 +244,7 @@ def _read_or_refused(der: bytes) -> None:
 
 
 def test_callers_read_their_own_certificate_as_the_gateway_does() -> None:
-    plain = Authority("callers", datetime.now(UTC), timedelta(days=1)).caller("anna")
+    plain = CertificateAuthority("callers", datetime.now(UTC), timedelta(days=1)).caller("anna")
     assert Access("x:1", certificate=plain.certificate).identities() == ("mtls:anna",)
     odd = CRAFTING.caller(subject(common_name(b"admin\0evil"))).certificate
     with refused(Reason.CERTIFICATE_MALFORMED):

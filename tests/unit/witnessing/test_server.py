@@ -9,14 +9,14 @@ import pytest
 
 from sealgate import bounded_http
 from sealgate.trust.keys import PrivateKey
-from sealgate.witnessing.server import WitnessServer
-from sealgate.witnessing.service import Memory, Witness
+from sealgate.witness.server import WitnessServer
+from sealgate.witness.service import Witness, WitnessMemory
 
 
 @pytest.fixture
 def server(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WitnessServer]:
     monkeypatch.setattr(bounded_http, "SECONDS", 1.0)
-    memory = Memory(tmp_path / "witness.db", create=True)
+    memory = WitnessMemory(tmp_path / "witness.db", create=True)
     witness = Witness("witness.example", PrivateKey.generate(), {}, memory, time.time)
     server = WitnessServer("127.0.0.1", 0, witness)
     serving = threading.Thread(target=server.serve_forever, daemon=True)

@@ -9,9 +9,9 @@ import pytest
 from gateway.transport.compression import unpacked
 from gateway.transport.http.answer import STATUS, refused
 from gateway.transport.http.infer import OutputOptions, read_request, write_response
-from sealgate import statuses
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Kind, Reason, Refusal
+from sealgate.remote import statuses
 from sealgate.tensors import Tensor, read_inputs, write_outputs
 
 # google/rpc/code.proto.

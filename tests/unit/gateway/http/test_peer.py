@@ -13,10 +13,10 @@ from cryptography.x509 import load_pem_x509_certificate
 from gateway.auth.certificates import ClientCertificate
 from gateway.transport.http.peer import HttpContext, Peer
 from sealgate.reasons import Reason, Refusal
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 
 NOW = datetime.now(UTC)
-AUTHORITY = Authority("callers", NOW, timedelta(days=1))
+AUTHORITY = CertificateAuthority("callers", NOW, timedelta(days=1))
 SPIFFE = "spiffe://example.org/batch"
 
 

@@ -12,11 +12,11 @@ from gateway.config.sections import TlsFiles
 from gateway.transport.http.tls import HttpTls, tls_context
 from gateway.transport.tls import ServedCertificate, ServerTls
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 
 
 def written(folder: Path) -> TlsFiles:
-    authority = Authority("servers", datetime.now(UTC), timedelta(days=1))
+    authority = CertificateAuthority("servers", datetime.now(UTC), timedelta(days=1))
     pair = authority.server("gateway", ("localhost",))
     for name, content in (
         ("server.pem", pair.certificate),
@@ -51,7 +51,7 @@ def test_what_openssl_does_not_take(tmp_path: Path) -> None:
 
 
 def write_pair(folder: Path) -> TlsFiles:
-    authority = Authority("servers", datetime.now(UTC), timedelta(days=1))
+    authority = CertificateAuthority("servers", datetime.now(UTC), timedelta(days=1))
     pair = authority.server("gateway", ("localhost",))
     for name, content in (("server.pem", pair.certificate), ("server.key", pair.key)):
         (folder / "new").write_bytes(content)

@@ -12,14 +12,14 @@ from gateway.config.sections import TlsFiles
 from gateway.observability.certificates import Certificates
 from gateway.transport.tls import REFUSED, TAKEN, ServerTls
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def pem(path: Path, *days: int) -> Path:
     """A file with a certificate for each of some lifetimes."""
-    chain = [Authority("someone", NOW, timedelta(days=each)).pem for each in days]
+    chain = [CertificateAuthority("someone", NOW, timedelta(days=each)).pem for each in days]
     path.write_bytes(b"".join(chain))
     return path
 
@@ -34,7 +34,9 @@ def configuration(*engines: EngineSettings) -> Any:
 
 
 def test_a_chain_ends_with_the_first_of_its_certificates(tmp_path: Path) -> None:
-    made = Authority("servers", NOW, timedelta(days=90)).server("gateway", ("localhost",))
+    made = CertificateAuthority("servers", NOW, timedelta(days=90)).server(
+        "gateway", ("localhost",)
+    )
     ended = pem(tmp_path / "chain.pem", 30).read_bytes()
     (tmp_path / "chain.pem").write_bytes(made.certificate + ended)
     (tmp_path / "key.pem").write_bytes(made.key)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.engines import EngineSettings, GeneratorSettings
 from gateway.observability.certificates import Certificates
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ENDS = ("certificate", "client_certificate")
@@ -17,7 +17,7 @@ ENDS = ("certificate", "client_certificate")
 
 def pem(*days: int) -> bytes:
     """A certificate for each of some lifetimes."""
-    return b"".join(Authority("someone", NOW, timedelta(days=each)).pem for each in days)
+    return b"".join(CertificateAuthority("someone", NOW, timedelta(days=each)).pem for each in days)
 
 
 def put(path: Path, data: bytes) -> None:

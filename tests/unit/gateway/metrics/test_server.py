@@ -11,8 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.observability.server import MetricsServer
 from gateway.transport.http.routes import find
-from sealgate.metrics_settings import MetricsSettings
-from sealgate.settings import ConfigError
+from sealgate.settings import ConfigError, MetricsSettings
 
 
 def test_an_address_that_is_taken_is_refused() -> None:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from sealgate.metrics_settings import MetricsSettings
-from sealgate.settings import ConfigError
+from sealgate.settings import ConfigError, MetricsSettings
 
 
 def test_nothing_listens_unless_it_is_configured() -> None:

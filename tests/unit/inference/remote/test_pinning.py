@@ -11,10 +11,10 @@ from inference.server.server import AccessInterceptor
 from inference.server.wait_limits import WaitLimiter
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
-from sealgate.setup.certificates import Authority
+from sealgate.setup.certificates import CertificateAuthority
 from tests.support.people import refused
 
-AUTHORITY = Authority("house", datetime.now(UTC), timedelta(days=1))
+AUTHORITY = CertificateAuthority("house", datetime.now(UTC), timedelta(days=1))
 ENGINE = AUTHORITY.server("engine", ("engine.example", "127.0.0.1"))
 GATEWAY = AUTHORITY.caller("gateway")
 LIVE = "/inference.GRPCInferenceService/ServerLive"

@@ -11,7 +11,7 @@ from inference.backends.ray.environment import RayEnvironment
 from inference.runtime.settings import RuntimeSettings
 from inference.server.config import EngineConfig, RaySettings
 from sealgate.settings import ConfigError
-from sealgate.setup.engine import EnginePlace
+from sealgate.setup.configuration import EnginePlace
 from tests.support.house import House
 
 

@@ -1,0 +1,8 @@
+"""An auditor's checks: logs recomputed from their entries, and decisions traced to exact bytes."""
+
+from sealgate.audit.auditor import Auditor, LogFinding
+
+__all__ = [
+    "Auditor",
+    "LogFinding",
+]

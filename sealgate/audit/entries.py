@@ -1,0 +1,137 @@
+"""Entries of the registry's log as an auditor gets them: proved, and their documents held to the
+digests by which they are named.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import canonical, fields
+from sealgate.trust.canonical import sha256
+from sealgate.trust.statements import Freshness, is_revoked
+from sealgate.trust.statements.verification import revocation_names
+from sealgate.trust.transparency import Checkpoint, merkle
+
+TYPE = "sealgate/entry/v1"
+# What the entries that are looked into here tell of their rows (registry/events.py).
+_BODIES = {
+    "policy.accepted": ("digest", "envelope"),
+    "version.registered": ("digest", "manifest", "signature", "evidence", "commitment"),
+    "proposal.created": ("proposal", "version", "envelope"),
+    "approval.added": ("approval", "envelope"),
+    "pointer.moved": ("action", "sequence", "pointer", "version", "digest", "bundle"),
+    "version.revoked": ("digest", "envelope"),
+    "request.allowed": ("allowance", "envelope"),
+    "evidence.attached": ("item", "kind", "envelope"),
+}
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "sequence": fields.integer,
+    "version": fields.integer,
+    "evidence": fields.texts,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedEntry:
+    """Entry `index` of the log: what happened, when, in whose name, to what; `documents` by
+    digest.
+    """
+
+    index: int
+    event: str
+    time: str
+    principal: str
+    subject: str
+    body: Mapping[str, Any]
+    documents: Mapping[str, bytes]
+
+    @classmethod
+    def read(cls, index: int, leaf: bytes, documents: Iterable[bytes] = ()) -> "ProvedEntry":
+        """Raises Refusal(DOCUMENT_MALFORMED)."""
+        revocation_names = ("event", "time", "principal", "subject", "body")
+        outer = fields.record(canonical.decode(leaf), revocation_names, TYPE)
+        told = {name: fields.text(outer[name]) for name in revocation_names[:-1]}
+        by_digest = {sha256(document): document for document in documents}
+        body = fields.mapping(outer["body"])
+        if told["event"] in _BODIES:
+            for name in fields.record(body, _BODIES[told["event"]]):
+                _CHECKS.get(name, fields.text)(body[name])
+        return cls(index=index, body=body, documents=by_digest, **told)
+
+    def document(self, digest: str) -> bytes:
+        """The document of that digest. Raises Refusal(DIGEST_MISMATCH) where it was not shown."""
+        if digest not in self.documents:
+            raise Refusal(Reason.DIGEST_MISMATCH, f"entry {self.index}: {digest} is not shown")
+        return self.documents[digest]
+
+
+def prove(leaf: bytes, index: int, hashes: Iterable[bytes], checkpoint: Checkpoint) -> None:
+    """Check that the log of `checkpoint` holds a leaf. Raises Refusal(PROOF_INVALID)."""
+    hashed = merkle.leaf_hash(leaf)
+    merkle.verify_inclusion(hashed, index, checkpoint.size, list(hashes), checkpoint.root)
+
+
+@dataclass(frozen=True, slots=True)
+class LogExcerpt:
+    """Entries proved under one checkpoint of the registry's log, oldest first, and the verified
+    statement of what is newest.
+
+    Raises Refusal(LOG_INCONSISTENT) for two moves of one place in an alias's history.
+    """
+
+    checkpoint: Checkpoint
+    freshness: Freshness
+    entries: tuple[ProvedEntry, ...]
+
+    def __post_init__(self) -> None:
+        moves = [(e.subject, e.body["sequence"]) for e in self.of("pointer.moved")]
+        if len(set(moves)) != len(moves):
+            raise Refusal(Reason.LOG_INCONSISTENT, "two moves have one place in a history")
+
+    def of(self, event: str) -> tuple[ProvedEntry, ...]:
+        """The entries of one kind."""
+        return tuple(entry for entry in self.entries if entry.event == event)
+
+    def move(self, subject: str, sequence: int) -> ProvedEntry | None:
+        """An alias's move of that sequence, if it is shown."""
+        for entry in self.of("pointer.moved"):
+            if (entry.subject, entry.body["sequence"]) == (subject, sequence):
+                return entry
+        return None
+
+    def after(self, subject: str, sequence: int, digest: str) -> ProvedEntry | None:
+        """The move that followed; None where `sequence`, of the pointer `digest`, is the newest.
+
+        A move that is left out shows, for sequences have no gap and the statement says where they
+        end. Raises Refusal(LOG_INCONSISTENT).
+        """
+        model, alias = alias_of(subject)
+        newest = self.freshness.pointer(model, alias)
+        if newest == (sequence, digest):
+            return None
+        following = self.move(subject, sequence + 1)
+        if following is None:
+            raise Refusal(
+                Reason.LOG_INCONSISTENT, f"{subject}: what followed move {sequence} is not shown"
+            )
+        return following
+
+    def revoked_at(self, model: str, digest: str) -> str:
+        """When a model's version was revoked; empty where it is not.
+
+        Raises Refusal(LOG_INCONSISTENT) where it is, and the entry is not shown.
+        """
+        wanted = revocation_names(model, digest)
+        times = [e.time for e in self.of("version.revoked") if e.body["digest"] in wanted]
+        if is_revoked(self.freshness.revoked, model, digest) and not times:
+            raise Refusal(Reason.LOG_INCONSISTENT, f"the revocation of {digest} is not shown")
+        return min(times, default="")
+
+
+def alias_of(subject: str) -> tuple[str, str]:
+    """Model and alias out of `models/{model}/aliases/{alias}`."""
+    parts = subject.split("/")
+    if len(parts) != 4 or (parts[0], parts[2]) != ("models", "aliases"):
+        raise Refusal(Reason.DOCUMENT_MALFORMED, "an entry's subject is no alias")
+    return parts[1], parts[3]

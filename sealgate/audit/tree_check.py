@@ -1,0 +1,162 @@
+"""The tree of a log, recomputed from its entries and held against all that was signed of it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.transparency import open_checkpoint
+from sealgate.trust.transparency.cosignature import WitnessKey, cosignatures
+from sealgate.trust.transparency.frontier import Frontier
+from sealgate.trust.transparency.merkle import EMPTY_ROOT, HASH_SIZE, leaf_hash
+from sealgate.trust.transparency.tiles import HEIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That the log's first `size` entries have this root; `by` says who signed that."""
+
+    size: int
+    root: bytes
+    by: str
+
+
+class TreeCheck:
+    """Takes the entries of the log `origin` in order, and keeps its right edge alone.
+
+    Raises Refusal(LOG_INCONSISTENT) as soon as a claim or a stored hash contradicts the entries.
+    """
+
+    def __init__(self, origin: str, claims: Iterable[Claim]) -> None:
+        self.origin = origin
+        self._claims = sorted(claims, key=lambda claim: claim.size, reverse=True)
+        self._frontier = Frontier.empty()
+        # Of levels above the leaves: a 256th of all hashes.
+        self._upper: dict[tuple[int, int], bytes] = {}
+        while self._claims and not self._claims[-1].size:
+            self._compare(self._claims.pop(), EMPTY_ROOT)
+
+    @property
+    def size(self) -> int:
+        return self._frontier.size
+
+    def add(self, leaves: Sequence[bytes], stored: bytes) -> None:
+        """Add entries, and the leaf hashes that the log keeps of them, one after the other."""
+        hashes = [leaf_hash(leaf) for leaf in leaves]
+        if b"".join(hashes) != stored:
+            first = next(
+                at
+                for at, found in enumerate(hashes)
+                if stored[at * HASH_SIZE : (at + 1) * HASH_SIZE] != found
+            )
+            raise self._inconsistent(f"the stored hash of entry {self.size + first} is another")
+        self.add_hashes(hashes)
+
+    def add_hashes(self, hashes: Sequence[bytes]) -> None:
+        """Add entries of which only the hashes are kept."""
+        at = 0
+        while at < len(hashes):
+            end = len(hashes)
+            if self._claims:
+                end = min(end, at + self._claims[-1].size - self.size)
+            self._frontier = self._frontier.append(hashes[at:end])
+            for tile in self._frontier.tiles:
+                if tile.level:
+                    self._upper[tile.level, tile.index] = tile.hashes
+            at = end
+            while self._claims and self._claims[-1].size == self.size:
+                self._compare(self._claims.pop(), self._frontier.root)
+
+    def finish(self, stored: Callable[[int, int], Iterator[bytes] | None]) -> bool:
+        """Check that no claim is left, and compare the hashes above the leaves.
+
+        `stored` has those of a level of tiles, so many, or None where they cannot be had; then
+        this returns False.
+        """
+        check_sizes(self.origin, self._claims, self.size)
+        level = 1
+        while count := self.size >> (HEIGHT * level):
+            parts = stored(level, count)
+            if parts is None:
+                return False
+            found = b"".join(parts)
+            tiles = sorted(key for key in self._upper if key[0] == level)
+            if found != b"".join([self._upper[key] for key in tiles]):
+                raise self._inconsistent(f"a stored hash of level {level} is another")
+            level += 1
+        return True
+
+    def _compare(self, claim: Claim, root: bytes) -> None:
+        if claim.root != root:
+            raise self._inconsistent(
+                f"the entries give another root than {claim.by}, of {claim.size} entries"
+            )
+
+    def _inconsistent(self, detail: str) -> Refusal:
+        return Refusal(Reason.LOG_INCONSISTENT, f"{self.origin}: {detail}")
+
+
+def check_sizes(origin: str, claims: Iterable[Claim], size: int) -> None:
+    """Check that nobody has seen more entries than there are. Raises Refusal(LOG_INCONSISTENT)."""
+    most = max(claims, key=lambda claim: claim.size, default=None)
+    if most is not None and most.size > size:
+        detail = f"{origin} has {size} entries, and {most.by} says {most.size}: it was replaced, "
+        raise Refusal(Reason.LOG_INCONSISTENT, f"{detail}cut short or put back")
+
+
+class StoredHashes:
+    """Hashes that come in parts of any length, to be taken in others."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = iter(parts)
+        self._left = b""
+
+    def take(self, count: int) -> bytes:
+        """Return the next so many hashes, or what there is of them."""
+        data = [self._left]
+        size = len(self._left)
+        while size < count * HASH_SIZE:
+            part = next(self._parts, b"")
+            if not part:
+                break
+            data.append(part)
+            size += len(part)
+        joined = b"".join(data)
+        self._left = joined[count * HASH_SIZE :]
+        return joined[: count * HASH_SIZE]
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessedTree:
+    """The witnesses that have cosigned a log's tree, by name, and what they say of it.
+
+    `without` are those that were asked for and have not cosigned it.
+    """
+
+    names: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    claim: Claim | None = None
+
+
+def read_witnessed(
+    note: str, origin: str, vkey: str, witnesses: Sequence[WitnessKey], threshold: int
+) -> WitnessedTree:
+    """Return what witnesses say in the newest note that they have cosigned: the log has signed it
+    (SIGNATURE_INVALID), and so have `threshold` of these (WITNESSES_TOO_FEW).
+
+    Without witnesses that are asked for, nothing is found. Raises Refusal.
+    """
+    if not witnesses:
+        return WitnessedTree()
+    asked = {witness.name for witness in witnesses}
+    if not note:
+        if threshold:
+            raise Refusal(Reason.WITNESSES_TOO_FEW, f"none has cosigned {origin}")
+        return WitnessedTree(without=tuple(sorted(asked)))
+    checkpoint = open_checkpoint(note, vkey)
+    names = tuple(cosignature.witness for cosignature in cosignatures(note, witnesses))
+    without = tuple(sorted(asked - set(names)))
+    if len(names) < threshold:
+        detail = f"{len(names)} of {threshold} for {origin}; without {', '.join(without)}"
+        raise Refusal(Reason.WITNESSES_TOO_FEW, detail)
+    claim = Claim(checkpoint.size, checkpoint.root, "what witnesses cosigned")
+    return WitnessedTree(names, without, claim if names else None)

@@ -1,0 +1,1 @@
+"""`sealgate audit`: verifies the logs, and shows what a decision or a key reaches."""

@@ -1,0 +1,239 @@
+"""`sealgate audit verify`: every log that a policy ever named, checked from end to end."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import click
+import grpc
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from sealgate.audit import Auditor
+from sealgate.audit.answer_logs import named_logs
+from sealgate.audit.reader import AuditReader
+from sealgate.audit.verification import (
+    BROKEN,
+    ELSEWHERE,
+    INCOMPLETE,
+    INTACT,
+    LogReport,
+    VerifyOptions,
+    verify_logs,
+)
+from sealgate.cli.context import connected, policy_history, profile
+from sealgate.cli.output import json_option, show_rows
+from sealgate.reasons import Reason
+from sealgate.trust.policy import Policy
+from sealgate.trust.transparency.cosignature import WitnessKey
+
+_LOOK_SECONDS = 0.5
+NOT_ALL_SEEN = 3
+"""The exit status where what was seen is intact, and something was not seen."""
+
+elsewhere_option = click.option(
+    "--elsewhere",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A log that you check at another place; may be given again.",
+)
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate audit verify
+  sealgate audit verify --gateway gateway-2.example:8443
+  sealgate audit verify --witness witness.example+4f2a91c0+BDk… --witnesses 1
+
+The exit status is 1 where something does not hold, and 3 where all holds and not all was seen.
+"""
+)
+@click.option(
+    "--gateway",
+    "gateways",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Another gateway of the same registry to ask too; may be given again.",
+)
+@elsewhere_option
+@click.option(
+    "--witness", "keys", multiple=True, metavar="KEY", help="A witness's verifier key (C2SP)."
+)
+@click.option(
+    "--witnesses",
+    "threshold",
+    type=click.IntRange(1),
+    help="How many of these must have cosigned each log; default: all.",
+)
+@click.option(
+    "--wait",
+    "patience",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait for the first anchor of a log; it comes within seconds of its entries.",
+)
+@click.option(
+    "--open/--no-open",
+    "opens",
+    default=True,
+    help="Whether to open every entry, so that deleted openings show; on by default. It takes most"
+    " of the time, about 0.7 ms an entry.",
+)
+@json_option
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    gateways: tuple[str, ...],
+    elsewhere: tuple[str, ...],
+    keys: tuple[str, ...],
+    threshold: int | None,
+    patience: float,
+    opens: bool,
+    as_json: bool,
+) -> None:
+    """Check every entry of every log against all that was signed of it.
+
+    Each log must extend its checkpoints: the newest, every anchor in the registry's log, and with
+    --witness a state that these witnesses have cosigned. The hashes that it keeps must be those of
+    its entries; of entries that were pruned, which the registry's log must tell, there are only
+    these. A log that a policy ever named and no gateway shows is not intact, nor is one that no
+    anchor covers yet. Every entry of an answer log is opened; those that cannot be must be as many
+    as the registry's log says were erased.
+    """
+    witnesses = [WitnessKey.from_vkey(key) for key in keys]
+    wanted = len(witnesses) if threshold is None else threshold
+    if wanted > len(witnesses):
+        raise click.UsageError("--witnesses asks for more than --witness names")
+    person = profile(ctx, "auditor")
+    with ExitStack() as stack:
+        channels = [
+            stack.enter_context(connected(each))
+            for each in (person, *(replace(person, endpoint=address) for address in gateways))
+        ]
+        policies = policy_history(person, channels[0])
+        policies[-1].check_standing(datetime.now(UTC))
+        if unknown := set(elsewhere) - named_logs(policies).keys():
+            raise click.BadParameter(
+                f"no policy names {', '.join(sorted(unknown))}", param_hint="--elsewhere"
+            )
+        asked = VerifyOptions(witnesses, wanted, elsewhere)
+        bars = stack.enter_context(_Bars(not as_json))
+        until = time.monotonic() + patience
+        while True:
+            auditors = [_auditor(channel, policies, opens) for channel in channels]
+            reports = list(verify_logs(auditors, policies, asked, bars.move))
+            waits = any(report.reason is Reason.ENTRY_UNANCHORED for report in reports)
+            if not waits or time.monotonic() >= until:
+                break
+            time.sleep(_LOOK_SECONDS)
+    columns = ("log", "entries", "anchors", "anchored", "root", "found")
+    rows = [_row(report, keys) for report in reports]
+    if not as_json:
+        rows = [{name: "-" if row[name] is None else row[name] for name in columns} for row in rows]
+    show_rows(rows, columns, as_json)
+    if not as_json:
+        click.echo(_summary(reports, keys))
+    states = {report.state for report in reports}
+    if states & {BROKEN, INCOMPLETE}:
+        ctx.exit(1 if BROKEN in states else NOT_ALL_SEEN)
+
+
+def _auditor(channel: grpc.Channel, policies: Sequence[Policy], opens: bool) -> Auditor:
+    policy = policies[-1]
+    reader = AuditReader(channel, policy, lambda: datetime.now(UTC)) if opens else None
+    return Auditor(channel, policy, policies, reader)
+
+
+class _Bars:
+    """A bar for each log, on a terminal, while it is read."""
+
+    def __init__(self, wanted: bool) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        shown = wanted and console.is_terminal
+        self._progress = Progress(*columns, transient=True, disable=not shown, console=console)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "_Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def move(self, origin: str, done: int, total: int) -> None:
+        if origin not in self._tasks:
+            self._tasks[origin] = self._progress.add_task(origin)
+        self._progress.update(self._tasks[origin], completed=done, total=total)
+
+
+def _row(report: LogReport, keys: Sequence[str]) -> dict[str, object]:
+    found = report.finding
+    return {
+        "log": report.origin,
+        "state": report.state,
+        "reason": report.reason.name if report.reason else "",
+        "found": _found(report),
+        "entries": found.size if found else None,
+        "root": found.root if found else None,
+        "first": found.first if found else None,
+        "anchors": found.anchors if found else None,
+        "anchored": found.anchored if found else None,
+        "tiles": found.whole if found else None,
+        "closed": report.closed.entries if report.closed else None,
+        "witnesses": list(found.witnesses) if found else [],
+        "witnessed": found.witnessed if found else 0,
+        "without": list(found.without) if found else [],
+        "witnesses_asked": len(keys),
+    }
+
+
+def _found(report: LogReport) -> str:
+    """What a person is told of a log."""
+    if report.reason is not None:
+        return f"{report.reason.name}: {report.detail or report.reason.sentence}"
+    if report.state == ELSEWHERE:
+        return f"not asked for here; {report.detail}"
+    finding, text = report.finding, INTACT
+    if finding is None:
+        return text
+    if finding.first:
+        text += f"; of the first {finding.first}, pruned, only the hashes"
+    if finding.witnesses:
+        text += f"; {finding.witnessed} entries cosigned by {', '.join(finding.witnesses)}"
+    if finding.without:
+        text += f"; not by {', '.join(finding.without)}"
+    closed = report.closed
+    if closed and closed.entries:
+        erased = "erased" if closed.explained else "closed, erased or not: releases did not count"
+        text += f"; {closed.entries} entries {erased}"
+    if not finding.whole:
+        text += "; hashes above the leaves not seen: the gateway's release does not show them"
+    return text
+
+
+def _summary(reports: Sequence[LogReport], keys: Sequence[str]) -> str:
+    """One line: what holds, what does not, what was not seen."""
+    by_state = {
+        state: [report.origin for report in reports if report.state == state]
+        for state in (BROKEN, INCOMPLETE, INTACT, ELSEWHERE)
+    }
+    verdict = "INTACT"
+    if by_state[BROKEN]:
+        verdict = f"BROKEN: {', '.join(by_state[BROKEN])}"
+    elif by_state[INCOMPLETE]:
+        verdict = f"NOT ALL SEEN: {', '.join(by_state[INCOMPLETE])}"
+    anchors = sum(report.finding.anchors for report in reports if report.finding)
+    parts = [
+        f"{len(by_state[INTACT])} of {len(reports)} logs intact",
+        f"{anchors} anchors checked",
+        f"{len(keys)} witnesses asked for" if keys else "no witness asked for (--witness)",
+    ]
+    if by_state[ELSEWHERE]:
+        parts.append(f"elsewhere: {', '.join(by_state[ELSEWHERE])}")
+    return f"{verdict}; {', '.join(parts)}"

@@ -1,0 +1,116 @@
+"""Who is using the command line: the profile that `--as` names, and a connection made with it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import grpc
+
+from sealgate import signed_version
+from sealgate.cli.output import ask_secret
+from sealgate.governance import Governance
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote import Profile, ProfileError, connect
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy import Policy, open_policy_chain, open_policy_history
+from sealgate.v1.registry_pb2 import GetPolicyRequest
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+
+def state_folder(ctx: click.Context) -> Path:
+    """The installation's folder that `--state` names."""
+    return Path(ctx.find_root().obj["state"])
+
+
+def profile(ctx: click.Context, default: str) -> Profile:
+    """The profile that `--as` names, or else that of the role which usually does this."""
+    return profile_of(ctx, ctx.find_root().obj["person"] or default)
+
+
+def profile_of(ctx: click.Context, person: str) -> Profile:
+    """The profile of a person: a folder of STATE/people, or a profile.toml."""
+    path = Path(person)
+    if path.suffix != ".toml":
+        path = state_folder(ctx) / "people" / person / "profile.toml"
+    try:
+        return Profile.read(path)
+    except ProfileError as error:
+        raise click.ClickException(
+            f"{error}; name a person with --as, or make an installation with `sealgate init`"
+        ) from error
+
+
+@contextmanager
+def connected(person: Profile) -> Iterator[grpc.Channel]:
+    with connect(person) as channel:
+        yield channel
+
+
+policy_option = click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The chain of signed policies, first to newest; default: STATE/trust/policy.json and what "
+    "`sealgate policy fetch` put beside it.",
+)
+
+
+def read_chain(ctx: click.Context, policies: tuple[Path, ...]) -> list[Envelope]:
+    """The envelopes that `--policy` names, or the installation's own."""
+    if policies:
+        return [Envelope.decode(path.read_bytes()) for path in policies]
+    chain = [Envelope.decode(_kept(ctx).read_bytes())]
+    version = Policy.decode(chain[0].payload).version
+    while (path := _kept(ctx, version := version + 1)).exists():
+        chain.append(Envelope.decode(path.read_bytes()))
+    return chain
+
+
+def fetch_chain(ctx: click.Context, person: Profile, channel: grpc.Channel) -> list[Envelope]:
+    """The gateway's chain, kept in STATE/trust once the person's pinned root keys vouch for it.
+
+    Its newest policy may have expired. Raises Refusal(POLICY_ROLLED_BACK) where it is not the
+    continuation of the chain that was kept before.
+    """
+    found = RegistryServiceStub(channel).GetPolicy(GetPolicyRequest()).envelopes
+    chain = [Envelope.decode(data) for data in found]
+    history = open_policy_history(chain, person.pinned_roots(), person.root_threshold)
+    known = [e.payload for e in read_chain(ctx, ())] if _kept(ctx).exists() else []
+    if [envelope.payload for envelope in chain[: len(known)]] != known:
+        raise Refusal(Reason.POLICY_ROLLED_BACK, "the gateway's chain is not the one kept here")
+    for number, (policy, data) in enumerate(zip(history, found, strict=True)):
+        if number >= len(known):
+            path = _kept(ctx, policy.version if number else 0)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return chain
+
+
+def policy_history(person: Profile, channel: grpc.Channel) -> tuple[Policy, ...]:
+    """Every policy of the gateway's chain, oldest first, as `signed_version.policy_history`."""
+    stub = RegistryServiceStub(channel)
+    return signed_version.policy_history(stub, person.pinned_roots(), person.root_threshold)
+
+
+def newest(chain: list[Envelope], person: Profile) -> Policy:
+    """The newest policy of a chain that the pinned root keys vouch for, expired or not."""
+    return open_policy_history(chain, person.pinned_roots(), person.root_threshold)[-1]
+
+
+def _kept(ctx: click.Context, version: int = 0) -> Path:
+    """Where a policy is kept; 0 stands for the first."""
+    name = f"policy-{version}.json" if version else "policy.json"
+    return state_folder(ctx) / "trust" / name
+
+
+def open_chain(chain: list[Envelope], person: Profile) -> Policy:
+    """The newest policy of a chain that the person's pinned root keys vouch for."""
+    return open_policy_chain(chain, person.pinned_roots(), person.root_threshold, datetime.now(UTC))
+
+
+def governance_of(person: Profile, channel: grpc.Channel) -> Governance:
+    """Asks for the passphrase or PIN of the person's key where it is used first and has one."""
+    return Governance(channel, person, lambda: datetime.now(UTC), ask_secret)

@@ -1,0 +1,1 @@
+"""`sealgate model`: versions of models, and the promotion of them."""

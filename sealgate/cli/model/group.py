@@ -1,0 +1,255 @@
+"""`sealgate model`: versions, and the moves of an alias."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sealgate.cli.context import connected, governance_of, policy_history, profile
+from sealgate.cli.main import PluginGroup
+from sealgate.cli.model.proposals import SCREENING_REPORT, approve, facts, proposals, propose
+from sealgate.cli.model.watch import watch
+from sealgate.cli.options import alias_option, list_options
+from sealgate.cli.output import json_option, printable, show_fields, show_rows
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote.calls import list_all
+from sealgate.signed_version import DETECTOR, SignedVersion, open_attached
+from sealgate.trust import canonical, fields
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.statements import Evidence, Manifest
+from sealgate.v1 import registry_pb2 as messages
+from sealgate.v1.registry_pb2 import Version
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+
+def screening_facts(
+    version: Version, policies: Sequence[Policy], registry: RegistryServiceStub
+) -> dict[str, Any]:
+    """Whether the bound on false alarms holds; of how many clean rows it is, with which confidence,
+    and which share of such rows is found adversarial, or at least suspect, at most.
+
+    A version without a detector has no such numbers. Raises Refusal: as `SignedVersion.of` and
+    `file` do, DIGEST_MISMATCH for another manifest, DOCUMENT_MALFORMED.
+    """
+    withdrawn = version.screening_withdrawn
+    facts: dict[str, Any] = {"screening_bound": f"withdrawn {withdrawn}" if withdrawn else "holds"}
+    signed = SignedVersion.of(
+        version.name, version.manifest, version.signature, version.publisher, policies
+    )
+    if signed.manifest.digest != version.digest:
+        raise Refusal(Reason.DIGEST_MISMATCH, f"the manifest of {version.name}")
+    if DETECTOR in {file.path for file in signed.manifest.files}:
+        detector = fields.mapping(canonical.decode(signed.file(registry, DETECTOR)))
+        facts |= _told(fields.mapping(detector.get("calibration")))
+    return facts
+
+
+def _told(calibration: dict[str, Any]) -> dict[str, Any]:
+    limits = {
+        f"{verdict}_bound": fields.mapping(calibration.get(verdict)).get("bound")
+        for verdict in ("adversarial", "suspect")
+    }
+    rows = len(fields.items(calibration.get("scores")))
+    return {"calibrated_on": rows, "confidence": calibration.get("confidence"), **limits}
+
+
+@click.command(
+    epilog="\b\nExample:\n  sealgate --as approver-1 model attach digits 2 red-team.json"
+)
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_context
+def attach(ctx: click.Context, name: str, version: int, file: Path, as_json: bool) -> None:
+    """Attach FILE, evidence that you have signed, to VERSION of the model NAME, for good.
+
+    It is what `sealgate attack --output` writes. Whoever is asked to approve the version is shown
+    it from then on; the registry's log says when it came.
+    """
+    person = profile(ctx, "approver-1")
+    data = file.read_bytes()
+    with connected(person) as channel:
+        found = governance_of(person, channel).attach(name, version, data)
+    item = Evidence.decode(Envelope.decode(data).payload)
+    show_fields(
+        {"version": found.name, "attached": item.kind, "items": len(found.attached)}, as_json
+    )
+
+
+_reason_option = click.option("--reason", required=True, help="Why; it is signed and kept.")
+
+
+class ModelGroup(PluginGroup):
+    joined_by = "sealgate.commands.model"
+
+
+@click.group(cls=ModelGroup)
+def model() -> None:
+    """Publish, approve, promote, roll back and revoke versions."""
+
+
+for command in (watch, attach, propose, proposals, approve):
+    model.add_command(command)
+
+
+@model.command(
+    "list",
+    epilog="\b\nExamples:\n  sealgate model list\n"
+    "  sealgate model list digits --limit 5\n"
+    "  sealgate model list digits --filter 'publisher = publisher AND NOT revocation_reason:*'",
+)
+@click.argument("name", required=False)
+@list_options
+@json_option
+@click.pass_context
+def list_(
+    ctx: click.Context, name: str | None, filter_: str, limit: int | None, as_json: bool
+) -> None:
+    """List models, or the versions of the model NAME."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        registry = governance_of(person, channel).registry
+        if name is None:
+            models = messages.ListModelsRequest(filter=filter_)
+            rows: list[dict[str, Any]] = [
+                {
+                    "model": m.name.partition("/")[2],
+                    "versions": m.latest_version,
+                    "creator": m.creator,
+                }
+                for m in list_all(registry.ListModels, models, "models", limit)
+            ]
+            show_rows(rows, ("model", "versions", "creator"), as_json)
+            return
+        versions = messages.ListVersionsRequest(model=name, filter=filter_)
+        rows = [
+            {
+                "version": v.name,
+                "digest": v.digest,
+                "publisher": v.publisher,
+                "revoked": v.revocation_reason or "no",
+            }
+            for v in list_all(registry.ListVersions, versions, "versions", limit)
+        ]
+    show_rows(rows, ("version", "digest", "publisher", "revoked"), as_json)
+
+
+@model.command(epilog="\b\nExample:\n  sealgate model show digits 1")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@json_option
+@click.pass_context
+def show(ctx: click.Context, name: str, version: int, as_json: bool) -> None:
+    """Show one version: its digest, files and evidence."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        registry = governance_of(person, channel).registry
+        request = messages.GetVersionRequest(name=f"models/{name}/versions/{version}")
+        found = registry.GetVersion(request).version
+        policies = policy_history(person, channel)
+        screening = screening_facts(found, policies, registry)
+        attached = open_attached(found.attached, found.digest, policies)
+    about = {
+        "version": found.name,
+        "digest": found.digest,
+        "publisher": found.publisher,
+        "registered": found.create_time,
+        "watermark_entry": found.watermark_entry,
+        "revoked": found.revocation_reason or "no",
+        **screening,
+    }
+    files = [
+        {"file": f.path, "bytes": f.size, "digest": f.digest}
+        for f in Manifest.decode(found.manifest).files
+    ]
+    items = [Evidence.decode(Envelope.decode(item).payload) for item in found.evidence]
+    items += attached
+    if as_json:
+        evidence = [{"kind": e.kind, "maker": e.maker, "body": e.body} for e in items]
+        show_fields({**about, "files": files, "evidence": evidence}, as_json)
+        return
+    show_fields(about, as_json)
+    show_rows(files, ("file", "bytes", "digest"), as_json)
+    rows = [{"evidence": e.kind, "maker": e.maker, "created": e.created} for e in items]
+    show_rows(rows, ("evidence", "maker", "created"), as_json)
+    for item in (e for e in items if e.kind in (SCREENING_REPORT, RED_TEAM)):
+        click.echo(f"{item.kind}, by {item.maker}")
+        for line in facts(item.body):
+            # Whoever made it chose every word in it.
+            click.echo(f"  {printable(line)}")
+
+
+@model.command(
+    epilog="\b\nExample:\n  sealgate model promote sha256:0123… --reason 'quarterly release'"
+)
+@click.argument("proposal")
+@_reason_option
+@json_option
+@click.pass_context
+def promote(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> None:
+    """Move an alias to what an approved PROPOSAL names."""
+    person = profile(ctx, "admin")
+    with connected(person) as channel:
+        _show_pointer(governance_of(person, channel).promote(proposal, reason), as_json)
+
+
+@model.command(epilog="\b\nExample:\n  sealgate model rollback digits 1 --reason 'complaints'")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@alias_option
+@_reason_option
+@json_option
+@click.pass_context
+def rollback(
+    ctx: click.Context, name: str, version: int, alias: str, reason: str, as_json: bool
+) -> None:
+    """Return an alias of NAME to a VERSION that it named before."""
+    person = profile(ctx, "admin")
+    with connected(person) as channel:
+        pointer = governance_of(person, channel).rollback(name, alias, version, reason)
+    _show_pointer(pointer, as_json)
+
+
+@model.command(
+    epilog="\b\nExample:\n  sealgate model revoke digits 2 --reason 'trained on wrong data'"
+)
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@_reason_option
+@json_option
+@click.pass_context
+def revoke(ctx: click.Context, name: str, version: int, reason: str, as_json: bool) -> None:
+    """Revoke VERSION of NAME for good; nothing serves it any more."""
+    person = profile(ctx, "admin")
+    with connected(person) as channel:
+        revoked = governance_of(person, channel).revoke(name, version, reason)
+    show_fields({"revoked": revoked.name, "reason": revoked.revocation_reason}, as_json)
+
+
+@model.command(
+    epilog="\b\nExamples:\n  sealgate model history digits\n"
+    "  sealgate model history digits --filter 'action = rollback OR version = 2' --limit 10"
+)
+@click.argument("name")
+@alias_option
+@list_options
+@json_option
+@click.pass_context
+def history(
+    ctx: click.Context, name: str, alias: str, filter_: str, limit: int | None, as_json: bool
+) -> None:
+    """List every move of an alias of the model NAME, newest first."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        pointers = list(governance_of(person, channel).moves(name, alias, filter_, limit))
+    columns = ("sequence", "action", "version", "admin", "time", "reason")
+    show_rows([{c: getattr(p, c) for c in columns} for p in pointers], columns, as_json)
+
+
+def _show_pointer(pointer: messages.Pointer, as_json: bool) -> None:
+    columns = ("name", "sequence", "action", "version", "digest", "admin", "time")
+    show_fields({c: getattr(pointer, c) for c in columns}, as_json)

@@ -1,0 +1,25 @@
+"""What commands that list have in common: a filter, and how many at most."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def list_options(command: F) -> F:
+    """`--filter` and `--limit`, as `filter_` and `limit`."""
+    filtering = click.option(
+        "--filter",
+        "filter_",
+        default="",
+        help="Which ones: comparisons joined by AND, OR, NOT and parentheses (AIP-160).",
+    )
+    limiting = click.option("--limit", type=click.IntRange(1), help="How many at most.")
+    return filtering(limiting(command))
+
+
+alias_option = click.option(
+    "--alias", default="production", show_default=True, help="Which pointer is meant."
+)

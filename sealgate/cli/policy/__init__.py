@@ -1,0 +1,1 @@
+"""`sealgate policy`: shows, explains, drafts, signs and accepts policies."""

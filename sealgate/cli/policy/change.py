@@ -1,0 +1,185 @@
+"""`sealgate policy draft`, `sign`, `accept` and `fetch`: how a policy follows the one in force."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from sealgate.cli.context import connected, fetch_chain, newest, policy_option, profile, read_chain
+from sealgate.cli.output import ask_secret, json_option, show_fields
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote.calls import send
+from sealgate.signers import open_signer
+from sealgate.trust import canonical, dsse
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy import Policy, check_next_version
+from sealgate.trust.policy.changes import changes
+from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.times import format_time
+from sealgate.v1.policy_pb2 import AcceptPolicyRequest
+from sealgate.v1.policy_pb2_grpc import PolicyServiceStub
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(epilog="\b\nExample:\n  sealgate policy fetch   keeps it in STATE/trust")
+@json_option
+@click.pass_context
+def fetch(ctx: click.Context, as_json: bool) -> None:
+    """Keep the gateway's chain of policies, checked against the pinned root keys."""
+    person = profile(ctx, "auditor")
+    with connected(person) as channel:
+        found = newest(fetch_chain(ctx, person, channel), person)
+    show_fields({"version": found.version, "digest": found.digest}, as_json)
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate policy draft policy-2.json               then edit it
+  sealgate policy sign policy-2.json --key root-1.key
+"""
+)
+@click.argument("file", type=_NEW_FILE)
+@click.option("--days", type=click.FloatRange(1, 3660), default=365.0, show_default=True)
+@policy_option
+@click.pass_context
+def draft(ctx: click.Context, file: Path, days: float, policies: tuple[Path, ...]) -> None:
+    """Write to FILE the successor of the policy in force, for you to edit.
+
+    It says the same, of the next version, from now and for --days. With --policy the gateway is not
+    asked.
+    """
+    person = profile(ctx, "admin")
+    if policies:
+        chain = read_chain(ctx, policies)
+    else:
+        with connected(person) as channel:
+            chain = fetch_chain(ctx, person, channel)
+    current = newest(chain, person)
+    now = datetime.now(UTC)
+    document = json.loads(current.encode()) | {
+        "version": current.version + 1,
+        "issued": format_time(now),
+        "expires": format_time(now + timedelta(days=days)),
+    }
+    with file.open("x", encoding="utf-8") as opened:
+        opened.write(json.dumps(document, indent=2) + "\n")
+    click.echo(f"{file} is version {current.version + 1}: edit it, then have its roots sign it")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  sealgate policy sign policy-2.json --key root-1.key          writes policy-2.signed.json
+  sealgate policy sign policy-2.signed.json --key root-2.key   adds a signature
+"""
+)
+@click.argument("file", type=_FILE)
+@click.option(
+    "--key", "key_place", required=True, help="A root's private key: a PEM file or a pkcs11: URI."
+)
+@click.option("--yes", is_flag=True, help="Sign without asking.")
+@policy_option
+@click.pass_context
+def sign(
+    ctx: click.Context, file: Path, key_place: str, yes: bool, policies: tuple[Path, ...]
+) -> None:
+    """Sign the policy in FILE, a draft or one that others have signed, after showing its changes.
+
+    It needs no gateway. The chain that it follows comes from --policy, or from `policy fetch`.
+    """
+    person = profile(ctx, "auditor")
+    current = newest(read_chain(ctx, policies), person)
+    payload, signed = read(file)
+    successor = Policy.decode(payload)
+    check_next_version(current, successor)
+    now = datetime.now(UTC)
+    successor.check_unexpired(now)
+    successor.check_begun(now)
+    key = open_signer(key_place, ask_secret)
+    keyid = key.public.keyid
+    if keyid not in {*current.root.keys, *successor.root.keys}:
+        raise Refusal(Reason.SIGNER_MISMATCH, f"{keyid} is a key of neither root")
+    if signed is not None and keyid in _signers(signed):
+        raise click.ClickException(f"{keyid} has signed {file} already")
+    _show_changes(current, successor)
+    if not yes:
+        click.confirm(f"Sign version {successor.version} with {keyid}?", abort=True)
+    if signed is None:
+        envelope = dsse.sign(PAYLOAD_TYPE, payload, key)
+        file = file.with_suffix(".signed.json")
+        with file.open("xb") as opened:
+            opened.write(envelope.encode())
+    else:
+        envelope = dsse.add_signature(signed, key)
+        file.write_bytes(envelope.encode())
+    click.echo(f"{file}: {_missing(current, successor, envelope)}")
+
+
+@click.command(epilog="\b\nExample:\n  sealgate policy accept policy-2.signed.json")
+@click.argument("file", type=_FILE)
+@json_option
+@click.pass_context
+def accept(ctx: click.Context, file: Path, as_json: bool) -> None:
+    """Give the gateway the signed policy in FILE, and show what it changes.
+
+    Every gateway of the registry, and its engines, follow at once.
+    """
+    data = file.read_bytes()
+    successor = Policy.decode(Envelope.decode(data).payload)
+    person = profile(ctx, "admin")
+    with connected(person) as channel:
+        current = newest(fetch_chain(ctx, person, channel), person)
+        if current.digest != successor.digest:
+            send(PolicyServiceStub(channel).AcceptPolicy, AcceptPolicyRequest(envelope=data))
+            fetch_chain(ctx, person, channel)
+    found = [str(change) for change in changes(current, successor)]
+    if as_json:
+        fields = {"version": successor.version, "digest": successor.digest, "changes": found}
+        show_fields(fields, as_json)
+        return
+    click.echo("\n".join(found))
+    click.echo(f"version {successor.version} is in force: {successor.digest}")
+
+
+def read(file: Path) -> tuple[bytes, Envelope | None]:
+    """A policy's payload, and its envelope if somebody has signed already.
+
+    Raises: click.ClickException for what is no JSON; Refusal(DOCUMENT_MALFORMED).
+    """
+    data = file.read_bytes()
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise click.ClickException(f"{file} is not JSON: {error}") from None
+    if isinstance(document, dict) and "payloadType" in document:
+        envelope = Envelope.decode(data)
+        return envelope.payload, envelope
+    return canonical.encode(document), None
+
+
+def _signers(envelope: Envelope) -> set[str]:
+    return {keyid for keyid, _ in envelope.signatures}
+
+
+def _show_changes(current: Policy, successor: Policy) -> None:
+    click.echo(f"Version {successor.version} changes in version {current.version}:")
+    for change in changes(current, successor):
+        click.echo(f"  {change}")
+
+
+def _missing(current: Policy, successor: Policy, envelope: Envelope) -> str:
+    """Who must still sign. Raises Refusal(SIGNATURE_INVALID) where somebody's does not verify."""
+    keys = current.root_keys() | successor.root_keys()
+    signers = dsse.verify(envelope, PAYLOAD_TYPE, keys)
+    lacking = [
+        f"{policy.root.threshold - count} more of the {name} root's keys"
+        for name, policy in (("present", current), ("new", successor))
+        if (count := len(signers & {*policy.root.keys})) < policy.root.threshold
+    ]
+    return f"must have {' and '.join(lacking)}" if lacking else "signed by enough, to be accepted"

@@ -1,0 +1,130 @@
+"""`sealgate policy`: what the signed policy says, whether a new one is sound, and why it allows.
+
+What it says in full is shown by `policy_show`; how a new one is made and accepted is in
+`policy_change`.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from sealgate.cli.context import open_chain, policy_option, profile, read_chain
+from sealgate.cli.errors import HelpfulGroup
+from sealgate.cli.output import json_option, show_fields
+from sealgate.cli.policy import change
+from sealgate.cli.policy.show import right_row, show, summary
+from sealgate.trust.policy import DEFAULT_ALIAS, Policy, next_policy
+from sealgate.trust.policy.rights import ACTION_ROLES, ALL, decide
+
+
+@click.group(cls=HelpfulGroup)
+def policy() -> None:
+    """Read the signed policy, make a new one, and ask why something is allowed or not."""
+
+
+for command in (
+    change.accept,
+    change.draft,
+    change.fetch,
+    change.sign,
+    show,
+):
+    policy.add_command(command)
+
+
+@policy.command(
+    epilog="\b\nExample:\n  sealgate policy check policy-2.signed.json   before the gateway gets it"
+)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@policy_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, file: Path, policies: tuple[Path, ...], as_json: bool) -> None:
+    """Check the signed policy in FILE.
+
+    It must be the first of a chain that the pinned root keys signed, or the next after the newest
+    that is known. What is said then is whom its rights leave without any.
+    """
+    person = profile(ctx, "auditor")
+    payload, envelope = change.read(file)
+    if envelope is None:
+        version = Policy.decode(payload).version
+        raise click.ClickException(
+            f"{file} is a sound draft of version {version}, which nobody has signed: have the "
+            "roots sign it with `sealgate policy sign`"
+        )
+    if Policy.decode(envelope.payload).version == 1:
+        found = open_chain([envelope], person)
+        signed = "by the pinned root keys"
+    else:
+        current = open_chain(read_chain(ctx, policies), person)
+        if current.encode() == envelope.payload:
+            found = current
+            signed = "by the chain that is known: it is the newest policy"
+        else:
+            found = next_policy(current, envelope, datetime.now(UTC))
+            signed = f"as the successor of version {current.version}"
+    idle = ", ".join(_without_rights(found)) or "nobody"
+    show_fields(summary(found) | {"signed": signed, "without_rights": idle}, as_json)
+
+
+@policy.command(
+    epilog="""
+\b
+Examples:
+  sealgate policy explain client infer --model digits
+  sealgate policy explain admin promote --model digits --alias canary --environment staging
+"""
+)
+@click.argument("principal")
+@click.argument("action", type=click.Choice(sorted(ACTION_ROLES)))
+@click.option("--model", default=ALL, help="A model; without it, all of them.")
+@click.option("--alias", help="An alias, or * for all of them and for a version by number.")
+@click.option("--environment", default="", help="The gateway's; without it, it is not known.")
+@policy_option
+@json_option
+@click.pass_context
+def explain(
+    ctx: click.Context,
+    principal: str,
+    action: str,
+    model: str,
+    alias: str | None,
+    environment: str,
+    policies: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Say whether PRINCIPAL may do ACTION, and which right says so.
+
+    Without --alias, infer and metadata mean production, as the gateway does, and all else means
+    every alias. Exits with 1 where it is denied.
+    """
+    current = open_chain(read_chain(ctx, policies), profile(ctx, "auditor"))
+    who = current.principal(principal)
+    default = DEFAULT_ALIAS if action in ("infer", "metadata") else ALL
+    target = current.target(action, model, default if alias is None else alias, environment)
+    decision = decide(current.rights, who.name, who.roles, target)
+    right = current.rights[decision.right - 1] if current.rights and decision.right else None
+    if as_json:
+        said = right.to_json() if right else None
+        show_fields({"allowed": decision.allowed, "why": decision.why, "right": said}, as_json)
+    else:
+        lines = right_row(decision.right, right) if decision.right and right else {}
+        word = "yes" if decision.allowed else "no"
+        show_fields({"allowed": word, "why": decision.why, **lines}, as_json)
+    if not decision.allowed:
+        ctx.exit(1)
+
+
+def _without_rights(found: Policy) -> list[str]:
+    """Who has a role that calls something, and yet no right at all."""
+    if found.rights is None:
+        return []
+    calling = {role for roles in ACTION_ROLES.values() for role in roles}
+    return [
+        person.name
+        for person in found.principals
+        if not calling.isdisjoint(person.roles)
+        and not any(right.names(person.name, person.roles) for right in found.rights)
+    ]

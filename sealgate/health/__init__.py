@@ -1,0 +1,1 @@
+"""Health checks of a gateway from a caller's side: golden inputs, freshness, certificates."""

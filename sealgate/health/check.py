@@ -1,0 +1,186 @@
+"""One check of a gateway from its callers' side: all is asked as any other caller asks it."""
+
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import grpc
+
+from sealgate.client.blocking import Client
+from sealgate.client.connection import connect, options_of
+from sealgate.governance import Governance
+from sealgate.health import environment, golden_check
+from sealgate.health.environment import CertificateLimits, in_time
+from sealgate.health.findings import CheckState, HealthFinding, refused_finding
+from sealgate.health.golden_check import GoldenCheck
+from sealgate.reasons import Reason, Refusal
+from sealgate.remote import Profile, connection
+from sealgate.remote.calls import list_all
+from sealgate.remote.errors import refusal_of
+from sealgate.signed_version import policy_history
+from sealgate.trust.policy import DEFAULT_ALIAS
+from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.times import parse_time
+from sealgate.v1.registry_pb2 import ListModelsRequest
+from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+# Where all aliases are asked, those that there are not, or that are not ours, are passed over.
+_PASSED_OVER = frozenset({Reason.ALIAS_UNKNOWN, Reason.RIGHT_MISSING})
+_ALL_MODELS = "all models"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthOptions:
+    """What to check. `places` are models with an alias each; empty for all that may be asked.
+
+    `rows`, `tolerance` and `timeout` are as of `GoldenCheck`, `days` as of `CertificateLimits`.
+    """
+
+    places: tuple[tuple[str, str], ...]
+    rows: int
+    tolerance: float
+    timeout: float
+    days: int
+
+
+def check(
+    person: Profile, wanted: HealthOptions, service: Profile | None = None
+) -> list[HealthFinding]:
+    """Check as `person`; `service`, of the role `rollback`, returns what the policy lets it.
+
+    Raises nothing for a gateway that refuses or is not there: findings say so.
+    """
+    now = datetime.now(UTC)
+    bounds = CertificateLimits(now, wanted.days)
+    found = _tried("certificate", "gateway", lambda: environment.certificates(person, bounds))
+    with (
+        connection.connect(person) as untimed,
+        connect(person.endpoint, **options_of(person)) as client,
+    ):
+        channel = in_time(untimed, wanted.timeout)
+        found += _tried("serving", "gateway", lambda: [environment.serving(channel)])
+        registry = RegistryServiceStub(channel)
+        try:
+            roots = person.pinned_roots(), person.root_threshold
+            policies = policy_history(registry, *roots)
+        except (grpc.RpcError, Refusal) as error:
+            return [*found, _failed("policy", "policy", error)]
+        found.append(bounds.lasts("policy", "policy", parse_time(policies[-1].expires)))
+        ask = (wanted.rows, wanted.tolerance, wanted.timeout)
+        golden = GoldenCheck(client, registry, policies, *ask)
+        versions = Versions(channel, golden, client, now, service)
+        return [*found, *versions.findings(wanted.places)]
+
+
+class Versions:
+    """The part of a check that is about what aliases name."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        golden: GoldenCheck,
+        client: Client,
+        now: datetime,
+        service: Profile | None,
+    ) -> None:
+        self._channel = channel
+        self._golden = golden
+        self._client = client
+        self._now = now
+        self._service = service
+        self._policy = golden.policies[-1]
+
+    def findings(self, places: tuple[tuple[str, str], ...]) -> Iterator[HealthFinding]:
+        """Never none: that every alias was passed over says nothing of what they answer."""
+        found = False
+        for finding in self._found(places):
+            found = True
+            yield finding
+        if not found:
+            detail = "no alias answers that the policy lets us ask"
+            yield HealthFinding(golden_check.GOLDEN_CHECK, _ALL_MODELS, CheckState.UNASKED, detail)
+
+    def _found(self, places: tuple[tuple[str, str], ...]) -> Iterator[HealthFinding]:
+        passed_over = frozenset[Reason]() if places else _PASSED_OVER
+        try:
+            for model, alias in places or list(self._all()):
+                try:
+                    yield from self._of(model, alias)
+                except (grpc.RpcError, Refusal) as error:
+                    if _refusal(error).reason not in passed_over:
+                        yield _failed(golden_check.GOLDEN_CHECK, f"{model}/{alias}", error)
+        except (grpc.RpcError, Refusal) as error:
+            yield _failed(golden_check.GOLDEN_CHECK, _ALL_MODELS, error)
+
+    def _all(self) -> Iterator[tuple[str, str]]:
+        """Raises grpc.RpcError; RIGHT_MISSING where the policy lets us read of some models alone:
+        those have to be named.
+        """
+        for model in list_all(self._golden.registry.ListModels, ListModelsRequest(), "models"):
+            for alias in sorted(self._policy.rules.approvals):
+                if alias != SHADOW:
+                    yield model.name.partition("/")[2], alias
+
+    def _of(self, model: str, alias: str) -> Iterator[HealthFinding]:
+        """Raises like `GoldenCheck.of`."""
+        asked = self._golden.of(model, alias)
+        yield asked.found
+        if alias == DEFAULT_ALIAS:
+            yield from _tried("serving", model, lambda: [environment.serving(self._channel, model)])
+        version = asked.live.version
+        yield from _tried(
+            "freshness",
+            f"{model} {version}",
+            lambda: [environment.freshness(self._client, model, version, self._policy, self._now)],
+        )
+        if self._service is not None and golden_check.differs(asked.found):
+            yield from self._returned(asked, self._service)
+
+    def _returned(
+        self, asked: golden_check.GoldenOptions, service: Profile
+    ) -> Iterator[HealthFinding]:
+        live = asked.live
+        times = golden_check.failures_allowed(self._policy, live.model, live.alias)
+        if times is None:
+            detail = "the policy's section health names no golden_failures of this alias"
+            yield HealthFinding(
+                golden_check.ROLLBACK_CHECK, live.subject, CheckState.UNASKED, detail
+            )
+            return
+
+        def once_more() -> Iterable[HealthFinding]:
+            last = golden_check.keeps_failing(asked.found, times, lambda: self._golden.again(asked))
+            if not golden_check.differs(last):
+                detail = f"not returned, asked again: {last.detail}"
+                return [
+                    HealthFinding(golden_check.ROLLBACK_CHECK, live.subject, last.state, detail)
+                ]
+            with connection.connect(service) as untimed:
+                channel = in_time(untimed, self._golden.timeout)
+                governance = Governance(channel, service, lambda: datetime.now(UTC))
+                return [golden_check.return_alias(governance, live, last.detail)]
+
+        yield from _tried(golden_check.ROLLBACK_CHECK, live.subject, once_more)
+
+
+def _tried(
+    check: str, subject: str, step: Callable[[], Iterable[HealthFinding]]
+) -> list[HealthFinding]:
+    """What the step finds, or why it could not."""
+    try:
+        return list(step())
+    except (grpc.RpcError, Refusal) as error:
+        return [_failed(check, subject, error)]
+    except ssl.SSLError as error:
+        return [HealthFinding(check, subject, CheckState.WRONG, str(error))]
+    except OSError as error:
+        return [HealthFinding(check, subject, CheckState.UNASKED, str(error))]
+
+
+def _failed(check: str, subject: str, error: grpc.RpcError | Refusal) -> HealthFinding:
+    return refused_finding(check, subject, _refusal(error))
+
+
+def _refusal(error: grpc.RpcError | Refusal) -> Refusal:
+    return refusal_of(error) if isinstance(error, grpc.RpcError) else error

@@ -1,0 +1,1 @@
+"""The web page that checks a receipt in a browser, without network."""
