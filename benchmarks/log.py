@@ -25,9 +25,9 @@ from rich.table import Table
 from benchmarks.long_log import ORIGIN, Row, as_of, large_log, row_of, timed
 from benchmarks.report import Target, write_report
 from gateway.recording.recorder import AuditRecord, AuditRecorder
-from registry.artifact_folder import FolderStore
-from registry.log.answer_log import AnswerLog
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
+from registry.storage.artifact_folder import FolderStore
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.statements import Manifest, oms
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from registry.database import Database
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from registry.log.tile_log import TileLog
-from registry.schema import LOG
+from registry.state.schema import LOG
+from registry.storage.database import Database
 from sealgate.audit.as_of import live_pointers
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.trust.keys import PrivateKey

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from benchmarks.log import show
 from benchmarks.long_log import ORIGIN, Row, row_of, timed
 from benchmarks.report import Target, write_report
-from registry.log.answer_log import Answer, AnswerLog
-from registry.log.encryption import Opening
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
+from registry.answers.encryption import Opening
+from registry.answers.subject_keys import SubjectKeys
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipts import answer_entry
 
@@ -53,7 +53,7 @@ def _opened(folder: Path) -> tuple[SubjectKeys, AnswerLog]:
     return subjects, AnswerLog.open(folder / "answers.db", ORIGIN, PrivateKey.generate(), subjects)
 
 
-def _entry(subjects: SubjectKeys, number: int, day: int = 1) -> Answer:
+def _entry(subjects: SubjectKeys, number: int, day: int = 1) -> LoggedAnswer:
     caller = f"caller-{number % _CALLERS}"
     fields = {
         **dict.fromkeys(answer_entry.FIELDS, _DIGEST),
@@ -76,7 +76,7 @@ def _entry(subjects: SubjectKeys, number: int, day: int = 1) -> Answer:
     }
     values, nonce = tuple(fields.values()), number.to_bytes(16)
     opening = Opening(values, nonce, caller, subjects.key(caller))
-    return Answer(answer_entry.leaf(values, answer_entry.salts(opening.key, nonce)), opening)
+    return LoggedAnswer(answer_entry.leaf(values, answer_entry.salts(opening.key, nonce)), opening)
 
 
 def _recording(size: int, groups: int) -> Row:

@@ -14,8 +14,8 @@ from benchmarks.log import sample_outcome
 from benchmarks.long_log import ORIGIN
 from benchmarks.report import RESULTS
 from gateway.recording.recorder import AuditRecorder
-from registry.log.answer_log import AnswerLog
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.transparency.note import vkey
 

@@ -36,7 +36,7 @@ from publishing.sandbox.confinement import Confinement
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.trust.canonical import sha256
 
 BUCKETS, ONE_WIDTH = "buckets", "one width"
@@ -89,7 +89,7 @@ def version_files(folder: Path) -> dict[str, bytes]:
             Mark(WatermarkKey(source.config.name, _KEY), bytes(4), sha256(source.serving)),
             0,
             steps,
-            Confinement(Limits(seconds=_WORKER_SECONDS)),
+            Confinement(SandboxLimits(seconds=_WORKER_SECONDS)),
         )
         kept.mkdir(exist_ok=True)
         for path, data in made.items():

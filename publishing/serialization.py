@@ -9,7 +9,7 @@ import onnx
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
-from registry.formats import check_file
+from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, Refusal
 
 

@@ -8,35 +8,32 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, select
 
-from registry.allowances import Allowances
-from registry.anchors import Anchors
-from registry.api_keys import ApiKeys
-from registry.artifacts import ArtifactStore
-from registry.attachments import Attachments
-from registry.audit_trail import AuditTrail
-from registry.changes import Changes
-from registry.database import ChangeToken, Database
-from registry.drifts import Drifts
-from registry.engine_counts import EngineCountsBook
-from registry.erasures import Erasures
-from registry.feed import Feed
-from registry.freshness import FreshnessKeeper, newest_envelope, newest_state
+from registry.audit.erasures import Erasures
+from registry.audit.feed import Feed
+from registry.audit.reconcile import reconcile
+from registry.audit.reports import Anchors, EngineCountsBook, Refusals
+from registry.audit.trail import AuditTrail
+from registry.credentials.api_keys import ApiKeys
 from registry.log.reader import LogReader
 from registry.log.rows import newest_checkpoint
 from registry.log.tile_log import CheckpointMemory, TileLog
-from registry.log.verification import Progress, Verified
-from registry.logged_state import LoggedFacts
-from registry.models import Models
-from registry.pointers import Pointers
-from registry.policies import PinnedRoot, Policies, PolicyBook
-from registry.proposals import Proposals
-from registry.reconcile import reconcile
-from registry.records import Live, Snapshot
-from registry.refusals import Refusals
-from registry.revocations import Revocations
-from registry.schema import FRESHNESS, LOG, POINTERS, VERSIONS
-from registry.unit_of_work import Clock, Ledger
-from registry.versions import Versions
+from registry.log.verification import Progress, VerifiedLog
+from registry.models.evidence import Attachments
+from registry.models.models import Models
+from registry.models.screening import Allowances, Drifts
+from registry.models.versions import Versions
+from registry.policy.freshness import FreshnessKeeper, newest_envelope, newest_state
+from registry.policy.policies import PinnedRoot, Policies, PolicyBook
+from registry.promotion.pointers import Pointers
+from registry.promotion.proposals import Proposals
+from registry.promotion.revocations import Revocations
+from registry.state.logged_state import LoggedFacts
+from registry.state.records import LivePointerRecord, Snapshot
+from registry.state.schema import FRESHNESS, LOG, POINTERS, VERSIONS
+from registry.state.unit_of_work import Clock, Ledger
+from registry.storage.artifacts import ArtifactStore
+from registry.storage.changes import Changes
+from registry.storage.database import ChangeToken, Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint
@@ -112,7 +109,7 @@ class Registry:
         registry.logged()
         return registry
 
-    def verify(self, progress: Progress | None = None) -> Verified:
+    def verify(self, progress: Progress | None = None) -> VerifiedLog:
         """Check the whole record.
 
         1. State and log agree in everything (see `reconcile`).
@@ -218,7 +215,7 @@ def _before(connection: Connection, digest: str) -> str | None:
     return connection.scalar(query.order_by(POINTERS.c.sequence.desc()).limit(1))
 
 
-def _live(connection: Connection, pointers: Iterable[str]) -> tuple[Live, ...]:
+def _live(connection: Connection, pointers: Iterable[str]) -> tuple[LivePointerRecord, ...]:
     live = []
     for digest in pointers:
         query = (
@@ -231,7 +228,7 @@ def _live(connection: Connection, pointers: Iterable[str]) -> tuple[Live, ...]:
         )
         row = connection.execute(query).one()
         live.append(
-            Live(
+            LivePointerRecord(
                 model=row.model,
                 alias=row.alias,
                 version=row.version,

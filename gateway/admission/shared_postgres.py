@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry.postgres_connection import BoundedConnection
+from registry.storage.postgres import BoundedConnection
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # Seconds; libpq takes no shorter time to connect.

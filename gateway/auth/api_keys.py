@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from registry.logged_state import LoggedApiKey, LoggedFacts
+from registry.state.logged_state import LoggedApiKey, LoggedFacts
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import read_private_file

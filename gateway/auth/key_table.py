@@ -2,8 +2,8 @@
 
 A thread looks for changes as the engine's watch does: a key that is revoked by one gateway falls on
 the others within milliseconds, and on that one before the revocation is answered. What is read are
-entries of the registry's log, verified (see `registry.logged_state`): an edited table revives no
-key, and a log that was put back is not followed.
+entries of the registry's log, verified (see `registry.state.logged_state`): an edited table revives
+no key, and a log that was put back is not followed.
 """
 
 import logging

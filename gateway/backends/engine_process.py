@@ -14,7 +14,7 @@ from inference.runtime.cpu import CpuSettings
 from inference.server.config import EngineConfig
 from inference.server.host import EngineHost, RunTally
 from inference.server.server import EngineServer
-from registry.artifacts import ArtifactStore
+from registry.storage.artifacts import ArtifactStore
 from sealgate.files import read_regular_file
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError

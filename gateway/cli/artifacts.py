@@ -9,11 +9,11 @@ import click
 
 from gateway.cli.serve import config_option, read_config
 from gateway.config.opening import open_artifacts, opening
-from registry.collection import Collector
-from registry.database import Database
-from registry.open_uploads import sweep
-from registry.spool import Spool
-from registry.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger
+from registry.storage.database import Database
+from registry.uploads.collection import Collector
+from registry.uploads.open_uploads import sweep
+from registry.uploads.spool import Spool
 from sealgate.cli.errors import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields
 from sealgate.settings import ConfigError

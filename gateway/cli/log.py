@@ -11,13 +11,13 @@ import click
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import opening
-from registry.database import Database
-from registry.log.openings import closed_between
-from registry.log.pruning import prune_leaves
+from registry.answers.openings import closed_between
+from registry.answers.pruning import prune_leaves
+from registry.audit.erasures import Prunings
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
-from registry.prunings import Prunings
-from registry.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger
+from registry.storage.database import Database
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError

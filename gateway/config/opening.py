@@ -9,13 +9,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from gateway.config.sections import AnswerStore, RegistryStore, RollbackKey
-from registry.artifact_folder import FolderStore
-from registry.artifacts import ArtifactStore
-from registry.buckets import Bucket
-from registry.open_uploads import OpenUploads
 from registry.registry import Registry
-from registry.spool import Spool
-from registry.unit_of_work import Clock
+from registry.state.unit_of_work import Clock
+from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import ArtifactStore
+from registry.storage.bucket_url import Bucket
+from registry.uploads.open_uploads import OpenUploads
+from registry.uploads.spool import Spool
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.signers import open_signer
@@ -73,7 +73,7 @@ def open_store(
             return FolderStore(place, read_only=not create)
         try:
             # Only the extra `s3` brings what this needs.
-            from registry.artifact_bucket import BucketStore
+            from registry.storage.artifact_bucket import BucketStore
         except ImportError as error:
             detail = "obstore is not installed: pip install 'sealgate[s3]'"
             raise Refusal(Reason.REGISTRY_UNAVAILABLE, detail) from error

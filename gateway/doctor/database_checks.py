@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 
 from gateway.config.document import GatewayConfig
 from gateway.recording.log_memory import LogMemory
-from registry import inspection
-from registry.anchors import newest_anchor
+from registry.audit import database_check
+from registry.audit.erasures import pruned_of
+from registry.audit.reconcile import reconcile
+from registry.audit.reports import newest_anchor
 from registry.log.tables import ANSWERS, LogTables
-from registry.log.verification import Verified, verify_log
-from registry.policies import PinnedRoot, PolicyBook
-from registry.prunings import pruned_of
-from registry.reconcile import reconcile
-from registry.schema import LOG
+from registry.log.verification import VerifiedLog, verify_log
+from registry.policy.policies import PinnedRoot, PolicyBook
+from registry.state.schema import LOG
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import PublicKey
@@ -72,13 +72,13 @@ class DatabaseChecks:
 
     def _look(self, name: str, place: Path | str, look: Callable[[Connection], None]) -> None:
         """Steps 1, 2 and 5; `look` gets the database, if it can be read."""
-        file = inspection.file_of(place)
+        file = database_check.file_of(place)
         if file is not None and not file.exists() and not self._is_remembered(name):
             self._add(name, "file", OK, "not begun yet")
             return
         with (
             self._failing(name, "open"),
-            inspection.opened(place, name) as database,
+            database_check.opened(place, name) as database,
             database.reading() as connection,
         ):
             self._look_at_tables(name, connection)
@@ -87,15 +87,15 @@ class DatabaseChecks:
             self._look_at_disk(name, file)
 
     def _look_at_tables(self, name: str, connection: Connection) -> None:
-        has, newest = inspection.revision(connection, name)
+        has, newest = database_check.revision(connection, name)
         state = OK if has == newest else WARNING
         text = has if has == newest else f"{has or 'none'}; the next start brings it to {newest}"
         self._add(name, "revision", state, text)
-        damage = inspection.damage(connection)
+        damage = database_check.damage(connection)
         self._add(name, "pages", FAILED if damage else OK, "; ".join(damage) or "not damaged")
 
     def _look_at_disk(self, name: str, file: Path) -> None:
-        sizes = inspection.sizes(file)
+        sizes = database_check.sizes(file)
         full = sizes.free < _LEAST_FREE
         text = f"{sizes.file // _MIB} MiB, {sizes.free // _MIB} MiB free on its disk"
         self._add(name, "disk", WARNING if full else OK, text)
@@ -142,7 +142,7 @@ class DatabaseChecks:
             anchor = self._anchor if name == "answers" else None
             seen = LogMemory.beside(self._config.trust.seen, name, vkey).checkpoint
             known = [checkpoint for checkpoint in (anchor, seen) if checkpoint is not None]
-            size = inspection.check_log(connection, tables, vkey, known)
+            size = database_check.check_log(connection, tables, vkey, known)
             sizes = ", ".join(str(checkpoint.size) for checkpoint in known) or "none"
             self._add(name, "log", OK, f"{size} entries; extends what is known of: {sizes}")
 
@@ -150,7 +150,7 @@ class DatabaseChecks:
         """Whether a file shows that a log was begun."""
         return LogMemory.beside(self._config.trust.seen, name, "").path.exists()
 
-    def _look_at_whole(self, name: str, verify: Callable[[], Verified]) -> None:
+    def _look_at_whole(self, name: str, verify: Callable[[], VerifiedLog]) -> None:
         if self._quick:
             self._add(name, "whole log", WARNING, "not looked at: --quick")
             return

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from registry.erasures import Closing
-from registry.log.answer_log import AnswerLog
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
+from registry.audit.erasures import PlannedErasure
 from sealgate.reasons import Reason, Refusal
 
 _PATIENCE_SECONDS = 5.0
@@ -79,10 +79,10 @@ class Erasure:
         # Of a long log this takes a while, so before anybody has to wait.
         self._indices = log.openings.about(subject, 0, self._size)
 
-    def closing(self, start: int = 0) -> Closing:
+    def closing(self, start: int = 0) -> PlannedErasure:
         """What it closes of the entries from `start` on."""
         entries = len(self._indices) - bisect.bisect_left(self._indices, start)
-        return Closing(entries, self._size, self._subjects.digest(self._subject))
+        return PlannedErasure(entries, self._size, self._subjects.digest(self._subject))
 
     def run(self, tell: Callable[["Erasure"], None]) -> int:
         """Erase the subject; return how many openings were removed.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.recording.recorder import AuditRecorder, SearchRecord
 from gateway.recording.subjects import SubjectErasure, erase_subject
-from registry.erasures import Erasures
+from registry.audit.erasures import Erasures
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts import Receipt
 

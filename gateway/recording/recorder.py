@@ -15,9 +15,9 @@ from gateway.recording.erasure import Erasure, ErasureBarrier
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.engine.statistics import Duration
 from inference.observability import tracing
-from registry.log.answer_log import Answer, AnswerLog, Opening
-from registry.log.openings import ANYTHING
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog, LoggedAnswer, Opening
+from registry.answers.openings import ANYTHING
+from registry.answers.subject_keys import SubjectKeys
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.times import format_micros
@@ -106,7 +106,7 @@ class AuditRecorder:
     def __init__(self, log: AnswerLog, subjects: SubjectKeys) -> None:
         self._log = log
         self._subjects = subjects
-        self._groups: Batcher[list[Answer], TlogProof] = Batcher(
+        self._groups: Batcher[list[LoggedAnswer], TlogProof] = Batcher(
             self._append, BatcherLimits(max_rows=_GROUP, queue_rows=_WAITING)
         )
         self._barrier = ErasureBarrier()
@@ -144,7 +144,7 @@ class AuditRecorder:
             salts = answer_entry.salts(key, nonce)
             leaf = answer_entry.leaf(values, salts)
             opening = Opening(values, nonce, record.subject, key)
-            proof = self._groups.submit([Answer(leaf, opening)])
+            proof = self._groups.submit([LoggedAnswer(leaf, opening)])
         return Receipt.of(leaf, values, salts, proof)
 
     def open(self, index: int) -> Receipt:
@@ -227,7 +227,7 @@ class AuditRecorder:
         """Waits for what is being recorded; False where time ran out."""
         return self._groups.close(timeout)
 
-    def _append(self, groups: list[list[Answer]]) -> Sequence[TlogProof]:
+    def _append(self, groups: list[list[LoggedAnswer]]) -> Sequence[TlogProof]:
         begun = time.perf_counter_ns()
         appended = self._log.append([entry for group in groups for entry in group])
         self.commits += Duration(1, time.perf_counter_ns() - begun)

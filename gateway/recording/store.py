@@ -14,14 +14,14 @@ from gateway.config.opening import (
 )
 from gateway.recording.log_memory import LogMemory
 from gateway.witnesses.cosignatures import CosignatureStore
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
 from registry.log.reader import LogReader
-from registry.open_uploads import OpenUploads
-from registry.policies import PinnedRoot
+from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
-from registry.subjects import SubjectKeys
-from registry.unit_of_work import Clock
+from registry.state.unit_of_work import Clock
+from registry.storage.database import Database
+from registry.uploads.open_uploads import OpenUploads
 from sealgate.files import read_regular_file
 from sealgate.signers import open_log_signer, open_signer
 from sealgate.trust.keys import PublicKey

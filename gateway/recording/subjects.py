@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from gateway.recording.erasure import Erasure
 from gateway.recording.recorder import AuditRecorder
-from registry.erasures import Erasures, Told
-from registry.requests import Once
+from registry.audit.erasures import Erasures, RecordedErasure
+from registry.state.requests import RequestKey
 from sealgate.trust.canonical import sha256
 from sealgate.trust.receipts.answer_entry import SALT_BYTES, pseudonym
 
@@ -34,8 +34,8 @@ def erase_subject(
 
     The registry's log tells of it first, and how many entries it closes, so nothing is ever gone
     without its entry. A repeated request finishes what the first may have left undone; the log
-    tells of it again only where there is more to close by now. Raises as `Once`, `Erasures.add` and
-    `AuditRecorder.erase` do.
+    tells of it again only where there is more to close by now. Raises as `RequestKey`,
+    `Erasures.add` and `AuditRecorder.erase` do.
     """
     once = _once(request_id, origin, subject) if request_id else None
     names = [pseudonym(subject, secrets.token_bytes(SALT_BYTES)) for _ in range(2)]
@@ -43,7 +43,7 @@ def erase_subject(
     # subject's, they must not be counted again.
     broken_off = erasures.erased(origin).entries > recorder.closed()
     start = erasures.told_until(origin, subject) if broken_off else 0
-    told: list[Told] = []
+    told: list[RecordedErasure] = []
 
     def tell(erasure: Erasure) -> None:
         first = erasures.add(principal, origin, names[0], erasure.closing(start), once)
@@ -57,9 +57,9 @@ def erase_subject(
     return SubjectErasure(told[0].pseudonym, removed)
 
 
-def _once(request_id: str, origin: str, subject: str) -> Once:
+def _once(request_id: str, origin: str, subject: str) -> RequestKey:
     """By what the request is known again. Its digest outlives the subject's name here, so it is as
     slow to guess from as a pseudonym.
     """
     salt = hashlib.sha256(request_id.encode("utf-8")).digest()[:SALT_BYTES]
-    return Once(request_id, sha256(f"{origin} {pseudonym(subject, salt)}".encode()))
+    return RequestKey(request_id, sha256(f"{origin} {pseudonym(subject, salt)}".encode()))

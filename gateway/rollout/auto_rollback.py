@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gateway.rollout.alias_health import AliasHealth, Breach
-from registry.pointers import Pointers
+from registry.promotion.pointers import Pointers
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy

@@ -17,7 +17,7 @@ from gateway.rollout.auto_rollback import AutoRollback
 from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.result import InferenceResult
-from registry.pointers import Pointers
+from registry.promotion.pointers import Pointers
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
 from sealgate.trust.keys import Signer

@@ -8,8 +8,8 @@ from google.protobuf.message import Message
 from gateway.auth.rights import Rights
 from gateway.recording.recorder import SearchRecord
 from gateway.transport.call import Call
-from registry.audit_trail import AuditTrail, Proven
-from registry.log.openings import SEARCHABLE
+from registry.answers.openings import SEARCHABLE
+from registry.audit.trail import AuditTrail, Proven
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust import canonical
 from sealgate.trust.canonical import check_digest, sha256

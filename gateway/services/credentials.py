@@ -5,7 +5,7 @@ import re
 from gateway.auth.key_table import KeyTable
 from gateway.services.request_fields import asked, once
 from gateway.transport.call import Call
-from registry.api_keys import ApiKeyRecord
+from registry.credentials.api_keys import ApiKeyRecord
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.times import parse_time

@@ -8,8 +8,8 @@ from gateway.services.request_fields import asked
 from gateway.sync.event_streams import LogWatch
 from gateway.transport.call import Call
 from gateway.witnesses.cosignatures import CosignatureStore
+from registry.listing.paging import list_page
 from registry.log.reader import LogReader
-from registry.paging import list_page
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts import Receipt
 from sealgate.v1 import log_pb2 as messages

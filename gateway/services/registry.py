@@ -14,7 +14,7 @@ from gateway.services.request_fields import asked, once, parse_alias, parse_vers
 from gateway.services.uploads import UploadParts
 from gateway.sync.event_streams import ChangeWatch
 from gateway.transport.call import Call
-from registry.policies import Policies
+from registry.policy.policies import Policies
 from registry.registry import Registry
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy.rights import ALL

@@ -1,7 +1,7 @@
 """The registry's records as messages."""
 
-from registry.feed import Change
-from registry.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
+from registry.audit.feed import FeedChange
+from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from sealgate.v1 import registry_pb2 as messages
 
 KINDS = {
@@ -64,7 +64,7 @@ def pointer_message(record: PointerRecord) -> messages.Pointer:
     )
 
 
-def change_message(change: Change) -> messages.Change:
+def change_message(change: FeedChange) -> messages.Change:
     message = messages.Change(
         index=change.entry,
         kind=KINDS[change.event],

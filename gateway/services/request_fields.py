@@ -8,8 +8,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from gateway.transport.compression import encoding_of, unpacked
-from registry.paging import Asked
-from registry.requests import Once
+from registry.listing.paging import ListQuery
+from registry.state.requests import RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.fields import check_name
@@ -21,12 +21,12 @@ class ListRequest(Protocol):
     filter: str
 
 
-def asked(request: ListRequest) -> Asked:
+def asked(request: ListRequest) -> ListQuery:
     """Which page is asked for. Raises: PARAMETER_MALFORMED."""
-    return Asked(request.page_size, request.page_token, request.filter)
+    return ListQuery(request.page_size, request.page_token, request.filter)
 
 
-def once(request: Message) -> Once | None:
+def once(request: Message) -> RequestKey | None:
     """By what a request is known again: its id, and all that it says; None where it has no id.
 
     Raises: PARAMETER_MALFORMED.
@@ -35,7 +35,7 @@ def once(request: Message) -> Once | None:
     if not request_id:
         return None
     told = request.SerializeToString(deterministic=True)
-    return Once(request_id, sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + told))
+    return RequestKey(request_id, sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + told))
 
 
 _VERSION_NAME = re.compile(r"models/([^/]*)/versions/([^/]*)")

@@ -1,5 +1,5 @@
 """The service of resumable uploads: messages in, messages out; the rules live in
-`registry.open_uploads`.
+`registry.uploads.open_uploads`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from gateway.auth.rights import Rights
 from gateway.services.registry_messages import version_message
 from gateway.services.request_fields import once
 from gateway.transport.call import Call
-from registry.open_uploads import OpenUpload, OpenUploads
+from registry.uploads.open_uploads import OpenUpload, OpenUploads
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.fields import check_name
 from sealgate.trust.statements.manifest import check_path

@@ -16,11 +16,11 @@ from gateway.config.sections import GatewayLimits
 from gateway.services.registry_messages import KINDS, change_message
 from gateway.sync.log_follower import LogFollower, Pages
 from gateway.transport.call import Call
-from registry.changes import Poll
-from registry.feed import Change
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
+from registry.audit.feed import FeedChange
 from registry.log.reader import LogReader
 from registry.registry import Registry
+from registry.storage.changes import PollingChanges
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.fields import check_name
 from sealgate.trust.transparency import open_checkpoint
@@ -150,7 +150,7 @@ class ChangeWatch:
             if told < at or not page:
                 yield registry_pb2.WatchChangesResponse(next=at)
 
-    def _may_read(self, call: Call, change: Change) -> bool:
+    def _may_read(self, call: Call, change: FeedChange) -> bool:
         if not change.model:
             return True
         try:
@@ -169,7 +169,7 @@ class _Wanted:
         self._model = check_name(request.model) if request.model else ""
         self._kinds = frozenset(request.kinds)
 
-    def takes(self, change: Change) -> bool:
+    def takes(self, change: FeedChange) -> bool:
         return (not self._model or change.model == self._model) and (
             not self._kinds or KINDS[change.event] in self._kinds
         )
@@ -194,7 +194,7 @@ class EventStreams:
     ) -> "EventStreams":
         moves = LogFollower(registry.changes(), registry.change_token, registry.log.size)
         # Nobody but this process appends to it.
-        recorded = LogFollower(Poll(), lambda: answers.size, lambda: answers.size)
+        recorded = LogFollower(PollingChanges(), lambda: answers.size, lambda: answers.size)
         logs = ((registry.log, moves), (answers.reader, recorded))
         return cls(
             ChangeWatch(registry, moves, admit, rights, limits),

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from registry.changes import POLL_SECONDS, Changes
+from registry.storage.changes import POLL_SECONDS, Changes
 from sealgate.reasons import Reason, Refusal
 
 _log = logging.getLogger(__name__)

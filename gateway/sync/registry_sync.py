@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gateway.sync.snapshot import RegistrySnapshot
 from inference.engine.engine import Engine, Source, UntrustedSnapshot
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
 from registry.registry import Registry
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inference.engine.admission import SignedManifest
-from registry import records
-from registry.artifacts import ArtifactStore
+from registry.state import records
+from registry.storage.artifacts import ArtifactStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name

@@ -20,8 +20,8 @@ from inference.llm.request import SamplingRequest
 from inference.server.host import EngineHost, RunTally
 from inference.server.server import EngineServer
 from inference.server.services import CALLER, DIGEST, EngineInferenceService, read_version
-from registry.artifact_folder import FolderStore
-from registry.artifacts import ArtifactStore
+from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import ArtifactStore
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
@@ -140,7 +140,7 @@ def _store(config: GeneratorConfig) -> ArtifactStore:
         return FolderStore(place, read_only=True)
     try:
         # Only the extra `s3` brings what this needs.
-        from registry.artifact_bucket import BucketStore
+        from registry.storage.artifact_bucket import BucketStore
     except ImportError as error:
         raise ConfigError("obstore is not installed: pip install 'sealgate[s3]'") from error
     return BucketStore(config.artifacts.bucket(place))

@@ -21,7 +21,7 @@ from inference.runtime.response_contract import ResponseShape
 from inference.runtime.session import Session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
 from inference.screening.first_stage import FirstStage, RunOutputs, WordTables
-from registry.formats import check_file
+from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, Refusal
 
 Array = npt.NDArray[Any]

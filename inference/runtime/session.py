@@ -17,7 +17,7 @@ import onnxruntime
 
 from inference.runtime.providers import ERRORS, open_session
 from inference.runtime.settings import CPU, ON_CPU, RuntimeSettings
-from registry.formats import check_file
+from registry.formats.format_check import check_file
 from sealgate.reasons import Reason, Refusal
 
 Array = npt.NDArray[Any]
@@ -133,8 +133,8 @@ class Session:
     ) -> Self:
         """Load `graph`, to answer `outputs`, on `threads` threads a run.
 
-        Raises: FORMAT_REFUSED, EXTERNAL_DATA (see `registry.formats`); as `open_session`;
-        GRAPH_MISMATCH where the graph lacks an output.
+        Raises: FORMAT_REFUSED, EXTERNAL_DATA (see `registry.formats.format_check`); as
+        `open_session`; GRAPH_MISMATCH where the graph lacks an output.
         """
         check_file(_NAME, graph)
         session, place = open_session(graph, threads, settings)

@@ -79,7 +79,7 @@ Leaving: TypeAlias = Mapping[tuple[str, int], tuple[LiveVersion, float]]
 
 class ArtifactFiles(Protocol):
     def read(self, digest: str, size: int) -> bytes:
-        """See `registry.artifacts.ArtifactStore.read`."""
+        """See `registry.storage.artifacts.ArtifactStore.read`."""
         ...
 
 

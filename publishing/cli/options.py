@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from publishing.sandbox.confinement import Confinement
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.trust.keys import write_private_file
 
 _OPTIONS = (
@@ -45,7 +45,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if unsafe_worker:
             warning = "warning: the model may run without being shut in (--unsafe-worker)"
             click.echo(warning, err=True)
-        bounds = Confinement(Limits(memory=memory << 30, seconds=seconds), unsafe_worker)
+        bounds = Confinement(SandboxLimits(memory=memory << 30, seconds=seconds), unsafe_worker)
         return command(*given, bounds=bounds, **others)
 
     for option in reversed(_OPTIONS):

@@ -34,7 +34,7 @@ from publishing.watermark.records import (
     save_mark,
     watermark_folder,
 )
-from registry.copies import PARENT
+from registry.formats.format_check import PARENT
 from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.errors import HelpfulGroup
 from sealgate.cli.output import json_option, show_fields

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from publishing.serialization import parse_model
-from registry.formats import check_file
+from registry.formats.format_check import check_file
 from sealgate.trust.canonical import sha256
 
 
 def format_scan(files: Mapping[str, bytes]) -> dict[str, Any]:
     """By name, each file's digest, and what a graph is made of.
 
-    Raises: FORMAT_REFUSED, EXTERNAL_DATA (see `registry.formats`).
+    Raises: FORMAT_REFUSED, EXTERNAL_DATA (see `registry.formats.format_check`).
     """
     return {"files": {name: _describe(name, data) for name, data in sorted(files.items())}}
 

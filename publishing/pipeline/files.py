@@ -24,7 +24,7 @@ from publishing.source.folder import SourceFolder
 from publishing.watermark.embedding import MarkedGraphs, embed
 from publishing.watermark.key import Mark
 from publishing.watermark.reading import MarkDetection, read_code, weights_of
-from registry.formats import LARGEST_JSON
+from registry.formats.format_check import LARGEST_JSON
 from registry.sandbox import process
 from sealgate.reasons import Reason, Refusal
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
     """How the worker is shut in; `unsafe` goes on where this system cannot do it."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
     unsafe: bool = False

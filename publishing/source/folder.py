@@ -13,9 +13,8 @@ from inference.model.forms import check_tokenizer, form_of
 from inference.runtime.response_contract import IDS, MASK, check_same_parameters
 from publishing.serialization import parse_model
 from publishing.source.origin import Origin
-from registry.byte_sources import MemoryBytes
-from registry.copies import check_no_copy
-from registry.formats import check_source
+from registry.formats.byte_sources import MemoryBytes
+from registry.formats.format_check import check_no_copy, check_source
 from sealgate.reasons import Reason, Refusal
 
 CONFIG, SERVING, RESPONSE = NAMES = ("model.json", "serving.onnx", "response.onnx")

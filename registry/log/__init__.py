@@ -1,0 +1,1 @@
+"""Merkle logs (C2SP tlog-tiles) in database tables: writing, reading, verification."""

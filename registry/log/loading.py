@@ -1,5 +1,7 @@
 """Reading what a log was when it was written last, and checking it, before anything is added."""
 
+from typing import Protocol
+
 from sqlalchemy import Connection, insert, select, update
 
 from registry.log import rows
@@ -9,8 +11,8 @@ from sealgate.reasons import Refusal
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint, log_vkey, open_checkpoint, sign_checkpoint
 from sealgate.trust.transparency.frontier import Frontier
-from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash
-from sealgate.trust.transparency.tiles import WIDTH, partial_width
+from sealgate.trust.transparency.merkle import EMPTY_ROOT, leaf_hash, verify_consistency
+from sealgate.trust.transparency.tiles import WIDTH, consistency_proof, partial_width
 
 
 def take_epoch(connection: Connection, tables: LogTables, origin: str) -> int:
@@ -64,3 +66,30 @@ def open_own(note: str, origin: str, signer: Signer) -> Checkpoint:
         return open_checkpoint(note, log_vkey(origin, signer))
     except Refusal as error:
         raise inconsistent(f"{origin}: the newest checkpoint is not ours") from error
+
+
+class State(Protocol):
+    """A tree: how many leaves, and its root [32 bytes]."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def root(self) -> bytes: ...
+
+
+def check_extends(
+    connection: Connection, tables: LogTables, stored: State, known: Checkpoint
+) -> None:
+    """Check that the stored tree begins with the one that is known.
+
+    Raises Refusal(LOG_INCONSISTENT).
+    """
+    old, new = known.size, stored.size
+    try:
+        if old > new:
+            raise inconsistent(f"{new} leaves")
+        proof = consistency_proof(TileRows(connection, tables), old, new)
+        verify_consistency(old, known.root, new, stored.root, proof)
+    except Refusal as error:
+        raise inconsistent(f"{known.origin}: does not extend a checkpoint of {old}") from error

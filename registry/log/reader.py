@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import select
 
-from registry.database import Database
 from registry.log import rows
 from registry.log.rows import TileRows
 from registry.log.tables import LogTables
-from registry.log.verification import Progress, Verified, verify_log
+from registry.log.verification import Progress, VerifiedLog, verify_log
+from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.transparency import tiles
 from sealgate.trust.transparency.merkle import HASH_SIZE
@@ -134,7 +134,7 @@ class LogReader:
                 raise Refusal(Reason.ENTRY_UNKNOWN, f"no sizes {old} and {new}")
             return tuple(tiles.consistency_proof(TileRows(connection, self._tables), old, new))
 
-    def verify(self, progress: Progress | None = None, pruned: int = 0) -> Verified:
+    def verify(self, progress: Progress | None = None, pruned: int = 0) -> VerifiedLog:
         """Recompute the whole log, of whose entries the first `pruned` may be gone; see
         `verify_log`. Raises Refusal(LOG_INCONSISTENT).
         """

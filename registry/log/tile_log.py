@@ -20,12 +20,11 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
-from registry.database import Database
 from registry.log import rows
-from registry.log.extension import check_extends
-from registry.log.loading import check_newest_leaves, load, open_own, take_epoch
+from registry.log.loading import check_extends, check_newest_leaves, load, open_own, take_epoch
 from registry.log.rows import TileRows, inconsistent, newest_checkpoint
 from registry.log.tables import LogTables
+from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.keys import Signer
 from sealgate.trust.transparency import Checkpoint, log_vkey, sign_checkpoint
@@ -301,3 +300,17 @@ class _Statements:
             return self._widen_tile, {**at, "wider": tile.hashes}
         row = {"level": tile.level, "index": tile.index, "hashes": tile.hashes}
         return self._add_tile, row
+
+
+def check_stored(connection: Connection, tables: LogTables, appended: Appended) -> None:
+    """Check, before the commit of an append, that its checkpoint is the newest and its tiles are
+    those that it wrote. `TileLog.check_written` looks at the leaves.
+
+    Raises Refusal(LOG_INCONSISTENT).
+    """
+    rows = TileRows(connection, tables)
+    tiles = appended.frontier.tiles
+    if newest_checkpoint(connection, tables) != (appended.size, appended.note) or any(
+        rows.stored(tile.level, tile.index) != tile.hashes for tile in tiles
+    ):
+        raise inconsistent("a trigger changed the tree that was appended")

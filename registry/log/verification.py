@@ -21,7 +21,7 @@ Visit = Callable[[int, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedLog:
     """What was checked: leaves, stored checkpoints, the root, and the newest signed note. Of the
     first `pruned` leaves there are only hashes.
     """
@@ -41,7 +41,7 @@ def verify_log(
     progress: Progress | None = None,
     visit: Visit | None = None,
     pruned: int = 0,
-) -> Verified:
+) -> VerifiedLog:
     """Check the whole log in the transaction of `connection`.
 
     1. The newest checkpoint covers every leaf, and no leaf is missing, but for whole tiles among
@@ -71,7 +71,7 @@ def verify_log(
             progress(newest.size, size)
     # 3.
     check.compare_tiles_left()
-    return Verified(size, len(notes), check.frontier.root, notes[-1].note, first)
+    return VerifiedLog(size, len(notes), check.frontier.root, notes[-1].note, first)
 
 
 class _Recomputation:

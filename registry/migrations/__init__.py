@@ -1,0 +1,1 @@
+"""Alembic revisions of the databases: registry, answers and subjects."""

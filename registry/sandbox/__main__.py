@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from registry.sandbox import frames
-from registry.sandbox.confinement import Limits, confine_calls, confine_files, silence
+from registry.sandbox.confinement import SandboxLimits, confine_calls, confine_files, silence
 from sealgate.reasons import Reason, Refusal
 
 # What C++ libraries say where memory runs out; their exceptions arrive as others' refusals.
@@ -27,7 +27,7 @@ _OUT_OF_THREADS = ("can't start new thread", "Resource temporarily unavailable")
 
 def main() -> None:
     name, bounds, unsafe = sys.argv[1:]
-    limits = Limits.parse(bounds)
+    limits = SandboxLimits.parse(bounds)
     answers = _take_output()
     try:
         # 1.

@@ -34,7 +34,7 @@ _OURS = ("sealgate", "registry", "inference", "publishing")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SandboxLimits:
     """What a worker may use: bytes of memory (address space) and of scratch files, seconds, open
     files, threads. `niceness` is by how much it lets others go first.
 
@@ -51,7 +51,7 @@ class Limits:
     threads: int = 256
 
     @classmethod
-    def parse(cls, text: str) -> "Limits":
+    def parse(cls, text: str) -> "SandboxLimits":
         """Read what `str` writes."""
         return cls(*map(int, text.split(",")))
 
@@ -59,7 +59,7 @@ class Limits:
         return ",".join(map(str, astuple(self)))
 
 
-def confine_files(limits: Limits, scratch: Path, unsafe: bool = False) -> list[str]:
+def confine_files(limits: SandboxLimits, scratch: Path, unsafe: bool = False) -> list[str]:
     """Bound this process; it can write files beneath `scratch` alone. Returns what is missing.
 
     1. It has no other thread, which would stay as it is.
@@ -111,7 +111,7 @@ class _Step:
         return []
 
 
-def _count_threads(limits: Limits) -> None:
+def _count_threads(limits: SandboxLimits) -> None:
     """Have the kernel refuse a thread too many. Raises OSError where it would not count them.
 
     RLIMIT_NPROC counts by real user and user namespace, and does not bind the superuser. So the
@@ -138,7 +138,7 @@ def _drop_privileges() -> None:
         raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
 
 
-def _set_limits(limits: Limits) -> None:
+def _set_limits(limits: SandboxLimits) -> None:
     for kind, most in (
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_FSIZE, limits.scratch),

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from registry.sandbox import process
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 
 _TASK = f"{__name__}:nothing"
-_LIMITS = Limits(memory=1 << 30, scratch=1 << 20, seconds=60, threads=1)
+_LIMITS = SandboxLimits(memory=1 << 30, scratch=1 << 20, seconds=60, threads=1)
 
 
 def nothing(request: bytes, send: Callable[[bytes], None]) -> None:

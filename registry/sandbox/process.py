@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from registry.sandbox import frames
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
 
 _log = logging.getLogger(__name__)
@@ -107,7 +107,9 @@ def _warn(missing: tuple[str, ...]) -> None:
 class _Watch(threading.Thread):
     """Ends a process that takes too long, writes too much or has too many threads."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", scratch: Path, limits: Limits) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", scratch: Path, limits: SandboxLimits
+    ) -> None:
         super().__init__(name="worker-watch", daemon=True)
         self._process, self._scratch, self._limits = process, scratch, limits
         self._over = threading.Event()
@@ -136,7 +138,7 @@ class _Watch(threading.Thread):
 def start(
     task: str,
     request: bytes,
-    limits: Limits,
+    limits: SandboxLimits,
     *,
     unsafe: bool = False,
     descriptors: Collection[int] = (),
@@ -173,7 +175,7 @@ def _spawn(
     task: str,
     request: IO[bytes],
     scratch: Path,
-    limits: Limits,
+    limits: SandboxLimits,
     unsafe: bool,
     descriptors: Collection[int],
 ) -> "subprocess.Popen[bytes]":

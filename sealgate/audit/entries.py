@@ -14,7 +14,7 @@ from sealgate.trust.statements.verification import revocation_names
 from sealgate.trust.transparency import Checkpoint, merkle
 
 TYPE = "sealgate/entry/v1"
-# What the entries that are looked into here tell of their rows (registry/events.py).
+# What the entries that are looked into here tell of their rows (registry/state/events.py).
 _BODIES = {
     "policy.accepted": ("digest", "envelope"),
     "version.registered": ("digest", "manifest", "signature", "evidence", "commitment"),

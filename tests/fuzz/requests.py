@@ -13,7 +13,7 @@ from gateway.transport.compression import encoding_of, unpacked
 from gateway.transport.http.chat import read_chat
 from gateway.transport.http.infer import read_request
 from inference.llm.messages import read_asked
-from registry.filters import parse_filter
+from registry.listing.filters import parse_filter
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import Tensor, read_inputs, write_inputs
 from tests.fuzz.harness import Harness, chosen
@@ -123,6 +123,6 @@ HARNESSES = (
     Harness(
         "chats", _parse_chat, _chats, ("gateway.transport.http.chat", "inference.llm.messages")
     ),
-    Harness("filters", _parse_filter, _filters, ("registry.filters",)),
+    Harness("filters", _parse_filter, _filters, ("registry.listing.filters",)),
     Harness("bodies", _parse_body, _bodies, ("gateway.transport.compression",)),
 )

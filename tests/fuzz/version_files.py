@@ -20,9 +20,8 @@ from inference.screening.calibration import BenignShift, Calibration, ScoreThres
 from inference.screening.detector import Detector, Verdict
 from inference.screening.scoring import FeatureScaling, ScoreTail, ScoringWeights
 from inference.text.tokenizer import TextTokenizer
-from registry.byte_sources import MemoryBytes
-from registry.formats import check_file
-from registry.tensor_headers import check_header
+from registry.formats.byte_sources import MemoryBytes
+from registry.formats.format_check import check_file, check_header
 from sealgate.health.golden_inputs import GoldenRows
 from tests.fuzz.harness import Harness, canonical_form, chosen
 from tests.support.text_models import FOLDER as LETTERS
@@ -178,7 +177,7 @@ HARNESSES = (
         "safetensors",
         _parse_safetensors,
         _safetensors,
-        ("registry.tensor_headers",),
+        ("registry.formats.format_check",),
         (ValueError,),
     ),
     Harness(
@@ -187,9 +186,17 @@ HARNESSES = (
         _golden,
         ("inference.model.golden", "sealgate.health.golden_inputs"),
     ),
-    Harness("onnx", _parse_onnx, _onnx, ("registry.onnx_file", "registry.protobuf_limits")),
     Harness(
-        "json", _parse_json, lambda: (b'{"a":[1,2.5,"x",null,true]}',), ("registry.json_text",)
+        "onnx",
+        _parse_onnx,
+        _onnx,
+        ("registry.formats.onnx_check", "registry.formats.protobuf_limits"),
+    ),
+    Harness(
+        "json",
+        _parse_json,
+        lambda: (b'{"a":[1,2.5,"x",null,true]}',),
+        ("registry.formats.format_check",),
     ),
     Harness("tokenizers", _parse_tokenizer, _tokenizers, ("inference.text.tokenizer",), (), 16_384),
 )

@@ -3,7 +3,7 @@
 import itertools
 import logging
 
-from registry.buckets import Bucket
+from registry.storage.bucket_url import Bucket
 from tests.support import oracles
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sealgate", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}

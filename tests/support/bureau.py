@@ -14,11 +14,11 @@ import numpy as np
 from onnx import TensorProto, helper
 from safetensors.numpy import save
 
-from registry.artifact_folder import FolderStore
-from registry.database import Database
-from registry.policies import PinnedRoot
-from registry.records import PointerRecord, ProposalRecord, VersionRecord
+from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
+from registry.state.records import PointerRecord, ProposalRecord, VersionRecord
+from registry.storage.artifact_folder import FolderStore
+from registry.storage.database import Database
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, Principal

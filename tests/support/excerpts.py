@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from registry.audit_trail import RegistryExcerpt as Shown
+from registry.audit.trail import RegistryExcerpt as Shown
 from sealgate.audit.entries import ProvedEntry, RegistryExcerpt, prove
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import verify_freshness

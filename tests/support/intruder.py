@@ -10,10 +10,10 @@ from inference.backends.local import LocalLoader
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.runtime.cpu import CpuSettings
-from registry import schema
-from registry.database import Database
-from registry.freshness import newest_state, stored_envelope
-from registry.records import VersionRecord
+from registry.policy.freshness import newest_state, stored_envelope
+from registry.state import schema
+from registry.state.records import VersionRecord
+from registry.storage.database import Database
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Freshness, Pointer, PointerBundle, oms, sign_statement
 from sealgate.trust.times import format_time

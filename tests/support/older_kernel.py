@@ -9,7 +9,7 @@ import struct
 import sys
 
 from registry.sandbox import process, seccomp, syscalls
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Refusal
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     assert number is not None
     forget(number)
     try:
-        limits = Limits(memory=2 << 30, seconds=60)
+        limits = SandboxLimits(memory=2 << 30, seconds=60)
         with process.start(
             "hostile_tasks:use_scratch", b"heard", limits, unsafe=unsafe == "unsafe"
         ) as worker:

@@ -32,7 +32,7 @@ def main() -> None:
         os.setresuid(NOBODY, NOBODY, NOBODY)
         # As after execve; otherwise /proc/self is still of root.
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-    limits = confinement.Limits(threads=THREADS)
+    limits = confinement.SandboxLimits(threads=THREADS)
     found = {"missing": confinement.confine_files(limits, scratch, unsafe=True)}
     found["seen"] = [path for path in sys.argv[1:] if os.path.lexists(path)]
     (scratch / "file").write_text("mine")

@@ -3,9 +3,8 @@
 import hashlib
 from collections.abc import Iterable
 
-from registry.log.answer_log import Answer, Opening
-from registry.log.encryption import KnownSubject
-from registry.log.index_keys import IndexKeys
+from registry.answers.answer_log import LoggedAnswer, Opening
+from registry.answers.encryption import IndexKeys, KnownSubject
 from sealgate.trust.receipts import answer_entry
 
 
@@ -43,8 +42,10 @@ def opening(
     return Opening(values, nonce, subject, SUBJECTS.key(subject))
 
 
-def an_answer(subject: str = "subject", values: tuple[str, ...] = answer_entry.FIELDS) -> Answer:
+def an_answer(
+    subject: str = "subject", values: tuple[str, ...] = answer_entry.FIELDS
+) -> LoggedAnswer:
     """An answer whose leaf commits to its opening."""
     nonce = subject.encode().ljust(16)[:16]
     opened = opening(values, nonce, subject)
-    return Answer(answer_entry.leaf(values, answer_entry.salts(opened.key, nonce)), opened)
+    return LoggedAnswer(answer_entry.leaf(values, answer_entry.salts(opened.key, nonce)), opened)

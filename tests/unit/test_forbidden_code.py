@@ -32,7 +32,7 @@ _FETCHES = {
     "inference/backends/openai/server.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.
-_SQL = {"registry/postgres.py", "registry/sqlite.py"}
+_SQL = {"registry/storage/postgres.py", "registry/storage/sqlite.py"}
 
 
 @cache

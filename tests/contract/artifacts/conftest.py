@@ -6,9 +6,9 @@ from typing import Protocol
 
 import pytest
 
-from registry.artifact_folder import FolderStore
-from registry.artifacts import ArtifactStore
-from registry.buckets import Bucket
+from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import ArtifactStore
+from registry.storage.bucket_url import Bucket
 from tests.support.bucket import BucketServer
 
 LARGEST = 17 << 20
@@ -81,7 +81,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         folder = tmp_path / "artifacts"
         return FolderPlace(folder, FolderStore(folder, largest=LARGEST))
     server: BucketServer = request.getfixturevalue("bucket_server")
-    from registry.artifact_bucket import BucketStore
+    from registry.storage.artifact_bucket import BucketStore
 
     bucket = server.bucket()
     return BucketPlace(server, bucket, BucketStore(bucket, largest=LARGEST))

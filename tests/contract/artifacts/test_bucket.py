@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from registry.buckets import Bucket
+from registry.storage.bucket_url import Bucket
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.contract.artifacts.conftest import BucketPlace
@@ -21,7 +21,7 @@ DIGEST = sha256(DATA)
 
 @pytest.fixture
 def place(bucket_server) -> BucketPlace:
-    from registry.artifact_bucket import BucketStore
+    from registry.storage.artifact_bucket import BucketStore
 
     bucket = bucket_server.bucket()
     return BucketPlace(bucket_server, bucket, BucketStore(bucket))
@@ -29,7 +29,7 @@ def place(bucket_server) -> BucketPlace:
 
 def open_bucket(bucket: Bucket):
     oracles.package("obstore")
-    from registry.artifact_bucket import BucketStore
+    from registry.storage.artifact_bucket import BucketStore
 
     return BucketStore(bucket)
 

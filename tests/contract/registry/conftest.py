@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.records import VersionRecord
+from registry.state.records import VersionRecord
 from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau
 from tests.support.excerpts import MINUTE

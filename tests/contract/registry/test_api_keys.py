@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from registry import schema
-from registry.api_keys import ApiKeyRecord
+from registry.credentials.api_keys import ApiKeyRecord
+from registry.state import schema
 from sealgate.reasons import Reason, Refusal
 from tests.support.bureau import Bureau
 from tests.support.people import NOW, refused

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from registry.attachments import LARGEST_ITEM, MOST_OF_ONE
-from registry.records import VersionRecord
-from registry.requests import Once
+from registry.models.evidence import LARGEST_ATTACHMENT, MOST_OF_ONE
+from registry.state.records import VersionRecord
+from registry.state.requests import RequestKey
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
@@ -60,12 +60,12 @@ def test_a_report_comes_before_and_after_approvals(bureau: Bureau) -> None:
 def test_a_request_that_is_repeated_attaches_once(bureau: Bureau) -> None:
     version = bureau.publish("one")
     report, size = a_report(version), bureau.registry.log.size()
-    once = Once(str(uuid.uuid4()), sha256(report))
+    once = RequestKey(str(uuid.uuid4()), sha256(report))
     take = bureau.registry.attachments.attach
     assert take("anna", "digits", 1, report, once) == take("anna", "digits", 1, report, once)
     assert bureau.registry.log.size() == size + 1
     with refused(Reason.REQUEST_ID_REUSED):
-        take("anna", "digits", 1, report, Once(once.request_id, sha256(b"another")))
+        take("anna", "digits", 1, report, RequestKey(once.request_id, sha256(b"another")))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_request_that_is_repeated_attaches_once(bureau: Bureau) -> None:
         (Reason.ROLE_TOO_LOW, "robot", "robot", {}),
         (Reason.EVIDENCE_MISMATCH, "anna", "anna", {"version_digest": VERSION_DIGEST}),
         (Reason.EVIDENCE_MISMATCH, "anna", "anna", {"kind": "screening-report"}),
-        (Reason.FILE_TOO_LARGE, "anna", "anna", {"body": {"text": "x" * LARGEST_ITEM}}),
+        (Reason.FILE_TOO_LARGE, "anna", "anna", {"body": {"text": "x" * LARGEST_ATTACHMENT}}),
     ],
 )
 def test_what_is_not_theirs_or_not_about_it_is_refused(

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from registry.records import VersionRecord
+from registry.state.records import VersionRecord
 from sealgate.audit.as_of import LivePointer, live_pointers
 from sealgate.audit.blast_radius import of_key, of_version
 from sealgate.audit.entries import ProvedEntry

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
+from registry.storage.database import Database
 from sealgate.audit import Auditor
 from sealgate.audit.answer_logs import find_anchor
 from sealgate.audit.verification import (

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry.changes import Changes
-from registry.database import Database
+from registry.storage.changes import Changes
+from registry.storage.database import Database
 from tests.support.bureau import Bureau
 
 

@@ -9,14 +9,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import make_url
 
-from registry import schema
-from registry.database import Database
-from registry.erasures import Closing, Erased
-from registry.log.answer_log import Answer, AnswerLog
-from registry.log.pruning import prune_leaves
-from registry.prunings import Prunings
-from registry.requests import Once
-from registry.unit_of_work import Ledger
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
+from registry.answers.pruning import prune_leaves
+from registry.audit.erasures import ErasureTotals, PlannedErasure, Prunings
+from registry.state import schema
+from registry.state.requests import RequestKey
+from registry.state.unit_of_work import Ledger
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
 from tests.support.bureau import Bureau
@@ -42,13 +41,13 @@ def log(place: str) -> Iterator[AnswerLog]:
     with closing(AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)) as log:
         for first in range(0, SIZE, 200):
             subjects = [f"subject-{n % 3}" for n in range(first, first + 200)]
-            log.append([Answer(leaf, opening(subject=s)) for s in subjects])
+            log.append([LoggedAnswer(leaf, opening(subject=s)) for s in subjects])
         yield log
 
 
 def erase(bureau: Bureau, log: AnswerLog, subject: str) -> None:
     about = log.openings.about(subject, 0, log.size)
-    closed = Closing(len(about), log.size, f"digest of {subject}")
+    closed = PlannedErasure(len(about), log.size, f"digest of {subject}")
     bureau.registry.erasures.add("otto", ANSWER_LOG, f"pseudonym of {subject}", closed)
     assert log.openings.erase(subject, log.size) == len(about)
 
@@ -64,11 +63,11 @@ def prune(bureau: Bureau, log: AnswerLog, place: str, size: int) -> None:
 
 def test_what_is_closed_is_what_the_log_tells(bureau: Bureau, log: AnswerLog, place: str) -> None:
     erasures = bureau.registry.erasures
-    assert erasures.erased(ANSWER_LOG) == Erased(0, 0, 0)
+    assert erasures.erased(ANSWER_LOG) == ErasureTotals(0, 0, 0)
     erase(bureau, log, "subject-0")
     assert log.openings.about("subject-1", 0, 7) == [1, 4]
     assert (log.openings.closed(), log.openings.closed_between(1, 7)) == (200, 2)
-    assert erasures.erased(ANSWER_LOG) == Erased(200, SIZE, 0)
+    assert erasures.erased(ANSWER_LOG) == ErasureTotals(200, SIZE, 0)
     prune(bureau, log, place, 256)
     assert log.openings.closed() == erasures.erased(ANSWER_LOG).entries == 200 - 86
     erase(bureau, log, "subject-1")
@@ -97,11 +96,11 @@ def test_edited_and_deleted_rows_change_nothing(bureau: Bureau, log: AnswerLog, 
 
 
 def test_a_request_that_is_remembered_without_its_erasure(bureau: Bureau) -> None:
-    once = Once("6f1c2b9e-33a4-4d7e-8a57-0c1f5a1b2c3d", "sha256:" + "1" * 64)
+    once = RequestKey("6f1c2b9e-33a4-4d7e-8a57-0c1f5a1b2c3d", "sha256:" + "1" * 64)
     with bureau.database.writing() as connection:
         row = {"principal": "otto", "request_id": once.request_id, "digest": once.digest}
         row |= {"entry": 0, "time": "2026-11-25T10:00:00Z"}
         connection.execute(schema.REQUESTS.insert(), row)
         connection.commit()
     with refused(Reason.LOG_INCONSISTENT):
-        bureau.registry.erasures.add("otto", ANSWER_LOG, "p", Closing(0, 0, None), once)
+        bureau.registry.erasures.add("otto", ANSWER_LOG, "p", PlannedErasure(0, 0, None), once)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from registry.artifacts import ArtifactStore, StoredFile
-from registry.collection import Collected, Collector
-from registry.database import Database
-from registry.schema import COLLECTIONS
-from registry.unit_of_work import Ledger
+from registry.state.schema import COLLECTIONS
+from registry.state.unit_of_work import Ledger
+from registry.storage.artifacts import ArtifactStore, StoredFile
+from registry.storage.database import Database
+from registry.uploads.collection import CollectionResult, Collector
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
@@ -36,7 +36,7 @@ def collector(bureau: Bureau, store: ArtifactStore | None = None) -> Collector:
     return Collector(ledger, store or bureau.artifacts, "operator:root")
 
 
-def collect(bureau: Bureau, *, dry_run: bool = False) -> Collected:
+def collect(bureau: Bureau, *, dry_run: bool = False) -> CollectionResult:
     return collector(bureau).collect(later(), dry_run=dry_run)
 
 
@@ -51,7 +51,7 @@ def register(bureau: Bureau, manifest: Manifest) -> None:
     )
 
 
-def removed(found: Collected) -> set[str]:
+def removed(found: CollectionResult) -> set[str]:
     return {file.digest for file in found.files}
 
 

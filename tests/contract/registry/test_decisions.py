@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from registry.audit_trail import Proven
-from registry.audit_trail import RegistryExcerpt as Shown
-from registry.records import VersionRecord
+from registry.audit.trail import Proven
+from registry.audit.trail import RegistryExcerpt as Shown
+from registry.state.records import VersionRecord
 from sealgate.audit.decision import HOLDS, DecisionStep, Examination
 from sealgate.audit.entries import RegistryExcerpt
 from sealgate.audit.reader import OpenedEntry

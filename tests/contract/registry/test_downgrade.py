@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry import revisions
-from registry.collection import Collector
-from registry.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger
+from registry.storage import revisions
+from registry.uploads.collection import Collector
 from sealgate.trust.canonical import sha256
 from tests.support.bureau import Bureau
 from tests.support.people import NOW, REGISTRY_LOG, key

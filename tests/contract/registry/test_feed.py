@@ -1,18 +1,18 @@
 """What the registry tells those who follow it: each entry once, with its record as it was."""
 
-from registry.feed import Change
-from registry.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
+from registry.audit.feed import FeedChange
+from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, refused
 
 
-def told(bureau: Bureau) -> list[Change]:
+def told(bureau: Bureau) -> list[FeedChange]:
     changes = bureau.registry.feed.read(0, bureau.registry.log.size())
     return [change for change in changes if change is not None]
 
 
-def of(bureau: Bureau, event: str) -> list[Change]:
+def of(bureau: Bureau, event: str) -> list[FeedChange]:
     return [change for change in told(bureau) if change.event == event]
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import text
 
-from registry.database import Database
+from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from registry.database import Database
-from registry.log.answer_log import Answer, AnswerLog
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.log.tables import OPENINGS
+from registry.storage.database import Database
 from sealgate.trust.receipts import answer_entry
 from sealgate.trust.transparency import open_checkpoint
 from sealgate.trust.transparency.note import vkey
@@ -107,7 +107,7 @@ def record_answers(url: str, pipe: Connection) -> None:
     log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS)
     pipe.send(log.note)
     leaf = answer_entry.leaf(answer_entry.FIELDS, answer_entry.salts(b"key", b"nonce"))
-    group = [Answer(leaf, opening(nonce=b"nonce"))] * 37
+    group = [LoggedAnswer(leaf, opening(nonce=b"nonce"))] * 37
     while True:
         log.append(group)
         pipe.send(log.note)

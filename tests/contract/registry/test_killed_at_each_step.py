@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from registry.database import Database
-from registry.log.answer_log import Answer, AnswerLog
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.log.tables import ANSWERS, OPENINGS
+from registry.storage.database import Database
 from sealgate.trust.receipts import answer_entry
 from tests.support.bureau import Bureau
 from tests.support.killing import Steps, killed_at
@@ -78,7 +78,7 @@ def test_a_group_of_answers(database_url: str) -> None:
         def work(steps: Steps) -> None:
             log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)
             steps.select_version()
-            log.append([Answer(leaf, opening(nonce=b"nonce"))] * 256)
+            log.append([LoggedAnswer(leaf, opening(nonce=b"nonce"))] * 256)
 
         killed = killed_at(step, work)
         log = AnswerLog.open(database_url, ANSWER_LOG, key("answer-log"), SUBJECTS)

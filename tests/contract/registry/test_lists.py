@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.api_keys import ApiKeyRecord
-from registry.filters import matches, parse_filter
-from registry.paging import Asked, Page
+from registry.credentials.api_keys import ApiKeyRecord
+from registry.listing.filters import matches, parse_filter
+from registry.listing.paging import ListQuery, Page
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import NOW, refused
 
-List = Callable[[Asked], Page[Any]]
+List = Callable[[ListQuery], Page[Any]]
 
 
 def create_key(bureau: Bureau, number: int) -> None:
@@ -64,12 +64,12 @@ def test_pages_while_the_list_grows(bureau: Bureau, name: str) -> None:
     read, add, newest_first = fill(bureau, name)
     for number in range(5):
         add(number)
-    before = read(Asked()).records
+    before = read(ListQuery()).records
     assert list(map(place, before)) == sorted(map(place, before), reverse=newest_first)
     found: list[Any] = []
     token, number = "", 5
     while True:
-        page = read(Asked(page_size=2, page_token=token))
+        page = read(ListQuery(page_size=2, page_token=token))
         assert len(page.records) == 2 or not page.next_page_token
         found += page.records
         token = page.next_page_token
@@ -80,7 +80,7 @@ def test_pages_while_the_list_grows(bureau: Bureau, name: str) -> None:
             number += 1
     assert len(set(map(place, found))) == len(found)
     # What was there before comes once; what came later comes last, or not at all.
-    grown = read(Asked()).records
+    grown = read(ListQuery()).records
     assert tuple(found) == (before if newest_first else grown)
     assert len(grown) == len(before) + number - 5
 
@@ -90,15 +90,17 @@ def test_tokens_hold_for_their_list_alone(bureau: Bureau, name: str) -> None:
     read, add, _ = fill(bureau, name)
     for number in range(3):
         add(number)
-    token = read(Asked(page_size=1)).next_page_token
+    token = read(ListQuery(page_size=1)).next_page_token
     with refused(Reason.PAGE_TOKEN_MALFORMED):
-        read(Asked(page_token=token, filter="digest:*"))
+        read(ListQuery(page_token=token, filter="digest:*"))
     bureau.registry.models.create("paula", "letters")
     others = [
-        lambda: bureau.registry.versions.list("letters", Asked(page_token=token)),
-        lambda: bureau.registry.proposals.list("letters", Asked(page_token=token)),
+        lambda: bureau.registry.versions.list("letters", ListQuery(page_token=token)),
+        lambda: bureau.registry.proposals.list("letters", ListQuery(page_token=token)),
     ]
-    others += [lambda: bureau.registry.models.list(Asked(page_token=token))] * (name != "models")
+    others += [lambda: bureau.registry.models.list(ListQuery(page_token=token))] * (
+        name != "models"
+    )
     for other in others:
         with refused(Reason.PAGE_TOKEN_MALFORMED):
             other()
@@ -128,7 +130,7 @@ def test_tokens_hold_for_their_list_alone(bureau: Bureau, name: str) -> None:
 )
 def test_fields_that_are_refused(bureau: Bureau, name: str, filter_: str) -> None:
     with refused(Reason.FILTER_MALFORMED):
-        fill(bureau, name)[0](Asked(filter=filter_))
+        fill(bureau, name)[0](ListQuery(filter=filter_))
 
 
 INJECTIONS = ("' OR '1'='1", '"; DROP TABLE models; --', "%", "_", "\\", "\\' OR 1=1 --", "*")
@@ -139,11 +141,11 @@ def test_values_are_values(bureau: Bureau, value: str) -> None:
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
     for name, field in (("models", "creator"), ("models", "name"), ("api_keys", "label")):
         read, add, _ = fill(bureau, name)
-        assert read(Asked(filter=f'{field} = "{quoted}"')).records == ()
+        assert read(ListQuery(filter=f'{field} = "{quoted}"')).records == ()
     add(1)
     keys = bureau.registry.api_keys
     keys.create("otto", "f" * 12, "carla", value, NOW + timedelta(days=1), "d" * 64)
-    (found,) = keys.list(Asked(filter=f'label = "{quoted}"')).records
+    (found,) = keys.list(ListQuery(filter=f'label = "{quoted}"')).records
     assert found.label == value
     bureau.registry.verify()
 
@@ -170,7 +172,7 @@ def test_filters_of_models(bureau: Bureau, filter_: str, found: list[str]) -> No
     bureau.registry.models.create("paula", "letters")
     bureau.now = NOW + timedelta(hours=2)
     bureau.registry.models.create("peter", "faces")
-    assert numbers(bureau.registry.models.list(Asked(filter=filter_)).records, "model") == found
+    assert numbers(bureau.registry.models.list(ListQuery(filter=filter_)).records, "model") == found
 
 
 def test_filters_of_versions_proposals_and_pointers(bureau: Bureau) -> None:
@@ -183,15 +185,15 @@ def test_filters_of_versions_proposals_and_pointers(bureau: Bureau) -> None:
 
     def versions(filter_: str) -> list[int]:
         return numbers(
-            bureau.registry.versions.list("digits", Asked(filter=filter_)).records, "version"
+            bureau.registry.versions.list("digits", ListQuery(filter=filter_)).records, "version"
         )
 
     def proposals(filter_: str) -> list[int]:
-        page = bureau.registry.proposals.list("digits", Asked(filter=filter_))
+        page = bureau.registry.proposals.list("digits", ListQuery(filter=filter_))
         return numbers(page.records, "version")
 
     def moves(filter_: str) -> list[int]:
-        page = bureau.registry.pointers.history("digits", "production", Asked(filter=filter_))
+        page = bureau.registry.pointers.history("digits", "production", ListQuery(filter=filter_))
         return numbers(page.records, "sequence")
 
     assert versions("revocation_reason:*") == [2]
@@ -213,7 +215,7 @@ def test_filters_of_keys(bureau: Bureau) -> None:
     bureau.registry.api_keys.revoke("otto", f"{1:012x}", "leaked")
 
     def labels(filter_: str) -> list[str]:
-        return numbers(bureau.registry.api_keys.list(Asked(filter=filter_)).records, "label")
+        return numbers(bureau.registry.api_keys.list(ListQuery(filter=filter_)).records, "label")
 
     assert labels("revoke_time:*") == ["no. 1"]
     assert labels("NOT revoke_time:*") == ["no. 2"]
@@ -253,4 +255,4 @@ def test_sql_and_memory_find_the_same(bureau: Bureau, filter_: str) -> None:
         for record in models.list().records
         if matches(node, {"name": f"models/{record.model}", "creator": record.creator})
     ]
-    assert list(models.list(Asked(filter=filter_)).records) == expected
+    assert list(models.list(ListQuery(filter=filter_)).records) == expected

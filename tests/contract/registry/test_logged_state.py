@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Table
 
-from registry import schema
-from registry.api_keys import ApiKeyRecord
-from registry.log.answer_log import AnswerLog
-from registry.requests import Once
+from registry.answers.answer_log import AnswerLog
+from registry.credentials.api_keys import ApiKeyRecord
+from registry.state import schema
+from registry.state.requests import RequestKey
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
@@ -32,7 +32,7 @@ def create(bureau: Bureau, key_id: str = KEY_ID) -> ApiKeyRecord:
     return bureau.registry.api_keys.create("otto", key_id, "carla", "", expires, DIGEST)
 
 
-def revoke(bureau: Bureau, once: Once | None = None) -> ApiKeyRecord:
+def revoke(bureau: Bureau, once: RequestKey | None = None) -> ApiKeyRecord:
     return bureau.registry.api_keys.revoke("otto", KEY_ID, "leaked", once)
 
 
@@ -98,7 +98,7 @@ class TestApiKeys:
     ) -> None:
         """The table of repeated requests is no part of the record: anyone may have written it."""
         create(bureau)
-        once = Once("6f1c2b9e-33a4-4d7e-8a57-0c1f5a1b2c3d", "sha256:" + "1" * 64)
+        once = RequestKey("6f1c2b9e-33a4-4d7e-8a57-0c1f5a1b2c3d", "sha256:" + "1" * 64)
         with bureau.database.writing() as connection:
             row = {"principal": "otto", "request_id": once.request_id, "digest": once.digest}
             row |= {"entry": 0, "time": "2026-11-25T10:00:00Z"}

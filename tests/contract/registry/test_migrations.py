@@ -7,11 +7,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, insert, select
 
-from registry import revisions, schema, subjects
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
+from registry.answers import subject_keys
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
 from registry.log.tables import ANSWERS_METADATA
-from registry.subjects import SubjectKeys
+from registry.state import schema
+from registry.storage import revisions
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused
@@ -20,7 +22,7 @@ from tests.support.records import SUBJECTS, an_answer
 FAMILIES = {
     "registry": schema.METADATA,
     "answers": ANSWERS_METADATA,
-    "subjects": subjects.METADATA,
+    "subjects": subject_keys.METADATA,
 }
 
 Rows = dict[str, list[tuple[Any, ...]]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import schema
+from registry.state import schema
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.intruder import Intruder

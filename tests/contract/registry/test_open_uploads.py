@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from registry.artifact_bucket import BucketStore
-from registry.open_uploads import LIFETIME, MOST_OPEN, OpenUpload, OpenUploads
-from registry.records import VersionRecord
-from registry.spool import Spool
+from registry.state.records import VersionRecord
+from registry.storage.artifact_bucket import BucketStore
+from registry.uploads.open_uploads import LIFETIME, MOST_OPEN, OpenUpload, OpenUploads
+from registry.uploads.spool import Spool
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.statements import Manifest, oms
 from tests.support.bureau import Bureau, version_files

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from registry import revisions
-from registry.database import Database
-from registry.log.answer_log import Answer, AnswerLog
-from registry.log.encryption import KnownSubject, Opening
-from registry.log.plain_openings import has_plain_openings
-from registry.log.postings import INDEXED
-from registry.log.pruning import prune_leaves
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
+from registry.answers.encryption import KnownSubject, Opening
+from registry.answers.plain_openings import has_plain_openings
+from registry.answers.postings import INDEXED
+from registry.answers.pruning import prune_leaves
+from registry.answers.subject_keys import SubjectKeys
 from registry.log.tables import ANSWERS, DAYS, PLAIN_OPENINGS, POSTINGS
 from registry.log.tile_log import TileLog
-from registry.subjects import SubjectKeys
+from registry.storage import revisions
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
 from tests.support.people import ANSWER_LOG, key, refused
@@ -44,9 +44,11 @@ def opening(number: int) -> Opening:
     return Opening(tuple(fields.values()), number.to_bytes(16), subject, SUBJECTS.key(subject))
 
 
-def an_answer(number: int) -> Answer:
+def an_answer(number: int) -> LoggedAnswer:
     told = opening(number)
-    return Answer(answer_entry.leaf(told.fields, answer_entry.salts(told.key, told.nonce)), told)
+    return LoggedAnswer(
+        answer_entry.leaf(told.fields, answer_entry.salts(told.key, told.nonce)), told
+    )
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import threading
 
 from sqlalchemy import make_url
 
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Freshness, verify_freshness

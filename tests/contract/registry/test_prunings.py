@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from registry.database import Database
-from registry.erasures import Closing
-from registry.log.answer_log import Answer, AnswerLog
-from registry.log.pruning import prune_leaves
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
+from registry.answers.pruning import prune_leaves
+from registry.audit.erasures import PlannedErasure, Prunings
 from registry.log.tables import ANSWERS, OPENINGS
-from registry.prunings import Prunings
-from registry.unit_of_work import Ledger
+from registry.state.unit_of_work import Ledger
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
 from sealgate.trust.receipts import answer_entry
@@ -35,8 +34,8 @@ def leaf(number: int) -> bytes:
     )
 
 
-def answers(first: int, end: int) -> list[Answer]:
-    return [Answer(leaf(n), opening(subject=f"subject-{n % 2}")) for n in range(first, end)]
+def answers(first: int, end: int) -> list[LoggedAnswer]:
+    return [LoggedAnswer(leaf(n), opening(subject=f"subject-{n % 2}")) for n in range(first, end)]
 
 
 @pytest.fixture
@@ -205,7 +204,7 @@ def entries(bureau: Bureau) -> list[bytes]:
 
 def test_a_forged_anchor_prunes_nothing(bureau: Bureau, log: AnswerLog) -> None:
     """An intruder makes an anchor look older than its entry says."""
-    from registry.schema import ANCHORS
+    from registry.state.schema import ANCHORS
 
     bureau.registry.anchors.add("gateway", log.note)
     with bureau.registry.ledger.database.writing() as connection:
@@ -226,7 +225,7 @@ def test_erasing_removes_openings_alone(log: AnswerLog, database: Database) -> N
 
 def test_erasures_are_told_without_the_name(bureau: Bureau) -> None:
     told = pseudonym("patient-4711", bytes(16))
-    bureau.registry.erasures.add("otto", ANSWER_LOG, told, Closing(3, 1000, None))
+    bureau.registry.erasures.add("otto", ANSWER_LOG, told, PlannedErasure(3, 1000, None))
     assert bureau.registry.erasures.all() == [(ANSWER_LOG, told)]
     assert not any(b"patient" in leaf for leaf in entries(bureau))
     assert is_pseudonym(told, "patient-4711")
@@ -234,4 +233,4 @@ def test_erasures_are_told_without_the_name(bureau: Bureau) -> None:
     assert not is_pseudonym(told[:-1], "patient-4711")
     bureau.registry.verify()
     with refused(Reason.LOG_UNKNOWN):
-        bureau.registry.erasures.add("otto", "example.org/other", told, Closing(0, 0, None))
+        bureau.registry.erasures.add("otto", "example.org/other", told, PlannedErasure(0, 0, None))

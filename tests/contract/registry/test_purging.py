@@ -7,10 +7,10 @@ from contextlib import closing
 
 from sqlalchemy import create_engine, make_url, select, text
 
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
 from registry.log.tables import OPENINGS
-from registry.subjects import SubjectKeys
+from registry.storage.database import Database
 from tests.support.people import ANSWER_LOG, key
 from tests.support.postgres import other_schema
 from tests.support.records import SUBJECTS, an_answer

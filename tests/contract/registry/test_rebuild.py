@@ -24,16 +24,15 @@ from sqlalchemy import (
     update,
 )
 
-from registry import events, schema
-from registry.collection import Collector
-from registry.differences import Difference, Edit
-from registry.erasures import Closing
-from registry.log.answer_log import AnswerLog
-from registry.prunings import Prunings
-from registry.rebuild import Rebuild
-from registry.replay import replay
-from registry.requests import Once
-from registry.unit_of_work import Ledger
+from registry.answers.answer_log import AnswerLog
+from registry.audit.erasures import PlannedErasure, Prunings
+from registry.audit.rebuild import Rebuild
+from registry.log.inspection import Difference, Edit
+from registry.state import events, schema
+from registry.state.replay import replay
+from registry.state.requests import RequestKey
+from registry.state.unit_of_work import Ledger
+from registry.uploads.collection import Collector
 from sealgate.trust.canonical import sha256
 from sealgate.trust.policy import Principal
 from sealgate.trust.policy.promotion_rules import RED_TEAM
@@ -47,7 +46,7 @@ from tests.support.records import SUBJECTS, an_answer
 
 pytestmark = pytest.mark.timeout(300)
 TABLES = schema.METADATA.sorted_tables
-# What the log does not tell; `registry.rebuild` says why.
+# What the log does not tell; `registry.audit.rebuild` says why.
 UNTOLD = {("requests", "request_id"), ("requests", "digest"), ("log_writer", "epoch")}
 LEAVES, TILES = schema.LOG.leaves, schema.LOG.tiles
 
@@ -80,7 +79,7 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     report = Evidence(RED_TEAM, digest, "anna", at(), {"attacks": {}})
     envelope = sign_statement(report, key("anna")).encode()
     registry.attachments.attach("anna", "digits", 1, envelope)
-    registry.erasures.add("carla", ANSWER_LOG, "e" * 64, Closing(2, 300, "f" * 64))
+    registry.erasures.add("carla", ANSWER_LOG, "e" * 64, PlannedErasure(2, 300, "f" * 64))
     registry.refusals.count("gateway", ANSWER_LOG, {"TOKEN_EXPIRED": 3})
     expires = bureau.now + timedelta(days=7)
     registry.api_keys.create("otto", "0123456789ab", "carla", "nightly", expires, "d" * 64)
@@ -93,7 +92,7 @@ def busy_bureau(empty_bureau: Bureau, tmp_path: Path) -> Bureau:
     Collector(ledger, bureau.artifacts, "operator:root").collect(later, dry_run=False)
     before = bureau.now + timedelta(hours=1)
     Prunings(ledger, "operator:root").add(ANSWER_LOG, 256, before, lambda start, end: 1)
-    registry.models.create("paula", "cats", Once(str(uuid.uuid4()), sha256(b"cats")))
+    registry.models.create("paula", "cats", RequestKey(str(uuid.uuid4()), sha256(b"cats")))
     return bureau
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from registry import schema
+from registry.state import schema
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import (

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from gateway.recording.log_memory import LogMemory
-from registry import schema
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
 from registry.log.tables import ANSWERS
-from registry.policies import PinnedRoot
+from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
+from registry.state import schema
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import log_vkey
 from tests.support.bureau import Bureau

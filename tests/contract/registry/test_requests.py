@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from registry.erasures import Closing
-from registry.requests import KEPT, Once
-from registry.schema import REQUESTS
+from registry.audit.erasures import PlannedErasure
+from registry.state.requests import KEPT, RequestKey
+from registry.state.schema import REQUESTS
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.receipts.answer_entry import pseudonym
@@ -21,11 +21,11 @@ from sealgate.trust.times import format_time
 from tests.support.bureau import Bureau, version_files
 from tests.support.people import ANSWER_LOG, NOW, key, p256_key, refused, sign_policy
 
-Change = Callable[["Once | None"], Any]
+Change = Callable[["RequestKey | None"], Any]
 
 
-def new_once(request: str = "this") -> Once:
-    return Once(str(uuid.uuid4()), sha256(request.encode()))
+def new_once(request: str = "this") -> RequestKey:
+    return RequestKey(str(uuid.uuid4()), sha256(request.encode()))
 
 
 def register(bureau: Bureau) -> Change:
@@ -103,7 +103,7 @@ def erase(bureau: Bureau) -> Change:
         "otto",
         ANSWER_LOG,
         pseudonym("patient-4711", uuid.uuid4().bytes),
-        Closing(3, 10, "f" * 64),
+        PlannedErasure(3, 10, "f" * 64),
         once,
     )
 
@@ -147,7 +147,7 @@ def test_an_id_stands_for_one_request(bureau: Bureau, prepare: Callable[[Bureau]
     bureau.registry.models.create("anna", "hands", once)
     size = bureau.registry.log.size()
     with refused(Reason.REQUEST_ID_REUSED):
-        change(Once(once.request_id, sha256(b"that")))
+        change(RequestKey(once.request_id, sha256(b"that")))
     assert bureau.registry.log.size() == size
 
 
@@ -172,7 +172,7 @@ def test_what_was_refused_may_be_asked_again_under_its_id(bureau: Bureau) -> Non
     once = new_once()
     with refused(Reason.MODEL_EXISTS):
         bureau.registry.models.create("paula", "digits", once)
-    bureau.registry.models.create("paula", "letters", Once(once.request_id, sha256(b"that")))
+    bureau.registry.models.create("paula", "letters", RequestKey(once.request_id, sha256(b"that")))
 
 
 def test_repeated_requests_at_once(bureau: Bureau) -> None:
@@ -216,7 +216,7 @@ def test_uploads_that_are_done_are_known_before_their_files(bureau: Bureau) -> N
     assert versions.done("peter", once) is None
     assert versions.done("paula", None) is None
     with refused(Reason.REQUEST_ID_REUSED):
-        versions.done("paula", Once(once.request_id, sha256(b"that")))
+        versions.done("paula", RequestKey(once.request_id, sha256(b"that")))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_uploads_that_are_done_are_known_before_their_files(bureau: Bureau) -> N
 )
 def test_ids_that_are_no_uuid4(text: str) -> None:
     with refused(Reason.PARAMETER_MALFORMED):
-        Once(text, sha256(b""))
+        RequestKey(text, sha256(b""))
 
 
 def test_two_admins_who_saw_the_same_pointer(bureau: Bureau) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from inference.engine.engine import Engine
-from registry.records import VersionRecord
+from registry.state.records import VersionRecord
 from sealgate.audit.as_of import live_pointers
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
-from registry import schema
 from registry.registry import Registry
+from registry.state import schema
 from sealgate.reasons import Reason
 from sealgate.trust.transparency import open_checkpoint
 from tests.support.bureau import Bureau

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Connection, make_url
 
 from gateway.recording.recorder import AuditRecorder
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
-from registry.log.pruning import prune_leaves
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog
+from registry.answers.pruning import prune_leaves
+from registry.answers.subject_keys import SubjectKeys
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused

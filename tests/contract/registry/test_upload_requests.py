@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from registry.open_uploads import LIFETIME, OpenUploads
-from registry.requests import Once
-from registry.spool import Spool
+from registry.state.requests import RequestKey
+from registry.uploads.open_uploads import LIFETIME, OpenUploads
+from registry.uploads.spool import Spool
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest, oms
@@ -28,8 +28,8 @@ def uploads(bureau: Bureau) -> OpenUploads:
     )
 
 
-def new_once() -> Once:
-    return Once(str(uuid.uuid4()), sha256(b"this"))
+def new_once() -> RequestKey:
+    return RequestKey(str(uuid.uuid4()), sha256(b"this"))
 
 
 def test_an_id_opens_one_upload_while_that_is_there(bureau: Bureau, uploads: OpenUploads) -> None:
@@ -63,7 +63,7 @@ def test_a_version_is_registered_once(bureau: Bureau, uploads: OpenUploads) -> N
     assert uploads.done("paula", once) == first
     assert bureau.registry.log.size() == size
     with refused(Reason.REQUEST_ID_REUSED):
-        uploads.done("paula", Once(once.request_id, sha256(b"that")))
+        uploads.done("paula", RequestKey(once.request_id, sha256(b"that")))
 
 
 def test_what_an_earlier_release_opened_has_no_id(bureau: Bureau, uploads: OpenUploads) -> None:

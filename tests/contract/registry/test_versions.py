@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import save
 
 from publishing.watermark.files import with_notes
-from registry.copies import PARENT
-from registry.records import VersionRecord
-from registry.uploads import Upload
+from registry.formats.format_check import PARENT
+from registry.models.versions import Upload
+from registry.state.records import VersionRecord
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import Manifest, oms

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Reason
 from sealgate.trust.keys import PrivateKey, load_private_key

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
 from publishing.watermark.weights import read_carriers, write_carriers
-from registry.copies import parent_of
+from registry.formats.format_check import parent_of
 from sealgate.trust import canonical
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.house import DATA, MODELS, House, running

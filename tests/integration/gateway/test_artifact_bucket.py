@@ -7,8 +7,8 @@ import pytest
 
 from gateway.app import build
 from gateway.config.document import GatewayConfig
-from registry.artifact_folder import FolderStore
-from registry.spool import Opened, Spool
+from registry.storage.artifact_folder import FolderStore
+from registry.uploads.spool import OpenedUpload, Spool
 from sealgate.reasons import Reason
 from sealgate.settings import ConfigError
 from sealgate.trust.canonical import sha256
@@ -65,7 +65,7 @@ def test_collecting_beside_a_gateway_at_work(tmp_path):
             os.utime(path, (1, 1))
         # An upload that ended long ago, and one that is open.
         for number in (1, 2):
-            Spool(house.state / "uploads").add(f"{number:032x}", Opened("p", "m", b""), now())
+            Spool(house.state / "uploads").add(f"{number:032x}", OpenedUpload("p", "m", b""), now())
         os.utime(house.state / "uploads" / f"{1:032x}" / "upload.json", (1, 1))
         found = {"files": [DIGEST], "bytes": len(DATA), "leftovers": 2}
         assert collected(house, "--dry-run") == {"removed": False, **found}

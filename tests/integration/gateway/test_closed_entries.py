@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import delete, insert, select
 
 from gateway.recording.recorder import AuditRecord
-from registry.database import Database
 from registry.log.tables import OPENINGS
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.house import House, running
 

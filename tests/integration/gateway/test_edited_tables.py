@@ -11,8 +11,8 @@ import grpc
 import pytest
 
 from gateway.config.document import GatewayConfig
-from registry import schema
-from registry.database import Database
+from registry.state import schema
+from registry.storage.database import Database
 from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from registry import schema
-from registry.records import ProposalRecord, VersionRecord
+from registry.state import schema
+from registry.state.records import ProposalRecord, VersionRecord
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Approval, Pointer, PointerBundle, Proposal, sign_statement

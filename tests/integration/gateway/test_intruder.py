@@ -14,9 +14,9 @@ from demo.stage import free_ports
 from gateway.app import build
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import Listeners
-from registry import schema
-from registry.database import Database
 from registry.log.tables import ANSWERS
+from registry.state import schema
+from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import PrivateKey

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from gateway.auth.method_rules import ANYONE, RULES
-from registry.postgres import Listener
+from registry.storage.postgres import Listener
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from sealgate.v1 import registry_pb2 as messages

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 
 from gateway.config.document import GatewayConfig
 from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
-from registry import schema
-from registry.database import Database
+from registry.state import schema
+from registry.storage.database import Database
 from sealgate.audit.decision import HOLDS, Examination
 from sealgate.audit.reader import AuditReader
 from sealgate.cli.context import policy_history

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from registry.log.answer_log import Answer
+from registry.answers.answer_log import LoggedAnswer
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.remote import connect
@@ -105,7 +105,7 @@ def test_a_reader_that_reads_nothing_is_ended(tmp_path: Path) -> None:
         answers = house.gateway.store.answers
         opened = records.opening(("",) * len(FIELDS), subject="client")
         for _ in range(4):
-            answers.append([Answer(bytes(8192), opened)] * 256)
+            answers.append([LoggedAnswer(bytes(8192), opened)] * 256)
         pages = house.gateway.event_streams.logs[answers.origin].pages
         read, sent = pages.read, []
         pages.read = lambda start, end: sent.append(start) or read(start, end)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry.log.verification import Verified
+from registry.log.verification import VerifiedLog
 from sealgate.signers import open_signer
 from sealgate.trust.keys.pkcs11_key import TokenKey
 from sealgate.trust.transparency.note import vkey
@@ -74,7 +74,7 @@ def test_everything_holds_as_with_keys_in_files(house, token):
     assert pointer.pointer.sequence == 1
     accept(house, open_signer(token.uri("root-1")), root(house, 3))
     assert house.gateway.policy().version == 2
-    assert isinstance(house.gateway.store.registry.verify(), Verified)
+    assert isinstance(house.gateway.store.registry.verify(), VerifiedLog)
     assert isinstance(open_signer(token.uri("registry-log")), TokenKey)
     # A restart finds its keys again.
     house.stop()

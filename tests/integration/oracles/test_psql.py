@@ -5,7 +5,7 @@ RFC's definition alone.
 import base64
 import hashlib
 
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key
 from tests.support.postgres import PostgresServer

@@ -16,7 +16,7 @@ from publishing.sandbox.confinement import Confinement
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.watermark.key import Mark, WatermarkKey
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
@@ -101,7 +101,7 @@ class Journal:
         self.steps.append(step)
 
 
-def refusal(source: SourceFolder, limits: Limits) -> tuple[Refusal, Journal]:
+def refusal(source: SourceFolder, limits: SandboxLimits) -> tuple[Refusal, Journal]:
     journal = Journal()
     with pytest.raises(Refusal) as refused:
         build_version(
@@ -120,9 +120,12 @@ def refusal(source: SourceFolder, limits: Limits) -> tuple[Refusal, Journal]:
 
 @pytest.mark.parametrize(
     ("kind", "limits"),
-    [("memory", Limits(memory=4 << 30, seconds=60)), ("time", Limits(memory=4 << 30, seconds=6))],
+    [
+        ("memory", SandboxLimits(memory=4 << 30, seconds=60)),
+        ("time", SandboxLimits(memory=4 << 30, seconds=6)),
+    ],
 )
-def test_a_model_that_takes_too_much_is_refused(kind: str, limits: Limits) -> None:
+def test_a_model_that_takes_too_much_is_refused(kind: str, limits: SandboxLimits) -> None:
     refused, journal = refusal(with_burden(kind), limits)
     assert refused.reason is Reason.WORKER_LIMIT
     assert journal.steps == ["commit", "mark"]

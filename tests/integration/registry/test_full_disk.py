@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from registry.database import Database
-from registry.log.answer_log import Answer, AnswerLog
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS
 from registry.log.tile_log import TileLog
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
 from tests.support.bureau import Bureau
@@ -20,7 +20,7 @@ from tests.support.people import ANSWER_LOG, key, refused
 from tests.support.records import SUBJECTS, opening
 
 _LEAF = answer_entry.leaf(answer_entry.FIELDS, answer_entry.salts(b"key", b"nonce"))
-GROUP = [Answer(_LEAF, opening(nonce=b"nonce"))] * 64
+GROUP = [LoggedAnswer(_LEAF, opening(nonce=b"nonce"))] * 64
 
 
 def limit(database: Database, pages: int) -> None:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import event
 
-from registry.database import Database
-from registry.postgres import Listener
-from registry.postgres_connection import BoundedConnection
+from registry.storage.database import Database
+from registry.storage.postgres import BoundedConnection, Listener
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
 from tests.support.postgres import PostgresServer

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
-from registry.postgres import Listener
+from registry.answers.answer_log import AnswerLog
+from registry.storage.database import Database
+from registry.storage.postgres import Listener
 from sealgate.reasons import Reason, Refusal
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, key, refused

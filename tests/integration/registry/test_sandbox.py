@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from registry.sandbox import frames, process
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
 from tests.support import hostile_tasks
 
-SMALL = Limits(memory=2 << 30, scratch=32 << 20, seconds=60)
+SMALL = SandboxLimits(memory=2 << 30, scratch=32 << 20, seconds=60)
 
 
 @pytest.fixture(autouse=True)
@@ -45,14 +45,16 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def run(task: str, request: bytes = b"", limits: Limits = SMALL, most: int = 1 << 20) -> bytes:
+def run(
+    task: str, request: bytes = b"", limits: SandboxLimits = SMALL, most: int = 1 << 20
+) -> bytes:
     with process.start(f"hostile_tasks:{task}", request, limits) as worker:
         answer = worker.receive(most)
         worker.finish()
     return answer
 
 
-def refusal(task: str, request: bytes = b"", limits: Limits = SMALL) -> Refusal:
+def refusal(task: str, request: bytes = b"", limits: SandboxLimits = SMALL) -> Refusal:
     with pytest.raises(Refusal) as refused:
         run(task, request, limits)
     return refused.value
@@ -68,7 +70,7 @@ def test_too_much_memory_is_refused() -> None:
 
 
 def test_what_never_ends_is_refused() -> None:
-    limits = Limits(memory=2 << 30, seconds=5)
+    limits = SandboxLimits(memory=2 << 30, seconds=5)
     for task in ("spin", "sleep"):
         begun = time.monotonic()
         assert refusal(task, limits=limits).reason is Reason.WORKER_LIMIT
@@ -156,7 +158,7 @@ def test_files_cannot_be_watched() -> None:
 
 
 def test_too_many_threads_are_refused() -> None:
-    limits = Limits(memory=4 << 30, seconds=60, threads=16)
+    limits = SandboxLimits(memory=4 << 30, seconds=60, threads=16)
     refused = refusal("start_many_threads", limits=limits)
     assert refused.reason is Reason.WORKER_LIMIT
     assert "threads" in refused.detail
@@ -201,7 +203,7 @@ def test_a_worker_that_says_more_than_asked_is_refused() -> None:
 
 
 def test_a_worker_that_holds_back_half_an_answer_is_ended() -> None:
-    limits = Limits(memory=2 << 30, seconds=5)
+    limits = SandboxLimits(memory=2 << 30, seconds=5)
     raw = HEAD.pack(b"D", 100) + b"half"
     assert refusal("write_and_stay", raw, limits).reason is Reason.WORKER_LIMIT
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from registry.sandbox import process
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
 from tests.support import hostile_tasks, namespaces, plain_user
 
 ROOT = Path(__file__).parents[3]
-LIMITS = Limits(memory=4 << 30, scratch=32 << 20, seconds=60, threads=16)
+LIMITS = SandboxLimits(memory=4 << 30, scratch=32 << 20, seconds=60, threads=16)
 needs_namespaces = pytest.mark.skipif(
     not namespaces.allowed(), reason="this system allows no user or mount namespaces"
 )

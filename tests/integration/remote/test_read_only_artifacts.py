@@ -8,7 +8,7 @@ import pytest
 
 from gateway.backends import engine_process
 from inference.server.config import EngineConfig
-from registry.artifact_folder import FolderStore
+from registry.storage.artifact_folder import FolderStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.setup.configuration import EnginePlace
 from tests.support.house import House

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from gateway.sync.snapshot import RegistrySnapshot
-from registry.records import Live, Snapshot
+from registry.state.records import LivePointerRecord, Snapshot
 from tests.support.promotion.alterations import Alterations
 from tests.support.promotion.observed import ObservedEngine
 from tests.support.promotion.organisation import Organisation
@@ -71,7 +71,9 @@ class Bench:
         )
         freshness = sql.execute("select envelope from freshness").fetchone()
         snapshot = Snapshot(
-            tuple(row[0] for row in policies), tuple(Live(*row) for row in live), freshness[0]
+            tuple(row[0] for row in policies),
+            tuple(LivePointerRecord(*row) for row in live),
+            freshness[0],
         )
         return RegistrySnapshot.of(snapshot, self.lying)
 

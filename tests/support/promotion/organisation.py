@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
-from registry.artifact_folder import FolderStore
-from registry.artifacts import ArtifactStore
-from registry.database import Database
-from registry.file_checks import FileChecks
+from registry.formats.check_queue import FileChecks
 from registry.log.tile_log import TileLog
-from registry.policies import PinnedRoot
+from registry.policy.policies import PinnedRoot
 from registry.registry import Registry
-from registry.schema import LOG
+from registry.state.schema import LOG
+from registry.storage.artifact_folder import FolderStore
+from registry.storage.artifacts import ArtifactStore
+from registry.storage.database import Database
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import (
     Approval,

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from inference.engine import admission, engine, rollback_guard, table, table_update, trust_state
-from registry import pointers
+from registry.promotion import pointers
 from sealgate.trust import dsse
 from sealgate.trust.statements import verification
 from tests.support.promotion import observed

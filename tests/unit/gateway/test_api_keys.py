@@ -8,7 +8,7 @@ import pytest
 
 from gateway.auth.api_keys import ApiKeyMaker, KnownKeys
 from gateway.auth.key_table import KeyTable
-from registry.logged_state import LoggedApiKey, LoggedFacts, LoggedKeyRevocation
+from registry.state.logged_state import LoggedApiKey, LoggedFacts, LoggedKeyRevocation
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from sealgate.trust.times import format_time

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.recording.erasure import Erasure, ErasureBarrier
 from gateway.recording.recorder import AuditRecord, AuditRecorder
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import verify_receipt
 from tests.support.people import ANSWER_LOG, NOW, key, make_policy, refused

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.sync.snapshot import RegistrySnapshot
-from registry.records import Live, Snapshot
+from registry.state.records import LivePointerRecord, Snapshot
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.statements import Manifest
@@ -15,7 +15,7 @@ from tests.support.people import Office, key, make_policy, refused
 OFFICE = Office(make_policy())
 PROMOTION = OFFICE.promotion()
 MANIFEST = Manifest.of({"model.json": b"{}"}).encode()
-LIVE = Live("digits", "production", 1, PROMOTION.encode(), MANIFEST, b"")
+LIVE = LivePointerRecord("digits", "production", 1, PROMOTION.encode(), MANIFEST, b"")
 FRESH = dsse.sign("text/plain", b"{}", key("fresh")).encode()
 SNAPSHOT = Snapshot((), (LIVE,), FRESH)
 

@@ -7,7 +7,7 @@ import pytest
 
 import registry
 from gateway.config.opening import opening
-from registry.database import Database
+from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from tests.support.postgres import PostgresServer
@@ -67,7 +67,7 @@ def test_a_url_that_is_none(url: str, words: str) -> None:
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(registry, "postgres", raising=False)
-    monkeypatch.setitem(sys.modules, "registry.postgres", None)
+    monkeypatch.setitem(sys.modules, "registry.storage.postgres", None)
     assert "pip install 'sealgate[postgres]'" in said_of("postgresql://localhost/x")
 
 

@@ -43,7 +43,7 @@ def test_a_service_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "registry.artifact_bucket", raising=False)
+    monkeypatch.delitem(sys.modules, "registry.storage.artifact_bucket", raising=False)
     monkeypatch.delattr(registry, "artifact_bucket", raising=False)
     monkeypatch.setitem(sys.modules, "obstore", None)
     assert "pip install 'sealgate[s3]'" in said_of("s3://models/v1", "http://127.0.0.1:9")

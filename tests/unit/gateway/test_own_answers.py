@@ -9,10 +9,10 @@ from sqlalchemy import delete
 
 from gateway.recording.own_answers import OwnAnswers
 from gateway.recording.recorder import AuditRecord, AuditRecorder
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SUBJECT_KEYS, SubjectKeys
 from registry.log.tables import OPENINGS
-from registry.subjects import SUBJECT_KEYS, SubjectKeys
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.bureau import Bureau
 from tests.support.people import ANSWER_LOG, NOW, key, refused

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.recording.recorder import AuditRecord, AuditRecorder
-from registry.log.answer_log import Answer, AnswerLog
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
@@ -66,7 +66,7 @@ def test_a_new_entry_is_of_v2_and_opens_all_but_the_score(recorder: AuditRecorde
 def test_an_entry_of_v1_is_opened_beside_one_of_v2(log: AnswerLog, recorder: AuditRecorder) -> None:
     opened = opening(V1_VALUES, NONCE, SUBJECT)
     salts = answer_entry.salts(opened.key, NONCE, len(V1_VALUES))
-    log.append([Answer(answer_entry.leaf(V1_VALUES, salts), opened)])
+    log.append([LoggedAnswer(answer_entry.leaf(V1_VALUES, salts), opened)])
     recorder.record(outcome())
     receipts = [receipt for found in recorder.search(0, 2, []) for receipt in found.receipts]
     assert [receipt.names for receipt in receipts] == [V1_FIELDS, FIELDS]
@@ -78,7 +78,7 @@ def test_an_entry_of_v1_is_opened_beside_one_of_v2(log: AnswerLog, recorder: Aud
 def test_an_opening_with_the_fields_of_another_format_opens_nothing(
     log: AnswerLog, recorder: AuditRecorder
 ) -> None:
-    log.append([Answer(an_answer().leaf, opening(V1_VALUES, NONCE, SUBJECT))])
+    log.append([LoggedAnswer(an_answer().leaf, opening(V1_VALUES, NONCE, SUBJECT))])
     (found,) = recorder.search(0, 1, [])
     assert (found.receipts, found.unopened) == ((), (0,))
     with refused(Reason.LOG_INCONSISTENT):

@@ -12,11 +12,11 @@ from sqlalchemy import delete, select
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.recording.subjects import SubjectErasure, erase_subject
 from gateway.services.request_fields import once
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
+from registry.answers.answer_log import AnswerLog
+from registry.answers.subject_keys import SubjectKeys
 from registry.log.tables import OPENINGS
-from registry.schema import REQUESTS
-from registry.subjects import SubjectKeys
+from registry.state.schema import REQUESTS
+from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.v1.log_pb2 import EraseSubjectRequest

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from gateway.sync.log_follower import PAGE, LogFollower, Pages
-from registry.changes import Poll
+from registry.storage.changes import PollingChanges
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
 
@@ -36,7 +36,7 @@ def log():
 
 @pytest.fixture
 def tail(log):
-    tail = LogFollower(Poll(), log.token, log.size)
+    tail = LogFollower(PollingChanges(), log.token, log.size)
     tail.start()
     yield tail
     tail.stop()

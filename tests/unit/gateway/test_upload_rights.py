@@ -12,7 +12,7 @@ from gateway.auth.rights import Rights
 from gateway.config.sections import GatewayLimits
 from gateway.services.uploads import UploadService
 from gateway.transport.call import Call
-from registry.open_uploads import OpenUpload
+from registry.uploads.open_uploads import OpenUpload
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Right
 from sealgate.trust.policy.rights import ALL

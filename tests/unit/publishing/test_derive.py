@@ -12,7 +12,7 @@ from publishing.quantization import quantize, stated_ranges
 from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.derivation import derive
 from publishing.serialization import parse_model, serialize_model
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.canonical import sha256
 from tests.support.onnx_models import Perceptron
@@ -21,7 +21,7 @@ from tests.support.version_files import VersionFiles, clean_rows, int8_logits
 PERCEPTRON = Perceptron.random(3, inputs=64, hidden=256, classes=10)
 ROWS = clean_rows(PERCEPTRON, 300)
 INT8 = quantize(PERCEPTRON.serving(), "x", ROWS)
-CONFINEMENT = Confinement(Limits(memory=4 << 30, seconds=60))
+CONFINEMENT = Confinement(SandboxLimits(memory=4 << 30, seconds=60))
 
 
 def files(int8: bytes = INT8, fp32: bytes | None = None) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ import pytest
 from publishing.sandbox import replay
 from publishing.sandbox.confinement import Confinement
 from publishing.sandbox.replay import Replayed, check_input, compare
-from registry.sandbox.confinement import Limits
+from registry.sandbox.confinement import SandboxLimits
 from sealgate.reasons import Reason, Refusal
 from sealgate.tensors import Tensor
 from sealgate.trust.receipts.answer_entry import tensors_digest
@@ -61,7 +61,7 @@ def test_a_version_runs_again_in_a_worker() -> None:
     perceptron = Perceptron.random(3, inputs=12, hidden=24, classes=3)
     version = VersionFiles.of(perceptron)
     rows = clean_rows(perceptron, 5)
-    confinement = Confinement(Limits(memory=4 << 30, seconds=60))
+    confinement = Confinement(SandboxLimits(memory=4 << 30, seconds=60))
     found = replay.replay(version.encode(), rows, confinement)
     np.testing.assert_array_equal(found.logits, int8_logits(perceptron, rows))
     assert found.verdict in ("clean", "suspect", "adversarial")

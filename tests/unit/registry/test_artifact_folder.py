@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.artifact_folder import FolderStore
+from registry.storage.artifact_folder import FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from tests.support.people import refused

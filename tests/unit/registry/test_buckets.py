@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry.buckets import Bucket
+from registry.storage.bucket_url import Bucket
 
 
 @pytest.mark.parametrize(

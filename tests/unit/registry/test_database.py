@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from registry import schema
-from registry.database import Database
+from registry.state import schema
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.people import refused
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from registry.log.encryption import Opening, OpeningCipher, Stored
-from registry.log.index_keys import IndexKeys
+from registry.answers.encryption import IndexKeys, Opening, OpeningCipher, StoredOpening
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
 from tests.support.records import MemorySubjects
 
@@ -30,8 +29,10 @@ def opened(
     return Opening(tuple(fields.values()), bytes(16), subject, subjects.key(subject))
 
 
-def stored(cipher: OpeningCipher, opening: Opening, entry: int = 0, leaf: bytes = LEAF) -> Stored:
-    return Stored(entry, *cipher.encrypt(leaf, opening), leaf)
+def stored(
+    cipher: OpeningCipher, opening: Opening, entry: int = 0, leaf: bytes = LEAF
+) -> StoredOpening:
+    return StoredOpening(entry, *cipher.encrypt(leaf, opening), leaf)
 
 
 def test_what_was_encrypted_comes_back(subjects: MemorySubjects, cipher: OpeningCipher) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from registry import file_checks
-from registry.artifact_folder import FolderStore
-from registry.file_checks import FileChecks, check_in_worker
+from registry.formats import check_queue
+from registry.formats.check_queue import FileChecks, check_in_worker
 from registry.sandbox import process
+from registry.storage.artifact_folder import FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.statements import FileEntry, Manifest
@@ -71,7 +71,7 @@ class TestWorker:
     def test_parses_nothing_here(
         self, artifacts: FolderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("registry.file_check.check_source", None)
+        monkeypatch.setattr("registry.formats.check_task.check_source", None)
         packed = onnx_bytes() + field(7, field(5, field(7, b"\x01" * (32 << 20))))
         with refused(Reason.FORMAT_REFUSED):
             check_in_worker(stored(artifacts, {"model.onnx": packed}), artifacts)
@@ -156,13 +156,13 @@ class TestQueue:
             checks.run("a", MANIFEST, artifacts)
 
     def test_refuses_more_than_a_few_of_all_publishers(self, waiting, artifacts) -> None:
-        checks = waiting(*(f"p{number}" for number in range(file_checks.MOST_AT_ONCE)))
+        checks = waiting(*(f"p{number}" for number in range(check_queue.MOST_AT_ONCE)))
         with refused(Reason.QUEUE_FULL):
             checks.run("other", MANIFEST, artifacts)
 
     def test_has_room_again_after_a_refusal(self, artifacts: FolderStore) -> None:
         checks = FileChecks()
-        for _ in range(file_checks.MOST_AT_ONCE + 1):
+        for _ in range(check_queue.MOST_AT_ONCE + 1):
             with refused(Reason.VERSION_ALTERED):
                 checks.run("a", Manifest((FileEntry("a.json", 2, sha256(b"{}")),)), artifacts)
         assert checks.places == 0

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.filters import (
+from registry.listing.filters import (
     LONGEST,
+    AllOf,
+    AnyOf,
     Comparison,
-    Every,
     Negation,
-    Some,
     matches,
     parse_filter,
 )
@@ -25,13 +25,13 @@ A, B, C = (Comparison(name, "=", "1") for name in "abc")
         ("a = 1", A),
         ("  a=1  ", A),
         ("((a = 1))", A),
-        ("a = 1 AND b = 1 AND c = 1", Every((A, B, C))),
+        ("a = 1 AND b = 1 AND c = 1", AllOf((A, B, C))),
         # OR binds closer than AND in AIP-160.
-        ("a = 1 AND b = 1 OR c = 1", Every((A, Some((B, C))))),
-        ("a = 1 OR b = 1 AND c = 1", Every((Some((A, B)), C))),
-        ("(a = 1 AND b = 1) OR c = 1", Some((Every((A, B)), C))),
-        ("NOT a = 1 AND -b = 1", Every((Negation(A), Negation(B)))),
-        ("NOT (a = 1 OR b = 1)", Negation(Some((A, B)))),
+        ("a = 1 AND b = 1 OR c = 1", AllOf((A, AnyOf((B, C))))),
+        ("a = 1 OR b = 1 AND c = 1", AllOf((AnyOf((A, B)), C))),
+        ("(a = 1 AND b = 1) OR c = 1", AnyOf((AllOf((A, B)), C))),
+        ("NOT a = 1 AND -b = 1", AllOf((Negation(A), Negation(B)))),
+        ("NOT (a = 1 OR b = 1)", Negation(AnyOf((A, B)))),
         ("NOT(a = 1)", Negation(A)),
         ("create_time >= 2026-11-25T10:00:00+01:00", None),
         ("a:*", Comparison("a", ":", None)),
@@ -114,7 +114,7 @@ def parts(nodes):
 NODES = st.recursive(
     COMPARISONS | PRESENCES,
     lambda nodes: (
-        st.builds(Every, parts(nodes)) | st.builds(Some, parts(nodes)) | st.builds(Negation, nodes)
+        st.builds(AllOf, parts(nodes)) | st.builds(AnyOf, parts(nodes)) | st.builds(Negation, nodes)
     ),
     max_leaves=8,
 )
@@ -122,9 +122,9 @@ NODES = st.recursive(
 
 def written(node):
     match node:
-        case Every(nodes):
+        case AllOf(nodes):
             return " AND ".join(f"({written(part)})" for part in nodes)
-        case Some(nodes):
+        case AnyOf(nodes):
             return " OR ".join(f"({written(part)})" for part in nodes)
         case Negation(part):
             return f"NOT ({written(part)})"

@@ -13,7 +13,7 @@ import pytest
 from onnx import ModelProto, StringStringEntryProto, TensorProto, helper
 from safetensors.numpy import save
 
-from registry import formats
+from registry.formats import format_check
 from sealgate.reasons import Reason
 from tests.support.bureau import onnx_bytes
 from tests.support.onnx_models import Perceptron
@@ -43,7 +43,7 @@ FOREIGN = {
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_foreign_bytes_by_an_accepted_name(extension: str, kind: str) -> None:
     with refused(Reason.FORMAT_REFUSED):
-        formats.check_file(f"model.{extension}", FOREIGN[kind])
+        format_check.check_file(f"model.{extension}", FOREIGN[kind])
 
 
 @pytest.mark.parametrize(
@@ -52,19 +52,19 @@ def test_foreign_bytes_by_an_accepted_name(extension: str, kind: str) -> None:
 )
 def test_names_that_are_not_accepted(path: str) -> None:
     with refused(Reason.FORMAT_REFUSED):
-        formats.check_file(path, onnx_bytes())
+        format_check.check_file(path, onnx_bytes())
 
 
 def test_files_that_are_accepted() -> None:
-    formats.check_file("model.onnx", onnx_bytes())
-    formats.check_file("golden.safetensors", save({"x": np.ones((3, 2), np.float32)}))
-    formats.check_file("model.json", b'{"a": [1, 2.5, null, "\xc3\xa9"]}')
+    format_check.check_file("model.onnx", onnx_bytes())
+    format_check.check_file("golden.safetensors", save({"x": np.ones((3, 2), np.float32)}))
+    format_check.check_file("model.json", b'{"a": [1, 2.5, null, "\xc3\xa9"]}')
 
 
 def test_every_graph_of_a_version_is_accepted() -> None:
     perceptron = Perceptron.random(1)
     for model in (perceptron.serving(), perceptron.int8(), perceptron.response()):
-        formats.check_file("model.onnx", model)
+        format_check.check_file("model.onnx", model)
 
 
 class TestJson:
@@ -82,26 +82,30 @@ class TestJson:
     )
     def test_that_readers_could_take_differently(self, data: bytes) -> None:
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("model.json", data)
+            format_check.check_file("model.json", data)
 
     def test_that_is_too_large(self) -> None:
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("model.json", json.dumps("a" * formats.LARGEST_JSON).encode())
+            format_check.check_file(
+                "model.json", json.dumps("a" * format_check.LARGEST_JSON).encode()
+            )
 
 
 class TestSafetensors:
     def test_with_a_hole(self) -> None:
         header = b'{"x":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}'
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("x.safetensors", struct.pack("<Q", len(header)) + header + b"ab")
+            format_check.check_file(
+                "x.safetensors", struct.pack("<Q", len(header)) + header + b"ab"
+            )
 
     def test_with_a_header_that_is_too_long(self) -> None:
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("x.safetensors", struct.pack("<Q", 1 << 62) + b"{}")
+            format_check.check_file("x.safetensors", struct.pack("<Q", 1 << 62) + b"{}")
 
     def test_with_bytes_behind(self) -> None:
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("x.safetensors", save({"x": np.ones(2, np.float32)}) + b"!")
+            format_check.check_file("x.safetensors", save({"x": np.ones(2, np.float32)}) + b"!")
 
 
 def parsed() -> ModelProto:
@@ -114,19 +118,19 @@ class TestOnnx:
     def test_with_fields_that_the_format_does_not_know(self) -> None:
         # Field 15000 of the model, three bytes.
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("model.onnx", onnx_bytes() + b"\xc2\xa9\x07\x03abc")
+            format_check.check_file("model.onnx", onnx_bytes() + b"\xc2\xa9\x07\x03abc")
 
     def test_without_a_graph(self) -> None:
         model = parsed()
         model.ClearField("graph")
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("model.onnx", model.SerializeToString())
+            format_check.check_file("model.onnx", model.SerializeToString())
 
     def test_without_operators(self) -> None:
         model = parsed()
         model.ClearField("opset_import")
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("model.onnx", model.SerializeToString())
+            format_check.check_file("model.onnx", model.SerializeToString())
 
     def test_with_graphs_nested_without_end(self) -> None:
         def within(field: int, message: bytes) -> bytes:
@@ -141,7 +145,7 @@ class TestOnnx:
         for _ in range(2000):
             graph = within(1, within(5, within(6, graph)))
         with refused(Reason.FORMAT_REFUSED):
-            formats.check_file("model.onnx", onnx_bytes() + within(7, graph))
+            format_check.check_file("model.onnx", onnx_bytes() + within(7, graph))
 
 
 def external(location: str = "../../etc/passwd") -> TensorProto:
@@ -211,4 +215,4 @@ def test_data_outside(place: str) -> None:
     model = parsed()
     PLACES[place](model)
     with refused(Reason.EXTERNAL_DATA):
-        formats.check_file("model.onnx", model.SerializeToString())
+        format_check.check_file("model.onnx", model.SerializeToString())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.json_text import MOST_VALUES, check_json, check_values
+from registry.formats.format_check import MOST_VALUES, check_json, check_values
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, update
 
-from registry.database import Database
-from registry.log.answer_log import Answer, AnswerLog, Opening
+from registry.answers.answer_log import AnswerLog, LoggedAnswer, Opening
 from registry.log.reader import LogReader
 from registry.log.tables import ANSWERS, OPENINGS
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import Receipt, answer_entry, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
@@ -32,7 +32,7 @@ def opening(number: int) -> Opening:
 def log(tmp_path: Path) -> Iterator[AnswerLog]:
     log = AnswerLog.open(tmp_path / "answers.db", ANSWER_LOG, key("answer-log"), SUBJECTS)
     for first in range(0, SIZE, 100):
-        log.append([Answer(LEAVES[n], opening(n)) for n in range(first, first + 100)])
+        log.append([LoggedAnswer(LEAVES[n], opening(n)) for n in range(first, first + 100)])
     yield log
     log.close()
 
@@ -153,13 +153,13 @@ class TestOpening:
 
     def test_of_any_text(self, log: AnswerLog) -> None:
         values = ("\n", "\x00", '"', "\\", "é", "", "\x1f", *FIELDS[7:])
-        appended = log.append([Answer(b"leaf", records.opening(values, subject=""))])
+        appended = log.append([LoggedAnswer(b"leaf", records.opening(values, subject=""))])
         assert log.opening(appended.first).fields == values
 
     def test_without_any_value(self, log: AnswerLog) -> None:
         values = ("",) * len(FIELDS)
         for _ in range(2):
-            appended = log.append([Answer(b"leaf", records.opening(values, subject=""))])
+            appended = log.append([LoggedAnswer(b"leaf", records.opening(values, subject=""))])
             assert log.opening(appended.first).fields == values
 
     def test_of_no_entry(self, log: AnswerLog) -> None:
@@ -179,7 +179,7 @@ class TestOpening:
 def test_an_append_makes_a_receipt(log: AnswerLog) -> None:
     salts = answer_entry.salts(b"a subject's key", b"n" * 16)
     leaf = answer_entry.leaf(FIELDS, salts)
-    appended = log.append([Answer(leaf, records.opening(FIELDS, b"n" * 16))] * 3)
+    appended = log.append([LoggedAnswer(leaf, records.opening(FIELDS, b"n" * 16))] * 3)
     for offset, hashes in enumerate(appended.proofs):
         proof = TlogProof(appended.first + offset, hashes, appended.note)
         receipt = Receipt.of(leaf, FIELDS, salts, proof)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.log.answer_log import Answer, AnswerLog
-from registry.log.encryption import Opening
-from registry.subjects import SubjectKeys
+from registry.answers.answer_log import AnswerLog, LoggedAnswer
+from registry.answers.encryption import Opening
+from registry.answers.subject_keys import SubjectKeys
 from sealgate.reasons import Reason
 from sealgate.trust.receipts import answer_entry
 from tests.support.people import ANSWER_LOG, key, refused
@@ -44,7 +44,7 @@ def open_log(folder: Path, subjects: SubjectKeys) -> AnswerLog:
     return AnswerLog.open(folder / "answers.db", ANSWER_LOG, key("answer-log"), subjects)
 
 
-def about(subjects: SubjectKeys, number: int, subject: str = SUBJECT) -> Answer:
+def about(subjects: SubjectKeys, number: int, subject: str = SUBJECT) -> LoggedAnswer:
     fields = {
         **dict.fromkeys(answer_entry.FIELDS, ""),
         "time": f"2026-11-28T10:00:{number:02}.000000Z",
@@ -56,7 +56,7 @@ def about(subjects: SubjectKeys, number: int, subject: str = SUBJECT) -> Answer:
     }
     values, nonce = tuple(fields.values()), number.to_bytes(16)
     opening = Opening(values, nonce, subject, subjects.key(subject))
-    return Answer(answer_entry.leaf(values, answer_entry.salts(opening.key, nonce)), opening)
+    return LoggedAnswer(answer_entry.leaf(values, answer_entry.salts(opening.key, nonce)), opening)
 
 
 def files(folder: Path) -> bytes:

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from registry.paging import DEFAULT_SIZE, LARGEST_SIZE, Asked, list_page
+from registry.listing.paging import DEFAULT_SIZE, LARGEST_SIZE, ListQuery, list_page
 from sealgate.reasons import Reason
 from tests.support.people import refused
 
@@ -12,7 +12,7 @@ NAMES = [f"log-{number:03}" for number in range(3 * LARGEST_SIZE)]
 
 
 def page(names=NAMES, **asked):
-    return list_page(names, Asked(**asked), "name")
+    return list_page(names, ListQuery(**asked), "name")
 
 
 def test_sizes():
@@ -62,7 +62,7 @@ def test_tokens_that_are_refused():
         token + "====",
         "*" + token[1:],
         base64.urlsafe_b64encode(flipped).decode(),
-        Asked().token(3, "models"),
+        ListQuery().token(3, "models"),
     ):
         with refused(Reason.PAGE_TOKEN_MALFORMED):
             page(page_token=bad)
@@ -72,5 +72,5 @@ def test_tokens_that_are_refused():
 
 def test_positions_that_somebody_made_up_only_skip():
     for position in (-(1 << 63), -1, (1 << 63) - 1):
-        made_up = Asked().token(position, "name", *NAMES)
+        made_up = ListQuery().token(position, "name", *NAMES)
         assert set(page(page_token=made_up).records) <= set(NAMES)

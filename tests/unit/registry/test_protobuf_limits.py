@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from registry.byte_sources import MemoryBytes
-from registry.formats import check_file
-from registry.onnx_file import MOST_FIELDS, check_model
-from registry.onnx_schema import MESSAGES, MODEL
-from registry.protobuf_limits import BYTES, FIXED32, FIXED64, VARINT, walk_fields
+from registry.formats.byte_sources import MemoryBytes
+from registry.formats.format_check import check_file
+from registry.formats.onnx_check import MESSAGES, MODEL, MOST_FIELDS, check_onnx
+from registry.formats.protobuf_limits import BYTES, FIXED32, FIXED64, VARINT, walk_fields
 from sealgate.reasons import Reason
 from tests.support.bureau import onnx_bytes
 from tests.support.people import refused
@@ -97,9 +96,9 @@ def test_the_bound_on_nodes_is_a_real_one() -> None:
 
 
 def test_a_model_of_few_enough_nodes_is_accepted() -> None:
-    check_model("small.onnx", MemoryBytes(with_nodes(900)), 1000)
+    check_onnx("small.onnx", MemoryBytes(with_nodes(900)), 1000)
     with refused(Reason.FORMAT_REFUSED):
-        check_model("large.onnx", MemoryBytes(with_nodes(1000)), 1000)
+        check_onnx("large.onnx", MemoryBytes(with_nodes(1000)), 1000)
 
 
 def test_a_header_of_too_many_tensors_is_not_read() -> None:

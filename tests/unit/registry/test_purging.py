@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import bindparam, delete, insert
 
-from registry.database import Database
-from registry.log.answer_log import AnswerLog
-from registry.log.pruning import prune_leaves
-from registry.subjects import SUBJECT_KEYS, SubjectKeys
+from registry.answers.answer_log import AnswerLog
+from registry.answers.pruning import prune_leaves
+from registry.answers.subject_keys import SUBJECT_KEYS, SubjectKeys
+from registry.storage.database import Database
 from sealgate.reasons import Reason
 from tests.support.people import ANSWER_LOG, key, refused
 from tests.support.records import SUBJECTS, an_answer

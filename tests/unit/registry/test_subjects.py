@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from registry.subjects import SubjectKeys, key_digest
+from registry.answers.subject_keys import SubjectKeys, key_digest
 from sealgate.reasons import Reason
 from tests.support.people import refused
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from registry.byte_sources import MemoryBytes
-from registry.tensor_headers import check_header
+from registry.formats.byte_sources import MemoryBytes
+from registry.formats.format_check import check_header
 
 NAMES = st.sampled_from(["a", "b", "__metadata__"])
 TENSORS = st.fixed_dictionaries(

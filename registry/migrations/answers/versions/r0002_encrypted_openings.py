@@ -1,13 +1,13 @@
 """Encrypted openings and their index.
 
 Plain openings stay in `log_openings` until the gateway that has the subjects' keys encrypts them
-and drops that table (`registry.log.plain_openings`). A new log never has it.
+and drops that table (`registry.answers.plain_openings`). A new log never has it.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-from registry.revisions import refuse_to_drop
+from registry.storage.revisions import refuse_to_drop
 
 revision = "0002"
 down_revision = "0001"

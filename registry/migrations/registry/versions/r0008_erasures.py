@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from registry.revisions import refuse_to_drop
+from registry.storage.revisions import refuse_to_drop
 
 revision = "0008"
 down_revision = "0007"

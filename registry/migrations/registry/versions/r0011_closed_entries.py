@@ -6,7 +6,7 @@ The columns are empty in rows of an earlier release, whose entries in the log do
 import sqlalchemy as sa
 from alembic import op
 
-from registry.revisions import refuse_to_drop
+from registry.storage.revisions import refuse_to_drop
 
 revision = "0011"
 down_revision = "0010"

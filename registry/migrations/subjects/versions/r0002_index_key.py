@@ -1,6 +1,7 @@
 """The index key of the answer log, and the tags by which its entries name subjects.
 
-Existing subjects get their tags when the gateway makes the index key (`registry.subjects`).
+Existing subjects get their tags when the gateway makes the index key
+(`registry.answers.subject_keys`).
 """
 
 import sqlalchemy as sa

@@ -1,0 +1,1 @@
+"""The answer log: entries with encrypted openings, their index, and the subjects' keys."""

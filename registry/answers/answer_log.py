@@ -1,0 +1,172 @@
+"""An answer log: what a gateway answered or refused, in a file or schema of its own.
+
+A group of answers is one transaction, one signature and one durable write. Beside each leaf,
+which holds commitments alone, the log keeps what they commit to, so that an auditor can be shown
+more than the caller's receipt opens: encrypted under a key of its subject, and found by keyed tags.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, insert, select
+
+from registry.answers.encryption import (
+    EncryptedOpening,
+    IndexKeys,
+    Opening,
+    OpeningCipher,
+    Subjects,
+)
+from registry.answers.openings import Openings
+from registry.answers.plain_openings import encrypt_plain_openings
+from registry.answers.postings import Postings
+from registry.log.reader import LogReader
+from registry.log.rows import inconsistent, run_deferred_triggers
+from registry.log.tables import ANSWERS, INDEX_KEY, OPENINGS
+from registry.log.tile_log import Appended, CheckpointMemory, TileLog
+from registry.storage.database import Database
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.keys import Signer
+from sealgate.trust.transparency import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedAnswer:
+    """One answer or refusal to be recorded: the leaf and its opening."""
+
+    leaf: bytes
+    opening: Opening
+
+
+class AnswerLog:
+    """The one writer of an answer log, and its reader."""
+
+    def __init__(self, database: Database, log: TileLog, subjects: Subjects) -> None:
+        self.database = database
+        self._log = log
+        self._add_opening = insert(OPENINGS)
+        self._written = _read_back()
+        self._cipher = OpeningCipher(subjects)
+        self._postings = Postings(subjects.index_keys)
+        self.reader = LogReader(database, ANSWERS, log.vkey)
+        self.openings = Openings(database, self._cipher, self._postings)
+
+    @classmethod
+    def open(
+        cls,
+        place: Path | str,
+        origin: str,
+        signer: Signer,
+        subjects: Subjects,
+        *,
+        known: Checkpoint | None = None,
+        memory: CheckpointMemory | None = None,
+    ) -> "AnswerLog":
+        """Open the log at `place`, a SQLite file or a URL, or begin it; see `TileLog.open`.
+
+        `known` is the newest checkpoint that the registry's log has anchored; `memory` has each
+        checkpoint before an answer that it covers leaves. Openings that an earlier release left in
+        plain text are encrypted first. Raises Refusal: INDEX_KEY_MISMATCH
+        where the index was made with the key of other `subjects`; LOG_INCONSISTENT,
+        REGISTRY_UNAVAILABLE or RECORD_FAILED.
+        """
+        database = Database.open(place, "answers")
+        try:
+            with database.writing() as connection:
+                _check_index_key(connection, subjects.index_keys)
+                connection.commit()
+            log = TileLog.open(database, ANSWERS, origin, signer, known=known, memory=memory)
+            encrypt_plain_openings(database, subjects)
+            return cls(database, log, subjects)
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def origin(self) -> str:
+        return self._log.origin
+
+    @property
+    def note(self) -> str:
+        """The newest signed checkpoint, from memory."""
+        return self._log.note
+
+    @property
+    def size(self) -> int:
+        """How many answers are recorded, from memory."""
+        return self._log.size
+
+    def halt(self, detail: str) -> None:
+        """Record nothing any more; see `TileLog.halt`."""
+        self._log.halt(detail)
+
+    def append(self, answers: Sequence[LoggedAnswer]) -> Appended:
+        """Record 1 to 256 answers together; on return they are on the disk.
+
+        What was written is read back first, for a trigger in the database may have changed it.
+
+        Raises Refusal: RECORD_FAILED or REGISTRY_UNAVAILABLE, and then nothing is recorded;
+        LOG_FENCED, LOG_INCONSISTENT.
+        """
+        encrypted = [self._cipher.encrypt(answer.leaf, answer.opening) for answer in answers]
+        group = self._postings.group(enumerate([answer.opening for answer in answers]))
+        with self._log.lock, self.database.writing() as connection:
+            self._log.check_turn(connection)
+            leaves = [answer.leaf for answer in answers]
+            appended = self._log.append(connection, leaves)
+            rows = [_row(index, each) for index, each in enumerate(encrypted, appended.first)]
+            connection.execute(self._add_opening, rows)
+            self._postings.add(connection, appended.first, group)
+            self._check_written(connection, appended, leaves, rows)
+            connection.commit()
+            self._log.settle(appended)
+            self._postings.settle(appended.first, group)
+        return appended
+
+    def _check_written(
+        self,
+        connection: Connection,
+        appended: Appended,
+        leaves: Sequence[bytes],
+        openings: Sequence[Mapping[str, object]],
+    ) -> None:
+        """Check, last before the commit, that leaves and openings are there as they were added."""
+        run_deferred_triggers(connection)
+        place = {"first": appended.first, "size": appended.size}
+        stored = list(map(tuple, connection.execute(self._written, place)))
+        added = zip(leaves, openings, strict=True)
+        if stored != [(leaf, *opening.values()) for leaf, opening in added]:
+            raise inconsistent(f"{self.origin}: a trigger changed entries from {appended.first} on")
+
+    def opening(self, index: int) -> Opening:
+        """Return what entry `index` commits to. Raises Refusal as `Openings.get`."""
+        return self.openings.get(index)
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def _read_back() -> Select[Any]:
+    """The leaves and openings from `first` up to `size`, in one statement."""
+    leaf, opening = ANSWERS.leaves.c, OPENINGS.c
+    return (
+        select(leaf.data, *opening)
+        .join_from(ANSWERS.leaves, OPENINGS, leaf.index == opening.index)
+        .where(leaf.index >= bindparam("first"), leaf.index < bindparam("size"))
+        .order_by(leaf.index)
+    )
+
+
+def _row(index: int, encrypted: EncryptedOpening) -> dict[str, object]:
+    return {"index": index, **encrypted._asdict()}
+
+
+def _check_index_key(connection: Connection, keys: IndexKeys) -> None:
+    """Check that the index was made with these keys, or note that it will be."""
+    made_with = connection.scalars(select(INDEX_KEY.c.identity)).all()
+    if not made_with and connection.scalar(select(OPENINGS.c.index).limit(1)) is None:
+        connection.execute(insert(INDEX_KEY), {"identity": keys.identity})
+    elif list(made_with) != [keys.identity]:
+        raise Refusal(Reason.INDEX_KEY_MISMATCH, "the answer log has another one")

@@ -1,0 +1,232 @@
+"""Looking through what an answer log's entries commit to, by its index or entry by entry.
+
+What is found is proved by its receipt. That nothing else matched is the database's word: whoever
+edited an opening can hide its entry from a search, though not from one who has every entry opened.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
+
+from registry.answers.encryption import Opening, OpeningCipher, StoredOpening
+from registry.answers.plain_openings import has_plain_openings
+from registry.answers.postings import DAY, INDEXED, SUBJECT, Postings, all_days, remove_entries
+from registry.log.rows import newest_checkpoint, next_index
+from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS
+from registry.storage.database import Database
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.receipts.answer_entry import FIELDS, fields_of
+
+SEARCHABLE = frozenset({*FIELDS, DAY, SUBJECT})
+"""What a search can name: fields, the day of an entry's time, and its subject."""
+ANYTHING: Mapping[str, str] = MappingProxyType({})
+"""A search that names nothing."""
+
+_BLOCK = 4096
+_GROUP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEntries:
+    """The openings of some entries, by index; `missing` have none, or none that can be read. All
+    entries before `next` have been looked at.
+    """
+
+    next: int
+    openings: tuple[tuple[int, Opening], ...]
+    missing: tuple[int, ...]
+
+
+class Openings:
+    """The openings of one answer log."""
+
+    def __init__(self, database: Database, cipher: OpeningCipher, postings: Postings) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._postings = postings
+
+    def get(self, index: int) -> Opening:
+        """Return what entry `index` commits to.
+
+        Raises Refusal: ENTRY_UNKNOWN, also where its subject's key is destroyed; LOG_INCONSISTENT
+        for an opening that was altered.
+        """
+        with self._database.reading() as connection:
+            rows = _stored(connection, OPENINGS.c.index == index)
+        if not rows:
+            raise Refusal(Reason.ENTRY_UNKNOWN, f"there is no opening of {index}")
+        decrypted = self._cipher.decrypt(rows)
+        if index in decrypted.altered:
+            raise Refusal(Reason.LOG_INCONSISTENT, f"the opening of {index} was altered")
+        opening = decrypted.openings.get(index)
+        if opening is None:
+            raise Refusal(Reason.ENTRY_UNKNOWN, "the subject has no key")
+        return opening
+
+    def about(self, subject: str, start: int, end: int) -> list[int]:
+        """The entries about a subject from `start` up to `end` that have openings, in order."""
+        found: list[int] = []
+        owned = self._owned(subject)
+        for first in range(start, end, _BLOCK):
+            here = _between(first, min(first + _BLOCK, end))
+            query = select(OPENINGS.c.index).where(*here, owned).order_by(OPENINGS.c.index)
+            with self._database.reading() as connection:
+                found += connection.scalars(query)
+        return found
+
+    def closed(self) -> int:
+        """How many of the entries that are kept have no opening."""
+        with self._database.reading() as connection:
+            return _closed(connection, 0, next_index(connection, ANSWERS))
+
+    def closed_between(self, start: int, end: int) -> int:
+        """How many of the entries from `start` up to `end` are kept and have no opening."""
+        return closed_between(self._database, start, end)
+
+    def erase(self, subject: str, end: int) -> int:
+        """Remove the openings of entries before `end` about a subject, and what the index has of
+        them; return how many there were.
+
+        In blocks, so that answers go on. `purge` removes what is left of them in files. Raises
+        Refusal: RECORD_FAILED, REGISTRY_UNAVAILABLE.
+        """
+        self._cipher.forget()
+        self._postings.forget()
+        removed = 0
+        owned = self._owned(subject)
+        for first in range(0, end, _BLOCK):
+            here = _between(first, min(first + _BLOCK, end))
+            query = select(OPENINGS.c.index).where(*here, owned).order_by(OPENINGS.c.index)
+            with self._database.reading() as connection:
+                gone = connection.scalars(query).all()
+            if gone:
+                with self._database.writing() as connection:
+                    erased = delete(OPENINGS).where(*here, owned)
+                    removed += connection.execute(erased).rowcount
+                    remove_entries(connection, gone)
+                    connection.commit()
+        return removed
+
+    def _owned(self, subject: str) -> ColumnElement[bool]:
+        """The condition of openings of entries about a subject, on any day."""
+        with self._database.reading() as connection:
+            days = all_days(connection)
+        return OPENINGS.c.owner.in_([self._cipher.owner(subject, day) for day in days])
+
+    def purge(self) -> None:
+        """Remove erased openings from the database's files. Raises Refusal(ERASURE_UNFINISHED)."""
+        self._database.purge(OPENINGS, POSTINGS)
+
+    def find(
+        self,
+        start: int,
+        end: int,
+        values: Collection[str],
+        where: Mapping[str, str] = ANYTHING,
+    ) -> Iterator[FoundEntries]:
+        """Look through the entries from `start` up to `end` for those that have each of `values`
+        among their fields and each value of `where` under its name (SEARCHABLE), in the log's
+        order; without either, all.
+
+        Where a name is indexed (`postings.INDEXED`), the index leads to the entries, and of those
+        that cannot be opened only the ones that it leads to are told. Raises Refusal
+        (ENTRY_UNKNOWN) for a range that the log does not have.
+        """
+        with self._database.reading() as connection:
+            newest = newest_checkpoint(connection, ANSWERS)
+            if newest is None or not 0 <= start <= end <= newest.size:
+                raise Refusal(Reason.ENTRY_UNKNOWN, f"no entries {start} to {end}")
+            indexed = {name: value for name, value in where.items() if name in INDEXED}
+            by_index = self._postings.find(connection, start, end, indexed) if indexed else None
+        for last, block in _blocks(start, end, by_index):
+            with self._database.reading() as connection:
+                rows = _stored(connection, *_within(block))
+            openings = self._cipher.decrypt(rows).openings
+            matching = {i: o for i, o in openings.items() if _matches(o, values, where)}
+            told = [i for i in block if i in matching or i not in openings]
+            yield from _groups(last, told, matching)
+
+
+def closed_between(database: Database, start: int, end: int) -> int:
+    """How many of the entries from `start` up to `end` of a log are kept and have no opening."""
+    with database.reading() as connection:
+        return _closed(connection, start, end)
+
+
+def _blocks(
+    start: int, end: int, by_index: Sequence[int] | None
+) -> Iterator[tuple[int, Sequence[int]]]:
+    """Entries to look at together, and up to where nothing else is."""
+    if by_index is None:
+        for first in range(start, end, _BLOCK):
+            last = min(first + _BLOCK, end)
+            yield last, range(first, last)
+        return
+    for at in range(0, len(by_index), _GROUP):
+        block = by_index[at : at + _GROUP]
+        yield (block[-1] + 1 if at + _GROUP < len(by_index) else end), block
+    if not by_index and start < end:
+        yield end, ()
+
+
+def _closed(connection: Connection, start: int, end: int) -> int:
+    def count(table: Table) -> int:
+        here = (table.c.index >= start, table.c.index < end)
+        return connection.scalar(select(func.count()).select_from(table).where(*here)) or 0
+
+    # Nobody may have encrypted what an earlier release has left.
+    plain = count(PLAIN_OPENINGS) if has_plain_openings(connection) else 0
+    return count(ANSWERS.leaves) - count(OPENINGS) - plain
+
+
+def _between(start: int, end: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return OPENINGS.c.index >= start, OPENINGS.c.index < end
+
+
+def _within(block: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+    if isinstance(block, range):
+        return _between(block.start, block.stop)
+    return (OPENINGS.c.index.in_(block),)
+
+
+def _stored(connection: Connection, *conditions: ColumnElement[bool]) -> list[StoredOpening]:
+    leaves = ANSWERS.leaves
+    query = (
+        select(OPENINGS, leaves.c.data)
+        .join(leaves, leaves.c.index == OPENINGS.c.index)
+        .where(*conditions)
+        .order_by(OPENINGS.c.index)
+    )
+    return [
+        StoredOpening(index, str(day), _as_bytes(owner), _as_bytes(sealed), _as_bytes(leaf))
+        for index, day, owner, sealed, leaf in connection.execute(query)
+    ]
+
+
+def _as_bytes(stored: object) -> bytes:
+    """SQLite stores whatever somebody writes into a column; text and numbers open nothing."""
+    return stored if isinstance(stored, bytes) else b""
+
+
+def _groups(
+    last: int, told: Sequence[int], matching: Mapping[int, Opening]
+) -> Iterator[FoundEntries]:
+    for at in range(0, max(1, len(told)), _GROUP):
+        group = told[at : at + _GROUP]
+        yield FoundEntries(
+            last if told[-1:] == group[-1:] else group[-1] + 1,
+            tuple((index, matching[index]) for index in group if index in matching),
+            tuple(index for index in group if index not in matching),
+        )
+
+
+def _matches(opening: Opening, values: Collection[str], where: Mapping[str, str]) -> bool:
+    if not set(values) <= set(opening.fields):
+        return False
+    if not where:
+        return True
+    told = dict(zip(fields_of(len(opening.fields)), opening.fields, strict=True))
+    told |= {DAY: opening.day, SUBJECT: opening.subject}
+    return all(told.get(name) == value for name, value in where.items())

@@ -1,0 +1,112 @@
+"""Encryption of openings that release 0.1 kept in plain text, before a gateway answers.
+
+1. In blocks, each one transaction: openings whose subject has a key are encrypted and indexed, all
+   of the block's plain ones are deleted.
+2. The database's files are rewritten, so that nothing of them is left in free pages.
+3. The empty table is dropped, which says that it is done.
+
+It goes on where it was ended.
+"""
+
+import logging
+
+from sqlalchemy import Connection, delete, func, insert, inspect, select
+
+from registry.answers.encryption import (
+    KnownSubject,
+    Opening,
+    OpeningCipher,
+    Subjects,
+    read_fields,
+)
+from registry.answers.postings import GROUP, Postings
+from registry.log.tables import ANSWERS, OPENINGS, PLAIN_OPENINGS
+from registry.storage.database import Database
+
+_BLOCK = 16 * GROUP
+_TOLD_EVERY = 100 * _BLOCK
+_log = logging.getLogger(__name__)
+
+
+def has_plain_openings(connection: Connection) -> bool:
+    """Whether the log may still have openings in plain text."""
+    return inspect(connection).has_table(PLAIN_OPENINGS.name)
+
+
+def encrypt_plain_openings(database: Database, subjects: Subjects) -> None:
+    """Encrypt a log's plain openings with the keys of their subjects.
+
+    Openings whose subject has no key are deleted: an erasure broke off before it got to them. So
+    are those that somebody edited into what is none. Raises Refusal: RECORD_FAILED,
+    REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED.
+    """
+    with database.reading() as connection:
+        if not has_plain_openings(connection):
+            return
+        total = connection.scalar(select(func.count()).select_from(PLAIN_OPENINGS)) or 0
+    _log.info("encrypting %d openings", total)
+    step = _Encryption(subjects)
+    # 1.
+    while True:
+        with database.writing() as connection:
+            first = connection.scalar(select(func.min(PLAIN_OPENINGS.c.index)))
+            if first is None:
+                break
+            step.encrypt(connection, int(first), int(first) + _BLOCK)
+            connection.commit()
+        if step.done % _TOLD_EVERY < _BLOCK:
+            _log.info("encrypted %d of %d openings", step.done, total)
+    # 2.
+    database.purge(rewrite=True)
+    # 3.
+    with database.writing() as connection:
+        PLAIN_OPENINGS.drop(connection)
+        connection.commit()
+    database.purge()
+    _log.info("encrypted %d openings, deleted %d without a key", step.done, step.deleted)
+
+
+class _Encryption:
+    """Encrypts block after block, and counts."""
+
+    def __init__(self, subjects: Subjects) -> None:
+        self.done = 0
+        self.deleted = 0
+        self._subjects = subjects
+        self._cipher = OpeningCipher(subjects)
+        self._postings = Postings(subjects.index_keys)
+
+    def encrypt(self, connection: Connection, first: int, end: int) -> None:
+        plain = PLAIN_OPENINGS.c
+        here = (plain.index >= first, plain.index < end)
+        leaves = ANSWERS.leaves.c
+        query = (
+            select(PLAIN_OPENINGS, leaves.data)
+            .join(ANSWERS.leaves, leaves.index == plain.index)
+            .where(*here)
+        )
+        rows = connection.execute(query.order_by(plain.index)).mappings().all()
+        known = self._find({row["subject"] for row in rows})
+        encrypted = []
+        groups: dict[int, list[tuple[int, Opening]]] = {}
+        for row in rows:
+            subject, fields = known.get(row["subject"]), read_fields(row["fields"])
+            if subject is None or not fields:
+                continue
+            opening = Opening(fields, bytes(row["nonce"]), subject.name, subject.key)
+            told = self._cipher.encrypt(bytes(row["data"]), opening)
+            encrypted.append({"index": row["index"], **told._asdict()})
+            number, offset = divmod(row["index"] - first, GROUP)
+            groups.setdefault(number, []).append((offset, opening))
+        if encrypted:
+            connection.execute(insert(OPENINGS), encrypted)
+        for number, openings in groups.items():
+            group = self._postings.group(openings)
+            self._postings.add(connection, first + number * GROUP, group)
+        deleted = connection.execute(delete(PLAIN_OPENINGS).where(*here)).rowcount
+        self.done += len(encrypted)
+        self.deleted += deleted - len(encrypted)
+
+    def _find(self, names: set[str]) -> dict[str, KnownSubject]:
+        tag = self._subjects.index_keys.tag
+        return {each.name: each for each in self._subjects.find(map(tag, names)).values()}

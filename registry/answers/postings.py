@@ -1,0 +1,225 @@
+"""The index of an answer log: which entries of a day have a value, by keyed tags.
+
+A row lists the entries of one group (at most 256) that share a value: `first` is the group's first
+entry, each byte of `offsets` an entry's distance from it. So entries that are committed together
+share their rows. Rows are kept by segments of 2048 entries, so that a commit touches few pages,
+however long the log is; a search probes each segment of a day. Of which days the entries of a
+segment are is in a table of its own.
+
+A search decrypts the openings that the index leads to and compares them, so an edited index hides
+entries and adds none.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from registry.answers.encryption import IndexKeys, Opening
+from registry.log.tables import DAYS, POSTINGS
+from sealgate.trust.receipts.answer_entry import fields_of
+
+GROUP = 256
+"""How many entries a row can list."""
+DAY, SUBJECT = "day", "subject"
+_CALLER, _UNIQUE = "principal", "request_id"
+_REPEATED = (_CALLER, "model", "outcome")
+INDEXED = frozenset({DAY, SUBJECT, _UNIQUE, *_REPEATED})
+"""What can be searched for by index: fields, as far as an entry has them, subject and day."""
+_SEGMENT = 2048
+_CACHED = 16384
+_PROBED_AT_ONCE = 500
+
+_HERE = tuple(
+    column == bindparam(f"at_{column.name}")
+    for column in (POSTINGS.c.segment, POSTINGS.c.tag, POSTINGS.c.first)
+)
+_ADD = insert(POSTINGS)
+_NARROW = update(POSTINGS).where(*_HERE).values(offsets=bindparam("left"))
+_REMOVE = delete(POSTINGS).where(*_HERE)
+
+
+class PostingGroup(NamedTuple):
+    """The index rows of a group: its days, and the offsets of the entries that have each tag."""
+
+    days: frozenset[str]
+    offsets: Mapping[int, bytearray]
+
+
+class Postings:
+    """The index of one log, under its keys."""
+
+    def __init__(self, keys: IndexKeys) -> None:
+        self._days: frozenset[tuple[int, str]] = frozenset()
+        self._new_tag = keys.posting
+        # On the request path: few values, and combinations of them, make up most entries of a day.
+        self._tag = lru_cache(_CACHED)(keys.posting)
+        self._tags = lru_cache(_CACHED)(self._new_tags)
+
+    def group(self, openings: Iterable[tuple[int, Opening]]) -> PostingGroup:
+        """The index rows of some entries, given by their distance from the first one."""
+        days: set[str] = set()
+        offsets: dict[int, bytearray] = {}
+        for offset, opening in openings:
+            fields, day = opening.fields, opening.day
+            places = _places(len(fields))
+            days.add(day)
+            tags = self._tags(day, opening.subject, *[fields[place] for place in places.repeated])
+            for place in places.unique:
+                if fields[place]:
+                    tags += (self._new_tag(_UNIQUE, day, fields[place]),)
+            for tag in tags:
+                if tag in offsets:
+                    offsets[tag].append(offset)
+                else:
+                    offsets[tag] = bytearray((offset,))
+        return PostingGroup(frozenset(days), offsets)
+
+    def add(self, connection: Connection, first: int, group: PostingGroup) -> None:
+        """Add a group whose first entry is `first`."""
+        segment = first // _SEGMENT
+        rows = [
+            {"segment": segment, "tag": tag, "first": first, "offsets": bytes(offsets)}
+            for tag, offsets in sorted(group.offsets.items())
+        ]
+        if rows:
+            connection.execute(_ADD, rows)
+        for _, day in _of(segment, group) - self._days:
+            there = (DAYS.c.segment == segment, DAYS.c.day == day)
+            if connection.scalar(select(DAYS.c.day).where(*there)) is None:
+                connection.execute(insert(DAYS), {"segment": segment, "day": day})
+
+    def settle(self, first: int, group: PostingGroup) -> None:
+        """Remember the days of a group that was committed."""
+        self._days = _of(first // _SEGMENT, group)
+
+    def find(
+        self, connection: Connection, start: int, end: int, where: Mapping[str, str]
+    ) -> list[int]:
+        """The entries from `start` up to `end` that the index has under each value of `where`, and
+        a few others; its names are of INDEXED.
+        """
+        days = _segments(connection, start, end, where.get(DAY))
+        found: set[int] | None = None
+        for name, value in where.items():
+            if name == DAY:
+                continue
+            these: set[int] = set()
+            # Where the caller is the subject, one row serves both.
+            for each in (name, _CALLER) if name == SUBJECT else (name,):
+                for day, segments in days.items():
+                    tag = self._new_tag(each, day, value)
+                    these.update(_entries(connection, tag, segments, start, end))
+            found = these if found is None else found & these
+            if not found:
+                return []
+        if found is None:
+            found = {i for segments in days.values() for i in _indices(segments, start, end)}
+        return sorted(found)
+
+    def forget(self) -> None:
+        """Drop the values that are kept in memory."""
+        self._tag.cache_clear()
+        self._tags.cache_clear()
+
+    def _new_tags(self, day: str, subject: str, *values: str) -> tuple[int, ...]:
+        named = list(zip(_REPEATED, values, strict=True))
+        if subject != values[_REPEATED.index(_CALLER)]:
+            named.append((SUBJECT, subject))
+        return tuple({self._tag(name, day, value) for name, value in named if value})
+
+
+def all_days(connection: Connection) -> list[str]:
+    """The days that entries are of."""
+    return list(connection.scalars(select(DAYS.c.day).distinct()))
+
+
+def remove_entries(connection: Connection, gone: Sequence[int]) -> None:
+    """Remove entries, given in order, from the index."""
+    for at in range(0, len(gone), _SEGMENT):
+        some = gone[at : at + _SEGMENT]
+        _trim(connection, some[0], some[-1], frozenset(some).__contains__)
+
+
+def remove_before(connection: Connection, end: int) -> None:
+    """Remove the entries before `end` from the index."""
+    whole = (end - GROUP) // _SEGMENT
+    for table in (POSTINGS, DAYS):
+        connection.execute(delete(table).where(table.c.segment < whole))
+    _trim(connection, whole * _SEGMENT, end - 1, lambda index: index < end)
+
+
+class _Places(NamedTuple):
+    """Where the indexed fields of an entry are: of values that many entries have, and others."""
+
+    repeated: tuple[int, ...]
+    unique: tuple[int, ...]
+
+
+@cache
+def _places(count: int) -> _Places:
+    names = fields_of(count)
+    unique = tuple(place for place, name in enumerate(names) if name == _UNIQUE)
+    return _Places(tuple(map(names.index, _REPEATED)), unique)
+
+
+def _of(segment: int, group: PostingGroup) -> frozenset[tuple[int, str]]:
+    return frozenset((segment, day) for day in group.days)
+
+
+def _trim(connection: Connection, low: int, high: int, is_gone: Callable[[int], bool]) -> None:
+    """Remove entries from the rows of the groups that reach from `low` to `high`."""
+    segments = _reaching(low, high + 1)
+    here = (POSTINGS.c.segment >= segments.start, POSTINGS.c.segment < segments.stop)
+    narrowed: list[dict[str, Any]] = []
+    emptied: list[dict[str, Any]] = []
+    for row in connection.execute(select(POSTINGS).where(*here)):
+        left = bytes(o for o in row.offsets if not is_gone(row.first + o))
+        at = {"at_segment": row.segment, "at_tag": row.tag, "at_first": row.first}
+        if not left:
+            emptied.append(at)
+        elif len(left) < len(row.offsets):
+            narrowed.append({**at, "left": left})
+    if emptied:
+        connection.execute(_REMOVE, emptied)
+    if narrowed:
+        connection.execute(_NARROW, narrowed)
+
+
+def _reaching(start: int, end: int) -> range:
+    """The segments whose groups have entries from `start` up to `end`."""
+    return range(max(0, start - GROUP + 1) // _SEGMENT, (end - 1) // _SEGMENT + 1)
+
+
+def _segments(
+    connection: Connection, start: int, end: int, only: str | None
+) -> dict[str, list[int]]:
+    """The segments of each day, or of one, as far as they have entries from `start` to `end`."""
+    reaching = _reaching(start, end)
+    query = select(DAYS.c.segment, DAYS.c.day).where(
+        DAYS.c.segment >= reaching.start, DAYS.c.segment < reaching.stop
+    )
+    if only is not None:
+        query = query.where(DAYS.c.day == only)
+    found: dict[str, list[int]] = {}
+    for segment, day in connection.execute(query):
+        found.setdefault(day, []).append(segment)
+    return found
+
+
+def _indices(segments: Iterable[int], start: int, end: int) -> Iterator[int]:
+    """The entries that groups of these segments may have."""
+    for segment in segments:
+        first = segment * _SEGMENT
+        yield from range(max(start, first), min(end, first + _SEGMENT + GROUP - 1))
+
+
+def _entries(
+    connection: Connection, tag: int, segments: Sequence[int], start: int, end: int
+) -> Iterator[int]:
+    for at in range(0, len(segments), _PROBED_AT_ONCE):
+        some = POSTINGS.c.segment.in_(segments[at : at + _PROBED_AT_ONCE])
+        query = select(POSTINGS.c.first, POSTINGS.c.offsets).where(some, POSTINGS.c.tag == tag)
+        for first, offsets in connection.execute(query):
+            yield from (i for o in offsets if start <= (i := first + o) < end)

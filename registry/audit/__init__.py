@@ -1,0 +1,1 @@
+"""What auditors read of the registry, and the comparison of its database with its log."""

@@ -1,0 +1,120 @@
+"""What the registry's log tells those who follow it: its changes, each with the record it made.
+
+Both are read from tables that are only ever added to, so what was told of an entry once is told of
+it always. A record says how things stood with its entry, not how they stand now.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select
+
+from registry.log.reader import LogReader
+from registry.models.versions import Versions
+from registry.promotion.pointers import pointer_record
+from registry.promotion.proposals import Proposals
+from registry.state import events
+from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
+from registry.state.unit_of_work import Ledger
+from sealgate.reasons import Reason, Refusal
+
+Record = ModelRecord | VersionRecord | ProposalRecord | PointerRecord | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FeedChange:
+    """Entry `entry` of the log. `model` and `alias` are empty where it is about none.
+
+    `record` is the envelope of a policy; without a record, the subject says all.
+    """
+
+    entry: int
+    event: str
+    time: str
+    principal: str
+    subject: str
+    model: str = ""
+    alias: str = ""
+    record: Record | None = None
+
+
+class Feed:
+    """Reads changes by their place in the log."""
+
+    def __init__(
+        self, ledger: Ledger, log: LogReader, versions: Versions, proposals: Proposals
+    ) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._versions = versions
+        self._proposals = proposals
+        self._told: Mapping[str, tuple[events.Event, Callable[[RowMapping], dict[str, Any]]]] = {
+            event.name: (event, tell)
+            for event, tell in (
+                (events.POLICY_ACCEPTED, lambda row: {"record": bytes(row["envelope"])}),
+                (events.MODEL_CREATED, _model),
+                (events.WATERMARK_COMMITTED, lambda row: {"model": row["model"]}),
+                (events.VERSION_REGISTERED, self._registered),
+                (events.PROPOSAL_CREATED, lambda row: self._proposal(row["digest"])),
+                (events.APPROVAL_ADDED, self._approved),
+                (events.POINTER_MOVED, _moved),
+                (events.VERSION_REVOKED, self._revoked),
+            )
+        }
+
+    def read(self, start: int, end: int) -> tuple[FeedChange | None, ...]:
+        """Return what the entries from `start` up to `end` tell, None for those that do not
+        concern a model or the policy. Raises Refusal: ENTRY_UNKNOWN, REGISTRY_UNAVAILABLE.
+        """
+        leaves = [leaf for block in self._log.entries(start, end) for leaf in block]
+        return tuple(self._change(index, leaf) for index, leaf in enumerate(leaves, start))
+
+    def _change(self, index: int, leaf: bytes) -> FeedChange | None:
+        entry = json.loads(leaf)
+        if entry["event"] not in self._told:
+            return None
+        event, tell = self._told[entry["event"]]
+        with self._ledger.view() as connection:
+            row = _row(connection, event, index)
+        named = {name: entry[name] for name in ("event", "time", "principal", "subject")}
+        return FeedChange(index, **named, **tell(row))
+
+    def _registered(self, row: RowMapping) -> dict[str, Any]:
+        return {"model": row["model"], "record": replace(self._version(row), revocation_reason="")}
+
+    def _revoked(self, row: RowMapping) -> dict[str, Any]:
+        return {"model": row["model"], "record": self._version(row)}
+
+    def _version(self, row: RowMapping) -> VersionRecord:
+        """A version; what came after it, a withdrawn bound or evidence, is not told here."""
+        record = self._versions.get(row["model"], row["version"])
+        return replace(record, screening_withdrawn="", attached=())
+
+    def _approved(self, row: RowMapping) -> dict[str, Any]:
+        return self._proposal(row["proposal"], bytes(row["envelope"]))
+
+    def _proposal(self, digest: str, *approvals: bytes) -> dict[str, Any]:
+        record = replace(self._proposals.get(digest), approvals=approvals)
+        return {"model": record.model, "alias": record.alias, "record": record}
+
+
+def _row(connection: Connection, event: events.Event, index: int) -> RowMapping:
+    query = select(event.table).where(event.table.c.entry == index)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise Refusal(Reason.LOG_INCONSISTENT, f"entry {index} has no row")
+    return row
+
+
+def _model(row: RowMapping) -> dict[str, Any]:
+    model = row["model"]
+    return {
+        "model": model,
+        "record": ModelRecord(model, row["principal"], row["time"], 0, row["entry"]),
+    }
+
+
+def _moved(row: RowMapping) -> dict[str, Any]:
+    return {"model": row["model"], "alias": row["alias"], "record": pointer_record(row)}

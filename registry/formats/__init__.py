@@ -1,0 +1,1 @@
+"""Which files a version may hold: ONNX, safetensors and JSON, checked without executing them."""

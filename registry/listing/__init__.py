@@ -1,0 +1,1 @@
+"""Lists: filters (AIP-160) and pages (AIP-158)."""

@@ -1,0 +1,1 @@
+"""Models, their versions, and the evidence that belongs to a version."""

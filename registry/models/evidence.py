@@ -1,0 +1,127 @@
+"""Evidence as it comes with a version: signed by its maker, about these bytes and no others."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, select
+
+from registry.models.version_rows import check_version, find_version, read_version
+from registry.policy.policies import PolicyBook, open_own
+from registry.state.events import EVIDENCE_ATTACHED
+from registry.state.records import VersionRecord
+from registry.state.requests import RepeatedRequest, RequestKey
+from registry.state.schema import ATTACHMENTS
+from registry.state.unit_of_work import Ledger
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.policy import Policy
+from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS
+from sealgate.trust.statements import Evidence, open_statement
+
+MOST_ITEMS = 32
+LARGEST_ITEM = 8 << 20
+_MAKERS = ("publisher", "evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceItem:
+    """An item that was checked: its kind, the digest of its payload, who made it, its envelope."""
+
+    kind: str
+    digest: str
+    maker: str
+    envelope: bytes
+
+
+def open_evidence(
+    envelopes: Sequence[bytes], version_digest: str, policy: Policy
+) -> tuple[EvidenceItem, ...]:
+    """Return the items of evidence for a version, in the order given.
+
+    1. There are at most 32, each of at most 8 MiB (FILE_TOO_LARGE).
+    2. Each is an evidence statement that its maker has signed, a publisher or a service of the
+       role `evidence` (reasons of `open_statement`).
+    3. Each is about this version, and no kind comes twice (EVIDENCE_MISMATCH).
+    """
+    # 1.
+    if len(envelopes) > MOST_ITEMS or max(map(len, envelopes), default=0) > LARGEST_ITEM:
+        raise Refusal(Reason.FILE_TOO_LARGE, "too much evidence")
+    items = []
+    for data in envelopes:
+        envelope = Envelope.decode(data)
+        # 2.
+        statement = open_statement(envelope, Evidence, policy, _MAKERS)
+        # 3.
+        if statement.version_digest != version_digest:
+            raise Refusal(Reason.EVIDENCE_MISMATCH, f"{statement.kind} is about other bytes")
+        items.append(EvidenceItem(statement.kind, envelope.payload_digest, statement.maker, data))
+    if len({item.kind for item in items}) != len(items):
+        raise Refusal(Reason.EVIDENCE_MISMATCH, "a kind of evidence comes twice")
+    return tuple(items)
+
+
+LARGEST_ATTACHMENT = 128 << 10
+MOST_OF_ONE = 8
+
+
+class Attachments:
+    """The use case of attaching evidence to a version."""
+
+    def __init__(self, ledger: Ledger, book: PolicyBook) -> None:
+        self._ledger = ledger
+        self._book = book
+
+    def attach(
+        self,
+        principal: str,
+        model: str,
+        version: int,
+        envelope: bytes,
+        once: RequestKey | None = None,
+    ) -> VersionRecord:
+        """Take in an item of evidence about a version; one that is there already changes nothing.
+
+        1. It has at most 128 KiB (FILE_TOO_LARGE).
+        2. The caller, a publisher, an approver or an admin, has signed it (reasons of `open_own`).
+        3. It is of a kind that may come later, and about this version (EVIDENCE_MISMATCH), which
+           exists (VERSION_UNKNOWN) and is not revoked (VERSION_REVOKED).
+        4. The caller has attached fewer than 8 to it (EVIDENCE_TOO_MUCH).
+        """
+        # 1.
+        if len(envelope) > LARGEST_ATTACHMENT:
+            raise Refusal(Reason.FILE_TOO_LARGE, "too large for evidence that comes later")
+        opened = Envelope.decode(envelope)
+        with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
+            connection = unit.connection
+            policy = self._book.read_for(unit).current(unit.now)
+            # 2.
+            item = open_own(principal, opened, Evidence, policy, ATTACHERS)
+            # 3.
+            digest = find_version(connection, model, version)["digest"]
+            if item.kind not in ATTACHED or item.version_digest != digest:
+                raise Refusal(Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}")
+            check_version(connection, model, version, digest)
+            there = _attached(connection, model, version)
+            if opened.payload_digest not in {row["digest"] for row in there}:
+                # 4.
+                if sum(row["principal"] == principal for row in there) >= MOST_OF_ONE:
+                    raise Refusal(Reason.EVIDENCE_TOO_MUCH, principal)
+                unit.add(
+                    EVIDENCE_ATTACHED,
+                    model=model,
+                    version=version,
+                    digest=opened.payload_digest,
+                    kind=item.kind,
+                    envelope=envelope,
+                )
+                unit.commit()
+        with self._ledger.view() as connection:
+            return read_version(connection, model, version)
+
+
+def _attached(connection: Connection, model: str, version: int) -> list[RowMapping]:
+    """By whom what is there was made: rows without the envelopes."""
+    here = (ATTACHMENTS.c.model == model, ATTACHMENTS.c.version == version)
+    query = select(ATTACHMENTS.c.digest, ATTACHMENTS.c.principal).where(*here)
+    return list(connection.execute(query).mappings())

@@ -1,0 +1,286 @@
+"""Versions: registering one, and reading what was registered."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from registry.formats import format_check
+from registry.formats.check_queue import FileChecks
+from registry.listing.paging import (
+    FIRST_PAGE,
+    ListQuery,
+    Page,
+    as_text,
+    presence,
+    read_page,
+    text,
+    time,
+)
+from registry.models.evidence import EvidenceItem, open_evidence
+from registry.models.models import check_model
+from registry.models.version_rows import evidence_text, find_version, read_version, version_record
+from registry.policy.policies import PolicyBook
+from registry.state.events import VERSION_REGISTERED
+from registry.state.records import VersionRecord
+from registry.state.requests import RepeatedRequest, RequestKey, check_new
+from registry.state.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS
+from registry.state.unit_of_work import Ledger, UnitOfWork
+from registry.storage.artifacts import ArtifactStore
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.canonical import check_digest
+from sealgate.trust.policy import Policy
+from sealgate.trust.statements import Manifest, oms
+
+
+class Upload:
+    """Takes a version's files, in any order, into the artifact store."""
+
+    def __init__(self, manifest: Manifest, artifacts: ArtifactStore, *, largest: int) -> None:
+        """Raises Refusal: FORMAT_REFUSED for a name that is not accepted, FILE_TOO_LARGE when
+        the files together exceed `largest` bytes.
+        """
+        for entry in manifest.files:
+            format_check.check_name(entry.path)
+        total = sum(entry.size for entry in manifest.files)
+        if total > largest:
+            raise Refusal(Reason.FILE_TOO_LARGE, f"{total} bytes in all")
+        self._manifest = manifest
+        self._artifacts = artifacts
+        self._received: set[str] = set()
+
+    def receive(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Store one file. No more of the stream is read than the manifest allows.
+
+        Raises Refusal: FILE_SURPLUS for a path that the manifest does not name, FILE_DUPLICATE
+        for one that came before, and like `ArtifactStore.put`.
+        """
+        entry = self._manifest.entry(path)
+        if path in self._received:
+            raise Refusal(Reason.FILE_DUPLICATE, path)
+        self._received.add(path)
+        self._artifacts.put(chunks, entry.size, entry.digest)
+
+    def finish(self) -> None:
+        """Check that every file has come. Raises Refusal(FILE_MISSING)."""
+        for entry in self._manifest.files:
+            if entry.path not in self._received:
+                raise Refusal(Reason.FILE_MISSING, entry.path)
+
+
+LARGEST_VERSION = 8 << 30
+
+
+class Versions:
+    """The use cases around versions."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        book: PolicyBook,
+        artifacts: ArtifactStore,
+        checks: FileChecks | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._book = book
+        self._artifacts = artifacts
+        self._checks = checks or FileChecks()
+
+    def start_upload(
+        self, principal: str, model: str, manifest: bytes, signature: bytes | None = None
+    ) -> Upload:
+        """Begin to take a version's files, before any of their bytes is stored.
+
+        Where the principal's `signature` is known already, it is checked first. Raises Refusal:
+        MODEL_UNKNOWN, VERSION_EXISTS, like `Manifest.decode`, `oms.verify` and `Upload`.
+        """
+        decoded = Manifest.decode(manifest)
+        with self._ledger.view() as connection:
+            if signature is not None:
+                policy = self._book.read(connection).current(self._ledger.clock())
+                oms.verify(signature, decoded, policy.keys_of(principal).values())
+            check_model(connection, model)
+            _check_new(connection, model, decoded.digest)
+        return Upload(decoded, self._artifacts, largest=LARGEST_VERSION)
+
+    def register(
+        self,
+        principal: str,
+        model: str,
+        manifest: bytes,
+        signature: bytes,
+        evidence: Sequence[bytes],
+        commitment: str,
+        once: RequestKey | None = None,
+    ) -> VersionRecord:
+        """Register files that the artifact store holds as the model's next version.
+
+        1. The manifest is strict (reasons of `Manifest.decode`).
+        2. The files are signed by a key of the publishing principal (reasons of `oms.verify`).
+        3. Every item of evidence is about this version and signed by its maker (reasons of
+           `open_evidence`).
+        4. The model exists (MODEL_UNKNOWN), and has no version of these bytes (VERSION_EXISTS).
+        5. The watermark commitment is one of this model's (COMMITMENT_UNKNOWN) and stands for no
+           other version (COMMITMENT_USED).
+        6. Every file is there (FILE_MISSING) and of an accepted name (FORMAT_REFUSED).
+        7. Every file is whole, of an accepted format, and no exported copy (reasons of
+           `FileChecks.run`): no file is read before, and none in this process.
+        8. All but the last still holds, and from here on no collector takes a file.
+        """
+        check_digest(commitment)
+        # 1.
+        decoded = Manifest.decode(manifest)
+        done = self.done(principal, once)
+        if done is not None:
+            return done
+        with self._ledger.view() as connection:
+            # 2. and 3.
+            policy = self._book.read(connection).current(self._ledger.clock())
+            items = _check_signed(policy, principal, decoded, signature, evidence)
+            # 4. to 6.
+            self._check_record(connection, model, decoded, commitment)
+        # 7.
+        self._checks.run(principal, decoded, self._artifacts)
+        with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
+            # 8.
+            current = self._book.read_for(unit).current(unit.now)
+            if current.digest != policy.digest:
+                items = _check_signed(current, principal, decoded, signature, evidence)
+            self._check_record(unit.connection, model, decoded, commitment)
+            row = {"digest": decoded.digest, "manifest": manifest, "signature": signature}
+            _add(unit, model, items, commitment=commitment, **row)
+            unit.commit()
+        return self._find(model, decoded.digest)
+
+    def done(self, principal: str, once: RequestKey | None) -> VersionRecord | None:
+        """Return the version if this very request has registered it before.
+
+        Raises Refusal(REQUEST_ID_REUSED).
+        """
+        if once is None:
+            return None
+        with self._ledger.view() as connection:
+            try:
+                check_new(connection, principal, once)
+            except RepeatedRequest as repeated:
+                here = VERSIONS.c.entry == repeated.entry
+                row = connection.execute(select(VERSIONS).where(here)).mappings().one()
+                return version_record(connection, row)
+        return None
+
+    def get(self, model: str, version: int) -> VersionRecord:
+        """Return one version. Raises Refusal: MODEL_UNKNOWN, VERSION_UNKNOWN."""
+        with self._ledger.view() as connection:
+            check_model(connection, model)
+            return read_version(connection, model, version)
+
+    def list(self, model: str, asked: ListQuery = FIRST_PAGE) -> Page[VersionRecord]:
+        """Return a page of a model's versions, oldest first.
+
+        Raises Refusal: MODEL_UNKNOWN, or as `read_page`.
+        """
+        query = select(VERSIONS).where(VERSIONS.c.model == model)
+        scope = ["versions", model]
+        with self._ledger.view() as connection:
+            check_model(connection, model)
+            page = read_page(connection, query, VERSIONS.c.entry, asked, scope, _FIELDS)
+            return page.map(lambda row: version_record(connection, row))
+
+    def read_file(self, model: str, version: int, path: str) -> bytes:
+        """Return the bytes of one file, hashed again.
+
+        Raises Refusal: VERSION_UNKNOWN, FILE_SURPLUS for a path that the version does not have,
+        VERSION_ALTERED.
+        """
+        entry = Manifest.decode(self.get(model, version).manifest).entry(path)
+        return self._artifacts.read(entry.digest, entry.size)
+
+    def check_bytes(self, model: str, version: int) -> None:
+        """Hash every stored file of a version. Raises Refusal: VERSION_UNKNOWN, VERSION_ALTERED."""
+        with self._ledger.view() as connection:
+            row = find_version(connection, model, version)
+        manifest = Manifest.decode(bytes(row["manifest"]))
+        if manifest.digest != row["digest"]:
+            raise Refusal(Reason.VERSION_ALTERED, "the manifest is not the one registered")
+        for entry in manifest.files:
+            self._artifacts.check(entry.digest, entry.size)
+
+    def _find(self, model: str, digest: str) -> VersionRecord:
+        here = (VERSIONS.c.model == model, VERSIONS.c.digest == digest)
+        with self._ledger.view() as connection:
+            row = connection.execute(select(VERSIONS).where(*here)).mappings().one()
+            return version_record(connection, row)
+
+    def _check_record(
+        self, connection: Connection, model: str, manifest: Manifest, commitment: str
+    ) -> None:
+        """Steps 4 to 6 of `register`."""
+        check_model(connection, model)
+        _check_new(connection, model, manifest.digest)
+        _check_commitment(connection, model, commitment)
+        for entry in manifest.files:
+            format_check.check_name(entry.path)
+            if entry.digest not in self._artifacts:
+                raise Refusal(Reason.FILE_MISSING, entry.path)
+
+
+_REVOKED = (
+    select(REVOCATIONS.c.version)
+    .where(REVOCATIONS.c.model == VERSIONS.c.model, REVOCATIONS.c.version == VERSIONS.c.version)
+    .exists()
+)
+_FIELDS = {
+    "name": text("models/" + VERSIONS.c.model + "/versions/" + as_text(VERSIONS.c.version)),
+    "digest": text(VERSIONS.c.digest),
+    "publisher": text(VERSIONS.c.principal),
+    "create_time": time(VERSIONS.c.time),
+    "revocation_reason": presence(_REVOKED),
+}
+
+
+def _check_signed(
+    policy: Policy,
+    principal: str,
+    manifest: Manifest,
+    signature: bytes,
+    evidence: Sequence[bytes],
+) -> tuple[EvidenceItem, ...]:
+    """Steps 2 and 3 of `register`; returns the evidence."""
+    oms.verify(signature, manifest, policy.keys_of(principal).values())
+    return open_evidence(evidence, manifest.digest, policy)
+
+
+def _check_new(connection: Connection, model: str, digest: str) -> None:
+    here = (VERSIONS.c.model == model, VERSIONS.c.digest == digest)
+    version = connection.scalar(select(VERSIONS.c.version).where(*here))
+    if version is not None:
+        raise Refusal(Reason.VERSION_EXISTS, digest, facts={"version": str(version)})
+
+
+def _check_commitment(connection: Connection, model: str, commitment: str) -> None:
+    table = COMMITMENTS
+    here = (table.c.commitment == commitment, table.c.model == model)
+    if connection.scalar(select(table.c.entry).where(*here)) is None:
+        raise Refusal(Reason.COMMITMENT_UNKNOWN, commitment)
+    used = select(VERSIONS.c.version).where(VERSIONS.c.commitment == commitment)
+    if connection.scalar(used) is not None:
+        raise Refusal(Reason.COMMITMENT_USED, commitment)
+
+
+def _next_version(connection: Connection, model: str) -> int:
+    newest = select(func.max(VERSIONS.c.version)).where(VERSIONS.c.model == model)
+    return (connection.scalar(newest) or 0) + 1
+
+
+def _add(unit: UnitOfWork, model: str, items: Sequence[EvidenceItem], **row: Any) -> int:
+    """Add the row of a version and those of its evidence; return its number."""
+    version = _next_version(unit.connection, model)
+    place = {"model": model, "version": version}
+    evidence = evidence_text([item.envelope for item in items])
+    unit.add(VERSION_REGISTERED, **place, **row, evidence=evidence)
+    rows = [{**place, "position": at, **asdict(item)} for at, item in enumerate(items)]
+    if rows:
+        unit.connection.execute(insert(EVIDENCE), rows)
+    return version

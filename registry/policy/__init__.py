@@ -1,0 +1,1 @@
+"""The chain of policies in force, and the freshness statement."""

@@ -1,0 +1,198 @@
+"""The freshness statement: an online key's word on which pointers and revocations are the newest.
+
+It is signed again in the transaction of every move, revocation and policy, and from time to time
+without one. The key signs only what goes forward from its last statement, so that an edited
+database cannot have an older state declared fresh, and only what the log tells: neither a pointer
+nor a revocation that somebody wrote into the tables is declared fresh.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from registry.state.schema import FRESHNESS, POINTERS, REVOCATIONS
+from registry.state.unit_of_work import Ledger, UnitOfWork
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust import dsse
+from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import Signer
+from sealgate.trust.policy import Policy
+from sealgate.trust.statements import Freshness, sign_statement
+from sealgate.trust.statements.verification import CLOCK_SKEW
+from sealgate.trust.times import format_time, parse_time
+
+_SLOT = 1
+
+Pointers = tuple[tuple[str, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFreshness:
+    """A statement and its envelope."""
+
+    statement: Freshness
+    envelope: bytes
+
+
+class FreshnessKeeper:
+    """Signs freshness statements with `signer`, a key of a principal of the role `freshness`."""
+
+    def __init__(self, ledger: Ledger, signer: Signer) -> None:
+        self._ledger = ledger
+        self._signer = signer
+        self._last: SignedFreshness | None = None
+
+    @property
+    def last(self) -> SignedFreshness | None:
+        """The newest statement that was signed or checked here."""
+        return self._last
+
+    def check_key(self, policy: Policy) -> None:
+        """Check that the policy gives the key its role. Raises Refusal(POLICY_INVALID)."""
+        holder = policy.holder(self._signer.public.keyid)
+        if holder is None or "freshness" not in holder.roles:
+            raise Refusal(Reason.POLICY_INVALID, "the freshness key has not the role")
+
+    def is_due(self, connection: Connection, policy: Policy) -> bool:
+        """Say whether a quarter of the statement's time has gone, there is none by this key, or it
+        was signed under a clock that was wrong: nobody believes one from the future.
+        """
+        statement = self._stored(connection, policy)
+        if statement is None or not self._is_own(connection):
+            return True
+        issued, expires = parse_time(statement.issued), parse_time(statement.expires)
+        longest = timedelta(seconds=policy.rules.freshness_seconds)
+        now = self._ledger.clock()
+        return now >= issued + min(expires - issued, longest) / 4 or now < issued - CLOCK_SKEW
+
+    def renew(self, unit: UnitOfWork, policy: Policy) -> None:
+        """Sign what is live now, in the transaction of `unit`.
+
+        Raises Refusal: LOG_INCONSISTENT when an alias's pointer or a revocation of the last
+        statement is gone or older, or pointers and revocations are not what the log tells;
+        POLICY_INVALID where the policy took the key's role away.
+        """
+        self.check_key(policy)
+        last = self._last.statement if self._last is not None else None
+        # A commit that was reported as failed may have reached the database all the same.
+        known = (last, self._stored(unit.connection, policy))
+        previous = max(filter(None, known), key=lambda item: item.sequence, default=None)
+        pointers, revoked = newest_state(unit.connection)
+        if previous is not None:
+            _check_goes_forward(previous, pointers, revoked)
+        _check_logged(unit, pointers, revoked)
+        expires = unit.now + timedelta(seconds=policy.rules.freshness_seconds)
+        statement = Freshness(
+            sequence=previous.sequence + 1 if previous else 1,
+            pointers=pointers,
+            revoked=revoked,
+            issued=format_time(unit.now),
+            expires=format_time(expires),
+        )
+        envelope = sign_statement(statement, self._signer).encode()
+        row = {"sequence": statement.sequence, "envelope": envelope}
+        here = FRESHNESS.c.slot == _SLOT
+        if unit.connection.execute(update(FRESHNESS).where(here), row).rowcount == 0:
+            unit.connection.execute(insert(FRESHNESS), {"slot": _SLOT, **row})
+        unit.check_before_commit(lambda: stored_envelope(unit.connection) == envelope)
+        unit.afterwards(lambda: self._remember(SignedFreshness(statement, envelope)))
+
+    def check_state(self, connection: Connection, policy: Policy) -> None:
+        """Check that the stored statement is ours, or by another key of the policy's, and says
+        what the tables say; remember it.
+
+        Raises Refusal(LOG_INCONSISTENT).
+        """
+        statement, envelope = self._stored(connection, policy), stored_envelope(connection)
+        pointers, revoked = newest_state(connection)
+        if statement is None or (statement.pointers, statement.revoked) != (pointers, revoked):
+            raise Refusal(Reason.LOG_INCONSISTENT, "the freshness statement says something else")
+        if self._last is None and envelope is not None:
+            # From here on, deleting the stored one does not let the key start over.
+            self._remember(SignedFreshness(statement, envelope))
+
+    def _remember(self, signed: SignedFreshness) -> None:
+        self._last = signed
+
+    def _is_own(self, connection: Connection) -> bool:
+        envelope = stored_envelope(connection)
+        signers = Envelope.decode(envelope).signatures if envelope is not None else ()
+        return self._signer.public.keyid in {keyid for keyid, _ in signers}
+
+    def _stored(self, connection: Connection, policy: Policy) -> Freshness | None:
+        envelope = stored_envelope(connection)
+        if envelope is None:
+            return None
+        opened = Envelope.decode(envelope)
+        own = self._signer.public
+        # While a key is replaced, the statement may still be by the other.
+        keys = {k: policy.keys[k] for p in policy.with_role("freshness") for k in p.keys}
+        try:
+            dsse.verify(opened, Freshness.PAYLOAD_TYPE, {own.keyid: own, **keys})
+        except Refusal as error:
+            raise Refusal(Reason.LOG_INCONSISTENT, "a freshness statement not ours") from error
+        return Freshness.decode(opened.payload)
+
+
+def stored_envelope(connection: Connection) -> bytes | None:
+    """Return the newest freshness envelope, if there is one."""
+    envelope = connection.scalar(select(FRESHNESS.c.envelope).where(FRESHNESS.c.slot == _SLOT))
+    return None if envelope is None else bytes(envelope)
+
+
+def newest_envelope(connection: Connection, last: SignedFreshness | None) -> bytes | None:
+    """Return the newer of the stored envelope and `last`, the newest that was known before.
+
+    So whoever puts the stored one back cannot hide what was revoked here since.
+    """
+    stored = stored_envelope(connection)
+    if last is None or stored == last.envelope:
+        return stored
+    try:
+        number = Freshness.decode(Envelope.decode(stored or b"").payload).sequence
+    except Refusal:
+        return last.envelope
+    return stored if number > last.statement.sequence else last.envelope
+
+
+def newest_state(connection: Connection) -> tuple[Pointers, tuple[str, ...]]:
+    """Return the newest pointer of each alias and the revoked digests, as a statement has them."""
+    table = POINTERS
+    newest = (
+        select(table.c.model, table.c.alias, func.max(table.c.sequence).label("sequence"))
+        .group_by(table.c.model, table.c.alias)
+        .subquery()
+    )
+    query = select(table.c.model, table.c.alias, table.c.sequence, table.c.digest).join(
+        newest,
+        (table.c.model == newest.c.model)
+        & (table.c.alias == newest.c.alias)
+        & (table.c.sequence == newest.c.sequence),
+    )
+    pointers = [
+        (f"{row.model}/{row.alias}", int(row.sequence), row.digest)
+        for row in connection.execute(query)
+    ]
+    revoked = connection.scalars(select(REVOCATIONS.c.version_digest).distinct())
+    return tuple(sorted(pointers)), tuple(sorted(revoked))
+
+
+def _check_logged(unit: UnitOfWork, pointers: Pointers, revoked: tuple[str, ...]) -> None:
+    """Hold what the tables say, with what this change adds, against what the log tells."""
+    logged, added = unit.logged(), unit.told()
+    newest = {**logged.pointers, **added.pointers}
+    if {place: (sequence, digest) for place, sequence, digest in pointers} != newest:
+        raise Refusal(Reason.LOG_INCONSISTENT, "the pointers are not those of the log")
+    if set(revoked) != logged.revoked | added.revoked:
+        raise Refusal(Reason.LOG_INCONSISTENT, "the revocations are not those of the log")
+
+
+def _check_goes_forward(previous: Freshness, pointers: Pointers, revoked: tuple[str, ...]) -> None:
+    now = {place: (sequence, digest) for place, sequence, digest in pointers}
+    for place, sequence, digest in previous.pointers:
+        found = now.get(place, (0, ""))
+        if found[0] < sequence or (found[0] == sequence and found[1] != digest):
+            raise Refusal(Reason.LOG_INCONSISTENT, f"{place} went back from {sequence}")
+    if not set(previous.revoked) <= set(revoked):
+        raise Refusal(Reason.LOG_INCONSISTENT, "a revocation is gone")

@@ -1,0 +1,1 @@
+"""Proposals, approvals, pointers and revocations."""

@@ -1,0 +1,186 @@
+"""One change of state: a transaction that holds its rows and their entries in the log.
+
+A unit of work rolls back unless it is committed. Its rows are added through `add`, which makes
+the entry too, so that neither can be without the other. Before the commit all of it is read back:
+a trigger in the database may have undone or altered what was written, and then the change fails.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from registry.log.rows import inconsistent, newest_checkpoint, run_deferred_triggers
+from registry.log.tile_log import TileLog, check_stored
+from registry.state.events import Event
+from registry.state.logged_state import LoggedFacts, LoggedState
+from registry.state.requests import RequestKey, check_new, remember
+from registry.state.schema import LOG
+from registry.storage.database import Database
+from sealgate.reasons import Reason, Refusal
+from sealgate.trust.keys import Signer
+from sealgate.trust.times import format_time
+
+Clock = Callable[[], datetime]
+
+
+class UnitOfWork:
+    """The change that `principal` makes at `now`, which is fixed once."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        log: TileLog,
+        logged: LoggedState,
+        principal: str,
+        now: datetime,
+        once: RequestKey | None = None,
+    ) -> None:
+        self.connection = connection
+        self.principal = principal
+        self.now = now
+        self._log = log
+        self._logged = logged
+        self._once = once
+        self._time = format_time(now)
+        self._entries: list[bytes] = []
+        self._added: list[tuple[Event, int]] = []
+        self._checks: list[Callable[[], bool]] = []
+        self._afterwards: list[Callable[[], None]] = []
+
+    def logged(self) -> LoggedFacts:
+        """What the log tells, up to the beginning of this change. Raises LOG_INCONSISTENT."""
+        with self._logged.lock:
+            return self._logged.advance(self.connection, self._log.seen)
+
+    def told(self) -> LoggedFacts:
+        """What this change adds to it."""
+        facts = LoggedFacts()
+        for index, entry in enumerate(self._entries, self._log.size):
+            facts.tell(index, entry)
+        return facts
+
+    def add(self, event: Event, **values: Any) -> int:
+        """Add a row and its entry; return the index that the entry will have in the log."""
+        index = self._log.size + len(self._entries)
+        row = {**values, "entry": index, "time": self._time, "principal": self.principal}
+        self._entries.append(event.entry(row))
+        self._added.append((event, index))
+        self.connection.execute(insert(event.table), row)
+        return index
+
+    def check_logged(self, event: Event, row: Mapping[str, Any]) -> None:
+        """Check that a stored row has its entry, in the log or in this very change.
+
+        Raises Refusal(LOG_INCONSISTENT): somebody wrote the row who has not the log's key.
+        """
+        entry, pending = event.entry(row), row["entry"] - self._log.size
+        if 0 <= pending < len(self._entries) and self._entries[pending] == entry:
+            return
+        self._log.check_holds(self.connection, row["entry"], entry)
+
+    def check_before_commit(self, check: Callable[[], bool]) -> None:
+        """Have the commit fail unless `check` finds what this change wrote beside its rows."""
+        self._checks.append(check)
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Have `action` called once the change is on the disk, and not otherwise."""
+        self._afterwards.append(action)
+
+    def commit(self) -> None:
+        """Make the change durable, all of it.
+
+        Raises Refusal: RECORD_FAILED; LOG_INCONSISTENT where the database holds something else than
+        what was written.
+        """
+        if self._entries:
+            if self._once is not None:
+                remember(self.connection, self.principal, self._once, self._log.size, self.now)
+            appended = self._log.append(self.connection, self._entries)
+            self._log.check_written(self.connection, appended, self._entries)
+            check_stored(self.connection, LOG, appended)
+            self._read_back()
+            self.connection.commit()
+            self._log.settle(appended)
+        else:
+            self._read_back()
+            self.connection.commit()
+        for action in self._afterwards:
+            action()
+
+    def _read_back(self) -> None:
+        run_deferred_triggers(self.connection)
+        for (event, index), entry in zip(self._added, self._entries, strict=True):
+            query = select(event.table).where(event.table.c.entry == index)
+            rows = self.connection.execute(query).mappings().all()
+            if [event.entry(dict(row)) for row in rows] != [entry]:
+                raise inconsistent(f"a trigger changed the row of a {event.name}")
+        if not all(check() for check in self._checks):
+            raise inconsistent("a trigger changed the statement of freshness")
+
+
+class Ledger:
+    """The registry's database together with its log: where changes begin."""
+
+    def __init__(self, database: Database, log: TileLog, clock: Clock) -> None:
+        self.database = database
+        self.log = log
+        self.clock = clock
+        self._logged = LoggedState(log.vkey)
+
+    @classmethod
+    def join(cls, database: Database, origin: str, signer: Signer, clock: Clock) -> "Ledger":
+        """Share the log of a registry that there is; see `TileLog.open`.
+
+        Raises Refusal: REGISTRY_UNAVAILABLE, also for a database in which no registry ever began.
+        """
+        with database.reading() as connection:
+            if newest_checkpoint(connection, LOG) is None:
+                raise Refusal(Reason.REGISTRY_UNAVAILABLE, "the database holds no registry")
+        return cls(database, TileLog.open(database, LOG, origin, signer, shared=True), clock)
+
+    @contextmanager
+    def change(self, principal: str, once: RequestKey | None = None) -> Iterator[UnitOfWork]:
+        """Begin a change; other writers, here and elsewhere, wait until it ends.
+
+        Raises Repeated where the request `once` was carried out before; Refusal:
+        REQUEST_ID_REUSED, REGISTRY_UNAVAILABLE, RECORD_FAILED or LOG_INCONSISTENT.
+        """
+        with self.log.lock, self.database.writing() as connection:
+            self.log.check_turn(connection)
+            if once is not None:
+                check_new(connection, principal, once)
+            yield UnitOfWork(connection, self.log, self._logged, principal, self.clock(), once)
+
+    def logged(self) -> LoggedFacts:
+        """What the log tells by now. Raises Refusal: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE."""
+        with self._logged.lock:
+            seen = self.log.seen
+            with self.view() as connection:
+                return self._logged.advance(connection, seen)
+
+    def look(self) -> None:
+        """Remember how far the log has come, by whomever. While a change is being made here,
+        that remembers it, and here it is only checked.
+
+        Raises Refusal: LOG_INCONSISTENT where the log does not extend what was seen before,
+        REGISTRY_UNAVAILABLE.
+        """
+        seen = self.log.seen
+        if not self.log.lock.acquire(blocking=False):
+            with self.view() as connection:
+                self.log.check_newest(connection, seen)
+            return
+        try:
+            with self.view() as connection:
+                self.log.catch_up(connection)
+        finally:
+            self.log.lock.release()
+
+    @contextmanager
+    def view(self) -> Iterator[Connection]:
+        """One consistent view of the state. Raises Refusal(REGISTRY_UNAVAILABLE)."""
+        with self.database.reading() as connection:
+            yield connection

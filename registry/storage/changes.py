@@ -1,0 +1,35 @@
+"""When to look at a database again because somebody may have committed.
+
+`Changes` says when; what is new there the caller finds out from a token or from the tables. So a
+notice too many costs one look, and a notice lost costs time, never truth.
+"""
+
+import time
+from typing import Protocol
+
+POLL_SECONDS = 0.01
+
+
+class Changes(Protocol):
+    """Of one thread: `wait` and `close` are never called at once."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until there is reason to look, at most about `seconds`; say whether there
+        is.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what waiting took."""
+        ...
+
+
+class PollingChanges:
+    """There is always reason to look, every 10 ms: for databases in which looking is cheap."""
+
+    def wait(self, seconds: float) -> bool:
+        time.sleep(min(seconds, POLL_SECONDS))
+        return True
+
+    def close(self) -> None:
+        """There is nothing to give back."""

@@ -1,0 +1,1 @@
+"""Resumable uploads, and the removal of files that no version names."""

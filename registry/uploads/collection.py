@@ -1,0 +1,113 @@
+"""Removing the files that no version names, while uploads go on.
+
+Two things keep every file that somebody needs:
+
+1. A file is removed only while the database's one write transaction is ours, and after all
+   versions that were registered until then have been looked at. A registration looks for its
+   files in such a transaction too. So it comes either first, and the file stays; or after, finds
+   the file missing, and is refused (FILE_MISSING): no version is ever without its files.
+2. A file is removed only when it was put before the grace time. An upload puts each of its files,
+   even those that are there already, so the second case needs an upload longer than that.
+
+Whatever a pointer, a proposal or the log refers to is a version, and versions are never removed.
+
+What is about to be removed stands in the registry's log before the first file goes, so nothing is
+ever gone without its entry, whenever a collector is killed. A file of the list that a version came
+to name in the meantime stays.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from registry.state.events import ARTIFACTS_COLLECTED
+from registry.state.schema import COLLECTIONS, VERSIONS
+from registry.state.unit_of_work import Ledger
+from registry.storage.artifacts import ArtifactStore, StoredFile
+from sealgate.trust.statements import Manifest
+
+# Other writers wait while files are removed, so they get their turn after this long.
+_TURN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionResult:
+    """What was removed, or would be: files by digest, and leftovers of uploads that broke off."""
+
+    files: tuple[StoredFile, ...]
+    leftovers: int
+
+
+class Collector:
+    """Finds and removes what no version names, in the name of `principal`. Any process that may
+    write the registry's database and its log can.
+    """
+
+    def __init__(self, ledger: Ledger, artifacts: ArtifactStore, principal: str) -> None:
+        self._ledger = ledger
+        self._artifacts = artifacts
+        self._principal = principal
+        self._named: set[str] = set()
+        # The entries of versions up to this one have been looked at.
+        self._entry = -1
+
+    def collect(self, before: datetime, *, dry_run: bool) -> CollectionResult:
+        """Remove every file that no version names and that was last put before that moment.
+
+        1. What nobody names is listed.
+        2. The list gets its entry in the log, unless there is nothing on it.
+        3. What nobody has come to name since is removed.
+
+        Raises Refusal: REGISTRY_UNAVAILABLE, DOCUMENT_MALFORMED for a version whose manifest
+        cannot be read, LOG_INCONSISTENT, RECORD_FAILED; nothing is removed after that.
+        """
+        # 1.
+        with self._ledger.view() as connection:
+            self._look(connection)
+        unnamed = [
+            file
+            for file in self._artifacts.files()
+            if file.put < before and file.digest not in self._named
+        ]
+        if unnamed and not dry_run:
+            # 2.
+            self._record(unnamed)
+            # 3.
+            unnamed = self._remove(unnamed, before)
+        return CollectionResult(tuple(unnamed), self._artifacts.sweep(before, dry_run=dry_run))
+
+    def _record(self, files: Sequence[StoredFile]) -> None:
+        with self._ledger.change(self._principal) as unit:
+            last = unit.connection.scalar(select(func.max(COLLECTIONS.c.number)))
+            unit.add(
+                ARTIFACTS_COLLECTED,
+                number=(last or 0) + 1,
+                files=len(files),
+                bytes=sum(file.size for file in files),
+                digests="\n".join(sorted(file.digest for file in files)),
+            )
+            unit.commit()
+
+    def _remove(self, files: Iterable[StoredFile], before: datetime) -> list[StoredFile]:
+        waiting = list(files)[::-1]
+        removed = []
+        while waiting:
+            with self._ledger.database.writing() as connection:
+                self._look(connection)
+                until = time.monotonic() + _TURN_SECONDS
+                while waiting and time.monotonic() < until:
+                    file = waiting.pop()
+                    kept = file.digest in self._named
+                    if not kept and self._artifacts.remove(file.digest, before):
+                        removed.append(file)
+        return removed
+
+    def _look(self, connection: Connection) -> None:
+        """Learn which files the versions name that were registered since the last look."""
+        query = select(VERSIONS.c.entry, VERSIONS.c.manifest).where(VERSIONS.c.entry > self._entry)
+        for entry, manifest in connection.execute(query.order_by(VERSIONS.c.entry)):
+            self._named.update(file.digest for file in Manifest.decode(bytes(manifest)).files)
+            self._entry = entry
