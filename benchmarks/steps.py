@@ -16,8 +16,8 @@ from demo.questions import question
 from gateway.app import build, now
 from gateway.auth.authenticate import issuer
 from gateway.auth.tokens import TokenVerifier
+from gateway.calls.params import read_params
 from gateway.config.document import GatewayConfig
-from gateway.pipeline.params import read_params
 from gateway.recording.recorder import AuditRecord
 from inference.model.inputs import model_input
 from sealgate.oip import grpc_service_pb2 as oip

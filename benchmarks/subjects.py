@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 from safetensors.numpy import load_file
 
-from gateway.sessions.bets import verdict_payoff
+from gateway.sessions.evidence import verdict_payoff
 from gateway.sessions.prints import Printer
 from gateway.sessions.watch import measured_alike
 from inference.model.config import InputDomain, ModelConfig

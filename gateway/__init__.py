@@ -1,0 +1,1 @@
+"""The gateway: a gRPC and HTTP server in front of the inference engine."""

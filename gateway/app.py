@@ -9,11 +9,12 @@ from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.authenticate import CallAuthenticator
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.auth.rights import Rights
-from gateway.backends.running import Backends
+from gateway.backends.backends import Backends
+from gateway.calls.call import Call
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_rollback_key
-from gateway.observability.listener import MetricsListener
-from gateway.observability.readiness import Phase
+from gateway.observability.collector import MetricsListener
+from gateway.observability.server import Phase
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.pipeline.infer import InferencePipeline
@@ -26,15 +27,14 @@ from gateway.screening.drift import DriftWatch
 from gateway.screening.features import FeatureKeeper
 from gateway.services.audit import AuditService, request_text
 from gateway.services.credentials import CredentialService
+from gateway.services.event_streams import EventStreams
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
 from gateway.services.logs import LogService
 from gateway.services.registry import PolicyService, RegistryService
 from gateway.services.uploads import UploadService
 from gateway.sessions.sealed import open_sessions
-from gateway.sync.event_streams import EventStreams
 from gateway.sync.registry_sync import RegistrySync
-from gateway.transport.call import Call
 from gateway.transport.connections import Bounds, room_for_unknown
 from gateway.transport.grpc_connections import GrpcConnections, NotingAuthenticator
 from gateway.transport.http.listeners import HttpListeners

@@ -1,0 +1,1 @@
+"""Who waits and who is refused: quotas, stream limits, load shedding."""

@@ -27,7 +27,7 @@ from limits.strategies import FixedWindowRateLimiter
 from gateway.admission.circuit_breaker import PAUSE_SECONDS, CircuitBreaker
 from gateway.admission.quota_redis import RedisTokens
 from gateway.admission.token_counts import MemoryTokens, TokenCounts
-from gateway.config.quotas import Quota, QuotaStore
+from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.policy.document import Principal

@@ -5,40 +5,21 @@ that stands there; never from a token or a caller. The environment's proxies are
 """
 
 import http.client
-import ipaddress
 import json
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from gateway.auth.key_sets import KeySet
-from gateway.transport.http_client import HttpExchange
+from gateway.calls.http_client import HttpExchange
+from gateway.config.addresses import check_address
 from sealgate.reasons import Reason, Refusal
 
 _LARGEST_BYTES = 256 * 1024
 _SECONDS = 5.0
 _OK = 200
-
-
-def check_address(url: str, *, insecure_loopback: bool = False) -> SplitResult:
-    """Return the parts of an address that may be fetched. Raises Refusal(KEY_SET_REFUSED).
-
-    `insecure_loopback` also lets http pass, to this machine alone; it is for tests.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise Refusal(Reason.KEY_SET_REFUSED, "an address is malformed") from error
-    plain = url.isascii() and url.isprintable() and " " not in url
-    secure = parts.scheme == "https" or (
-        insecure_loopback and parts.scheme == "http" and _is_loopback(host)
-    )
-    if not (secure and plain and host) or parts.username or parts.password or parts.fragment:
-        raise Refusal(Reason.KEY_SET_REFUSED, "an address is not a plain https URL")
-    return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +65,6 @@ class Fetcher:
             return ssl.create_default_context(cafile=self.authority)
         except OSError as error:
             raise Refusal(Reason.KEY_SET_UNREACHABLE, f"{self.authority}: {error}") from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 _WELL_KNOWN = "/.well-known/openid-configuration"

@@ -42,7 +42,7 @@ _REGISTRY = {
     "ListModels": _STAFF | _MONITOR,
     "CommitWatermark": _PUBLISHER,
     "UploadVersion": _PUBLISHER,
-    # Of a version, a monitor gets what `gateway.screening.monitors` says.
+    # Of a version, a monitor gets what `gateway.services.registry` says.
     "GetVersion": _STAFF | _MONITOR,
     "ListVersions": _STAFF,
     "DownloadFile": _STAFF | _MONITOR,

@@ -7,7 +7,7 @@ the very same bytes afterwards, so nobody gets past with another name than the s
 from collections.abc import Callable
 from typing import TypeVar
 
-from gateway.transport.call import Call
+from gateway.calls.call import Call
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
 from sealgate.trust.policy.rights import ALL

@@ -1,0 +1,1 @@
+"""The commands `sealgate serve`, `artifacts` and `log prune`."""

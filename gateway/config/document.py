@@ -4,7 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.config.engines import EngineSettings, GeneratorSettings, check_engines
-from gateway.config.quotas import Quota, QuotaStore
+from gateway.config.optional_sections import (
+    FeatureSettings,
+    HttpSettings,
+    Quota,
+    QuotaStore,
+    SessionSettings,
+    WitnessSettings,
+)
 from gateway.config.sections import (
     AnswerStore,
     ApiKeySettings,
@@ -17,10 +24,6 @@ from gateway.config.sections import (
     TokenIssuer,
     TrustSettings,
 )
-from gateway.config.sessions import SessionSettings
-from gateway.screening.features import FeatureSettings
-from gateway.transport.http.settings import HttpSettings
-from gateway.witnesses.client import WitnessSettings
 from inference.backends.oip.server import OipSettings
 from inference.batching.limits import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings

@@ -7,7 +7,7 @@ does not start, and only loopback may be served without TLS.
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.auth.fetch import check_address
+from gateway.config.addresses import check_address
 from registry.storage.bucket_url import Bucket
 from sealgate.reasons import Refusal
 from sealgate.settings import ConfigError, is_loopback

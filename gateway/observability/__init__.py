@@ -1,0 +1,1 @@
+"""Metrics, readiness, and what they are read from."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from gateway.auth.interceptor import AuthInterceptor
+from gateway.config.document import GatewayConfig
 from gateway.observability import families
 from gateway.observability.certificates import Certificates
-from gateway.observability.readiness import GatewayReadiness
 from gateway.observability.samples import (
     Labels,
     batch_times,
@@ -25,7 +26,13 @@ from gateway.observability.samples import (
     spread,
     timed,
 )
+from gateway.observability.server import GatewayReadiness, MetricsServer
+from gateway.pipeline.infer import InferencePipeline
 from gateway.recording.recorder import AuditRecorder
+from gateway.recording.store import GatewayStore
+from gateway.screening.drift import DriftWatch
+from gateway.sessions.watch import SessionWatch
+from gateway.transport.tls import ServerTls
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from sealgate.trust.times import parse_time
@@ -164,3 +171,53 @@ def _pointers(places: Mapping[tuple[str, str], LiveVersion]) -> Iterator[Metric]
     yield filled(families.POINTER_SEQUENCE, sequences)
     yield filled(families.POINTER_VERSION, {place: live.version for place, live in places.items()})
     yield filled(families.POINTER_END, {place: live.until for place, live in places.items()})
+
+
+class MetricsListener:
+    """Shows a gateway's numbers and whether it is ready; nothing where `[metrics]` is silent.
+
+    `ports` has the listener's, if there is one.
+    """
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        engine: Engine,
+        recorder: AuditRecorder,
+        store: GatewayStore,
+        predict: InferencePipeline,
+        interceptor: AuthInterceptor,
+        tls: ServerTls | None,
+        http_answers: Counter[str],
+        drift: DriftWatch,
+        sessions: SessionWatch,
+    ) -> None:
+        """Raises: ConfigError where the address cannot be listened on."""
+        self.readiness = GatewayReadiness(engine, recorder.fenced)
+        self.ports: dict[str, int] = {}
+        self._server: MetricsServer | None = None
+        if not config.metrics.listen:
+            return
+        sources = Sources(
+            engine,
+            predict.unresolved,
+            {"yes": interceptor.recorded_refusals, "no": interceptor.counted_refusals},
+            http_answers,
+            recorder,
+            store.registry_size,
+            drift.withdrawn,
+            sessions.found,
+            predict.observation.session_actions,
+            Certificates(tls, config),
+            self.readiness,
+        )
+        self._server = MetricsServer(config.metrics, GatewayCollector(sources), self.readiness)
+        self.ports["metrics"] = self._server.server_port
+
+    def start(self) -> None:
+        if self._server is not None:
+            self._server.start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()

@@ -5,14 +5,96 @@ from collections.abc import Callable, Iterable
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from gateway.observability import engine_families as families
-from gateway.observability.readiness import Phase
+from gateway.observability.families import (
+    ALIAS,
+    COUNTER,
+    GAUGE,
+    HISTOGRAM,
+    SUMMARY,
+    VERSION,
+    Family,
+)
 from gateway.observability.samples import Labels, batch_times, faults, filled, ready, sized, timed
-from gateway.observability.server import MetricsServer
+from gateway.observability.server import MetricsServer, Phase
 from inference.batching.limits import BatcherCounts
 from inference.engine.engine import Engine
 from inference.engine.statistics import VersionStatistics
 from sealgate.settings import MetricsSettings
+
+QUEUE_ROWS = Family(
+    "sealgate_engine_queue_rows", GAUGE, VERSION, "Rows that wait for their batch at this moment"
+)
+QUEUE_SECONDS = Family(
+    "sealgate_engine_queue_seconds",
+    SUMMARY,
+    VERSION,
+    "How long requests waited for their batch",
+)
+DROPPED = Family(
+    "sealgate_engine_dropped_total",
+    COUNTER,
+    VERSION,
+    "Requests that ran out of time, lost their caller, made room in the queue, or were in a batch "
+    "that failed",
+)
+BATCH_SECONDS = Family(
+    "sealgate_engine_batch_seconds",
+    SUMMARY,
+    VERSION,
+    "How long batches took: gathering rows, screening, inference, parting them; on Ray, the way to "
+    "a replica and back too",
+)
+BATCH_ROWS = Family("sealgate_engine_batch_rows", HISTOGRAM, VERSION, "How many rows batches had")
+SCREENING_SECONDS = Family(
+    "sealgate_engine_screening_seconds",
+    SUMMARY,
+    VERSION,
+    "How long runs of the screening graph took, those that check it at load among them; none where "
+    "replicas run it",
+)
+INFERENCE_SECONDS = Family(
+    "sealgate_engine_inference_seconds", SUMMARY, VERSION, "The same of the graph that answers"
+)
+FAULTS = Family(
+    "sealgate_engine_faults_total",
+    COUNTER,
+    (*VERSION, "fault"),
+    "What went wrong with runs and was put right: out_of_memory, run_ended, sessions_replaced",
+)
+POINTER_SEQUENCE = Family(
+    "sealgate_engine_pointer_sequence",
+    GAUGE,
+    ALIAS,
+    "The sequence of the pointer that the engine follows for an alias",
+)
+VERSION_READY = Family(
+    "sealgate_engine_version_ready",
+    GAUGE,
+    (*VERSION, "reason"),
+    "1 for a version that a pointer names and that answers, or else 0 and why",
+)
+REPLICAS = Family(
+    "sealgate_engine_replicas",
+    GAUGE,
+    (),
+    "Replicas on Ray that answer; none where the engine runs graphs itself",
+)
+READY = Family("sealgate_engine_ready", GAUGE, (), "1 while /readyz says yes, or else 0")
+
+ENGINE_FAMILIES = (
+    QUEUE_ROWS,
+    QUEUE_SECONDS,
+    DROPPED,
+    BATCH_SECONDS,
+    BATCH_ROWS,
+    SCREENING_SECONDS,
+    INFERENCE_SECONDS,
+    FAULTS,
+    POINTER_SEQUENCE,
+    VERSION_READY,
+    REPLICAS,
+    READY,
+)
 
 
 class EngineReadiness:
@@ -53,22 +135,22 @@ class EngineCollector(Collector):
             key: live.ready.counts() for key, live in lives.items()
         }
         waiting = {key: each.waiting for key, each in counts.items()}
-        yield filled(families.QUEUE_ROWS, waiting)
-        yield timed(families.QUEUE_SECONDS, {key: each.queue for key, each in reports.items()})
-        yield filled(families.DROPPED, {key: each.dropped for key, each in counts.items()})
-        yield timed(families.BATCH_SECONDS, batch_times(reports))
-        yield sized(families.BATCH_ROWS, reports)
+        yield filled(QUEUE_ROWS, waiting)
+        yield timed(QUEUE_SECONDS, {key: each.queue for key, each in reports.items()})
+        yield filled(DROPPED, {key: each.dropped for key, each in counts.items()})
+        yield timed(BATCH_SECONDS, batch_times(reports))
+        yield sized(BATCH_ROWS, reports)
         screening = {key: each.screening for key, each in reports.items()}
-        yield timed(families.SCREENING_SECONDS, screening)
+        yield timed(SCREENING_SECONDS, screening)
         inference = {key: each.inference for key, each in reports.items()}
-        yield timed(families.INFERENCE_SECONDS, inference)
-        yield faults(families.FAULTS, reports)
+        yield timed(INFERENCE_SECONDS, inference)
+        yield faults(FAULTS, reports)
         sequences = {place: live.sequence for place, live in places.items()}
-        yield filled(families.POINTER_SEQUENCE, sequences)
-        yield filled(families.VERSION_READY, ready(self._engine))
+        yield filled(POINTER_SEQUENCE, sequences)
+        yield filled(VERSION_READY, ready(self._engine))
         replicas = {(): self._replicas()} if self._replicas is not None else {}
-        yield filled(families.REPLICAS, replicas)
-        yield filled(families.READY, {(): float(not self._readiness.obstacle())})
+        yield filled(REPLICAS, replicas)
+        yield filled(READY, {(): float(not self._readiness.obstacle())})
 
 
 class EngineMetrics:

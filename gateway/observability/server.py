@@ -1,6 +1,7 @@
 """The HTTP listener: `/metrics` for Prometheus, `/healthz` and `/readyz` for who keeps it going."""
 
 import threading
+from enum import Enum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Protocol
@@ -9,7 +10,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from inference.engine.engine import Engine
 from sealgate.bounded_http import SECONDS, BoundedServer
+from sealgate.reasons import Reason
 from sealgate.settings import ConfigError, MetricsSettings
 
 _LOOK_SECONDS = 0.1
@@ -88,3 +91,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Who looks is no news."""
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+class GatewayReadiness:
+    """Ready is who serves under a policy in force, or in its grace, and may still write its log.
+
+    Which versions are live is not looked at: a gateway without any is ready for its first.
+    """
+
+    def __init__(self, engine: Engine, fenced: threading.Event) -> None:
+        self._engine = engine
+        self._fenced = fenced
+        self.phase = Phase.STARTING
+
+    def obstacle(self) -> str:
+        """Why it is not ready: its phase or a reason's name; empty where it is."""
+        if self.phase is not Phase.SERVING:
+            return self.phase.value
+        if self._fenced.is_set():
+            return Reason.LOG_FENCED.name
+        return Reason.POLICY_EXPIRED.name if self._engine.is_over else ""

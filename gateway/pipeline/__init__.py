@@ -1,0 +1,1 @@
+"""The request path: inference, generation, and the enforcement that both share."""

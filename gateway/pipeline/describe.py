@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.pipeline.params import ORDINARY
+from gateway.calls.params import ORDINARY
 from inference.backends.remote.generator import Generator
 from inference.engine.engine import IndexedVersion, LiveVersion
 from inference.engine.statistics import Duration, Executions

@@ -3,7 +3,7 @@
 1. A right of the policy covers the model or alias that the request names (RIGHT_MISSING).
 2. It names a live version; `shadow` answers nobody (VERSION_NOT_LIVE).
 3. A request with less time than its answer is delayed is refused (DEADLINE_TOO_SHORT); see
-   `gateway.pipeline.response_delay`.
+   `gateway.pipeline.enforcement`.
 4. A caller whose session is blocked is refused (SESSION_BLOCKED).
 5. A verdict that blocks is refused (ADVERSARIAL_INPUT), unless the version says that its verdicts
    do not block: a text's flag alone.
@@ -15,14 +15,16 @@ A prompt's verdict blocks unless it only flags or records, because no part of a 
 withheld later; so does an injection that the policy's classifier finds (PROMPT_INJECTION).
 """
 
+import threading
+import time
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.auth.rights import Rights
-from gateway.pipeline.params import InferenceParams
-from gateway.pipeline.response_delay import ResponseDelay
-from gateway.transport.call import Call
+from gateway.calls.call import Call
+from gateway.calls.params import InferenceParams
 from inference.engine.engine import Engine
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
@@ -30,9 +32,110 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy, Principal
 from sealgate.trust.policy.principals import BLOCK, FLAG, LABEL_ONLY, RECORD
-from sealgate.trust.policy.screening import STEP_UP, ScreeningRules
+from sealgate.trust.policy.screening import SLOW, STEP_UP, ScreeningRules
 from sealgate.trust.policy.shares import SHADOW
 from sealgate.trust.statements.allowance import Allowance, HeldRequest
+
+KEPT = 256
+# Versions that are live at once; the one asked longest ago is forgotten first.
+_VERSIONS = 64
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Of a version: the seconds that its last requests took which had a row for the response graph,
+    and how many were refused on arrival since.
+    """
+
+    took: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    refused: int = 0
+
+    def reads(self) -> float:
+        return max(self.took, default=0.0)
+
+
+class ResponseDelay:
+    """Waits. Safe for many threads. `now` is in nanoseconds, of a clock that only grows."""
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        now: Callable[[], int] = time.monotonic_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`policy` may raise POLICY_INVALID."""
+        self._policy = policy
+        self._now = now
+        self._sleep = sleep
+        self._mutex = threading.Lock()
+        self._slower: OrderedDict[str, _Clock] = OrderedDict()
+
+    def admit(self, live: LiveVersion, own: float | None) -> None:
+        """Raises DEADLINE_TOO_SHORT where a request gives itself `own` seconds (None: no bound) and
+        is held for longer, by the stage's clock.
+        """
+        screen = self._policy().screen(live.model)
+        if own is None or not _by_stage(screen, live):
+            return
+        with self._mutex:
+            clock = self._clock(live.digest)
+            if own >= max(screen.hold_ms / 1000, clock.reads()):
+                return
+            clock.refused += 1
+            if clock.refused >= KEPT:
+                clock.took.clear()
+                clock.refused = 0
+        raise Refusal(Reason.DEADLINE_TOO_SHORT, "less than it is held to")
+
+    def wait(
+        self,
+        live: LiveVersion,
+        answer: InferenceResult | None,
+        session: str | None,
+        began: int,
+        remaining: float | None,
+    ) -> None:
+        """Wait until the request that came at `began` may be answered, `remaining` seconds at
+        most.
+
+        `session` is what the policy says of a session like this one, if it looks like an attack.
+        """
+        took = (self._now() - began) / 1e9
+        screen = self._policy().screen(live.model)
+        least = screen.hold_ms / 1000
+        if _by_stage(screen, live):
+            graph = answer is not None and answer.graph_rows > 0
+            least = max(least, self._slowest(live.digest, took if graph else None))
+        if session == SLOW and screen.sessions:
+            least += screen.sessions.slow_ms / 1000
+        left = least - took
+        if left > 0:
+            self._sleep(left if remaining is None else max(0.0, min(left, remaining)))
+
+    def wait_least(self, screen: ScreeningRules, began: float) -> None:
+        """Wait until `hold_ms` have passed since `began`, in seconds of the same clock."""
+        self._sleep(max(0.0, screen.hold_ms / 1000 - (self._now() / 1e9 - began)))
+
+    def _slowest(self, digest: str, took: float | None) -> float:
+        """The slower stage's clock of a version, after a request that `took` so long in it."""
+        with self._mutex:
+            clock = self._clock(digest)
+            if took is not None:
+                clock.took.append(took)
+                clock.refused = 0
+            return clock.reads()
+
+    def _clock(self, digest: str) -> _Clock:
+        clock = self._slower.setdefault(digest, _Clock())
+        self._slower.move_to_end(digest)
+        if len(self._slower) > _VERSIONS:
+            self._slower.popitem(last=False)
+        return clock
+
+
+def _by_stage(screen: ScreeningRules, live: LiveVersion) -> bool:
+    """Whether requests of the version are held to the slower stage's clock."""
+    return screen.hold_stage and live.ready.detector.first is not None
 
 
 class AllowanceUse(Protocol):

@@ -32,13 +32,12 @@ from datetime import datetime
 from functools import partial
 
 from gateway.admission.quotas import COUNTED, QuotaLimiter
+from gateway.calls.call import Call, RecordedRefusal
+from gateway.calls.params import InferenceParams
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.generation_context import RECEIPT, GenerationContext, check_followed
-from gateway.pipeline.params import InferenceParams
-from gateway.recording.audit_record import actions_of, record_of
-from gateway.recording.recorder import AuditRecorder
+from gateway.recording.recorder import AuditRecorder, actions_of, record_of
 from gateway.screening.prompt_classifier import PromptClassifier
-from gateway.transport.call import Call, RecordedRefusal
 from inference.backends.remote.calls import error_message
 from inference.backends.remote.generator import Generator
 from inference.engine.engine import Engine, LiveVersion

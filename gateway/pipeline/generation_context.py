@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway.pipeline.params import InferenceParams, read_id, read_params
+from gateway.calls.params import InferenceParams, read_id, read_params
 from inference.backends.remote.generator import StartedAnswer
 from inference.engine.engine import LiveVersion
 from inference.engine.statistics import Statistics

@@ -5,7 +5,7 @@ The auth interceptor has authenticated the caller and checked the method against
 1. read what was asked: model, version or alias, parameters; the policy's rights must cover it;
 2. resolve it to the live version, which is not `shadow`'s alone;
 3. read the tensors, find whether `canary` answers in production's stead, refuse what has less time
-   than it is held to (`gateway.pipeline.response_delay`), and hold the tensors against the
+   than it is held to (`gateway.pipeline.enforcement`), and hold the tensors against the
    version's signature;
 4. screen and infer, one batched trip to the inference engine;
 5. decide by the policy whether the answer may leave, or of its rows the likeliest classes alone
@@ -23,14 +23,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from gateway.calls.call import Call, RecordedRefusal
+from gateway.calls.call_log import cleaned, line_of_call
+from gateway.calls.params import InferenceParams, read_id, read_params
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
 from gateway.pipeline.observation import Observation
-from gateway.pipeline.params import InferenceParams, read_id, read_params
-from gateway.recording.audit_record import actions_of, record_of, screening_of
-from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording.recorder import (
+    AuditRecord,
+    AuditRecorder,
+    actions_of,
+    record_of,
+    screening_of,
+)
 from gateway.rollout.rollout import Rollout
-from gateway.transport.call import Call, RecordedRefusal
-from gateway.transport.call_log import cleaned, line_of_call
 from inference.engine.engine import Engine, InferenceResult, LiveVersion
 from inference.engine.statistics import RequestEnding, Statistics
 from inference.model.inputs import labels, model_input, wanted_outputs

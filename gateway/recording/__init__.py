@@ -1,0 +1,1 @@
+"""The audit record: answers and refusals, durable before anything leaves."""

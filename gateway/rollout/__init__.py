@@ -1,0 +1,1 @@
+"""Canary, shadow, alias health and automatic rollback."""

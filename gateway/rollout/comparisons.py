@@ -15,8 +15,7 @@ from datetime import datetime
 
 import numpy as np
 
-from gateway.recording.audit_record import screening_of
-from gateway.recording.recorder import AuditRecord, AuditRecorder
+from gateway.recording.recorder import AuditRecord, AuditRecorder, screening_of
 from gateway.rollout.alias_health import FAULTS, AliasHealth
 from inference.engine.engine import Engine, LiveVersion
 from inference.engine.result import InferenceResult

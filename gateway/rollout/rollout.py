@@ -10,7 +10,7 @@ often they may disagree.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from gateway.pipeline.params import InferenceParams
+from gateway.calls.params import InferenceParams
 from gateway.recording.recorder import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import AliasHealth
 from gateway.rollout.auto_rollback import AutoRollback

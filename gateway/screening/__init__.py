@@ -1,0 +1,1 @@
+"""Screening beside the engine: drift, features for recalibration, the prompt classifier."""

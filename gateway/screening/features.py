@@ -10,16 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gateway.config.optional_sections import FeatureSettings
 from inference.screening.traffic import TrafficFolder
-from sealgate.settings import ConfigError
 
 _log = logging.getLogger(__name__)
 
@@ -27,21 +25,6 @@ _WAITING = 1024
 _TOGETHER = 256
 _PRUNE_SECONDS = 3600.0
 _STOP_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureSettings:
-    """`folder`: where features are kept; without it they are not. `days`: for how long.
-    `rows_a_day`: how many of each version at most.
-    """
-
-    folder: Path | None = None
-    days: int = 30
-    rows_a_day: int = 100_000
-
-    def __post_init__(self) -> None:
-        if self.days < 1 or self.rows_a_day < 1:
-            raise ConfigError("[features] days and rows_a_day must be positive")
 
 
 class FeatureKeeper:

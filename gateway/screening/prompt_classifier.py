@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from gateway.transport.call import Call
+from gateway.calls.call import Call
 from inference.engine.engine import Engine, LiveVersion
 from inference.llm.request import SamplingRequest
 from inference.text.tokenizer import TextTokenizer

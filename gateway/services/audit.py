@@ -6,8 +6,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from gateway.auth.rights import Rights
+from gateway.calls.call import Call
 from gateway.recording.recorder import SearchRecord
-from gateway.transport.call import Call
 from registry.answers.openings import SEARCHABLE
 from registry.audit.trail import AuditTrail, Proven
 from sealgate.reasons import Reason, Refusal

@@ -14,7 +14,7 @@ from typing import Any
 from grpc_health.v1 import health, health_pb2
 
 from gateway.auth.rights import Rights
-from gateway.transport.call import Call
+from gateway.calls.call import Call
 from inference.engine.engine import Engine
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.fields import check_name

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 from gateway.auth.rights import Rights
+from gateway.calls.call import Call
+from gateway.calls.compression import choose_encoding
+from gateway.calls.params import read_version
 from gateway.pipeline import describe
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.pipeline.infer import InferencePipeline
-from gateway.pipeline.params import read_version
-from gateway.transport.call import Call
-from gateway.transport.compression import choose_encoding
 from inference.engine.engine import Engine, LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer

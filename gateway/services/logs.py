@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from gateway.auth.rights import Rights
-from gateway.recording.subjects import SubjectErasure
+from gateway.calls.call import Call
+from gateway.recording.own_answers import SubjectErasure
+from gateway.services.event_streams import LogWatch
 from gateway.services.request_fields import asked
-from gateway.sync.event_streams import LogWatch
-from gateway.transport.call import Call
 from gateway.witnesses.cosignatures import CosignatureStore
 from registry.listing.paging import list_page
 from registry.log.reader import LogReader

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from gateway.auth.rights import Rights, unverified
-from gateway.screening.monitors import check_file, shown
+from gateway.calls.call import Call
+from gateway.services.event_streams import ChangeWatch
 from gateway.services.registry_messages import (
     model_message,
     pointer_message,
@@ -12,18 +13,38 @@ from gateway.services.registry_messages import (
 )
 from gateway.services.request_fields import asked, once, parse_alias, parse_version
 from gateway.services.uploads import UploadParts
-from gateway.sync.event_streams import ChangeWatch
-from gateway.transport.call import Call
+from inference.engine.ready_version import GOLDEN, MODEL
+from inference.llm import request
 from registry.policy.policies import Policies
 from registry.registry import Registry
+from sealgate.reasons import Reason, Refusal
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy.document import Principal
+from sealgate.trust.policy.rights import ALL, STAFF
 from sealgate.trust.statements import Approval, Pointer, Proposal, Revocation
 from sealgate.trust.statements.manifest import check_path
 from sealgate.v1 import policy_pb2 as policy_messages
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.policy_pb2_grpc import PolicyServiceServicer
+from sealgate.v1.registry_pb2 import Version
 from sealgate.v1.registry_pb2_grpc import RegistryServiceServicer
+
+_FILES = frozenset({MODEL, GOLDEN, request.TERMS, request.GOLDEN})
+
+
+def check_file(caller: Principal, path: str) -> None:
+    """Raises: ROLE_TOO_LOW."""
+    if STAFF.isdisjoint(caller.roles) and path not in _FILES:
+        raise Refusal(Reason.ROLE_TOO_LOW, f"{caller.name} on a file of a version")
+
+
+def shown(caller: Principal, version: Version) -> Version:
+    """The version as the caller may see it."""
+    if STAFF.isdisjoint(caller.roles):
+        version.ClearField("evidence")
+        version.ClearField("attached")
+    return version
+
 
 _CHUNK = 256 * 1024
 

@@ -1,13 +1,10 @@
 """What requests of several services have in common: pages, filters, and the id of a request."""
 
 import re
-from collections.abc import Iterator
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
-import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from gateway.transport.compression import encoding_of, unpacked
 from registry.listing.paging import ListQuery
 from registry.state.requests import RequestKey
 from sealgate.reasons import Reason, Refusal
@@ -59,32 +56,3 @@ def parse_alias(name: str) -> tuple[str, str]:
     if found is None:
         raise Refusal(Reason.NAME_MALFORMED, "not models/{model}/aliases/{alias}")
     return check_name(found[1]), check_name(found[2])
-
-
-# Generic for the type checker only.
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-
-
-def parsed(messages: Iterator[bytes], handler: Handler, largest: int) -> Iterator[Any]:
-    """The handler's messages, of `largest` bytes at most each, also where they were compressed.
-
-    Raises: MESSAGE_TOO_LARGE, MESSAGE_MALFORMED; DEADLINE_TOO_SHORT where the caller has gone.
-    """
-    parse: Any = handler.request_deserializer
-    try:
-        for message in messages:
-            if len(message) > largest:
-                raise Refusal(Reason.MESSAGE_TOO_LARGE, f"{len(message)} bytes")
-            yield parse(unpacked(message, encoding_of(message), largest))
-    except DecodeError as error:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "not a message of the method's") from error
-    except grpc.RpcError as error:
-        raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call ended before its request") from error
-
-
-def only(parsed: Iterator[Any]) -> Any:
-    """The one message of a call that is no stream. Raises: MESSAGE_MALFORMED."""
-    try:
-        return next(parsed)
-    except StopIteration:
-        raise Refusal(Reason.MESSAGE_MALFORMED, "no message came") from None

@@ -1,0 +1,1 @@
+"""Callers' sessions: fingerprints of inputs, evidence of a search or an extraction."""

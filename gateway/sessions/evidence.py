@@ -2,7 +2,7 @@
 
 **A search** for an adversarial input asks near the same input again and again, much of what it asks
 looks adversarial, and it ends with a row that is near another and is answered otherwise. Three
-alarms (`gateway.sessions.bets`) watch for it:
+alarms (`gateway.sessions.evidence`) watch for it:
 
 - near duplicates: of honest rows, 1 in 1,000 at most may share a quarter of the hashes of a row
   before it without being the same. A client that sends frames of a video breaks that: see docs.
@@ -28,8 +28,64 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gateway.sessions.bets import Alarm
 from gateway.sessions.prints import FEWEST_LEVELS, HASHES, Print, distance
+
+_SHARES = (0.8, 0.1, 0.01)
+_STAKES = np.array(_SHARES)
+_NOTHING = (0.0,) * len(_SHARES)
+
+
+def _nothing() -> npt.NDArray[np.float64]:
+    return np.zeros(len(_STAKES))
+
+
+@dataclass(slots=True)
+class Alarm:
+    """Shiryaev-Roberts statistics M ← e · (M + 1), averaged. M - t is a supermartingale, so an
+    honest stream of t payoffs passes `level` with a chance of t / level at most (Doob), wherever it
+    begins. For a stream that goes on for ever: once in `level` payoffs on average at most.
+    """
+
+    level: float
+    # Plain numbers: of so few, arrays would take several times as long.
+    _values: tuple[float, ...] = _NOTHING
+
+    def add(self, payoff: float) -> bool:
+        """Take one payoff; True where the level is passed, and then begin anew."""
+        pairs = zip(_SHARES, self._values, strict=True)
+        self._values = tuple((1 - stake + stake * payoff) * (value + 1) for stake, value in pairs)
+        if sum(self._values) < self.level * len(_SHARES):
+            return False
+        self._values = _NOTHING
+        return True
+
+
+@dataclass(slots=True)
+class Wealth:
+    """A test martingale: an honest stream ever reaches 1 / alpha with a chance of alpha at most
+    (Ville), however long it goes on and whenever one looks.
+    """
+
+    _logs: npt.NDArray[np.float64] = field(default_factory=_nothing)
+
+    def add(self, payoff: float) -> None:
+        self._logs = self._logs + np.log(1 - _STAKES + _STAKES * payoff)
+
+    @property
+    def log10(self) -> float:
+        """The evidence so far, as a power of ten; below 0 where there is none."""
+        most = self._logs.max()
+        mean = np.exp(self._logs - most).mean()
+        return float((most + np.log(mean)) / np.log(10))
+
+
+def verdict_payoff(verdict: str, adversarial: float, suspect: float) -> float:
+    """The payoff of a verdict, where honest requests are adversarial, and suspect or worse, with
+    chances of `adversarial` and `suspect` at most: half is laid on either.
+    """
+    payoffs = {"clean": 0.0, "suspect": 0.5 / suspect}
+    return payoffs.get(verdict, 0.5 / suspect + 0.5 / adversarial)
+
 
 LEVEL = 2e4
 REMEMBERED = 256

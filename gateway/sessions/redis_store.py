@@ -9,7 +9,7 @@ from redis.retry import Retry
 
 from gateway.admission.circuit_breaker import CircuitBreaker
 from gateway.sessions.evidence import REMEMBERED
-from gateway.sessions.store import LONGEST_ROW
+from gateway.sessions.watch import LONGEST_ROW
 from sealgate.reasons import Reason, Refusal
 
 _ANSWER_SECONDS = 1.0

@@ -13,9 +13,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from gateway.config.sessions import SessionSettings
-from gateway.sessions.store import OwnStore, Store
-from gateway.sessions.watch import KEY_BYTES, SessionWatch
+from gateway.config.optional_sections import SessionSettings
+from gateway.sessions.watch import KEY_BYTES, OwnStore, SessionWatch, Store
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import read_private_file

@@ -11,22 +11,48 @@ import struct
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from gateway.sessions.bets import verdict_payoff
-from gateway.sessions.evidence import Session
+from gateway.sessions.evidence import Session, verdict_payoff
 from gateway.sessions.prints import Print, Printer
-from gateway.sessions.store import START, OwnStore, Store
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
 from inference.model.config import ModelConfig
 from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
 from sealgate.trust.policy.screening import ALERT, SLOW
 from sealgate.trust.policy.screening import SessionRules as SessionRules
+
+START = ""
+"""The cursor of who has read nothing."""
+LONGEST_ROW = 1024
+"""How many bytes a row has at most. A longer one was not written by a gateway."""
+
+
+class Store(Protocol):
+    def exchange(self, session: str, rows: Sequence[bytes], cursor: str) -> tuple[list[bytes], str]:
+        """Append rows; return those after `cursor`, oldest first, and the cursor behind them. Where
+        the place has lost what `cursor` stands for, return all that it holds.
+
+        Raises Refusal(SESSION_UNKNOWN) where the place does not answer.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class OwnStore:
+    """Nobody else's rows: what is appended is what is read."""
+
+    def exchange(self, session: str, rows: Sequence[bytes], cursor: str) -> tuple[list[bytes], str]:
+        return list(rows), cursor
+
+    def close(self) -> None:
+        pass
+
 
 _log = logging.getLogger(__name__)
 

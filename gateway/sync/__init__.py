@@ -1,0 +1,1 @@
+"""Keeps the engine in step with the registry."""

@@ -7,8 +7,7 @@ import logging
 
 import grpc
 
-from gateway.admission.load_shedder import LoadShedder
-from gateway.admission.threads import Threads
+from gateway.admission.load_shedder import LoadShedder, Threads
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits
@@ -47,7 +46,7 @@ def new_server(limits: GatewayLimits, interceptor: AuthInterceptor, room: int) -
             ("grpc.max_receive_message_length", _UNREAD * limits.message_bytes),
             ("grpc.max_send_message_length", limits.message_bytes),
             # gRPC would unpack each of as many messages as come at once up to the limit (all of it,
-            # before 1.84) and keep that until they are refused; `gateway.transport.compression`
+            # before 1.84) and keep that until they are refused; `gateway.calls.compression`
             # keeps nothing.
             ("grpc.per_message_decompression", 0),
             ("grpc.max_allowed_incoming_connections", limits.connections + room),

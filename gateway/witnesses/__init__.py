@@ -1,0 +1,1 @@
+"""Witnesses' cosignatures of this gateway's logs."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
-from gateway.witnesses.client import WitnessSettings, WitnessUnreachable, post
+from gateway.config.optional_sections import WitnessSettings
+from gateway.witnesses.client import WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.transparency import Checkpoint, open_checkpoint

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from gateway.pipeline.params import read_params
-from gateway.transport.compression import encoding_of, unpacked
+from gateway.calls.compression import encoding_of, unpacked
+from gateway.calls.params import read_params
 from gateway.transport.http.chat import read_chat
 from gateway.transport.http.infer import read_request
 from inference.llm.messages import read_asked
@@ -107,7 +107,7 @@ HARNESSES = (
         "oip-tensors",
         _parse_tensors,
         _tensors,
-        ("sealgate.tensors", "gateway.pipeline.params"),
+        ("sealgate.tensors", "gateway.calls.params"),
         (DecodeError,),
     ),
     Harness(
@@ -124,5 +124,5 @@ HARNESSES = (
         "chats", _parse_chat, _chats, ("gateway.transport.http.chat", "inference.llm.messages")
     ),
     Harness("filters", _parse_filter, _filters, ("registry.listing.filters",)),
-    Harness("bodies", _parse_body, _bodies, ("gateway.transport.compression",)),
+    Harness("bodies", _parse_body, _bodies, ("gateway.calls.compression",)),
 )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.observability.engine_families import ENGINE_FAMILIES
+from gateway.observability.engine import ENGINE_FAMILIES
 from gateway.observability.families import FAMILIES, Family
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"

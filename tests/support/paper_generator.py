@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.admission.quotas import QuotaLimiter
-from gateway.config.quotas import QuotaStore
+from gateway.calls.call import CallCleanup
+from gateway.config.optional_sections import QuotaStore
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.generate import GenerationPipeline
-from gateway.transport.call import CallCleanup
 from inference.backends.remote.generator import Generator, StartedAnswer
 from inference.engine.statistics import Statistics
 from inference.llm.messages import AnswerPart

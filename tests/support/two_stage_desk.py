@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from demo.questions import question
+from gateway.calls.call import RecordedRefusal
 from gateway.pipeline.enforcement import EnforcedAnswer, Enforcement
 from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
 from gateway.recording.recorder import AuditRecord
-from gateway.transport.call import RecordedRefusal
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Statistics
 from inference.screening.detector import Verdict

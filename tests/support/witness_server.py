@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.witnesses.client import WitnessSettings
+from gateway.config.optional_sections import WitnessSettings
 from sealgate.witness.server import WitnessServer
 from sealgate.witness.service import Witness, WitnessMemory
 from tests.support.people import key

@@ -27,7 +27,7 @@ FETCHERS = {
 # They ask issuers and witnesses at addresses of the configuration, never of a caller.
 _FETCHES = {
     "gateway/auth/fetch.py",
-    "gateway/transport/http_client.py",
+    "gateway/calls/http_client.py",
     "gateway/witnesses/client.py",
     "inference/backends/openai/server.py",
 }

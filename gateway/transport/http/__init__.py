@@ -1,0 +1,1 @@
+"""The protocol's REST form and OpenAI's, over HTTP/1.1."""

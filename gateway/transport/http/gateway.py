@@ -12,18 +12,17 @@ gRPC.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.interceptor import AuthInterceptor
+from gateway.calls.call import Call
+from gateway.calls.call_log import following
+from gateway.calls.compression import Body, unpacked
 from gateway.config.sections import GatewayLimits
 from gateway.services.inference import InferenceService
-from gateway.transport.call import Call
-from gateway.transport.call_log import following
-from gateway.transport.compression import Body, unpacked
-from gateway.transport.http.absence import DisconnectWatch
 from gateway.transport.http.answer import HttpAnswer, HttpStream, refused, said
 from gateway.transport.http.infer import HEADER_LENGTH
 from gateway.transport.http.openapi import document
@@ -32,6 +31,46 @@ from gateway.transport.http.peer import HttpContext
 from gateway.transport.http.routes import CHAT, OPENAI, OPENAPI, Route, find
 from inference.observability import tracing
 from sealgate.reasons import Reason, Refusal
+
+_LOOK_SECONDS = 0.1
+
+
+class DisconnectWatch:
+    """Looks after those who are watched, on a thread of its own. Safe for many threads."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self.watched: set[HttpContext] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="http-absence", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @contextmanager
+    def noticed(self, context: HttpContext) -> Iterator[None]:
+        """While the block runs, whoever wants to know is told when the caller goes."""
+        with self._mutex:
+            self.watched.add(context)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self.watched.remove(context)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            with self._mutex:
+                watched = [*self.watched]
+            for context in watched:
+                if not context.is_active():
+                    context.leave()
+
 
 _INFER = "ModelInfer"
 # What may take long, and is ended where its caller has gone.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
+from gateway.calls.call import Call
+from gateway.calls.compression import Body
 from gateway.services.inference import InferenceService
-from gateway.transport.call import Call
-from gateway.transport.compression import Body
 from gateway.transport.http.answer import EVENTS, HttpAnswer, HttpStream, openai_error, said
 from gateway.transport.http.chat import DONE, Chat, event, read_chat
 from gateway.transport.http.infer import read_request, write_response

@@ -93,7 +93,7 @@ class HttpContext:
         self._peer.cut()
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Have it called once the caller has gone (`gateway.transport.http.absence`); False where
+        """Have it called once the caller has gone (`gateway.transport.http.gateway`); False where
         they have already.
         """
         with self._mutex:

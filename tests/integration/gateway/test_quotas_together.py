@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.admission.quotas import QuotaLimiter, open_store
-from gateway.config.quotas import Quota, QuotaStore
+from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.oip.grpc_service_pb2 import ServerMetadataRequest
 from sealgate.reasons import Reason, Refusal
 from tests.support.house import House, refusal

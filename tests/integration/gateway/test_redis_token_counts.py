@@ -9,7 +9,7 @@ import pytest
 
 from gateway.admission.quota_redis import RedisTokens
 from gateway.admission.quotas import QuotaLimiter, open_store
-from gateway.config.quotas import Quota, QuotaStore
+from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
 from tests.support.redis_server import RedisServer
 

@@ -10,7 +10,7 @@ from redis import Redis
 from gateway.sessions.evidence import REMEMBERED
 from gateway.sessions.postgres_store import PostgresStore
 from gateway.sessions.redis_store import RedisStore
-from gateway.sessions.store import LONGEST_ROW, START
+from gateway.sessions.watch import LONGEST_ROW, START
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused
 from tests.support.postgres import PostgresServer

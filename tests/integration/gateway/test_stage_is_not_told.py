@@ -7,13 +7,14 @@ import pytest
 
 from gateway.app import now
 from gateway.auth.rights import Rights
+from gateway.calls.call import RecordedRefusal
+from gateway.config.optional_sections import FeatureSettings
 from gateway.pipeline.enforcement import Enforcement
 from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
 from gateway.screening.drift import DriftWatch
-from gateway.screening.features import FeatureKeeper, FeatureSettings
+from gateway.screening.features import FeatureKeeper
 from gateway.sessions.watch import SessionWatch
-from gateway.transport.call import RecordedRefusal
 from inference.engine.statistics import Duration
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason

@@ -12,7 +12,7 @@ from gateway.admission.quotas import QuotaLimiter
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.interceptor import AuthInterceptor
 from gateway.auth.method_rules import RULES
-from gateway.config.quotas import QuotaStore
+from gateway.config.optional_sections import QuotaStore
 from gateway.config.sections import GatewayLimits
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote.uploads import Uploader

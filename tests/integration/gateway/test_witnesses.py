@@ -10,7 +10,7 @@ import pytest
 
 from gateway.app import build
 from gateway.config.document import GatewayConfig
-from gateway.witnesses.client import WitnessSettings
+from gateway.config.optional_sections import WitnessSettings
 from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import submit
 from sealgate.reasons import Reason

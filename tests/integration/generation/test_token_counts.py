@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from gateway.admission.token_counts import MemoryTokens
-from gateway.config.quotas import Quota
+from gateway.config.optional_sections import Quota
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of
 from tests.support.chats import code, post, text_of

@@ -9,8 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.backends.engine_process import EngineProcess, build
-from gateway.observability.engine import EngineMetrics
-from gateway.observability.engine_families import ENGINE_FAMILIES
+from gateway.observability.engine import ENGINE_FAMILIES, EngineMetrics
 from inference.server.config import EngineConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, MetricsSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway.witnesses.client import WitnessSettings
+from gateway.config.optional_sections import WitnessSettings
 from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import submit
 from sealgate.cli.main import main

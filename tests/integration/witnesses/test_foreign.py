@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from demo.stage import free_ports
-from gateway.witnesses.client import WitnessSettings, WitnessUnreachable, post
+from gateway.config.optional_sections import WitnessSettings
+from gateway.witnesses.client import WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import Contradiction, submit
 from sealgate.trust.transparency.cosignature import cosignatures

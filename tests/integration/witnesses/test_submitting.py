@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.witnesses.client import WitnessSettings, WitnessUnreachable, post
+from gateway.config.optional_sections import WitnessSettings
+from gateway.witnesses.client import WitnessUnreachable, post
 from gateway.witnesses.cosignatures import CosignatureStore
 from gateway.witnesses.updates import Contradiction, WitnessUpdater, submit
 from sealgate.reasons import Reason

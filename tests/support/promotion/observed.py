@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.sync.snapshot import RegistrySnapshot
+from gateway.sync.registry_sync import RegistrySnapshot
 from inference.engine.admission import FileSource, VerifiedPointer, read_files
 from inference.engine.engine import Engine, TrustAnchor, UpdateResult
 from inference.engine.rollback_guard import RollbackGuardFile

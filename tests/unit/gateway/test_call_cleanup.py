@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gateway.transport.call import CallCleanup
+from gateway.calls.call import CallCleanup
 from gateway.transport.http.chat import read_chat
 from inference.llm.messages import AnswerPart
 from tests.support.paper_generator import Stream, call_on, generate

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from gateway.screening.features import FeatureKeeper, FeatureSettings
+from gateway.config.optional_sections import FeatureSettings
+from gateway.screening.features import FeatureKeeper
 from inference.screening.traffic import TrafficFolder
 from sealgate.settings import ConfigError
 

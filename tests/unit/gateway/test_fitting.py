@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits
-from gateway.doctor.fitting import (
+from gateway.doctor.commands import (
     Tier,
     engine_part,
     findings,

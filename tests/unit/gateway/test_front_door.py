@@ -12,9 +12,9 @@ from grpc_health.v1.health_pb2_grpc import HealthServicer
 from gateway.admission.quotas import QuotaLimiter
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.interceptor import AuthInterceptor
-from gateway.config.quotas import QuotaStore
+from gateway.calls.call import Call
+from gateway.config.optional_sections import QuotaStore
 from gateway.config.sections import GatewayLimits
-from gateway.transport.call import Call
 from sealgate.reasons import Reason, Refusal
 from sealgate.remote import reason_of
 

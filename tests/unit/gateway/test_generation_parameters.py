@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.transport.call import RecordedRefusal
+from gateway.calls.call import RecordedRefusal
 from inference.llm.messages import AnswerPart
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason

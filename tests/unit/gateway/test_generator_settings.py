@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.backends.router import open_generators
+from gateway.backends.backends import open_generators
 from gateway.config.engines import GeneratorSettings
 from inference.backends.openai.generator import OpenAiEngine
 from sealgate.settings import ConfigError

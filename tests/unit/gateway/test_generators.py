@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.backends.router import BackendRouter, open_generators
+from gateway.backends.backends import BackendRouter, open_generators
 from gateway.config.engines import GeneratorSettings
 from inference.llm.request import TERMS
 from sealgate.settings import ConfigError

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.pipeline.response_delay import KEPT, ResponseDelay
+from gateway.pipeline.enforcement import KEPT, ResponseDelay
 from inference.engine.result import InferenceResult
 from inference.engine.table import LiveVersion
 from inference.screening.detector import Verdict

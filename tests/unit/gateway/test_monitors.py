@@ -1,6 +1,6 @@
 """What of a version a monitor is shown: nothing that tells of thresholds."""
 
-from gateway.screening.monitors import shown
+from gateway.services.registry import shown
 from sealgate.trust.policy import Principal
 from sealgate.v1.registry_pb2 import Version
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.admission.quotas import QuotaLimiter
-from gateway.config.quotas import Quota, QuotaStore
+from gateway.config.optional_sections import Quota, QuotaStore
 from gateway.pipeline.generate import GenerationPipeline
 from gateway.screening.prompt_classifier import PromptClassifier
 from gateway.transport.http.chat import read_chat

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.recording.audit_record import actions_of
+from gateway.recording.recorder import actions_of
 from sealgate.reasons import Reason
 from sealgate.trust.policy.screening import ScreeningRules
 from sealgate.trust.receipts.answer_entry import ACTIONS, BY_CANARY, LABELS, TWO_STAGE

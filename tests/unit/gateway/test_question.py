@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.pipeline.params import InferenceParams, read_id, read_params
+from gateway.calls.params import InferenceParams, read_id, read_params
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, Refusal
 

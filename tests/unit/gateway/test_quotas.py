@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from limits.storage import MemoryStorage
 
 from gateway.admission.quotas import QuotaLimiter, open_store
-from gateway.config.quotas import Quota, QuotaStore
+from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Kind, Reason, Refusal
 from sealgate.remote.statuses import grpc_status
 from sealgate.settings import ConfigError

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.auth.fetch import Fetcher, by_discovery, check_address, from_url
+from gateway.auth.fetch import Fetcher, by_discovery, from_url
 from gateway.auth.remote_keys import RemoteKeys, Schedule
 from gateway.auth.tokens import Issuer, TokenVerifier
+from gateway.config.addresses import check_address
 from sealgate.reasons import Reason, Refusal
 from tests.support.issuer import AUDIENCE, ED25519, ISSUER, P256, jwk, jwks, serving, token
 from tests.support.people import refused

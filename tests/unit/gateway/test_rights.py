@@ -11,11 +11,11 @@ from grpc_health.v1 import health_pb2
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.method_rules import RULES
 from gateway.auth.rights import Rights
+from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.health import HealthService
 from gateway.services.inference import InferenceService
 from gateway.services.registry import RegistryService
-from gateway.transport.call import Call
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
 from sealgate.trust.policy import Right

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.pipeline.response_delay import KEPT
+from gateway.pipeline.enforcement import KEPT
 from sealgate.reasons import Refusal
 from sealgate.trust.policy.screening import ScreeningRules
 from tests.support.two_stage_desk import GOES_ON, GRAPH, PASSES, STAGED, Desk

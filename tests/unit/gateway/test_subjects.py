@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
+from gateway.recording.own_answers import SubjectErasure, erase_subject
 from gateway.recording.recorder import AuditRecord, AuditRecorder
-from gateway.recording.subjects import SubjectErasure, erase_subject
 from gateway.services.request_fields import once
 from registry.answers.answer_log import AnswerLog
 from registry.answers.subject_keys import SubjectKeys

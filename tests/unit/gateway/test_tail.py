@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.sync.log_follower import PAGE, LogFollower, Pages
+from gateway.services.event_streams import PAGE, LogFollower, Pages
 from registry.storage.changes import PollingChanges
 from sealgate.reasons import Reason, Refusal
 from tests.support.people import refused

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from gateway.admission.threads import Threads
+from gateway.admission.load_shedder import Threads
 
 
 def until(holds: Callable[[], bool]) -> None:

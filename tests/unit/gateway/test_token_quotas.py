@@ -10,7 +10,7 @@ from limits.storage import MemoryStorage, Storage
 
 from gateway.admission.quotas import QuotaLimiter
 from gateway.admission.token_counts import MemoryTokens, TokenReservation
-from gateway.config.quotas import Quota, QuotaStore
+from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 

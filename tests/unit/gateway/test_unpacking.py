@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from gateway.app import SERVICES
-from gateway.services.request_fields import only, parsed
-from gateway.transport.compression import encoding_of
+from gateway.calls.compression import encoding_of
+from gateway.calls.messages import only, parsed
 from sealgate.oip.grpc_service_pb2 import ModelReadyRequest
 from sealgate.reasons import Reason, Refusal
 

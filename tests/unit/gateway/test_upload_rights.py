@@ -9,9 +9,9 @@ import pytest
 from gateway.admission.stream_limiter import StreamLimiter
 from gateway.auth.method_rules import RULES
 from gateway.auth.rights import Rights
+from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
 from gateway.services.uploads import UploadService
-from gateway.transport.call import Call
 from registry.uploads.open_uploads import OpenUpload
 from sealgate.reasons import Reason, Refusal
 from sealgate.trust.policy import Right

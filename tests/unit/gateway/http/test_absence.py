@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.transport.call import CallCleanup
-from gateway.transport.http.absence import DisconnectWatch
+from gateway.calls.call import CallCleanup
+from gateway.transport.http.gateway import DisconnectWatch
 from gateway.transport.http.peer import HttpContext, Peer
 from tests.support.kitchen import until
 

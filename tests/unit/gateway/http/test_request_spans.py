@@ -10,11 +10,10 @@ import h11
 import pytest
 
 from gateway.admission.stream_limiter import StreamLimiter
+from gateway.calls.call import Call
 from gateway.config.sections import GatewayLimits
-from gateway.transport.call import Call
-from gateway.transport.http.absence import DisconnectWatch
-from gateway.transport.http.gateway import HttpGateway
-from gateway.transport.http.request import Request
+from gateway.transport.http.connection import Request
+from gateway.transport.http.gateway import DisconnectWatch, HttpGateway
 from inference.observability import tracing
 from inference.observability.tracing import ParentSpan
 from sealgate.reasons import Reason, Refusal

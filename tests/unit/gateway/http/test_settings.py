@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config.document import GatewayConfig
-from gateway.transport.http.settings import HttpSettings
+from gateway.config.optional_sections import HttpSettings
 from sealgate.settings import ConfigError
 from tests.unit.gateway.test_config import GOOD, read
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.observability import engine_families, families
+from gateway.observability import engine, families
 from gateway.observability.families import Family
 from gateway.observability.samples import faults
 from inference.engine.statistics import Duration, RunFault, Statistics
@@ -48,7 +48,7 @@ tests:
 """
 
 
-@pytest.mark.parametrize("family", [families.FAULTS, engine_families.FAULTS])
+@pytest.mark.parametrize("family", [families.FAULTS, engine.FAULTS])
 def test_every_fault_counter_starts_at_zero(family: Family) -> None:
     statistics = Statistics()
     statistics.happened(RunFault.RUN_ENDED)

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from gateway.sessions.bets import verdict_payoff
-from gateway.sessions.evidence import NORMAL, REMEMBERED, Session, normality
+from gateway.sessions.evidence import NORMAL, REMEMBERED, Session, normality, verdict_payoff
 from gateway.sessions.prints import Printer
 
 PRINTER = Printer(b"k" * 32, "digits")

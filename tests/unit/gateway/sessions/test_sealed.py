@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.sessions.sealed import SealedStore
-from gateway.sessions.store import START
+from gateway.sessions.watch import START
 from sealgate.reasons import Reason
 from tests.support.people import refused
 from tests.support.shared_sessions import SharedStore

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gateway.sessions.bets import verdict_payoff
-from gateway.sessions.evidence import Session
+from gateway.sessions.evidence import Session, verdict_payoff
 from gateway.sessions.prints import Printer
 from publishing.calibration.query_attacks import square
 from tests.support.house import DATA

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.config.sessions import SessionSettings
+from gateway.config.optional_sections import SessionSettings
 from gateway.sessions.prints import Printer
 from gateway.sessions.sealed import SealedStore, open_sessions
-from gateway.sessions.store import START, OwnStore
-from gateway.sessions.watch import _HEAD, SessionWatch, measured_alike
+from gateway.sessions.watch import _HEAD, START, OwnStore, SessionWatch, measured_alike
 from inference.engine.result import InferenceResult
 from inference.model.config import InputScaling
 from inference.screening.detector import Verdict

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends.remote import open_room
+from gateway.backends.backends import open_room
 from gateway.config.engines import EngineSettings
 from inference.backends.remote.endpoint import SocketEndpoint
 from inference.backends.remote.remote_engine import RemoteEngine

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import grpc
 
-from gateway.transport.call import Call
+from gateway.calls.call import Call
 from sealgate.reasons import Reason, Refusal
 
 # What zlib calls the two forms: with gzip's header, and with its own, which HTTP calls deflate.

@@ -1,21 +1,71 @@
-"""Two kinds of versions, each run where its kind is run: graphs, and language models."""
+"""Where versions run, by the configuration: here, in engines of other processes, in a foreign
+server; language models in their own process.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from gateway.backends.remote import open_room
-from gateway.config.engines import GeneratorSettings
+from gateway.config.document import GatewayConfig
+from gateway.config.engines import EngineSettings, GeneratorSettings
+from inference.backends.local import LocalLoader
+from inference.backends.oip.loader import OipLoader, open_foreign
 from inference.backends.openai.generator import OpenAiEngine
+from inference.backends.remote.endpoint import Endpoint, SocketEndpoint, TlsEndpoint
 from inference.backends.remote.engine_pool import EnginePool
 from inference.backends.remote.generator import RemoteGeneratorEngine
+from inference.backends.remote.remote_engine import RemoteEngine
+from inference.batching.limits import OperatorBounds
 from inference.engine.admission import FileSource, Source, VerifiedPointer
-from inference.engine.engine import ServableVersion, UntrustedSnapshot, VersionLoader
+from inference.engine.engine import (
+    Engine,
+    ServableVersion,
+    TrustAnchor,
+    UntrustedSnapshot,
+    VersionLoader,
+)
+from inference.engine.rollback_guard import RollbackGuardFile
 from inference.engine.trust_state import Place
 from inference.llm.request import is_generator
-from sealgate.reasons import Refusal
+from inference.runtime.cpu import CpuSettings
+from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import PublicKey
 from sealgate.trust.statements import Manifest, Pointer, PointerBundle
+
+
+def open_rooms(engines: Sequence[EngineSettings]) -> EnginePool | None:
+    """The rooms of other processes, if there are any. Raises: ConfigError."""
+    rooms = [room for room in map(open_room, engines) if room is not None]
+    return EnginePool(rooms) if rooms else None
+
+
+def open_room(settings: EngineSettings, *, costs: bool = True) -> RemoteEngine | None:
+    """The room of another process. It may be away for now, but not open to others. `costs`: see
+    `RemoteEngine`.
+
+    Raises: ConfigError.
+    """
+    door = _door(settings)
+    if door is None:
+        return None
+    try:
+        door.check()
+    except Refusal as refusal:
+        if refusal.reason is not Reason.ENGINE_UNAVAILABLE:
+            raise ConfigError(f"{refusal.reason.name}: [engine] {refusal.detail}") from refusal
+    return RemoteEngine(door, settings.name, costs=costs)
+
+
+def _door(settings: EngineSettings) -> Endpoint | None:
+    if settings.socket is not None:
+        return SocketEndpoint(settings.socket)
+    files = settings.certificate, settings.client_certificate, settings.client_key
+    certificate, own, key = files
+    if certificate is None or own is None or key is None:
+        return None
+    return TlsEndpoint(settings.address, certificate, own, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +152,37 @@ def open_generators(settings: GeneratorSettings) -> RemoteGeneratorEngine | Open
     except ConfigError as error:
         raise ConfigError(str(error).replace("[engine]", "[generator]")) from error
     return RemoteGeneratorEngine(room) if room is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The engine, and what is shown the registry's state before it: None where that is nothing."""
+
+    engine: Engine
+    shown: BackendRouter | EnginePool | None
+    foreign: OipLoader | None
+
+    @classmethod
+    def open(
+        cls,
+        config: GatewayConfig,
+        roots: Mapping[str, PublicKey],
+        clock: Callable[[], datetime],
+    ) -> "Backends":
+        """Raises: ConfigError."""
+        rooms = open_rooms(config.all_engines)
+        cpu = CpuSettings.detect(config.runtime.threads_per_run)
+        bounds = OperatorBounds(config.batching)
+        foreign = open_foreign(config.foreign_engine, cpu, bounds)
+        loader = rooms or foreign or LocalLoader(cpu, bounds, config.runtime)
+        generators = open_generators(config.generator)
+        by_kind = BackendRouter(loader, rooms, generators) if generators is not None else None
+        anchor = TrustAnchor(roots, config.trust.threshold)
+        seen = RollbackGuardFile.open(config.trust.seen)
+        return cls(Engine(anchor, seen, clock, by_kind or loader), by_kind or rooms, foreign)
+
+    def close(self) -> None:
+        """Part from the other processes."""
+        for elsewhere in (self.shown, self.foreign):
+            if elsewhere is not None:
+                elsewhere.close()

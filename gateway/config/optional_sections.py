@@ -1,0 +1,177 @@
+"""The settings of quotas: the sections `[[quotas]]` and `[quota_store]`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sealgate.reasons import Refusal
+from sealgate.settings import ConfigError, is_loopback
+from sealgate.trust.transparency.cosignature import WitnessKey
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSettings:
+    """`folder`: where features are kept; without it they are not. `days`: for how long.
+    `rows_a_day`: how many of each version at most.
+    """
+
+    folder: Path | None = None
+    days: int = 30
+    rows_a_day: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.days < 1 or self.rows_a_day < 1:
+            raise ConfigError("[features] days and rows_a_day must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessSettings:
+    """`url`: where the witness is; `key`: its verifier key (C2SP, of type 0x04). `authority` (PEM)
+    is trusted instead of the system's authorities.
+
+    What contradicts our log is always alarmed; where the witness is `advisory`, the log goes on all
+    the same.
+    """
+
+    url: str
+    key: str
+    authority: Path | None = None
+    advisory: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            WitnessKey.from_vkey(self.key)
+        except Refusal as refusal:
+            raise ConfigError(f"[witnesses] key = {self.key!r}: {refusal.detail}") from None
+        try:
+            parts = urlsplit(self.url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            raise ConfigError(f"[witnesses] url = {self.url!r} is not an address") from None
+        plain = self.url.isascii() and self.url.isprintable() and " " not in self.url
+        near = parts.scheme == "http" and is_loopback(f"{host}:{port or 80}")
+        extra = parts.username or parts.password or parts.query or parts.fragment
+        if not (plain and host and not extra and (near or parts.scheme == "https")):
+            raise ConfigError(
+                f"[witnesses] url = {self.url!r} is neither https nor on this machine"
+            )
+
+    @property
+    def witness(self) -> WitnessKey:
+        return WitnessKey.from_vkey(self.key)
+
+
+_RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour)")
+_TOKENS = re.compile(r"[1-9][0-9]{0,11}/(minute|hour|day)")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much one principal may ask, or each one with a role: `rate` (such as "100/second"; also
+    minute, hour), `concurrent` calls on this gateway, `daily` calls, `tokens` of language models.
+    Whatever is left out is free.
+    """
+
+    principal: str = ""
+    """Whose quota it is, unless `role` says it."""
+    role: str = ""
+    """Of which role they are who have it, each their own."""
+    rate: str = ""
+    concurrent: int = 0
+    daily: int = 0
+    tokens: str = ""
+    """Tokens of prompts and answers together, such as "200000/hour"; also minute, day. As many as
+    an answer may have are set aside when it begins, and those that it does not get given back.
+    """
+
+    def __post_init__(self) -> None:
+        if bool(self.principal) == bool(self.role):
+            raise ConfigError("[quotas] each names either a principal or a role")
+        if not (self.rate or self.concurrent or self.daily or self.tokens):
+            raise ConfigError("[quotas] each sets rate, concurrent, daily or tokens")
+        if self.rate and not _RATE.fullmatch(self.rate):
+            raise ConfigError(f'[quotas] rate = {self.rate!r} is not like "100/second"')
+        if self.tokens and not _TOKENS.fullmatch(self.tokens):
+            raise ConfigError(f'[quotas] tokens = {self.tokens!r} is not like "200000/hour"')
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaStore:
+    """Where rates and daily quotas are counted: with `redis://…` or `postgresql://…` gateways count
+    together; by default each counts for itself, and afresh when it starts.
+    """
+
+    url: str = "memory://"
+    """The store, whose clock ends windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """With `redis://…` or `postgresql://…` gateways see a caller's session together; by default
+    each sees its own part, and forgets it when it ends. `key`: a private file of 32 random bytes
+    or more, the same on all of them, which fingerprints are made with. `kept_seconds`: how long a
+    fingerprint is kept in a shared place.
+    """
+
+    url: str = "memory://"
+    """The shared place, or this process's memory."""
+    key: Path | None = None
+    kept_seconds: int = 86400
+
+    def __post_init__(self) -> None:
+        scheme = self.url.partition("://")[0]
+        if scheme not in ("memory", "redis", "rediss", "redis+unix", "postgresql"):
+            # The rest may hold a password.
+            raise ConfigError(
+                f"[sessions] url cannot begin with {scheme!r}; use memory://, redis:// or "
+                "postgresql://user@host/database"
+            )
+        if scheme != "memory" and self.key is None:
+            raise ConfigError("[sessions] key is needed where gateways share sessions")
+        if self.kept_seconds < 1:
+            raise ConfigError("[sessions] kept_seconds must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Addresses, `host:port`; without one nothing listens."""
+
+    tls: str = ""
+    """With TLS. Where `[tls]` has a `client_authority`, callers are asked for a certificate; those
+    with a token or an API key need none.
+    """
+    insecure: str = ""
+    """Without TLS, on this machine alone."""
+
+    def __post_init__(self) -> None:
+        for address in filter(None, (self.tls, self.insecure)):
+            host, port = place(address)
+            if not (host and port.isascii() and port.isdecimal() and int(port) < 1 << 16):
+                raise ConfigError(f"[http] {address!r} is not of the form host:port")
+        if self.insecure and not is_loopback(self.insecure):
+            raise ConfigError(
+                f"[http] insecure = {self.insecure!r} would serve without TLS beyond this "
+                "machine; move the address to tls (with [tls] certificate and key), or "
+                "use 127.0.0.1"
+            )
+
+    def check(self, pair: bool, certificates: bool, bearers: bool) -> None:
+        """Holds the addresses against what else is configured: the server's certificate and key,
+        an authority for certificates, and whoever vouches for bearer credentials.
+
+        Raises: ConfigError.
+        """
+        if self.tls and not pair:
+            raise ConfigError("[tls] certificate and key are needed for [http] tls")
+        if (self.insecure and not bearers) or (self.tls and not (bearers or certificates)):
+            raise ConfigError(
+                "[[tokens]] is empty and [api_keys] has no mac_key, so nobody could authenticate "
+                "on [http]"
+            )
+
+
+def place(address: str) -> tuple[str, str]:
+    """Host, without the brackets of IPv6, and port."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), port
