@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from registry.audit.trail import RegistryExcerpt as Shown
-from sealgate.audit.entries import ProvedEntry, RegistryExcerpt, prove
+from sealgate.audit.entries import LogExcerpt, ProvedEntry, prove
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import verify_freshness
 from sealgate.trust.transparency import open_checkpoint
@@ -14,14 +14,14 @@ from tests.support.bureau import Bureau
 MINUTE = timedelta(minutes=1)
 
 
-def opened(bureau: Bureau, shown: Shown) -> RegistryExcerpt:
+def opened(bureau: Bureau, shown: Shown) -> LogExcerpt:
     """What a client makes of an excerpt: everything is checked."""
     checkpoint = open_checkpoint(shown.note, bureau.policy.registry_log)
     freshness = verify_freshness(Envelope.decode(shown.freshness), bureau.policy, bureau.now)
     for entry in shown.entries:
         prove(entry.leaf, entry.index, entry.hashes, checkpoint)
     entries = tuple(ProvedEntry.read(e.index, e.leaf, e.documents) for e in shown.entries)
-    return RegistryExcerpt(checkpoint, freshness, entries)
+    return LogExcerpt(checkpoint, freshness, entries)
 
 
 def without(shown: Shown, drop: Callable[[ProvedEntry], bool]) -> Shown:

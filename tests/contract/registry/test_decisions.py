@@ -10,7 +10,7 @@ from registry.audit.trail import Proven
 from registry.audit.trail import RegistryExcerpt as Shown
 from registry.state.records import VersionRecord
 from sealgate.audit.decision import HOLDS, DecisionStep, Examination
-from sealgate.audit.entries import RegistryExcerpt
+from sealgate.audit.entries import LogExcerpt
 from sealgate.audit.reader import OpenedEntry
 from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.receipts import Receipt
@@ -51,9 +51,7 @@ def findings(
         def anchor(self, proved: Checkpoint, index: int) -> str:
             return f"an anchor covers entry {index} of {proved.origin}"
 
-        def decision(
-            self, model: str, digest: str, number: int, allowance: str = ""
-        ) -> RegistryExcerpt:
+        def decision(self, model: str, digest: str, number: int, allowance: str = "") -> LogExcerpt:
             trail = bureau.registry.audit_trail
             return opened(bureau, change(trail.decision(model, digest, number, allowance)))
 
