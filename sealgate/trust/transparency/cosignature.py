@@ -6,7 +6,6 @@ then an Ed25519 signature over `cosignature/v1`, the time, and the checkpoint's 
 """
 
 import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -19,7 +18,6 @@ from sealgate.trust.transparency import note
 _TYPE = b"\x04"
 _TIME_BYTES = 8
 _SIGNATURE_BYTES = 64
-_HINT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +31,20 @@ class WitnessKey:
     @classmethod
     def of(cls, name: str, key: PublicKey) -> Self:
         """Raises Refusal(DOCUMENT_MALFORMED) for a name or key that a note cannot have."""
-        note.check_name(name)
         if key.scheme != ED25519:
             raise fields.malformed("witnesses sign with Ed25519 keys")
-        data = name.encode("utf-8") + b"\n" + _TYPE + key.raw
-        return cls(name, key, hashlib.sha256(data).digest()[:_HINT_BYTES])
+        return cls(name, key, note.key_hint(name, _TYPE, key.raw))
 
     @classmethod
     def from_vkey(cls, text: str) -> Self:
         """Read `name+hint+key`, of type 0x04. Raises Refusal(DOCUMENT_MALFORMED)."""
-        name, _, encoded = (*fields.text(text).split("+", 2), "", "")[:3]
-        data = fields.unbase64(encoded)
-        if data[:1] != _TYPE:
-            raise fields.malformed("not the verifier key of an Ed25519 witness (type 0x04)")
-        key = cls.of(name, PublicKey.from_raw(data[1:]))
-        if key.vkey != text:
-            raise fields.malformed("a verifier key whose hint is not its own")
-        return key
+        name, raw = note.read_vkey(text, _TYPE)
+        return cls.of(name, PublicKey.from_raw(raw))
 
     @property
     def vkey(self) -> str:
         """The verifier key text (C2SP)."""
-        encoded = base64.b64encode(_TYPE + self.key.raw).decode("ascii")
-        return f"{self.name}+{self.hint.hex()}+{encoded}"
+        return note.write_vkey(self.name, _TYPE, self.key.raw)
 
 
 @dataclass(frozen=True, slots=True)

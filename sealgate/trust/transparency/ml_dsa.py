@@ -7,7 +7,6 @@ note as before. What is signed is a `cosigned_message`, not the note's text: the
 """
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -78,7 +77,7 @@ class MlDsaKey:
 
     def line(self, origin: str, message: bytes) -> str:
         """The note's line that signs a `cosigned_message` under the log's name."""
-        data = _hint(origin, self.raw) + _NO_TIME + self._key.sign(message)
+        data = note.key_hint(origin, _TYPE, self.raw) + _NO_TIME + self._key.sign(message)
         return f"\u2014 {origin} {base64.b64encode(data).decode('ascii')}\n"
 
 
@@ -107,18 +106,17 @@ class Cosigner:
     @classmethod
     def from_vkey(cls, text: str) -> Self:
         """Read `name+hint+key`. Raises Refusal(DOCUMENT_MALFORMED)."""
-        name, _, encoded = (*fields.text(text).split("+", 2), "", "")[:3]
-        data = fields.unbase64(encoded)
-        if data[:1] != _TYPE or len(data) != 1 + _KEY_BYTES or vkey(name, data[1:]) != text:
+        name, raw = note.read_vkey(text, _TYPE)
+        if len(raw) != _KEY_BYTES:
             raise fields.malformed("not a verifier key of ML-DSA-44")
-        return cls(name, data[1:])
+        return cls(name, raw)
 
     def check(self, signed: str, message: bytes) -> None:
         """Check that a note has this key's line over a `cosigned_message`.
 
         Raises Refusal(SIGNATURE_INVALID).
         """
-        hint = _hint(self.name, self.raw)
+        hint = note.key_hint(self.name, _TYPE, self.raw)
         for name, found, data in map(note.read_line, note.split(signed)[1]):
             if (name, found) == (self.name, hint) and data.startswith(_NO_TIME):
                 try:
@@ -150,9 +148,4 @@ class LogCosigners:
 
 def vkey(name: str, raw: bytes) -> str:
     """Return the verifier key text of a public key under a name."""
-    return f"{name}+{_hint(name, raw).hex()}+{base64.b64encode(_TYPE + raw).decode('ascii')}"
-
-
-def _hint(name: str, raw: bytes) -> bytes:
-    note.check_name(name)
-    return hashlib.sha256(name.encode("utf-8") + b"\n" + _TYPE + raw).digest()[:4]
+    return note.write_vkey(name, _TYPE, raw)

@@ -34,14 +34,8 @@ class Verifier:
     @classmethod
     def from_vkey(cls, text: str) -> Self:
         """Read `name+hint+key`, split at the first two `+`. Raises Refusal(DOCUMENT_MALFORMED)."""
-        name, hint, encoded = (*fields.text(text).split("+", 2), "", "")[:3]
-        data = fields.unbase64(encoded)
-        if data[:1] != _ED25519:
-            raise fields.malformed("a verifier key that is not Ed25519")
-        key = PublicKey.from_raw(data[1:])
-        if vkey(name, key) != text:
-            raise fields.malformed("a verifier key whose hint is not its own")
-        return cls(name, key, bytes.fromhex(hint))
+        name, raw = read_vkey(text, _ED25519)
+        return cls(name, PublicKey.from_raw(raw), key_hint(name, _ED25519, raw))
 
 
 def vkey(name: str, key: PublicKey) -> str:
@@ -49,14 +43,42 @@ def vkey(name: str, key: PublicKey) -> str:
 
     Raises Refusal(DOCUMENT_MALFORMED) for a name with blanks or `+`, or for another kind of key.
     """
-    encoded = base64.b64encode(_ED25519 + _raw(key)).decode("ascii")
-    return f"{name}+{_hint(name, key).hex()}+{encoded}"
+    return write_vkey(name, _ED25519, _raw(key))
+
+
+def read_vkey(text: object, kind: bytes) -> tuple[str, bytes]:
+    """Return the name and the raw key of a verifier key, `name+hint+base64(kind, key)`.
+
+    `kind` is the byte of C2SP signed-note that says how the key signs. Raises
+    Refusal(DOCUMENT_MALFORMED) for a key of another kind, and for a hint that is not the key's.
+    """
+    name, _, encoded = (*fields.text(text).split("+", 2), "", "")[:3]
+    data = fields.unbase64(encoded)
+    if data[:1] != kind:
+        raise fields.malformed(f"not a verifier key of signature type 0x{kind.hex()}")
+    if write_vkey(name, kind, data[1:]) != text:
+        raise fields.malformed("a verifier key whose hint is not its own")
+    return name, data[1:]
+
+
+def write_vkey(name: str, kind: bytes, raw: bytes) -> str:
+    """Return what `read_vkey` reads. Raises Refusal(DOCUMENT_MALFORMED) for a name that a note
+    cannot have.
+    """
+    encoded = base64.b64encode(kind + raw).decode("ascii")
+    return f"{name}+{key_hint(name, kind, raw).hex()}+{encoded}"
+
+
+def key_hint(name: str, kind: bytes, raw: bytes) -> bytes:
+    """Return the four bytes that stand for a name and its key in a note's signature line."""
+    check_name(name)
+    return hashlib.sha256(name.encode("utf-8") + b"\n" + kind + raw).digest()[:4]
 
 
 def sign_note(text: str, name: str, signer: Signer) -> str:
     """Return the note: `text`, which must end in a newline, signed under `name`."""
     _check_text(text)
-    hint = _hint(name, signer.public)
+    hint = key_hint(name, _ED25519, _raw(signer.public))
     signature = base64.b64encode(hint + signer.sign(text.encode("utf-8"))).decode("ascii")
     return f"{text}\n\u2014 {name} {signature}\n"
 
@@ -114,11 +136,6 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise fields.malformed("a note's name is empty or has characters that a name must not")
     return name
-
-
-def _hint(name: str, key: PublicKey) -> bytes:
-    check_name(name)
-    return hashlib.sha256(name.encode("utf-8") + b"\n" + _ED25519 + _raw(key)).digest()[:4]
 
 
 def _raw(key: PublicKey) -> bytes:
