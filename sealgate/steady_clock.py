@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sealgate.trust.statements.verification import CLOCK_SKEW
+from sealgate.trust.times import CLOCK_SKEW
 
 _log = logging.getLogger(__name__)
 

@@ -14,11 +14,9 @@ from inference.engine.trust_state import Place
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from sealgate.reasons import Reason, Refusal
-from sealgate.trust.policy import Policy
+from sealgate.trust.policy import DEFAULT_ALIAS, Policy
 from sealgate.trust.policy.shares import SHADOW
 from sealgate.trust.statements import PointerBundle
-
-DEFAULT_ALIAS = "production"
 
 
 class ServableVersion(Protocol):

@@ -19,8 +19,7 @@ from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 from sealgate.trust.statements import Freshness, sign_statement
-from sealgate.trust.statements.verification import CLOCK_SKEW
-from sealgate.trust.times import format_time, parse_time
+from sealgate.trust.times import CLOCK_SKEW, format_time, parse_time
 
 _SLOT = 1
 

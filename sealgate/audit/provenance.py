@@ -24,8 +24,7 @@ from sealgate.trust.statements import (
     open_statement,
     verify_pointer,
 )
-from sealgate.trust.statements.verification import CLOCK_SKEW
-from sealgate.trust.times import parse_time
+from sealgate.trust.times import CLOCK_SKEW, parse_time
 
 
 class Provenance:

@@ -1,9 +1,11 @@
-"""What commands that list have in common: a filter, and how many at most."""
+"""Options that several commands share: `--alias`, and `--filter` and `--limit` of lists."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from sealgate.trust.policy import DEFAULT_ALIAS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,5 +23,5 @@ def list_options(command: F) -> F:
 
 
 alias_option = click.option(
-    "--alias", default="production", show_default=True, help="Which pointer is meant."
+    "--alias", default=DEFAULT_ALIAS, show_default=True, help="Which pointer is meant."
 )

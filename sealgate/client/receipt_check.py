@@ -16,7 +16,7 @@ That the log only grew, and that the entry is this call's alone, the witness see
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
 
 from sealgate.client.consistency import SeenCheckpoint
@@ -27,12 +27,10 @@ from sealgate.trust.keys import PublicKey
 from sealgate.trust.policy import Policy, open_policy_history
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
-from sealgate.trust.times import parse_micros
+from sealgate.trust.times import CLOCK_SKEW, parse_micros
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 ANSWERED = "answered"
-
-_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ def check_receipt(
         raise Refusal(Reason.POLICY_INVALID, "a receipt under a policy outside the chain")
     # 5.
     recorded = parse_micros(found["time"])
-    if not expected.since - _CLOCKS_DIFFER <= recorded <= expected.until + _CLOCKS_DIFFER:
+    if not expected.since - CLOCK_SKEW <= recorded <= expected.until + CLOCK_SKEW:
         raise _mismatch("time")
     note = receipt.proof.checkpoint_note
     return (

@@ -1,9 +1,12 @@
 """Times as text: RFC 3339 in UTC, to the second in documents, to the microsecond in answers."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sealgate.reasons import Reason, Refusal
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far the clocks of two machines may be apart."""
 
 _SECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _MICROS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)

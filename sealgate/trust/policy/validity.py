@@ -15,11 +15,9 @@ from sealgate.reasons import Reason, Refusal
 from sealgate.trust import fields
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.policy.principals import invalid
-from sealgate.trust.times import parse_time
+from sealgate.trust.times import CLOCK_SKEW, parse_time
 
 LONGEST = timedelta(days=30)
-# How far the clock of whoever issued a policy may run ahead of ours.
-_CLOCK_SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def check_begun(issued: str, now: datetime) -> None:
     No clock is believed that is behind a signed time, so such a policy would end every shorter
     statement at once, and for good.
     """
-    if parse_time(issued) > now + _CLOCK_SKEW:
+    if parse_time(issued) > now + CLOCK_SKEW:
         raise invalid(f"it is issued at {issued}, which is to come")
 
 

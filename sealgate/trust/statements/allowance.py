@@ -18,15 +18,13 @@ from sealgate.trust.policy import Policy
 from sealgate.trust.policy.screening import StepUpRule
 from sealgate.trust.statements import base as form
 from sealgate.trust.statements.base import Check, Statement
-from sealgate.trust.times import parse_time
+from sealgate.trust.times import CLOCK_SKEW, parse_time
 
 NONCE_BYTES = 16
 ALLOWED = "allowed"
 """The outcome of an entry of the answer log that says, in the place of its output, which allowance
 let the caller's next entry pass.
 """
-# How far the clock of the machine that signs may run ahead of ours.
-_CLOCK_SKEW = timedelta(minutes=5)
 
 
 def _nonce(value: Any) -> str:
@@ -109,6 +107,6 @@ def open_allowance(
     # 4.
     issued, expires = parse_time(allowance.issued), parse_time(allowance.expires)
     longest = timedelta(seconds=step_up.seconds)
-    if not issued - _CLOCK_SKEW <= now < expires or expires - issued > longest:
+    if not issued - CLOCK_SKEW <= now < expires or expires - issued > longest:
         raise Refusal(Reason.ALLOWANCE_EXPIRED, f"{allowance.issued} to {allowance.expires}")
     return allowance

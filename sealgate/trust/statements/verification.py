@@ -25,29 +25,9 @@ from sealgate.trust.statements.types import (
     PointerBundle,
     Proposal,
 )
-from sealgate.trust.times import parse_time
+from sealgate.trust.times import CLOCK_SKEW, parse_time
 
-_CONTEXT = "sealgate/revoked-of-model/v1"
-
-
-def revoked_model(model: str, digest: str) -> str:
-    """Name the version of `digest` under `model` alone."""
-    return sha256(f"{_CONTEXT}\n{model}\n{digest}".encode())
-
-
-def revocation_names(model: str, digest: str) -> tuple[str, str]:
-    """Every name under which a model's version may have been revoked."""
-    return digest, revoked_model(model, digest)
-
-
-def is_revoked(revoked: Collection[str], model: str, digest: str) -> bool:
-    """Say whether a model's version is among what was revoked."""
-    return any(name in revoked for name in revocation_names(model, digest))
-
-
-# How far the clock of the machine that signs may run ahead of ours.
-CLOCK_SKEW = timedelta(minutes=5)
-
+_REVOKED_CONTEXT = "sealgate/revoked-of-model/v1"
 _S = TypeVar("_S", bound=Statement)
 
 
@@ -294,3 +274,23 @@ def check_covered(pointer: Pointer, freshness: Freshness) -> None:
 
 def _keyids(envelope: Envelope) -> list[str]:
     return [keyid for keyid, _ in envelope.signatures]
+
+
+def revoked_model(model: str, digest: str) -> str:
+    """Return the name by which a revocation names a version under `model` alone.
+
+    It is the SHA-256 of a text with the model's name and the version's digest. A revocation of the
+    version under every model names its digest. The two can't be mistaken for each other: a
+    manifest begins with `{`, this text does not.
+    """
+    return sha256(f"{_REVOKED_CONTEXT}\n{model}\n{digest}".encode())
+
+
+def revocation_names(model: str, digest: str) -> tuple[str, str]:
+    """Return every name under which a model's version may have been revoked."""
+    return digest, revoked_model(model, digest)
+
+
+def is_revoked(revoked: Collection[str], model: str, digest: str) -> bool:
+    """Say whether a model's version is among what was revoked."""
+    return any(name in revoked for name in revocation_names(model, digest))

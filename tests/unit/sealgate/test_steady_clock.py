@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.steady_clock import PATIENCE, SteadyClock
-from sealgate.trust.statements.verification import CLOCK_SKEW
+from sealgate.trust.times import CLOCK_SKEW
 
 START = datetime(2026, 11, 26, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
