@@ -65,8 +65,23 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/explanation/architecture.md"])
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
 def test_each_path_that_is_named_exists(page: str) -> None:
     named = _PATH.findall((ROOT / page).read_text())
     assert len(named) > 5
     assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
+def test_the_packages_that_the_readme_names_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    named = [
+        ROOT / folder / package
+        for folder, contents in re.findall(r"^\| `(\w+)/` \| (.*) \|$", text, re.MULTILINE)
+        for package in re.findall(r"`(\w+)`", contents)
+    ]
+    assert len(named) > 30
+    assert [path for path in named if not path.is_dir()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
