@@ -1,4 +1,4 @@
-"""The registry: its use cases, put together over one database, one log and one artifact store.
+"""The registry's use cases, composed over one database, one log and one artifact store.
 
 The gateway passes in who is calling, authenticated, with roles checked. Signatures and the
 separation of duties are checked here again, from the signed documents alone.

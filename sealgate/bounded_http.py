@@ -1,4 +1,4 @@
-"""An HTTP server for small things: short patience, few connections at once."""
+"""A small HTTP server with short timeouts and few simultaneous connections."""
 
 import socket
 import threading

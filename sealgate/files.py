@@ -1,6 +1,4 @@
-"""Reading regular files alone, and replacing one as a whole, durably: after a crash there is the
-old one or the new one.
-"""
+"""Reads regular files only, and replaces files durably and atomically."""
 
 import errno
 import os

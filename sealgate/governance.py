@@ -1,4 +1,4 @@
-"""The people's side of a promotion: what publishers, approvers and admins sign, on their machines.
+"""What publishers, approvers and admins sign for a promotion, on their own machines.
 
 Nothing that the registry says is believed unchecked: the policy is followed from the pinned root
 keys, and an approver's machine hashes the version's files itself before it signs.

@@ -1,4 +1,4 @@
-"""The digest of a request's parameters, which its entry in the answer log commits to.
+"""The digest of a request's parameters, which its log entry commits to.
 
 It covers every parameter of the protocol's request, by name, type and value, and the names of the
 outputs that the request asks for: whatever may change the answer beside model, version, `id` and

@@ -1,4 +1,4 @@
-"""Texts of no one's, which every model that takes texts is asked.
+"""Fixed texts that every text model is tested with; they contain no personal data.
 
 Golden answers hold the tokens of each, so that a library which cuts texts another way than the
 publisher's did is found out when the version is loaded; and what the model makes of them, so that

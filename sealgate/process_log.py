@@ -1,4 +1,4 @@
-"""A process's own log: lines for people, or one JSON object a line for programs.
+"""The log lines that a process writes: text for people, or one JSON object a line.
 
 It tells what the program did and what went wrong with it. No input, no answer and no credential
 gets there; whatever a caller has written comes bounded, and as characters that can be printed.

@@ -1,4 +1,4 @@
-"""Reading a strict TOML configuration into dataclasses, one for each section.
+"""Reads strict TOML configuration into dataclasses, one for each section.
 
 A name that is missing, unknown or of another type is an error that says what to change.
 Relative paths start at the file's own folder.

@@ -1,4 +1,4 @@
-"""A registered version whose signature was checked, and its files, each hashed as it comes.
+"""A registered version whose signature was verified, and its files, each checked by its digest.
 
 Whoever uses it needs to trust the root keys alone: the registry's word counts for nothing.
 """

@@ -1,4 +1,4 @@
-"""Opening the private key that a setting names: a PEM file, or a key in a PKCS#11 token."""
+"""Opens the private key that a setting names: a PEM file or a key in a PKCS#11 token."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The time of day for a process that runs on: a wall clock that jumps is not believed at once.
+"""A clock for long-running processes that does not follow sudden jumps of the system's time.
 
 What is signed says when, and whoever has seen it believes nothing older: a statement of freshness
 that was signed while a clock was wrong by days would have all that follows it, until those days

@@ -1,4 +1,4 @@
-"""Tensors on the wire of the Open Inference Protocol, read strictly and written plainly.
+"""Reads and writes tensors of the Open Inference Protocol, strictly.
 
 Raw contents are little-endian, row-major and unpadded; BYTES elements carry a uint32 length each.
 BF16 has no numpy type: it is the high half of a float32 and is handed on as float32.

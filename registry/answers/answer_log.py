@@ -1,4 +1,4 @@
-"""An answer log: what a gateway answered or refused, in a file or schema of its own.
+"""The answer log: the record of answered and refused requests of one gateway.
 
 A group of answers is one transaction, one signature and one durable write. Beside each leaf,
 which holds commitments alone, the log keeps what they commit to, so that an auditor can be shown

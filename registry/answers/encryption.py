@@ -1,4 +1,4 @@
-"""Encryption of openings, each under a key that derives from its subject's key.
+"""Encrypts openings of entries, each under a key derived from its subject's key.
 
 Destroying a subject's key closes its entries for good, in every backup of the answer log too.
 

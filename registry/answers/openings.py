@@ -1,4 +1,4 @@
-"""Looking through what an answer log's entries commit to, by its index or entry by entry.
+"""Searches opened entries of an answer log, by its index or one by one.
 
 What is found is proved by its receipt. That nothing else matched is the database's word: whoever
 edited an opening can hide its entry from a search, though not from one who has every entry opened.

@@ -1,4 +1,4 @@
-"""Encryption of openings that release 0.1 kept in plain text, before a gateway answers.
+"""Encrypts openings that release 0.1 stored as plain text.
 
 1. In blocks, each one transaction: openings whose subject has a key are encrypted and indexed, all
    of the block's plain ones are deleted.

@@ -1,4 +1,4 @@
-"""The index of an answer log: which entries of a day have a value, by keyed tags.
+"""The index of an answer log: entries of a day by keyed tags of their values.
 
 A row lists the entries of one group (at most 256) that share a value: `first` is the group's first
 entry, each byte of `offsets` an entry's distance from it. So entries that are committed together

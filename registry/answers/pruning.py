@@ -1,4 +1,4 @@
-"""Removing old entries of an answer log: leaves, openings and index go, every hash of them stays.
+"""Removes old entries of an answer log but keeps every hash of its tree.
 
 So all checkpoints, proofs of inclusion and of consistency are as before. It can end anywhere: what
 is left is a log whose first tiles are pruned, and whoever begins again goes on from there.

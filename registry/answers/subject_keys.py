@@ -1,4 +1,4 @@
-"""The keys of those whom records are about, apart from the log.
+"""The keys of the subjects of records, stored apart from the log so that they can be destroyed.
 
 An entry's salts derive from its subject's key, and so does the key that encrypts what the entry
 commits to. Destroying the subject's key erases both, in backups of the log too, while the log still

@@ -1,4 +1,4 @@
-"""`sealgate audit rebuild`: the registry replayed from its log, beside the database."""
+"""`sealgate audit rebuild`: replays the registry's log and compares it with the database."""
 
 import itertools
 from contextlib import closing

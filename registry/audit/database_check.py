@@ -1,4 +1,4 @@
-"""Looking at a database and its log without changing either."""
+"""Read-only checks of a database and its log."""
 
 import shutil
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Erasures of subjects, told in the registry's log without their names.
+"""Erasures of subjects and prunings of old answers, recorded in the registry's log without names.
 
 Each entry says how many entries of the answer log the erasure closes, so that an auditor can tell
 them from openings that somebody deleted. Entries of releases before that say nothing of it.

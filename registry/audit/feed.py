@@ -1,4 +1,4 @@
-"""What the registry's log tells those who follow it: its changes, each with the record it made.
+"""The stream of changes in the registry's log, each with the record that it made.
 
 Both are read from tables that are only ever added to, so what was told of an entry once is told of
 it always. A record says how things stood with its entry, not how they stand now.

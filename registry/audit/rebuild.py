@@ -1,4 +1,4 @@
-"""The registry replayed from its log and compared with the database, row by row.
+"""Replays the registry's log and compares the result with the database, row by row.
 
 For who has to say what somebody with full SQL access did. The log decides: its newest checkpoint is
 signed, and each leaf that leads to that root tells one row, column by column (`replay`).

@@ -1,4 +1,4 @@
-"""Whether the registry's state and its log tell the same story, row by row and byte by byte.
+"""Compares the registry's tables with its log, row by row and byte by byte.
 
 Each row of state must be the one that its entry was made from, and each entry of the log must
 have its row. Whoever edits, adds or deletes rows without the log's key is found out; so is a

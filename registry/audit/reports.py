@@ -1,4 +1,4 @@
-"""Anchors: checkpoints of the answer logs, kept in the registry's log.
+"""What gateways and engines report to the registry's log: anchors, engine counts, refusal counts.
 
 An answer log that was anchored cannot be cut short or rewritten unnoticed, even by whoever holds
 its key and its file. The newest anchor is the log's, not the table's.

@@ -1,4 +1,4 @@
-"""What auditors are shown of the registry: entries of its log with proofs and documents.
+"""Entries of the registry's log with proofs and documents, for auditors.
 
 Nothing here is to be believed by whoever gets it: an entry is proved by its log, a document by the
 digest that its entry names.

@@ -1,4 +1,4 @@
-"""API keys: who holds which, until when, and which were revoked. What they are, nobody keeps.
+"""API keys: their holders, expiry and revocation; only a digest of a key is stored.
 
 The registry has a keyed digest of each key, made by the gateway that issued it. A key's roles are
 those that the policy gives to its holder. Which keys are valid is for the log to say

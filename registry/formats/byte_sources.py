@@ -1,4 +1,4 @@
-"""Bytes that are read in pieces, so that a large file is checked without being held in memory."""
+"""Bytes that are read in pieces, so that large files need no memory."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Has versions' files checked, by one worker at a time, in a short queue.
+"""A short queue of file checks, run by one sandboxed worker at a time.
 
 No byte of a file is parsed in this process. A worker has little memory and time, and lets others
 go first, so a publisher's hostile file takes nothing from those who are answered. Where the system

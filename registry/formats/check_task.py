@@ -1,4 +1,4 @@
-"""Checks a version's files in a worker, which no file can take more from than the worker has.
+"""The task of a sandboxed worker that checks a version's files.
 
 A manifest's signature is checked before; so the files are a publisher's, and hostile at worst. The
 worker's reply is whether each file is whole (VERSION_ALTERED), of an accepted format

@@ -1,4 +1,4 @@
-"""What a version's files may be: ONNX, safetensors and JSON, by their names and by their content.
+"""Checks that a version's files are ONNX, safetensors or JSON, by name and content.
 
 Nothing is ever unpickled, unpacked or executed here. An ONNX file must hold all its data itself:
 models that pointed at other files have been used to read what they should not.

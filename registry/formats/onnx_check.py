@@ -1,4 +1,4 @@
-"""Checks that a file is an ONNX model that holds all its data, by its fields alone.
+"""Checks that an ONNX file contains all its data, by reading its protobuf fields.
 
 No message is built, so a model of any size is checked in a few megabytes.
 """

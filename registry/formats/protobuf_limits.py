@@ -1,4 +1,4 @@
-"""Walks the fields of a protobuf message without building it, within bounds.
+"""Reads the fields of a protobuf message within bounds, without building the message.
 
 An empty message within another takes two bytes on the wire and a hundred times as many in memory,
 and a packed number one byte on the wire and eight in memory. So a file's size says little about

@@ -1,4 +1,4 @@
-"""Filters of lists: a strict part of AIP-160.
+"""Filter expressions of lists: a strict subset of AIP-160.
 
 ShadowComparisons of fields with values, joined by AND, by OR, which binds closer, by NOT or `-`,
 and by parentheses. A value is a word or a quoted string. `field:*` asks whether the field is there.

@@ -1,4 +1,4 @@
-"""Pages of lists (AIP-158), by key and not by number, so that a list may grow meanwhile.
+"""Pages of lists (AIP-158), continued by key, so that a list may grow meanwhile.
 
 Each list runs along one position that never changes: the log entry of each record. A page token
 names the last position that was given, and a digest of what was asked; it keeps no state here and

@@ -1,4 +1,4 @@
-"""Which rows of a log's own tables were edited, where checking them as a whole would only refuse.
+"""Finds edited rows in a log's tables.
 
 Leaves and level 0 of the tiles say the same twice, and a signed checkpoint says which of them is
 right: whichever leads to its root.

@@ -1,4 +1,4 @@
-"""Reading what a log was when it was written last, and checking it, before anything is added."""
+"""Loads the state of a stored log and checks it before anything is appended."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Reading a log: entries, proofs, and the check of the whole.
+"""Reads a log: entries, proofs, and verification of the whole.
 
 A reader needs no key of the log's and fences nobody; each call sees one state of the database.
 """

@@ -1,4 +1,4 @@
-"""Reading a log's rows within somebody's transaction."""
+"""Reads rows of a log within an open transaction."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

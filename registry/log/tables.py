@@ -1,4 +1,4 @@
-"""The tables of one tile log. Leaves, full tiles and checkpoints are only ever added."""
+"""The tables of a log; entries, full tiles and checkpoints are append-only."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The writer of a tile log: appends leaves and signs the tree that results.
+"""The writer of a log: appends entries and signs the new tree.
 
 The log keeps its right edge (a `Frontier`) in memory. An append writes leaves, tiles and a signed
 checkpoint in the caller's transaction; only when that is committed does the caller `settle` it,

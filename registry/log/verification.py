@@ -1,4 +1,4 @@
-"""Recomputing a log from its leaves, against everything that is stored beside them."""
+"""Recomputes a log from its entries and compares it with everything stored about it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Evidence as it comes with a version: signed by its maker, about these bytes and no others."""
+"""Evidence of a version, signed by its maker: registered with the version or attached later."""
 
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Models, and the commitments to watermark keys that come before their versions."""
+"""Models, and commitments to watermark keys that precede their versions."""
 
 from contextlib import suppress
 from typing import Any

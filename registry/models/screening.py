@@ -1,4 +1,4 @@
-"""Versions whose clean traffic is no longer like the rows that their screening was calibrated on.
+"""Allowances that were used, and versions whose screening guarantee drift has ended.
 
 The bound on false alarms holds while it is; so here it is withdrawn, in the log, for good: what
 comes back is a new version, calibrated anew. Which bounds are withdrawn is for the log to say.

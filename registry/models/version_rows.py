@@ -1,4 +1,4 @@
-"""Rows of versions: finding one, and what it says. Use cases that name a version ask here."""
+"""Reads rows of versions."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Versions: registering one, and reading what was registered."""
+"""Registers versions and reads what was registered."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress

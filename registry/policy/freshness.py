@@ -1,4 +1,4 @@
-"""The freshness statement: an online key's word on which pointers and revocations are the newest.
+"""The freshness statement, in which an online key confirms the newest pointers and revocations.
 
 It is signed again in the transaction of every move, revocation and policy, and from time to time
 without one. The key signs only what goes forward from its last statement, so that an edited

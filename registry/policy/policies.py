@@ -1,4 +1,4 @@
-"""The chain of policies, followed from root keys that the operator pinned in configuration.
+"""The chain of policies, followed from the root keys that the operator configured.
 
 What the database holds is followed anew whenever it differs from what was followed last; it is
 never believed.

@@ -1,4 +1,4 @@
-"""Moving an alias: promotions that people approved, and rollbacks to what was live before."""
+"""Moves aliases: approved promotions, and rollbacks to the previous version."""
 
 from contextlib import suppress
 from typing import Any

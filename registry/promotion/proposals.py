@@ -1,4 +1,4 @@
-"""Proposals to promote a version, and the approvals that people sign on their own machines."""
+"""Proposals to promote a version, and their signed approvals."""
 
 from contextlib import suppress
 from datetime import datetime

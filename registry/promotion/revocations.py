@@ -1,4 +1,4 @@
-"""Revoking a version: an admin's signed word that it must never answer again."""
+"""Revocations: an admin's signed statement that a version must not answer any more."""
 
 from contextlib import suppress
 

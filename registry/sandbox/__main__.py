@@ -1,4 +1,4 @@
-"""The worker's side: `python -m registry.sandbox TASK LIMITS UNSAFE`.
+"""The worker's process: `python -m registry.sandbox TASK LIMITS UNSAFE`.
 
 1. Bound this process, and take its files away.
 2. Import the task with all that it needs: trusted code, nothing of the model.

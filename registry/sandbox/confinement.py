@@ -1,4 +1,4 @@
-"""Shutting a worker in: it gives up, for good, all that running a model does not need.
+"""Confines a worker: removes, permanently, every right that its task does not need.
 
 That is done in two steps, and both come before a byte of the model is read: files first, since
 namespaces and Landlock hold for one thread and those that it starts, and onnxruntime starts one

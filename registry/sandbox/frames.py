@@ -1,4 +1,4 @@
-"""What a worker says: frames of a kind (one byte), a length (eight bytes, big-endian), and bytes.
+"""The frames in which a worker replies: kind (one byte), length (eight bytes, big-endian), bytes.
 
 A worker may have been taken over by what it runs, so frames are plain bytes with a bound, and
 whoever reads one checks what is in it. Nothing is ever unpickled.

@@ -1,4 +1,4 @@
-"""A Landlock ruleset for a worker: what it may read, where it may write, and nothing else.
+"""A Landlock ruleset: which files a worker may read and write.
 
 Linux `Documentation/userspace-api/landlock.rst`; it needs no privilege, and holds for the superuser
 too. Each newer version of the interface can forbid more: what the kernel offers is used.

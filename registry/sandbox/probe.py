@@ -1,4 +1,4 @@
-"""What this system denies a worker of its confinement, found by starting one."""
+"""Finds which confinement this system lacks, by starting a worker."""
 
 from collections.abc import Callable
 

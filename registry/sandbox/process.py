@@ -1,4 +1,4 @@
-"""Starting a worker, and hearing it out: the side of whoever starts one.
+"""Starts a worker and reads its reply.
 
 A worker is a program of its own (never a fork, whose memory would hold our keys), with a clean
 environment, a folder for scratch files, its request as standard input and its frames as standard

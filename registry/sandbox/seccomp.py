@@ -1,4 +1,4 @@
-"""A seccomp filter for a worker: no network, no new processes, nothing to do with other ones.
+"""A seccomp filter for a worker: no network, no new processes, no access to other processes.
 
 It is a program of classic BPF (Linux `Documentation/userspace-api/seccomp_filter.rst`). It needs no
 privilege, and works in containers: a filter is only ever added to what stands already. Calls are

@@ -1,4 +1,4 @@
-"""The system calls that a worker is refused, by number, on the machines that we know.
+"""Numbers of the system calls that a worker is denied, for each supported machine.
 
 Numbers: Linux `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h`
 (which aarch64 uses). A column is None where the machine has no such call.

@@ -1,4 +1,4 @@
-"""A worker's own view of the file system: what it may read, its scratch folder, and nothing else.
+"""A worker's own mount namespace: readable files and a scratch folder, nothing else.
 
 Landlock refuses to open other files, but `stat` still tells their names, sizes and times. In a
 mount namespace of its own, a worker has no path to them at all. See mount_namespaces(7).

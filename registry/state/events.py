@@ -1,4 +1,4 @@
-"""The entries of the registry's log: one for each change of state, made from the row it made.
+"""The entries of the registry's log: one for each change of state.
 
 An entry is canonical JSON: type, event, time, principal, subject, body. It follows from its row
 alone, so that rows and entries can be compared byte for byte. What is large stands in it by its

@@ -1,4 +1,4 @@
-"""What the registry's log tells of the state that gateways act on, kept in memory.
+"""The state that gateways act on, read from the registry's log and kept in memory.
 
 Whoever has the database can edit its tables; nobody can edit the log without the log's key. So
 API keys, used allowances, withdrawn bounds, anchors, policies, pointers and revocations are taken

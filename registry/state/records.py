@@ -1,4 +1,4 @@
-"""What the registry tells about itself: plain records, read in one view.
+"""Plain records of models, versions, proposals and pointers, and their etags.
 
 Times are text (RFC 3339, seconds, UTC). `entry` is the index of the record's entry in the
 registry's log. Envelopes, manifests, signatures and bundles are the bytes that were signed.

@@ -1,4 +1,4 @@
-"""The rows that the registry's log tells of, column by column.
+"""Turns entries of the registry's log into the table rows that they describe.
 
 An entry says of each column of its row what it holds, or, where that is large, its digest. So the
 tables can be made again as far as an auditor needs: to see in which place they differ.

@@ -1,4 +1,4 @@
-"""Changes that happen once, however often a caller sends the same request (AIP-155).
+"""Idempotent changes: a repeated request (AIP-155) is carried out once.
 
 What was done under a request's id is kept with the change, in its transaction, by the first entry
 that it made in the log; the answer is read from there again. It is no part of the record: whoever

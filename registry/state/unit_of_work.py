@@ -1,4 +1,4 @@
-"""One change of state: a transaction that holds its rows and their entries in the log.
+"""A change of state: one transaction with its rows and their log entries.
 
 A unit of work rolls back unless it is committed. Its rows are added through `add`, which makes
 the entry too, so that neither can be without the other. Before the commit all of it is read back:

@@ -1,4 +1,4 @@
-"""The artifact store in a bucket of an S3-compatible service, through obstore.
+"""An artifact store in an S3-compatible bucket, through obstore.
 
 A stream is checked in a nameless file of this machine before any of it is sent, and the service
 shows an object only when it is whole. An object that is there is written again rather than left:

@@ -1,4 +1,4 @@
-"""The artifact store as a folder of files that are named by the digest of their bytes.
+"""An artifact store in a folder, with files named by the digest of their bytes.
 
 Only a digest's hexadecimal digits reach the file system. A file appears under its name only when
 it is whole and on the disk.

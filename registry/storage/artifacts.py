@@ -1,4 +1,4 @@
-"""The artifact store: files by the digest of their bytes, and what every such store must do.
+"""The interface of artifact stores, which hold files by the digest of their bytes.
 
 No name is ever made from one that a caller gave: a digest is checked for its form first. A file
 appears under its name only when it is whole, and what is read is hashed again, so the bytes that

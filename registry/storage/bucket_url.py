@@ -1,4 +1,4 @@
-"""Where an S3-compatible store is: `s3://bucket/prefix`, with its endpoint and region.
+"""The URL of an S3-compatible store: `s3://bucket/prefix`, with endpoint and region.
 
 No secret has a place in it. Credentials come from the environment, as the library finds them.
 """

@@ -1,4 +1,4 @@
-"""When to look at a database again because somebody may have committed.
+"""Signals that another process may have committed to a database.
 
 `Changes` says when; what is new there the caller finds out from a token or from the tables. So a
 notice too many costs one look, and a notice lost costs time, never truth.

@@ -1,4 +1,4 @@
-"""The database: one engine, short transactions, and one place where its errors become refusals.
+"""A database connection: short transactions, and conversion of database errors.
 
 On either database there is one writer at a time, who begins by keeping others out, and a reader
 sees one consistent state; see `sqlite` and `postgres` for how.

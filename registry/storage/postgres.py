@@ -1,4 +1,4 @@
-"""PostgreSQL: how its connections are set up, and how one hears of commits by LISTEN.
+"""Connections to PostgreSQL, with timeouts, and notices of commits by LISTEN.
 
 Tables live in a schema of their own: `schema` in the URL's query, or else the name of the family
 (`registry`, `answers`, `subjects`), so that one URL serves all three. A writer first takes its

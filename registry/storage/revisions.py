@@ -1,4 +1,4 @@
-"""Bringing a database's tables to their newest revision, with Alembic, inside one transaction.
+"""Migrates a database to the newest Alembic revision in one transaction.
 
 There are three families of tables: `registry`; `answers` for an answer log's own; `subjects`.
 """

@@ -1,4 +1,4 @@
-"""SQLite: how its files are made and its connections set up.
+"""SQLite: creates its files and sets up its connections.
 
 WAL mode with `synchronous=FULL`, so a commit that returned survives a power cut, and readers never
 wait for the writer. Writers begin with `BEGIN IMMEDIATE`: a transaction that starts as a reader

@@ -1,4 +1,4 @@
-"""Removing the files that no version names, while uploads go on.
+"""Removes files that no version names, while uploads continue.
 
 Two things keep every file that somebody needs:
 

@@ -1,4 +1,4 @@
-"""Resumable uploads: a version's files come in parallel, each from where it stands.
+"""Resumable uploads: files arrive in parallel, each continued where it stopped.
 
 An upload belongs to its principal. What has come of a file lies in the spool; as soon as a file
 is whole it is put into the artifact store, which hashes it from its first byte to its last. An

@@ -1,4 +1,4 @@
-"""The spool: a folder of this machine in which the files of open uploads grow.
+"""The local folder in which files of open uploads are collected.
 
 Each upload has a folder named by its random id, with what it is for in `upload.json` (whose time
 is that of the last activity), and for each file of its manifest, by number, the bytes that have

@@ -1,4 +1,4 @@
-"""What the registry's log tells of the answer logs: anchors, prunings, erasures, and policies."""
+"""What the registry's log records about the answer logs: anchors, prunings and erasures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What was live at a time, from entries of the registry's log that prove it.
+"""Which version of each model was live at a given time, proved by entries of the registry's log.
 
 What stops a server from leaving out a later move: sequences have no gap, so the last move up to the
 time is shown together with the next one, which came after the time, or is the one that the

@@ -1,4 +1,4 @@
-"""An auditor's checks of the logs: everything is recomputed here, from entries to signed root.
+"""An auditor's checks of a log: entries are read and the tree is recomputed up to its signed root.
 
 Only the root keys are trusted. The policy that they sign names the logs and their keys.
 """

@@ -1,4 +1,4 @@
-"""How far a key, a version or a threshold reaches: what rests on it, and which answers do.
+"""The blast radius of a key, version or threshold: the documents and answers that depend on it.
 
 What is signed is found in the whole of the registry's log, so nothing of it can be left out. Of the
 answer logs, whose leaves hold commitments alone, `BlastRadius.touches` says which opened entries

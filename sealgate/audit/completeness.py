@@ -1,4 +1,4 @@
-"""Whether all that an engine of its own says it ran stands in the answer logs.
+"""Compares what a separate engine signed that it ran with what the answer logs recorded.
 
 An engine signs how many requests of each version it has run since its process began, and the
 registry's log keeps what it signed. A request that it counted and that no entry is about left the

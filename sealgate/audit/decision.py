@@ -1,4 +1,4 @@
-"""From one answer to exact bytes: each step verified here, from the pinned root keys.
+"""Traces one answer back to the exact bytes of its model, with every step verified locally.
 
 A step that does not hold is told with its reason, and those that rest on it are not taken.
 """

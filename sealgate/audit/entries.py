@@ -1,6 +1,4 @@
-"""Entries of the registry's log as an auditor gets them: proved, and their documents held to the
-digests by which they are named.
-"""
+"""Entries of the registry's log with inclusion proofs and documents, verified for an auditor."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
-"""What one answer rests on: its version, pointer, approvals and evidence, as the registry's log
-shows them.
+"""The provenance of one answer: its version, pointer, approvals and evidence.
 
 The numbers are those of the steps of `sealgate.audit.decision`.
 """

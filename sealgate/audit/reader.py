@@ -1,4 +1,4 @@
-"""Reading audit data over the wire; whatever comes back is verified before it is handed on."""
+"""Reads audit data from a gateway and verifies it before returning it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What screening found of a request, and why its answer left as it did, told to an auditor.
+"""Explains the screening verdict of a recorded request and what the policy made of it.
 
 Verdict, caller and policy are the receipt's; what a verdict leads to for that caller follows from
 the policy. What followed from anything else stands in an entry of its own before the answer's: the

@@ -1,4 +1,4 @@
-"""The tree of a log, recomputed from its entries and held against all that was signed of it."""
+"""Recomputes a log's tree from its entries and compares it with what was signed of it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The whole record of an installation, verified: every log that a policy ever named.
+"""Verifies the whole record of an installation: every log that any of its policies named.
 
 What was not shown is told as such, for nobody can say of it that it is intact.
 """

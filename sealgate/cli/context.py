@@ -1,4 +1,4 @@
-"""Who is using the command line: the profile that `--as` names, and a connection made with it."""
+"""What commands need: the profile of `--as`, a connection to the gateway, and its policies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""How a failure looks on the command line: its reason, one sentence, and never a traceback."""
+"""Errors on the command line: the reason and one sentence, without a traceback."""
 
 import errno
 from typing import Any

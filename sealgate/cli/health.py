@@ -1,4 +1,4 @@
-"""`sealgate health`: whether a gateway answers as it should, asked as its callers ask."""
+"""`sealgate health`: checks a gateway as one of its callers."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""`sealgate infer`: one question to a model from the command line, with its receipt."""
+"""`sealgate infer`: sends one request to a model and shows the answer with its receipt."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`sealgate key`: making a signing key, and what a policy needs to know of one."""
+"""`sealgate key`: creates signing keys and shows their public parts."""
 
 from pathlib import Path
 

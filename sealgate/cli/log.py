@@ -1,4 +1,4 @@
-"""`sealgate log`: the logs as static files, for any web server."""
+"""`sealgate log`: exports logs as static files for any web server."""
 
 import time
 from contextlib import suppress

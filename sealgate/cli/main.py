@@ -1,4 +1,6 @@
-"""The `sealgate` command. Its commands join by entry point, each from the package that has what it
+"""The `sealgate` command, which loads its subcommands from entry points.
+
+Its commands join by entry point, each from the package that has what it
 needs, so the base install shows them all and says which extra brings those it cannot run.
 """
 

@@ -1,4 +1,4 @@
-"""What a person asks a model: rows of numbers from a file, or texts."""
+"""Reads a model's input from the command line: rows of numbers from a file, or texts."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the command line prints: tables for people, JSON for programs."""
+"""Output of the command line: tables for people, JSON for programs."""
 
 import getpass
 import json

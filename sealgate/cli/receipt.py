@@ -1,4 +1,4 @@
-"""`sealgate receipt`: an answer's proof, checked with no network."""
+"""`sealgate receipt`: verifies receipts offline."""
 
 from pathlib import Path
 

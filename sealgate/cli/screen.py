@@ -1,4 +1,4 @@
-"""`sealgate screen`: what a second person allows, and what screening finds on their data."""
+"""`sealgate screen`: screening of one's own data, and allowances for withheld requests."""
 
 import secrets
 from datetime import UTC, datetime, timedelta

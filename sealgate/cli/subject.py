@@ -1,4 +1,4 @@
-"""`sealgate subject`: those whom records are about."""
+"""`sealgate subject`: erases the records about a person."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""`sealgate witness`: a small witness, to be run by somebody else than the gateway's operator."""
+"""`sealgate witness`: runs a witness, which should be in other hands than the gateway."""
 
 import signal
 import sqlite3

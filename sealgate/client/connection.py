@@ -1,4 +1,4 @@
-"""`sealgate.connect` and `sealgate.connect_aio`: where a client's parts are put together."""
+"""`sealgate.connect` and `sealgate.connect_aio`: build a client from its options."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

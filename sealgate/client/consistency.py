@@ -1,4 +1,4 @@
-"""Every client a witness: each checkpoint must be consistent with the last one seen of its log.
+"""Checks that each log only grows, by comparing every checkpoint with the last one seen.
 
 Rules of trust: a checkpoint comes here only once the log's own key is known to have signed it.
 The larger of two that are consistent becomes the last one seen; whatever is consistent with that

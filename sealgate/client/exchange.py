@@ -1,4 +1,4 @@
-"""The path of a question on the caller's side, top to bottom, without the I/O.
+"""One request from question to verified answer, as steps without I/O.
 
 1. reach the policy from the pinned root keys, anew every few minutes;
 2. note how large each log is known to be;

@@ -1,4 +1,4 @@
-"""What a receipt must prove to the caller whose call it came with. No I/O.
+"""Checks that a receipt belongs to the call that it came with.
 
 1. It has the form of a receipt (DOCUMENT_MALFORMED), and its log, which the policy names, holds
    the entry; see `verify_receipt`.

@@ -1,4 +1,4 @@
-"""One question as numpy arrays, and its answer as numpy arrays."""
+"""A request and its answer as numpy arrays."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

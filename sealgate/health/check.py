@@ -1,4 +1,4 @@
-"""One check of a gateway from its callers' side: all is asked as any other caller asks it."""
+"""A health check of a gateway, made with the calls that any caller makes."""
 
 import ssl
 from collections.abc import Callable, Iterable, Iterator

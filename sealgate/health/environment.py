@@ -1,4 +1,4 @@
-"""What else tells of a gateway's health: gRPC's health service, freshness, policy, certificates."""
+"""Checks around the models: gRPC's health service, freshness, policy and certificates."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""What a check found, in words for people and in numbers for programs."""
+"""Results of health checks: text for people, and metrics in Prometheus' text format."""
 
 import os
 from collections.abc import Mapping, Sequence

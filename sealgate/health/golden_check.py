@@ -1,4 +1,4 @@
-"""Sends a version's golden inputs through the front door, as a client, and compares the answers.
+"""Sends a version's golden inputs through the gateway and compares the answers.
 
 What is expected comes from the version's own signed files. The registry hands them out, and is not
 believed: the manifest's signature is checked from the pinned root keys, every file is hashed, and

@@ -1,4 +1,4 @@
-"""A version's golden inputs and answers as a caller sends and hears them.
+"""A version's golden inputs and expected answers, as a client sends and receives them.
 
 They are read from two of its files, `model.json` and `golden.safetensors`, whose bytes have been
 held against the signed manifest. The format of the second is simple enough to be read without the

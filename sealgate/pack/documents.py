@@ -1,4 +1,4 @@
-"""The signed documents of a pack, each the one that the log recorded, and signed by whom it names.
+"""The signed documents of a pack, each checked against the log and its signer.
 
 The entries of the registry's log say what there must be; whatever comes with one is taken by its
 digest alone.

@@ -1,4 +1,4 @@
-"""The auditor's pack: one folder that other people's programs check, with none of ours.
+"""Writes the auditor's pack: a folder that programs other than Sealgate can check.
 
 Everything is checked while it is fetched, from the pinned root keys on: whoever exports trusts the
 gateway no more than whoever gets the pack. What is in it, its README says.

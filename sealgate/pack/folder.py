@@ -1,4 +1,4 @@
-"""A folder that is there whole or not at all, with the digests of its files beside them."""
+"""Writes a folder completely or not at all, with the digests of its files."""
 
 import hashlib
 import os

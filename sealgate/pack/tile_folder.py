@@ -1,4 +1,4 @@
-"""A log as static files (C2SP tlog-tiles), which any web server can serve.
+"""Writes a log as static files (C2SP tlog-tiles) for any web server.
 
     checkpoint                            the signed note
     tile/<level>/<index>[.p/<width>]      hashes

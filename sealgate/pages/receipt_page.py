@@ -1,4 +1,4 @@
-"""The page that checks a receipt in a browser: one file with no network, made of `pages/`.
+"""Builds the page that checks a receipt in a browser: one file, no network.
 
 The page loads nothing and sends nothing: its Content-Security-Policy allows its own style and
 scripts, by their hashes, and nothing else.

@@ -1,4 +1,4 @@
-"""When a refused call is made again: only where it is safe, a bounded number of times, jittered."""
+"""Calls that repeat safely: retries with backoff, request ids, paged lists, followed streams."""
 
 import itertools
 import math

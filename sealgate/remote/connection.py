@@ -1,4 +1,4 @@
-"""A connection to a gateway: TLS, a credential, and the reasons that come back."""
+"""A gRPC channel to a gateway: TLS, the caller's credential, and the errors that come back."""
 
 import re
 import tomllib

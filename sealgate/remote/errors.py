@@ -1,4 +1,4 @@
-"""What a call that did not succeed comes to: one refusal, with all that the gateway said of it."""
+"""The errors of a failed call, with everything that the gateway said about it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

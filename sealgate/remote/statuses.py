@@ -1,4 +1,4 @@
-"""From a refusal to what a gRPC client sees: one status for each kind, one reason, no free text."""
+"""The gRPC status of each error: code, reason and metadata, and no free text."""
 
 import math
 from dataclasses import dataclass

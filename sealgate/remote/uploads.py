@@ -1,4 +1,4 @@
-"""Uploading a version's files: in parallel, and going on where they stand after every break.
+"""Uploads a version's files in parallel, and resumes after broken connections.
 
 An upload is found again by its files alone, so whoever is interrupted just uploads them again.
 """

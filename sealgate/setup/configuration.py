@@ -1,4 +1,4 @@
-"""What an installation writes for its gateway: `gateway.toml`."""
+"""The configuration files that a new installation gets: `gateway.toml` and `engine.toml`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Makes a new installation in a folder of its own: keys, certificates, first policy, configuration.
+"""Creates a new installation in a folder: keys, certificates, first policy, configuration.
 
 One folder stands for several machines here, so that a first day needs only one: `roots/` belongs
 offline, each folder of `people/` on that person's machine, the rest on the gateway's.

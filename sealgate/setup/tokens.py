@@ -1,4 +1,4 @@
-"""A token issuer for a single installation: ES256 JWTs and the key set that verifies them.
+"""A token issuer for one installation: ES256 JWTs and the key set that verifies them.
 
 A company points the gateway at its own issuer instead; this one lets a first day begin without it.
 """

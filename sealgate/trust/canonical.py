@@ -1,4 +1,4 @@
-"""Canonical JSON (RFC 8785), the one form in which Sealgate writes and accepts a document.
+"""Canonical JSON (RFC 8785) and SHA-256 digests of it: the form of every signed document.
 
 Numbers follow the RFC: an integral float is written without its point and reads back as an int,
 and integers end at 2**53 - 1.

@@ -1,4 +1,4 @@
-"""DSSE envelopes (Dead Simple Signing Envelope 1.0.2): a typed payload and who signed it.
+"""DSSE envelopes (Dead Simple Signing Envelope 1.0.2): a typed payload with its signatures.
 
 The signature covers the type as well as the payload, so a document signed as one thing cannot
 be shown as another. A threshold counts distinct keys, never signatures.

@@ -1,4 +1,4 @@
-"""Reading the fields of a decoded JSON document, strictly.
+"""Strict reading of fields of a decoded JSON document, and the form of names.
 
 Each function returns its argument with a type, or raises Refusal(DOCUMENT_MALFORMED).
 """

@@ -1,4 +1,4 @@
-"""Times as text: RFC 3339 in UTC, to the second in documents, to the microsecond in answers."""
+"""Times as text (RFC 3339, UTC): seconds in documents, microseconds in answers."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The body of a witness's `add-checkpoint` (C2SP tlog-witness).
+"""The body of an `add-checkpoint` request (C2SP tlog-witness).
 
 old <size>
 <base64 hash>        the consistency proof, at most 63 lines

@@ -1,4 +1,4 @@
-"""A witness's HTTP server: one path, small bodies, short patience, few connections at once."""
+"""The HTTP server of a witness, and its configuration file."""
 
 import logging
 import ssl

@@ -1,4 +1,4 @@
-"""A witness: it cosigns checkpoints of the logs it knows, each of which extends the one before.
+"""A witness: it cosigns a checkpoint only if that extends the one before.
 
 What it cosigned last is on the disk before the cosignature leaves, and is exchanged only for what
 extends it. So after a crash, with two requests at once, or with two processes on one file, it never

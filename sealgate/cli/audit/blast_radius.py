@@ -1,4 +1,4 @@
-"""`sealgate audit blast-radius` and `readers`: what something touches, and who read audit data."""
+"""`sealgate audit blast-radius` and `sealgate audit readers`."""
 
 import json
 import re

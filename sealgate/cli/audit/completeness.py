@@ -1,4 +1,4 @@
-"""`sealgate audit completeness`: what engines signed that they ran, against what was recorded."""
+"""`sealgate audit completeness`: compares engines' signed counts with what was recorded."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""`sealgate audit as-of` and `decision`: what was live then, and what an answer rests on."""
+"""`sealgate audit as-of` and `sealgate audit decision`."""
 
 import time
 from datetime import UTC, datetime

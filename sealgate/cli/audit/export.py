@@ -1,4 +1,4 @@
-"""`sealgate audit export`: the auditor's pack."""
+"""`sealgate audit export`: writes the auditor's pack."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`sealgate audit`: the logs checked from end to end, and single entries shown."""
+"""`sealgate audit` and its commands for checking logs and showing single entries."""
 
 import json
 from contextlib import suppress

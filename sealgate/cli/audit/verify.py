@@ -1,4 +1,4 @@
-"""`sealgate audit verify`: every log that a policy ever named, checked from end to end."""
+"""`sealgate audit verify`: verifies every log that any policy named."""
 
 import time
 from collections.abc import Sequence

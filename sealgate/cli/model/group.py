@@ -1,4 +1,4 @@
-"""`sealgate model`: versions, and the moves of an alias."""
+"""`sealgate model`: lists versions and moves aliases."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`sealgate model propose`, `proposals` and `approve`: what is put to people, and what they say."""
+"""`sealgate model propose`, `proposals` and `approve`."""
 
 from collections.abc import Iterator
 from datetime import timedelta

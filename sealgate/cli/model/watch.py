@@ -1,4 +1,4 @@
-"""`sealgate model watch`: what happens in the registry, as it happens."""
+"""`sealgate model watch`: follows changes of the registry."""
 
 from contextlib import suppress
 from typing import Any

@@ -1,4 +1,4 @@
-"""`sealgate policy draft`, `sign`, `accept` and `fetch`: how a policy follows the one in force."""
+"""`sealgate policy fetch`, `draft`, `sign` and `accept`: how a new policy comes into force."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""`sealgate policy`: what the signed policy says, whether a new one is sound, and why it allows.
+"""`sealgate policy`: shows, checks and explains policies.
 
 What it says in full is shown by `policy_show`; how a new one is made and accepted is in
 `policy_change`.

@@ -1,4 +1,4 @@
-"""`sealgate policy show`: all that the policy in force says, section by section."""
+"""`sealgate policy show`: prints the policy in force, section by section."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

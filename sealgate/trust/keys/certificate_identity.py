@@ -1,4 +1,4 @@
-"""The identity that a client certificate proves, read from its DER in one way everywhere.
+"""The identity in a client certificate, read from its DER encoding.
 
 A TLS library's own view of the names is never used: some cut a name at its first NUL byte. Nothing
 is normalised. A name that a reader could take for another is refused:

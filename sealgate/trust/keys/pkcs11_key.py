@@ -1,4 +1,4 @@
-"""Private keys that stay in a PKCS#11 token. The extra `pkcs11` brings what this needs.
+"""Private keys that stay in a PKCS#11 token (needs the extra `pkcs11`).
 
 A token signs Ed25519 (EdDSA over the message) and ECDSA P-256 (over its SHA-256). The token's
 public object is read once, for the key's id. One process logs in to a token once, however many of

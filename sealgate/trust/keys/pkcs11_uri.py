@@ -1,4 +1,4 @@
-"""Naming a key in a PKCS#11 token: the part of RFC 7512's URIs that is used here.
+"""PKCS#11 URIs (RFC 7512), which name a key in a token.
 
 `pkcs11:token=approvals;object=anna?pin-source=file:/run/keys/pin&module-path=/usr/lib/…/p11.so`
 """

@@ -1,4 +1,4 @@
-"""Signing keys: Ed25519 for people, policies and logs, ECDSA P-256 where OMS asks for it.
+"""Signing keys: Ed25519, and ECDSA P-256 where OpenSSF Model Signing needs it.
 
 The only module of this package that touches the disk. A key's id is the SHA-256 of its DER
 SubjectPublicKeyInfo, in hexadecimal, so two spellings of one key cannot count as two keys.

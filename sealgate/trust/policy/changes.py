@@ -1,4 +1,4 @@
-"""What one policy changes in another, for whoever has to sign the new one.
+"""The differences between two policies, for the people who sign the new one.
 
 The canonical documents themselves are compared, so no difference can hide: whatever is added to
 the format later shows as well.

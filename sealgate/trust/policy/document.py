@@ -1,4 +1,4 @@
-"""The policy: who the people are, which keys and roles they have, and what a promotion needs.
+"""The policy document and the chain in which each policy authorizes the next.
 
 A key that a policy lists under `keys`, though no principal has it any more, still vouches for
 what it signed while someone had it, unless it is `withdrawn`: then for what is named there alone.

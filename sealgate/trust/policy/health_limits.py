@@ -1,4 +1,4 @@
-"""Limits within which what an alias answers counts as healthy, and who may act beyond them.
+"""The section `health`: limits within which an alias counts as healthy.
 
 The section names models, or `*` for those that it does not name, and their aliases. A service that
 has the role `rollback`, and is no admin, may return exactly these aliases. A policy without the

@@ -1,4 +1,4 @@
-"""The parts of a policy: its root, its principals and its rules."""
+"""The policy's root, its principals with their roles, and its rules for promotions."""
 
 import re
 from collections.abc import Mapping

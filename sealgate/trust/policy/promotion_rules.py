@@ -1,4 +1,4 @@
-"""Risk tiers: how much harm a model may do, and how many people a promotion needs for that.
+"""The sections `risk` and `evidence`: how many approvals and which evidence a promotion needs.
 
 A policy without the section `risk` knows no tiers. With it, a model that the section does not name
 counts as one of the strictest tier where people are counted, and as one of no tier where a right

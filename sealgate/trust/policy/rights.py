@@ -1,4 +1,4 @@
-"""Rights: which models and aliases a caller may act on, beyond what the roles say.
+"""The section `rights`: on which models and aliases a caller may act.
 
 A policy without the section `rights` limits nobody: roles alone decide, as they do for whatever
 concerns no model. With it, each act needs one right that names the caller (or one of the roles),

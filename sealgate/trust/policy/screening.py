@@ -1,4 +1,4 @@
-"""What screening leads to, for each model and each role: the policy's section `screens`.
+"""The section `screens`: what a screening verdict leads to, for each model and role.
 
 The section names models, or `*` for those that it does not name. A policy without it goes by the
 two actions of its section `screening`, for everybody.

@@ -1,4 +1,4 @@
-"""Shares of production's requests: those that `canary` answers, those that `shadow` is asked too.
+"""Shares of production's traffic that `canary` answers or `shadow` receives as a copy.
 
 A share stands in the proposal of the alias, in whole percent, so that people approve it together
 with the version. What `canary` answers without being named it answers in production's stead, so a

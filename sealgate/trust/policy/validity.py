@@ -1,4 +1,4 @@
-"""When a policy counts: from its issue to its end, and what stands in a grace after it.
+"""When a policy is valid, its grace period, and keys that were withdrawn.
 
 The section `grace` of a policy, `{"seconds": 604800}`, says for how long after `expires` what
 stands goes on: answers, statements of freshness, rollbacks, revocations. Nothing new is promoted

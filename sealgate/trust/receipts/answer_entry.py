@@ -1,4 +1,4 @@
-"""The leaf of an answer log: salted commitments to what was asked and answered, nothing else.
+"""The format of answer-log entries: salted commitments to the fields of a request and its answer.
 
 A leaf alone tells nothing about a field, not even to one who guesses its value, for each salt is
 128 bits derived from a subject's key. Destroying that key leaves a log that still verifies.

@@ -1,4 +1,4 @@
-"""Receipts: the proof, complete in itself, that an answer or a refusal was recorded.
+"""A receipt: opened fields, inclusion proof and signed checkpoint of one log entry.
 
 A receipt opens some fields of an entry and leaves the others as commitments. It is checked
 offline, with nothing but the policy. A receipt of type v1 is that of an entry of the format v1, a

@@ -1,4 +1,4 @@
-"""A second person's word that a request may be answered though screening would withhold the answer.
+"""An allowance: a second person's signed permission to answer one withheld request.
 
 It stands for one request of one caller to one version, until it expires, and once. Whoever signs it
 should have seen the input: `input` is the digest of its tensors (`answer.tensors_digest`), which

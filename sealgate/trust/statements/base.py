@@ -1,4 +1,4 @@
-"""The common form of what people and services sign: fields checked when built, canonical JSON."""
+"""The common form of signed statements: validated fields and canonical JSON."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

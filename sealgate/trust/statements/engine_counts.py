@@ -1,4 +1,4 @@
-"""What a separate engine says that it has run, signed under its own key.
+"""A separate engine's signed statement of how many requests it ran.
 
 Auditors hold it against the answer log: an answer that the engine counted and nobody recorded
 left by another way than through the gateway.

@@ -1,4 +1,4 @@
-"""OpenSSF Model Signing bundles: what other programs check a version's files with.
+"""OpenSSF Model Signing bundles, with which other programs verify a version's files.
 
 A Sigstore bundle around a DSSE envelope around an in-toto statement of the files' digests,
 signed with ECDSA P-256, which every verifier of the format takes. The statement is determined by

@@ -1,4 +1,4 @@
-"""What people and services sign: proposals, approvals, pointers, revocations, freshness, evidence.
+"""The types of statements: proposal, approval, pointer, revocation, freshness and evidence.
 
 None can be shown as another, for each has a type of its own under its signature. Documents refer
 to one another by the digest of the payload. Times are text, as `sealgate.trust.times` writes it.

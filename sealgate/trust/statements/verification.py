@@ -1,4 +1,4 @@
-"""Whether a pointer follows from what people signed. Nothing here trusts a database.
+"""Verifies that a pointer follows from signed statements; the database is not trusted.
 
 A document is judged by the policy that it names, if that policy is of the chain. The current
 policy has one say more: a key that it no longer lists vouches for nothing, and one that it has

@@ -1,4 +1,4 @@
-"""The right edge of a growing tree, in memory: appending, and the proofs of what is new.
+"""The right edge of a growing Merkle tree: appends entries and proves new ones.
 
 A frontier never changes. Appending makes another one, so that a writer whose transaction fails
 goes on from the one that it had.

@@ -1,4 +1,4 @@
-"""Merkle trees as in RFC 6962 and RFC 9162: hashing, and checking proofs.
+"""Merkle trees of RFC 6962 and RFC 9162: hashes, and verification of proofs.
 
 Hashes are 32 bytes. A tree is given by its leaf hashes; the empty tree's root is SHA-256 of
 nothing.

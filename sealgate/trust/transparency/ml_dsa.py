@@ -1,4 +1,4 @@
-"""ML-DSA-44 beside Ed25519 on a log's checkpoints: C2SP tlog-cosignature, signature type 0x06.
+"""ML-DSA-44 signatures of a log beside Ed25519 (C2SP tlog-cosignature, type 0x06).
 
 The log cosigns its own checkpoints under its own name, with time 0: it says that the tree is
 consistent with all that it signed, and nothing of when. Whoever knows Ed25519 alone reads the same

@@ -1,4 +1,4 @@
-"""Signed notes (C2SP signed-note): a text, an empty line, and lines that sign the text.
+"""Signed notes and verifier keys (C2SP signed-note).
 
 Only Ed25519 signatures (type 0x01) are made and checked. A line by another key, a witness's
 say, is allowed and counts for nothing here.

@@ -1,4 +1,4 @@
-"""Tiled logs (C2SP tlog-tiles): where a tree's hashes are kept, and proofs made from them.
+"""Tiles of a log's tree (C2SP tlog-tiles), and proofs computed from them.
 
 A tile of level L and index N holds up to 256 hashes of the tree's level 8 L, from 256 N on, each
 the root of a complete subtree. What lies between those levels is hashed again when it is needed.

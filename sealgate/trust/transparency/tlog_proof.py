@@ -1,4 +1,4 @@
-"""Proofs that a log holds an entry, as text (C2SP tlog-proof).
+"""Inclusion proofs as text (C2SP tlog-proof).
 
 c2sp.org/tlog-proof@v1
 index 17
