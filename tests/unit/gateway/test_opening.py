@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import registry
 from gateway.config.opening import opening
+from registry import storage
 from registry.storage.database import Database
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError
@@ -66,7 +66,7 @@ def test_a_url_that_is_none(url: str, words: str) -> None:
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(registry, "postgres", raising=False)
+    monkeypatch.delattr(storage, "postgres", raising=False)
     monkeypatch.setitem(sys.modules, "registry.storage.postgres", None)
     assert "pip install 'sealgate[postgres]'" in said_of("postgresql://localhost/x")
 
