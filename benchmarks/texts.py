@@ -26,6 +26,7 @@ from rich.table import Table
 from benchmarks.figures import Spread
 from benchmarks.report import Target, write_report
 from inference.engine import ready_version
+from inference.engine.engine import RequestOptions
 from inference.model.config import ModelConfig
 from inference.model.forms import form_of
 from inference.model.golden import Golden
@@ -143,7 +144,7 @@ def measure(
             began = time.monotonic()
             if began >= end:
                 return
-            ready.submit(np.array([text], object), caller=f"{kind} {start}")
+            ready.submit(np.array([text], object), RequestOptions(caller=f"{kind} {start}"))
             waits[kind].append(time.monotonic() - began)
 
     threads = [

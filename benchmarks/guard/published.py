@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from benchmarks.guard.margins import Floats, Margins
 from gateway.screening.prompt_classifier import PromptClassifier, TextVersion
-from inference.engine.engine import Engine
+from inference.engine.engine import Engine, RequestOptions
 from inference.llm.request import SamplingRequest
 from inference.text.windows import Windows
 from sealgate.trust.policy.principals import BLOCK
@@ -55,7 +55,9 @@ class Published:
         for start in range(0, len(texts), most):
             rows = np.array([text.encode() for text in texts[start : start + most]], object)
             until = time.monotonic() + _SECONDS
-            logits = self._engine.infer(self._live, rows, until).outputs[config.output.name]
+            logits = self._engine.infer(self._live, rows, RequestOptions(until)).outputs[
+                config.output.name
+            ]
             others = np.delete(logits, self._sought, 1).max(1)
             found.append(logits[:, self._sought] - others)
         return np.concatenate(found)

@@ -36,7 +36,7 @@ from gateway.recording.recorder import (
     screening_of,
 )
 from gateway.rollout.rollout import Rollout
-from inference.engine.engine import Engine, InferenceResult, LiveVersion
+from inference.engine.engine import Engine, InferenceResult, LiveVersion, RequestOptions
 from inference.engine.statistics import RequestEnding, Statistics
 from inference.model.inputs import labels, model_input, wanted_outputs
 from sealgate.oip import grpc_service_pb2 as oip
@@ -175,7 +175,9 @@ class InferencePipeline:
         array = model_input(live.config, tensors)
         wanted = wanted_outputs(live.config, params.outputs)
         until, active = self._granted(live, call, began, own)
-        run = partial(self._engine.infer, live, array, until, active, params.urgent, caller)
+        run = partial(
+            self._engine.infer, live, array, RequestOptions(until, active, params.urgent, caller)
+        )
         answer = findings.answer = self._rollout.alias_health.run(live, run)  # 4
         session = findings.session = self.observation.observe(caller, live, array, answer)  # 5
         released = self._enforcement.decide(

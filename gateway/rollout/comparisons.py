@@ -17,7 +17,7 @@ import numpy as np
 
 from gateway.recording.recorder import AuditRecord, AuditRecorder, screening_of
 from gateway.rollout.alias_health import FAULTS, AliasHealth
-from inference.engine.engine import Engine, LiveVersion
+from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.model.inputs import model_input
 from sealgate.reasons import Refusal
@@ -120,7 +120,7 @@ class ShadowComparisons:
     def ask(self, comparison: ShadowComparison) -> InferenceResult:
         array = model_input(comparison.other.config, comparison.tensors)
         until = time.monotonic() + _RUN_SECONDS
-        return self._engine.infer(comparison.other, array, until, caller=SHADOW)
+        return self._engine.infer(comparison.other, array, RequestOptions(until, caller=SHADOW))
 
     def _audit_record(
         self, comparison: ShadowComparison, found: InferenceResult | None, agreed: bool

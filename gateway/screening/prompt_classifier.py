@@ -19,7 +19,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from gateway.calls.call import Call
-from inference.engine.engine import Engine, LiveVersion
+from inference.engine.engine import Engine, LiveVersion, RequestOptions
 from inference.llm.request import SamplingRequest
 from inference.text.tokenizer import TextTokenizer
 from inference.text.windows import Windows
@@ -69,7 +69,7 @@ class PromptClassifier:
         for start in range(0, len(texts), most):
             rows = np.array(texts[start : start + most], object)
             answer = self._engine.infer(
-                live, rows, until, call.is_active, False, call.principal.name
+                live, rows, RequestOptions(until, active=call.is_active, caller=call.principal.name)
             )
             if (answer.outputs[config.output.name].argmax(-1) == sought).any():
                 return guard.action

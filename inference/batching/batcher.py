@@ -23,7 +23,15 @@ from typing import Generic
 from inference.batching.capacity import RowCapacity
 from inference.batching.cost_model import RateEstimate
 from inference.batching.limits import BatcherCounts, BatcherLimits
-from inference.batching.queue import FairQueue, Job, JobState, Part, Rows
+from inference.batching.queue import (
+    DEFAULT_OPTIONS,
+    FairQueue,
+    Job,
+    JobState,
+    Part,
+    RequestOptions,
+    Rows,
+)
 from sealgate.reasons import Reason, Refusal
 
 Gate = threading.Lock
@@ -58,27 +66,22 @@ class Batcher(Generic[Rows, Part]):
     def submit(
         self,
         x: Rows,
-        deadline: float | None = None,
-        active: Callable[[], bool] | None = None,
-        urgent: bool = False,
-        caller: str = "",
+        options: RequestOptions = DEFAULT_OPTIONS,
         bucket: int = 0,
     ) -> Part:
         """Run the rows of `x` [n, …] in some batch and return this request's part of the result.
 
-        `deadline` is in seconds of `time.monotonic`. `active` is asked once, just before the run.
-        `urgent` requests overtake the others in the queue, within bounds; each `caller` has an
-        equal share of it. Only requests of the same `bucket` share a batch.
-        Raises: BATCH_TOO_LARGE, QUEUE_FULL, DRAINING; DEADLINE_TOO_SHORT where the deadline passes
-        first, or by the measured pace surely would, or `active` denies; where the run fails, its
-        reason or else INTERNAL; RUN_HUNG where it was given up.
+        Only requests of the same `bucket` share a batch.
+        Raises: BATCH_TOO_LARGE, QUEUE_FULL, DRAINING; DEADLINE_TOO_SHORT if the deadline passes
+        first, or by the measured times surely would, or if `active` says no; the reason of a failed
+        run, or INTERNAL; RUN_HUNG if the run was abandoned.
         """
         limits = self._limits
-        urgent = urgent and limits.levels > 1
-        job: Job[Rows, Part] = Job(x, deadline, active, urgent, caller, bucket)
+        job: Job[Rows, Part] = Job(x, options, bucket)
+        job.urgent = options.urgent and limits.levels > 1
         if limits.timeout is not None:
             end = job.entered / 1e9 + limits.timeout
-            job.deadline = end if deadline is None else min(deadline, end)
+            job.deadline = end if job.deadline is None else min(job.deadline, end)
         if not 1 <= job.rows <= limits.max_rows:
             raise Refusal(Reason.BATCH_TOO_LARGE, f"{job.rows} rows")
         gate = self._enter(job)

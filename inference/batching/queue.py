@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sized
 from enum import Enum, auto
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from inference.observability import tracing
 from sealgate.reasons import Reason, Refusal
@@ -228,6 +228,22 @@ Rows = TypeVar("Rows", bound=Sized)
 Part = TypeVar("Part")
 
 
+class RequestOptions(NamedTuple):
+    """How one request is scheduled. It may run until `deadline`, in seconds of `time.monotonic`.
+
+    `active` is asked once, just before the run, whether the caller still waits. An `urgent` request
+    overtakes others in the queue, within bounds. Each `caller` has an equal share of the queue.
+    """
+
+    deadline: float | None = None
+    active: Callable[[], bool] | None = None
+    urgent: bool = False
+    caller: str = ""
+
+
+DEFAULT_OPTIONS = RequestOptions()
+
+
 class JobState(Enum):
     """Where a request is. RUNNING: in a batch, or refused; its thread need only be let go."""
 
@@ -255,24 +271,13 @@ class Job(Generic[Rows, Part]):
         "x",
     )
 
-    def __init__(
-        self,
-        x: Rows,
-        deadline: float | None,
-        active: Callable[[], bool] | None,
-        urgent: bool,
-        caller: str,
-        bucket: int = 0,
-    ) -> None:
+    def __init__(self, x: Rows, options: RequestOptions, bucket: int = 0) -> None:
         self.x = x
         self.rows = len(x)
-        self.urgent = urgent
-        self.caller = caller
+        self.deadline, self.active, self.urgent, self.caller = options
         self.bucket = bucket
         self.entered = time.monotonic_ns()
         self.waited = 0
-        self.deadline = deadline
-        self.active = active
         self.state = JobState.RUNNING
         self.gate: threading.Lock | None = None
         self.part: Part | None = None

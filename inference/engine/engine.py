@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.admission import Source
 from inference.engine.result import InferenceResult
 from inference.engine.rollback_guard import RollbackGuard, RollbackGuardFile
@@ -51,6 +52,7 @@ __all__ = [
     "InferenceResult",
     "LiveVersion",
     "RejectedPointer",
+    "RequestOptions",
     "ServableVersion",
     "Source",
     "TrustAnchor",
@@ -152,19 +154,14 @@ class Engine:
         self,
         live: LiveVersion,
         x: npt.NDArray[Any],
-        deadline: float | None = None,
-        active: Callable[[], bool] | None = None,
-        urgent: bool = False,
-        caller: str = "",
+        options: RequestOptions = DEFAULT_OPTIONS,
     ) -> InferenceResult:
         """Screen and run the rows of `x` [n, …], float32, finite and of the model's row shape.
 
-        `deadline` is in seconds of `time.monotonic`; `active` says whether the caller is there;
-        `urgent` requests go first in the queue, within bounds; each `caller` has an equal share.
-        Raises: BATCH_TOO_LARGE, QUEUE_FULL, DEADLINE_TOO_SHORT, DRAINING, INTERNAL; what a loader
-        of another process adds is for it to say.
+        Raises: BATCH_TOO_LARGE, QUEUE_FULL, DEADLINE_TOO_SHORT, DRAINING, INTERNAL; backends in
+        other processes document their own errors.
         """
-        return live.ready.submit(x, deadline, active, urgent, caller)
+        return live.ready.submit(x, options)
 
     def update(self, snapshot: UntrustedSnapshot, source: Source) -> UpdateResult:
         """Bring what is live up to the registry's state. Refuses what it will not believe.

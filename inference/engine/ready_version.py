@@ -14,7 +14,7 @@ The files of a version, all of them in its manifest:
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from inference.batching.batcher import Batcher
 from inference.batching.capacity import BatchSizes, RowCapacity
 from inference.batching.cost_model import BatchCosts
 from inference.batching.limits import NO_BOUNDS, BatcherCounts, BatcherLimits, OperatorBounds
+from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.checks import check_answers, check_forward
 from inference.engine.graphs import check_response, open_classifier, open_response
 from inference.engine.result import InferenceResult, parted
@@ -192,16 +193,13 @@ class ReadyVersion:
     def submit(
         self,
         x: Array,
-        deadline: float | None = None,
-        active: Callable[[], bool] | None = None,
-        urgent: bool = False,
-        caller: str = "",
+        options: RequestOptions = DEFAULT_OPTIONS,
     ) -> InferenceResult:
         """See `Batcher.submit`. Texts become tokens first, each request's by itself: while it does,
         others run. Raises TENSOR_TEXT as well.
         """
         rows, bucket = self._form.taken(x)
-        return self.batcher.submit(rows, deadline, active, urgent, caller, bucket)
+        return self.batcher.submit(rows, options, bucket)
 
     def costs(self) -> BatchCosts:
         """What batches cost now, nobody waiting for them: it runs golden inputs of each size."""

@@ -1,6 +1,6 @@
 """The live table: an immutable view of aliases and versions, read by requests without locks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, Self
@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 import numpy.typing as npt
 
 from inference.batching.batcher import BatcherCounts
+from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from inference.engine.trust_state import Place
@@ -57,10 +58,7 @@ class ServableVersion(Protocol):
     def submit(
         self,
         x: npt.NDArray[Any],
-        deadline: float | None = None,
-        active: Callable[[], bool] | None = None,
-        urgent: bool = False,
-        caller: str = "",
+        options: RequestOptions = DEFAULT_OPTIONS,
     ) -> InferenceResult:
         """Screen and run the rows of `x`; see `Engine.infer`, which this does the work of."""
         ...

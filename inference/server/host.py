@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy.typing as npt
 
 from inference.batching.cost_model import BatchCosts
+from inference.batching.queue import RequestOptions
 from inference.engine.admission import SignedManifest
 from inference.engine.engine import Engine, InferenceResult, LiveVersion
 from inference.engine.rollback_guard import RollbackGuardFile
@@ -178,13 +179,10 @@ class EngineHost:
         self,
         live: LiveVersion,
         x: npt.NDArray[Any],
-        deadline: float,
-        active: Callable[[], bool],
-        urgent: bool,
-        caller: str,
+        options: RequestOptions,
     ) -> InferenceResult:
         """See `Engine.infer`; what was run is counted before anyone hears of it."""
-        answer = self._engine.infer(live, x, deadline, active, urgent, caller)
+        answer = self._engine.infer(live, x, options)
         self.ran(live, len(x))
         return answer
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 
+from inference.batching.queue import RequestOptions
 from inference.model.inputs import model_input
 from inference.server.host import EngineHost
 from inference.server.load import ALIAS, LoadRequest
@@ -76,7 +77,8 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
         left = context.time_remaining()
         granted = self._longest if left is None else min(left, self._longest)
         until = time.monotonic() + granted
-        answer = self._host.infer(live, x, until, context.is_active, urgent, caller)
+        options = RequestOptions(until, context.is_active, urgent, caller)
+        answer = self._host.infer(live, x, options)
         response = oip.ModelInferResponse(
             model_name=model, model_version=request.model_version, id=request.id
         )

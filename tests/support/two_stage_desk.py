@@ -12,6 +12,7 @@ from gateway.pipeline.enforcement import EnforcedAnswer, Enforcement
 from gateway.pipeline.infer import InferencePipeline
 from gateway.pipeline.observation import Observation
 from gateway.recording.recorder import AuditRecord
+from inference.batching.queue import RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Statistics
 from inference.screening.detector import Verdict
@@ -36,14 +37,12 @@ class Separate:
     def __init__(self) -> None:
         self.asked = 0
 
-    def infer(
-        self, live: Any, x: np.ndarray, until: float, active: Any, urgent: bool, caller: str
-    ) -> InferenceResult:
-        if not active():
+    def infer(self, live: Any, x: np.ndarray, options: RequestOptions) -> InferenceResult:
+        if not (options.active and options.active()):
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
         self.asked += 1
         on = bool(x[0, 0] > 0.5)
-        took, left = GRAPH if on else FIRST, until - time.monotonic()
+        took, left = GRAPH if on else FIRST, (options.deadline or 0.0) - time.monotonic()
         time.sleep(min(took, left))
         if left < took:
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "the call was cut")

@@ -6,7 +6,7 @@ A revoked version stops here at once, and replicas are reachable only through th
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from time import perf_counter_ns
@@ -21,6 +21,7 @@ from inference.backends.remote.remote_version import VersionTerms
 from inference.batching.batcher import Batcher
 from inference.batching.cost_model import BatchCosts
 from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds
+from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.admission import FileSource, VerifiedPointer
 from inference.engine.result import InferenceResult, parted
 from inference.engine.statistics import BatchPhases, Statistics
@@ -89,14 +90,11 @@ class ReplicatedVersion:
     def submit(
         self,
         x: Array,
-        deadline: float | None = None,
-        active: Callable[[], bool] | None = None,
-        urgent: bool = False,
-        caller: str = "",
+        options: RequestOptions = DEFAULT_OPTIONS,
     ) -> InferenceResult:
         """See `Batcher.submit`; raises what `ReplicaCaller.infer` does as well."""
         bucket = next(self._turn) if self._text else 0
-        return self.batcher.submit(x, deadline, active, urgent, caller, bucket)
+        return self.batcher.submit(x, options, bucket)
 
     def costs(self) -> BatchCosts:
         """See `ReplicaCaller.costs`."""

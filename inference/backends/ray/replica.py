@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from inference.backends.ray.environment import PointerBoard
 from inference.batching.cost_model import BatchCosts
+from inference.batching.queue import RequestOptions
 from inference.engine.result import InferenceResult
 from inference.server.host import EngineHost
 from inference.server.services import read_load
@@ -74,7 +75,7 @@ class Replica:
             if self._number < number:
                 self._reach()
             live = self._host.resolve(*to)
-            return self._host.engine.infer(live, x, until)
+            return self._host.engine.infer(live, x, RequestOptions(until))
         except Refusal as refusal:
             return _told(refusal)
 

@@ -6,7 +6,6 @@ its own: an engine's answer is checked against the expected shapes before it is 
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.batching.batcher import BatcherCounts
+from inference.batching.queue import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.admission import FileSource, read_file
 from inference.engine.ready_version import DETECTOR, MODEL, TOKENIZER
 from inference.engine.result import InferenceResult
@@ -120,10 +120,7 @@ class RemoteVersion:
     def submit(
         self,
         x: Array,
-        deadline: float | None = None,
-        active: Callable[[], bool] | None = None,
-        urgent: bool = False,
-        caller: str = "",
+        options: RequestOptions = DEFAULT_OPTIONS,
     ) -> InferenceResult:
         """Have the engine run the rows of `x`, and judge what it measured.
 
@@ -134,12 +131,12 @@ class RemoteVersion:
             raise Refusal(Reason.BATCH_TOO_LARGE, f"{len(x)} rows")
         if self._closed:
             raise Refusal(Reason.DRAINING)
-        if active is not None and not active():
+        if options.active is not None and not options.active():
             raise Refusal(Reason.DEADLINE_TOO_SHORT, "before its run")
         begun = time.perf_counter_ns()
         try:
-            request = self._request(x, urgent, caller)
-            response, engine = self._line.ask(self.digest, len(x), request, deadline)
+            request = self._request(x, options)
+            response, engine = self._line.ask(self.digest, len(x), request, options.deadline)
             answer = self._judged(response, len(x), engine)
         except Refusal:
             with self._mutex:
@@ -156,13 +153,13 @@ class RemoteVersion:
         self._closed = True
         return True
 
-    def _request(self, x: Array, urgent: bool, caller: str) -> oip.ModelInferRequest:
+    def _request(self, x: Array, options: RequestOptions) -> oip.ModelInferRequest:
         request = oip.ModelInferRequest(model_name=self.model, model_version=str(self._number))
         request.parameters[DIGEST].string_param = self.digest
-        if urgent:
+        if options.urgent:
             request.parameters[URGENT].bool_param = True
-        if caller:
-            request.parameters[CALLER].string_param = caller
+        if options.caller:
+            request.parameters[CALLER].string_param = options.caller
         write_inputs(request, tensors_of(self.config, x))
         return request
 

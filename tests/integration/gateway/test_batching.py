@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.document import GatewayConfig
+from inference.batching.queue import RequestOptions
 from inference.engine.ready_version import ReadyVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
@@ -65,9 +66,9 @@ def test_the_batcher_knows_whose_request_it_is(tight, monkeypatch):
     callers: list[str] = []
     submit = ReadyVersion.submit
 
-    def listening(version: ReadyVersion, *arguments: Any) -> Any:
-        callers.append(arguments[4])
-        return submit(version, *arguments)
+    def listening(version: ReadyVersion, x: Any, options: RequestOptions) -> Any:
+        callers.append(options.caller)
+        return submit(version, x, options)
 
     monkeypatch.setattr(ReadyVersion, "submit", listening)
     tight.inference().ModelInfer(question(1), timeout=60)

@@ -120,9 +120,9 @@ def test_neither_deadline_nor_timeout_lengthens_what_is_configured(house, stub, 
     engine = type(house.gateway.engine)
     infer = engine.infer
 
-    def spy(self, live, x, deadline, *more):
-        granted.append(deadline - time.monotonic())
-        return infer(self, live, x, None, *more)
+    def spy(self, live, x, options):
+        granted.append(options.deadline - time.monotonic())
+        return infer(self, live, x, options._replace(deadline=None))
 
     monkeypatch.setattr(engine, "infer", spy)
     request, most = question("digits", rows()), PATIENCE

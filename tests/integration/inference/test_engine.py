@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from inference.backends.local import LocalLoader
+from inference.batching.queue import RequestOptions
 from inference.engine.engine import Engine
 from inference.engine.rollback_guard import RollbackGuardFile
 from inference.model.config import Batching
@@ -63,7 +64,7 @@ def test_answers_are_screened_and_named(registry: PaperRegistry, engine: Engine)
     engine.update(registry, registry)
     x = clean_rows(MODELS[0], 5)
     live = engine.resolve("digits")
-    answer = engine.infer(live, x, time.monotonic() + 60, lambda: True)
+    answer = engine.infer(live, x, RequestOptions(time.monotonic() + 60, active=lambda: True))
     assert answer.outputs.keys() == {"logits"}
     assert np.array_equal(answer.outputs["logits"], int8_logits(MODELS[0], x))
     assert answer.threshold == live.threshold
@@ -92,7 +93,11 @@ def test_requests_that_are_not_run(
     engine.update(registry, registry)
     moment = None if deadline is None else time.monotonic() + deadline
     with pytest.raises(Refusal) as refused:
-        engine.infer(engine.resolve("digits"), clean_rows(MODELS[0], rows), moment, lambda: active)
+        engine.infer(
+            engine.resolve("digits"),
+            clean_rows(MODELS[0], rows),
+            RequestOptions(moment, active=lambda: active),
+        )
     assert refused.value.reason is expected
 
 
@@ -191,7 +196,9 @@ def test_swaps_under_load_lose_nothing(registry: PaperRegistry, engine: Engine) 
         answered: Counter[int] = Counter()
         while not stop.is_set():
             live = engine.resolve("digits")
-            answer = engine.infer(live, x[number : number + 1], time.monotonic() + 60)
+            answer = engine.infer(
+                live, x[number : number + 1], RequestOptions(time.monotonic() + 60)
+            )
             row = expected[live.version][number]
             assert answer.outputs["logits"].tobytes() == row.tobytes()
             answered[live.version] += 1

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.backends.engine_process import EngineProcess, build
 from gateway.observability.engine import ENGINE_FAMILIES, EngineMetrics
+from inference.batching.queue import RequestOptions
 from inference.server.config import EngineConfig
 from sealgate.reasons import Reason, Refusal
 from sealgate.settings import ConfigError, MetricsSettings
@@ -107,7 +108,7 @@ def test_what_waits_and_what_is_dropped(
     batcher.free_lanes -= 1
     live, x = room.engine.resolve("digits"), clean_rows(MODEL, 1)
     with pytest.raises(Refusal) as caught:
-        room.engine.infer(live, x, deadline=0.0)
+        room.engine.infer(live, x, RequestOptions(0.0))
     assert caught.value.reason is Reason.DEADLINE_TOO_SHORT
     batcher.pass_on([])
     after = Scraped(metrics)

@@ -9,6 +9,7 @@ import pytest
 
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.batching.limits import BatcherLimits as QueueLimits
+from inference.batching.queue import RequestOptions
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
 
@@ -92,7 +93,7 @@ def test_a_deadline_ends_the_wait_and_the_item_never_runs(kitchen: Kitchen) -> N
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
-        late = pool.submit(batcher.submit, rows(2), time.monotonic() + 0.02)
+        late = pool.submit(batcher.submit, rows(2), RequestOptions(time.monotonic() + 0.02))
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         kitchen.open.set()
         assert len(first.result(60)) == 1
@@ -105,7 +106,7 @@ def test_a_passed_deadline_is_refused_without_a_run(kitchen: Kitchen) -> None:
     kitchen.open.set()
     batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     with pytest.raises(Refusal) as refused:
-        batcher.submit(rows(), time.monotonic() - 1)
+        batcher.submit(rows(), RequestOptions(time.monotonic() - 1))
     assert refused.value.reason is Reason.DEADLINE_TOO_SHORT
     assert kitchen.batches == []
     assert len(batcher.submit(rows())) == 1
@@ -125,7 +126,7 @@ def test_a_deadline_within_the_run_frees_the_caller_alone(kitchen: Kitchen) -> N
         kitchen.wait_entered()
         leader = pool.submit(batcher.submit, rows())
         queued(batcher, 1)
-        hurried = pool.submit(batcher.submit, rows(), time.monotonic() + 2)
+        hurried = pool.submit(batcher.submit, rows(), RequestOptions(time.monotonic() + 2))
         queued(batcher, 2)
         kitchen.open.set()
         assert len(first.result(60)) == 1
@@ -141,9 +142,9 @@ def test_work_whose_caller_has_gone_is_dropped(kitchen: Kitchen) -> None:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
         # The first in the queue is the one that will lead; it must lead though it is not wanted.
-        gone = pool.submit(batcher.submit, rows(), None, lambda: False)
+        gone = pool.submit(batcher.submit, rows(), RequestOptions(active=lambda: False))
         queued(batcher, 1)
-        stays = pool.submit(batcher.submit, rows(2), None, lambda: True)
+        stays = pool.submit(batcher.submit, rows(2), RequestOptions(active=lambda: True))
         queued(batcher, 2)
         kitchen.open.set()
         assert reason(gone) is Reason.DEADLINE_TOO_SHORT
@@ -252,7 +253,9 @@ def test_whatever_is_refused_no_lane_and_no_place_is_lost(lanes: int) -> None:
             deadline = time.monotonic() + 0.0004 * (turn % 4) if turn % 2 else None
             x = rows(1 + (number + turn) % 5, number)
             try:
-                assert np.array_equal(batcher.submit(x, deadline, lambda: number != 7), x)
+                assert np.array_equal(
+                    batcher.submit(x, RequestOptions(deadline, active=lambda: number != 7)), x
+                )
             except Refusal as refusal:
                 refused.add(refusal.reason)
 

@@ -10,6 +10,7 @@ from inference.batching.batcher import Batcher
 from inference.batching.capacity import RowCapacity
 from inference.batching.cost_model import RateEstimate
 from inference.batching.limits import BatcherLimits
+from inference.batching.queue import RequestOptions
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows, until
 
@@ -26,7 +27,7 @@ def add(
     pool: Pool, batcher: Batcher[Rows, Rows], size: int = 1, caller: str = ""
 ) -> "Future[Rows]":
     count = len(batcher.queue)
-    future = pool.submit(batcher.submit, rows(size), None, None, False, caller)
+    future = pool.submit(batcher.submit, rows(size), RequestOptions(caller=caller))
     queued(batcher, count + 1)
     return future
 
@@ -60,7 +61,7 @@ def test_who_floods_does_not_starve_another() -> None:
     with Pool(32) as pool:
         futures = [begin(pool, kitchen, batcher)]
         futures += [add(pool, batcher, caller="greedy") for _ in range(20)]
-        futures.append(pool.submit(batcher.submit, rows(1, 7.0), None, None, False, "modest"))
+        futures.append(pool.submit(batcher.submit, rows(1, 7.0), RequestOptions(caller="modest")))
         queued(batcher, 21)
         kitchen.open.set()
         for future in futures:
@@ -75,9 +76,9 @@ def test_a_full_queue_turns_away_the_greedy_for_who_has_less() -> None:
         futures = [begin(pool, kitchen, batcher)]
         greedy = [add(pool, batcher, caller="greedy") for _ in range(4)]
         with pytest.raises(Refusal) as refused:
-            batcher.submit(rows(), caller="greedy")
+            batcher.submit(rows(), RequestOptions(caller="greedy"))
         assert refused.value.reason is Reason.QUEUE_FULL
-        modest = pool.submit(batcher.submit, rows(), None, None, False, "modest")
+        modest = pool.submit(batcher.submit, rows(), RequestOptions(caller="modest"))
         assert reason(greedy[3]) is Reason.QUEUE_FULL
         kitchen.open.set()
         for future in (*futures, *greedy[:3], modest):
@@ -106,14 +107,14 @@ def test_what_surely_takes_longer_than_is_left_is_not_begun() -> None:
     batcher = Batcher(kitchen.work, BatcherLimits(4, 8))
     learn(batcher, 200.0, 0.0)
     with pytest.raises(Refusal) as refused:
-        batcher.submit(rows(), time.monotonic() + 50)
+        batcher.submit(rows(), RequestOptions(time.monotonic() + 50))
     assert refused.value.reason is Reason.DEADLINE_TOO_SHORT
     assert kitchen.batches == []
-    assert len(batcher.submit(rows(), time.monotonic() + 10_000)) == 1
+    assert len(batcher.submit(rows(), RequestOptions(time.monotonic() + 10_000))) == 1
     # The estimate gives way: it was wrong, and something runs at last.
     for _ in range(100):
         try:
-            batcher.submit(rows(), time.monotonic() + 50)
+            batcher.submit(rows(), RequestOptions(time.monotonic() + 50))
             break
         except Refusal:
             continue
@@ -126,7 +127,7 @@ def test_a_request_has_a_timeout_of_its_own() -> None:
     batcher = Batcher(kitchen.work, BatcherLimits(4, 8, timeout=2.0))
     with Pool(2) as pool:
         first = begin(pool, kitchen, batcher)
-        late = pool.submit(batcher.submit, rows(), time.monotonic() + 100)
+        late = pool.submit(batcher.submit, rows(), RequestOptions(time.monotonic() + 100))
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         kitchen.open.set()
         first.result(60)
@@ -137,7 +138,7 @@ def test_with_one_level_nobody_overtakes() -> None:
     batcher = Batcher(kitchen.work, BatcherLimits(3, 100, levels=1))
     with Pool(4) as pool:
         futures = [begin(pool, kitchen, batcher), add(pool, batcher, 2)]
-        futures.append(pool.submit(batcher.submit, rows(3), None, None, True))
+        futures.append(pool.submit(batcher.submit, rows(3), RequestOptions(urgent=True)))
         queued(batcher, 2)
         kitchen.open.set()
         for future in futures:
@@ -256,7 +257,7 @@ def test_waiting_for_more_rows_makes_no_request_late(hurried: int) -> None:
         kitchen.wait_entered()
         for place in range(2):
             deadline = time.monotonic() + LEFT if place == hurried else None
-            futures.append(pool.submit(batcher.submit, rows(), deadline))
+            futures.append(pool.submit(batcher.submit, rows(), RequestOptions(deadline)))
             queued(batcher, place + 1)
         batcher.pace.gap = GAP
         kitchen.open.set()

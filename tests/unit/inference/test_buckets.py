@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from inference.batching.batcher import Batcher, BatcherLimits
+from inference.batching.queue import RequestOptions
 from tests.support.kitchen import Kitchen, queued, rows
 
 
@@ -19,7 +20,7 @@ def test_only_requests_of_one_bucket_share_a_batch(urgent: bool) -> None:
         kitchen.wait_entered()
         # Sizes tell the requests apart: odd ones are of one bucket, even ones of the other.
         for number, size in enumerate((1, 2, 3, 4, 5, 6), 1):
-            futures.append(ask(rows(size), urgent=urgent, bucket=size % 2))
+            futures.append(ask(rows(size), RequestOptions(urgent=urgent), bucket=size % 2))
             queued(batcher, number)
         kitchen.open.set()
         for future in futures:

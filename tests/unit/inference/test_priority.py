@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from inference.batching.batcher import Batcher, BatcherLimits
-from inference.batching.queue import OVERTAKEN
+from inference.batching.queue import OVERTAKEN, RequestOptions
 from sealgate.reasons import Reason, Refusal
 from tests.support.kitchen import Kitchen, Rows, queued, reason, rows
 
@@ -28,7 +28,7 @@ def test_urgent_requests_lead_and_the_rest_is_filled_up_in_order() -> None:
         kitchen.wait_entered()
         for number, urgent in enumerate((False, False, True, False, True), 1):
             x = rows(1, 10 * number)
-            futures.append(pool.submit(batcher.submit, x, None, None, urgent))
+            futures.append(pool.submit(batcher.submit, x, RequestOptions(urgent=urgent)))
             queued(batcher, number)
         kitchen.open.set()
         for future in futures:
@@ -45,7 +45,7 @@ def test_ordinary_requests_are_run_however_many_urgent_ones_wait() -> None:
         futures.append(pool.submit(batcher.submit, rows(1, 7)))
         queued(batcher, 1)
         for number in range(2 * OVERTAKEN):
-            futures.append(pool.submit(batcher.submit, rows(1, 100), None, None, True))
+            futures.append(pool.submit(batcher.submit, rows(1, 100), RequestOptions(urgent=True)))
             queued(batcher, number + 2)
         kitchen.open.set()
         for future in futures:
@@ -59,10 +59,10 @@ def test_a_full_level_refuses_its_own_alone() -> None:
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(batcher.submit, rows())]
         kitchen.wait_entered()
-        futures.append(pool.submit(batcher.submit, rows(2), None, None, True))
+        futures.append(pool.submit(batcher.submit, rows(2), RequestOptions(urgent=True)))
         queued(batcher, 1)
         with pytest.raises(Refusal) as refused:
-            batcher.submit(rows(), urgent=True)
+            batcher.submit(rows(), RequestOptions(urgent=True))
         assert refused.value.reason is Reason.QUEUE_FULL
         futures.append(pool.submit(batcher.submit, rows(2)))
         queued(batcher, 2)
@@ -76,7 +76,9 @@ def test_an_urgent_request_whose_time_runs_out_leaves_the_queue() -> None:
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(batcher.submit, rows())
         kitchen.wait_entered()
-        late = pool.submit(batcher.submit, rows(2), time.monotonic() + 0.02, None, True)
+        late = pool.submit(
+            batcher.submit, rows(2), RequestOptions(time.monotonic() + 0.02, urgent=True)
+        )
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         assert (len(batcher.queue), batcher.queue.rows) == (0, 0)
         kitchen.open.set()
@@ -91,7 +93,7 @@ def test_the_time_in_the_queue_is_counted_for_those_who_were_run() -> None:
         kitchen.wait_entered()
         behind = pool.submit(batcher.submit, rows())
         queued(batcher, 1)
-        late = pool.submit(batcher.submit, rows(), time.monotonic() + 0.01)
+        late = pool.submit(batcher.submit, rows(), RequestOptions(time.monotonic() + 0.01))
         assert reason(late) is Reason.DEADLINE_TOO_SHORT
         time.sleep(0.05)
         kitchen.open.set()

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.screening.prompt_classifier import TextVersion
 from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
+from inference.batching.queue import RequestOptions
 from inference.engine.ready_version import DETECTOR, MODEL, TOKENIZER
 from inference.screening.detector import Verdict
 from inference.server.services import FEATURES_OUTPUT
@@ -70,7 +71,7 @@ def test_a_request_names_the_version_and_its_digest() -> None:
     engine = Engine(response(logits=LOGITS, **{FEATURES_OUTPUT: CLEAN}))
     ready = version(engine)
     deadline = time.monotonic() + 5
-    answer = ready.submit(X, deadline, urgent=True, caller="carla")
+    answer = ready.submit(X, RequestOptions(deadline, urgent=True, caller="carla"))
     assert list(answer.outputs) == ["logits"]
     assert (ready.engine, answer.engine) == (f"of {VERSION_DIGEST}", "2 rows here")
     ((request, passed),) = engine.asked
@@ -137,7 +138,7 @@ def test_what_is_not_even_asked() -> None:
     with refused(Reason.BATCH_TOO_LARGE):
         ready.submit(X[:0])
     with refused(Reason.DEADLINE_TOO_SHORT):
-        ready.submit(X, active=lambda: False)
+        ready.submit(X, RequestOptions(active=lambda: False))
     assert ready.close()
     with refused(Reason.DRAINING):
         ready.submit(X)
